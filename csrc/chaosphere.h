@@ -1,0 +1,85 @@
+/* chaosphere: tile kernels for interacting particles on the unit sphere.
+ *
+ * Pure functions on one tile or block: no Python, no threads, no allocation, no state. The caller owns
+ * every buffer and the schedule. One source is compiled per instruction set; chs_kernels_for() gives the
+ * function table of one of them.
+ *
+ * Layout. Tokens are cut into blocks of `ld` columns (a multiple of CHS_COLUMNS). A block stores coordinate k of
+ * token j at [k * ld + j], is aligned to CHS_ALIGN bytes and is padded with zeros up to ld. Functions that
+ * take `n` columns round it up to CHS_COLUMNS themselves; padding never changes a result.
+ * Every function exists for double (_f64) and float (_f32); sums over tokens leave a tile as double.
+ */
+#ifndef CHAOSPHERE_H
+#define CHAOSPHERE_H
+
+#include <stddef.h>
+
+#define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
+#define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
+#define CHS_HIDDEN 32  /* hidden units whose activations live at once */
+
+/* Activations by number; kept in step with chaosphere.activations. */
+enum chs_activation {
+    CHS_RELU,
+    CHS_SILU,
+    CHS_GELU,
+    CHS_TANH,
+    CHS_SIGMOID,
+    CHS_ERF,
+    CHS_SIN,
+    CHS_COS,
+    CHS_LINEAR,
+    CHS_N_ACTIVATIONS
+};
+
+#define CHS_DECLARE(real, suffix)                                                                                      \
+    /* Gather n rows of length d (byte strides, any layout) times scale into a block; rows of zeros pad it. */         \
+    void (*pack_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, double scale,  \
+                          long ld, real *block);                                                                       \
+    /* out[r, j] = sum_k a[r, k] x[k, j]; a is row-major (rows, d), x a block. */                                      \
+    void (*map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);                 \
+    /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
+     *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and, unless sum_j is NULL,  sum_j[c, j] += sum_i w_ij v_i[c, i],         \
+     * c = 0 .. d (coordinate d of v carries the token's weight). w is scratch of ld * ld. */                          \
+    void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
+                                 const real *v_i, const real *v_j, real shift, real *w, double *sum_i, double *sum_j); \
+    /* One side with a running maximum: s_ij = q_i . k_j + bias_j; top_i is raised to cover s_i*, sum_i is rescaled    \
+     * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. */                                  \
+    void (*attend_rows_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
+                                 const real *v_j, const real *bias_j, real *w, real *top_i, double *sum_i);            \
+    /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
+     * scratch holds CHS_HIDDEN * ld. */                                                                               \
+    void (*layer_##suffix)(long d, long m, long n, long ld, const real *x, const real *u, const real *b,               \
+                           const real *w, int activation, real *scratch, real *out);                                   \
+    /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \
+    void (*activate_##suffix)(int activation, long n, real *x);                                                        \
+    /* out = LN(x + alpha v) for n rows of length d (out contiguous, v may be NULL); returns the first row whose       \
+     * norm is zero or not finite, or -1. */                                                                           \
+    long (*step_##suffix)(long n, long d, const char *x, ptrdiff_t x_row, ptrdiff_t x_column, const real *v,           \
+                          double alpha, real *out);                                                                    \
+    /* Largest | |x_i| - 1 | over n rows and its row; not-a-number counts as infinite. */                              \
+    double (*deviation_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,         \
+                                 long *row);
+
+typedef struct chs_kernels {
+    const char *name;
+    int vector_bytes;
+    CHS_DECLARE(double, f64)
+    CHS_DECLARE(float, f32)
+    /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
+     * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
+     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch: 2 ld.
+     */
+    void (*pair_statistics)(long d, long n_i, long n_j, long ld, int is_diagonal, const double *x_i, const double *x_j,
+                            const double *p_i, const double *p_j, double beta, long n_bins, double *scratch,
+                            double *energy, double *histogram);
+} chs_kernels;
+
+/* Names compiled in, best last; NULL past the end. */
+const char *chs_isa_name(int index);
+/* 1 when this processor can run the named kernels, 0 when it cannot, -1 when they are not compiled in. */
+int chs_isa_runs(const char *name);
+/* The table of one instruction set; NULL unless chs_isa_runs(name) == 1. */
+const chs_kernels *chs_kernels_for(const char *name);
+
+#endif

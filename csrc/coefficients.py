@@ -1,0 +1,126 @@
+"""Write coefficients.h: the polynomials of the vector elementary functions.
+
+Run `python csrc/coefficients.py` (needs mpmath) after changing a degree; it prints the relative error of
+every fit and rewrites coefficients.h next to itself. Fits are Chebyshev interpolants computed with 50
+digits, within a small factor of the best polynomial of that degree.
+"""
+
+from pathlib import Path
+
+import mpmath as mp
+
+mp.mp.dps = 50
+
+
+def exp2_minus_one_over_f(f):
+    """(2^f - 1) / f, the factor that keeps 2^f - 1 accurate near f = 0."""
+    return mp.log(2) if f == 0 else mp.expm1(f * mp.log(2)) / f
+
+
+def erf_over_x(s):
+    """erf(x) / x as a function of s = x^2."""
+    x = mp.sqrt(s)
+    return 2 / mp.sqrt(mp.pi) if x == 0 else mp.erf(x) / x
+
+
+ERFC_CENTRE = mp.mpf(3)
+
+
+def scaled_erfc(t):
+    """(x + a) e^{x^2} erfc(x) at x = a (1 + t) / (1 - t): smooth on the whole half line x >= 0."""
+    if t == 1:
+        return 1 / mp.sqrt(mp.pi)
+    x = ERFC_CENTRE * (1 + t) / (1 - t)
+    if x > 9:  # asymptotic series (smallest term e^{-x^2}); e^{x^2} itself would need thousands of digits
+        terms = [(-1) ** k * mp.fac2(2 * k - 1) / (2 * x * x) ** k for k in range(60)]
+        return (x + ERFC_CENTRE) * mp.fsum(terms) / (x * mp.sqrt(mp.pi))
+    with mp.workdps(100):
+        return (x + ERFC_CENTRE) * mp.exp(x * x) * mp.erfc(x)
+
+
+def sin_over_x(s):
+    """sin(x) / x as a function of s = x^2."""
+    x = mp.sqrt(s)
+    return mp.mpf(1) if x == 0 else mp.sin(x) / x
+
+
+def fit(function, low, high, degree):
+    """Monomial coefficients (ascending) and largest relative error of the Chebyshev interpolant."""
+    low, high = mp.mpf(low), mp.mpf(high)
+    n = degree + 1
+    nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * k + 1) / (2 * n)) for k in range(n)]
+    matrix = mp.matrix(n, n)
+    for i, x in enumerate(nodes):
+        for j in range(n):
+            matrix[i, j] = x**j
+    coefficients = list(mp.lu_solve(matrix, mp.matrix([function(x) for x in nodes])))
+    grid = [low + (high - low) * mp.mpf(k) / 400 for k in range(401)]
+    error = max(abs(mp.polyval(coefficients[::-1], x) / function(x) - 1) for x in grid)
+    return coefficients, error
+
+
+# name, function, interval, degree in double, degree in float
+FITS = [
+    ("EXP2", exp2_minus_one_over_f, -0.5, 0.5, 10, 5),
+    ("EXP2_TABLE", exp2_minus_one_over_f, "f64: -1/32, f32: -1/64", None, 5, 1),
+    ("ERF", erf_over_x, 0, 0.25, 8, 4),
+    ("ERFC", scaled_erfc, -1, 1, 24, 11),
+    ("SIN", sin_over_x, 0, (mp.pi / 2) ** 2, 8, 4),
+]
+
+
+def emit(values, kind):
+    digits, suffix = (17, "") if kind == "f64" else (9, "f")
+    return ", \\\n    ".join(mp.nstr(v, digits, min_fixed=1, max_fixed=0) + suffix for v in values)
+
+
+def split(value, bits, parts):
+    """value as a sum of floats of `bits` significant bits each, so that n * part is exact for small n."""
+    out = []
+    for _ in range(parts - 1):
+        scale = mp.mpf(2) ** (bits - 1 - mp.floor(mp.log(abs(value), 2)))
+        head = mp.floor(value * scale) / scale
+        out.append(head)
+        value -= head
+    return [*out, value]
+
+
+def main():
+    lines = ["/* Written by coefficients.py: do not edit. Relative errors are those of the fits. */", ""]
+    for name, function, low, high, degree64, degree32 in FITS:
+        for kind, degree in (("f64", degree64), ("f32", degree32)):
+            if high is None:
+                half = mp.mpf(1) / (32 if kind == "f64" else 64)
+                interval = (-half, half)
+            else:
+                interval = (low, high)
+            coefficients, error = fit(function, *interval, degree)
+            print(f"{name:10s} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
+            lines += [
+                f"/* {function.__doc__.splitlines()[0]} Relative error {mp.nstr(error, 2)}. */",
+                f"#define CHS_{name}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
+                "",
+            ]
+    for kind, bits, low_bits in (("f64", 53, 4), ("f32", 24, 5)):
+        size = 2**low_bits
+        shift = bits - 1 - low_bits
+        values = [int(mp.nint(mp.mpf(2) ** (mp.mpf(k) / size) * 2 ** (bits - 1))) for k in range(size)]
+        bias = ((1023 if kind == "f64" else 127) - 1) << (bits - 1)  # less the implicit leading one
+        roots = [f"0x{value + bias - (k << shift):x}" for k, value in enumerate(values)]
+        lines += [
+            f"/* Bits of 2^(k/{size}), k = 0 .. {size - 1}, less k << {shift}. */",
+            f"#define CHS_EXP2_ROOTS_{kind} {{ \\\n    {', '.join(roots)}}}",
+            "",
+        ]
+        parts = split(mp.pi / 2, 33 if kind == "f64" else 11, 3)
+        lines += [
+            "/* pi/2 in three parts; n times each of the first two is exact for |n| < 2^20 (f64), 2^13 (f32). */",
+            f"#define CHS_HALF_PI_{kind} {{ \\\n    {emit(parts, kind)}}}",
+            "",
+        ]
+    lines += [f"#define CHS_ERFC_CENTRE {mp.nstr(ERFC_CENTRE, 3)}", ""]
+    Path(__file__).with_name("coefficients.h").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+#define CHS_ISA avx2
+#include "table.inc"

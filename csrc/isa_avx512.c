@@ -1,0 +1,2 @@
+#define CHS_ISA avx512
+#include "table.inc"

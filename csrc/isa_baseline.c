@@ -1,0 +1,2 @@
+#define CHS_ISA baseline
+#include "table.inc"

@@ -1,0 +1,33 @@
+"""chaosphere: interacting particles on the unit sphere.
+
+Deep transformers at initialisation, their scaling limits and propagation of chaos (arXiv:2604.26898).
+"""
+
+from importlib.metadata import version
+
+from chaosphere import measures
+from chaosphere.attention import AttentionResult, SoftmaxAttention
+from chaosphere.config import show_config
+from chaosphere.fields import MLP, MLPLayer
+from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
+from chaosphere.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.transformer import Transformer
+
+__version__ = version("chaosphere")
+
+__all__ = [
+    "MLP",
+    "AttentionResult",
+    "MLPLayer",
+    "SimulationError",
+    "SoftmaxAttention",
+    "Solution",
+    "Transformer",
+    "measures",
+    "normalize",
+    "sample_uniform",
+    "sample_von_mises_fisher",
+    "show_config",
+    "simulate",
+    "trajectory",
+]

@@ -1,0 +1,65 @@
+"""The C library as Cython sees it, and the table in use."""
+
+from libc.stddef cimport ptrdiff_t
+
+cdef extern from "chaosphere.h" nogil:
+    enum:
+        CHS_ALIGN
+        CHS_COLUMNS
+        CHS_HIDDEN
+        CHS_N_ACTIVATIONS
+
+    ctypedef struct chs_kernels:
+        const char *name
+        int vector_bytes
+        void (*pack_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, double *) noexcept nogil
+        void (*pack_f32)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, float *) noexcept nogil
+        void (*map_f64)(long, long, long, const double *, const double *, long, double *) noexcept nogil
+        void (*map_f32)(long, long, long, const float *, const float *, long, float *) noexcept nogil
+        void (*attend_pair_f64)(
+            long, long, long, long, const double *, const double *, const double *, const double *, double, double *,
+            double *, double *) noexcept nogil
+        void (*attend_pair_f32)(
+            long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
+            double *, double *) noexcept nogil
+        void (*attend_rows_f64)(
+            long, long, long, long, const double *, const double *, const double *, const double *, double *, double *,
+            double *) noexcept nogil
+        void (*attend_rows_f32)(
+            long, long, long, long, const float *, const float *, const float *, const float *, float *, float *,
+            double *) noexcept nogil
+        void (*layer_f64)(
+            long, long, long, long, const double *, const double *, const double *, const double *, int, double *,
+            double *) noexcept nogil
+        void (*layer_f32)(
+            long, long, long, long, const float *, const float *, const float *, const float *, int, float *,
+            float *) noexcept nogil
+        void (*activate_f64)(int, long, double *) noexcept nogil
+        void (*activate_f32)(int, long, float *) noexcept nogil
+        long (*step_f64)(
+            long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, double *) noexcept nogil
+        long (*step_f32)(
+            long, long, const char *, ptrdiff_t, ptrdiff_t, const float *, double, float *) noexcept nogil
+        double (*deviation_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, long *) noexcept nogil
+        double (*deviation_f32)(long, long, const char *, ptrdiff_t, ptrdiff_t, long *) noexcept nogil
+        void (*pair_statistics)(
+            long, long, long, long, int, const double *, const double *, const double *, const double *, double, long,
+            double *, double *, double *) noexcept nogil
+
+    const char *chs_isa_name(int)
+    int chs_isa_runs(const char *)
+    const chs_kernels *chs_kernels_for(const char *)
+
+ctypedef fused real:
+    double
+    float
+
+cdef const chs_kernels *table() noexcept nogil
+
+cdef class Scratch:
+    """Uninitialised aligned memory that lives as long as the object."""
+    cdef void *at
+
+cdef long padded(long n) noexcept nogil
+cdef long block_columns(long n_tokens) noexcept nogil
+cdef int useful_threads(int n_threads, double work) noexcept nogil

@@ -1,0 +1,98 @@
+"""The instruction set in use, block sizes, and scratch memory: what every kernel module shares."""
+
+from libc.stdlib cimport free
+from libc.stddef cimport size_t
+
+cdef extern from "stdlib.h" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define CHS_HAS_OPENMP 1
+    #define chs_max_threads() omp_get_max_threads()
+    #else
+    #define CHS_HAS_OPENMP 0
+    #define chs_max_threads() 1
+    #endif
+    #if defined(__clang__)
+    #define CHS_COMPILER __VERSION__
+    #else
+    #define CHS_COMPILER "GCC " __VERSION__
+    #endif
+    """
+    int CHS_HAS_OPENMP
+    int chs_max_threads()
+    const char *CHS_COMPILER
+
+has_openmp = bool(CHS_HAS_OPENMP)
+compiler = (<bytes>CHS_COMPILER).decode()
+
+cdef const chs_kernels *_table = NULL
+
+
+cdef const chs_kernels *table() noexcept nogil:
+    return _table
+
+
+def compiled_isas():
+    """Names of the instruction sets compiled in, best last."""
+    names = []
+    while chs_isa_name(<int>len(names)) != NULL:
+        names.append((<bytes>chs_isa_name(<int>len(names))).decode())
+    return names
+
+
+def isa_runs(str name):
+    """Whether this processor runs the named kernels."""
+    return chs_isa_runs(name.encode()) == 1
+
+
+def isa_in_use():
+    """Name of the instruction set in use."""
+    return (<bytes>_table.name).decode()
+
+
+def use_isa(str name):
+    """Make every kernel call from now on use the named instruction set."""
+    global _table
+    cdef const chs_kernels *found = chs_kernels_for(name.encode())
+    if found == NULL:
+        runnable = [isa for isa in compiled_isas() if isa_runs(isa)]
+        raise ValueError(
+            f"instruction set {name!r} is not available here; compiled in: {compiled_isas()}, "
+            f"usable on this processor: {runnable}"
+        )
+    _table = found
+
+
+def max_threads():
+    """Threads that OpenMP would use by itself (OMP_NUM_THREADS and the affinity mask); 1 without OpenMP."""
+    return chs_max_threads()
+
+
+cdef class Scratch:
+    def __cinit__(self, size_t n_bytes):
+        n_bytes = (n_bytes + CHS_ALIGN - 1) // CHS_ALIGN * CHS_ALIGN
+        self.at = aligned_alloc(CHS_ALIGN, max(n_bytes, <size_t>CHS_ALIGN))
+        if self.at == NULL:
+            raise MemoryError(f"no memory for {n_bytes} bytes of kernel workspace")
+
+    def __dealloc__(self):
+        free(self.at)
+
+
+cdef long padded(long n) noexcept nogil:
+    return (n + CHS_COLUMNS - 1) // CHS_COLUMNS * CHS_COLUMNS
+
+
+cdef long block_columns(long n_tokens) noexcept nogil:
+    # A function of N alone, never of the thread count: the blocks fix the order of every sum. 192 x 192 weights
+    # fill a 1 MB second-level cache about a third; smaller systems are cut into some eight blocks, for the threads.
+    return min(<long>192, max(<long>CHS_COLUMNS, padded(n_tokens // 8)))
+
+
+cdef int useful_threads(int n_threads, double work) noexcept nogil:
+    # Waking a thread costs some microseconds, the time of about 20 000 multiply-adds: a thread must get more than that.
+    return <int>max(1.0, min(<double>n_threads, work / 20e3))

@@ -1,0 +1,241 @@
+"""Softmax attention over blocks of tokens: schedules and workspaces around the tile kernels."""
+
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, log, log2
+from libc.string cimport memset
+
+import numpy as np
+
+from chaosphere.kernels.abi cimport Scratch, block_columns, chs_kernels, real, table, useful_threads
+
+cdef struct Blocks:
+    # Token i of replica r is column i % ld of block r * n_blocks + i // ld; a block holds d + 1 rows.
+    long n, d, ld, n_blocks
+
+
+cdef Blocks _blocks(long n, long d, long ld) noexcept nogil:
+    cdef Blocks b
+    b.n, b.d, b.ld = n, d, ld
+    b.n_blocks = (n + ld - 1) // ld
+    return b
+
+
+cdef long _size(Blocks b, long n_replicas) noexcept nogil:
+    return n_replicas * b.n_blocks * (b.d + 1) * b.ld
+
+
+cdef long _columns(Blocks b, long block) noexcept nogil:
+    return min(b.ld, b.n - (block % b.n_blocks) * b.ld)
+
+
+cdef void _pack(
+    Blocks b, long block, const real[:, :, :] x, double scale, const double[::1] weights, real *out
+) noexcept nogil:
+    """One block of scale * x with a last row of ones; with weights, of w x with a last row of w."""
+    cdef const chs_kernels *c = table()
+    cdef long replica = block // b.n_blocks, first = (block % b.n_blocks) * b.ld, n = _columns(b, block), j, k
+    cdef const char *start = <const char *>&x[replica, first, 0]
+    cdef real *to = out + block * (b.d + 1) * b.ld
+    cdef real *last = to + b.d * b.ld
+    if real is double:
+        c.pack_f64(n, b.d, start, x.strides[1], x.strides[2], scale, b.ld, to)
+    else:
+        c.pack_f32(n, b.d, start, x.strides[1], x.strides[2], scale, b.ld, to)
+    memset(last, 0, b.ld * sizeof(real))
+    for j in range(n):
+        last[j] = 1
+    if weights is not None:
+        for j in range(n):
+            last[j] = <real>weights[first + j]
+            for k in range(b.d):
+                to[k * b.ld + j] *= last[j]
+
+
+cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *out) noexcept nogil:
+    cdef const chs_kernels *c = table()
+    cdef long at = block * (b.d + 1) * b.ld
+    if real is double:
+        c.map_f64(_columns(b, block), b.d, b.d, &a[0, 0], x + at, b.ld, out + at)
+    else:
+        c.map_f32(_columns(b, block), b.d, b.d, &a[0, 0], x + at, b.ld, out + at)
+
+
+cdef void _finish(
+    Blocks b, long block, const double *sums, double factor, const real[:, ::1] value_map, real *scratch,
+    real[:, :, ::1] mean
+) noexcept nogil:
+    """mean = V (factor * sums / partition) for the tokens of one block; scratch holds 2 d ld."""
+    cdef const chs_kernels *c = table()
+    cdef long replica = block // b.n_blocks, first = (block % b.n_blocks) * b.ld, n = _columns(b, block), j, k
+    cdef const double *s = sums + block * (b.d + 1) * b.ld
+    cdef real *result = scratch
+    for k in range(b.d):
+        for j in range(b.ld):
+            result[k * b.ld + j] = <real>(factor * s[k * b.ld + j] / s[b.d * b.ld + j]) if j < n else 0
+    if value_map is not None:
+        result = scratch + b.d * b.ld
+        if real is double:
+            c.map_f64(n, b.d, b.d, &value_map[0, 0], scratch, b.ld, result)
+        else:
+            c.map_f32(n, b.d, b.d, &value_map[0, 0], scratch, b.ld, result)
+    for j in range(n):
+        for k in range(b.d):
+            mean[replica, first + j, k] = result[k * b.ld + j]
+
+
+cdef void _pair(
+    Blocks b, long replica, long i, long j, const real *q, const real *k, const real *v, double shift, real *w,
+    double *sums
+) noexcept nogil:
+    cdef const chs_kernels *c = table()
+    cdef long stride = (b.d + 1) * b.ld
+    cdef long at_i = (replica * b.n_blocks + i) * stride, at_j = (replica * b.n_blocks + j) * stride
+    cdef double *sum_j = NULL if i == j else sums + at_j
+    if real is double:
+        c.attend_pair_f64(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j, shift, w,
+                          sums + at_i, sum_j)
+    else:
+        c.attend_pair_f32(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j,
+                          <float>shift, w, sums + at_i, sum_j)
+
+
+cdef long _round_item(long n_players, long n_blocks, long round_, long item, long *other) noexcept nogil:
+    """Round-robin tournament of an odd number of players: in round r player r sits out (its diagonal block) and r + k
+    meets r - k. Every block is touched once a round, every pair meets once. Returns -1 for the dummy player."""
+    cdef long i = (round_ + item) % n_players
+    other[0] = (round_ - item + n_players) % n_players
+    return -1 if i >= n_blocks or other[0] >= n_blocks else i
+
+
+cdef void _tournament_item(
+    Blocks b, long players, long items, long round_, long index, const real *q, const real *k, const real *v,
+    double shift, real *w, double *sums
+) noexcept nogil:
+    cdef long j, i = _round_item(players, b.n_blocks, round_, index % items, &j)
+    if i >= 0:
+        _pair(b, index // items, i, j, q, k, v, shift, w, sums)
+
+
+def attend_symmetric(
+    const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
+    double scale, double shift, int n_threads
+):
+    """Attention with symmetric weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
+
+    x is (R, N, d); weights (N,) or None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N)
+    before division, uniform weights counting 1 each.
+    """
+    cdef long n_replicas = x.shape[0], i
+    cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
+    cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, round_, item
+    cdef long players = b.n_blocks | 1, items = (players + 1) // 2
+    cdef bint separate = weights is not None or scale == 0
+    cdef double factor = 1 if separate else 1 / scale
+    dtype = np.float64 if real is double else np.float32
+    cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * b.n * (b.d + 4))
+    cdef Scratch keys = Scratch(size * sizeof(real))
+    cdef Scratch values = Scratch(size * sizeof(real) if separate else 0)
+    cdef Scratch queries = Scratch(size * sizeof(real) if query_map is not None else 0)
+    cdef Scratch sums = Scratch(size * sizeof(double))
+    cdef long each = max(b.ld, 2 * b.d) * b.ld
+    cdef Scratch tiles = Scratch(threads * each * sizeof(real))
+    cdef real *k = <real *>keys.at
+    cdef real *v = <real *>values.at if separate else k
+    cdef real *q = <real *>queries.at if query_map is not None else k
+    cdef real *w = <real *>tiles.at
+    cdef double *s = <double *>sums.at
+    mean_array = np.empty((n_replicas, b.n, b.d), dtype)
+    partition_array = np.empty((n_replicas, b.n))
+    cdef real[:, :, ::1] mean = mean_array
+    cdef double[:, ::1] partition = partition_array
+    with nogil:
+        for block in prange(n_all, schedule="static", num_threads=threads):
+            _pack[real](b, block, x, scale, None, k)
+            if query_map is not None:
+                _map[real](b, block, query_map, k, q)
+            if separate:
+                _pack[real](b, block, x, 1, weights, v)
+            memset(s + block * (b.d + 1) * b.ld, 0, (b.d + 1) * b.ld * sizeof(double))
+        for round_ in range(players):
+            for item in prange(n_replicas * items, schedule="dynamic", num_threads=threads):
+                _tournament_item[real](b, players, items, round_, item, q, k, v, shift, w + threadid() * each, s)
+        for block in prange(n_all, schedule="static", num_threads=threads):
+            _finish[real](b, block, s, factor, value_map, w + threadid() * each, mean)
+            for i in range(_columns(b, block)):
+                partition[block // b.n_blocks, (block % b.n_blocks) * b.ld + i] = (
+                    s[block * (b.d + 1) * b.ld + b.d * b.ld + i])
+    return mean_array, partition_array
+
+
+cdef void _rows(
+    Blocks b, Blocks bk, long block, const real *q, const real *k, const real *bias, real *w, real *top, double *sums
+) noexcept nogil:
+    cdef const chs_kernels *c = table()
+    cdef long replica = block // b.n_blocks, j, at, stride = (bk.d + 1) * bk.ld
+    cdef long to = block * (b.d + 1) * b.ld
+    cdef real *t = top + block * b.ld
+    for j in range(b.ld):
+        t[j] = <real>-1e30
+    memset(sums + to, 0, (b.d + 1) * b.ld * sizeof(double))
+    for j in range(bk.n_blocks):
+        at = (replica * bk.n_blocks + j) * stride
+        if real is double:
+            c.attend_rows_f64(b.d, _columns(b, block), _columns(bk, j), b.ld, q + to, k + at, k + at,
+                              bias + j * bk.ld, w, t, sums + to)
+        else:
+            c.attend_rows_f32(b.d, _columns(b, block), _columns(bk, j), b.ld, q + to, k + at, k + at,
+                              bias + j * bk.ld, w, t, sums + to)
+
+
+def attend_rows(
+    const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map,
+    const real[:, ::1] value_map, const double[::1] weights, double scale, int n_threads
+):
+    """Attention of queries (R, M, d) to keys (R, N, d) with weights p_j 2^(scale q_i.y_j), or 2^(scale A q_i.y_j).
+
+    A running maximum keeps every weight finite whatever the size of the scores. Returns the weighted means (R, M, d),
+    times value_map if given, and the base-2 logarithm of the sums of the weights (R, M), uniform weights counting 1 each.
+    """
+    cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), block, j
+    cdef Blocks b = _blocks(queries.shape[1], queries.shape[2], ld)
+    cdef Blocks bk = _blocks(keys.shape[1], keys.shape[2], ld)
+    cdef long n_q = n_replicas * b.n_blocks, n_k = n_replicas * bk.n_blocks
+    dtype = np.float64 if real is double else np.float32
+    cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * bk.n * (b.d + 4))
+    cdef Scratch key_blocks = Scratch(_size(bk, n_replicas) * sizeof(real))
+    cdef Scratch plain = Scratch(_size(b, n_replicas) * sizeof(real))
+    cdef Scratch mapped = Scratch(_size(b, n_replicas) * sizeof(real) if query_map is not None else 0)
+    cdef Scratch sums = Scratch(_size(b, n_replicas) * sizeof(double))
+    cdef Scratch tops = Scratch(n_q * ld * sizeof(real))
+    cdef Scratch biases = Scratch(bk.n_blocks * ld * sizeof(real))
+    cdef long each = max(ld, 2 * b.d) * ld
+    cdef Scratch tiles = Scratch(threads * each * sizeof(real))
+    cdef real *k = <real *>key_blocks.at
+    cdef real *x = <real *>plain.at
+    cdef real *q = <real *>mapped.at if query_map is not None else x
+    cdef real *bias = <real *>biases.at
+    cdef real *top = <real *>tops.at
+    cdef real *w = <real *>tiles.at
+    cdef double *s = <double *>sums.at
+    mean_array = np.empty((n_replicas, b.n, b.d), dtype)
+    log_array = np.empty((n_replicas, b.n))
+    cdef real[:, :, ::1] mean = mean_array
+    cdef double[:, ::1] logs = log_array
+    for j in range(bk.n_blocks * ld):
+        if j >= bk.n or (weights is not None and weights[j] == 0):
+            bias[j] = <real>-INFINITY
+        else:
+            bias[j] = <real>(0.0 if weights is None else log2(weights[j]))
+    with nogil:
+        for block in prange(n_k, schedule="static", num_threads=threads):
+            _pack[real](bk, block, keys, 1, None, k)
+        for block in prange(n_q, schedule="dynamic", num_threads=threads):
+            _pack[real](b, block, queries, scale, None, x)
+            if query_map is not None:
+                _map[real](b, block, query_map, x, q)
+            _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
+            _finish[real](b, block, s, 1, value_map, w + threadid() * each, mean)
+            for j in range(_columns(b, block)):
+                logs[block // b.n_blocks, (block % b.n_blocks) * ld + j] = (
+                    top[block * ld + j] + log2(s[block * (b.d + 1) * ld + b.d * ld + j]))
+    return mean_array, log_array

@@ -1,0 +1,57 @@
+"""Normalised steps and the distance from the sphere."""
+
+from cython.parallel cimport prange
+
+import numpy as np
+
+from chaosphere.kernels.abi cimport chs_kernels, real, table, useful_threads
+
+cdef enum:
+    ROWS = 1024  # rows per work item
+
+
+cdef long _step(
+    long index, const real[:, :, :] x, const real[:, :, ::1] v, double alpha, real[:, :, ::1] out
+) noexcept nogil:
+    cdef const chs_kernels *c = table()
+    cdef long n = x.shape[1], d = x.shape[2], chunks = (n + ROWS - 1) // ROWS
+    cdef long replica = index // chunks, first = (index % chunks) * ROWS, count = min(n - first, <long>ROWS), bad
+    cdef const real *move = NULL if v is None else &v[replica, first, 0]
+    cdef const char *start = <const char *>&x[replica, first, 0]
+    if real is double:
+        bad = c.step_f64(count, d, start, x.strides[1], x.strides[2], move, alpha, &out[replica, first, 0])
+    else:
+        bad = c.step_f32(count, d, start, x.strides[1], x.strides[2], move, alpha, &out[replica, first, 0])
+    return -1 if bad < 0 else replica * n + first + bad
+
+
+def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, int n_threads):
+    """LN(x + alpha v) for tokens (R, N, d); v None gives LN(x).
+
+    Returns the new tokens and the flat index of the first token whose norm was zero or not finite, or -1.
+    """
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], chunks = (n + ROWS - 1) // ROWS, index
+    cdef int threads = useful_threads(n_threads, <double>n_replicas * n * (4 * d + 40))
+    out_array = np.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    cdef real[:, :, ::1] out = out_array
+    bad_array = np.empty(n_replicas * chunks, np.int64)
+    cdef long[::1] bad = bad_array
+    for index in prange(n_replicas * chunks, schedule="static", num_threads=threads, nogil=True):
+        bad[index] = _step[real](index, x, v, alpha, out)
+    found = bad_array[bad_array >= 0]
+    return out_array, int(found[0]) if found.size else -1
+
+
+def deviation(const real[:, :, :] x):
+    """Largest | |x_i| - 1 | over tokens (R, N, d) and the (replica, token) where it is; infinite where not finite."""
+    cdef const chs_kernels *c = table()
+    cdef double worst = -1, off
+    cdef long replica, row = 0, at_replica = 0, at_row = 0
+    for replica in range(x.shape[0]):
+        if real is double:
+            off = c.deviation_f64(x.shape[1], x.shape[2], <const char *>&x[replica, 0, 0], x.strides[1], x.strides[2], &row)
+        else:
+            off = c.deviation_f32(x.shape[1], x.shape[2], <const char *>&x[replica, 0, 0], x.strides[1], x.strides[2], &row)
+        if off > worst:
+            worst, at_replica, at_row = off, replica, row
+    return worst, (at_replica, at_row)

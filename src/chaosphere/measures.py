@@ -1,0 +1,376 @@
+"""Statistics of the empirical measure μ_x = Σ p_i δ_{x_i}."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaosphere import checks
+from chaosphere.checks import Floats, Tokens
+from chaosphere.kernels import pairs as kernel
+from chaosphere.seeds import Noise, Seed, Stream
+from chaosphere.sphere import normalize
+
+_LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take
+
+
+def _pair_statistics(
+    x: Tokens, beta: float, n_bins: int, weights: Any, n_threads: int | None
+) -> tuple[Floats, Floats]:
+    batch = checks.tokens(x)
+    p = checks.weights(weights, batch.shape[1])
+    sums, histogram = kernel.pair_statistics(
+        batch.astype(np.float64, copy=False), p, beta, n_bins, checks.threads(n_threads)
+    )
+    return sums, histogram
+
+
+def _scalar_or_array(values: Floats, x: Tokens) -> Any:
+    return values if x.ndim == 3 else values[0].item() if values[0].ndim == 0 else values[0]
+
+
+def energy(
+    x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None
+) -> float | Floats:
+    """Return the interaction energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
+
+    arXiv:2604.26898, section 1 (the energy of the synchronization theorem).
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    beta : float
+        In (0, 700].
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+    n_threads : int, optional
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or beta or the weights are out of range.
+
+    Notes
+    -----
+    O(N² d) in double precision whatever the dtype of x, from differences x_i − x_j: the relative accuracy holds down to
+    consensus. Same bits for any number of threads.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    >>> bool(np.isclose(energy(x, beta=1.0), 0.25 * (math.e - 1 / math.e)))
+    True
+    """
+    beta = checks.number(beta, "beta", above=0, high=700)
+    sums, _ = _pair_statistics(x, beta, 0, weights, n_threads)
+    values: Floats = 0.5 * math.exp(beta) * sums
+    return _scalar_or_array(values, x)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """E_β as an observable: a callable on (time, tokens) for `simulate(..., observe=...)`.
+
+    Parameters
+    ----------
+    beta : float
+        In (0, 700].
+    n_threads : int, optional
+
+    Examples
+    --------
+    >>> Energy(beta=1.0)(0.0, np.array([[1.0, 0.0], [1.0, 0.0]]))
+    0.0
+    """
+
+    beta: float = 1.0
+    n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        checks.number(self.beta, "beta", above=0, high=700)
+
+    def __call__(self, time: float, x: Tokens) -> float | Floats:
+        """Return `energy(x, beta)`."""
+        return energy(x, self.beta, n_threads=self.n_threads)
+
+
+def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
+    """Return the mean vector Σ p_i x_i, shape (d,) or (R, d); O(N d).
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    weights : array_like, shape (N,), optional
+
+    Returns
+    -------
+    ndarray of float64
+
+    Examples
+    --------
+    >>> mean_vector(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    array([0.5, 0.5])
+    """
+    batch = checks.tokens(x).astype(np.float64, copy=False)
+    p = checks.weights(weights, batch.shape[1])
+    mean: Floats = batch.mean(axis=1) if p is None else (p[None, :, None] * batch).sum(axis=1)
+    return mean if x.ndim == 3 else mean[0]
+
+
+def order_parameter(x: Tokens, *, weights: Any = None) -> float | Floats:
+    """Return |Σ p_i x_i|: 1 at consensus, about N^{-1/2} for uniform tokens; O(N d).
+
+    Parameters and errors as in `mean_vector`.
+
+    Examples
+    --------
+    >>> order_parameter(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    0.0
+    """
+    length = np.linalg.norm(mean_vector(x, weights=weights), axis=-1)
+    return length if x.ndim == 3 else float(length)
+
+
+def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
+    """Return the unit vector along Σ p_i x_i, shape (d,) or (R, d); O(N d).
+
+    Parameters as in `mean_vector`.
+
+    Raises
+    ------
+    ValueError
+        Also if the mean vector is shorter than 1e-12: it then has no direction.
+
+    Examples
+    --------
+    >>> mean_direction(np.array([[0.6, 0.8], [0.6, -0.8]]))
+    array([1., 0.])
+    """
+    mean = mean_vector(x, weights=weights)
+    length = np.linalg.norm(mean, axis=-1, keepdims=True)
+    if (length < 1e-12).any():
+        raise ValueError(f"x must have a mean direction: the mean vector has length {length.min():.2g}")
+    return np.asarray(mean / length)
+
+
+def mean_cosine(x: Tokens, *, weights: Any = None) -> float | Floats:
+    """Return the mean of ⟨x_i, x_j⟩ over pairs i ≠ j, weighted by p_i p_j; O(N d).
+
+    Parameters as in `mean_vector`.
+
+    Raises
+    ------
+    ValueError
+        Also if a single token carries all the weight: there is no pair.
+
+    Examples
+    --------
+    >>> mean_cosine(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    -1.0
+    """
+    batch = checks.tokens(x)
+    p = checks.weights(weights, batch.shape[1])
+    alone = 1 / batch.shape[1] if p is None else float((p**2).sum())
+    if 1 - alone < 1e-15:
+        raise ValueError("x must hold at least two tokens of positive weight")
+    square = np.sum(mean_vector(x, weights=weights) ** 2, axis=-1)
+    value = (square - alone) / (1 - alone)
+    return value if x.ndim == 3 else float(value)
+
+
+def pairwise_cosines(x: Tokens) -> Floats:
+    """Return the N(N−1)/2 cosines ⟨x_i, x_j⟩, i < j, in the order of `numpy.triu_indices`.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+
+    Returns
+    -------
+    ndarray of float64, shape (N(N−1)/2,) or (R, N(N−1)/2)
+
+    Raises
+    ------
+    ValueError
+        Also if the result would exceed 1 GiB; `cosine_histogram` needs no such array.
+
+    Examples
+    --------
+    >>> pairwise_cosines(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+    array([ 0., -1.,  0.])
+    """
+    batch = checks.tokens(x).astype(np.float64, copy=False)
+    n_bytes = 8 * batch.shape[0] * batch.shape[1] ** 2
+    if n_bytes > _LARGEST_DENSE:
+        raise ValueError(
+            f"x is too large for a dense array of cosines ({n_bytes / 2**30:.1f} GiB, limit 1); use cosine_histogram"
+        )
+    upper = np.triu_indices(batch.shape[1], k=1)
+    values = np.clip(np.einsum("rik,rjk->rij", batch, batch)[:, upper[0], upper[1]], -1, 1)
+    return values if x.ndim == 3 else values[0]
+
+
+def cosine_histogram(
+    x: Tokens, n_bins: int = 50, *, weights: Any = None, n_threads: int | None = None
+) -> tuple[Floats, Floats]:
+    """Return the law of ⟨x_i, x_j⟩ over pairs i ≠ j as a histogram on [−1, 1].
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    n_bins : int
+        Number of equal bins.
+    weights : array_like, shape (N,), optional
+    n_threads : int, optional
+
+    Returns
+    -------
+    probabilities : ndarray, shape (n_bins,) or (R, n_bins)
+        Sum to 1; a pair weighs p_i p_j.
+    edges : ndarray, shape (n_bins + 1,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `energy`, and if there is no pair.
+
+    Notes
+    -----
+    O(N² d) without an N×N array. Same bits for any number of threads.
+
+    Examples
+    --------
+    >>> cosine_histogram(np.array([[1.0, 0.0], [-1.0, 0.0]]), n_bins=4)[0]
+    array([1., 0., 0., 0.])
+    """
+    n_bins = checks.integer(n_bins, "n_bins", low=1)
+    _, histogram = _pair_statistics(x, 1.0, n_bins, weights, n_threads)
+    total = histogram.sum(axis=1, keepdims=True)
+    if (total <= 0).any():
+        raise ValueError("x must hold at least two tokens of positive weight")
+    return _scalar_or_array(histogram / total, x), np.linspace(-1, 1, n_bins + 1)
+
+
+def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
+    """Return how many balls of radius `tolerance` (chordal distance) a greedy cover of the tokens takes.
+
+    The first token opens a ball and takes every token in it, the next one left opens another, and so on: for clusters
+    narrower than `tolerance` and further apart than it, their number.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    tolerance : float
+        In (0, 2].
+
+    Returns
+    -------
+    int, or ndarray of int of shape (R,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or tolerance is out of range.
+
+    Notes
+    -----
+    O(N d) per ball.
+
+    Examples
+    --------
+    >>> cluster_count(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    2
+    """
+    tolerance = checks.number(tolerance, "tolerance", above=0, high=2)
+    counts = [_greedy_cover(tokens.astype(np.float64), tolerance) for tokens in checks.tokens(x)]
+    return np.array(counts) if x.ndim == 3 else counts[0]
+
+
+def _greedy_cover(left: Floats, tolerance: float) -> int:
+    count = 0
+    while len(left):
+        left = left[((left - left[0]) ** 2).sum(axis=1) > tolerance**2]
+        count += 1
+    return count
+
+
+class Steps(Protocol):
+    """What a model must offer here: a number of steps, a horizon and one step."""
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps."""
+
+    @property
+    def horizon(self) -> float:
+        """Time that they span."""
+
+    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
+        """Return the tokens (R, N, d) after step `index`."""
+
+
+def lyapunov_exponent(
+    model: Steps, x: Tokens, *, rng: Seed, separation: float = 1e-7, n_threads: int | None = None
+) -> float | Floats:
+    """Return the finite-time top Lyapunov exponent of a model's flow along one path: growth of a tangent vector.
+
+    A second copy of the tokens starts a random tangent vector away and moves under the same noise; after every step
+    the difference is measured and brought back to its first length. For one token under noise alone the mean over
+    replicas tends to λ1 = ½[(d−3)κ′(1) − (d−1)κ(1)] (arXiv:2604.26898, section on synchronization).
+
+    Parameters
+    ----------
+    model : Transformer or another model
+    x : ndarray of float64, shape (N, d) or (R, N, d)
+        Initial tokens.
+    rng : int, SeedSequence or Generator
+        The run is the one that `simulate` makes with this seed.
+    separation : float
+        Length of the difference, in [1e-12, 1e-3]; the exponent carries an error of its order, plus 1e-16 / separation.
+    n_threads : int, optional
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+        (1/T) Σ log(growth).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not float64 tokens on the unit sphere, or separation is out of range.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=50, horizon=1.0)
+    >>> cs.measures.lyapunov_exponent(model, cs.sample_uniform(1, 3, rng=0, n_replicas=20), rng=0).shape
+    (20,)
+    """
+    separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
+    n_threads = checks.threads(n_threads)
+    here = checks.tokens(x)
+    if here.dtype != np.float64:
+        raise TypeError(f"x must be float64: a separation of {separation:g} is lost in {here.dtype}")
+    n_replicas = here.shape[0]
+    noise = Noise(rng, n_replicas=n_replicas)
+    tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
+    growth = np.zeros(n_replicas)
+    for index in range(model.n_steps):
+        tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
+        tangent /= np.sqrt((tangent**2).sum(axis=(1, 2), keepdims=True))
+        there = normalize(here + separation * tangent)
+        before = np.sqrt(((there - here) ** 2).sum(axis=(1, 2)))
+        here = model.step(here, index, noise=noise, n_threads=n_threads)
+        tangent = model.step(there, index, noise=noise, n_threads=n_threads) - here
+        growth += np.log(np.sqrt((tangent**2).sum(axis=(1, 2))) / before)
+    exponent = growth / model.horizon
+    return exponent if x.ndim == 3 else float(exponent[0])

@@ -1,0 +1,147 @@
+"""Points on the unit sphere: initial laws and normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from chaosphere import checks, kernels
+from chaosphere.checks import Floats, Tokens
+from chaosphere.kernels import sphere as kernel
+from chaosphere.seeds import Noise, Seed, Stream
+
+
+def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
+    """Draw i.i.d. tokens uniformly on the sphere S^{d-1}.
+
+    Parameters
+    ----------
+    n_tokens, dim : int
+        N >= 1 tokens in R^d, d >= 2.
+    rng : int, SeedSequence or Generator
+        The first N tokens of a larger sample with the same seed are the same.
+    n_replicas : int, optional
+        Number R of independent samples; replica r is the same for every R, and replica 0 is the sample without replicas.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, d) or (R, N, d)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not an integer or too small, or rng is not a seed.
+
+    Examples
+    --------
+    >>> x = sample_uniform(1000, 3, rng=0)
+    >>> x.shape, bool(abs((x**2).sum(axis=1) - 1).max() < 1e-14)
+    ((1000, 3), True)
+    """
+    n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
+    n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+    generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
+    x = normalize(np.stack([generator.standard_normal((n_tokens, dim)) for generator in generators]))
+    return x[0] if n_replicas is None else x
+
+
+def sample_von_mises_fisher(
+    n_tokens: int, mean_direction: NDArray[Any], *, concentration: float, rng: Seed, n_replicas: int | None = None
+) -> Floats:
+    """Draw i.i.d. tokens from the von Mises–Fisher law, density proportional to e^{c ⟨m, x⟩}.
+
+    Parameters
+    ----------
+    n_tokens : int
+        N >= 1.
+    mean_direction : array_like, shape (d,)
+        Unit vector m.
+    concentration : float
+        c > 0; c → 0 is the uniform law.
+    rng : int, SeedSequence or Generator
+    n_replicas : int, optional
+        Number R of independent samples.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, d) or (R, N, d)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size, the mean direction (not on the sphere) or the concentration is out of range.
+
+    Notes
+    -----
+    Drawn by `scipy.stats.vonmises_fisher`.
+
+    Examples
+    --------
+    >>> x = sample_von_mises_fisher(2000, [0.0, 0.0, 1.0], concentration=50.0, rng=1)
+    >>> round(float(x[:, 2].mean()), 2)
+    0.98
+    """
+    n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
+    concentration = checks.number(concentration, "concentration", above=0)
+    direction = checks.tokens(np.array(mean_direction, dtype=np.float64)[None], "mean_direction")[0, 0]
+    n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+    law = stats.vonmises_fisher(direction, concentration)
+    generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
+    x = normalize(np.stack([law.rvs(n_tokens, random_state=generator) for generator in generators]))
+    return x[0] if n_replicas is None else x
+
+
+def normalize(x: Tokens) -> Tokens:
+    """Return x / |x|, row by row, immune to overflow of the squares.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of x.
+
+    Raises
+    ------
+    TypeError
+        If x is not a float64 or float32 array.
+    ValueError
+        If a row is zero or not finite.
+
+    Examples
+    --------
+    >>> normalize(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]])
+    """
+    if not isinstance(x, np.ndarray) or x.dtype not in (np.float64, np.float32):
+        raise TypeError(f"x must be a float64 or float32 array, got {getattr(x, 'dtype', type(x).__name__)}")
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise ValueError(f"x must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), none 0, got {x.shape}")
+    out, bad = kernel.step(x if x.ndim == 3 else x[None], None, 0.0, kernels.abi.max_threads())
+    if bad >= 0:
+        raise ValueError(f"x must have rows of positive finite norm: row {bad % x.shape[-2]} is zero or not finite")
+    return out if x.ndim == 3 else out[0]
+
+
+class DegenerateTokenError(ArithmeticError):
+    """A step brought a token to the origin or to a value that is not finite, where LN(v) = v/|v| has no meaning."""
+
+
+def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int) -> Tokens:
+    """Return LN(x + αv) for tokens (R, N, d) and directions of the same shape; the step of every model.
+
+    Raises
+    ------
+    DegenerateTokenError
+        If x + αv is zero or not finite at some token.
+    """
+    out, bad = kernel.step(x, v, alpha, n_threads)
+    if bad >= 0:
+        replica, token = divmod(bad, x.shape[1])
+        raise DegenerateTokenError(f"token {token} of replica {replica}: x + alpha v is zero or not finite")
+    return out

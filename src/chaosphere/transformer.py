@@ -1,0 +1,109 @@
+"""The discrete transformer at initialisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from chaosphere import checks, sphere
+from chaosphere.attention import SoftmaxAttention
+from chaosphere.checks import Tokens
+from chaosphere.fields import MLP
+from chaosphere.seeds import Noise, Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transformer:
+    """Attention, random MLP and layer normalisation, L times.
+
+    Y = LN(X + (T/L) Attn(μ_X, X)),  X ← LN(Y + s √(T/L) G_{ℓ+1}(Y)),  LN(v) = v/|v|   (arXiv:2604.26898, eq. 1.1)
+
+    Parameters
+    ----------
+    attention : SoftmaxAttention or None
+        None leaves the first half out.
+    mlp : MLP or None
+        None leaves the second half out.
+    depth : int
+        Number L >= 1 of layers.
+    horizon : float
+        Time T > 0 that the L layers span.
+    noise_scale : float
+        s >= 0 (1 in the paper).
+    n_merged : int
+        Each layer's network is the scaled sum of this many; `coarsen` sets it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or there is neither attention nor MLP.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=2.0), mlp=cs.MLP(width=64), depth=20, horizon=1.0)
+    >>> cs.simulate(model, cs.sample_uniform(100, 4, rng=0), rng=0).final.shape
+    (100, 4)
+    """
+
+    attention: SoftmaxAttention | None
+    mlp: MLP | None
+    depth: int
+    horizon: float
+    noise_scale: float = 1.0
+    n_merged: int = 1
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not isinstance(self.attention, SoftmaxAttention | None):
+            raise TypeError(f"attention must be a SoftmaxAttention or None, got {self.attention!r}")
+        if not isinstance(self.mlp, MLP | None):
+            raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
+        if self.attention is None and self.mlp is None:
+            raise ValueError("attention and mlp must not both be None: nothing would move")
+        checks.integer(self.depth, "depth", low=1)
+        checks.number(self.horizon, "horizon", above=0)
+        checks.number(self.noise_scale, "noise_scale", low=0)
+        checks.integer(self.n_merged, "n_merged", low=1)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps: the depth."""
+        return self.depth
+
+    def coarsen(self, factor: int) -> Transformer:
+        """Return the network of depth L/factor driven by the same noise.
+
+        `factor` layers of width m, scaled by √(T/L), sum to one layer of width factor·m scaled by √(factor·T/L): the
+        coarse network built from the layers of the fine one, so that runs of both with one seed are coupled.
+
+        Parameters
+        ----------
+        factor : int
+            Divides the depth.
+
+        Returns
+        -------
+        Transformer
+
+        Raises
+        ------
+        ValueError
+            If factor does not divide the depth.
+        """
+        checks.integer(factor, "factor", low=1)
+        if self.depth % factor:
+            raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
+        return replace(self, depth=self.depth // factor, n_merged=factor * self.n_merged)
+
+    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
+        """Return the tokens (R, N, d) after layer `index` (from 0)."""
+        step_size = self.horizon / self.depth
+        if self.attention is not None:
+            x = sphere.layer_norm_step(x, self.attention(x, n_threads=n_threads), step_size, n_threads)
+        if self.mlp is not None and self.noise_scale > 0:
+            fine = range(index * self.n_merged, (index + 1) * self.n_merged)
+            layer = self.mlp.draw_merged(x.shape[2], (noise.at(Stream.LAYER, k) for k in fine))
+            scale = self.noise_scale * math.sqrt(step_size)
+            x = sphere.layer_norm_step(x, layer(x, n_threads=n_threads), scale, n_threads)
+        return x
