@@ -60,8 +60,8 @@ class SoftmaxAttention:
     Notes
     -----
     Cost: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
-    Results have the same bits for any number of threads. Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of
-    about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none overflows, whatever the size of QᵀK.
+    Results have the same bits for any number of threads. Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error
+    of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none overflows, whatever the size of QᵀK.
 
     Examples
     --------
@@ -133,7 +133,7 @@ class SoftmaxAttention:
         """
         batch = checks.tokens(x)
         n_threads = checks.threads(n_threads)
-        n_tokens, dim = batch.shape[1:]
+        n_tokens = batch.shape[1]
         p = checks.weights(weights, n_tokens)
         self._check_size(batch)
         largest = 1.0 if p is None else float(p.max())
@@ -156,8 +156,7 @@ class SoftmaxAttention:
         if self.beta is not None:
             size, name = self.beta, "beta"
         else:
-            assert self.query is not None and self.key is not None
-            size, name = float(np.linalg.norm(self.key.T @ self.query, 2)), "the norm of QᵀK"
+            size, name = float(np.linalg.norm(self._form(), 2)), "the norm of QᵀK"
         if size > limit:
             raise ValueError(
                 f"{name} must be <= {limit:.3g} for {x.dtype} tokens, got {size:.6g}: beyond it the rounding of the "
@@ -167,16 +166,13 @@ class SoftmaxAttention:
             if matrix is not None and matrix.shape[0] != x.shape[2]:
                 raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")
 
-    def _mean(
-        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int
-    ) -> tuple[Tokens, Floats]:
+    def _mean(self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int) -> tuple[Tokens, Floats]:
         """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}."""
         if self.beta is not None:
             query_map, scale, shift = None, math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
             row_scale, is_symmetric = self.beta * LOG2_E, True
         else:
-            assert self.query is not None and self.key is not None
-            form = self.key.T @ self.query
+            form = self._form()
             norm = float(np.linalg.norm(form, 2))
             is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
             # One shift for all pairs must neither overflow nor let a whole row vanish.
@@ -200,6 +196,12 @@ class SoftmaxAttention:
             )
             mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
         return mean, log2_z
+
+    def _form(self) -> Floats:
+        """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩."""
+        assert self.query is not None
+        assert self.key is not None
+        return np.asarray(self.key.T @ self.query)
 
     def _energy(self, log_z: Floats, p: Floats | None) -> Floats | None:
         if self.beta is None or self.beta > 700:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chaosphere.kernels import abi, sphere
 
-Tokens = NDArray[np.float64] | NDArray[np.float32]
+Tokens = NDArray[Any]  # float64 or float32
 Floats = NDArray[np.float64]
 
 _FLOATS = (np.float64, np.float32)
@@ -28,9 +28,7 @@ def integer(value: Any, name: str, *, low: int) -> int:
     return int(value)
 
 
-def number(
-    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
-) -> float:
+def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf) -> float:
     """Return value as a finite float in [low, high], larger than above."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, got {value!r} ({type(value).__name__})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere import activations, checks
-from chaosphere.activations import Activation, Function
-from chaosphere.checks import Tokens
+from chaosphere.activations import Activation
+from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import layer as kernel
 
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
@@ -32,8 +32,8 @@ class MLP:
     width : int
         Number m >= 1 of hidden units.
     activation : str or callable
-        φ: relu, silu, gelu (exact, x Φ(x)), tanh, sigmoid, erf, sin, cos or linear run in the compiled kernel; a callable,
-        elementwise on float64 arrays, runs at Python speed.
+        φ: relu, silu, gelu (exact, x Φ(x)), tanh, sigmoid, erf, sin, cos or linear run in the compiled kernel; a
+        callable, elementwise on float64 arrays, runs at Python speed.
     bias_std, output_bias_std : float
         σ_U, σ_W >= 0.
     weight_std : float, optional
@@ -55,7 +55,7 @@ class MLP:
     """
 
     width: int
-    activation: str | Function | Activation = "relu"
+    activation: str | Callable[[Floats], Floats] | Activation = "relu"
     bias_std: float = 0.0
     output_bias_std: float = 0.0
     weight_std: float | None = None
@@ -63,7 +63,9 @@ class MLP:
     def __post_init__(self) -> None:
         """Check."""
         checks.integer(self.width, "width", low=1)
-        activations.get(self.activation)
+        activation = activations.get(self.activation)
+        if not isinstance(self.activation, str):
+            object.__setattr__(self, "activation", activation)  # a callable is examined once, not at every draw
         checks.number(self.bias_std, "bias_std", low=0)
         checks.number(self.output_bias_std, "output_bias_std", low=0)
         if self.weight_std is not None:
@@ -175,7 +177,8 @@ class MLPLayer:
         if self.u.shape[0] not in (1, batch.shape[0]):
             raise ValueError(f"x must have {self.u.shape[0]} replicas, one per layer, got shape {x.shape}")
         n_threads = checks.threads(n_threads)
-        u, w, b, c = (None if a is None else a.astype(x.dtype, copy=False) for a in (self.u, self.w, self.b, self.c))
+        u, w = self.u.astype(x.dtype, copy=False), self.w.astype(x.dtype, copy=False)
+        b, c = (None if a is None else a.astype(x.dtype, copy=False) for a in (self.b, self.c))
         scale = self.u.shape[1] ** -0.5
         if self.activation.kernel_id is None:
             out = self._call_slowly(batch, scale)

@@ -18,9 +18,7 @@ from chaosphere.sphere import normalize
 _LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take
 
 
-def _pair_statistics(
-    x: Tokens, beta: float, n_bins: int, weights: Any, n_threads: int | None
-) -> tuple[Floats, Floats]:
+def _pair_statistics(x: Tokens, beta: float, n_bins: int, weights: Any, n_threads: int | None) -> tuple[Floats, Floats]:
     batch = checks.tokens(x)
     p = checks.weights(weights, batch.shape[1])
     sums, histogram = kernel.pair_statistics(
@@ -33,9 +31,7 @@ def _scalar_or_array(values: Floats, x: Tokens) -> Any:
     return values if x.ndim == 3 else values[0].item() if values[0].ndim == 0 else values[0]
 
 
-def energy(
-    x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None
-) -> float | Floats:
+def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None) -> float | Floats:
     """Return the interaction energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
 
     arXiv:2604.26898, section 1 (the energy of the synchronization theorem).
@@ -184,7 +180,7 @@ def mean_cosine(x: Tokens, *, weights: Any = None) -> float | Floats:
         raise ValueError("x must hold at least two tokens of positive weight")
     square = np.sum(mean_vector(x, weights=weights) ** 2, axis=-1)
     value = (square - alone) / (1 - alone)
-    return value if x.ndim == 3 else float(value)
+    return np.asarray(value) if x.ndim == 3 else float(value)
 
 
 def pairwise_cosines(x: Tokens) -> Floats:
@@ -215,7 +211,7 @@ def pairwise_cosines(x: Tokens) -> Floats:
             f"x is too large for a dense array of cosines ({n_bytes / 2**30:.1f} GiB, limit 1); use cosine_histogram"
         )
     upper = np.triu_indices(batch.shape[1], k=1)
-    values = np.clip(np.einsum("rik,rjk->rij", batch, batch)[:, upper[0], upper[1]], -1, 1)
+    values: Floats = np.clip(np.einsum("rik,rjk->rij", batch, batch)[:, upper[0], upper[1]], -1, 1)
     return values if x.ndim == 3 else values[0]
 
 
@@ -372,5 +368,5 @@ def lyapunov_exponent(
         here = model.step(here, index, noise=noise, n_threads=n_threads)
         tangent = model.step(there, index, noise=noise, n_threads=n_threads) - here
         growth += np.log(np.sqrt((tangent**2).sum(axis=(1, 2))) / before)
-    exponent = growth / model.horizon
+    exponent: Floats = growth / model.horizon
     return exponent if x.ndim == 3 else float(exponent[0])

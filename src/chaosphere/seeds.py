@@ -7,6 +7,7 @@ any step is reached at once and no two steps overlap (each has 2^128 numbers).
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ class Noise:
             ]
         generators = self._generators[stream]
         for generator in generators:
-            state = generator.bit_generator.state
+            state: Any = generator.bit_generator.state
             state["state"]["counter"][:] = (0, 0, step, 0)
             state["buffer_pos"], state["has_uint32"], state["uinteger"] = 4, 0, 0
             generator.bit_generator.state = state

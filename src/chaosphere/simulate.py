@@ -90,7 +90,9 @@ class Solution:
             trailing = tuple(f"{name}_{axis}" for axis in range(values.ndim - len(leading)))
             variables[name] = (leading + trailing, values)
         coordinates = {"time": self.times} | ({} if same else {"state_time": self.state_times})
-        attributes = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in self.attributes.items()}
+        attributes = {
+            key: json.dumps(value) if isinstance(value, dict) else value for key, value in self.attributes.items()
+        }
         return xarray.Dataset(variables, coords=coordinates, attrs=attributes)
 
 
@@ -156,8 +158,8 @@ def simulate(
     save_at : array_like of float, optional
         Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps. Default: the final state only.
     observe : mapping of str to callable, optional
-        Each is called with (time, tokens) at the times of `save_at`, or at every step without it; returns a number or an
-        array of fixed shape.
+        Each is called with (time, tokens) at the times of `save_at`, or at every step without it; returns a number or
+        an array of fixed shape.
     shared_noise : bool
         All replicas see the same noise (the law given the noise).
     n_threads : int, optional
@@ -165,9 +167,9 @@ def simulate(
     progress : bool
         Show a progress bar on stderr.
     checkpoint : path, optional
-        File that keeps the state of the run: written about every minute and on interruption, each time to a temporary name
-        that is then renamed, and removed at the end. If it exists the run continues from it, with the same bits as a run
-        that was never interrupted; a checkpoint of another run is refused.
+        File that keeps the state of the run: written about every minute and on interruption, each time to a temporary
+        name that is then renamed, and removed at the end. If it exists the run continues from it, with the same bits as
+        a run that was never interrupted; a checkpoint of another run is refused.
 
     Returns
     -------
@@ -324,17 +326,21 @@ class _Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 identity = str(file["identity"])
-                record = _Record(
-                    step=int(file["step"]),
-                    tokens=file["tokens"],
-                    states=list(file["states"]),
-                    observables={name: list(file[f"observable_{i}"]) for i, name in enumerate(names)},
-                ) if identity == self.identity else None
+                record = (
+                    _Record(
+                        step=int(file["step"]),
+                        tokens=file["tokens"],
+                        states=list(file["states"]),
+                        observables={name: list(file[f"observable_{i}"]) for i, name in enumerate(names)},
+                    )
+                    if identity == self.identity
+                    else None
+                )
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"checkpoint {self.path} is damaged ({error}); remove it to start again") from error
         if record is None:
             raise ValueError(
-                f"checkpoint {self.path} belongs to another run (its model, tokens, seed, times or observables differ); "
-                "remove it or give another name"
+                f"checkpoint {self.path} belongs to another run (its model, tokens, seed, times or observables "
+                "differ); remove it or give another name"
             )
         return record

@@ -24,7 +24,7 @@ def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None
     rng : int, SeedSequence or Generator
         The first N tokens of a larger sample with the same seed are the same.
     n_replicas : int, optional
-        Number R of independent samples; replica r is the same for every R, and replica 0 is the sample without replicas.
+        Number R of independent samples; replica r is the same for every R, replica 0 the sample without replicas.
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""Experiments: one module per question that a user asks."""

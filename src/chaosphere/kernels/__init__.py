@@ -6,6 +6,6 @@ another. A set that is not compiled in or cannot run raises: there is no silent 
 
 import os
 
-from chaosphere.kernels import abi
+from chaosphere.kernels import abi as abi
 
 abi.use_isa(os.environ.get("CHAOSPHERE_ISA") or [isa for isa in abi.compiled_isas() if abi.isa_runs(isa)][-1])

@@ -1,0 +1,103 @@
+"""The `bench` fixture and the options --quick and --contender."""
+
+import os
+import time
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="tiny sizes, one round: check the benches themselves")
+    parser.addoption("--contender", help="only this one: chaosphere, numpy, torch or jax")
+
+
+def pytest_configure(config):
+    if config.getoption("--quick"):
+        os.environ["CHAOSPHERE_BENCH"] = "quick"
+    import registry
+
+    registry.set_environment()
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("--contender")
+    if wanted:
+        out = [item for item in items if item.callspec.params.get("contender", "chaosphere") != wanted] if items else []
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    import probe
+
+    machine_info.pop("node", None)  # the name of the machine is nobody's business
+    machine_info["peaks"] = {} if config.getoption("--quick") else probe.peaks()
+
+
+@pytest.fixture
+def bench(benchmark):
+    """Return a function that checks one contender on one case, measures it and records what it did."""
+    import numpy as np
+    import peers
+    import probe
+    import reference
+    import registry
+
+    def run(kind, case, name, *, work, unit, fma=None):
+        """Measure one contender.
+
+        `work` counts `unit`s; fma, if there is one limit worth naming, is the least number of multiply-adds per unit.
+        """
+        try:
+            contender = peers.get(name)
+        except peers.Missing as error:
+            pytest.skip(str(error))
+        if not hasattr(contender, kind):
+            pytest.skip(f"{name} has no {kind}")
+        tolerance = registry.TOLERANCE[case.dtype]
+        function = getattr(contender, kind)(case)
+        if kind == "transformer":
+            # Each draws its own weights; to be compared they are given ours.
+            draws = peers.get("chaosphere").draws(case)
+            expected = reference.transformer(case, draws)
+            found = function() if name == "chaosphere" else contender.transformer(case, draws)()
+        else:
+            expected = getattr(reference, kind)(case)
+            found = function()
+        found = np.asarray(found)
+        if found.ndim == 3:
+            found = found[:, reference.rows(case)]
+        assert found.shape == expected.shape
+        error = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+        assert error <= tolerance, f"{name} is off by {error:.3g}, allowed {tolerance:.3g}"
+
+        start = time.perf_counter()
+        function()
+        rounds = int(registry.SECONDS / (time.perf_counter() - start))
+        rounds = min(max(rounds, registry.ROUNDS[0]), registry.ROUNDS[1])
+        benchmark.group = f"{kind}[{case}]"
+        # Warm-up: the threads of whoever ran before go to sleep, pages and caches are in place.
+        benchmark.pedantic(function, rounds=rounds, warmup_rounds=0 if registry.IS_QUICK else max(1, rounds // 10))
+        benchmark.extra_info |= {
+            "contender": name,
+            "N": case.n_tokens,
+            "d": case.dim,
+            "dtype": case.dtype,
+            "threads": registry.THREADS,
+            "ISA": _isa(),
+            "error": error,
+        }
+        if benchmark.stats is not None:  # None with --benchmark-disable
+            rate = work / benchmark.stats.stats.median
+            benchmark.extra_info[f"{unit} per second"] = rate
+            peak = probe.peak("fma", case.dtype)
+            if fma is not None and peak:
+                benchmark.extra_info["fraction of peak"] = 2 * fma * rate / peak
+
+    return run
+
+
+def _isa():
+    from chaosphere import config
+
+    return config.configuration()["instruction set in use"]

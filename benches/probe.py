@@ -1,0 +1,119 @@
+"""What this processor can do: multiply-adds and exponentials per second, by a small C program compiled for it here.
+
+`python benches/probe.py` prints it. The multiply-add rate is the limit that benches are held against; the exponential
+rate, of the C library's vector version where the compiler finds one, is for information.
+"""
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from registry import IS_QUICK, THREADS
+
+SOURCE = r"""
+#include <math.h>
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+#define CHAINS 12  /* more than latency times throughput of any processor so far, fewer than its registers */
+#define PROBE(real)                                                                                                   \
+    typedef real vector_##real __attribute__((vector_size(BYTES)));                                                  \
+    /* Returns the number of floating-point operations done. */                                                      \
+    double fma_##real(long n, real *out) {                                                                           \
+        vector_##real a[CHAINS], m = (vector_##real){0} + (real)0.999, c = (vector_##real){0} + (real)1e-3;           \
+        for (int i = 0; i < CHAINS; i++) a[i] = m + (real)i;                                                           \
+        for (long r = 0; r < n; r++) {                                                                                \
+            _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) a[i] = a[i] * m + c;                            \
+        }                                                                                                             \
+        for (int i = 1; i < CHAINS; i++) a[0] += a[i];                                                                \
+        *out = a[0][0];                                                                                               \
+        return 2.0 * n * CHAINS * (BYTES / sizeof(real));                                                             \
+    }
+PROBE(double)
+PROBE(float)
+/* The sum keeps the compiler from dropping the work; 1024 values stay in the first-level cache. */
+double exp_double(long n, double *out) {
+    static _Thread_local double x[1024];
+    double sum = 0;
+    for (int i = 0; i < 1024; i++) x[i] = -i / 128.0;
+    for (long r = 0; r < n / 64; r++) {
+        x[r & 1023] *= 0.999;
+        for (int i = 0; i < 1024; i++) sum += exp(x[i]);
+    }
+    *out = sum;
+    return 1024.0 * (n / 64);
+}
+double exp_float(long n, float *out) {
+    static _Thread_local float x[1024];
+    float sum = 0;
+    for (int i = 0; i < 1024; i++) x[i] = -i / 128.0f;
+    for (long r = 0; r < n / 64; r++) {
+        x[r & 1023] *= 0.999f;
+        for (int i = 0; i < 1024; i++) sum += expf(x[i]);
+    }
+    *out = sum;
+    return 1024.0 * (n / 64);
+}
+"""
+FLAGS = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]  # fast-math: without it no vector exp
+
+
+@functools.cache
+def peaks() -> dict[str, float]:
+    """Return {"fma float64 1 thread": operations per second, ...}; empty where there is no working C compiler."""
+    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "probe.c"), Path(folder, "probe.so")
+        source.write_text(SOURCE)
+        command = [compiler, *FLAGS, str(source), "-o", str(library), "-lm"]
+        # GCC prefers 256-bit vectors even where 512-bit ones are faster; other compilers may not know the flag.
+        wide = [*command, "-mprefer-vector-width=512"]
+        tries = [subprocess.run(c, capture_output=True, text=True, check=False) for c in (command, wide)]
+        if not library.exists():
+            warnings.warn(f"no peak to compare with, the probe does not compile:\n{tries[0].stderr}", stacklevel=2)
+            return {}
+        loaded = ctypes.CDLL(str(library))
+        found = {}
+        for kind in ("fma", "exp"):
+            for name, dtype in (("double", "float64"), ("float", "float32")):
+                for threads in sorted({1, THREADS}):
+                    rate = _rate(getattr(loaded, f"{kind}_{name}"), threads)
+                    found[f"{kind} {dtype} {threads} thread{'s' * (threads > 1)}"] = rate
+        return found
+
+
+def peak(kind: str, dtype: str) -> float | None:
+    """Return operations per second with all threads; a multiply-add is two."""
+    return peaks().get(f"{kind} {dtype} {THREADS} thread{'s' * (THREADS > 1)}")
+
+
+def _rate(function, threads: int) -> float:
+    function.restype = ctypes.c_double
+    function.argtypes = [ctypes.c_long, ctypes.c_void_p]
+    outs = [ctypes.create_string_buffer(8) for _ in range(threads)]
+    n = 100_000 if IS_QUICK else 30_000_000
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:  # ctypes releases the GIL
+        for _ in range(1 if IS_QUICK else 7):  # the best of several: others may be using the machine
+            start = time.perf_counter()
+            done = sum(pool.map(lambda out: function(n, out), outs))
+            best = max(best, done / (time.perf_counter() - start))
+    return best
+
+
+if __name__ == "__main__":
+    for name, rate in peaks().items():
+        print(f"{name:24s}{rate / 1e9:8.1f} G{'FLOP' if name.startswith('fma') else 'exp'}/s")

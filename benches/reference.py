@@ -1,0 +1,93 @@
+"""Inputs, and the expected results in float64 NumPy with nothing clever, on some rows."""
+
+import math
+
+import numpy as np
+from registry import CHECKED_ROWS, Case
+from scipy import special
+
+STEP_LENGTH = 0.1  # of `step`
+
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * special.ndtr(x),
+}
+
+
+def tokens(case: Case) -> np.ndarray:
+    """Uniform tokens (R, N, d)."""
+    x = np.random.default_rng(1).standard_normal((case.n_replicas, case.n_tokens, case.dim))
+    return (x / np.linalg.norm(x, axis=2, keepdims=True)).astype(case.dtype)
+
+
+def directions(case: Case) -> np.ndarray:
+    """Where `step` goes."""
+    return np.random.default_rng(2).standard_normal((case.n_replicas, case.n_tokens, case.dim)).astype(case.dtype)
+
+
+def weights(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Return U (m, d) and W (d, m)."""
+    rng = np.random.default_rng(3)
+    return rng.standard_normal((case.width, case.dim)), rng.standard_normal((case.dim, case.width))
+
+
+def rows(case: Case) -> np.ndarray:
+    """Some tokens, the first and the last among them."""
+    return np.unique(np.linspace(0, case.n_tokens - 1, CHECKED_ROWS).astype(int))
+
+
+def _attend(x, y, beta):
+    w = np.exp(beta * np.einsum("rik,rjk->rij", x, y) - beta)
+    return np.einsum("rij,rjk->rik", w, y) / w.sum(axis=2, keepdims=True)
+
+
+def _layer(x, u, w, activation):
+    dim, width = w.shape
+    return ACTIVATIONS[activation](x @ u.T / math.sqrt(dim)) @ w.T / math.sqrt(width)
+
+
+def _layer_norm(x):
+    return x / np.sqrt((x * x).sum(axis=-1, keepdims=True))
+
+
+def attention(case: Case) -> np.ndarray:
+    x = tokens(case).astype(np.float64)
+    return _attend(x[:, rows(case)], x, case.beta)
+
+
+def layer(case: Case) -> np.ndarray:
+    return _layer(tokens(case).astype(np.float64)[:, rows(case)], *weights(case), case.activation)
+
+
+def step(case: Case) -> np.ndarray:
+    x, v = tokens(case).astype(np.float64)[:, rows(case)], directions(case).astype(np.float64)[:, rows(case)]
+    return _layer_norm(x + STEP_LENGTH * v)
+
+
+def energy(case: Case) -> np.ndarray:
+    """E_β, a sum over all pairs: every row is needed, in blocks."""
+    x = tokens(case).astype(np.float64)[0]
+    total = sum(float(np.expm1(case.beta * (part @ x.T) - case.beta).sum()) for part in np.array_split(x, 64))
+    return np.array(-0.5 * math.exp(case.beta) * total / case.n_tokens**2)
+
+
+def histogram(case: Case) -> np.ndarray:
+    """Law of ⟨x_i, x_j⟩, i ≠ j, in equal bins of [−1, 1]."""
+    x = tokens(case).astype(np.float64)[0]
+    counts = np.zeros(case.n_bins)
+    for part in np.array_split(np.arange(case.n_tokens), 64):
+        cells = np.clip((x[part] @ x.T + 1) * (case.n_bins / 2), 0, case.n_bins - 1).astype(int)
+        cells[np.arange(len(part)), part] = case.n_bins  # a token with itself is not a pair
+        counts += np.bincount(cells.ravel(), minlength=case.n_bins + 1)[:-1]
+    return counts / counts.sum()
+
+
+def transformer(case: Case, draws: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """All layers with the given weights; the tokens that are not asked for are left out of the last layer only."""
+    x, dt = tokens(case).astype(np.float64), case.horizon / case.depth
+    for index, (u, w) in enumerate(draws):
+        moved = x[:, rows(case)] if index == len(draws) - 1 else x
+        moved = _layer_norm(moved + dt * _attend(moved, x, case.beta))
+        x = _layer_norm(moved + math.sqrt(dt) * _layer(moved, u, w, case.activation))
+    return x

@@ -1,0 +1,112 @@
+"""The one place with the sizes of all cases, the tolerances, and the thread count.
+
+CHAOSPHERE_BENCH=quick (or `pytest benches --quick`) takes tiny sizes, once each: are the benches themselves right?
+CHAOSPHERE_BENCH_THREADS=n uses n processors; the default is all of this process.
+"""
+
+import os
+from dataclasses import dataclass
+
+MODE = os.environ.get("CHAOSPHERE_BENCH", "full")
+if MODE not in {"full", "quick"}:
+    raise ValueError(f"CHAOSPHERE_BENCH must be full or quick, got {MODE!r}")
+IS_QUICK = MODE == "quick"
+
+N_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = int(os.environ.get("CHAOSPHERE_BENCH_THREADS", N_PROCESSORS))
+
+SECONDS = 0.5  # time to spend on one contender and case, between ROUNDS[0] and ROUNDS[1] rounds
+ROUNDS = (1, 1) if IS_QUICK else (3, 300)
+
+# Largest error against NumPy in float64 on the same tokens, divided by max(1, largest reference value). It must let
+# every contender pass and no wrong formula; the accuracy of the library itself is the business of its tests.
+TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
+CHECKED_ROWS = 64
+
+CONTENDERS = ("chaosphere", "numpy", "torch", "jax")
+
+
+def set_environment() -> None:
+    """Fix the threads of every contender. To be called before NumPy or anything else that has threads is imported."""
+    # Idle OpenMP workers spin for a while after each parallel region, on the processors that the next contender needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+    # The NumPy contender runs its blocks, exponentials included, in threads of its own; BLAS threads inside them would
+    # only compete, and spin as well.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if THREADS < N_PROCESSORS and hasattr(os, "sched_setaffinity"):
+        # XLA has no other setting: it takes as many threads as it sees processors.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One size of one bench; what a bench has no use for stays at its default."""
+
+    n_tokens: int
+    dim: int
+    dtype: str = "float64"
+    n_replicas: int = 1
+    beta: float = 4.0
+    width: int = 0
+    activation: str = ""
+    depth: int = 0
+    horizon: float = 0.0
+    n_bins: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"R{self.n_replicas}"] * (self.n_replicas > 1) + [f"N{self.n_tokens}", f"d{self.dim}"]
+        parts += [f"m{self.width}"] * (self.width > 0) + [self.activation] * (self.activation != "")
+        parts += [f"L{self.depth}"] * (self.depth > 0) + [f"bins{self.n_bins}"] * (self.n_bins > 0)
+        return "-".join([*parts, self.dtype])
+
+
+BOTH = ("float64", "float32")
+
+if IS_QUICK:
+    ATTENTION = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
+    ATTENTION += [Case(n_replicas=5, n_tokens=40, dim=3)]
+    LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
+    STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
+    ENERGY = [Case(n_tokens=600, dim=3)]
+    HISTOGRAM = [Case(n_tokens=600, dim=3, n_bins=50)]
+    TRANSFORMER = [
+        Case(n_tokens=600, dim=3, width=32, activation="relu", depth=1, horizon=0.05),
+        Case(n_tokens=20, dim=8, width=32, activation="relu", depth=3, horizon=0.1, beta=1.0),
+    ]
+else:
+    ATTENTION = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64, 256) for t in BOTH]
+    ATTENTION += [Case(n_tokens=1024, dim=3), Case(n_replicas=2048, n_tokens=32, dim=3)]
+    LAYER = [
+        Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
+        for d in (3, 64)
+        for t in BOTH
+        for a in ("relu", "tanh", "gelu")
+    ]
+    LAYER += [Case(n_tokens=16384, dim=3, width=128, activation="relu")]
+    STEP = [Case(n_tokens=n, dim=d, dtype=t) for n, d in ((1_000_000, 3), (65536, 64)) for t in BOTH]
+    ENERGY = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
+    HISTOGRAM = [Case(n_tokens=16384, dim=d, n_bins=50) for d in (3, 64)]
+    TRANSFORMER = [
+        Case(n_tokens=16384, dim=3, width=1024, activation="relu", depth=1, horizon=1 / 30),
+        # Figures 2 to 6 of arXiv:2604.26898, with the width of its Figure 1.
+        Case(n_tokens=64, dim=64, width=2048, activation="relu", depth=150, horizon=5.0, beta=1.0),
+    ]
+
+# Each key names a method of the contenders and of `reference`.
+CASES = {
+    "attention": ATTENTION,
+    "layer": LAYER,
+    "step": STEP,
+    "energy": ENERGY,
+    "histogram": HISTOGRAM,
+    "transformer": TRANSFORMER,
+}
+
+
+def find(name: str) -> tuple[str, Case]:
+    """Return kind and case of a name such as attention[N16384-d3-float64]."""
+    names = {f"{kind}[{case}]": (kind, case) for kind, cases in CASES.items() for case in cases}
+    if name not in names:
+        raise SystemExit(f"unknown case {name!r}; known in {MODE} mode:\n  " + "\n  ".join(names))
+    return names[name]

@@ -1,0 +1,8 @@
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float64]
+
+def pair_statistics(
+    x: _Floats, weights: _Floats | None, beta: float, n_bins: int, n_threads: int
+) -> tuple[_Floats, _Floats]: ...

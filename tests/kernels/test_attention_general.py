@@ -1,0 +1,144 @@
+"""Attention with general Q, K, V, and of queries to other keys, agrees with its dense twin."""
+
+import math
+
+import cases
+import numpy as np
+import pytest
+import twins
+
+from chaosphere.attention import LOG2_E, SoftmaxAttention
+from chaosphere.kernels import attention as kernel
+
+
+def factors(form):
+    """Q and K, both dense, with QᵀK = form."""
+    q = cases.rotation(len(form), 7) * 2
+    return q, np.linalg.solve(q.T, form)
+
+
+@pytest.mark.parametrize("kind", ["psd", "indefinite", "general"])
+@pytest.mark.parametrize(("n", "dim"), [(1, 3), (2, 2), (33, 3), (65, 5), (257, 17), (33, 130), (600, 3)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_general_matrices(isa, dtype, kind, n, dim, weighted):
+    form, norm = cases.form(kind, dim, 3.0), 3.0
+    value = cases.form("general", dim, 2.0, seed=3)
+    query, key = factors(form)
+    p = cases.weights(n) if weighted else None
+    x = cases.tokens(n, dim, dtype, n_replicas=2 if n < 300 else 1)
+    result = SoftmaxAttention(query=query, key=key, value=value).evaluate(x, p)
+    mean, log_partition = twins.attention(x, form, weights=p, value=value)
+    # V adds a product of `dim` terms of size |V| <= 2; A x, rounded, another of size norm.
+    atol = twins.attention_tolerance(2 * norm, dim, dtype, value_norm=2.0)
+    twins.assert_close(result.value, mean, atol=atol, dtype=dtype)
+    twins.assert_close(result.log_partition, log_partition, atol=atol)
+    assert result.energy is None
+
+
+@pytest.mark.parametrize("kind", ["psd", "indefinite", "general"])
+@pytest.mark.parametrize("norm", [16.0, 18.0, 270.0, 285.0, 5e3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_large_norms(isa, dtype, kind, norm, weighted):
+    # 17.3 (float32) and 277 (float64) are where one shift for all pairs stops being safe.
+    n, dim = 70, 3
+    form = cases.form(kind, dim, norm)
+    query, key = factors(form)
+    p = cases.weights(n) if weighted else None
+    x = cases.tokens(n, dim, dtype)[0]
+    result = SoftmaxAttention(query=query, key=key).evaluate(x, p)
+    mean, log_partition = twins.attention(x, form, weights=p)
+    # A x is rounded too, hence twice the norm. The twin's own A differs from KᵀQ by its rounding, within the same bound.
+    atol = twins.attention_tolerance(2 * norm, dim, dtype)
+    twins.assert_close(result.value, mean, atol=atol, dtype=dtype)
+    twins.assert_close(result.log_partition, log_partition, atol=atol)
+
+
+def test_a_symmetric_form_that_repels_every_token_from_itself(isa, dtype):
+    # A = -βI: the diagonal weights are the smallest, as small as one shift allows.
+    x = cases.tokens(50, 3, dtype)[0]
+    x = np.concatenate([x[:1], np.repeat(x[:1], 49, axis=0)])
+    x[25:] *= -1
+    norm = 17.0 if dtype == np.float32 else 270.0
+    att = SoftmaxAttention(query=-norm * np.eye(3), key=np.eye(3))
+    twins.assert_close(att(x), -x, atol=4 * np.finfo(dtype).eps, dtype=dtype)
+    alone = np.repeat(x[:1], 40, axis=0)  # nothing but pairs of the smallest weight
+    twins.assert_close(att(alone), alone, atol=4 * np.finfo(dtype).eps, dtype=dtype)
+
+
+@pytest.mark.parametrize("matrices", [("query", "key"), ("value",), ("query", "key", "value")])
+def test_layout_of_the_matrices_does_not_matter(dtype, matrices):
+    x = cases.tokens(40, 3, dtype)[0]
+    given = {name: cases.form("general", 3, 1.0, seed=i) for i, name in enumerate(matrices)}
+    want = SoftmaxAttention(**given)(x)
+    wide = {name: np.zeros((6, 6)) for name in given}
+    for name, matrix in given.items():
+        wide[name][::2, ::2] = matrix
+    variants = {
+        "lists": {name: m.tolist() for name, m in given.items()},
+        "strided": {name: m[::2, ::2] for name, m in wide.items()},
+        "reversed": {name: m[::-1, ::-1].copy()[::-1, ::-1] for name, m in given.items()},
+        "Fortran": {name: np.asfortranarray(m) for name, m in given.items()},
+    }
+    # KᵀQ of another layout may sum in another order: one rounding of a norm of 1.
+    for same in variants.values():
+        twins.assert_close(SoftmaxAttention(**same)(x), want, atol=twins.attention_tolerance(1.0, 3, dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize("scale", [-2.5, 0.0, 1.0])
+def test_value_scale_multiplies(isa, dtype, scale):
+    x = cases.tokens(40, 3, dtype)[0]
+    plain = SoftmaxAttention(beta=2.0)(x)
+    assert np.array_equal(SoftmaxAttention(beta=2.0, value_scale=scale)(x), plain * dtype(scale))
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 300), (300, 1), (2, 33), (33, 2), (70, 600), (600, 70), (31, 257)])
+@pytest.mark.parametrize("dim", [2, 5, 17])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_queries_other_than_keys(isa, dtype, m, n, dim, mapped):
+    queries, keys = cases.tokens(m, dim, dtype, n_replicas=2, seed=1), cases.tokens(n, dim, dtype, n_replicas=2, seed=2)
+    p = cases.weights(n)
+    form = cases.form("general", dim, 4.0)
+    value = cases.form("general", dim, 1.0, seed=5)
+    query_map = np.ascontiguousarray(form.T * LOG2_E, dtype=dtype) if mapped else None
+    mean, log2_z = kernel.attend_rows(
+        queries, keys, query_map, value.astype(dtype), p, 1.0 if mapped else 4.0 * LOG2_E, 2
+    )
+    want, log_partition = twins.attention(queries, form if mapped else 4.0, keys=keys, weights=p, value=value)
+    atol = twins.attention_tolerance(8.0, dim, dtype)
+    twins.assert_close(mean, want, atol=atol, dtype=dtype)
+    twins.assert_close(log2_z / LOG2_E, log_partition, atol=atol)
+
+
+def test_rows_without_weights_count_one_each(isa, dtype):
+    queries, keys = cases.tokens(5, 3, dtype, seed=1), cases.tokens(40, 3, dtype, seed=2)
+    _, log2_z = kernel.attend_rows(queries, keys, None, None, None, 0.0, 1)
+    twins.assert_close(log2_z, np.full((1, 5), math.log2(40)), atol=1e-15 * 8)
+
+
+@pytest.mark.parametrize("scale", [1e3, 5e4])
+def test_rows_of_any_score_and_blocks_of_zero_weight(isa, dtype, scale):
+    # The running maximum: the best key comes last, first, or after a block whose weights are all 0.
+    n, dim = 200, 3
+    keys = cases.tokens(n, dim, dtype, seed=2)
+    queries = cases.tokens(9, dim, dtype, seed=1)
+    order = np.argsort(queries[0, 0] @ keys[0].T)
+    p = np.ones(n)
+    p[:70] = 0
+    for sort in (order, order[::-1]):
+        y = np.ascontiguousarray(keys[:, sort])
+        mean, log2_z = kernel.attend_rows(queries, y, None, None, p / p.sum(), scale * LOG2_E, 2)
+        want, log_partition = twins.attention(queries, scale, keys=y, weights=p / p.sum())
+        atol = twins.attention_tolerance(scale, dim, dtype)
+        twins.assert_close(mean, want, atol=atol, dtype=dtype)
+        twins.assert_close(log2_z / LOG2_E, log_partition, atol=atol)
+        assert (np.abs(np.linalg.norm(mean, axis=2)) <= 1 + 8 * np.finfo(dtype).eps).all()
+
+
+def test_layouts_of_queries_and_keys_do_not_matter(isa, dtype):
+    queries, keys = cases.tokens(40, 3, dtype, n_replicas=2, seed=1), cases.tokens(70, 3, dtype, n_replicas=2, seed=2)
+    want = kernel.attend_rows(queries, keys, None, None, None, 5.0, 2)
+    same_queries, same_keys = cases.layouts(queries), cases.layouts(keys)
+    for name in same_queries:
+        got = kernel.attend_rows(same_queries[name], same_keys[name], None, None, None, 5.0, 2)
+        assert np.array_equal(got[0], want[0]), name
+        assert np.array_equal(got[1], want[1]), name

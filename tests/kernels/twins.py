@@ -1,0 +1,99 @@
+"""Plain NumPy twins of the compiled kernels: dense, slow, readable, in any floating type.
+
+Long double (np.longdouble) makes a twin a reference for the rounding errors of the kernels.
+"""
+
+import numpy as np
+
+
+def assert_close(actual, expected, *, atol=0.0, rtol=0.0, dtype=np.float64):
+    """Fail unless actual has this dtype and the shape of expected, is finite, and |actual - expected| <= atol + rtol |expected|.
+
+    Tolerances may be arrays. Unlike numpy's helper it lets no NaN match a NaN.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == dtype, f"dtype is {actual.dtype}, expected {np.dtype(dtype)}"
+    assert actual.shape == expected.shape, f"shape is {actual.shape}, expected {expected.shape}"
+    assert np.isfinite(expected).all(), "the expected values are not finite"
+    assert np.isfinite(actual).all(), f"{(~np.isfinite(actual)).sum()} of {actual.size} values are not finite"
+    error = np.abs(actual.astype(np.longdouble) - expected)
+    excess = error - (atol + rtol * np.abs(expected))
+    if (excess > 0).any():
+        at = np.unravel_index(np.argmax(excess), excess.shape)
+        where = tuple(int(i) for i in at)
+        raise AssertionError(
+            f"{int((excess > 0).sum())} of {actual.size} values are off; the worst, at {where}: got {actual[at]!r}, "
+            f"expected {expected[at]!r}, error {float(error[at]):.3g}, allowed {float(error[at] - excess[at]):.3g}"
+        )
+
+
+def attention(x, form, *, keys=None, weights=None, value=None, dtype=np.float64):
+    """Σ_j p_j e^{⟨x_i, A y_j⟩} V y_j / Σ_j p_j e^{⟨x_i, A y_j⟩} and the log of the denominator.
+
+    x (..., M, d) and keys (..., N, d), x by default; form A and value V are matrices or numbers.
+    """
+    x = np.asarray(x, dtype)
+    y = x if keys is None else np.asarray(keys, dtype)
+    form, value = np.asarray(form, dtype), np.asarray(1.0 if value is None else value, dtype)
+    n = y.shape[-2]
+    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
+    kept = p > 0  # log 0 would be −inf, and −inf − (−inf) not a number
+    y, p = y[..., kept, :], p[kept]
+    scores = (x @ form if form.ndim else form * x) @ np.swapaxes(y, -1, -2) + np.log(p)
+    top = scores.max(axis=-1, keepdims=True)
+    w = np.exp(scores - top)
+    total = w.sum(axis=-1, keepdims=True)
+    mean = (w @ y) / total
+    return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
+
+
+def attention_tolerance(norm, dim, dtype, value_norm=1.0):
+    """Bound on the error of attention of unit tokens, and of its log partition, for |QᵀK| <= norm.
+
+    A score is a sum of dim + 1 terms, none of whose partial sums exceeds 2 norm, of factors rounded once: its error is
+    at most (dim + 4) norm eps. Every weight is off by that factor, by 4 eps from the exponential, and sums of up to 192
+    terms in `dim`-independent chains add at most 60 eps. Numerator and denominator both carry it.
+    """
+    return 2 * float(np.finfo(dtype).eps) * ((dim + 4) * norm + 64) * value_norm
+
+
+def layer(x, u, w, phi, *, b=None, c=None, weight_std=1.0, output_scale=1.0, lipschitz=1.0, dtype=np.float64):
+    """s W φ(σ U x + b) + c for tokens (N, d), and the sum of the magnitudes of its terms.
+
+    A term s w_kh φ(z_h) has the magnitude s |w_kh| (|φ(z_h)| + L |z|_h), with L the Lipschitz constant of φ and |z|_h the
+    sum of the magnitudes of the terms of z_h: that is how far rounding z_h can move it.
+    """
+    x, u, w = (np.asarray(a, dtype) for a in (x, u, w))
+    sigma, s = dtype(weight_std), dtype(output_scale)
+    before, size = sigma * (x @ u.T), sigma * (np.abs(x) @ np.abs(u).T)
+    if b is not None:
+        before, size = before + b, size + np.abs(b)
+    after = phi(before)
+    out, magnitude = s * (after @ w.T), s * ((np.abs(after) + lipschitz * size) @ np.abs(w).T)
+    return (out, magnitude) if c is None else (out + c, magnitude + np.abs(c))
+
+
+def step(x, v=None, alpha=0.0, dtype=np.longdouble):
+    """(x + αv) / |x + αv|, row by row."""
+    moved = np.asarray(x, dtype) if v is None else np.asarray(x, dtype) + dtype(alpha) * np.asarray(v, dtype)
+    moved = moved / np.abs(moved).max(axis=-1, keepdims=True)
+    return moved / np.sqrt((moved**2).sum(axis=-1, keepdims=True))
+
+
+def pair_energy(x, beta, weights=None, dtype=np.longdouble):
+    """Σ_ij p_i p_j (1 − e^{−β |x_i − x_j|² / 2}) for tokens (N, d), from differences."""
+    x = np.asarray(x, dtype)
+    p = np.full(len(x), 1 / dtype(len(x))) if weights is None else np.asarray(weights, dtype)
+    square = ((x[:, None] - x[None]) ** 2).sum(axis=-1)
+    return float(p @ -np.expm1(-dtype(beta) * square / 2) @ p)
+
+
+def pair_histogram(x, n_bins, weights=None):
+    """Σ p_i p_j over ordered pairs i ≠ j by bins of ⟨x_i, x_j⟩, and whether some cosine lies on an inner edge."""
+    x = np.asarray(x, np.float64)
+    p = np.full(len(x), 1 / len(x)) if weights is None else np.asarray(weights, np.float64)
+    apart = ~np.eye(len(x), dtype=bool)
+    cosines = np.clip(x @ x.T, -1, 1)[apart]
+    edges = np.linspace(-1, 1, n_bins + 1)
+    on_edge = bool((np.abs(cosines[:, None] - edges[1:-1]) < 1e-12).any()) if n_bins <= 100 else False
+    return np.histogram(cosines, bins=edges, weights=np.outer(p, p)[apart])[0], on_edge
