@@ -324,7 +324,7 @@ class _Checkpoint:
 
     def read(self, names: list[str]) -> _Record:
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 identity = str(file["identity"])
                 record = (
                     _Record(

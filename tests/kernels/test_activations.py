@@ -52,7 +52,9 @@ def points(dtype):
         rng.uniform(-45, 45, 150),
         rng.uniform(-760, 760, 60),
         10.0 ** rng.uniform(-size, -3, 60) * rng.choice([-1, 1], 60),
-        np.array([0.0, -0.0, 0.5, np.nextafter(0.5, 0), 2**0.5 / 2, 1e4, -1e4, 1e-8, np.finfo(dtype).smallest_subnormal]),
+        np.array(
+            [0.0, -0.0, 0.5, np.nextafter(0.5, 0), 2**0.5 / 2, 1e4, -1e4, 1e-8, np.finfo(dtype).smallest_subnormal]
+        ),
         np.array([700.0, 709.0, 710.0, 745.0, 750.0, 87.0, 88.5, 104.0]) * np.array([[1], [-1]]),
     ]
     return np.concatenate([part.ravel() for part in x]).astype(dtype)

@@ -97,9 +97,7 @@ def test_duplicates_and_consensus(isa, dtype, beta):
     same = np.repeat(x[:1], 70, axis=0)
     # Equal tokens have equal weights whatever the rounding of the score, so β does not enter.
     twins.assert_close(SoftmaxAttention(beta=beta)(same), same, atol=4 * np.finfo(dtype).eps, dtype=dtype)
-    twins.assert_close(
-        value[10:20], value[:10], atol=twins.attention_tolerance(beta, 17, dtype), dtype=dtype
-    )
+    twins.assert_close(value[10:20], value[:10], atol=twins.attention_tolerance(beta, 17, dtype), dtype=dtype)
 
 
 @pytest.mark.parametrize("beta", [1.0, 60.0, 1e3, 1e4])

@@ -81,7 +81,9 @@ def test_layout_of_the_matrices_does_not_matter(dtype, matrices):
     }
     # KᵀQ of another layout may sum in another order: one rounding of a norm of 1.
     for same in variants.values():
-        twins.assert_close(SoftmaxAttention(**same)(x), want, atol=twins.attention_tolerance(1.0, 3, dtype), dtype=dtype)
+        twins.assert_close(
+            SoftmaxAttention(**same)(x), want, atol=twins.attention_tolerance(1.0, 3, dtype), dtype=dtype
+        )
 
 
 @pytest.mark.parametrize("scale", [-2.5, 0.0, 1.0])

@@ -1,0 +1,110 @@
+"""The command line as a user sees it: files, tables, JSON, exit codes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere import results
+from chaosphere.__main__ import main
+
+SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
+
+
+def test_chaos_writes_table_dataset_and_picture(tmp_path, capsys):
+    assert main(["chaos", *SMALL, "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "exponent of the coupled path error in N" in out
+    assert "pair interactions" in err
+    data = results.load(tmp_path / "chaos.nc")
+    assert data["mean_square"].dims == ("quantity", "replica", "n_tokens")
+    assert data["n_tokens"].values.tolist() == [16, 32, 64]
+    assert json.loads(data.attrs["configuration"])["chaosphere"] == cs.__version__
+    assert (tmp_path / "chaos.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_chaos_json(tmp_path, capsys):
+    assert main(["chaos", *SMALL, "--out", str(tmp_path), "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert len(claims) == 3
+    for claim in claims:
+        assert set(claim) == {"quantity", "measured", "low", "high", "expected", "verdict"}
+        assert claim["low"] < claim["measured"] < claim["high"]
+        assert claim["verdict"] == ("agrees" if claim["low"] <= -0.5 <= claim["high"] else "differs")
+
+
+def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
+    main(["chaos", *SMALL, "--out", str(tmp_path / "a")])
+    first = results.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
+    main(["chaos", *SMALL, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
+    main(["chaos", *SMALL, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
+    extended, fresh = (results.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
+    assert np.array_equal(extended[:, :4], first)
+    assert np.array_equal(extended, fresh)
+    capsys.readouterr()
+    assert main(["chaos", *SMALL, "--seed", "1", "--out", str(tmp_path / "a")]) == 2
+    assert "holds another study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_own_tokens(tmp_path, capsys, suffix):
+    raw = np.random.default_rng(0).standard_normal((300, 6)).astype(np.float32) + 0.5
+    file = tmp_path / f"tokens{suffix}"
+    np.save(file, raw) if suffix == ".npy" else np.savez(file, table=raw)
+    arguments = ["chaos", "--x0", str(file), "--replicas", "3", "--depth", "3", "--width", "8", "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "x0 must lie on the unit sphere" in capsys.readouterr().err
+    assert main([*arguments, "--normalize"]) == 0
+    data = results.load(tmp_path / "chaos.nc")
+    assert data["n_tokens"].values.tolist() == [64, 128]
+    assert data.attrs["n_reference"] == 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--activation", "rleu"], "did you mean 'relu'"),
+        (["--beta", "-1"], "beta must be a finite number >= 0"),
+        (["--replicas", "1"], "n_replicas must be an integer >= 2"),
+        (["--x0", "missing.npy"], "missing.npy must be a .npy or .npz file"),
+        (["--normalize"], "--normalize needs --x0"),
+        (["--threads", "0"], "n_threads must be an integer >= 1"),
+        (["--seed", "-3"], "rng must be an int >= 0"),
+    ],
+)
+def test_bad_arguments_exit_with_2(tmp_path, capsys, arguments, message):
+    assert main(["chaos", *SMALL, "--out", str(tmp_path), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_option_exits_with_2():
+    with pytest.raises(SystemExit) as info:
+        main(["chaos", "--no-such-option"])
+    assert info.value.code == 2
+
+
+def test_module_and_info():
+    done = subprocess.run([sys.executable, "-m", "chaosphere", "info"], capture_output=True, text=True, check=True)
+    for word in ("chaosphere", cs.__version__, "instruction set in use", "OpenMP", "compiler"):
+        assert word in done.stdout
+
+
+def test_isa_is_forced_or_refused_by_the_environment():
+    program = "import chaosphere; chaosphere.show_config()"
+    for isa, code, text in (("baseline", 0, "baseline"), ("sse9", 1, "instruction set 'sse9' is not available here")):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={"CHAOSPHERE_ISA": isa}, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode != 0) == bool(code)
+        assert text in done.stdout + done.stderr
+
+
+def test_missing_extra_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "h5netcdf", None)
+    with pytest.raises(ImportError, match=r"h5netcdf is needed here: pip install 'chaosphere\[io\]'"):
+        results.require()

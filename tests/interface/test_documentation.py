@@ -1,0 +1,44 @@
+"""Code in the README and in docstrings runs."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import chaosphere
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(chaosphere.__path__, "chaosphere.")
+    if ".kernels" not in name and name != "chaosphere.__main__"
+]
+PUBLIC = {name: getattr(chaosphere, name) for name in chaosphere.__all__ if name != "measures"}
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_docstring_examples_were_found():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = [test for name in MODULES for test in finder.find(importlib.import_module(name))]
+    assert sum(bool(test.examples) for test in found) >= 25
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_documented(name):
+    assert len(PUBLIC[name].__doc__ or "") > 60
+
+
+def test_readme_code_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})

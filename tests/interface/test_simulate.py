@@ -1,0 +1,153 @@
+"""The time loop: what is saved when, labelled results, and checkpoints that resume to the bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere.seeds import Noise, Stream
+
+MODEL = cs.Transformer(
+    attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
+)
+X = cs.sample_uniform(40, 3, rng=0)
+
+
+def test_final_state_only_by_default():
+    sol = cs.simulate(MODEL, X, rng=0)
+    assert sol.times.tolist() == [2.0]
+    assert sol.states.shape == (1, 40, 3)
+    assert np.array_equal(sol.states[0], sol.final)
+
+
+def test_saved_states_are_those_after_the_last_whole_layer():
+    path = [tokens for _, tokens in cs.trajectory(MODEL, X, rng=0)]
+    times = [0.0, 0.1, 0.25, 1.99, 2.0]
+    sol = cs.simulate(MODEL, X, rng=0, save_at=times)
+    assert sol.times.tolist() == times
+    for state, step in zip(sol.states, [0, 1, 2, 19, 20], strict=True):
+        assert np.array_equal(state, path[step])
+
+
+def test_observables_follow_save_at_or_every_step():
+    observe = {"energy": cs.measures.Energy(beta=1.0), "mean": lambda t, x: cs.measures.mean_vector(x)}
+    every = cs.simulate(MODEL, X, rng=0, observe=observe)
+    assert every.observables["energy"].shape == (21,)
+    assert every.observables["mean"].shape == (21, 3)
+    assert every.times.shape == (21,)
+    some = cs.simulate(MODEL, X, rng=0, observe=observe, save_at=[0.0, 1.0])
+    assert np.array_equal(some.observables["energy"], every.observables["energy"][[0, 10]])
+    assert some.observables["energy"][1] == cs.measures.energy(some.states[1], 1.0)
+
+
+def test_float32_stays_float32_and_follows_float64():
+    sol = cs.simulate(MODEL, X.astype(np.float32), rng=0)
+    assert sol.final.dtype == np.float32
+    np.testing.assert_allclose(sol.final, cs.simulate(MODEL, X, rng=0).final, atol=1e-4)
+
+
+def test_seeds_of_every_kind():
+    by_int = cs.simulate(MODEL, X, rng=5).final
+    assert np.array_equal(by_int, cs.simulate(MODEL, X, rng=np.random.SeedSequence(5)).final)
+    generator = np.random.default_rng(5)
+    first, second = cs.simulate(MODEL, X, rng=generator), cs.simulate(MODEL, X, rng=generator)
+    assert not np.array_equal(first.final, second.final)
+    again = np.random.SeedSequence(json.loads(first.attributes["entropy"]))
+    assert np.array_equal(first.final, cs.simulate(MODEL, X, rng=again).final)
+
+
+def test_noise_depends_on_its_address_alone():
+    noise = Noise(3, n_replicas=2)
+    late = noise.at(Stream.LAYER, 7)[1].standard_normal(5)
+    noise.at(Stream.LAYER, 2)[1].random(3, dtype=np.float32)
+    assert np.array_equal(late, noise.at(Stream.LAYER, 7)[1].standard_normal(5))
+    assert np.array_equal(late, Noise(3, n_replicas=9).at(Stream.LAYER, 7)[1].standard_normal(5))
+    others = [(Stream.LAYER, 8, 1), (Stream.BROWNIAN, 7, 1), (Stream.LAYER, 7, 0)]
+    for stream, step, replica in others:
+        assert not np.intersect1d(late, noise.at(stream, step)[replica].standard_normal(5)).size
+
+
+def test_samples_are_nested_in_the_number_of_tokens():
+    assert np.array_equal(cs.sample_uniform(10, 4, rng=3), cs.sample_uniform(1000, 4, rng=3)[:10])
+
+
+def test_xarray_labels():
+    x = cs.sample_uniform(40, 3, rng=0, n_replicas=2)
+    sol = cs.simulate(MODEL, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)}, save_at=[0.0, 2.0])
+    data = sol.to_xarray()
+    assert data["x"].dims == ("time", "replica", "token", "coordinate")
+    assert data["energy"].dims == ("time", "replica")
+    assert json.loads(data.attrs["model"])["depth"] == 20
+    every = cs.simulate(MODEL, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)}).to_xarray()
+    assert every["x"].dims[0] == "state_time"
+    assert every.sizes["time"] == 21
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(moment):
+    def observable(t, x):
+        if t >= moment:
+            raise Stop
+        return float(x[0, 0])
+
+    return observable
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.7, 2.0])
+def test_resume_is_bit_identical(tmp_path, moment):
+    options = {"rng": 0, "save_at": [0.0, 0.3, 1.0, 1.5, 2.0]}
+    whole = cs.simulate(MODEL, X, observe={"first": stop_at(9)}, **options)
+    file = tmp_path / "run.npz"
+    with pytest.raises(Stop):
+        cs.simulate(MODEL, X, observe={"first": stop_at(moment)}, checkpoint=file, **options)
+    assert file.exists() == (moment > 0)
+    resumed = cs.simulate(MODEL, X, observe={"first": stop_at(9)}, checkpoint=file, **options)
+    assert np.array_equal(resumed.states, whole.states)
+    assert np.array_equal(resumed.observables["first"], whole.observables["first"])
+    assert not file.exists()
+
+
+def test_foreign_and_damaged_checkpoints_are_refused(tmp_path):
+    file = tmp_path / "run.npz"
+    with pytest.raises(Stop):
+        cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(1)}, checkpoint=file)
+    with pytest.raises(ValueError, match=r"belongs to another run"):
+        cs.simulate(MODEL, X, rng=1, observe={"first": stop_at(9)}, checkpoint=file)
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"run.npz is damaged .* remove it to start again"):
+        cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(9)}, checkpoint=file)
+
+
+def test_interrupt_leaves_a_checkpoint(tmp_path):
+    program = """
+import sys, chaosphere as cs
+model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=10**6, horizon=1.0)
+def report(t, x):
+    print("step", flush=True)
+    return 0.0
+cs.simulate(model, cs.sample_uniform(300, 3, rng=0), rng=0, observe={"step": report}, checkpoint=sys.argv[1])
+"""
+    file = tmp_path / "run.npz"
+    process = subprocess.Popen([sys.executable, "-c", program, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(20):
+        process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + 60
+    process.stdout.read()
+    errors = process.stderr.read()
+    assert process.wait(timeout=max(1, deadline - time.monotonic())) != 0
+    assert b"KeyboardInterrupt" in errors
+    with np.load(file) as saved:
+        assert saved["step"] >= 19
+        assert len(saved["observable_0"]) == saved["step"] + 1
+    process.stdout.close()
+    process.stderr.close()
