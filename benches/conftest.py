@@ -5,10 +5,12 @@ import time
 
 import pytest
 
+CONTENDERS = ("chaosphere", "numpy", "torch", "jax")  # as in registry, which reads the options
+
 
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="tiny sizes, one round: check the benches themselves")
-    parser.addoption("--contender", help="only this one: chaosphere, numpy, torch or jax")
+    parser.addoption("--contender", choices=CONTENDERS, help="only this one")
 
 
 def pytest_configure(config):
@@ -16,22 +18,22 @@ def pytest_configure(config):
         os.environ["CHAOSPHERE_BENCH"] = "quick"
     import registry
 
-    registry.set_environment()
+    registry.set_environment(is_shared=config.getoption("--contender") is None)
 
 
 def pytest_collection_modifyitems(config, items):
     wanted = config.getoption("--contender")
     if wanted:
-        out = [item for item in items if item.callspec.params.get("contender", "chaosphere") != wanted] if items else []
-        config.hook.pytest_deselected(items=out)
-        items[:] = [item for item in items if item not in out]
+
+        def contender(item):
+            return item.callspec.params.get("contender", "chaosphere") if hasattr(item, "callspec") else "chaosphere"
+
+        config.hook.pytest_deselected(items=[item for item in items if contender(item) != wanted])
+        items[:] = [item for item in items if contender(item) == wanted]
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    import probe
-
-    machine_info.pop("node", None)  # the name of the machine is nobody's business
-    machine_info["peaks"] = {} if config.getoption("--quick") else probe.peaks()
+    machine_info.pop("node", None)  # the machine's name in its network has no place in a published file
 
 
 @pytest.fixture

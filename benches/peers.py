@@ -249,7 +249,11 @@ class Torch:
         return lambda: self._layer_norm(self.torch.add(x, v, alpha=STEP_LENGTH))
 
     def energy(self, case: Case) -> Run:
-        x, n, rows = self.torch.from_numpy(tokens(case)[0]), case.n_tokens, max(1, self.weights_at_once // case.n_tokens)
+        x, n, rows = (
+            self.torch.from_numpy(tokens(case)[0]),
+            case.n_tokens,
+            max(1, self.weights_at_once // case.n_tokens),
+        )
 
         def run() -> float:
             total = 0.0
@@ -311,7 +315,11 @@ class Jax:
         self.jax.config.update("jax_enable_x64", True)
         self.np = self.jax.numpy
         gelu = self.jax.nn.gelu
-        self.activations = {"relu": self.jax.nn.relu, "tanh": self.np.tanh, "gelu": lambda x: gelu(x, approximate=False)}
+        self.activations = {
+            "relu": self.jax.nn.relu,
+            "tanh": self.np.tanh,
+            "gelu": lambda x: gelu(x, approximate=False),
+        }
 
     def _by_rows(self, function, x, rows: int):
         """Map blocks of at most `rows` rows of x (R, N, d), all of one size; small systems in one piece."""
@@ -377,7 +385,11 @@ class Jax:
             keys = jax.random.split(jax.random.key(0), case.depth)
             return self._compiled(lambda x: jax.lax.scan(drawn, x, keys)[0], tokens(case))
         us, ws = (np.stack(a) for a in zip(*(_scaled(case, u, w) for u, w in draws), strict=True))
-        return self._compiled(lambda x, *uw: jax.lax.scan(lambda x, a: (layer(x, *a), None), x, uw)[0], tokens(case), us, ws)
+
+        def given(x, us, ws):
+            return jax.lax.scan(lambda x, uw: (layer(x, *uw), None), x, (us, ws))[0]
+
+        return self._compiled(given, tokens(case), us, ws)
 
 
 _CLASSES = {c.name: c for c in (Chaosphere, NumPy, Torch, Jax)}

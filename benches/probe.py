@@ -6,6 +6,7 @@ rate, of the C library's vector version where the compiler finds one, is for inf
 
 import ctypes
 import functools
+import itertools
 import os
 import shutil
 import subprocess
@@ -70,11 +71,10 @@ FLAGS = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]  # fast-math
 
 
 @functools.cache
-def peaks() -> dict[str, float]:
-    """Return {"fma float64 1 thread": operations per second, ...}; empty where there is no working C compiler."""
+def _library() -> ctypes.CDLL | None:
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        return {}
+        return None
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "probe.c"), Path(folder, "probe.so")
         source.write_text(SOURCE)
@@ -84,34 +84,40 @@ def peaks() -> dict[str, float]:
         tries = [subprocess.run(c, capture_output=True, text=True, check=False) for c in (command, wide)]
         if not library.exists():
             warnings.warn(f"no peak to compare with, the probe does not compile:\n{tries[0].stderr}", stacklevel=2)
-            return {}
-        loaded = ctypes.CDLL(str(library))
-        found = {}
-        for kind in ("fma", "exp"):
-            for name, dtype in (("double", "float64"), ("float", "float32")):
-                for threads in sorted({1, THREADS}):
-                    rate = _rate(getattr(loaded, f"{kind}_{name}"), threads)
-                    found[f"{kind} {dtype} {threads} thread{'s' * (threads > 1)}"] = rate
-        return found
+            return None
+        return ctypes.CDLL(str(library))
 
 
-def peak(kind: str, dtype: str) -> float | None:
-    """Return operations per second with all threads; a multiply-add is two."""
-    return peaks().get(f"{kind} {dtype} {THREADS} thread{'s' * (THREADS > 1)}")
-
-
-def _rate(function, threads: int) -> float:
+@functools.cache
+def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
+    """Return operations per second of "fma" (each counts two) or "exp"; None where no C compiler works."""
+    library = _library()
+    if library is None:
+        return None
+    function = getattr(library, f"{kind}_{'double' if dtype == 'float64' else 'float'}")
     function.restype = ctypes.c_double
     function.argtypes = [ctypes.c_long, ctypes.c_void_p]
     outs = [ctypes.create_string_buffer(8) for _ in range(threads)]
+    # Some 50 ms at a time: in shorter bursts the scheduler may leave two threads on one processor.
     n = 100_000 if IS_QUICK else 30_000_000
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:  # ctypes releases the GIL
-        for _ in range(1 if IS_QUICK else 7):  # the best of several: others may be using the machine
+        for _ in range(1 if IS_QUICK else 5):  # the best of several: others may be using the machine
             start = time.perf_counter()
             done = sum(pool.map(lambda out: function(n, out), outs))
             best = max(best, done / (time.perf_counter() - start))
     return best
+
+
+def peaks() -> dict[str, float]:
+    """Return all of them, {"fma float64 1 thread": operations per second, ...}."""
+    found = {}
+    for kind, dtype in itertools.product(("fma", "exp"), ("float64", "float32")):
+        for threads in sorted({1, THREADS}):
+            rate = peak(kind, dtype, threads)
+            if rate is not None:
+                found[f"{kind} {dtype} {threads} thread{'s' * (threads > 1)}"] = rate
+    return found
 
 
 if __name__ == "__main__":

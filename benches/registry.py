@@ -26,10 +26,15 @@ CHECKED_ROWS = 64
 CONTENDERS = ("chaosphere", "numpy", "torch", "jax")
 
 
-def set_environment() -> None:
-    """Fix the threads of every contender. To be called before NumPy or anything else that has threads is imported."""
-    # Idle OpenMP workers spin for a while after each parallel region, on the processors that the next contender needs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+def set_environment(*, is_shared: bool) -> None:
+    """Fix the threads of every contender, before NumPy or anything else with threads is imported.
+
+    `is_shared`: several contenders run in this process.
+    """
+    if is_shared:
+        # Idle OpenMP workers spin for a while after each parallel region, on the processors that the next contender
+        # needs. A contender alone keeps the default, as its users do: sleeping costs a wake-up per parallel region.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
     # The NumPy contender runs its blocks, exponentials included, in threads of its own; BLAS threads inside them would
     # only compete, and spin as well.

@@ -130,10 +130,18 @@ def test_huge_arguments_saturate(isa, dtype, name):
 @pytest.mark.parametrize("which", [points, near_multiples, beyond])
 def test_odd_functions_are_odd_bit_for_bit(isa, dtype, name, which):
     x, kernel_id = which(dtype), ACTIVATIONS[name].kernel_id
+    x = x[x != 0]
     bits = f"u{np.dtype(dtype).itemsize}"
     plus, minus = kernel.activate(x, kernel_id), -kernel.activate(-x, kernel_id)
     different = plus.view(bits) != minus.view(bits)
     assert not different.any(), f"{name} at {x[different][:5]}: {plus[different][:5]} and {minus[different][:5]}"
+
+
+@pytest.mark.parametrize("name", [name for name, phi in ACTIVATIONS.items() if phi.is_odd])
+def test_odd_functions_keep_the_sign_of_zero(isa, dtype, name):
+    got = kernel.activate(np.array([0.0, -0.0], dtype), ACTIVATIONS[name].kernel_id)
+    assert got.tolist() == [0, 0]
+    assert np.signbit(got).tolist() == [False, True]
 
 
 @names
