@@ -5,10 +5,13 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 
 from importlib.metadata import version
 
-from chaosphere import measures
+from chaosphere import measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.config import show_config
+from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
+from chaosphere.gaussian import GaussianField
+from chaosphere.sde import LimitSDE
 from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
 from chaosphere.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.transformer import Transformer
@@ -18,6 +21,9 @@ __version__ = version("chaosphere")
 __all__ = [
     "MLP",
     "AttentionResult",
+    "CovarianceKernel",
+    "GaussianField",
+    "LimitSDE",
     "MLPLayer",
     "SimulationError",
     "SoftmaxAttention",
@@ -30,4 +36,5 @@ __all__ = [
     "show_config",
     "simulate",
     "trajectory",
+    "two_point",
 ]

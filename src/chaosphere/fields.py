@@ -1,4 +1,4 @@
-"""Common noise: random fields on the sphere that move all tokens at once."""
+"""The random layers of the transformer: a common noise that moves all tokens at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chaosphere import activations, checks
 from chaosphere.activations import Activation
 from chaosphere.checks import Floats, Tokens
+from chaosphere.covariance import CovarianceKernel
 from chaosphere.kernels import layer as kernel
 
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
@@ -70,6 +71,33 @@ class MLP:
         checks.number(self.output_bias_std, "output_bias_std", low=0)
         if self.weight_std is not None:
             checks.number(self.weight_std, "weight_std", above=0)
+
+    def kernel(self, dim: int) -> CovarianceKernel:
+        """Return κ with E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I in dimension d, the same for every width.
+
+        Parameters
+        ----------
+        dim : int
+            d >= 2.
+
+        Returns
+        -------
+        CovarianceKernel
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> k = cs.MLP(width=1, activation="relu").kernel(5)
+        >>> round(k.lyapunov_exponent(), 12), round(k.lambda_bar(), 12)
+        (-0.1, 0.2)
+        """
+        return CovarianceKernel.from_activation(
+            self.activation,
+            dim=dim,
+            bias_std=self.bias_std,
+            output_bias_std=self.output_bias_std,
+            weight_std=self.weight_std,
+        )
 
     def draw(self, dim: int, *, rng: np.random.Generator) -> MLPLayer:
         """Draw one realisation in dimension d, a function on the sphere; see `MLPLayer`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -302,6 +302,9 @@ def _greedy_cover(left: Floats, tolerance: float) -> int:
 class Steps(Protocol):
     """What a model must offer here: a number of steps, a horizon and one step."""
 
+    def prepare(self, n_tokens: int) -> Self:
+        """Return the model with every automatic choice made for n_tokens."""
+
     @property
     def n_steps(self) -> int:
         """Number of steps."""
@@ -360,6 +363,7 @@ def lyapunov_exponent(
     noise = Noise(rng, n_replicas=n_replicas)
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
     growth = np.zeros(n_replicas)
+    model = model.prepare(here.shape[1])
     for index in range(model.n_steps):
         tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
         tangent /= np.sqrt((tangent**2).sum(axis=(1, 2), keepdims=True))

@@ -64,7 +64,7 @@ class Noise:
     n_replicas : int
         Independent copies; replica r draws the same numbers whatever n_replicas is.
     is_shared : bool
-        All replicas use the noise of replica 0.
+        All replicas use the common noise of replica 0.
 
     Examples
     --------
@@ -82,14 +82,15 @@ class Noise:
         self._generators: dict[Stream, list[np.random.Generator]] = {}
 
     def at(self, stream: Stream, step: int) -> list[np.random.Generator]:
-        """Return one generator per replica (one in all if shared), set to the start of this step.
+        """Return one generator per replica (one in all for common noise, if shared), set to the start of this step.
 
         They are the same objects at every call, moved: draw from them before asking for another step.
         """
+        is_common = self.is_shared and stream is not Stream.IDIOSYNCRATIC
         if stream not in self._generators:
             self._generators[stream] = [
                 np.random.Generator(np.random.Philox(self._sequence(stream, replica)))
-                for replica in range(1 if self.is_shared else self.n_replicas)
+                for replica in range(1 if is_common else self.n_replicas)
             ]
         generators = self._generators[stream]
         for generator in generators:

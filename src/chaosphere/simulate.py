@@ -17,12 +17,14 @@ import numpy as np
 from chaosphere import checks
 from chaosphere.activations import Activation
 from chaosphere.checks import Floats, Tokens
+from chaosphere.covariance import CovarianceKernel
 from chaosphere.measures import Steps
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, root
 from chaosphere.sphere import DegenerateTokenError
 
 Observable = Callable[[float, Tokens], Any]
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_COSINES = np.linspace(-1, 1, 9)  # κ at these tells kernels apart
 
 
 class SimulationError(RuntimeError):
@@ -121,6 +123,7 @@ def trajectory(
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     batch = checks.tokens(x)
+    model = model.prepare(batch.shape[1])
     n_threads = checks.threads(n_threads)
     noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise)
     yield first_step * model.horizon / model.n_steps, x
@@ -195,7 +198,7 @@ def simulate(
     >>> sol.observables["energy"].shape, sol.final.shape
     ((11,), (50, 3))
     """
-    checks.tokens(x)
+    model = model.prepare(checks.tokens(x).shape[1])
     sequence = root(rng)
     observe = dict(observe or {})
     for name, function in observe.items():
@@ -270,6 +273,8 @@ def describe(value: Any) -> Any:
     """Return a model, or any part of one, as JSON-able values; arrays by shape, dtype and SHA-256."""
     if isinstance(value, Activation):
         return value.name
+    if isinstance(value, CovarianceKernel):
+        return {"type": "CovarianceKernel", "name": value.name, "dim": value.dim, "values": value(_COSINES).tolist()}
     if dataclasses.is_dataclass(value):
         fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__} | fields

@@ -71,6 +71,10 @@ class Transformer:
         """Number of steps: the depth."""
         return self.depth
 
+    def prepare(self, n_tokens: int) -> Transformer:
+        """Return the model with every automatic choice made for n_tokens: itself, there is none."""
+        return self
+
     def coarsen(self, factor: int) -> Transformer:
         """Return the network of depth L/factor driven by the same noise.
 

@@ -36,6 +36,10 @@ cdef extern from "chaosphere.h" nogil:
             float *) noexcept nogil
         void (*activate_f64)(int, long, double *) noexcept nogil
         void (*activate_f32)(int, long, float *) noexcept nogil
+        void (*harmonic_field_f64)(
+            long, long, long, long, const double *, const double *, const double *, double *, double *) noexcept nogil
+        void (*harmonic_field_f32)(
+            long, long, long, long, const float *, const float *, const float *, float *, float *) noexcept nogil
         long (*step_f64)(
             long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, double *) noexcept nogil
         long (*step_f32)(

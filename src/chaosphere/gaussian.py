@@ -1,0 +1,247 @@
+"""Gaussian noise fields with covariance κ: the limit of deep and wide random layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg import lapack
+
+from chaosphere import checks
+from chaosphere.checks import Floats, Tokens
+from chaosphere.covariance import CovarianceKernel
+from chaosphere.fields import MLP
+from chaosphere.harmonics import HarmonicBasis, harmonics_below
+
+METHODS = ("auto", "spectral", "dense", "features")
+_MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
+_MOST_DENSE = 4_000  # tokens; a factorisation takes about a second there
+_MOST_DENSE_AUTO = 1_000
+
+
+class Increment(Protocol):
+    """The noise over one time interval: a function of position."""
+
+    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        """Return ΔW(x_i) for tokens (R, N, d)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianField:
+    """A Brownian motion in time with values in the fields on the sphere: E[ΔW(x) ΔW(y)ᵀ] = κ(⟨x, y⟩) I Δt.
+
+    Increments depend on (seed, time interval) alone; those over an interval are the sums of those over its parts.
+
+    Parameters
+    ----------
+    kernel : CovarianceKernel
+    method : {"auto", "spectral", "dense", "features"}
+        spectral
+            Karhunen–Loève expansion in spherical harmonics, exact in law up to the truncation: the variance left out is
+            at most `tolerance` κ(1). A field: the same at every point set, so runs with other N or time steps are
+            coupled. Cost O(N K d) with K harmonics; refused above 20 000.
+        dense
+            A pivoted Cholesky root of the N × N covariance matrix at the tokens: exact in law to 1e-13 in any dimension,
+            with clusters and duplicates. Depends on the point set, so runs with other N or time steps are not coupled.
+            O(N³), up to 4 000 tokens. LAPACK may change its last bits with the number of *its* threads.
+        features
+            A finite random layer of width `width`: the covariance over draws is κ exactly, each increment is Gaussian
+            only given the layer's inner weights (the fourth moment is off by O(1/width)). A field, for any d and N, when
+            the kernel comes from an activation. O(N width d).
+        auto
+            spectral where it needs at most 20 000 harmonics; else dense up to 1 000 tokens; else features. `resolve`
+            tells the choice, and a `Solution` records it.
+    tolerance : float
+        For spectral, in (0, 1).
+    width : int
+        For features.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or the method cannot serve this kernel.
+
+    Notes
+    -----
+    Equation: ΔW(x) = Σ_n √(c_n / dim(n, d)) Σ_j Y_{n,j}(x) ΔB^{n,j} for κ = Σ c_n P_n (arXiv:2604.26898, the
+    noise of the limiting equation).
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> field = GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+    >>> field.resolve(100).method
+    'spectral'
+    """
+
+    kernel: CovarianceKernel
+    method: str = "auto"
+    tolerance: float = 1e-6
+    width: int = 4096
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not isinstance(self.kernel, CovarianceKernel):
+            raise TypeError(f"kernel must be a CovarianceKernel, got {self.kernel!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        checks.number(self.tolerance, "tolerance", above=0, high=1)
+        checks.integer(self.width, "width", low=1)
+        if self.method == "features" and self.kernel.source is None:
+            raise ValueError("method='features' needs a kernel that comes from an activation")
+        if self.method == "spectral" and self._n_max() is None:
+            raise ValueError(
+                f"method='spectral' would need more than {_MOST_HARMONICS} harmonics in dim {self.kernel.dim} for "
+                f"tolerance={self.tolerance:g}; raise the tolerance, or use 'dense' or 'features'"
+            )
+
+    def resolve(self, n_tokens: int) -> GaussianField:
+        """Return this field with the method chosen for n_tokens; itself unless the method is "auto"."""
+        if self.method != "auto":
+            if self.method == "dense" and n_tokens > _MOST_DENSE:
+                raise ValueError(f"method='dense' takes up to {_MOST_DENSE} tokens, got {n_tokens}")
+            return self
+        if self._n_max() is not None:
+            return replace(self, method="spectral")
+        if n_tokens <= _MOST_DENSE_AUTO or (self.kernel.source is None and n_tokens <= _MOST_DENSE):
+            return replace(self, method="dense")
+        if self.kernel.source is None:
+            raise ValueError(
+                f"no method serves {n_tokens} tokens in dim {self.kernel.dim}: too many harmonics for "
+                f"tolerance={self.tolerance:g}, too many tokens for a dense root, and no activation for features"
+            )
+        return replace(self, method="features")
+
+    def basis(self) -> tuple[HarmonicBasis, Floats]:
+        """Return the harmonics of the spectral method and the standard deviation of each coefficient, shape (K,).
+
+        Raises
+        ------
+        ValueError
+            If there would be more than 20 000.
+        """
+        n_max = self._n_max()
+        if n_max is None:
+            raise ValueError(f"more than {_MOST_HARMONICS} harmonics for tolerance={self.tolerance:g}")
+        return _basis(self.kernel, n_max)
+
+    def increment(self, parts: Iterable[Sequence[np.random.Generator]], *, duration: float, n_tokens: int) -> Increment:
+        """Return the noise over a time interval, the sum of that over its equal parts.
+
+        Parameters
+        ----------
+        parts : iterable of sequences of R generators
+            Item k draws the noise of the k-th part for every replica; consumed one by one.
+        duration : float
+            Of the whole interval.
+        n_tokens : int
+            For the choice of the method.
+
+        Returns
+        -------
+        Increment
+        """
+        method = self.resolve(n_tokens).method
+        if method == "spectral":
+            basis, deviations = self.basis()
+            normals = normalized_sum(parts, (basis.size, self.kernel.dim))
+            return _Spectral(basis=basis, coefficients=normals * deviations[:, None], scale=math.sqrt(duration))
+        if method == "dense":
+            normals = normalized_sum(parts, (n_tokens, self.kernel.dim))
+            return _Dense(kernel=self.kernel, normals=normals, scale=math.sqrt(duration))
+        assert self.kernel.source is not None
+        activation, weight_std, bias_std, output_bias_std = self.kernel.source
+        mlp = MLP(
+            width=self.width,
+            activation=activation.name if activation.kernel_id is not None else activation,
+            weight_std=weight_std,
+            bias_std=bias_std,
+            output_bias_std=output_bias_std,
+        )
+        layer = mlp.draw_merged(self.kernel.dim, parts)
+        return _Scaled(of=layer, scale=self.kernel.amplitude * math.sqrt(duration))
+
+    def _n_max(self) -> int | None:
+        return _truncation(self.kernel, self.tolerance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Spectral:
+    basis: HarmonicBasis
+    coefficients: Floats
+    scale: float
+
+    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        return self.basis.combine(x, self.coefficients, scale=self.scale, n_threads=n_threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Dense:
+    kernel: CovarianceKernel
+    normals: Floats
+    scale: float
+
+    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        out = np.empty_like(x)
+        for replica in range(x.shape[0]):
+            root = covariance_root(self.kernel, x[replica].astype(np.float64, copy=False))
+            out[replica] = self.scale * (root @ self.normals[replica if len(self.normals) > 1 else 0])
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scaled:
+    of: Increment
+    scale: float
+
+    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        return x.dtype.type(self.scale) * self.of(x, n_threads=n_threads)
+
+
+def normalized_sum(parts: Iterable[Sequence[np.random.Generator]], shape: tuple[int, ...]) -> Floats:
+    """Return r^{-1/2} times the sum of r parts' standard normals, again standard: shape (R, *shape)."""
+    total, count = np.zeros(shape), 0
+    for generators in parts:
+        total = total + np.stack([g.standard_normal(shape) for g in generators])
+        count += 1
+    return np.asarray(total / math.sqrt(count))
+
+
+def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
+    """Return κ(⟨x_i, x_j⟩), shape (N, N)."""
+    return np.asarray(kernel(np.clip(x @ x.T, -1, 1)))
+
+
+def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
+    """Return a root A with A Aᵀ = κ(XXᵀ) to about 1e-13 κ(1), by pivoted Cholesky; singular matrices are no trouble."""
+    matrix = covariance_matrix(kernel, x)
+    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
+    lower = np.tril(factor)
+    lower[:, rank:] = 0
+    root = np.empty_like(lower)
+    root[pivots - 1] = lower
+    return root
+
+
+@lru_cache(maxsize=32)
+def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
+    """Smallest degree that leaves at most tolerance κ(1) of the variance out; None above _MOST_HARMONICS."""
+    most = 0
+    while harmonics_below(most + 2, kernel.dim) <= _MOST_HARMONICS:
+        most += 1
+    most = min(most, 2000)
+    tail = kernel(1.0) - np.cumsum(kernel.spectrum(most))
+    good = np.flatnonzero(tail <= tolerance * kernel(1.0))
+    return int(good[0]) if good.size else None
+
+
+@lru_cache(maxsize=8)
+def _basis(kernel: CovarianceKernel, n_max: int) -> tuple[HarmonicBasis, Floats]:
+    basis = HarmonicBasis(dim=kernel.dim, n_max=n_max)
+    degrees = basis.degrees
+    counts = np.bincount(degrees)
+    return basis, np.sqrt(kernel.spectrum(n_max) / counts)[degrees]

@@ -1,0 +1,422 @@
+"""How a covariance kernel is evaluated: closed form, Hermite series, Gegenbauer series, callable.
+
+Every form has `value(u)` = κ(u), `slope(u)` = κ′(u) and `spectrum(n_max, dim)` = (c_n, bound on
+their absolute errors). `covariance.CovarianceKernel` holds one and is the public face of it.
+
+Pre-activations of two tokens with cosine u are a Gaussian pair with variance q = w² + σ² and
+covariance w² u + σ² (w² `weight_variance`, σ² `bias_variance`). The forms work with
+q ∓ covariance = w²(1 − u) and w²(1 + u) + 2σ², which keep all digits at u = ±1.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.polynomial import chebyshev, polynomial
+from scipy import special
+
+from chaosphere.activations import Activation
+from chaosphere.chebyshev import Array, Function, chebyshev_series
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Form(Protocol):
+    """What `CovarianceKernel` asks of a way to evaluate κ."""
+
+    def value(self, u: Array) -> Array: ...
+    def slope(self, u: Array) -> Array: ...
+    def spectrum(self, n_max: int, dim: int, /) -> tuple[Array, Array]: ...
+
+
+# --- Gegenbauer polynomials ---------------------------------------------------------------------
+
+
+def gegenbauer(u: Array, dim: int) -> Iterator[Array]:
+    """Yield P_0(u), P_1(u), …: Gegenbauer polynomials of S^{dim−1} with P_n(1) = 1, dim ≥ 2."""
+    before, now = np.ones_like(u), u
+    yield before
+    for n in itertools.count(1):
+        yield now
+        before, now = now, ((2 * n + dim - 2) * u * now - n * before) / (n + dim - 2)
+
+
+def multiplicity(n_max: int, dim: int) -> Array:
+    """Return the dimensions of the spherical harmonics of degree 0 … n_max on S^{dim−1}."""
+    n = np.arange(1, n_max + 1)
+    return np.concatenate(([1.0], (2 * n + dim - 2) / n * special.binom(n + dim - 3, n - 1)))
+
+
+def project(value: Function, n_max: int, dim: int) -> tuple[Array, Array]:
+    """Return c_0 … c_{n_max} of κ by quadrature, and bounds on their errors.
+
+    Gauss–Legendre in θ = arccos u: the kernels of kinked activations have half-integer powers at
+    u = ±1 and are smooth in θ. Nodes are doubled until the coefficients stop moving. P_n is of size
+    multiplicity^{-1/2}, so rounding leaves an error that grows like multiplicity^{1/2}.
+    """
+    counts = multiplicity(n_max, dim)
+    n_nodes = n_max + dim // 2 + 64
+    previous = None
+    for _ in range(4):
+        x, w = special.roots_legendre(n_nodes)
+        theta = 0.5 * np.pi * (x + 1.0)
+        u, w = np.cos(theta), w * np.sin(theta) ** (dim - 2)
+        kappa = value(u)
+        weighted = w / np.sum(w) * kappa
+        moments = [p @ weighted for p in itertools.islice(gegenbauer(u, dim), n_max + 1)]
+        c = counts * np.array(moments)
+        noise = 4.0 * EPS * np.sqrt(counts) * np.max(np.abs(kappa))
+        if previous is not None:
+            change = np.abs(c - previous)
+            if np.all(change <= noise):
+                return c, noise
+        previous, n_nodes = c, 2 * n_nodes
+    return c, change + noise
+
+
+@dataclass(frozen=True, slots=True)
+class GegenbauerSeries:
+    """κ(u) = Σ c_n P_n(u)."""
+
+    coefficients: Array
+    dim: int
+
+    def value(self, u: Array) -> Array:
+        total = np.zeros_like(u)
+        for c, p in zip(self.coefficients, gegenbauer(u, self.dim), strict=False):
+            total += c * p
+        return total
+
+    def slope(self, u: Array) -> Array:
+        # P_n′ = n(n + d − 2)/(d − 1) P_{n−1} of dimension d + 2.
+        n = np.arange(1, len(self.coefficients))
+        factors = n * (n + self.dim - 2) / (self.dim - 1) * self.coefficients[1:]
+        total = np.zeros_like(u)
+        for c, p in zip(factors, gegenbauer(u, self.dim + 2), strict=False):
+            total += c * p
+        return total
+
+    def spectrum(self, n_max: int, _dim: int, /) -> tuple[Array, Array]:
+        c = np.zeros(n_max + 1)
+        n = min(n_max + 1, len(self.coefficients))
+        c[:n] = self.coefficients[:n]
+        return c, np.zeros(n_max + 1)
+
+
+# --- closed forms -------------------------------------------------------------------------------
+# Each takes (covariance, below, above), below = q − covariance, above = q + covariance.
+
+
+def _relu_value(_: Array, below: Array, above: Array) -> Array:
+    # (q/2π)(√(1−c²) + c(π − arccos c)) with c = −cos t is (q/2π)(sin t − t cos t), and that bracket
+    # is t² j₁(t): no cancellation where κ → 0.
+    t = 2.0 * np.arctan2(np.sqrt(above), np.sqrt(below))
+    return np.asarray((below + above) / (4.0 * np.pi) * t**2 * special.spherical_jn(1, t))
+
+
+def _relu_slope(_: Array, below: Array, above: Array) -> Array:
+    return np.asarray(np.arctan2(np.sqrt(above), np.sqrt(below)) / np.pi)
+
+
+def _erf_value(covariance: Array, below: Array, above: Array) -> Array:
+    return np.asarray(2.0 / np.pi * np.arcsin(2.0 * covariance / (1.0 + below + above)))
+
+
+def _erf_slope(_: Array, below: Array, above: Array) -> Array:
+    return np.asarray(4.0 / np.pi / np.sqrt((1.0 + 2.0 * below) * (1.0 + 2.0 * above)))
+
+
+def _sin_value(covariance: Array, below: Array, above: Array) -> Array:
+    # e^{-q} sinh(covariance), which must neither overflow nor cancel.
+    size = -np.expm1(-2.0 * np.abs(covariance)) * np.exp(-np.minimum(below, above))
+    return np.asarray(0.5 * np.sign(covariance) * size)
+
+
+def _cos_value(_: Array, below: Array, above: Array) -> Array:
+    return 0.5 * (np.exp(-below) + np.exp(-above))
+
+
+def _linear_value(covariance: Array, _below: Array, _above: Array) -> Array:
+    return covariance
+
+
+def _linear_slope(covariance: Array, _below: Array, _above: Array) -> Array:
+    return np.ones_like(covariance)
+
+
+_Closed = Callable[[Array, Array, Array], Array]
+CLOSED_FORMS: dict[str, tuple[_Closed, _Closed]] = {
+    "relu": (_relu_value, _relu_slope),
+    "erf": (_erf_value, _erf_slope),
+    "sin": (_sin_value, _cos_value),
+    "cos": (_cos_value, _sin_value),
+    "linear": (_linear_value, _linear_slope),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """κ of a named activation in closed form."""
+
+    activation: Activation
+    weight_variance: float
+    bias_variance: float
+
+    def _pair(self, u: Array) -> tuple[Array, Array, Array]:
+        below = self.weight_variance * (1.0 - u)
+        above = self.weight_variance * (1.0 + u) + 2.0 * self.bias_variance
+        return self.weight_variance * u + self.bias_variance, below, above
+
+    def value(self, u: Array) -> Array:
+        return CLOSED_FORMS[self.activation.name][0](*self._pair(u))
+
+    def slope(self, u: Array) -> Array:
+        return self.weight_variance * CLOSED_FORMS[self.activation.name][1](*self._pair(u))
+
+    def spectrum(self, n_max: int, dim: int) -> tuple[Array, Array]:
+        return _best_spectrum(self, self.activation, n_max, dim)
+
+
+# --- Hermite series -----------------------------------------------------------------------------
+
+
+def panels(edges: Array, n_nodes: int) -> tuple[Array, Array]:
+    """Return composite Gauss–Legendre nodes and weights between sorted edges (last axis)."""
+    x, w = np.polynomial.legendre.leggauss(n_nodes)
+    half = 0.5 * np.diff(edges)[..., None]
+    nodes = edges[..., :-1, None] + half * (1.0 + x)
+    shape = (*edges.shape[:-1], -1)
+    return nodes.reshape(shape), (half * w).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class HermiteSeries:
+    """κ = Σ a_n² c^n, c the correlation of the pair and a_n the Hermite coefficients of φ(√q ·)."""
+
+    squares: Array
+    weight_variance: float
+    bias_variance: float
+
+    @property
+    def _variance(self) -> float:
+        return self.weight_variance + self.bias_variance
+
+    def value(self, u: Array) -> Array:
+        c = (self.weight_variance * u + self.bias_variance) / self._variance
+        return np.asarray(polynomial.polyval(c, self.squares))
+
+    def slope(self, u: Array) -> Array:
+        c = (self.weight_variance * u + self.bias_variance) / self._variance
+        slope = polynomial.polyval(c, polynomial.polyder(self.squares))
+        return np.asarray(self.weight_variance / self._variance * slope)
+
+    def spectrum(self, n_max: int, dim: int) -> tuple[Array, Array]:
+        # Horner's rule on Gegenbauer coefficients. u P_n is a combination of P_{n+1} and P_{n−1}
+        # with positive weights, so every term is positive and no digits cancel.
+        n = np.arange(max(len(self.squares), n_max + 1))
+        up = np.ones(len(n))
+        up[1:] = (n[1:] + dim - 2) / (2 * n[1:] + dim - 2)
+        down = 1.0 - up
+        weight, bias = self.weight_variance / self._variance, self.bias_variance / self._variance
+        c = np.zeros(len(n))
+        for square in self.squares[::-1]:
+            shifted = bias * c
+            shifted[1:] += weight * up[:-1] * c[:-1]
+            shifted[:-1] += weight * down[1:] * c[1:]
+            shifted[0] += square
+            c = shifted
+        return c[: n_max + 1], 1e-13 * c[: n_max + 1]
+
+
+def hermite_squares(activation: Activation, variance: float, n_terms: int, n_nodes: int = 64) -> tuple[Array, float]:
+    """Return a_n² for n < n_terms and E φ² = Σ a_n², by one composite Gauss–Legendre rule."""
+    scale = float(np.sqrt(variance))
+    kinks = np.array(activation.kinks) / scale
+    edges = np.sort(np.concatenate((np.arange(-14.0, 15.0), kinks[np.abs(kinks) < 14.0])))
+    z, w = panels(edges, n_nodes)
+    phi = np.asarray(activation.function(scale * z), dtype=np.float64)
+    # ψ_n = h_n(z) e^{−z²/4} (2π)^{−1/4}, h_n orthonormal: bounded, with a stable recurrence.
+    before, now = np.zeros_like(z), np.exp(-0.25 * z**2) * (2.0 * np.pi) ** -0.25
+    weighted = w * phi * now
+    total = float(np.sum(w * (phi * now) ** 2))
+    squares = np.empty(n_terms)
+    for n in range(n_terms):
+        squares[n] = (now @ weighted) ** 2
+        before, now = now, (z * now - np.sqrt(n) * before) / np.sqrt(n + 1)
+    return squares, total
+
+
+def hermite_series(
+    activation: Activation, weight_variance: float, bias_variance: float
+) -> tuple[HermiteSeries, float] | None:
+    """Return the Hermite series of κ and its relative error, or None if it converges too slowly."""
+    variance = weight_variance + bias_variance
+    for n_terms in (64, 256, 1024, 4096):
+        squares, total = hermite_squares(activation, variance, n_terms)
+        slopes = np.arange(n_terms) * squares
+        if np.sum(slopes[-n_terms // 4 :]) <= 1e-16 * np.sum(slopes):
+            check, _ = hermite_squares(activation, variance, n_terms, n_nodes=48)
+            error = max(abs(total - np.sum(squares)), float(np.sum(np.abs(check - squares))))
+            n_kept = int(np.flatnonzero(slopes > 1e-20 * np.sum(slopes)).max(initial=0)) + 1
+            series = HermiteSeries(squares[:n_kept], weight_variance, bias_variance)
+            return series, error / max(total, np.finfo(np.float64).tiny)
+    return None
+
+
+def _best_spectrum(form: ClosedForm | Quadrature, activation: Activation, n_max: int, dim: int) -> tuple[Array, Array]:
+    """Return each c_n from the Hermite series or from quadrature, whichever is more exact.
+
+    The first K terms of the series leave out less than what the second half of them brings, and
+    lose no digits; that is little where n² ≪ K and the dimension is high. Quadrature loses digits
+    exactly there.
+    """
+    w2, s2 = form.weight_variance, form.bias_variance
+    c, error = project(form.value, n_max, dim)
+    if w2 + s2 == 0.0:
+        return c, error
+    squares, _ = hermite_squares(activation, w2 + s2, 2048)
+    series, _ = HermiteSeries(squares, w2, s2).spectrum(n_max, dim)
+    half, _ = HermiteSeries(squares[:1024], w2, s2).spectrum(n_max, dim)
+    series_error = series - half + 1e-13 * series
+    better = series_error < error
+    return np.where(better, series, c), np.where(better, series_error, error)
+
+
+# --- quadrature and callables -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ThetaSeries:
+    """Chebyshev series in θ = arccos u of κ, and of κ′ by exact differentiation of it."""
+
+    coefficients: Array
+    slope_coefficients: Array
+
+    def value(self, u: Array) -> Array:
+        return np.asarray(chebyshev.chebval(_theta_to_x(np.arccos(u)), self.coefficients))
+
+    def slope(self, u: Array) -> Array:
+        theta = np.arccos(u)
+        near = np.minimum(theta, np.pi - theta)
+        # dκ/dθ = θ(π − θ) r(θ), so κ′ = −r θ(π − θ)/sin θ is finite at both ends.
+        factor = (np.pi - near) / np.sinc(near / np.pi)
+        return np.asarray(-factor * chebyshev.chebval(_theta_to_x(theta), self.slope_coefficients))
+
+
+def _theta_to_x(theta: Array) -> Array:
+    return 2.0 / np.pi * theta - 1.0
+
+
+def theta_series(value: Function) -> tuple[ThetaSeries, float]:
+    """Return the Chebyshev series of κ in θ and its relative error (the size of its tail)."""
+    for degree in (32, 64, 128, 256, 512):
+        c = chebyshev_series(lambda x: value(np.cos(0.5 * np.pi * (x + 1.0))), degree)
+        tail = float(np.max(np.abs(c[-degree // 8 :])) / max(np.max(np.abs(c)), 1e-300))
+        if tail < 2e-14:
+            break
+    # Rounding in the tail would be multiplied by degree² in the slope.
+    c = c[: np.flatnonzero(np.abs(c) > 2.0 * EPS * np.max(np.abs(c))).max(initial=2) + 1]
+    # dκ/dθ vanishes at both ends: divide by θ(π − θ) = (π²/4)(1 − x²) in coefficients.
+    quotient, _ = chebyshev.chebdiv(chebyshev.chebder(c) * (2.0 / np.pi), [0.5, 0.0, -0.5])
+    return ThetaSeries(c, np.asarray(quotient, dtype=np.float64) * (4.0 / np.pi**2)), tail
+
+
+@dataclass(frozen=True, slots=True)
+class Quadrature:
+    """κ of an activation with kinks and no closed form: Chebyshev series of 2-D quadratures.
+
+    `derivative_series` is that of E φ′(Z1) φ′(Z2), for activations that state φ′.
+    """
+
+    series: ThetaSeries
+    derivative_series: ThetaSeries | None
+    activation: Activation
+    weight_variance: float
+    bias_variance: float
+
+    def value(self, u: Array) -> Array:
+        return self.series.value(u)
+
+    def slope(self, u: Array) -> Array:
+        if self.derivative_series is None:
+            return self.series.slope(u)
+        return self.weight_variance * self.derivative_series.value(u)
+
+    def spectrum(self, n_max: int, dim: int, /) -> tuple[Array, Array]:
+        return _best_spectrum(self, self.activation, n_max, dim)
+
+
+def quadrature(activation: Activation, weight_variance: float, bias_variance: float) -> tuple[Quadrature, float]:
+    """Return κ by quadrature and its relative error (Chebyshev tail, and more nodes per panel)."""
+
+    def expectation(phi: Function, u: Array, n_nodes: int) -> Array:
+        below = weight_variance * (1.0 - u)
+        above = weight_variance * (1.0 + u) + 2.0 * bias_variance
+        pairs = zip(below, above, strict=True)
+        return np.array([pair_expectation(phi, activation.kinks, *p, n_nodes) for p in pairs])
+
+    series, error = theta_series(lambda u: expectation(activation.function, u, 16))
+    u = np.cos(np.array([1e-3, 0.1, 0.5, 1.2, 1.9, 2.6, 3.1]))
+    check = expectation(activation.function, u, 24)
+    error = max(error, float(np.max(np.abs(check - series.value(u))) / np.max(np.abs(check))))
+    derivative_series = None
+    if (derivative := activation.derivative) is not None:
+        derivative_series, _ = theta_series(lambda u: expectation(derivative, u, 16))
+        slope = weight_variance * derivative_series.value(u)
+        if not np.allclose(slope, series.slope(u), rtol=1e-5, atol=1e-5 * np.max(np.abs(slope))):
+            raise ValueError(
+                f"activation: the derivative of {activation.name!r} does not fit its function "
+                "(for a φ with jumps it must be None)"
+            )
+    form = Quadrature(series, derivative_series, activation, weight_variance, bias_variance)
+    return form, error
+
+
+def pair_expectation(phi: Function, kinks_of_phi: tuple[float, ...], below: float, above: float, n_nodes: int) -> float:
+    """Return E φ(a + b) φ(a − b), a ~ N(0, above/2) and b ~ N(0, below/2) independent.
+
+    The variable of smaller spread is outside: for each of its values the inner integral has its
+    panels cut exactly where a + b or a − b is a kink.
+    """
+    kinks = np.array(kinks_of_phi)
+    differences = np.unique(np.subtract.outer(kinks, kinks)) / 2
+    sums = np.unique(np.add.outer(kinks, kinks)) / 2
+    is_b_outside = below <= above
+    spread, inner_spread = np.sqrt(0.5 * np.sort([below, above]))
+    s, w = _gaussian_panels(differences if is_b_outside else sums, spread, n_nodes)
+    cuts = kinks - s[:, None], (kinks + s[:, None] if is_b_outside else s[:, None] - kinks)
+    r, v = _gaussian_panels(np.concatenate(cuts, axis=1), inner_spread, n_nodes)
+    minus = r - s[:, None] if is_b_outside else s[:, None] - r
+    return float(w @ np.sum(v * phi(s[:, None] + r) * phi(minus), axis=1))
+
+
+def _gaussian_panels(cuts: Array, spread: float, n_nodes: int) -> tuple[Array, Array]:
+    """Return nodes and weights for N(0, spread²) with panels also cut at `cuts` (last axis)."""
+    n_panels = int(np.ceil(18.0 * max(1.0, spread)))
+    grid = np.linspace(-9.0 * spread, 9.0 * spread, n_panels + 1)
+    grid = np.broadcast_to(grid, (*cuts.shape[:-1], len(grid)))
+    edges = np.concatenate((grid, np.clip(cuts, grid[..., :1], grid[..., -1:])), axis=-1)
+    nodes, weights = panels(np.sort(edges, axis=-1), n_nodes)
+    density = np.exp(-0.5 * (nodes / spread) ** 2) / (spread * np.sqrt(2.0 * np.pi))
+    return nodes, weights * density
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionForm:
+    """κ given as a callable, with its derivative."""
+
+    kappa: Function
+    derivative: Function
+
+    def value(self, u: Array) -> Array:
+        return np.asarray(self.kappa(u), dtype=np.float64)
+
+    def slope(self, u: Array) -> Array:
+        return np.asarray(self.derivative(u), dtype=np.float64)
+
+    def spectrum(self, n_max: int, dim: int) -> tuple[Array, Array]:
+        return project(self.value, n_max, dim)
