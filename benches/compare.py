@@ -33,7 +33,7 @@ def measure(case: str, seconds: float) -> None:
     """In a child: print the median time of one call, and which package was measured."""
     import registry
 
-    registry.set_environment(is_shared=False)
+    registry.set_environment()
     import peers
 
     import chaosphere

@@ -18,7 +18,7 @@ def pytest_configure(config):
         os.environ["CHAOSPHERE_BENCH"] = "quick"
     import registry
 
-    registry.set_environment(is_shared=config.getoption("--contender") is None)
+    registry.set_environment()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -26,8 +26,8 @@ class AttentionResult:
     log_partition : ndarray of float64, shape (N,) or (R, N)
         log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}.
     energy : float, ndarray of shape (R,) or None
-        E_β from the same pass, to an absolute error of about 1e-15 e^β (`measures.energy` keeps relative accuracy near
-        consensus, for a pass of its own); None unless QᵀK = βI with β <= 700.
+        E_β from the same pass, to an absolute error of (2 + 2β) ε e^β, ε = 2.2e-16 or 1.2e-7 (`measures.energy` keeps
+        relative accuracy near consensus, for a pass of its own); None unless QᵀK = βI with β <= 700.
     """
 
     value: Tokens
@@ -170,7 +170,9 @@ class SoftmaxAttention:
         """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}."""
         if self.beta is not None:
             query_map, scale, shift = None, math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
-            row_scale, is_symmetric = self.beta * LOG2_E, True
+            row_scale = self.beta * LOG2_E
+            # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
+            is_symmetric = 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
         else:
             form = self._form()
             norm = float(np.linalg.norm(form, 2))

@@ -42,7 +42,7 @@ def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.
 
 def square_matrix(value: Any, name: str) -> Floats:
     """Return value as a read-only (d, d) float64 array."""
-    matrix = np.array(value, dtype=np.float64)
+    matrix = np.array(value, dtype=np.float64, order="C")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] < 2:
         raise ValueError(f"{name} must be a square matrix (d, d) with d >= 2, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():

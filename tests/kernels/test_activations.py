@@ -1,7 +1,7 @@
 """The nine compiled activations against 40-digit values, with one error bound each.
 
-An error is measured in units of eps max(|φ(x)|, min(|x|, 1)), plus half the smallest subnormal number: relative to φ where
-φ is of order one or x is small, absolute (in units of eps) in the tails where φ vanishes at large |x|.
+An error is measured in units of eps max(|φ(x)|, min(|x|, 1)), plus the smallest subnormal number: relative to φ
+where φ is of order one or x is small, absolute (in units of eps) in the tails where φ vanishes at large |x|.
 """
 
 from functools import cache
@@ -87,7 +87,7 @@ def check(name, which, dtype, got=None):
     error = np.abs((got.astype(float) - high) - low)
     size = np.maximum(np.abs(high), np.minimum(np.abs(x.astype(float)), 1))
     finfo = np.finfo(dtype)
-    allowed = BOUND[name] * (float(finfo.eps) * size + float(finfo.smallest_subnormal) / 2)
+    allowed = BOUND[name] * (float(finfo.eps) * size + float(finfo.smallest_subnormal))
     worst = np.argmax(error - allowed)
     assert (error <= allowed).all(), (
         f"{name}({x[worst]!r}) = {got[worst]!r}: error {error[worst] / (float(finfo.eps) * size[worst]):.3g} units"

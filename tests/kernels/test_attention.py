@@ -16,7 +16,7 @@ def expected(n, dim, dtype, n_replicas, beta, weighted):
     return twins.attention(x, beta, weights=cases.weights(n) if weighted else None)
 
 
-def check(x, beta, weights=None, want=None, n_threads=2):
+def check(x, beta, weights=None, want=None, n_threads=1):
     """One evaluation against the twin, within the derived bound."""
     result = SoftmaxAttention(beta=beta).evaluate(x, weights, n_threads=n_threads)
     mean, log_partition = twins.attention(x, beta, weights=weights) if want is None else want
@@ -37,7 +37,7 @@ def test_every_block_shape_with_weights_and_replicas(isa, dtype, n, dim):
     check(x, 5.0, cases.weights(n), expected(n, dim, dtype, 3, 5.0, True))
 
 
-@pytest.mark.parametrize("beta", [0.0, 1e-300, 1e-30, 1e-3, 50.0, 700.0, 1e4])
+@pytest.mark.parametrize("beta", [0.0, 1e-30, 1e-3, 50.0, 700.0, 1e4])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sizes_of_beta(isa, dtype, beta, weighted):
     n, dim = 65, 5
@@ -50,7 +50,7 @@ def test_beta_zero_is_the_weighted_mean(isa):
     eps = np.finfo(float).eps
     mean = np.broadcast_to(p @ x, x.shape)
     # Sums of terms p_i x_i of total size <= 1 in chains of at most a few dozen.
-    twins.assert_close(SoftmaxAttention(beta=0.0)(x, p), mean, atol=8 * eps)
+    twins.assert_close(SoftmaxAttention(beta=0.0)(x, p, n_threads=1), mean, atol=8 * eps)
 
 
 def test_the_limit_of_beta(isa, dtype):
@@ -58,10 +58,10 @@ def test_the_limit_of_beta(isa, dtype):
     limit = 0.0099 / float(np.finfo(dtype).eps)
     x = cases.tokens(40, 3, dtype)[0]
     x[20:] = x[:20]
-    value = SoftmaxAttention(beta=limit)(x)
+    value = SoftmaxAttention(beta=limit)(x, n_threads=1)
     twins.assert_close(value, x, atol=4 * np.finfo(dtype).eps, dtype=dtype)
     with pytest.raises(ValueError, match="beta must be <="):
-        SoftmaxAttention(beta=1.02 * limit)(x)
+        SoftmaxAttention(beta=1.02 * limit)(x, n_threads=1)
 
 
 @pytest.mark.parametrize("beta", [1e9, 1e11, 1e12, 4e13])
@@ -69,14 +69,14 @@ def test_the_limit_of_beta(isa, dtype):
 def test_tokens_at_the_edge_of_the_tolerance_do_not_overflow(isa, beta, radius):
     # |x| may be off by 1e-9: scores exceed β by up to 2e-9 β, thousands of powers of two at the largest β.
     x = radius * cases.tokens(40, 3)[0]
-    twins.assert_close(SoftmaxAttention(beta=beta)(x), x, atol=1e-15)
+    twins.assert_close(SoftmaxAttention(beta=beta)(x, n_threads=1), x, atol=1e-15)
 
 
-@pytest.mark.parametrize("beta", [1e-85, 1e-100, 1e-300])
-def test_tiny_beta_gives_the_mean_in_single_precision(isa, beta):
-    x = cases.tokens(40, 3, np.float32)[0]
+@pytest.mark.parametrize("beta", [5e-324, 1e-300, 1e-100, 1e-85])
+def test_tiny_beta_gives_the_mean(isa, dtype, beta):
+    x = cases.tokens(40, 3, dtype)[0]
     mean = np.broadcast_to(x.astype(float).mean(axis=0), x.shape)
-    twins.assert_close(SoftmaxAttention(beta=beta)(x), mean, atol=8 * np.finfo(np.float32).eps, dtype=np.float32)
+    twins.assert_close(SoftmaxAttention(beta=beta)(x, n_threads=1), mean, atol=8 * np.finfo(dtype).eps, dtype=dtype)
 
 
 @pytest.mark.parametrize("beta", [1.0, 30.0, 1e4])
@@ -84,7 +84,7 @@ def test_antipodes(isa, dtype, beta):
     x = cases.tokens(33, 3, dtype)[0]
     x = np.concatenate([x, -x])
     check(x, beta)
-    value = SoftmaxAttention(beta=beta)(x)
+    value = SoftmaxAttention(beta=beta)(x, n_threads=1)
     # Attention of a set that is symmetric under x -> -x is odd; only the order of the sums differs.
     twins.assert_close(value[33:], -value[:33], atol=twins.attention_tolerance(beta, 3, dtype), dtype=dtype)
 
@@ -96,7 +96,7 @@ def test_duplicates_and_consensus(isa, dtype, beta):
     value = check(x, beta).value
     same = np.repeat(x[:1], 70, axis=0)
     # Equal tokens have equal weights whatever the rounding of the score, so β does not enter.
-    twins.assert_close(SoftmaxAttention(beta=beta)(same), same, atol=4 * np.finfo(dtype).eps, dtype=dtype)
+    twins.assert_close(SoftmaxAttention(beta=beta)(same, n_threads=1), same, atol=4 * np.finfo(dtype).eps, dtype=dtype)
     twins.assert_close(value[10:20], value[:10], atol=twins.attention_tolerance(beta, 17, dtype), dtype=dtype)
 
 
@@ -126,7 +126,10 @@ def test_all_weight_on_one_token(isa, dtype):
     x, p = cases.tokens(50, 3, dtype)[0], np.zeros(50)
     p[33] = 1
     twins.assert_close(
-        SoftmaxAttention(beta=500.0)(x, p), np.repeat(x[33:34], 50, axis=0), atol=4 * np.finfo(dtype).eps, dtype=dtype
+        SoftmaxAttention(beta=500.0)(x, p, n_threads=1),
+        np.repeat(x[33:34], 50, axis=0),
+        atol=4 * np.finfo(dtype).eps,
+        dtype=dtype,
     )
 
 
@@ -134,19 +137,19 @@ def test_all_weight_on_one_token(isa, dtype):
 def test_layouts_do_not_matter(isa, dtype, weighted):
     x = cases.tokens(70, 5, dtype, n_replicas=2)
     p = cases.weights(70) if weighted else None
-    want = SoftmaxAttention(beta=3.0)(x, p)
+    want = SoftmaxAttention(beta=3.0)(x, p, n_threads=1)
     for name, same in cases.layouts(x).items():
         assert np.array_equal(same, x), name
-        assert np.array_equal(SoftmaxAttention(beta=3.0)(same, p), want), name
+        assert np.array_equal(SoftmaxAttention(beta=3.0)(same, p, n_threads=1), want), name
     if p is not None:
         p.flags.writeable = False
-        assert np.array_equal(SoftmaxAttention(beta=3.0)(x, p), want)
-        assert np.array_equal(SoftmaxAttention(beta=3.0)(x, np.repeat(p, 2)[::2]), want)
+        assert np.array_equal(SoftmaxAttention(beta=3.0)(x, p, n_threads=1), want)
+        assert np.array_equal(SoftmaxAttention(beta=3.0)(x, np.repeat(p, 2)[::2], n_threads=1), want)
 
 
 def test_one_token_in_many_replicas_without_a_copy(isa):
     x = np.broadcast_to(cases.tokens(40, 3), (4, 40, 3))
-    value = SoftmaxAttention(beta=3.0)(x)
+    value = SoftmaxAttention(beta=3.0)(x, n_threads=1)
     assert np.array_equal(value, np.broadcast_to(value[:1], value.shape))
 
 
@@ -154,9 +157,9 @@ def test_one_token_in_many_replicas_without_a_copy(isa):
 def test_replicas_equal_single_runs_bit_for_bit(isa, dtype, n):
     x, p = cases.tokens(n, 3, dtype, n_replicas=3), cases.weights(n)
     for weights in (None, p):
-        batch = SoftmaxAttention(beta=4.0).evaluate(x, weights)
+        batch = SoftmaxAttention(beta=4.0).evaluate(x, weights, n_threads=1)
         for replica in range(3):
-            alone = SoftmaxAttention(beta=4.0).evaluate(x[replica], weights)
+            alone = SoftmaxAttention(beta=4.0).evaluate(x[replica], weights, n_threads=1)
             assert np.array_equal(batch.value[replica], alone.value)
             assert np.array_equal(batch.log_partition[replica], alone.log_partition)
             assert batch.energy[replica] == alone.energy

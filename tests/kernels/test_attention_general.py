@@ -26,7 +26,7 @@ def test_general_matrices(isa, dtype, kind, n, dim, weighted):
     query, key = factors(form)
     p = cases.weights(n) if weighted else None
     x = cases.tokens(n, dim, dtype, n_replicas=2 if n < 300 else 1)
-    result = SoftmaxAttention(query=query, key=key, value=value).evaluate(x, p)
+    result = SoftmaxAttention(query=query, key=key, value=value).evaluate(x, p, n_threads=1)
     mean, log_partition = twins.attention(x, form, weights=p, value=value)
     # V adds a product of `dim` terms of size |V| <= 2; A x, rounded, another of size norm.
     atol = twins.attention_tolerance(2 * norm, dim, dtype, value_norm=2.0)
@@ -45,9 +45,9 @@ def test_large_norms(isa, dtype, kind, norm, weighted):
     query, key = factors(form)
     p = cases.weights(n) if weighted else None
     x = cases.tokens(n, dim, dtype)[0]
-    result = SoftmaxAttention(query=query, key=key).evaluate(x, p)
+    result = SoftmaxAttention(query=query, key=key).evaluate(x, p, n_threads=1)
     mean, log_partition = twins.attention(x, form, weights=p)
-    # A x is rounded too, hence twice the norm. The twin's own A differs from KᵀQ by its rounding, within the same bound.
+    # A x is rounded too, hence twice the norm. The twin's A differs from KᵀQ by its rounding, within the same bound.
     atol = twins.attention_tolerance(2 * norm, dim, dtype)
     twins.assert_close(result.value, mean, atol=atol, dtype=dtype)
     twins.assert_close(result.log_partition, log_partition, atol=atol)
@@ -60,16 +60,16 @@ def test_a_symmetric_form_that_repels_every_token_from_itself(isa, dtype):
     x[25:] *= -1
     norm = 17.0 if dtype == np.float32 else 270.0
     att = SoftmaxAttention(query=-norm * np.eye(3), key=np.eye(3))
-    twins.assert_close(att(x), -x, atol=4 * np.finfo(dtype).eps, dtype=dtype)
+    twins.assert_close(att(x, n_threads=1), -x, atol=4 * np.finfo(dtype).eps, dtype=dtype)
     alone = np.repeat(x[:1], 40, axis=0)  # nothing but pairs of the smallest weight
-    twins.assert_close(att(alone), alone, atol=4 * np.finfo(dtype).eps, dtype=dtype)
+    twins.assert_close(att(alone, n_threads=1), alone, atol=4 * np.finfo(dtype).eps, dtype=dtype)
 
 
 @pytest.mark.parametrize("matrices", [("query", "key"), ("value",), ("query", "key", "value")])
 def test_layout_of_the_matrices_does_not_matter(dtype, matrices):
     x = cases.tokens(40, 3, dtype)[0]
     given = {name: cases.form("general", 3, 1.0, seed=i) for i, name in enumerate(matrices)}
-    want = SoftmaxAttention(**given)(x)
+    want = SoftmaxAttention(**given)(x, n_threads=1)
     wide = {name: np.zeros((6, 6)) for name in given}
     for name, matrix in given.items():
         wide[name][::2, ::2] = matrix
@@ -82,15 +82,15 @@ def test_layout_of_the_matrices_does_not_matter(dtype, matrices):
     # KᵀQ of another layout may sum in another order: one rounding of a norm of 1.
     for same in variants.values():
         twins.assert_close(
-            SoftmaxAttention(**same)(x), want, atol=twins.attention_tolerance(1.0, 3, dtype), dtype=dtype
+            SoftmaxAttention(**same)(x, n_threads=1), want, atol=twins.attention_tolerance(1.0, 3, dtype), dtype=dtype
         )
 
 
 @pytest.mark.parametrize("scale", [-2.5, 0.0, 1.0])
 def test_value_scale_multiplies(isa, dtype, scale):
     x = cases.tokens(40, 3, dtype)[0]
-    plain = SoftmaxAttention(beta=2.0)(x)
-    assert np.array_equal(SoftmaxAttention(beta=2.0, value_scale=scale)(x), plain * dtype(scale))
+    plain = SoftmaxAttention(beta=2.0)(x, n_threads=1)
+    assert np.array_equal(SoftmaxAttention(beta=2.0, value_scale=scale)(x, n_threads=1), plain * dtype(scale))
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 300), (300, 1), (2, 33), (33, 2), (70, 600), (600, 70), (31, 257)])
@@ -103,7 +103,7 @@ def test_queries_other_than_keys(isa, dtype, m, n, dim, mapped):
     value = cases.form("general", dim, 1.0, seed=5)
     query_map = np.ascontiguousarray(form.T * LOG2_E, dtype=dtype) if mapped else None
     mean, log2_z = kernel.attend_rows(
-        queries, keys, query_map, value.astype(dtype), p, 1.0 if mapped else 4.0 * LOG2_E, 2
+        queries, keys, query_map, value.astype(dtype), p, 1.0 if mapped else 4.0 * LOG2_E, 1
     )
     want, log_partition = twins.attention(queries, form if mapped else 4.0, keys=keys, weights=p, value=value)
     atol = twins.attention_tolerance(8.0, dim, dtype)
@@ -128,7 +128,7 @@ def test_rows_of_any_score_and_blocks_of_zero_weight(isa, dtype, scale):
     p[:70] = 0
     for sort in (order, order[::-1]):
         y = np.ascontiguousarray(keys[:, sort])
-        mean, log2_z = kernel.attend_rows(queries, y, None, None, p / p.sum(), scale * LOG2_E, 2)
+        mean, log2_z = kernel.attend_rows(queries, y, None, None, p / p.sum(), scale * LOG2_E, 1)
         want, log_partition = twins.attention(queries, scale, keys=y, weights=p / p.sum())
         atol = twins.attention_tolerance(scale, dim, dtype)
         twins.assert_close(mean, want, atol=atol, dtype=dtype)
@@ -138,9 +138,9 @@ def test_rows_of_any_score_and_blocks_of_zero_weight(isa, dtype, scale):
 
 def test_layouts_of_queries_and_keys_do_not_matter(isa, dtype):
     queries, keys = cases.tokens(40, 3, dtype, n_replicas=2, seed=1), cases.tokens(70, 3, dtype, n_replicas=2, seed=2)
-    want = kernel.attend_rows(queries, keys, None, None, None, 5.0, 2)
+    want = kernel.attend_rows(queries, keys, None, None, None, 5.0, 1)
     same_queries, same_keys = cases.layouts(queries), cases.layouts(keys)
     for name in same_queries:
-        got = kernel.attend_rows(same_queries[name], same_keys[name], None, None, None, 5.0, 2)
+        got = kernel.attend_rows(same_queries[name], same_keys[name], None, None, None, 5.0, 1)
         assert np.array_equal(got[0], want[0]), name
         assert np.array_equal(got[1], want[1]), name

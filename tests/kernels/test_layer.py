@@ -35,7 +35,7 @@ def draw(width, dim, activation, dtype, *, n_layers=1, bias=0.5, output_bias=0.3
     return tuple(None if a is None else a.astype(dtype) for a in (one.u, one.b, one.w, one.c))
 
 
-def check(x, activation, parameters, dtype, n_threads=2):
+def check(x, activation, parameters, dtype, n_threads=1):
     u, b, w, c = parameters
     scales = (x.shape[2] ** -0.5, u.shape[1] ** -0.5)
     phi = activations.ACTIVATIONS[activation]
@@ -95,8 +95,8 @@ def test_one_layer_per_replica_and_one_for_all(isa, dtype):
     check(x, "gelu", draw(40, 5, "gelu", dtype), dtype)
     one = [a[1:2] for a in own]
     scales = (5**-0.5, 40**-0.5)
-    batch = kernel.layer(x, *own, 2, *scales, 2)
-    alone = kernel.layer(x[1:2], *one, 2, *scales, 2)
+    batch = kernel.layer(x, *own, 2, *scales, 1)
+    alone = kernel.layer(x[1:2], *one, 2, *scales, 1)
     assert np.array_equal(batch[1], alone[0])
 
 
@@ -105,16 +105,16 @@ def test_layouts_do_not_matter(isa, dtype):
     u, b, w, c = draw(40, 5, "sin", dtype, n_layers=2)
     for a in (u, b, w, c):
         a.flags.writeable = False
-    want = kernel.layer(x, u, b, w, c, 6, 1.0, 1.0, 2)
+    want = kernel.layer(x, u, b, w, c, 6, 1.0, 1.0, 1)
     for name, same in cases.layouts(x).items():
-        assert np.array_equal(kernel.layer(same, u, b, w, c, 6, 1.0, 1.0, 2), want), name
+        assert np.array_equal(kernel.layer(same, u, b, w, c, 6, 1.0, 1.0, 1), want), name
 
 
 @pytest.mark.parametrize("activation", [name for name, phi in activations.ACTIVATIONS.items() if phi.is_odd])
 def test_odd_fields_are_odd_bit_for_bit(isa, dtype, activation):
     x = cases.tokens(70, 3, dtype)[0]
     layer = MLP(width=100, activation=activation).draw(3, rng=np.random.default_rng(0))
-    assert np.array_equal(layer(-x), -layer(x))
+    assert np.array_equal(layer(-x, n_threads=1), -layer(x, n_threads=1))
 
 
 def test_compiled_layer_agrees_with_a_callable(isa):
@@ -125,7 +125,7 @@ def test_compiled_layer_agrees_with_a_callable(isa):
         u=fast.u, w=fast.w, b=fast.b, c=fast.c, activation=activations.get(np.tanh), weight_std=fast.weight_std
     )
     # Two evaluations, each within 1e-15 of a sum of magnitudes that is below 64 here.
-    twins.assert_close(fast(x), slow(x), atol=2e-15 * 64)
+    twins.assert_close(fast(x, n_threads=1), slow(x), atol=2e-15 * 64)
 
 
 def test_a_merged_layer_is_the_scaled_sum_of_its_parts(isa):

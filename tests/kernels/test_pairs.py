@@ -15,8 +15,8 @@ from chaosphere.kernels import pairs as kernel
 @pytest.mark.parametrize("weighted", [False, True])
 def test_every_block_shape(isa, n, dim, weighted):
     x, p = cases.tokens(n, dim, n_replicas=2), cases.weights(n) if weighted else None
-    sums, histogram = kernel.pair_statistics(x, p, 3.0, 7, 2)
-    # Squares of differences carry dim roundings, the exponential 3, weights and sums a few dozen; all terms are positive.
+    sums, histogram = kernel.pair_statistics(x, p, 3.0, 7, 1)
+    # Squares of differences carry dim roundings, the exponential 3, sums a few dozen; all terms are positive.
     rtol = (dim + 60) * 2.3e-16
     twins.assert_close(sums, np.array([twins.pair_energy(tokens, 3.0, p, np.float64) for tokens in x]), rtol=rtol)
     for got, tokens in zip(histogram, x, strict=True):
@@ -33,7 +33,7 @@ def test_every_block_shape(isa, n, dim, weighted):
 @pytest.mark.parametrize("n", [1536, 1537])
 def test_blocks_of_the_largest_size(isa, n):
     x = cases.tokens(n, 3)
-    sums, histogram = kernel.pair_statistics(x, None, 3.0, 10, 2)
+    sums, histogram = kernel.pair_statistics(x, None, 3.0, 10, 1)
     cosines = x[0] @ x[0].T
     # Σ (1 − e^{β(cos − 1)}) from cosines: fine here, where cosines are not near 1.
     np.fill_diagonal(cosines, 1.0)
@@ -112,12 +112,12 @@ def test_no_bins_gives_no_histogram(isa):
 def test_layouts_and_replicas_do_not_matter(isa):
     x, p = cases.tokens(70, 5, n_replicas=2), cases.weights(70)
     p.flags.writeable = False
-    sums, histogram = kernel.pair_statistics(x, p, 2.0, 9, 2)
+    sums, histogram = kernel.pair_statistics(x, p, 2.0, 9, 1)
     for name, same in cases.layouts(x).items():
-        again = kernel.pair_statistics(same, p, 2.0, 9, 2)
+        again = kernel.pair_statistics(same, p, 2.0, 9, 1)
         assert np.array_equal(again[0], sums), name
         assert np.array_equal(again[1], histogram), name
     for replica in range(2):
-        alone = kernel.pair_statistics(x[replica : replica + 1], p, 2.0, 9, 2)
+        alone = kernel.pair_statistics(x[replica : replica + 1], p, 2.0, 9, 1)
         assert alone[0][0] == sums[replica]
         assert np.array_equal(alone[1][0], histogram[replica])

@@ -7,9 +7,9 @@ import numpy as np
 
 
 def assert_close(actual, expected, *, atol=0.0, rtol=0.0, dtype=np.float64):
-    """Fail unless actual has this dtype and the shape of expected, is finite, and |actual - expected| <= atol + rtol |expected|.
+    """Fail unless actual has this dtype and the shape of expected and |actual - expected| <= atol + rtol |expected|.
 
-    Tolerances may be arrays. Unlike numpy's helper it lets no NaN match a NaN.
+    All values must be finite. Tolerances may be arrays. Unlike numpy's helper it lets no NaN match a NaN.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == dtype, f"dtype is {actual.dtype}, expected {np.dtype(dtype)}"
@@ -60,8 +60,8 @@ def attention_tolerance(norm, dim, dtype, value_norm=1.0):
 def layer(x, u, w, phi, *, b=None, c=None, weight_std=1.0, output_scale=1.0, lipschitz=1.0, dtype=np.float64):
     """s W φ(σ U x + b) + c for tokens (N, d), and the sum of the magnitudes of its terms.
 
-    A term s w_kh φ(z_h) has the magnitude s |w_kh| (|φ(z_h)| + L |z|_h), with L the Lipschitz constant of φ and |z|_h the
-    sum of the magnitudes of the terms of z_h: that is how far rounding z_h can move it.
+    A term s w_kh φ(z_h) has the magnitude s |w_kh| (|φ(z_h)| + L |z|_h), with L the Lipschitz constant of φ and |z|_h
+    the sum of the magnitudes of the terms of z_h: that is how far rounding z_h can move it.
     """
     x, u, w = (np.asarray(a, dtype) for a in (x, u, w))
     sigma, s = dtype(weight_std), dtype(output_scale)

@@ -129,7 +129,8 @@ def attend_symmetric(
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
     cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, round_, item
     cdef long players = b.n_blocks | 1, items = (players + 1) // 2
-    cdef bint separate = weights is not None or scale == 0
+    # Means are sums of scaled keys divided by the scale, unless that would lose the digits of a tiny scale.
+    cdef bint separate = weights is not None or scale < 1e-15
     cdef double factor = 1 if separate else 1 / scale
     dtype = np.float64 if real is double else np.float32
     cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * b.n * (b.d + 4))

@@ -1,0 +1,161 @@
+/* pack, map, attend_pair and attend_rows against naive loops in long double. */
+#include "check.h"
+
+static long double score(long d, long ld, const real *q, const real *k, long i, long j) {
+    long double sum = 0;
+    for (long c = 0; c < d; c++)
+        sum += (long double)q[c * ld + i] * k[c * ld + j];
+    return sum;
+}
+
+/* Rounding of a score of d terms of size <= 1, and of sums of up to a hundred terms in one chain. */
+static long double weight_error(long d) {
+    return EPS * (4 * (long double)(d + 2) * (long double)(d + 2) + 128);
+}
+
+static void pack(const chs_kernels *table) {
+    const long strides[][2] = {{7, 1}, {1, 9}, {-7, 1}, {14, -2}, {0, 0}};
+    for (size_t s = 0; s < sizeof strides / sizeof *strides; s++)
+        for (long n = 1; n <= 9; n += 4) {
+            const long d = 5, ld = 32, row = strides[s][0], column = strides[s][1];
+            const long low = (row < 0 ? row * (n - 1) : 0) + (column < 0 ? column * (d - 1) : 0);
+            const long high = (row > 0 ? row * (n - 1) : 0) + (column > 0 ? column * (d - 1) : 0);
+            real *source = exact((size_t)(high - low + 1) * sizeof(real)), *out = REALS(d * ld);
+            fill(high - low + 1, source, 1);
+            CALL(pack_)(n, d, (const char *)(source - low), row * (long)sizeof(real), column * (long)sizeof(real), 2.5,
+                        ld, out);
+            for (long k = 0; k < d; k++)
+                for (long j = 0; j < ld; j++) {
+                    real want = j < n ? (real)(2.5 * (double)source[j * row + k * column - low]) : 0;
+                    CHECK(out[k * ld + j] == want, "layout %zu, (%ld, %ld)", s, k, j);
+                }
+            free(source), free(out);
+        }
+}
+
+static void map(const chs_kernels *table, long n, long rows, long d, long ld) {
+    real *a = exact((size_t)(rows * d) * sizeof(real)), *x = random_block(d, n, ld, 1), *out = REALS(rows * ld);
+    fill(rows * d, a, 1);
+    CALL(map_)(n, rows, d, a, x, ld, out);
+    for (long r = 0; r < rows; r++)
+        for (long j = 0; j < n; j++) {
+            long double want = 0;
+            for (long k = 0; k < d; k++)
+                want += (long double)a[r * d + k] * x[k * ld + j];
+            CHECK_CLOSE(out[r * ld + j], want, EPS * (d + 1) * d, "n %ld rows %ld d %ld", n, rows, d);
+        }
+    free(a), free(x), free(out);
+}
+
+static void check_sums(long d, long n_c, long n, long other, long ld, const real *q, const real *k, const real *v,
+                       long double shift, const double *sums, const char *side, int is_transposed) {
+    for (long i = 0; i < n; i++)
+        for (long c = 0; c < n_c; c++) {
+            long double want = 0, size = 0;
+            for (long j = 0; j < other; j++) {
+                long double s = is_transposed ? score(d, ld, q, k, j, i) : score(d, ld, q, k, i, j);
+                long double term = exp2l(s - shift) * v[c * ld + j];
+                want += term;
+                size += fabsl(term);
+            }
+            CHECK_CLOSE(sums[c * ld + i], want + 1, weight_error(d) * size + DBL_EPSILON, "%s: d %ld, (%ld, %ld), got %g, want %Lg", side, d,
+                        c, i, sums[c * ld + i], want + 1);
+        }
+}
+
+static void pair(const chs_kernels *table, long d, long n_i, long n_j, long ld) {
+    const real shift = 1.25;
+    real *q = random_block(d, n_i, ld, 1), *k = random_block(d, n_j, ld, 1), *w = REALS(ld * ld);
+    real *v_i = random_block(d + 1, n_i, ld, 1), *v_j = random_block(d + 1, n_j, ld, 1);
+    double *sum_i = DOUBLES((d + 1) * ld), *sum_j = DOUBLES((d + 1) * ld), *again = DOUBLES((d + 1) * ld);
+    for (long at = 0; at < (d + 1) * ld; at++)
+        sum_i[at] = sum_j[at] = again[at] = 1; /* sums are added to what is there */
+    CALL(attend_pair_)(d, n_i, n_j, ld, q, k, v_i, v_j, shift, w, sum_i, sum_j);
+    check_sums(d, d + 1, n_i, n_j, ld, q, k, v_j, shift, sum_i, "sum_i", 0);
+    check_sums(d, d + 1, n_j, n_i, ld, q, k, v_i, shift, sum_j, "sum_j", 1);
+    CALL(attend_pair_)(d, n_i, n_j, ld, q, k, v_i, v_j, shift, w, again, NULL);
+    for (long c = 0; c <= d; c++)
+        CHECK(memcmp(again + c * ld, sum_i + c * ld, (size_t)n_i * sizeof(double)) == 0, "without sum_j");
+    free(q), free(k), free(w), free(v_i), free(v_j), free(sum_i), free(sum_j), free(again);
+}
+
+/* 2^x for x far below the exponents counts as zero: at most the smallest normal number. */
+static void vanishing_weights(const chs_kernels *table) {
+    const long d = 2, n = 33, ld = 64;
+    const real shifts[] = {(real)(sizeof(real) == 8 ? 1500 : 200), (real)1e6, (real)1e30, INFINITY};
+    for (size_t s = 0; s < sizeof shifts / sizeof *shifts; s++) {
+        real *q = random_block(d, n, ld, 1), *v = random_block(d + 1, n, ld, 1), *w = REALS(ld * ld);
+        double *sums = DOUBLES((d + 1) * ld);
+        memset(sums, 0, (size_t)((d + 1) * ld) * sizeof(double));
+        CALL(attend_pair_)(d, n, n, ld, q, q, v, v, shifts[s], w, sums, NULL);
+        for (long c = 0; c <= d; c++)
+            for (long i = 0; i < n; i++)
+                CHECK(fabs(sums[c * ld + i]) <= n * SMALLEST_NORMAL, "shift %g: %g", (double)shifts[s], sums[c * ld + i]);
+        free(q), free(v), free(w), free(sums);
+    }
+}
+
+/* Three blocks of keys under a running maximum; the first has no weight at all, the others lose some columns. */
+static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, double size) {
+    enum { BLOCKS = 3 };
+    real *q = random_block(d, n_i, ld, size), *w = REALS(ld * ld), *top = REALS(ld);
+    real *k[BLOCKS], *v[BLOCKS], *bias = REALS(BLOCKS * ld);
+    double *sums = DOUBLES((d + 1) * ld);
+    memset(sums, 0, (size_t)((d + 1) * ld) * sizeof(double));
+    for (long i = 0; i < ld; i++)
+        top[i] = (real)-1e30;
+    for (long b = 0; b < BLOCKS; b++) {
+        k[b] = random_block(d, n_j, ld, 1);
+        v[b] = random_block(d + 1, n_j, ld, 1);
+        for (long j = 0; j < ld; j++)
+            bias[b * ld + j] = b == 0 || j >= n_j || (j % 3 == 1) ? (real)-INFINITY : (real)uniform();
+        CALL(attend_rows_)(d, n_i, n_j, ld, q, k[b], v[b], bias + b * ld, w, top, sums);
+    }
+    for (long i = 0; i < n_i; i++) {
+        long double best = -INFINITY;
+        for (long b = 1; b < BLOCKS; b++)
+            for (long j = 0; j < n_j; j++)
+                best = fmaxl(best, score(d, ld, q, k[b], i, j) + bias[b * ld + j]);
+        const long double slack = EPS * (d + 2) * (size * d + 2);
+        CHECK_CLOSE(top[i], best, slack, "top of row %ld", i);
+        for (long c = 0; c <= d; c++) {
+            long double want = 0, total = 0;
+            for (long b = 1; b < BLOCKS; b++)
+                for (long j = 0; j < n_j; j++) {
+                    long double term = exp2l(score(d, ld, q, k[b], i, j) + bias[b * ld + j] - best) * v[b][c * ld + j];
+                    want += term;
+                    total += fabsl(term);
+                }
+            CHECK_CLOSE(sums[c * ld + i], want, (2 * slack + 128 * EPS) * total + ld * BLOCKS * SMALLEST_NORMAL,
+                        "d %ld, size %g, (%ld, %ld): got %g, want %Lg", d, size, c, i, sums[c * ld + i], want);
+        }
+    }
+    for (long b = 0; b < BLOCKS; b++)
+        free(k[b]), free(v[b]);
+    free(q), free(w), free(top), free(bias), free(sums);
+}
+
+static void all(const chs_kernels *table) {
+    const long dims[] = {1, 2, 3, 5, 17}, sizes[][3] = {{1, 1, 32}, {31, 2, 32}, {32, 32, 32}, {33, 64, 64}, {65, 95, 96}};
+    pack(table);
+    for (size_t a = 0; a < sizeof dims / sizeof *dims; a++) {
+        const long d = dims[a];
+        for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
+            const long n_i = sizes[b][0], n_j = sizes[b][1], ld = sizes[b][2];
+            map(table, n_i, d, d, ld);
+            map(table, n_j, d + 6, d, ld);
+            pair(table, d, n_i, n_j, ld);
+            pair(table, d, n_j, n_i, ld);
+            rows(table, d, n_i, n_j, ld, 1);
+            rows(table, d, n_i, n_j, ld, 3000);
+        }
+    }
+    pair(table, 3, 192, 191, 192);
+    vanishing_weights(table);
+}
+
+int main(void) {
+    CHECK(chs_isa_name(-1) == NULL, "before the first");
+    CHECK(chs_isa_runs("sse9") == -1 && chs_kernels_for("sse9") == NULL, "an unknown name");
+    return run_all(all);
+}
