@@ -62,3 +62,170 @@ def chaos(dataset: Any, path: Path) -> None:
     axes.legend(fontsize=7, frameon=False, loc="lower left", title="slope with 99 % interval", title_fontsize=7)
     axes.grid(which="both", alpha=0.2, linewidth=0.5)
     write(canvas, path)
+
+
+def depth_width(dataset: Any, path: Path) -> None:
+    """Draw the mean-square distance to the limit over depth, one line per width, and as a surface over both.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.depth_width.run`.
+    path : Path
+        PNG file to write.
+    """
+    canvas, (left, right) = figure(7.2, 3.4, n_columns=2)
+    depths, widths = dataset["depth"].values[:-1], dataset["width"].values
+    mean = dataset["mean_square"].mean("replica").values
+    names = ["∞" if np.isinf(w) else f"{int(w)}" for w in widths]
+    shades = checks.extra("matplotlib", "plot").colormaps["viridis"](np.linspace(0.9, 0, len(widths)))
+    for j, name in enumerate(names):
+        left.plot(depths, mean[:-1, j], "o-", color=shades[j], markersize=3, linewidth=1, label=f"m = {name}")
+    guide = mean[0, -1] * 0.6 * depths[0] / depths
+    left.plot(depths, guide, color="black", linestyle="--", linewidth=1, label="1/L")
+    left.set(xscale="log", yscale="log", xlabel="depth L", ylabel="E sup (1/N) Σ |X − X̄|²")
+    left.legend(fontsize=6, frameon=False)
+    left.grid(which="both", alpha=0.2, linewidth=0.5)
+    rows = [f"{d}" for d in dataset["depth"].values[:-1]] + ["∞"]
+    surface = np.where(mean > 0, mean, np.nan)
+    right.imshow(np.log10(surface), cmap="viridis", aspect="auto", origin="lower")
+    for (i, j), value in np.ndenumerate(surface):
+        shade = "black" if np.log10(value) > np.nanmean(np.log10(surface)) else "white"
+        right.text(j, i, "0" if np.isnan(value) else f"{value:.1e}", ha="center", va="center", fontsize=5.5, color=shade)
+    right.set(xticks=range(len(names)), yticks=range(len(rows)), xlabel="width m", ylabel="depth L")
+    right.set_xticklabels(names, fontsize=7)
+    right.set_yticklabels(rows, fontsize=7)
+    canvas.suptitle(dataset.attrs["title"], fontsize=7)
+    write(canvas, path)
+
+
+def synchronization(dataset: Any, path: Path) -> None:
+    """Draw the mean energy over time with intervals, the pair equation and the theorem's bound, per activation.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.synchronization.run`.
+    path : Path
+        PNG file to write.
+    """
+    canvas, axes = figure(5.0, 3.8)
+    times = dataset["time"].values
+    for index, name in enumerate(dataset["activation"].values):
+        row, colour = dataset.sel(activation=name), _COLOURS[index % len(_COLOURS)]
+        axes.plot(times, row["energy_mean"], color=colour, linewidth=1.2, label=str(name))
+        low = np.maximum(row["energy_low"].values, 1e-300)
+        axes.fill_between(times, low, row["energy_high"].values, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(times, row["pair_equation"], color=colour, linestyle=":", linewidth=1.5)
+        axes.plot(times, row["bound"], color=colour, linestyle="--", linewidth=0.9)
+    axes.plot([], [], color="black", linestyle=":", label="pair equation")
+    axes.plot([], [], color="black", linestyle="--", label="bound of the theorem")
+    lowest = max(float(dataset["energy_mean"].min()) / 3, 1e-20)
+    axes.set(yscale="log", xlabel="time", ylabel="E[energy], 99 % band", ylim=(lowest, None))
+    axes.set_title(dataset.attrs["title"], fontsize=7)
+    axes.legend(fontsize=7, frameon=False)
+    axes.grid(alpha=0.2, linewidth=0.5)
+    write(canvas, path)
+
+
+def tokens(dataset: Any, path: Path) -> None:
+    """Draw the first two coordinates of all tokens at several layers, one row per activation (Figure 1)."""
+    layers, activations = dataset["layer"].values, dataset["activation"].values
+    module = checks.extra("matplotlib.figure", "plot")
+    canvas = module.Figure(figsize=(7.2, 2.9), layout="constrained")
+    axes = canvas.subplots(len(activations), len(layers), sharex=True, sharey=True)
+    circle = np.linspace(0, 2 * np.pi, 200)
+    for i, activation in enumerate(activations):
+        for j, layer in enumerate(layers):
+            panel = axes[i, j]
+            x = dataset["x"].sel(activation=activation, layer=layer).values
+            panel.plot(np.cos(circle), np.sin(circle), color="0.7", linewidth=0.5)
+            panel.scatter(x[:, 0], x[:, 1], s=6, color=_COLOURS[i], alpha=0.6, linewidth=0)
+            panel.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+            panel.tick_params(labelsize=6)
+            if i == 0:
+                panel.set_title(f"layer {layer}", fontsize=7)
+            if j == 0:
+                panel.set_ylabel(str(activation), fontsize=8)
+    canvas.suptitle(dataset.attrs["title"], fontsize=8)
+    write(canvas, path)
+
+
+def cosines_and_energy(dataset: Any, path: Path) -> None:
+    """Draw pairwise cosines (bands of quantiles) and energies over time, one row per (d, σ) (Figures 2 to 6).
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.paper.figure`.
+    path : Path
+        PNG file to write.
+    """
+    times, scales = dataset["time"].values, dataset["value_scale"].values
+    cases = [(d, b) for d in dataset["dim"].values for b in dataset["bias_std"].values]
+    module = checks.extra("matplotlib.figure", "plot")
+    canvas = module.Figure(figsize=(7.2, 0.6 + 1.45 * len(cases)), layout="constrained")
+    axes = canvas.subplots(len(cases), len(scales) + 1, sharex=True, squeeze=False)
+    for i, (dim, bias) in enumerate(cases):
+        row = dataset.sel(dim=dim, bias_std=bias)
+        for j, scale in enumerate(scales):
+            panel, q = axes[i, j], row["cosine"].sel(value_scale=scale).values
+            for low, high, alpha in ((0, 6, 0.15), (1, 5, 0.25), (2, 4, 0.4)):
+                panel.fill_between(times, q[:, low], q[:, high], color=_COLOURS[j], alpha=alpha, linewidth=0)
+            panel.plot(times, q[:, 3], color=_COLOURS[j], linewidth=1)
+            panel.set(ylim=(-1.08, 1.08), yticks=[-1, 0, 1])
+            if i == 0:
+                panel.set_title(f"cosines, δ = {scale:g}", fontsize=7)
+            energy = row["energy"].sel(value_scale=scale).values.mean(axis=1)
+            axes[i, -1].plot(times, energy, color=_COLOURS[j], linewidth=1, label=f"δ = {scale:g}")
+        axes[i, 0].set_ylabel(f"d = {dim}, σ = {bias:g}", fontsize=7)
+        last = axes[i, -1]
+        if np.isfinite(row["pair_equation"].values).all():
+            last.plot(times, row["pair_equation"], color="black", linestyle=":", linewidth=1.2, label="δ = 0, expected")
+        if np.isfinite(row["bound"].values).all():
+            last.plot(times, row["bound"], color="0.4", linestyle="--", linewidth=0.8, label="δ = 0, bound")
+        last.set_ylim(bottom=0)
+        if i == 0:
+            last.set_title("energy", fontsize=7)
+        if i == len(cases) - 1:
+            for panel in axes[i]:
+                panel.set_xlabel("time", fontsize=7)
+        # Every row has its own curves: a bound stands only where the theorem applies.
+        last.legend(fontsize=5, frameon=False)
+        for panel in axes[i]:
+            panel.tick_params(labelsize=6)
+    canvas.suptitle(dataset.attrs["title"], fontsize=8)
+    write(canvas, path)
+
+
+def exponents(dataset: Any, path: Path) -> None:
+    """Draw λ1 and λ̄ over the dimension for each activation and σ: negative λ1 synchronizes.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.paper.table`.
+    path : Path
+        PNG file to write.
+    """
+    canvas, axes = figure(7.2, 3.2, n_columns=2)
+    dims = dataset["dim"].values
+    styles = ("-", "--", ":", "-.")
+    for panel, name, title in (
+        (axes[0], "lyapunov_exponent", "λ1: pairs come together where negative"),
+        (axes[1], "lambda_bar", "λ̄: the energy theorem needs it negative"),
+    ):
+        for i, activation in enumerate(dataset["activation"].values):
+            for j, bias in enumerate(dataset["bias_std"].values):
+                values = dataset[name].sel(activation=activation, bias_std=bias).values
+                panel.plot(
+                    dims, values, styles[j % 4], color=_COLOURS[i % 4], marker=".", linewidth=1, markersize=4,
+                    label=f"{activation}, σ = {bias:g}",
+                )
+        panel.axhline(0, color="black", linewidth=0.7)
+        panel.set(xscale="log", xlabel="dimension d")
+        panel.set_yscale("symlog", linthresh=0.1)
+        panel.set_title(title, fontsize=8)
+        panel.grid(alpha=0.2, linewidth=0.5)
+    axes[0].legend(fontsize=6, frameon=False)
+    write(canvas, path)

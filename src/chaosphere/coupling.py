@@ -1,0 +1,184 @@
+"""The coupling of finite random layers with their Gaussian limit, made executable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chaosphere import sphere
+from chaosphere.attention import SoftmaxAttention
+from chaosphere.checks import Floats, Tokens
+from chaosphere.fields import MLP, MLPLayer
+from chaosphere.gaussian import GaussianField, covariance_matrix, normalized_sum
+from chaosphere.seeds import Noise, Stream
+
+
+def optimal_map(source: Floats, target: Floats) -> Floats:
+    """Return T with T N(0, A) = N(0, B) in law and least E|Tg − g|²: A^{−1/2} (A^{1/2} B A^{1/2})^{1/2} A^{−1/2}.
+
+    Parameters
+    ----------
+    source, target : ndarray of float64, shape (n, n)
+        Covariances A and B. On the null space of A, to a relative 1e-12, the map is zero: clusters and duplicates are
+        no trouble.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+
+    Notes
+    -----
+    O(n³). Gelbrich's formula.
+
+    Examples
+    --------
+    >>> optimal_map(np.diag([1.0, 4.0]), np.diag([9.0, 4.0]))
+    array([[3., 0.],
+           [0., 1.]])
+    """
+    values, vectors = np.linalg.eigh(source)
+    keep = values > 1e-12 * values[-1]
+    root, vectors = np.sqrt(values[keep]), vectors[:, keep]
+    inner = root[:, None] * (vectors.T @ target @ vectors) * root
+    inner_values, inner_vectors = np.linalg.eigh(inner)
+    middle = (inner_vectors * np.sqrt(np.maximum(inner_values, 0))) @ inner_vectors.T
+    return np.asarray((vectors / root) @ middle @ (vectors / root).T)
+
+
+def layer_covariance(layer: MLPLayer, x: Floats, output_bias_std: float) -> Floats:
+    """Return K_m = φ(·)φ(·)ᵀ/m + σ_W²: the covariance of a layer's values at x given its inner weights U, b_U.
+
+    Parameters
+    ----------
+    layer : MLPLayer
+        Of one replica.
+    x : ndarray of float64, shape (N, d)
+    output_bias_std : float
+        σ_W.
+
+    Returns
+    -------
+    ndarray, shape (N, N)
+    """
+    before = layer.weight_std * (x @ layer.u[0].T)
+    if layer.b is not None:
+        before = before + layer.b[0]
+    hidden = np.asarray(layer.activation(before))
+    return np.asarray(hidden @ hidden.T / layer.u.shape[1] + output_bias_std**2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Network:
+    """One discrete network of the family: every `stride` fine steps a layer of width m; None is the Gaussian layer."""
+
+    stride: int
+    width: int | None
+
+
+def deep_wide(
+    attention: SoftmaxAttention | None,
+    mlp: MLP,
+    x: Tokens,
+    *,
+    horizon: float,
+    depths: Sequence[int],
+    widths: Sequence[int],
+    fine_depth: int,
+    noise: Noise,
+    n_threads: int,
+) -> tuple[Floats, Floats]:
+    """Run networks of several depths and widths and their common limit under one noise; one replica.
+
+    The limit X̄ is solved in `fine_depth` steps of the split scheme under the field W, in its harmonics. A network of depth
+    L and width m takes, at its own tokens Y, the realised increment ΔW(Y) of its interval, and maps it to its layer's
+    law given the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from N(0, κ(YYᵀ)) to N(0, K_m). Each
+    network then has exactly the law of the transformer, and the joint law is a coupling Γ of the theorem
+    (arXiv:2604.26898, Theorem 1), recursive along the realised states.
+
+    Parameters
+    ----------
+    attention : SoftmaxAttention or None
+    mlp : MLP
+        Its own width is not used.
+    x : ndarray of float64, shape (N, d)
+        N up to some hundreds; the kernel must be affordable in harmonics (d = 2, 3, or smooth).
+    horizon : float
+    depths, widths : sequence of int
+        Each depth divides fine_depth.
+    fine_depth : int
+    noise : Noise
+    n_threads : int
+
+    Returns
+    -------
+    errors : ndarray, shape (len(depths) + 1, len(widths) + 1)
+        sup over the network's grid of (1/N) Σ |X − X̄|². The last column has Gaussian layers (m = ∞), the last row the
+        depth fine_depth; their common corner is 0.
+    width_errors : ndarray, shape (len(depths) + 1, len(widths))
+        The same against the network of that depth with Gaussian layers: the effect of the width alone.
+
+    Notes
+    -----
+    O(N³) per layer of every network; small matrices are LAPACK's, whose last bits may depend on *its* threads.
+    """
+    field = GaussianField(kernel=mlp.kernel(x.shape[1]), method="spectral")
+    basis, deviations = field.basis()
+    networks = [
+        [_Network(stride=fine_depth // depth, width=width) for width in (*widths, None)]
+        for depth in (*depths, fine_depth)
+    ]
+    states = [[x[None] for _ in row] for row in networks]
+    sums = [np.zeros((1, basis.size, x.shape[1])) for _ in networks]
+    errors = np.zeros((len(networks), len(networks[0])))
+    width_errors = np.zeros((len(networks), len(widths)))
+    for step in range(fine_depth):
+        normals = normalized_sum([noise.at(Stream.BROWNIAN, step)], (basis.size, x.shape[1]))
+        for i, row in enumerate(networks):
+            sums[i] += normals
+            stride = row[0].stride
+            if (step + 1) % stride:
+                continue
+            coefficients, sums[i] = sums[i] * deviations[:, None] / math.sqrt(stride), np.zeros_like(normals)
+            step_size = horizon * stride / fine_depth
+            for j, network in enumerate(row):
+                y = states[i][j]
+                if attention is not None:
+                    y = sphere.layer_norm_step(y, attention(y, n_threads=n_threads), step_size, n_threads)
+                g = basis.combine(y, coefficients, n_threads=n_threads)
+                if network.width is not None:
+                    g = _as_layer(g, y, network, mlp, field, noise, step)
+                states[i][j] = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
+        limit = states[-1][-1]
+        for i, row in enumerate(networks):
+            if (step + 1) % row[0].stride:
+                continue
+            for j, y in enumerate(states[i]):
+                errors[i, j] = max(errors[i, j], _mean_square(y, limit))
+                if j < len(widths):
+                    width_errors[i, j] = max(width_errors[i, j], _mean_square(y, states[i][-1]))
+    return errors, width_errors
+
+
+def _as_layer(
+    g: Tokens, y: Tokens, network: _Network, mlp: MLP, field: GaussianField, noise: Noise, step: int
+) -> Tokens:
+    """Map values of the Gaussian field at y to those of a finite layer, given its inner weights."""
+    assert network.width is not None
+    inner = MLP(
+        width=network.width,
+        activation=mlp.activation,
+        bias_std=mlp.bias_std,
+        output_bias_std=0.0,
+        weight_std=mlp.weight_std,
+    )
+    layer = inner.draw_merged(y.shape[2], [noise.at(Stream.LAYER, step)])
+    source = covariance_matrix(field.kernel, y[0])
+    target = layer_covariance(layer, y[0], mlp.output_bias_std)
+    return np.asarray((optimal_map(source, target) @ g[0])[None])
+
+
+def _mean_square(x: Tokens, y: Tokens) -> float:
+    return float(((x - y) ** 2).sum(axis=2).mean())
