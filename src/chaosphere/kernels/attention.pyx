@@ -8,6 +8,24 @@ import numpy as np
 
 from chaosphere.kernels.abi cimport Scratch, block_columns, chs_kernels, real, table, useful_threads
 
+cdef extern from *:
+    """
+    #include <sched.h>
+    static inline long chs_take(long *ticket) {
+        return __atomic_fetch_add(ticket, 1, __ATOMIC_RELAXED);
+    }
+    static inline void chs_wait(const long *rounds_done, long rounds) {
+        while (__atomic_load_n(rounds_done, __ATOMIC_ACQUIRE) < rounds)
+            sched_yield();
+    }
+    static inline void chs_finish(long *rounds_done, long round) {
+        __atomic_store_n(rounds_done, round + 1, __ATOMIC_RELEASE);
+    }
+    """
+    long chs_take(long *) nogil
+    void chs_wait(const long *, long) nogil
+    void chs_finish(long *, long) nogil
+
 cdef struct Blocks:
     # Token i of replica r is column i % ld of block r * n_blocks + i // ld; a block holds d + 1 rows.
     long n, d, ld, n_blocks
@@ -99,21 +117,35 @@ cdef void _pair(
                           <float>shift, w, sums + at_i, sum_j)
 
 
-cdef long _round_item(long n_players, long n_blocks, long round_, long item, long *other) noexcept nogil:
-    """Round-robin tournament of an odd number of players: in round r player r sits out (its diagonal block) and r + k
-    meets r - k. Every block is touched once a round, every pair meets once. Returns -1 for the dummy player."""
-    cdef long i = (round_ + item) % n_players
-    other[0] = (round_ - item + n_players) % n_players
-    return -1 if i >= n_blocks or other[0] >= n_blocks else i
-
-
-cdef void _tournament_item(
-    Blocks b, long players, long items, long round_, long index, const real *q, const real *k, const real *v,
-    double shift, real *w, double *sums
+cdef void _tournament(
+    Blocks b, long n_replicas, long *ticket, long *rounds_done, const real *q, const real *k, const real *v, double shift,
+    real *w, double *sums
 ) noexcept nogil:
-    cdef long j, i = _round_item(players, b.n_blocks, round_, index % items, &j)
-    if i >= 0:
-        _pair(b, index // items, i, j, q, k, v, shift, w, sums)
+    """One worker of a round-robin tournament between the blocks of each replica.
+
+    The number of players is odd (a dummy fills up): in round r player r meets itself, its diagonal block, and player r + m
+    meets r - m. Every block is touched once a round and every pair meets once, so sums have one order for any number of
+    workers. Games are handed out round by round; one waits only until its two blocks are through the round before, and
+    those games are finished or running, so there is neither a barrier nor a deadlock.
+    """
+    cdef long players = b.n_blocks | 1, games = (players + 1) // 2, index, replica, round_, m, i, j
+    cdef long *done
+    while True:
+        index = chs_take(ticket)
+        if index >= players * n_replicas * games:
+            return
+        round_ = index // (n_replicas * games)
+        replica = index % (n_replicas * games) // games
+        m = index % games
+        i, j = (round_ + m) % players, (round_ - m + players) % players
+        done = rounds_done + replica * players
+        chs_wait(done + i, round_)
+        chs_wait(done + j, round_)
+        if i < b.n_blocks and j < b.n_blocks:
+            _pair(b, replica, i, j, q, k, v, shift, w, sums)
+        chs_finish(done + i, round_)
+        if i != j:
+            chs_finish(done + j, round_)
 
 
 def attend_symmetric(
@@ -127,8 +159,7 @@ def attend_symmetric(
     """
     cdef long n_replicas = x.shape[0], i
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, round_, item
-    cdef long players = b.n_blocks | 1, items = (players + 1) // 2
+    cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, worker
     # Means are sums of scaled keys divided by the scale, unless that would lose the digits of a tiny scale.
     cdef bint separate = weights is not None or scale < 1e-15
     cdef double factor = 1 if separate else 1 / scale
@@ -140,6 +171,8 @@ def attend_symmetric(
     cdef Scratch sums = Scratch(size * sizeof(double))
     cdef long each = max(b.ld, 2 * b.d) * b.ld
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
+    cdef long[::1] progress = np.zeros(1 + n_replicas * (b.n_blocks | 1), np.int64)
+    cdef long *ticket = &progress[0]
     cdef real *k = <real *>keys.at
     cdef real *v = <real *>values.at if separate else k
     cdef real *q = <real *>queries.at if query_map is not None else k
@@ -157,9 +190,8 @@ def attend_symmetric(
             if separate:
                 _pack[real](b, block, x, 1, weights, v)
             memset(s + block * (b.d + 1) * b.ld, 0, (b.d + 1) * b.ld * sizeof(double))
-        for round_ in range(players):
-            for item in prange(n_replicas * items, schedule="dynamic", num_threads=threads):
-                _tournament_item[real](b, players, items, round_, item, q, k, v, shift, w + threadid() * each, s)
+        for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads):
+            _tournament[real](b, n_replicas, ticket, ticket + 1, q, k, v, shift, w + worker * each, s)
         for block in prange(n_all, schedule="static", num_threads=threads):
             _finish[real](b, block, s, factor, value_map, w + threadid() * each, mean)
             for i in range(_columns(b, block)):
