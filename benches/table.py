@@ -90,7 +90,17 @@ def table(results: dict) -> str:
         ]
         lines.append([*cells, ratio, "" if fraction is None else f"{100 * fraction:.0f} %"])
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + busy(results))
+
+
+def busy(results: dict) -> list[str]:
+    """Return a warning if the probe did not get the processors: a peak measured too low makes fractions too large."""
+    peaks = results.get("machine_info", {}).get("peaks", {})
+    for name, rate in peaks.items():
+        kind, threads = name.rsplit(" ", 2)[0], int(name.rsplit(" ", 2)[1])
+        if threads > 1 and rate < 0.75 * threads * peaks[f"{kind} 1 thread"]:
+            return ["", f"The machine was busy (peak of {name}: {rate / 1e9:.3g} G/s): do not quote the last column."]
+    return []
 
 
 def main() -> None:
