@@ -67,9 +67,9 @@ def _add_chaos(commands: Any) -> None:
         "chaos",
         _chaos,
         "errors of N tokens against a large reference under the same layers",
-        "Propagation of chaos: root-mean-square errors of the energy, the mean direction and the coupled path of N tokens "
-        "against one large reference system under the same layers, and their slopes in N. Run again with more --replicas "
-        "it goes on from the file it wrote.",
+        "Propagation of chaos: root-mean-square errors of the energy, the mean direction and the coupled path of N "
+        "tokens against one large reference system under the same layers, and their slopes in N. Run again with more "
+        "--replicas it goes on from the file it wrote.",
     )
     _add_model_options(parser, bias_std=0.3, value_scale=1.0)
     parser.add_argument("--dim", type=int, help="dimension d of the tokens (default 3, or that of --x0)")
@@ -125,17 +125,17 @@ def _add_depth_width(commands: Any) -> None:
         "depth-width",
         _depth_width,
         "distance of networks of depth L and width m from their limit under the paper's coupling",
-        "The deep-and-wide limit: mean-square distance, uniform in time, of networks of several depths and widths from the "
-        "limiting equation driven by the same noise, the exponents in L and in m, and whether the limits commute.",
+        "The deep-and-wide limit: mean-square distance, uniform in time, of networks of several depths and widths from "
+        "the limiting equation driven by the same noise, the exponents in L and in m, and whether the limits commute.",
     )
     _add_model_options(parser, bias_std=0.3, value_scale=1.0)
     parser.add_argument("--activation", default="tanh", help=_NAMES)
     parser.add_argument("--dim", type=int, default=3, help="dimension d of the tokens")
-    parser.add_argument("--tokens", type=int, default=48, metavar="N", help="number of tokens, up to some hundreds")
+    parser.add_argument("--tokens", type=int, default=32, metavar="N", help="number of tokens, up to some hundreds")
     parser.add_argument("--horizon", type=float, default=1.0, help="T")
     parser.add_argument("--depths", type=int, nargs="+", default=[8, 16, 32, 64, 128], metavar="L")
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 128, 256], metavar="M")
-    parser.add_argument("--refinement", type=int, default=8, help="steps of the limit per layer of the deepest network")
+    parser.add_argument("--refinement", type=int, default=4, help="steps of the limit per layer of the deepest network")
     parser.add_argument("--replicas", type=int, default=16, help="independent draws of tokens and noise")
 
 
@@ -178,12 +178,14 @@ def _add_sync(commands: Any) -> None:
         "sync",
         _sync,
         "decay of the energy beside the theorem's bound, the pair equation and the linear theory",
-        "Synchronization by noise: the mean energy over time for several activations, beside the exact expectation (without "
-        "attention), the bound of the theorem where it applies, and the exponent λ1 − δ of a cluster.",
+        "Synchronization by noise: the mean energy over time for several activations, beside the exact expectation "
+        "(without attention), the bound of the theorem where it applies, and the exponent λ1 − δ of a cluster.",
     )
     _add_model_options(parser, bias_std=0.1, value_scale=0.0)
     parser.add_argument("--activations", nargs="+", default=["relu", "sigmoid", "tanh"], metavar="φ", help=_NAMES)
-    parser.add_argument("--output-bias-std", type=float, default=0.1, help="σ_W, standard deviation of the outer biases")
+    parser.add_argument(
+        "--output-bias-std", type=float, default=0.1, help="σ_W, standard deviation of the outer biases"
+    )
     parser.add_argument("--dim", type=int, default=5, help="dimension d of the tokens")
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="number of tokens")
     parser.add_argument("--width", type=int, default=256, help="m, hidden units of a layer")
@@ -268,7 +270,9 @@ def _add_table(commands: Any) -> None:
         "Covariance kernel and exponents for activations, dimensions and bias σ = σ_U = σ_W.",
     )
     parser.add_argument("number", type=int, choices=[1], help="number of the table")
-    parser.add_argument("--activations", nargs="+", default=["relu", "sigmoid", "tanh", "silu"], metavar="φ", help=_NAMES)
+    parser.add_argument(
+        "--activations", nargs="+", default=["relu", "sigmoid", "tanh", "silu"], metavar="φ", help=_NAMES
+    )
     parser.add_argument("--dims", type=int, nargs="+", default=[5, 64, 128], metavar="D")
     parser.add_argument("--bias-std", type=float, nargs="+", default=[0.0, 0.1], metavar="σ")
 
@@ -287,7 +291,14 @@ def _table(options: argparse.Namespace) -> None:
         for bias in options.bias_std
         for value in [float(dataset[name].sel(activation=activation, dim=dim, bias_std=bias))]
     ]
-    _report(options, "table-1", dataset, plotting.exponents, paper.format_table(dataset), claims)
+    # The picture shows how the exponents pass from one of the dimensions to the next.
+    between = sorted({int(d) for d in np.geomspace(min(options.dims), max(options.dims), 12)} | set(options.dims))
+    curves = paper.table(dims=between, bias_stds=options.bias_std, activations=options.activations)
+
+    def draw(_: Any, path: Path) -> None:
+        plotting.exponents(curves, path)
+
+    _report(options, "table-1", dataset, draw, paper.format_table(dataset), claims)
 
 
 def _require() -> None:

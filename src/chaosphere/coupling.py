@@ -92,11 +92,11 @@ def deep_wide(
 ) -> tuple[Floats, Floats]:
     """Run networks of several depths and widths and their common limit under one noise; one replica.
 
-    The limit X̄ is solved in `fine_depth` steps of the split scheme under the field W, in its harmonics. A network of depth
-    L and width m takes, at its own tokens Y, the realised increment ΔW(Y) of its interval, and maps it to its layer's
-    law given the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from N(0, κ(YYᵀ)) to N(0, K_m). Each
-    network then has exactly the law of the transformer, and the joint law is a coupling Γ of the theorem
-    (arXiv:2604.26898, Theorem 1), recursive along the realised states.
+    The limit X̄ is solved in `fine_depth` steps of the split scheme under the field W, in its harmonics. A network of
+    depth L and width m takes, at its own tokens Y, the realised increment ΔW(Y) of its interval, and maps it to its
+    layer's law given the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from N(0, κ(YYᵀ)) to N(0, K_m).
+    Each network then has the law of the transformer (up to the field's tolerance), and the joint law is a coupling Γ of
+    the theorem (arXiv:2604.26898, Theorem 1), recursive along the realised states.
 
     Parameters
     ----------

@@ -45,13 +45,13 @@ class GaussianField:
             at most `tolerance` κ(1). A field: the same at every point set, so runs with other N or time steps are
             coupled. Cost O(N K d) with K harmonics; refused above 20 000.
         dense
-            A pivoted Cholesky root of the N × N covariance matrix at the tokens: exact in law to 1e-13 in any dimension,
-            with clusters and duplicates. Depends on the point set, so runs with other N or time steps are not coupled.
-            O(N³), up to 4 000 tokens. LAPACK may change its last bits with the number of *its* threads.
+            A pivoted Cholesky root of the N × N covariance matrix at the tokens: exact in law to 1e-13 in any
+            dimension, with clusters and duplicates. Depends on the point set, so runs with other N or time steps are
+            not coupled. O(N³), up to 4 000 tokens. LAPACK may change its last bits with the number of *its* threads.
         features
             A finite random layer of width `width`: the covariance over draws is κ exactly, each increment is Gaussian
-            only given the layer's inner weights (the fourth moment is off by O(1/width)). A field, for any d and N, when
-            the kernel comes from an activation. O(N width d).
+            only given the layer's inner weights (the fourth moment is off by O(1/width)). A field, for any d and N,
+            when the kernel comes from an activation. O(N width d).
         auto
             spectral where it needs at most 20 000 harmonics; else dense up to 1 000 tokens; else features. `resolve`
             tells the choice, and a `Solution` records it.
@@ -199,7 +199,7 @@ class _Scaled:
     scale: float
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        return x.dtype.type(self.scale) * self.of(x, n_threads=n_threads)
+        return np.asarray(x.dtype.type(self.scale) * self.of(x, n_threads=n_threads))
 
 
 def normalized_sum(parts: Iterable[Sequence[np.random.Generator]], shape: tuple[int, ...]) -> Floats:
@@ -224,7 +224,7 @@ def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
     lower[:, rank:] = 0
     root = np.empty_like(lower)
     root[pivots - 1] = lower
-    return root
+    return np.asarray(root)
 
 
 @lru_cache(maxsize=32)

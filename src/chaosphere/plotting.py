@@ -91,7 +91,9 @@ def depth_width(dataset: Any, path: Path) -> None:
     right.imshow(np.log10(surface), cmap="viridis", aspect="auto", origin="lower")
     for (i, j), value in np.ndenumerate(surface):
         shade = "black" if np.log10(value) > np.nanmean(np.log10(surface)) else "white"
-        right.text(j, i, "0" if np.isnan(value) else f"{value:.1e}", ha="center", va="center", fontsize=5.5, color=shade)
+        right.text(
+            j, i, "0" if np.isnan(value) else f"{value:.1e}", ha="center", va="center", fontsize=5.5, color=shade
+        )
     right.set(xticks=range(len(names)), yticks=range(len(rows)), xlabel="width m", ylabel="depth L")
     right.set_xticklabels(names, fontsize=7)
     right.set_yticklabels(rows, fontsize=7)
@@ -114,16 +116,16 @@ def synchronization(dataset: Any, path: Path) -> None:
     for index, name in enumerate(dataset["activation"].values):
         row, colour = dataset.sel(activation=name), _COLOURS[index % len(_COLOURS)]
         axes.plot(times, row["energy_mean"], color=colour, linewidth=1.2, label=str(name))
-        low = np.maximum(row["energy_low"].values, 1e-300)
-        axes.fill_between(times, low, row["energy_high"].values, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(times, row["energy_low"], row["energy_high"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(times, row["pair_equation"], color=colour, linestyle=":", linewidth=1.5)
         axes.plot(times, row["bound"], color=colour, linestyle="--", linewidth=0.9)
     axes.plot([], [], color="black", linestyle=":", label="pair equation")
     axes.plot([], [], color="black", linestyle="--", label="bound of the theorem")
-    lowest = max(float(dataset["energy_mean"].min()) / 3, 1e-20)
-    axes.set(yscale="log", xlabel="time", ylabel="E[energy], 99 % band", ylim=(lowest, None))
+    first = float(dataset["energy_mean"].max())
+    lowest = max(float(dataset["energy_mean"].min()) / 3, 1e-9 * first)
+    axes.set(yscale="log", xlabel="time", ylabel="mean energy, 99 % band", ylim=(lowest, 3 * first))
     axes.set_title(dataset.attrs["title"], fontsize=7)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="lower left")
     axes.grid(alpha=0.2, linewidth=0.5)
     write(canvas, path)
 
@@ -181,19 +183,20 @@ def cosines_and_energy(dataset: Any, path: Path) -> None:
         axes[i, 0].set_ylabel(f"d = {dim}, σ = {bias:g}", fontsize=7)
         last = axes[i, -1]
         if np.isfinite(row["pair_equation"].values).all():
-            last.plot(times, row["pair_equation"], color="black", linestyle=":", linewidth=1.2, label="δ = 0, expected")
+            last.plot(times, row["pair_equation"], color="black", linestyle=":", linewidth=1.2, label="δ = 0, expected from the pair equation")
         if np.isfinite(row["bound"].values).all():
-            last.plot(times, row["bound"], color="0.4", linestyle="--", linewidth=0.8, label="δ = 0, bound")
+            last.plot(times, row["bound"], color="0.4", linestyle="--", linewidth=0.8, label="δ = 0 or 1, bound of the theorem")
         last.set_ylim(bottom=0)
         if i == 0:
             last.set_title("energy", fontsize=7)
         if i == len(cases) - 1:
             for panel in axes[i]:
                 panel.set_xlabel("time", fontsize=7)
-        # Every row has its own curves: a bound stands only where the theorem applies.
-        last.legend(fontsize=5, frameon=False)
         for panel in axes[i]:
             panel.tick_params(labelsize=6)
+    # One legend for all rows: the pair equation and the bound stand only where they apply.
+    handles = {label: handle for row in axes for handle, label in zip(*row[-1].get_legend_handles_labels(), strict=True)}
+    canvas.legend(handles.values(), handles.keys(), fontsize=6, frameon=False, loc="outside lower center", ncols=5)
     canvas.suptitle(dataset.attrs["title"], fontsize=8)
     write(canvas, path)
 
@@ -219,7 +222,13 @@ def exponents(dataset: Any, path: Path) -> None:
             for j, bias in enumerate(dataset["bias_std"].values):
                 values = dataset[name].sel(activation=activation, bias_std=bias).values
                 panel.plot(
-                    dims, values, styles[j % 4], color=_COLOURS[i % 4], marker=".", linewidth=1, markersize=4,
+                    dims,
+                    values,
+                    styles[j % 4],
+                    color=_COLOURS[i % 4],
+                    marker=".",
+                    linewidth=1,
+                    markersize=4,
                     label=f"{activation}, σ = {bias:g}",
                 )
         panel.axhline(0, color="black", linewidth=0.7)
@@ -227,5 +236,5 @@ def exponents(dataset: Any, path: Path) -> None:
         panel.set_yscale("symlog", linthresh=0.1)
         panel.set_title(title, fontsize=8)
         panel.grid(alpha=0.2, linewidth=0.5)
-    axes[0].legend(fontsize=6, frameon=False)
+    canvas.legend(*axes[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="outside lower center", ncols=4)
     write(canvas, path)

@@ -41,7 +41,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """Whether the interval holds the expected value, or a value below the bound: "agrees", "differs", "no claim"."""
+        """Whether the interval holds the expected value, or one below the bound: "agrees", "differs", "no claim"."""
         if self.expected is None:
             return "no claim"
         return "agrees" if self.low <= self.expected and (self.is_bound or self.expected <= self.high) else "differs"

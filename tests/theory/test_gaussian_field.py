@@ -84,9 +84,7 @@ def test_a_field_is_the_same_at_every_point_set(method):
     field = cs.GaussianField(kernel=KERNELS["tanh d=3"], method=method, width=16)
     x = cs.sample_uniform(300, 3, rng=0)[None]
     noise = Noise(1)
-    few, many = (
-        field.increment([noise.at(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=n)(x[:, :n]) for n in (10, 300)
-    )
+    few, many = (field.increment([noise.at(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=n)(x[:, :n]) for n in (10, 300))
     assert np.array_equal(few, many[:, :10])
 
 

@@ -30,7 +30,9 @@ def test_addition_theorem(dim, n_max):
             expected = eval_gegenbauer(n, dim / 2 - 1, cosine) / eval_gegenbauer(n, dim / 2 - 1, 1.0)
         assert part.shape[1] == multiplicity(n, dim)
         # Recurrences of length n and arccos near ±1 lose a few units each.
-        np.testing.assert_allclose(part @ part.T, part.shape[1] * expected, rtol=0, atol=2e-14 * part.shape[1] * (n + 1))
+        np.testing.assert_allclose(
+            part @ part.T, part.shape[1] * expected, rtol=0, atol=2e-14 * part.shape[1] * (n + 1)
+        )
 
 
 def test_float32_follows_float64():

@@ -74,7 +74,7 @@ def test_infinite_depth_at_width_one_has_the_same_limit():
 
 
 def test_gaussian_transformer_converges_to_the_equation_under_one_noise():
-    """Depth L (split) against Heun on 16 times finer steps, the same Brownian coefficients: mean square of order 1/L."""
+    """Depth L (split) against Heun on finer steps, the same Brownian coefficients: mean square of order 1/L."""
     kernel = cs.MLP(width=1, activation="tanh", weight_std=1.0, bias_std=0.3).kernel(3)
     options = {
         "attention": cs.SoftmaxAttention(beta=1.0),

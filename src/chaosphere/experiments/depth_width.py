@@ -1,4 +1,4 @@
-"""The deep-and-wide limit: the distance of networks of depth L and width m from their limit under the paper's coupling."""
+"""The deep-and-wide limit: the distance of networks of depth L and width m from it under the paper's coupling."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def run(
     rng: Seed,
     attention: SoftmaxAttention | None = None,
     dim: int = 3,
-    n_tokens: int = 48,
+    n_tokens: int = 32,
     horizon: float = 1.0,
     depths: Sequence[int] = DEFAULT_DEPTHS,
     widths: Sequence[int] = DEFAULT_WIDTHS,
-    refinement: int = 8,
+    refinement: int = 4,
     n_replicas: int = 16,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -66,7 +66,7 @@ def run(
     Returns
     -------
     xarray.Dataset
-        mean_square (replica, depth, width), width inf being Gaussian layers and the last depth that of the limit's grid;
+        mean_square (replica, depth, width), width inf for Gaussian layers, the last depth that of the limit's grid;
         width_mean_square (replica, depth, finite_width) against the Gaussian layers of the same depth; rms with its
         interval; the exponents as attributes of `claims`.
 

@@ -14,7 +14,7 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.fields import MLP
 from chaosphere.seeds import STREAM_VERSION, Seed, root
-from chaosphere.simulate import simulate
+from chaosphere.simulate import Observable, simulate
 from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
@@ -164,7 +164,7 @@ def figure(
     cosine = np.full((*shape, 3, depth + 1, len(QUANTILES)), np.nan)
     energy = np.full((*shape, 3, depth + 1, n_replicas), np.nan)
     exact, bound = np.full((*shape, depth + 1), np.nan), np.full((*shape, depth + 1), np.nan)
-    observe = {"cosine": _cosine_quantiles, "energy": measures.Energy(beta=beta)}
+    observe: dict[str, Observable] = {"cosine": _cosine_quantiles, "energy": measures.Energy(beta=beta)}
     for i, dim in enumerate(dims):
         x = sample_uniform(n_tokens, dim, rng=sequence, n_replicas=n_replicas)
         for j, bias in enumerate(biases):
