@@ -168,8 +168,9 @@ class MLPLayer:
 
         Notes
         -----
-        O(N m d), memory O(N d): the (N, m) array never exists. Error at most 1e-15 (float32: 5e-7) times
-        m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h. Same bits for any number of threads.
+        O(N m d), memory O(N d): the (N, m) array never exists. The error is at most 1e-15 (float32: 5e-7) times
+        m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h,
+        for every compiled activation. Same bits for any number of threads.
         """
         batch = checks.tokens(x)
         if batch.shape[2] != self.u.shape[2]:
