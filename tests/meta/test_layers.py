@@ -15,9 +15,9 @@ LAYERS = [
     ["attention", "fields", "gaussian", "measures", "coupling", "pair_diffusion", "two_point"],
     ["transformer", "sde", "meanfield"],
     ["simulate"],
+    ["config"],
     ["results", "ensemble", "plotting"],
     ["experiments"],
-    ["config"],
     ["__init__", "__main__"],
 ]
 ORDER = [module for line in LAYERS for module in line]
