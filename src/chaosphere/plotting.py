@@ -183,9 +183,23 @@ def cosines_and_energy(dataset: Any, path: Path) -> None:
         axes[i, 0].set_ylabel(f"d = {dim}, σ = {bias:g}", fontsize=7)
         last = axes[i, -1]
         if np.isfinite(row["pair_equation"].values).all():
-            last.plot(times, row["pair_equation"], color="black", linestyle=":", linewidth=1.2, label="δ = 0, expected from the pair equation")
+            last.plot(
+                times,
+                row["pair_equation"],
+                color="black",
+                linestyle=":",
+                linewidth=1.2,
+                label="δ = 0, expected from the pair equation",
+            )
         if np.isfinite(row["bound"].values).all():
-            last.plot(times, row["bound"], color="0.4", linestyle="--", linewidth=0.8, label="δ = 0 or 1, bound of the theorem")
+            last.plot(
+                times,
+                row["bound"],
+                color="0.4",
+                linestyle="--",
+                linewidth=0.8,
+                label="δ = 0 or 1, bound of the theorem",
+            )
         last.set_ylim(bottom=0)
         if i == 0:
             last.set_title("energy", fontsize=7)
@@ -195,7 +209,9 @@ def cosines_and_energy(dataset: Any, path: Path) -> None:
         for panel in axes[i]:
             panel.tick_params(labelsize=6)
     # One legend for all rows: the pair equation and the bound stand only where they apply.
-    handles = {label: handle for row in axes for handle, label in zip(*row[-1].get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle for row in axes for handle, label in zip(*row[-1].get_legend_handles_labels(), strict=True)
+    }
     canvas.legend(handles.values(), handles.keys(), fontsize=6, frameon=False, loc="outside lower center", ncols=5)
     canvas.suptitle(dataset.attrs["title"], fontsize=8)
     write(canvas, path)

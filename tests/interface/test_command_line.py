@@ -108,3 +108,69 @@ def test_missing_extra_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "h5netcdf", None)
     with pytest.raises(ImportError, match=r"h5netcdf is needed here: pip install 'chaosphere\[io\]'"):
         results.require()
+
+
+def test_depth_width(tmp_path, capsys):
+    arguments = ["--depths", "2", "4", "--widths", "4", "8", "--tokens", "5", "--refinement", "2", "--replicas", "3"]
+    assert main(["depth-width", *arguments, "--out", str(tmp_path)]) == 0
+    assert "exponent of the mean square in width m" in capsys.readouterr().out
+    first = results.load(tmp_path / "depth-width.nc")["mean_square"].values
+    assert first.shape == (3, 3, 3)
+    assert main(["depth-width", *arguments, "--replicas", "4", "--out", str(tmp_path), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert np.array_equal(results.load(tmp_path / "depth-width.nc")["mean_square"].values[:3], first)
+    assert main(["depth-width", *arguments, "--depths", "3", "4", "--out", str(tmp_path)]) == 2
+    assert "depths must divide the largest, 4; got 3" in capsys.readouterr().err
+
+
+def test_sync(tmp_path, capsys):
+    arguments = ["--activations", "sigmoid", "tanh", "--tokens", "6", "--width", "8", "--depth", "60", "--horizon", "6"]
+    assert main(["sync", *arguments, "--replicas", "3", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "applies: λ̄" in out
+    assert "does not apply" in out
+    data = results.load(tmp_path / "sync.nc")
+    assert np.isfinite(data["pair_equation"]).all()
+    assert (tmp_path / "sync.png").exists()
+
+
+def test_table_1_prints_the_paper_s_rows(tmp_path, capsys):
+    assert main(["table", "1", "--out", str(tmp_path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert len(rows) == 24
+    printed = {(row[0], row[1], row[2]): [float(value) for value in row[3:]] for row in rows}
+    # Rows of Table 1 of arXiv:2604.26898 as printed there.
+    assert printed["relu", "64", "0.1"] == [2.28e-2, 7.81e-3, -4.80e-1, -8.99e-1]
+    assert printed["sigmoid", "5", "0"] == [2.61e-1, 1.14e-2, -5.11e-1, -4.77e-1]
+    assert printed["tanh", "64", "0.1"] == [3.44e-2, 1.49e-2, -6.29e-1, -1.16]
+
+
+@pytest.mark.parametrize("number", ["1", "6"])
+def test_figures(tmp_path, capsys, monkeypatch, number):
+    from chaosphere.experiments import paper
+
+    monkeypatch.setattr(paper, "WIDTH", 8)
+    assert main(["figure", number, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / f"figure-{number}.png").exists()
+    data = results.load(tmp_path / f"figure-{number}.nc")
+    if number == "1":
+        assert data["x"].shape == (2, 6, 64, 4)
+    else:
+        # Without noise the energy falls under attraction and cannot fall under repulsion.
+        energy = data["energy"].isel(replica=0, bias_std=0)
+        assert (energy.sel(value_scale=1.0).isel(time=-1) < 0.2).all()
+        assert (energy.sel(value_scale=-1.0).diff("time") > -1e-12).all()
+        assert np.isnan(data["bound"]).all()
+    capsys.readouterr()
+    assert main(["figure", "1", "--replicas", "3", "--out", str(tmp_path)]) == 2
+    assert "--replicas is for figures 2 to 6" in capsys.readouterr().err
+
+
+def test_figure_2_small():
+    from chaosphere.experiments import paper
+
+    data = paper.figure(2, rng=0, dims=[5], depth=10, width=16, n_replicas=2)
+    assert data["energy"].shape == (1, 2, 3, 11, 2)
+    assert np.isfinite(data["pair_equation"]).all()
+    with pytest.raises(ValueError, match=r"number must be one of 2 … 6, got 7"):
+        paper.figure(7, rng=0)

@@ -109,8 +109,8 @@ def run(
         rates.append((kernel.lyapunov_exponent(), kernel.lambda_bar(), rate, applies, reason))
         if on_run is not None:
             on_run()
-    root, low, high = results.root_mean_square(np.stack(energies, axis=1))
-    mean, low, high = root**2, low**2, high**2
+    rms, low, high = results.root_mean_square(np.stack(energies, axis=1))
+    mean, low, high = rms**2, low**2, high**2
     by_time = ("activation", "time")
     attributes = {
         "title": (
