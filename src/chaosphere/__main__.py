@@ -51,7 +51,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None]
 
 
 def _add_model_options(parser: Any, *, bias_std: float, value_scale: float) -> None:
-    parser.add_argument("--beta", type=float, default=1.0, help="QᵀK = βI, and β of the energy")
+    parser.add_argument("--beta", type=float, default=1.0, help="QᵀK = βI, and β of the energy (1 there if 0)")
     parser.add_argument(
         "--value-scale", type=float, default=value_scale, help="V = δI: 1 attracts, 0 is off, -1 repels"
     )
@@ -131,10 +131,12 @@ def _add_depth_width(commands: Any) -> None:
     _add_model_options(parser, bias_std=0.3, value_scale=1.0)
     parser.add_argument("--activation", default="tanh", help=_NAMES)
     parser.add_argument("--dim", type=int, default=3, help="dimension d of the tokens")
-    parser.add_argument("--tokens", type=int, default=32, metavar="N", help="number of tokens, up to some hundreds")
+    parser.add_argument(
+        "--tokens", type=int, default=32, metavar="N", help="some hundreds, or thousands without --widths"
+    )
     parser.add_argument("--horizon", type=float, default=1.0, help="T")
     parser.add_argument("--depths", type=int, nargs="+", default=[8, 16, 32, 64, 128], metavar="L")
-    parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 128, 256], metavar="M")
+    parser.add_argument("--widths", type=int, nargs="*", default=[16, 32, 64, 128, 256], metavar="M")
     parser.add_argument("--refinement", type=int, default=4, help="steps of the limit per layer of the deepest network")
     parser.add_argument("--replicas", type=int, default=16, help="independent draws of tokens and noise")
 

@@ -104,7 +104,7 @@ def deep_wide(
     mlp : MLP
         Its own width is not used.
     x : ndarray of float64, shape (N, d)
-        N up to some hundreds; the kernel must be affordable in harmonics (d = 2, 3, or smooth).
+        N up to some hundreds if there are widths; the kernel must be affordable in harmonics (d = 2, 3, or smooth).
     horizon : float
     depths, widths : sequence of int
         Each depth divides fine_depth.

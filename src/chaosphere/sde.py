@@ -37,7 +37,7 @@ class LimitSDE:
     scheme : str
         All schemes stay on the sphere and share one limit. Orders in h, strong and weak:
         "projected-euler" (½, 1) X ← LN(X + P(Attn h + ΔW)); "geodesic-euler" (½, 1) along the great circle of
-        P(Attn h + ΔW); "heun" (½, 1; strong 1 for a single token's commuting noise) trapezoidal, two evaluations;
+        P(Attn h + ΔW); "heun" (½, 1) trapezoidal, two evaluations, order 2 without noise;
         "split" (½, 1) the transformer with a Gaussian layer: attention, then noise; "rk4" order 4, without any noise.
     temperature : float
         τ >= 0 of the noise that each token has for itself.

@@ -119,6 +119,9 @@ def test_depth_width(tmp_path, capsys):
     assert main(["depth-width", *arguments, "--replicas", "4", "--out", str(tmp_path), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
     assert np.array_equal(results.load(tmp_path / "depth-width.nc")["mean_square"].values[:3], first)
+    assert main(["depth-width", *arguments, "--widths", "--tokens", "200", "--out", str(tmp_path / "deep")]) == 0
+    assert results.load(tmp_path / "deep" / "depth-width.nc")["mean_square"].shape == (3, 3, 1)
+    capsys.readouterr()
     assert main(["depth-width", *arguments, "--depths", "3", "4", "--out", str(tmp_path)]) == 2
     assert "depths must divide the largest, 4; got 3" in capsys.readouterr().err
 
