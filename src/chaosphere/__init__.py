@@ -5,12 +5,13 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 
 from importlib.metadata import version
 
-from chaosphere import measures, two_point
+from chaosphere import laws, measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.config import show_config
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField
+from chaosphere.meanfield import MeanField
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
 from chaosphere.sphere import normalize, sample_uniform, sample_von_mises_fisher
@@ -25,10 +26,12 @@ __all__ = [
     "GaussianField",
     "LimitSDE",
     "MLPLayer",
+    "MeanField",
     "SimulationError",
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "laws",
     "measures",
     "normalize",
     "sample_uniform",

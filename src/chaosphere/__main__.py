@@ -79,6 +79,9 @@ def _add_chaos(commands: Any) -> None:
     parser.add_argument("--horizon", type=float, default=1.0, help="T, time that the layers span")
     parser.add_argument("--tokens", type=int, nargs="+", metavar="N", help="ladder of N (default 64 … 8192)")
     parser.add_argument("--replicas", type=int, default=16, help="independent draws of tokens and layers")
+    parser.add_argument(
+        "--nodes", type=int, default=0, help="compare with the mean-field limit on this many nodes (0: a finite system)"
+    )
     parser.add_argument("--x0", type=Path, metavar="FILE", help="your tokens, an (M, d) array in .npy or .npz")
     parser.add_argument("--normalize", action="store_true", help="project the tokens of --x0 to the sphere")
 
@@ -98,9 +101,10 @@ def _chaos(options: argparse.Namespace) -> None:
         depth=options.depth,
         horizon=options.horizon,
     )
-    sizes = chaos.plan(model, options.tokens, x0=x0, n_replicas=options.replicas)
+    sizes = chaos.plan(model, options.tokens, x0=x0, n_replicas=options.replicas, n_nodes=options.nodes)
+    kind = f"mean field on {sizes.n_nodes} nodes" if sizes.n_nodes else f"reference of {sizes.n_reference} tokens"
     print(
-        f"{options.replicas} replicas, reference of {sizes.n_reference} tokens, {sizes.pairs:.2g} pair interactions",
+        f"{options.replicas} replicas, {kind}, {sizes.pairs:.2g} pair interactions",
         file=sys.stderr,
     )
     with _Progress(options.replicas * options.depth, "layer") as bar:
@@ -111,6 +115,7 @@ def _chaos(options: argparse.Namespace) -> None:
             tokens=options.tokens,
             x0=x0,
             beta=options.beta if options.beta > 0 else 1.0,
+            n_nodes=options.nodes,
             n_replicas=options.replicas,
             n_threads=options.threads,
             store=_file(options, "chaos.nc"),

@@ -55,7 +55,9 @@ def chaos(dataset: Any, path: Path) -> None:
         axes.plot(x, np.exp(float(row["intercept"])) * x**slope, color=colour, linewidth=1)
     anchor = float(dataset["rms"].min()) * 0.6
     axes.plot(x, anchor * (x / x[-1]) ** -0.5, color="black", linestyle="--", linewidth=1, label="slope −1/2")
-    axes.set(xscale="log", yscale="log", xlabel="effective number of tokens  1/(1/N − 1/M)")
+    is_limit = dataset.attrs["n_nodes"] > 0
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel("number of tokens N" if is_limit else "effective number of tokens  1/(1/N − 1/M)")
     axes.set_ylabel("root-mean-square error")
     axes.set_title(dataset.attrs["title"], fontsize=7)
     axes.set_ylim(bottom=anchor / 20)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chaosphere import checks, sphere
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Tokens
+from chaosphere.checks import Floats, Tokens
 from chaosphere.gaussian import GaussianField, Increment, normalized_sum
 from chaosphere.seeds import Noise, Stream
 
@@ -110,8 +110,8 @@ class LimitSDE:
         """Return the model with every automatic choice made for n_tokens."""
         return self if self.field is None else replace(self, field=self.field.resolve(n_tokens))
 
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
-        """Return the tokens (R, N, d) after step `index` (from 0)."""
+    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int, weights: Floats | None = None) -> Tokens:
+        """Return the tokens (R, N, d), weighted in attention, after step `index` (from 0)."""
         step_size = self.horizon / self.n_steps
         fine = range(index * self.n_merged, (index + 1) * self.n_merged)
         increment: Increment | None = None
@@ -132,7 +132,7 @@ class LimitSDE:
 
         def drift(y: Tokens) -> Tokens:
             assert self.attention is not None
-            return self.attention(y, n_threads=n_threads)
+            return self.attention(y, weights, n_threads=n_threads)
 
         def shake(y: Tokens) -> Tokens:
             total = np.zeros_like(y) if increment is None else increment(y, n_threads=n_threads)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from chaosphere import checks, sphere
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Tokens
+from chaosphere.checks import Floats, Tokens
 from chaosphere.fields import MLP
 from chaosphere.seeds import Noise, Stream
 
@@ -100,11 +100,11 @@ class Transformer:
             raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
         return replace(self, depth=self.depth // factor, n_merged=factor * self.n_merged)
 
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
-        """Return the tokens (R, N, d) after layer `index` (from 0)."""
+    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int, weights: Floats | None = None) -> Tokens:
+        """Return the tokens (R, N, d), weighted in attention, after layer `index` (from 0)."""
         step_size = self.horizon / self.depth
         if self.attention is not None:
-            x = sphere.layer_norm_step(x, self.attention(x, n_threads=n_threads), step_size, n_threads)
+            x = sphere.layer_norm_step(x, self.attention(x, weights, n_threads=n_threads), step_size, n_threads)
         if self.mlp is not None and self.noise_scale > 0:
             fine = range(index * self.n_merged, (index + 1) * self.n_merged)
             layer = self.mlp.draw_merged(x.shape[2], (noise.at(Stream.LAYER, k) for k in fine))

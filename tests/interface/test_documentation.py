@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -15,7 +16,9 @@ MODULES = [
     for _, name, _ in pkgutil.walk_packages(chaosphere.__path__, "chaosphere.")
     if ".kernels" not in name and name != "chaosphere.__main__"
 ]
-PUBLIC = {name: getattr(chaosphere, name) for name in chaosphere.__all__ if name != "measures"}
+PUBLIC = {
+    name: getattr(chaosphere, name) for name in chaosphere.__all__ if not inspect.ismodule(getattr(chaosphere, name))
+}
 README = Path(__file__).parents[2] / "README.md"
 
 

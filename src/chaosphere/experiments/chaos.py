@@ -1,7 +1,8 @@
 """Propagation of chaos: how fast N tokens forget that they are finitely many.
 
-A ladder of systems of N tokens runs under the same layers as one large reference of M tokens, in lockstep. The tokens
-of a system are a part of the reference's, drawn without replacement, so each token has a partner with the same start
+A ladder of systems of N tokens runs under the same layers as the mean-field limit, carried by quadrature nodes that
+each token also follows passively, or as one large reference of M tokens, in lockstep. There the tokens of a system are
+a part of the reference's, drawn without replacement, so each token has a partner with the same start
 and the same noise. Sampling without replacement gives a variance proportional to 1/N − 1/M instead of 1/N: errors are
 fitted against the effective number 1/(1/N − 1/M), which leaves no bias from the finite reference.
 """
@@ -20,6 +21,8 @@ import numpy as np
 
 from chaosphere import checks, measures, results
 from chaosphere.checks import Floats, Tokens
+from chaosphere.laws import Uniform
+from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, Stream, root
 from chaosphere.simulate import describe, trajectory
@@ -42,7 +45,9 @@ class Plan:
     n_systems : tuple of int
         Disjoint systems of each N in a replica.
     n_reference : int
-        M.
+        M, the tokens of the reference, or those that follow the nodes of the limit.
+    n_nodes : int
+        Nodes of the mean-field limit; 0 if the reference is a finite system.
     pairs : float
         Pair interactions of the whole run.
     """
@@ -50,18 +55,24 @@ class Plan:
     tokens: tuple[int, ...]
     n_systems: tuple[int, ...]
     n_reference: int
+    n_nodes: int
     pairs: float
 
     @property
     def n_effective(self) -> Floats:
-        """1/(1/N − 1/M) for each N."""
+        """1/(1/N − 1/M) for each N; N itself against the limit."""
         n = np.array(self.tokens, dtype=np.float64)
-        return np.asarray(1 / (1 / n - 1 / self.n_reference))
+        return n if self.n_nodes else np.asarray(1 / (1 / n - 1 / self.n_reference))
 
 
-def plan(model: Transformer, tokens: Sequence[int] | None, *, x0: Tokens | None, n_replicas: int) -> Plan:
+def plan(
+    model: Transformer, tokens: Sequence[int] | None, *, x0: Tokens | None, n_replicas: int, n_nodes: int = 0
+) -> Plan:
     """Return the sizes of a run; parameters and errors as in `run`."""
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
+    n_nodes = checks.integer(n_nodes, "n_nodes", low=0)
+    if n_nodes and x0 is not None:
+        raise ValueError("n_nodes must be 0 with x0: the law of its tokens is not known, all of them are the reference")
     if x0 is not None and x0.ndim != 2:
         raise ValueError(f"x0 must have shape (n_tokens, dim), got {x0.shape}")
     if tokens is None:
@@ -69,12 +80,19 @@ def plan(model: Transformer, tokens: Sequence[int] | None, *, x0: Tokens | None,
     ladder = tuple(checks.integer(n, "tokens", low=2) for n in tokens)
     if len(ladder) < 2 or any(a >= b for a, b in itertools.pairwise(ladder)):
         raise ValueError(f"tokens must be at least two increasing numbers (a slope is fitted), got {list(ladder)}")
-    n_reference = 2 * ladder[-1] if x0 is None else len(x0)
-    if ladder[-1] >= n_reference:
+    n_reference = (ladder[-1] if n_nodes else 2 * ladder[-1]) if x0 is None else len(x0)
+    if ladder[-1] >= n_reference and not n_nodes:
         raise ValueError(f"tokens must be < {n_reference}, the number of tokens in x0, got {ladder[-1]}")
     n_systems = tuple(min(n_reference // n, _MOST_SYSTEMS) for n in ladder)
-    per_step = n_reference**2 + sum(s * n**2 for s, n in zip(n_systems, ladder, strict=True))
-    return Plan(tokens=ladder, n_systems=n_systems, n_reference=n_reference, pairs=per_step * model.depth * n_replicas)
+    per_step = (n_reference + n_nodes) ** 2 + (n_nodes // 2) ** 2
+    per_step += sum(s * n**2 for s, n in zip(n_systems, ladder, strict=True))
+    return Plan(
+        tokens=ladder,
+        n_systems=n_systems,
+        n_reference=n_reference,
+        n_nodes=n_nodes,
+        pairs=per_step * model.depth * n_replicas,
+    )
 
 
 def run(
@@ -85,6 +103,7 @@ def run(
     tokens: Sequence[int] | None = None,
     x0: Tokens | None = None,
     beta: float = 1.0,
+    n_nodes: int = 0,
     n_replicas: int = 16,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -110,6 +129,9 @@ def run(
         systems are drawn from them without replacement.
     beta : float
         Of the energy, in (0, 700].
+    n_nodes : int
+        Compare with the mean-field limit of the uniform law, carried by about this many nodes, instead of a finite
+        reference; its own error, from half as many nodes under the same noise, is reported.
     n_replicas : int
         At least 2.
     n_threads : int, optional
@@ -122,7 +144,7 @@ def run(
     -------
     xarray.Dataset
         mean_square (quantity, replica, n_tokens); rms, rms_low, rms_high (quantity, n_tokens); slope, slope_low,
-        slope_high, intercept (quantity); 99 % intervals.
+        slope_high, intercept (quantity); 99 % intervals; with nodes, node_error (quantity) of energy and mean.
 
     Raises
     ------
@@ -145,7 +167,7 @@ def run(
     """
     xarray = checks.extra("xarray", "io")
     beta = checks.number(beta, "beta", above=0, high=700)
-    sizes = plan(model, tokens, x0=x0, n_replicas=n_replicas)
+    sizes = plan(model, tokens, x0=x0, n_replicas=n_replicas, n_nodes=n_nodes)
     sequence = root(rng)
     if x0 is not None:
         checks.tokens(x0, "x0")
@@ -160,13 +182,17 @@ def run(
             "tokens": sizes.tokens,
             "start": {"law": "uniform", "dim": dim} if x0 is None else describe(x0),
             "beta": beta,
+            "n_nodes": n_nodes,
         }
+    )
+    limits = (
+        [MeanField(model=model, law=Uniform(dim=dim), n_nodes=n) for n in (n_nodes, n_nodes // 2)] if n_nodes else []
     )
     done = _stored(store, identity)
     for replica in range(len(done), n_replicas):
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
         reference = sample_uniform(sizes.n_reference, dim, rng=key) if x0 is None else _shuffled(x0, key)
-        done.append(_replica(model, reference, sizes, beta=beta, rng=key, n_threads=n_threads, on_step=on_step))
+        done.append(_replica(model, limits, reference, sizes, beta=beta, rng=key, n_threads=n_threads, on_step=on_step))
         if store is not None and len(done) >= 2:
             results.save(_dataset(xarray, np.stack(done), sizes, identity, model), store)
     return _dataset(xarray, np.stack(done[:n_replicas]), sizes, identity, model)
@@ -196,6 +222,9 @@ def table(dataset: Any) -> str:
             for cell in (row.sel(quantity=name) for name in QUANTITIES)
         )
         lines.append(f"{n:8d} {float(row['n_effective']):9.1f}" + "".join(f"{cell:>34}" for cell in cells))
+    if dataset.attrs["n_nodes"]:
+        errors = (f"{name} {float(dataset['node_error'].sel(quantity=name)):.1e}" for name in QUANTITIES[:2])
+        lines += ["", f"error of the nodes, from half as many under the same noise: {', '.join(errors)}"]
     lines += ["", f"{'':>44} {'slope':>8}   {'99 % interval':^18} {'expected':>8}"]
     for claim in claims(dataset):
         interval = f"[{claim.low:7.3f}, {claim.high:7.3f}]"
@@ -216,11 +245,14 @@ def _stored(store: str | os.PathLike[str] | None, identity: str) -> list[Floats]
         raise ValueError(
             f"store {store} holds another study (parameters or seed differ); remove it or name another file"
         )
-    return list(dataset["mean_square"].transpose("replica", "quantity", "n_tokens").values)
+    rows = dataset["mean_square"].transpose("replica", "quantity", "n_tokens").values
+    nodes = dataset["node_mean_square"].transpose("replica", "quantity").values
+    return list(np.concatenate([rows, nodes[:, :, None]], axis=2))
 
 
 def _replica(
     model: Transformer,
+    limits: Sequence[MeanField],
     reference: Tokens,
     sizes: Plan,
     *,
@@ -229,31 +261,43 @@ def _replica(
     n_threads: int | None,
     on_step: Callable[[], object] | None,
 ) -> Floats:
-    """Return the mean squares (quantity, n_tokens) of one replica."""
+    """Return the mean squares (quantity, n_tokens) of one replica; last column: square errors of the nodes."""
     starts = [reference[: s * n].reshape(s, n, -1) for n, s in zip(sizes.tokens, sizes.n_systems, strict=True)]
-    runs = [trajectory(model, x, rng=rng, shared_noise=True, n_threads=n_threads) for x in (reference, *starts)]
+    runs = [trajectory(model, x, rng=rng, shared_noise=True, n_threads=n_threads) for x in starts]
+    whole: Transformer | MeanField = limits[0] if limits else model
+    first = limits[0].start(reference) if limits else reference
+    runs.insert(0, trajectory(whole, first, rng=rng, n_threads=n_threads))
+    n_nodes = len(first) - len(reference)
     path = [np.zeros(s) for s in sizes.n_systems]
     states: list[Tokens] = []
     for step, moment in enumerate(zip(*runs, strict=True)):
         states = [tokens for _, tokens in moment]
         for k, x in enumerate(states[1:]):
-            partners = states[0][: x.shape[0] * x.shape[1]].reshape(x.shape)
+            partners = states[0][n_nodes : n_nodes + x.shape[0] * x.shape[1]].reshape(x.shape)
             path[k] = np.maximum(path[k], ((x - partners) ** 2).sum(axis=2, dtype=np.float64).mean(axis=1))
         if step > 0 and on_step is not None:
             on_step()
-    energy = measures.energy(states[0], beta, n_threads=n_threads)
-    mean = measures.mean_vector(states[0])
-    return np.array(
-        [
-            [np.mean((measures.energy(x, beta, n_threads=n_threads) - energy) ** 2) for x in states[1:]],
-            [np.mean(((measures.mean_vector(x) - mean) ** 2).sum(axis=1)) for x in states[1:]],
-            [np.mean(p) for p in path],
-        ]
-    )
+    target = states[0][:n_nodes] if limits else states[0]
+    weights = limits[0].weights if limits else None
+    energy = measures.energy(target, beta, weights=weights, n_threads=n_threads)
+    mean = measures.mean_vector(target, weights=weights)
+    node_errors = [0.0, 0.0, 0.0]
+    if limits:
+        *_, (_, fewer) = trajectory(limits[1], limits[1].start(), rng=rng, n_threads=n_threads)
+        gap = measures.energy(fewer, beta, weights=limits[1].weights, n_threads=n_threads) - energy
+        shift = measures.mean_vector(fewer, weights=limits[1].weights) - mean
+        node_errors = [float(gap**2), float(shift @ shift), np.nan]
+    errors = [
+        [np.mean((measures.energy(x, beta, n_threads=n_threads) - energy) ** 2) for x in states[1:]],
+        [np.mean(((measures.mean_vector(x) - mean) ** 2).sum(axis=1)) for x in states[1:]],
+        [np.mean(p) for p in path],
+    ]
+    return np.column_stack([errors, node_errors])
 
 
-def _dataset(xarray: Any, mean_squares: Floats, sizes: Plan, identity: str, model: Transformer) -> Any:
-    """Label the mean squares (replica, quantity, n_tokens) and add what follows from them."""
+def _dataset(xarray: Any, rows: Floats, sizes: Plan, identity: str, model: Transformer) -> Any:
+    """Label the results of `_replica`, stacked over replicas, and add what follows from them."""
+    mean_squares, node_squares = rows[:, :, :-1], rows[:, :, -1]
     rms, low, high = results.root_mean_square(mean_squares)
     x, weights = sizes.n_effective, np.array(sizes.n_systems, dtype=np.float64)
     slopes = np.array([results.log_slope(x, mean_squares[:, q], weights) for q in range(len(QUANTITIES))])
@@ -261,7 +305,8 @@ def _dataset(xarray: Any, mean_squares: Floats, sizes: Plan, identity: str, mode
     intercept = np.average(np.log(rms), axis=1, weights=weights) - slopes[:, 0] * np.average(np.log(x), weights=weights)
     by_n, by_quantity = ("quantity", "n_tokens"), ("quantity",)
     attention, mlp = model.attention, model.mlp
-    parts = [f"M = {sizes.n_reference}", f"L = {model.depth}", f"T = {model.horizon:g}"]
+    reference = f"mean field, {sizes.n_nodes} nodes" if sizes.n_nodes else f"M = {sizes.n_reference}"
+    parts = [reference, f"L = {model.depth}", f"T = {model.horizon:g}"]
     if attention is not None:
         parts += [f"β = {attention.beta:g}"] * (attention.beta is not None)
         parts += [f"δ = {attention.value_scale:g}"] * (attention.value_scale is not None)
@@ -270,6 +315,8 @@ def _dataset(xarray: Any, mean_squares: Floats, sizes: Plan, identity: str, mode
     return xarray.Dataset(
         {
             "mean_square": (("quantity", "replica", "n_tokens"), mean_squares.transpose(1, 0, 2)),
+            "node_mean_square": (("replica", "quantity"), node_squares),
+            "node_error": (by_quantity, np.sqrt(node_squares.mean(axis=0))),
             "rms": (by_n, rms),
             "rms_low": (by_n, low),
             "rms_high": (by_n, high),
@@ -289,5 +336,6 @@ def _dataset(xarray: Any, mean_squares: Floats, sizes: Plan, identity: str, mode
             "identity": identity,
             "expected_slope": -0.5,
             "n_reference": sizes.n_reference,
+            "n_nodes": sizes.n_nodes,
         },
     )

@@ -1,0 +1,115 @@
+"""The mean-field limit N → ∞: a measure transported by the common noise, carried by weighted nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from chaosphere import checks
+from chaosphere.checks import Floats, Tokens
+from chaosphere.laws import Law, Quadrature, quadrature
+from chaosphere.sde import LimitSDE
+from chaosphere.seeds import Noise
+from chaosphere.transformer import Transformer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeanField:
+    """A model with infinitely many tokens of a given initial law.
+
+    The empirical measure of tokens solves the limiting equation for measures exactly (arXiv:2604.26898, the mean-field
+    limit): μ_t is the image of μ_0 under a random flow that depends on μ itself. Weighted quadrature nodes of μ_0 moved
+    by the particle kernels therefore solve it with the quadrature's error for integrands as smooth as the flow:
+    spectral for smooth activations and densities on S¹ and S², algebraic for relu. Two numbers of nodes under one seed
+    show it.
+
+    Passive tokens (weight zero) may follow the nodes: they move in the mean field without contributing to it. Each then
+    is X̄^i of propagation of chaos, under the noise of the seed.
+
+    Parameters
+    ----------
+    model : Transformer or LimitSDE
+        Without `temperature`: noise of each token's own makes a diffusion of the measure that nodes do not carry.
+    law : Law
+        See `chaosphere.laws`.
+    n_nodes : int
+        See `chaosphere.laws.quadrature`.
+
+    Attributes
+    ----------
+    nodes : ndarray, shape (n, d)
+    weights : ndarray, shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    A step costs what n nodes plus the passive tokens cost the model.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=8, activation="tanh")
+    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=mlp, depth=5, horizon=0.5)
+    >>> limit = MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=64)
+    >>> sol = cs.simulate(limit, limit.start(), rng=0)
+    >>> round(float(cs.measures.order_parameter(sol.final, weights=limit.weights)), 12) < 1
+    True
+    """
+
+    model: Transformer | LimitSDE
+    law: Law
+    n_nodes: int
+    _rule: Quadrature = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check, and make the nodes."""
+        if not isinstance(self.model, Transformer | LimitSDE):
+            raise TypeError(f"model must be a Transformer or a LimitSDE, got {self.model!r}")
+        if isinstance(self.model, LimitSDE) and self.model.temperature > 0:
+            raise ValueError(
+                "model must have temperature 0: nodes do not carry the diffusion of each token's own noise"
+            )
+        object.__setattr__(self, "_rule", quadrature(self.law, self.n_nodes))
+
+    @property
+    def nodes(self) -> Floats:
+        """Nodes of the initial law, shape (n, d)."""
+        return self._rule.nodes
+
+    @property
+    def weights(self) -> Floats:
+        """Their weights, shape (n,), with sum 1."""
+        return self._rule.weights
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps, that of the model."""
+        return self.model.n_steps
+
+    @property
+    def horizon(self) -> float:
+        """Time that they span, that of the model."""
+        return self.model.horizon
+
+    def start(self, passive: Tokens | None = None) -> Floats:
+        """Return the nodes, followed by passive tokens (N, d) if given, to be handed to `simulate`."""
+        if passive is None:
+            return self.nodes
+        return np.concatenate([self.nodes, checks.tokens(passive, "passive")[0]])
+
+    def prepare(self, n_tokens: int) -> MeanField:
+        """Return the limit with every automatic choice of the model made."""
+        return replace(self, model=self.model.prepare(n_tokens))
+
+    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
+        """Return nodes and passive tokens (R, n + N, d) after step `index` (from 0)."""
+        n_passive = x.shape[1] - len(self.weights)
+        if n_passive < 0:
+            raise ValueError(f"x must start with the {len(self.weights)} nodes of `start()`, got {x.shape[1]} tokens")
+        weights = np.concatenate([self.weights, np.zeros(n_passive)])
+        return self.model.step(x, index, noise=noise, n_threads=n_threads, weights=weights)
