@@ -53,12 +53,12 @@ enum chs_activation {
                            const real *w, int activation, real *scratch, real *out);                                   \
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \
     void (*activate_##suffix)(int activation, long n, real *x);                                                        \
-    /* out[c, j] = sum of coefficients a times the real spherical harmonics of degree <= n_max in dimension d at x[:, j].   \
-     * steps: (d - 2) (n_max + 1) (n_max + 1) pairs (see harmonics.inc); a: for d = 2 as (harmonic, c), else for each l as \
-     * (j, c, p). scratch: rows of ld, H (twice for d > 3) + n_max + 2, H the harmonics of degree <= n_max in             \
-     * dimension max(2, d - 1). */                                                                                      \
+    /* out[c, j] = sum of coefficients a times the real spherical harmonics of degree <= n_max in dimension d at x[:,  \
+     * j]. steps: (d - 2) (n_max + 1) (n_max + 1) pairs (see harmonics.inc); a: for d = 2 as (harmonic, c), else for             \
+     * each l as (j, c, p). scratch: rows of ld, H (twice for d > 3) + n_max + 2, H the harmonics of degree <= n_max                   \
+     * in dimension max(2, d - 1). */                                                                                           \
     void (*harmonic_field_##suffix)(long d, long n_max, long n, long ld, const real *x, const real *steps,             \
-                                    const real *a, real *scratch, real *out);                                         \
+                                    const real *a, real *scratch, real *out);                                          \
     /* out = LN(x + alpha v) for n rows of length d (out contiguous, v may be NULL); returns the first row whose       \
      * norm is zero or not finite, or -1. */                                                                           \
     long (*step_##suffix)(long n, long d, const char *x, ptrdiff_t x_row, ptrdiff_t x_column, const real *v,           \
@@ -74,7 +74,7 @@ typedef struct chs_kernels {
     CHS_DECLARE(float, f32)
     /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
      * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
-     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch: 2 ld.
+     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch: 4 ld.
      */
     void (*pair_statistics)(long d, long n_i, long n_j, long ld, int is_diagonal, const double *x_i, const double *x_j,
                             const double *p_i, const double *p_j, double beta, long n_bins, double *scratch,

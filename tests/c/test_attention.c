@@ -58,8 +58,8 @@ static void check_sums(long d, long n_c, long n, long other, long ld, const real
                 want += term;
                 size += fabsl(term);
             }
-            CHECK_CLOSE(sums[c * ld + i], want + 1, weight_error(d) * size + DBL_EPSILON, "%s: d %ld, (%ld, %ld), got %g, want %Lg", side, d,
-                        c, i, sums[c * ld + i], want + 1);
+            CHECK_CLOSE(sums[c * ld + i], want + 1, weight_error(d) * size + DBL_EPSILON,
+                        "%s: d %ld, (%ld, %ld), got %g, want %Lg", side, d, c, i, sums[c * ld + i], want + 1);
         }
 }
 
@@ -90,7 +90,8 @@ static void vanishing_weights(const chs_kernels *table) {
         CALL(attend_pair_)(d, n, n, ld, q, q, v, v, shifts[s], w, sums, NULL);
         for (long c = 0; c <= d; c++)
             for (long i = 0; i < n; i++)
-                CHECK(fabs(sums[c * ld + i]) <= n * SMALLEST_NORMAL, "shift %g: %g", (double)shifts[s], sums[c * ld + i]);
+                CHECK(fabs(sums[c * ld + i]) <= n * SMALLEST_NORMAL, "shift %g: %g", (double)shifts[s],
+                      sums[c * ld + i]);
         free(q), free(v), free(w), free(sums);
     }
 }
@@ -136,7 +137,8 @@ static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, 
 }
 
 static void all(const chs_kernels *table) {
-    const long dims[] = {1, 2, 3, 5, 17}, sizes[][3] = {{1, 1, 32}, {31, 2, 32}, {32, 32, 32}, {33, 64, 64}, {65, 95, 96}};
+    const long dims[] = {1, 2, 3, 5, 17},
+               sizes[][3] = {{1, 1, 32}, {31, 2, 32}, {32, 32, 32}, {33, 64, 64}, {65, 95, 96}};
     pack(table);
     for (size_t a = 0; a < sizeof dims / sizeof *dims; a++) {
         const long d = dims[a];

@@ -64,7 +64,8 @@ static void layer(const chs_kernels *table, int activation, long d, long m, long
 }
 
 static void all(const chs_kernels *table) {
-    const long dims[] = {1, 2, 3, 7, 17}, widths[] = {1, 3, 31, 32, 33, 67}, counts[][2] = {{1, 32}, {32, 32}, {33, 64}, {64, 64}};
+    const long dims[] = {1, 2, 3, 7, 17}, widths[] = {1, 3, 31, 32, 33, 67},
+               counts[][2] = {{1, 32}, {32, 32}, {33, 64}, {64, 64}};
     for (int activation = 0; activation < CHS_N_ACTIVATIONS; activation++) {
         for (long n = CHS_COLUMNS; n <= 3 * CHS_COLUMNS; n += CHS_COLUMNS)
             for (double scale = 1e-3; scale < 1e9; scale *= 100)

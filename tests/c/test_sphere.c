@@ -22,7 +22,8 @@ static void step(const chs_kernels *table, long n, long d, long row, long column
         }
         for (long k = 0; k < d; k++) {
             long double value = x[i * row + k * column - low] + (v ? 0.75L * v[i * d + k] : 0);
-            CHECK_CLOSE(out[i * d + k], value / sqrtl(square), 3 * EPS * (1 + largest * d / sqrtl(square)), "(%ld, %ld)", i, k);
+            CHECK_CLOSE(out[i * d + k], value / sqrtl(square), 3 * EPS * (1 + largest * d / sqrtl(square)),
+                        "(%ld, %ld)", i, k);
         }
     }
     long where = -1;
@@ -41,9 +42,10 @@ static void step(const chs_kernels *table, long n, long d, long row, long column
 
 static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld, int is_diagonal, long n_bins) {
     const double beta = 1.5;
-    double *x_i = DOUBLES(d * ld), *x_j = is_diagonal ? x_i : DOUBLES(d * ld), *scratch = DOUBLES(2 * ld);
+    double *x_i = DOUBLES(d * ld), *x_j = is_diagonal ? x_i : DOUBLES(d * ld), *scratch = DOUBLES(4 * ld);
     double *p_i = DOUBLES(ld), *p_j = is_diagonal ? p_i : DOUBLES(ld), *energy = exact(sizeof(double));
-    double *histogram = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double)), *want = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double));
+    double *histogram = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double)),
+           *want = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double));
     const long counts[] = {n_i, n_j};
     double *blocks[] = {x_i, x_j}, *masses[] = {p_i, p_j};
     for (int side = 0; side < 2 - is_diagonal; side++)
@@ -66,7 +68,8 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
         for (long j = 0; j < n_j; j++) {
             long double half = 0, mass = (long double)p_i[i] * p_j[j] * (is_diagonal ? 1 : 2);
             for (long k = 0; k < d; k++)
-                half += 0.5L * ((long double)x_i[k * ld + i] - x_j[k * ld + j]) * ((long double)x_i[k * ld + i] - x_j[k * ld + j]);
+                half += 0.5L * ((long double)x_i[k * ld + i] - x_j[k * ld + j]) *
+                        ((long double)x_i[k * ld + i] - x_j[k * ld + j]);
             total -= mass * expm1l(-beta * half);
             if (n_bins && !(is_diagonal && i == j)) {
                 long bin = (long)((2 - half) / 2 * n_bins);
@@ -74,7 +77,8 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
             }
         }
     table->pair_statistics(d, n_i, n_j, ld, is_diagonal, x_i, x_j, p_i, p_j, beta, n_bins, scratch, energy, histogram);
-    CHECK_CLOSE(*energy, total + 3, 100 * DBL_EPSILON * (total + 3), "d %ld n %ld %ld: %g, want %Lg", d, n_i, n_j, *energy, total + 3);
+    CHECK_CLOSE(*energy, total + 3, 100 * DBL_EPSILON * (total + 3), "d %ld n %ld %ld: %g, want %Lg", d, n_i, n_j,
+                *energy, total + 3);
     for (long bin = 0; bin < n_bins; bin++)
         CHECK_CLOSE(histogram[bin], want[bin], 1e-12L * (1 + want[bin]), "bin %ld of %ld", bin, n_bins);
     free(x_i), free(p_i), free(scratch), free(energy), free(histogram), free(want);
