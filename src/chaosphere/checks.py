@@ -74,18 +74,18 @@ def tokens(x: Any, name: str = "x") -> Tokens:
     return batch
 
 
-def weights(p: Any, n_tokens: int) -> Floats | None:
+def weights(p: Any, n_tokens: int, name: str = "weights") -> Floats | None:
     """Return p as (N,) float64 probabilities; None stands for 1/N each."""
     if p is None:
         return None
     values = np.ascontiguousarray(p, dtype=np.float64)
     if values.shape != (n_tokens,):
-        raise ValueError(f"weights must have shape ({n_tokens},), one per token, got {values.shape}")
+        raise ValueError(f"{name} must have shape ({n_tokens},), one per token, got {values.shape}")
     if not np.isfinite(values).all() or (values < 0).any():
         at = int(np.flatnonzero(~np.isfinite(values) | (values < 0))[0])
-        raise ValueError(f"weights must be finite and >= 0: weights[{at}] = {values[at]}")
+        raise ValueError(f"{name} must be finite and >= 0: {name}[{at}] = {values[at]}")
     if abs(values.sum() - 1) > 1e-9:
-        raise ValueError(f"weights must sum to 1, got {float(values.sum())!r}; pass weights / weights.sum()")
+        raise ValueError(f"{name} must sum to 1, got {float(values.sum())!r}; pass {name} / {name}.sum()")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Statistics of the empirical measure μ_x = Σ p_i δ_{x_i}."""
+"""Statistics of the empirical measure μ_x = Σ p_i δ_{x_i}, and distances between two of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from chaosphere import checks
 from chaosphere.checks import Floats, Tokens
+from chaosphere.distances import circular_wasserstein2 as circular_wasserstein2
+from chaosphere.distances import coupled_distance as coupled_distance
+from chaosphere.distances import entropic_wasserstein2 as entropic_wasserstein2
+from chaosphere.distances import mmd as mmd
+from chaosphere.distances import sliced_wasserstein2 as sliced_wasserstein2
+from chaosphere.distances import sobolev as sobolev
+from chaosphere.distances import wasserstein2 as wasserstein2
 from chaosphere.kernels import pairs as kernel
 from chaosphere.seeds import Noise, Seed, Stream
 from chaosphere.sphere import normalize

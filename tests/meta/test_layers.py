@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "chaosphere"
 LAYERS = [
     ["kernels"],
     ["chebyshev", "checks", "seeds", "activations", "sphere", "harmonics", "kernel_forms", "covariance", "laws"],
-    ["attention", "fields", "gaussian", "measures", "coupling", "pair_diffusion", "two_point"],
+    ["attention", "fields", "gaussian", "distances", "measures", "coupling", "pair_diffusion", "two_point"],
     ["transformer", "sde", "meanfield"],
     ["simulate"],
     ["config"],
