@@ -92,7 +92,7 @@ extensions = [
         include_dirs=["csrc"],
         define_macros=MACROS,
         extra_compile_args=["-O2", "-ffp-contract=off"],
-        # Listed twice so that the linker finds each set's table from the dispatch, whatever its order.
+        # The baseline library, which holds the dispatch, comes before the tables that it refers to.
         libraries=[f"chaosphere_{isa}" for isa in ISA_FLAGS] if name == "abi" else [],
     )
     for name in KERNELS
