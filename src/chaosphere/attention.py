@@ -140,7 +140,7 @@ class SoftmaxAttention:
         relative = None if p is None else p / largest
         value_map = None if self.value is None else self.value.astype(x.dtype)
         factor = 1.0 if self.value_scale is None else self.value_scale
-        mean, log2_z = self._mean(batch, relative, value_map, n_threads)
+        mean, log2_z = self._weighted_mean(batch, relative, value_map, n_threads)
         if factor != 1.0:
             mean *= x.dtype.type(factor)
         log_z = log2_z / LOG2_E + math.log(largest if p is not None else 1 / n_tokens)
@@ -166,30 +166,45 @@ class SoftmaxAttention:
             if matrix is not None and matrix.shape[0] != x.shape[2]:
                 raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")
 
+    def _weighted_mean(
+        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int
+    ) -> tuple[Tokens, Floats]:
+        """Return what `_mean` does; tokens without weight attend to the others but are not attended to."""
+        if p is None or p.all():
+            return self._mean(x, p, value_map, n_threads)
+        active, passive = np.flatnonzero(p), np.flatnonzero(p == 0)
+        keys, others = x[:, active], x[:, passive]
+        mean, log2_z = np.empty(x.shape, x.dtype), np.empty(x.shape[:2])
+        mean[:, active], log2_z[:, active] = self._mean(keys, p[active], value_map, n_threads)
+        query_map, row_scale = self._row_map(x.dtype)
+        mean[:, passive], log2_z[:, passive] = kernel.attend_rows(
+            others, keys, query_map, value_map, p[active], row_scale, n_threads
+        )
+        return mean, log2_z
+
     def _mean(self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int) -> tuple[Tokens, Floats]:
         """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}."""
+        query_map, row_scale = self._row_map(x.dtype)
         if self.beta is not None:
-            query_map, scale, shift = None, math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
-            row_scale = self.beta * LOG2_E
+            scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
             # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
             is_symmetric = 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
+            symmetric_map = None
         else:
             form = self._form()
             norm = float(np.linalg.norm(form, 2))
             is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
             # One shift for all pairs must neither overflow nor let a whole row vanish.
             is_symmetric &= 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
-            if is_symmetric:
-                form = 0.5 * (form + form.T)
-            query_map, scale, shift = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype), 1.0, norm * LOG2_E
-            row_scale = 1.0
+            scale, shift = 1.0, norm * LOG2_E
+            symmetric_map = np.ascontiguousarray(0.5 * LOG2_E * (form + form.T), dtype=x.dtype)
         if not is_symmetric:
             mean, log2_z = kernel.attend_rows(x, x, query_map, value_map, p, row_scale, n_threads)
             return mean, log2_z
-        mean, z = kernel.attend_symmetric(x, query_map, value_map, p, scale, shift, n_threads)
+        mean, z = kernel.attend_symmetric(x, symmetric_map, value_map, p, scale, shift, n_threads)
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
-        # A token with no weight of its own, far from all others: its sum underflowed, so take it alone.
+        # A token of little weight, far from all others: its sum underflowed, so take it alone.
         lost = z < (2.0**-900 if x.dtype == np.float64 else 2.0**-60)
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
@@ -198,6 +213,12 @@ class SoftmaxAttention:
             )
             mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
         return mean, log2_z
+
+    def _row_map(self, dtype: Any) -> tuple[Tokens | None, float]:
+        """Return A log2 e, or nothing, and the factor of queries in the one-sided kernel: s_ij = factor ⟨A x_i, x_j⟩."""
+        if self.beta is not None:
+            return None, self.beta * LOG2_E
+        return np.ascontiguousarray(self._form() * LOG2_E, dtype=dtype), 1.0
 
     def _form(self) -> Floats:
         """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩."""
