@@ -215,7 +215,7 @@ class SoftmaxAttention:
         return mean, log2_z
 
     def _row_map(self, dtype: Any) -> tuple[Tokens | None, float]:
-        """Return A log2 e, or nothing, and the factor of queries in the one-sided kernel: s_ij = factor ⟨A x_i, x_j⟩."""
+        """Return A log2 e, or nothing for QᵀK = βI, and the factor of queries in the one-sided kernel."""
         if self.beta is not None:
             return None, self.beta * LOG2_E
         return np.ascontiguousarray(self._form() * LOG2_E, dtype=dtype), 1.0

@@ -12,41 +12,57 @@ from chaosphere import results
 from chaosphere.__main__ import main
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
+TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
 
 
 def test_chaos_writes_table_dataset_and_picture(tmp_path, capsys):
-    assert main(["chaos", *SMALL, "--out", str(tmp_path)]) == 0
+    assert main(["chaos", *SMALL, "--dim", "2", "3", "--nodes", "50", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
-    assert "exponent of the coupled path error in N" in out
+    assert "d = 3: exponent of E max_t |X − X̄|²" in out
+    assert "d = 3: exponent of E sup_t W2² / log N" in out
     assert "pair interactions" in err
+    assert "cost: " in out
     data = results.load(tmp_path / "chaos.nc")
-    assert data["mean_square"].dims == ("quantity", "replica", "n_tokens")
+    assert data["mean_square"].dims == ("case", "quantity", "replica", "n_tokens")
+    assert data["case"].values.tolist() == ["d = 2", "d = 3"]
     assert data["n_tokens"].values.tolist() == [16, 32, 64]
+    assert np.isfinite(data["mean_square"].values).all()
     assert json.loads(data.attrs["configuration"])["chaosphere"] == cs.__version__
     assert (tmp_path / "chaos.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_chaos_json(tmp_path, capsys):
-    assert main(["chaos", *SMALL, "--out", str(tmp_path), "--json"]) == 0
+    assert main(["chaos", *TINY, "--out", str(tmp_path), "--json"]) == 0
     claims = json.loads(capsys.readouterr().out)
-    assert len(claims) == 3
-    for claim in claims:
+    assert [claim["expected"] for claim in claims] == [-0.5, -0.5, -1, -1, 0]
+    for claim in claims[:4]:
         assert set(claim) == {"quantity", "measured", "low", "high", "expected", "verdict"}
         assert claim["low"] < claim["measured"] < claim["high"]
-        assert claim["verdict"] == ("agrees" if claim["low"] <= -0.5 <= claim["high"] else "differs")
+        is_inside = claim["low"] <= claim["expected"] <= claim["high"]
+        assert claim["verdict"] == ("agrees" if is_inside else "differs")
+
+
+def test_chaos_limits_study(tmp_path, capsys):
+    assert main(["chaos", "--study", "limits", "--replicas", "2", "--out", str(tmp_path), "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert [claim["expected"] for claim in claims] == [-1, -1, -1, -1, 1]
+    data = results.load(tmp_path / "chaos-limits.nc")
+    assert data["mean_square"].shape == (6, 4, 4, 4)
+    assert (data["mean_square"].values[:, -1, -1, -1] == 0).all()
+    assert (tmp_path / "chaos-limits.png").exists()
 
 
 def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
-    main(["chaos", *SMALL, "--out", str(tmp_path / "a")])
+    main(["chaos", *TINY, "--out", str(tmp_path / "a")])
     first = results.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
-    main(["chaos", *SMALL, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
-    main(["chaos", *SMALL, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
+    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
+    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
     extended, fresh = (results.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
-    assert np.array_equal(extended[:, :4], first)
+    assert np.array_equal(extended[:, :, :4], first)
     assert np.array_equal(extended, fresh)
     capsys.readouterr()
-    assert main(["chaos", *SMALL, "--seed", "1", "--out", str(tmp_path / "a")]) == 2
+    assert main(["chaos", *TINY, "--seed", "1", "--out", str(tmp_path / "a")]) == 2
     assert "holds another study" in capsys.readouterr().err
 
 
@@ -61,7 +77,9 @@ def test_own_tokens(tmp_path, capsys, suffix):
     assert main([*arguments, "--normalize"]) == 0
     data = results.load(tmp_path / "chaos.nc")
     assert data["n_tokens"].values.tolist() == [64, 128]
-    assert data.attrs["n_reference"] == 300
+    assert data.attrs["is_limit"] == 0
+    assert "M = 300 tokens" in data.attrs["title"]
+    assert np.isnan(data["error"].sel(quantity="transport").values).all()
 
 
 @pytest.mark.parametrize(
@@ -72,6 +90,9 @@ def test_own_tokens(tmp_path, capsys, suffix):
         (["--replicas", "1"], "n_replicas must be an integer >= 2"),
         (["--x0", "missing.npy"], "missing.npy must be a .npy or .npz file"),
         (["--normalize"], "--normalize needs --x0"),
+        (["--dim", "1"], "dim must be an integer >= 2"),
+        (["--nodes", "3"], "n_nodes must be at least 4"),
+        (["--value-scale", "0", "--study", "limits"], "--study limits needs attention"),
         (["--threads", "0"], "n_threads must be an integer >= 1"),
         (["--seed", "-3"], "rng must be an int >= 0"),
     ],
