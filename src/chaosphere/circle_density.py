@@ -24,8 +24,9 @@ Modes = NDArray[np.complex128]
 # A density is resolved while its modes above ¾ n_modes stay below this.
 _LARGEST_TAIL = 1e-6
 
-# Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8.
-_COURANT = 2.0
+# Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
+# accuracy decides.
+_COURANT, _LEAST_MODES = 2.0, 128
 
 
 class UnresolvedDensityError(RuntimeError):
@@ -104,7 +105,7 @@ class CircleDensity:
     (diffusion by half a step before and after, exactly): a Stratonovich scheme of strong order ½, that of the schemes
     for tokens. From them it differs, under the same noise and step, by order 1 only. Within the step: Fourier modes
     −K … K, products on more than 3K points (no aliasing of products of two series of K modes), and classical
-    Runge–Kutta substeps, the least power of two that keeps |v| K <= 2 in each. With Z = Σ_k I_k(β) m_k e^{ikθ}, I_k the modified Bessel functions, the
+    Runge–Kutta substeps, the least power of two that keeps |v| max(K, 128) <= 2 in each. With Z = Σ_k I_k(β) m_k e^{ikθ}, I_k the modified Bessel functions, the
     tangential part of attention is δ Z′/(βZ). The mode of degree 0 is never written: mass is conserved to the bit.
 
     Cost of a substep: sixteen transforms of about 3K points; of a step, one evaluation of the field at those points.
@@ -211,7 +212,7 @@ class CircleDensity:
                 shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)
             fastest = np.abs(shake).max(axis=1) + (0.0 if attention is None else step_size * abs(attention.value_scale))
             # Powers of two, so that most replicas go together.
-            halvings = np.ceil(np.log2(np.maximum(1, fastest * self.n_modes / _COURANT)))
+            halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _LEAST_MODES) / _COURANT)))
             modes = modes * half_diffusion
             for n_halvings in np.unique(halvings):
                 rows = halvings == n_halvings
