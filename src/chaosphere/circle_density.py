@@ -105,8 +105,9 @@ class CircleDensity:
     (diffusion by half a step before and after, exactly): a Stratonovich scheme of strong order ½, that of the schemes
     for tokens. From them it differs, under the same noise and step, by order 1 only. Within the step: Fourier modes
     −K … K, products on more than 3K points (no aliasing of products of two series of K modes), and classical
-    Runge–Kutta substeps, the least power of two that keeps |v| max(K, 128) <= 2 in each. With Z = Σ_k I_k(β) m_k e^{ikθ}, I_k the modified Bessel functions, the
-    tangential part of attention is δ Z′/(βZ). The mode of degree 0 is never written: mass is conserved to the bit.
+    Runge–Kutta substeps, the least power of two that keeps |v| max(K, 128) <= 2 in each. The tangential part of
+    attention is δ Z′/(βZ), Z = Σ_k I_k(β) m_k e^{ikθ} with the modified Bessel functions I_k. The mode of degree 0 has
+    slope 0: mass is conserved to the bit.
 
     Cost of a substep: sixteen transforms of about 3K points; of a step, one evaluation of the field at those points.
 
@@ -258,7 +259,9 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     n_modes = checks.integer(n_modes, "n_modes", low=0)
     if x.shape[-1] != 2:
         raise ValueError(f"x must have dim 2, the circle; got shape {x.shape}")
-    p = np.full(x.shape[-2], 1 / x.shape[-2]) if weights is None else checks.weights(weights, x.shape[-2])
+    p = checks.weights(weights, x.shape[-2])
+    if p is None:
+        p = np.full(x.shape[-2], 1 / x.shape[-2])
     wave = x[..., 0] - 1j * x[..., 1]
     return np.stack([(wave**k) @ p for k in range(n_modes + 1)], axis=-1)
 
@@ -281,8 +284,8 @@ class _Attention:
         z, dz = _values(np.stack([self.partition * modes, self.derivative * modes]), self.n_points)
         if not (np.abs(dz) <= z).all():  # a mean of unit vectors is no longer than 1
             raise FloatingPointError(
-                f"attention with beta = {self.beta:g} is lost to rounding where this density has next to no mass; lower "
-                "beta, or use MeanField"
+                f"attention with beta = {self.beta:g} is lost to rounding where this density has next to no mass; "
+                "lower beta, or use MeanField"
             )
         return np.asarray(self.value_scale * dz / z)
 

@@ -92,9 +92,7 @@ def test_attention_at_beta_0_and_temperature_settle_in_the_known_state():
         c = special.iv(1, c) / special.iv(0, c) / tau
     errors = []
     for n_steps in (300, 600):
-        of = model(
-            attention=cs.SoftmaxAttention(beta=0.0), field=None, temperature=tau, horizon=60.0, n_steps=n_steps
-        )
+        of = model(attention=cs.SoftmaxAttention(beta=0.0), field=None, temperature=tau, horizon=60.0, n_steps=n_steps)
         modes = solve(of, n_modes=24).modes[0]
         errors.append(np.abs(modes[:6] - special.iv(np.arange(6), c) / special.iv(0, c)).max())
     assert errors[1] < 1e-3
@@ -122,8 +120,8 @@ def test_attention_alone_agrees_with_nodes_in_heun_steps():
 def test_orders_against_nodes_under_the_same_noise():
     """Nested grids, 64 replicas: order 1 between the two at one step, ½ from the nodes' limit.
 
-    The 99 % intervals (jackknife) are narrower than 0.2, that is 5.3 standard errors, so the windows are five of them:
-    a false alarm once in 1.7 million seeds.
+    The width of a 99 % interval (jackknife, Student's) is 5.3 standard errors; 1.1 of it are 5.8, a false alarm in
+    2e-7 of all seeds.
     """
     fine = model(horizon=0.125, n_steps=512)
     factors = np.array([8, 16, 32, 64])
@@ -138,8 +136,8 @@ def test_orders_against_nodes_under_the_same_noise():
     # The limit has a step of its own, of one fine step: the mean squares differ by that much.
     order = log_slope(factors - 1, np.stack(errors, axis=1), np.ones(4))
     for (slope, low, high), expected in ((gap_order, 1.0), (order, 0.5)):
-        assert high - low < 0.2
-        assert abs(slope - expected) < 0.19
+        assert high - low < 0.22
+        assert abs(slope - expected) < 1.1 * (high - low)
 
 
 def test_spectral_convergence_in_modes(monkeypatch):
