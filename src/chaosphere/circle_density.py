@@ -28,8 +28,11 @@ _LARGEST_TAIL = 1e-6
 # accuracy decides.
 _COURANT, _LEAST_MODES = 2.0, 128
 
+# Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
+_SAFE_BETA = 14.0
 
-class UnresolvedDensityError(RuntimeError):
+
+class UnresolvedDensityError(ValueError):
     """A density has become too steep for its number of modes.
 
     Attributes
@@ -115,12 +118,12 @@ class CircleDensity:
     --------
     >>> import chaosphere as cs
     >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))
-    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=field, horizon=0.5, n_steps=50)
+    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=field, horizon=0.25, n_steps=50)
     >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
-    >>> sol = CircleDensity(model=model, law=law, n_modes=64).solve(rng=0)
+    >>> sol = CircleDensity(model=model, law=law, n_modes=128).solve(rng=0)
     >>> limit = cs.MeanField(model=model, law=law, n_nodes=128)
     >>> nodes = cs.simulate(limit, limit.start(), rng=0).final
-    >>> bool(abs(moments(nodes, 1, weights=limit.weights) - sol.modes[-1, :2]).max() < 0.02)
+    >>> bool(abs(moments(nodes, 1, weights=limit.weights) - sol.modes[-1, :2]).max() < 1e-2)
     True
     """
 
@@ -148,7 +151,7 @@ class CircleDensity:
 
     @property
     def n_points(self) -> int:
-        """Points of the grid on which products are taken: the least handy number above 3K."""
+        """Points of the grid on which products are taken: the least number above 3K with a fast transform."""
         return int(fft.next_fast_len(3 * self.n_modes + 1, real=True))
 
     def solve(
@@ -174,11 +177,10 @@ class CircleDensity:
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range.
+            If an argument is out of range; also if the partition function drowns in rounding, which takes a narrow
+            cluster and β > 14.
         UnresolvedDensityError
             If a mode above ¾ K exceeds 1e-6; it names a larger K.
-        FloatingPointError
-            If the partition function drowns in rounding: a narrow cluster and β above about 15.
         """
         n_threads = checks.threads(n_threads)
         replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
@@ -215,9 +217,18 @@ class CircleDensity:
             # Powers of two, so that most replicas go together.
             halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _LEAST_MODES) / _COURANT)))
             modes = modes * half_diffusion
-            for n_halvings in np.unique(halvings):
-                rows = halvings == n_halvings
-                modes[rows] = _flow(modes[rows], shake[rows], attention, step_size, 2 ** int(n_halvings))
+            try:
+                for n_halvings in np.unique(halvings):
+                    rows = halvings == n_halvings
+                    modes[rows] = _flow(modes[rows], shake[rows], attention, step_size, 2 ** int(n_halvings))
+            except _PartitionError as error:
+                assert attention is not None
+                if attention.beta <= _SAFE_BETA:
+                    raise self._unresolved(index + 1, "its partition function loses its sign", 2) from error
+                raise ValueError(
+                    f"beta = {attention.beta:g} is too large for this density: attention is lost to rounding where "
+                    "there is next to no mass; lower it, or use MeanField"
+                ) from error
             modes *= half_diffusion
             self._check_tail(modes, index + 1)
             yield modes
@@ -227,14 +238,17 @@ class CircleDensity:
         if not tail <= _LARGEST_TAIL:
             # Modes that fall geometrically reach the bound at this multiple; a steeper density needs still more.
             factor = math.log(_LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
-            enough = self.n_modes * math.ceil(min(max(factor, 2), 8))
-            raise UnresolvedDensityError(
-                f"n_modes = {self.n_modes} does not resolve the density after step {step} (time "
-                f"{step * self.model.horizon / self.model.n_steps:g}): modes above {3 * self.n_modes // 4} reach "
-                f"{tail:.1e}, more than {_LARGEST_TAIL:g}; use n_modes = {enough} or more",
-                step=step,
-                n_modes=enough,
-            )
+            what = f"modes above {3 * self.n_modes // 4} reach {tail:.1e}, more than {_LARGEST_TAIL:g}"
+            raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
+
+    def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
+        time, enough = step * self.model.horizon / self.model.n_steps, factor * self.n_modes
+        return UnresolvedDensityError(
+            f"n_modes = {self.n_modes} does not resolve the density after step {step} (time {time:g}): {what}; use "
+            f"n_modes = {enough} or more",
+            step=step,
+            n_modes=enough,
+        )
 
 
 def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Modes:
@@ -266,6 +280,10 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     return np.stack([(wave**k) @ p for k in range(n_modes + 1)], axis=-1)
 
 
+class _PartitionError(ArithmeticError):
+    """The partition function of the modes is that of no probability."""
+
+
 class _Attention:
     """The tangential part of attention of a density, at the points of the grid."""
 
@@ -283,10 +301,7 @@ class _Attention:
     def __call__(self, modes: Modes) -> Floats:
         z, dz = _values(np.stack([self.partition * modes, self.derivative * modes]), self.n_points)
         if not (np.abs(dz) <= z).all():  # a mean of unit vectors is no longer than 1
-            raise FloatingPointError(
-                f"attention with beta = {self.beta:g} is lost to rounding where this density has next to no mass; "
-                "lower beta, or use MeanField"
-            )
+            raise _PartitionError
         return np.asarray(self.value_scale * dz / z)
 
 

@@ -190,7 +190,7 @@ def mean_field(dataset: Any, path: Path) -> None:
         if bool(dataset["is_kinked"].sel(activation=name)):
             guide = 2 * rms[-1] * (nodes[-1] / nodes) ** 2
             panel.plot(nodes, guide, color="black", linestyle="--", linewidth=0.8, label="order 2")
-    panel.set(xscale="log", yscale="log", ylim=(1e-17, 1))
+    panel.set(xscale="log", yscale="log")
     panel.set_xlabel("nodes", fontsize=8)
     panel.set_xticks(nodes, [str(count) for count in nodes])
     panel.set_xticks([], minor=True)

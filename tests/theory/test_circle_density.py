@@ -172,8 +172,15 @@ def test_an_unresolved_density_is_refused_and_enough_modes_are_named():
 
 def test_attention_lost_to_rounding_is_refused():
     law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=200.0)
-    with pytest.raises(FloatingPointError, match=r"beta = 40 is lost to rounding"):
+    with pytest.raises(ValueError, match=r"beta = 40 is too large for this density"):
         solve(model(attention=cs.SoftmaxAttention(beta=40.0)), law=law)
+
+
+def test_a_density_that_breaks_down_within_a_step_is_unresolved():
+    """One step so long that the modes blow up before the step ends; n_modes is to blame, not β."""
+    of = model(attention=cs.SoftmaxAttention(beta=8.0), field=None, horizon=20.0, n_steps=1)
+    with pytest.raises(cs.UnresolvedDensityError, match=r"loses its sign; use n_modes = 24 or more"):
+        solve(of, n_modes=12)
 
 
 def test_moments_of_tokens():
