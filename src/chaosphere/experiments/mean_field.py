@@ -276,7 +276,7 @@ def claims(dataset: Any) -> list[Claim]:
     """Return orders in the step, the mass error, exponents in the nodes, and pairs at the last time."""
     steps, refinement = dataset["n_steps"].values, int(dataset.attrs["refinement"])
     step = 1 / steps
-    # The nodes at the finest step have its error, the independent rest of which adds up to that of a step.
+    # Of nested steps under one noise: the mean square of the difference goes with the difference of the steps.
     effective = step - step[-1] / refinement
     found = [
         _slope("order in the step: density − nodes, one noise and step", step, dataset["gap"].values, 1.0),
