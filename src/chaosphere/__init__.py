@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from chaosphere import laws, measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
+from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.config import show_config
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
@@ -22,7 +23,9 @@ __version__ = version("chaosphere")
 __all__ = [
     "MLP",
     "AttentionResult",
+    "CircleDensity",
     "CovarianceKernel",
+    "DensitySolution",
     "GaussianField",
     "LimitSDE",
     "MLPLayer",
@@ -31,6 +34,7 @@ __all__ = [
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "UnresolvedDensityError",
     "laws",
     "measures",
     "normalize",

@@ -1,4 +1,4 @@
-"""The command line: `chaosphere chaos | depth-width | sync | figure N | table 1 | info`."""
+"""The command line: `chaosphere chaos | depth-width | mean-field | sync | figure N | table 1 | info`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 when it ran and 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="chaosphere", description="Interacting particles on the unit sphere.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_chaos, _add_depth_width, _add_sync, _add_figure, _add_table):
+    for add in (_add_chaos, _add_depth_width, _add_mean_field, _add_sync, _add_figure, _add_table):
         add(commands)
     info = commands.add_parser("info", help="print version, instruction sets, threads, compiler")
     info.set_defaults(run=lambda options: show_config())
@@ -231,6 +231,58 @@ def _depth_width(options: argparse.Namespace) -> None:
         depth_width.table(dataset),
         depth_width.claims(dataset),
     )
+
+
+def _add_mean_field(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "mean-field",
+        _mean_field,
+        "the limit of infinitely many tokens on the circle: its density, its nodes, its pairs",
+        "The mean-field limit on the circle, solved for its density and by nodes under the same noise: their "
+        "difference and its orders, the mass, the convergence of the nodes for the activation and for relu, and pairs "
+        "averaged over the noise beside the pair equation.",
+    )
+    _add_model_options(parser, bias_std=0.3, value_scale=1.0)
+    parser.add_argument("--activation", default="tanh", help=_NAMES)
+    parser.add_argument("--horizon", type=float, default=0.5, help="T; the picture shows 3 T")
+    parser.add_argument("--steps", type=int, nargs="+", default=[16, 32, 64, 128], metavar="L")
+    parser.add_argument("--refinement", type=int, default=8, help="finest steps of the nodes per smallest of --steps")
+    parser.add_argument(
+        "--modes", type=int, default=256, help="Fourier modes of the density; more where they are needed"
+    )
+    parser.add_argument("--nodes", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512], metavar="N")
+    parser.add_argument("--width", type=int, default=32, help="m, hidden units of a layer in the test of the nodes")
+    parser.add_argument("--depth", type=int, default=20, help="L, layers in the test of the nodes")
+    parser.add_argument("--replicas", type=int, default=16, help="independent noises")
+    parser.add_argument("--pair-replicas", type=int, default=1000, help="independent noises of the pairs")
+
+
+def _mean_field(options: argparse.Namespace) -> None:
+    from chaosphere.experiments import mean_field
+
+    _require()
+    with _Progress(mean_field.N_PARTS, "part") as bar:
+        dataset = mean_field.run(
+            rng=options.seed,
+            activation=options.activation,
+            bias_std=options.bias_std,
+            beta=options.beta,
+            value_scale=options.value_scale,
+            horizon=options.horizon,
+            n_steps=options.steps,
+            refinement=options.refinement,
+            n_modes=options.modes,
+            n_nodes=options.nodes,
+            width=options.width,
+            depth=options.depth,
+            n_replicas=options.replicas,
+            n_pair_replicas=options.pair_replicas,
+            n_threads=options.threads,
+            on_part=bar.step,
+        )
+    results.save(dataset, _file(options, "mean-field.nc"))
+    _report(options, "mean-field", dataset, plotting.mean_field, mean_field.table(dataset), mean_field.claims(dataset))
 
 
 def _add_sync(commands: Any) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaosphere import checks
 from chaosphere.activations import Activation
@@ -208,10 +209,8 @@ def simulate(
         state_times = np.array([model.horizon])
         times = np.linspace(0, model.horizon, model.n_steps + 1) if observe else state_times
     else:
-        times = state_times = _save_times(save_at, model.horizon)
-    # The small excess absorbs the rounding of t L / T for times that lie on the grid.
-    state_steps = np.floor(state_times * model.n_steps / model.horizon + 1e-9).astype(int)
-    steps = np.floor(times * model.n_steps / model.horizon + 1e-9).astype(int)
+        times = state_times = save_times(save_at, model.horizon)
+    state_steps, steps = steps_at(state_times, model), steps_at(times, model)
     attributes: dict[str, Any] = {
         "model": describe(model),
         "entropy": str(sequence.entropy),
@@ -260,13 +259,20 @@ def simulate(
     )
 
 
-def _save_times(save_at: Any, horizon: float) -> Floats:
+def save_times(save_at: Any, horizon: float) -> Floats:
+    """Return `save_at` as an array, checked to increase within [0, horizon]."""
     times = np.array(save_at, dtype=np.float64)
     if times.ndim != 1 or times.size == 0:
         raise ValueError(f"save_at must be a list of times, got {save_at!r}")
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any() or times[0] < 0 or times[-1] > horizon * (1 + 1e-12):
         raise ValueError(f"save_at must increase within [0, {horizon:g}], got {save_at!r}")
     return times
+
+
+def steps_at(times: Floats, model: Steps) -> NDArray[np.int64]:
+    """Return ⌊t L / T⌋ for each time t: the steps made by then."""
+    # The small excess absorbs the rounding of t L / T for times that lie on the grid.
+    return np.floor(times * model.n_steps / model.horizon + 1e-9).astype(np.int64)
 
 
 def describe(value: Any) -> Any:

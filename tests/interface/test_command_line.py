@@ -147,6 +147,55 @@ def test_depth_width(tmp_path, capsys):
     assert "depths must divide the largest, 4; got 3" in capsys.readouterr().err
 
 
+TINY_MEAN_FIELD = [
+    *["--horizon", "0.1", "--steps", "2", "4", "--modes", "32", "--nodes", "8", "16", "--width", "4", "--depth", "4"],
+    *["--replicas", "2", "--pair-replicas", "2"],
+]
+
+
+def test_mean_field(tmp_path, capsys):
+    assert main(["mean-field", *TINY_MEAN_FIELD, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "order in the step: density − nodes" in out
+    assert "pairs over the noise: u²" in out
+    data = results.load(tmp_path / "mean-field.nc")
+    assert data["activation"].values.tolist() == ["tanh", "relu"]
+    assert data["is_kinked"].values.tolist() == [False, True]
+    assert data["node_error"].shape == (2, 2, 2)
+    assert data["density"].shape == (7, 721)
+    assert data["path"].shape == (7, 24)
+    # The periodic density has mass 1 at every time.
+    np.testing.assert_allclose(data["density"].values[:, :-1].mean(axis=1), 1, rtol=0, atol=1e-12)
+    assert (tmp_path / "mean-field.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_mean_field_json(tmp_path, capsys):
+    assert main(["mean-field", *TINY_MEAN_FIELD, "--value-scale", "0", "--out", str(tmp_path), "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert len(claims) == 8
+    mass = next(claim for claim in claims if "mass" in claim["quantity"])
+    assert mass["measured"] == mass["expected"] == 0
+    assert {claim["expected"] for claim in claims[:2]} == {1.0, 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "3", "4"], "n_steps must divide the last, 4; got 3"),
+        (["--nodes", "16", "8"], "n_nodes must be at least two increasing integers, got [16, 8]"),
+        (["--steps", "4"], "n_steps must be at least two increasing integers, got [4]"),
+        (["--modes", "4"], "n_modes must be an integer >= 8, got 4"),
+        (["--pair-replicas", "1"], "n_replicas must be an integer >= 2"),
+        (["--horizon", "0"], "horizon must be a finite number > 0"),
+    ],
+)
+def test_mean_field_bad_arguments(tmp_path, capsys, arguments, message):
+    assert main(["mean-field", *TINY_MEAN_FIELD, *arguments, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_sync(tmp_path, capsys):
     arguments = ["--activations", "sigmoid", "tanh", "--tokens", "6", "--width", "8", "--depth", "60", "--horizon", "6"]
     assert main(["sync", *arguments, "--replicas", "3", "--out", str(tmp_path)]) == 0

@@ -14,7 +14,7 @@ LAYERS = [
     ["chebyshev", "checks", "seeds", "activations", "sphere", "harmonics", "kernel_forms", "covariance", "laws"],
     ["attention", "fields", "gaussian", "distances", "measures", "coupling", "pair_diffusion", "two_point"],
     ["transformer", "sde", "meanfield"],
-    ["simulate"],
+    ["simulate", "circle_density"],
     ["config"],
     ["results", "ensemble", "plotting"],
     ["experiments"],
