@@ -262,7 +262,7 @@ def pair_law(
 
     start = np.tile(limit.start(), (n_replicas, 1, 1))
     sol = simulate(limit, start, rng=rng, save_at=times, observe={"pairs": means}, n_threads=n_threads)
-    values = np.moveaxis(sol.observables["pairs"], 2, 0).swapaxes(1, 2)  # (R, n_functions, n_times)
+    values = sol.observables["pairs"].T  # (R, n_functions, n_times)
     mean, low, high = results.mean_interval(values)
     # Symmetric rules have few distinct cosines.
     cosines, where = np.unique(np.clip(limit.nodes @ limit.nodes.T, -1, 1).round(12), return_inverse=True)
