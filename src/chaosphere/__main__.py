@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"chaosphere {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"chaosphere {options.command}: interrupted", file=sys.stderr)
+        more = (
+            "; the same command goes on from the files it wrote" if options.command in ("chaos", "depth-width") else ""
+        )
+        print(f"chaosphere {options.command}: interrupted{more}", file=sys.stderr)
         return 130
     return 0
 

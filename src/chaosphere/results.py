@@ -57,11 +57,11 @@ class Claim:
 def format_claims(claims: Sequence[Claim]) -> str:
     """Return the claims as lines of text: quantity, measured, 99 % interval, expected, verdict."""
     width = max(len(claim.quantity) for claim in claims)
-    lines = [f"{'':>{width}} {'measured':>9}   {'99 % interval':^18} {'expected':>9}"]
+    lines = [f"{'':>{width}} {'measured':>9}   {'99 % interval':^20} {'expected':>9}"]
     for claim in claims:
-        expected = "" if claim.expected is None else f"{'≤ ' if claim.is_bound else ''}{claim.expected:.3f}"
-        interval = f"[{claim.low:7.3f}, {claim.high:7.3f}]"
-        lines.append(f"{claim.quantity:>{width}} {claim.measured:9.3f}   {interval} {expected:>9}   {claim.verdict}")
+        expected = "" if claim.expected is None else f"{'≤ ' if claim.is_bound else ''}{claim.expected:.4f}"
+        interval = f"[{claim.low:8.4f}, {claim.high:8.4f}]"
+        lines.append(f"{claim.quantity:>{width}} {claim.measured:9.4f}   {interval} {expected:>9}   {claim.verdict}")
     return "\n".join(lines)
 
 

@@ -323,11 +323,7 @@ def table(dataset: Any) -> str:
     errors = [_rms(dataset["node_error"].sel(activation=name)) for name in names]
     for count, *row in zip(dataset["n_nodes"].values, *errors, strict=True):
         lines.append(f"{count:8d}" + "".join(f"{error:14.2e}" for error in row))
-    lines += ["", f"{'':>60} {'value':>9}   {'99 % interval':^20} {'expected':>9}"]
-    for claim in claims(dataset):
-        interval = f"[{claim.low:8.4f}, {claim.high:8.4f}]"
-        lines.append(f"{claim.quantity:>60} {claim.measured:9.4f}   {interval} {claim.expected:9.4f}   {claim.verdict}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", results.format_claims(claims(dataset))])
 
 
 def _solvers(
