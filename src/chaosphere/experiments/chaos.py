@@ -92,6 +92,7 @@ def run(
     Examples
     --------
     >>> import chaosphere as cs
+    >>> from chaosphere.experiments.cases import rates
     >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), depth=5, horizon=1.0)
     >>> data = run(rates(model, dims=[2], tokens=[16, 32], n_nodes=32), rng=0, n_replicas=4)
     >>> data["mean_square"].shape
