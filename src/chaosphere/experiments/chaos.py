@@ -38,7 +38,7 @@ ERRORS = {
     "coupled particles": "E max_t |X − X̄|²",
     "transport": "E sup_t W2²",
 }
-_TRANSPORT_TIMES = 5  # from 0 to T, at which W2 is taken
+_TRANSPORT_TIMES = 3  # from 0 to T, at which W2 is taken
 
 
 def run(
@@ -54,7 +54,7 @@ def run(
 
     Per case and N, averaged over replicas and over the disjoint systems of a replica: the squares of the difference of
     the energies E_β at time T and of the mean vectors at time T; (1/N) Σ max_t |X^i − X̄^i|²; and max_t W2²(μ^N, μ) over
-    five times from 0 to T (for d = 2 with the length of arc, else with the chord).
+    times 0, T/2 and T (for d = 2 with the length of arc, else with the chord).
 
     Parameters
     ----------
