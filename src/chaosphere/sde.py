@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -106,9 +107,12 @@ class LimitSDE:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
         return replace(self, n_steps=self.n_steps // factor, n_merged=factor * self.n_merged)
 
-    def prepare(self, n_tokens: int) -> LimitSDE:
-        """Return the model with every automatic choice made for n_tokens."""
-        return self if self.field is None else replace(self, field=self.field.resolve(n_tokens))
+    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> LimitSDE:
+        """Return the model with every automatic choice made for n_tokens tokens; without dim attention waits."""
+        field = None if self.field is None else self.field.resolve(n_tokens)
+        if self.attention is None or dim is None:
+            return replace(self, field=field)
+        return replace(self, field=field, attention=self.attention.resolve(n_tokens, dim, dtype))
 
     def increment(self, index: int, *, noise: Noise, n_tokens: int) -> Increment | None:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""

@@ -62,7 +62,8 @@ class Solution:
     observables : dict of ndarray
         First axis along times.
     attributes : dict
-        The model, the seed, the version of the noise streams, as JSON-able values.
+        The model, with the methods that were chosen for it, the seed, the version of the noise streams, as JSON-able
+        values.
     """
 
     times: Floats
@@ -124,7 +125,7 @@ def trajectory(
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     batch = checks.tokens(x)
-    model = model.prepare(batch.shape[1])
+    model = model.prepare(batch.shape[1], batch.shape[2], batch.dtype)
     n_threads = checks.threads(n_threads)
     noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise)
     yield first_step * model.horizon / model.n_steps, x
@@ -199,7 +200,7 @@ def simulate(
     >>> sol.observables["energy"].shape, sol.final.shape
     ((11,), (50, 3))
     """
-    model = model.prepare(checks.tokens(x).shape[1])
+    model = model.prepare(checks.tokens(x).shape[1], x.shape[-1], x.dtype)
     sequence = root(rng)
     observe = dict(observe or {})
     for name, function in observe.items():

@@ -11,7 +11,18 @@ PACKAGE = ROOT / "src" / "chaosphere"
 # From the bottom up. A module may import those in the lines below its own, and those before it in its own line.
 LAYERS = [
     ["kernels"],
-    ["chebyshev", "checks", "seeds", "activations", "sphere", "harmonics", "kernel_forms", "covariance", "laws"],
+    [
+        "chebyshev",
+        "checks",
+        "seeds",
+        "activations",
+        "sphere",
+        "harmonics",
+        "expansions",
+        "kernel_forms",
+        "covariance",
+        "laws",
+    ],
     ["attention", "fields", "gaussian", "distances", "measures", "coupling", "pair_diffusion", "two_point"],
     ["transformer", "sde", "meanfield"],
     ["simulate", "circle_density"],
