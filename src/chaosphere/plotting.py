@@ -85,7 +85,7 @@ def _rates(panel: Any, case: Any) -> None:
             panel.plot(x, 1.8 * error[0] * rate / rate[0], color="black", linestyle="--", linewidth=0.9, label="r_d(N)")
     panel.set(xscale="log", yscale="log")
     low, high = panel.get_ylim()
-    panel.set_ylim(low * (low / high) ** 0.55, high)  # room for the legend
+    panel.set_ylim(low * (low / high) ** 0.45, high)  # room for the legend
     panel.legend(fontsize=5.5, frameon=False, loc="lower left", title="exponent, 99 % interval", title_fontsize=5.5)
     panel.grid(which="major", alpha=0.2, linewidth=0.5)
 

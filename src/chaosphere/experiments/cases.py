@@ -18,7 +18,7 @@ POWERS = {"energy": 1, "mean direction": 1, "coupled particles": 2, "transport":
 QUANTITIES = tuple(POWERS)
 DEFAULT_NODES = {2: 256, 3: 3200}  # beyond: a Sobol sequence of 8 192
 MOST_SYSTEMS = 8  # disjoint systems of one size per replica
-TARGETS = 4  # points that stand for the limit in W2, per token
+TARGETS = 4  # points that stand for the limit in W2, per token, for d > 2; one on the circle, where their error is 1/N²
 CHECKED = 1024  # tokens that also follow half as many nodes, for the nodes' own error
 
 
@@ -115,7 +115,7 @@ class Case:
         """Pair interactions of attention in one replica."""
         if self.model.attention is None:
             return 0.0
-        n_targets = sum(TARGETS * n for n, s in self._transported() if s)
+        n_targets = sum(self._n_targets(n) for n, s in self._transported() if s)
         per_step = sum(s * n**2 for s, n in zip(self.n_systems("energy"), self.tokens, strict=True))
         if self.x0 is not None:
             per_step += len(self.x0) ** 2
@@ -128,8 +128,11 @@ class Case:
         """Return for each N with a transport distance the points that stand for the initial law, and their weights."""
         if self.law is None:
             return {}
-        rules = {n: quadrature(self.law, TARGETS * n) for n, s in self._transported() if s}
+        rules = {n: quadrature(self.law, self._n_targets(n)) for n, s in self._transported() if s}
         return {n: (rule.nodes, rule.weights) for n, rule in rules.items()}
+
+    def _n_targets(self, n_tokens: int) -> int:
+        return n_tokens if self.dim == 2 else TARGETS * n_tokens
 
     def _transported(self) -> Iterator[tuple[int, int]]:
         return zip(self.tokens, self.n_systems("transport"), strict=True)

@@ -2,8 +2,9 @@
 
 A case is a model with an initial law. In every replica, systems of N tokens of a ladder run in lockstep with the
 mean-field limit under the same layers: quadrature nodes carry the measure μ_t; every token X^i has a passive partner
-X̄^i with the same start, moved by μ_t; and 4N passive points, a quadrature of the initial law of their own, stand for
-μ_t in the transport distance (their own error keeps a fixed proportion, so that exponents are not touched).
+X̄^i with the same start, moved by μ_t; and N passive points on the circle, 4N beyond, a quadrature of the initial law of
+their own, stand for μ_t in the transport distance (their own error keeps a fixed proportion at most, so that exponents
+are not touched).
 
 With tokens of the user's there is no law: all M of them are the reference, and systems are drawn from them without
 replacement. The variance is then proportional to 1/N − 1/M instead of 1/N, and errors are fitted against the effective
