@@ -34,7 +34,7 @@ def test_spectral_field(benchmark, tolerance):
     kernel = cs.MLP(width=1, activation="relu", bias_std=0.1).kernel(3)
     field = cs.GaussianField(kernel=kernel, method="spectral", tolerance=tolerance)
     x = cs.sample_uniform(N_TOKENS, 3, rng=0)[None]
-    increment = field.increment([Noise(0).at(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=N_TOKENS)
+    increment = field.increment([Noise(0).draws(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=N_TOKENS)
     g = benchmark(increment, x, n_threads=registry.THREADS)
     size = field.basis()[0].size
     rate = N_TOKENS * size * 3 / benchmark.stats.stats.median

@@ -94,7 +94,7 @@ class Chaosphere:
         from chaosphere.seeds import Noise, Stream
 
         noise, mlp = Noise(0), self.cs.MLP(width=case.width, activation=case.activation)
-        layers = [mlp.draw(case.dim, rng=noise.at(Stream.LAYER, k)[0]) for k in range(case.depth)]
+        layers = [mlp.draw_merged(case.dim, [noise.draws(Stream.LAYER, k)]) for k in range(case.depth)]
         return [(layer.u[0], layer.w[0]) for layer in layers]
 
 

@@ -13,6 +13,7 @@
 #define CHAOSPHERE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
 #define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
@@ -91,6 +92,8 @@ typedef struct chs_kernels {
     int vector_bytes;
     CHS_DECLARE(double, f64)
     CHS_DECLARE(float, f32)
+    /* Standard normals 16 first .. 16 (first + n) - 1 of a step of the stream with key (k0, k1); see normal.inc. */
+    void (*normals)(uint32_t k0, uint32_t k1, uint64_t step, uint64_t first, long n, double *out);
     /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
      * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
      * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch: 4 ld.

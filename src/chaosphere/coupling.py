@@ -172,7 +172,7 @@ def _deep_wide(
     errors = np.zeros((len(systems), len(networks), len(networks[0])))
     width_errors = np.zeros((len(systems), len(networks), len(widths)))
     for step in range(fine_depth):
-        normals = normalized_sum([noise.at(Stream.BROWNIAN, step)], (basis.size, dim))
+        normals = normalized_sum([noise.draws(Stream.BROWNIAN, step)], (basis.size, dim))
         due = [i for i, row in enumerate(networks) if (step + 1) % row[0].stride == 0]
         for i, row in enumerate(networks):
             sums[i] += normals
@@ -214,7 +214,7 @@ def _as_layer(
         output_bias_std=0.0,
         weight_std=mlp.weight_std,
     )
-    layer = inner.draw_merged(y.shape[2], [noise.at(Stream.LAYER, step)])
+    layer = inner.draw_merged(y.shape[2], [noise.draws(Stream.LAYER, step)])
     source = covariance_matrix(field.kernel, y[0])
     target = layer_covariance(layer, y[0], mlp.output_bias_std)
     return np.asarray((optimal_map(source, target) @ g[0])[None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from chaosphere.activations import Activation
 from chaosphere.checks import Floats, Tokens
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.kernels import layer as kernel
+from chaosphere.seeds import Draws
 
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
@@ -107,28 +108,28 @@ class MLP:
         dim : int
             d >= 2.
         rng : numpy.random.Generator
-            Gives 2md + m + d normals at most, always in double precision.
+            Gives the key of 2md + m + d normals at most, always in double precision.
 
         Returns
         -------
         MLPLayer
         """
-        return self.draw_merged(checks.integer(dim, "dim", low=2), [[rng]])
+        return self.draw_merged(checks.integer(dim, "dim", low=2), [Draws.of(rng)])
 
-    def draw_merged(self, dim: int, steps: Iterable[Sequence[np.random.Generator]]) -> MLPLayer:
+    def draw_merged(self, dim: int, steps: Iterable[Draws]) -> MLPLayer:
         """Draw one layer per replica, the scaled sum of r networks: r^{-1/2} Σ_k G_k, again a network, of width rm.
 
         Parameters
         ----------
         dim : int
-        steps : iterable of r sequences of R generators
-            Item k draws network k of every replica; consumed one by one, so it may move the same generators along.
+        steps : iterable of r Draws
+            Item k draws network k of every replica.
 
         Returns
         -------
         MLPLayer
         """
-        parts = [self._draw_one(dim, generators) for generators in steps]
+        parts = [self._draw_one(dim, draws) for draws in steps]
         u, w, b, c = ([part[i] for part in parts] for i in range(4))
         return MLPLayer(
             u=parts[0][0] if len(parts) == 1 else np.concatenate(u, axis=1),
@@ -139,19 +140,15 @@ class MLP:
             weight_std=dim**-0.5 if self.weight_std is None else self.weight_std,
         )
 
-    def _draw_one(self, dim: int, generators: Sequence[np.random.Generator]) -> tuple[Any, Any, Any, Any]:
-        n_replicas, m = len(generators), self.width
-        u, w = np.empty((n_replicas, m, dim)), np.empty((n_replicas, dim, m))
-        b = np.empty((n_replicas, m)) if self.bias_std else None
-        c = np.empty((n_replicas, dim)) if self.output_bias_std else None
-        for replica, rng in enumerate(generators):
-            rng.standard_normal(out=u[replica])
-            rng.standard_normal(out=w[replica])
-            if b is not None:
-                b[replica] = self.bias_std * rng.standard_normal(m)
-            if c is not None:
-                c[replica] = self.output_bias_std * rng.standard_normal(dim)
-        return u, w, b, c
+    def _draw_one(self, dim: int, draws: Draws) -> tuple[Any, Any, Any, Any]:
+        m = self.width
+        u, w, b, c = draws.normals((m, dim), (dim, m), (m,), (dim,))
+        return (
+            u,
+            w,
+            self.bias_std * b if self.bias_std else None,
+            self.output_bias_std * c if self.output_bias_std else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

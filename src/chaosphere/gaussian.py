@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -16,6 +16,7 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP
 from chaosphere.harmonics import HarmonicBasis, harmonics_below
+from chaosphere.seeds import Draws
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
@@ -129,13 +130,13 @@ class GaussianField:
             raise ValueError(f"more than {_MOST_HARMONICS} harmonics for tolerance={self.tolerance:g}")
         return _basis(self.kernel, n_max)
 
-    def increment(self, parts: Iterable[Sequence[np.random.Generator]], *, duration: float, n_tokens: int) -> Increment:
+    def increment(self, parts: Iterable[Draws], *, duration: float, n_tokens: int) -> Increment:
         """Return the noise over a time interval, the sum of that over its equal parts.
 
         Parameters
         ----------
-        parts : iterable of sequences of R generators
-            Item k draws the noise of the k-th part for every replica; consumed one by one.
+        parts : iterable of Draws
+            Item k draws the noise of the k-th part for every replica.
         duration : float
             Of the whole interval.
         n_tokens : int
@@ -202,11 +203,11 @@ class _Scaled:
         return np.asarray(x.dtype.type(self.scale) * self.of(x, n_threads=n_threads))
 
 
-def normalized_sum(parts: Iterable[Sequence[np.random.Generator]], shape: tuple[int, ...]) -> Floats:
+def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:
     """Return r^{-1/2} times the sum of r parts' standard normals, again standard: shape (R, *shape)."""
     total, count = np.zeros(shape), 0
-    for generators in parts:
-        total = total + np.stack([g.standard_normal(shape) for g in generators])
+    for draws in parts:
+        total = total + draws.normals(shape)[0]
         count += 1
     return np.asarray(total / math.sqrt(count))
 

@@ -118,7 +118,7 @@ class LimitSDE:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
         if self.field is None:
             return None
-        parts = (noise.at(Stream.BROWNIAN, k) for k in self._fine(index))
+        parts = (noise.draws(Stream.BROWNIAN, k) for k in self._fine(index))
         return self.field.increment(parts, duration=self.horizon / self.n_steps, n_tokens=n_tokens)
 
     def _fine(self, index: int) -> range:
@@ -133,7 +133,7 @@ class LimitSDE:
         increment = self.increment(index, noise=noise, n_tokens=x.shape[1])
         own = None
         if self.temperature > 0:
-            own_parts = (noise.at(Stream.IDIOSYNCRATIC, k) for k in self._fine(index))
+            own_parts = (noise.draws(Stream.IDIOSYNCRATIC, k) for k in self._fine(index))
             normals = normalized_sum(own_parts, x.shape[1:])
             own = (math.sqrt(2 * self.temperature * step_size) * normals).astype(x.dtype)
 

@@ -1,17 +1,24 @@
 """Noise as a function of (seed, stream, replica, step), never of call order or of the number of tokens.
 
-Each (stream, replica) has a Philox key derived with NumPy's SeedSequence; the step is a word of Philox's counter, so
-any step is reached at once and no two steps overlap (each has 2^128 numbers).
+Each (stream, replica) has a Philox key derived with NumPy's SeedSequence; the step is a part of Philox's counter, so any
+step is reached at once and no two steps overlap. The layers and the Brownian noise are normals of the compiled
+generator (`csrc/normal.inc`), the same bits for any number of threads and on any instruction set; what is drawn once a
+run comes from NumPy's generators.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-STREAM_VERSION = 1  # stored with results; raised whenever the numbers drawn for a seed change
+from chaosphere.kernels import normals as kernel
+
+STREAM_VERSION = 2  # stored with results; raised whenever the numbers drawn for a seed change
 
 Seed = int | np.random.SeedSequence | np.random.Generator
 
@@ -55,8 +62,40 @@ def root(rng: Seed) -> np.random.SeedSequence:
     raise TypeError(f"rng must be an int >= 0, a numpy SeedSequence or a numpy Generator, got {rng!r}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draws:
+    """The normals of one stream and step, for every replica.
+
+    Attributes
+    ----------
+    keys : ndarray of uint32, shape (R, 2)
+    step : int
+    n_threads : int
+        Never changes a number.
+    """
+
+    keys: NDArray[np.uint32]
+    step: int = 0
+    n_threads: int = 1
+
+    @classmethod
+    def of(cls, rng: np.random.Generator) -> Draws:
+        """Return the draws of one replica whose key is the generator's next 64 bits."""
+        return cls(keys=rng.integers(0, 2**32, size=(1, 2), dtype=np.uint32))
+
+    def normals(self, *shapes: tuple[int, ...]) -> list[NDArray[np.float64]]:
+        """Return standard normals of each shape, (R, *shape); the same at every call with the same shapes before."""
+        arrays, first = [], 0
+        for shape in shapes:
+            size = math.prod(shape)
+            flat = kernel.normals(self.keys, self.step, first, size, self.n_threads)
+            arrays.append(np.ascontiguousarray(flat).reshape(len(self.keys), *shape))
+            first += -(-size // 16)
+        return arrays
+
+
 class Noise:
-    """The noise of one run: generators addressed by stream, replica and step.
+    """The noise of one run, addressed by stream, replica and step.
 
     Parameters
     ----------
@@ -65,32 +104,42 @@ class Noise:
         Independent copies; replica r draws the same numbers whatever n_replicas is.
     is_shared : bool
         All replicas use the common noise of replica 0.
+    n_threads : int
+        For drawing; never changes a number.
 
     Examples
     --------
     >>> noise = Noise(7)
-    >>> a = noise.at(Stream.LAYER, 5)[0].standard_normal()
-    >>> _ = noise.at(Stream.LAYER, 6)[0].standard_normal(100)
-    >>> a == noise.at(Stream.LAYER, 5)[0].standard_normal()
+    >>> a, = noise.draws(Stream.LAYER, 5).normals((3,))
+    >>> b, c = noise.draws(Stream.LAYER, 5).normals((2,), (100, 2))
+    >>> bool((a[:, :2] == b).all())
     True
     """
 
-    def __init__(self, rng: Seed, *, n_replicas: int = 1, is_shared: bool = False) -> None:
+    def __init__(self, rng: Seed, *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1) -> None:
         self.root = root(rng)
         self.n_replicas = n_replicas
         self.is_shared = is_shared
+        self.n_threads = n_threads
+        self._keys: dict[Stream, NDArray[np.uint32]] = {}
         self._generators: dict[Stream, list[np.random.Generator]] = {}
 
+    def draws(self, stream: Stream, step: int) -> Draws:
+        """Return the normals of a step (of one replica for all, for common noise that is shared)."""
+        if stream not in self._keys:
+            sequences = [self._sequence(stream, replica) for replica in range(self._n_own(stream))]
+            self._keys[stream] = np.stack([sequence.generate_state(2, np.uint32) for sequence in sequences])
+        return Draws(keys=self._keys[stream], step=step, n_threads=self.n_threads)
+
     def at(self, stream: Stream, step: int) -> list[np.random.Generator]:
-        """Return one generator per replica (one in all for common noise, if shared), set to the start of this step.
+        """Return one NumPy generator per replica (one for all, if shared), set to the start of this step.
 
         They are the same objects at every call, moved: draw from them before asking for another step.
         """
-        is_common = self.is_shared and stream is not Stream.IDIOSYNCRATIC
         if stream not in self._generators:
             self._generators[stream] = [
                 np.random.Generator(np.random.Philox(self._sequence(stream, replica)))
-                for replica in range(1 if is_common else self.n_replicas)
+                for replica in range(self._n_own(stream))
             ]
         generators = self._generators[stream]
         for generator in generators:
@@ -99,6 +148,10 @@ class Noise:
             state["buffer_pos"], state["has_uint32"], state["uinteger"] = 4, 0, 0
             generator.bit_generator.state = state
         return generators
+
+    def _n_own(self, stream: Stream) -> int:
+        """Return the number of replicas with numbers of their own."""
+        return 1 if self.is_shared and stream is not Stream.IDIOSYNCRATIC else self.n_replicas
 
     def _sequence(self, stream: Stream, replica: int) -> np.random.SeedSequence:
         key = (*self.root.spawn_key, int(stream), replica)

@@ -127,7 +127,7 @@ def trajectory(
     batch = checks.tokens(x)
     model = model.prepare(batch.shape[1], batch.shape[2], batch.dtype)
     n_threads = checks.threads(n_threads)
-    noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise)
+    noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise, n_threads=n_threads)
     yield first_step * model.horizon / model.n_steps, x
     for index in range(first_step, model.n_steps):
         try:

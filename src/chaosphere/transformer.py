@@ -110,7 +110,7 @@ class Transformer:
             x = sphere.layer_norm_step(x, self.attention(x, weights, n_threads=n_threads), step_size, n_threads)
         if self.mlp is not None and self.noise_scale > 0:
             fine = range(index * self.n_merged, (index + 1) * self.n_merged)
-            layer = self.mlp.draw_merged(x.shape[2], (noise.at(Stream.LAYER, k) for k in fine))
+            layer = self.mlp.draw_merged(x.shape[2], (noise.draws(Stream.LAYER, k) for k in fine))
             scale = self.noise_scale * math.sqrt(step_size)
             x = sphere.layer_norm_step(x, layer(x, n_threads=n_threads), scale, n_threads)
         return x

@@ -95,7 +95,7 @@ def test_split_scheme_is_the_transformer_with_gaussian_layers(start):
     y = cs.normalize(x[0] + 0.1 * ATTENTION(x[0]))
     from chaosphere.seeds import Noise, Stream
 
-    g = field.increment([Noise(3).at(Stream.BROWNIAN, 0)], duration=0.1, n_tokens=4)(y[None])[0]
+    g = field.increment([Noise(3).draws(Stream.BROWNIAN, 0)], duration=0.1, n_tokens=4)(y[None])[0]
     np.testing.assert_allclose(moved, cs.normalize(y + g), rtol=0, atol=1e-15)
 
 

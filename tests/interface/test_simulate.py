@@ -63,13 +63,13 @@ def test_seeds_of_every_kind():
 
 def test_noise_depends_on_its_address_alone():
     noise = Noise(3, n_replicas=2)
-    late = noise.at(Stream.LAYER, 7)[1].standard_normal(5)
-    noise.at(Stream.LAYER, 2)[1].random(3, dtype=np.float32)
-    assert np.array_equal(late, noise.at(Stream.LAYER, 7)[1].standard_normal(5))
-    assert np.array_equal(late, Noise(3, n_replicas=9).at(Stream.LAYER, 7)[1].standard_normal(5))
+    late = noise.draws(Stream.LAYER, 7).normals((5,))[0][1]
+    noise.draws(Stream.LAYER, 2).normals((3,), (40, 2))
+    assert np.array_equal(late, noise.draws(Stream.LAYER, 7).normals((5,))[0][1])
+    assert np.array_equal(late, Noise(3, n_replicas=9).draws(Stream.LAYER, 7).normals((5,))[0][1])
     others = [(Stream.LAYER, 8, 1), (Stream.BROWNIAN, 7, 1), (Stream.LAYER, 7, 0)]
     for stream, step, replica in others:
-        assert not np.intersect1d(late, noise.at(stream, step)[replica].standard_normal(5)).size
+        assert not np.intersect1d(late, noise.draws(stream, step).normals((5,))[0][replica]).size
 
 
 def test_samples_are_nested_in_the_number_of_tokens():

@@ -8,7 +8,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.gaussian import covariance_matrix, covariance_root
-from chaosphere.seeds import Noise, Stream
+from chaosphere.seeds import Draws, Noise, Stream
 
 KERNELS = {
     "relu d=2": cs.MLP(width=1, activation="relu").kernel(2),
@@ -42,9 +42,8 @@ def test_covariance(name, method):
     # The spectral field is linear in its coefficients: draw those in smaller batches to bound memory.
     g = np.concatenate(
         [
-            field.increment([chunk], duration=0.25, n_tokens=8)(np.repeat(x[None], len(chunk), axis=0))
-            for chunk in np.array_split(np.array(noise.at(Stream.BROWNIAN, 0), dtype=object), 20)
-            for chunk in [list(chunk)]
+            field.increment([Draws(keys=keys)], duration=0.25, n_tokens=8)(np.repeat(x[None], len(keys), axis=0))
+            for keys in np.array_split(noise.draws(Stream.BROWNIAN, 0).keys, 20)
         ]
     )
     expected = 0.25 * covariance_matrix(kernel, x)
@@ -61,7 +60,7 @@ def test_gaussian_law_of_the_spectral_field():
     kernel = KERNELS["tanh d=3"]
     field = cs.GaussianField(kernel=kernel)
     noise = Noise(6, n_replicas=20_000)
-    g = field.increment([noise.at(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=1)(
+    g = field.increment([noise.draws(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=1)(
         np.repeat(cs.sample_uniform(1, 3, rng=0)[None], 20_000, axis=0)
     )[:, 0, 0]
     fourth = g**4
@@ -74,8 +73,8 @@ def test_coarse_increment_is_the_sum_of_its_parts(method):
     field = cs.GaussianField(kernel=kernel, method=method, width=16)
     x = cs.sample_uniform(9, 3, rng=0)[None]
     noise = Noise(1)
-    whole = field.increment((noise.at(Stream.BROWNIAN, k) for k in range(4)), duration=0.4, n_tokens=9)(x)
-    parts = [field.increment([noise.at(Stream.BROWNIAN, k)], duration=0.1, n_tokens=9)(x) for k in range(4)]
+    whole = field.increment((noise.draws(Stream.BROWNIAN, k) for k in range(4)), duration=0.4, n_tokens=9)(x)
+    parts = [field.increment([noise.draws(Stream.BROWNIAN, k)], duration=0.1, n_tokens=9)(x) for k in range(4)]
     np.testing.assert_allclose(whole, sum(parts), rtol=0, atol=1e-14)
 
 
@@ -84,7 +83,9 @@ def test_a_field_is_the_same_at_every_point_set(method):
     field = cs.GaussianField(kernel=KERNELS["tanh d=3"], method=method, width=16)
     x = cs.sample_uniform(300, 3, rng=0)[None]
     noise = Noise(1)
-    few, many = (field.increment([noise.at(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=n)(x[:, :n]) for n in (10, 300))
+    few, many = (
+        field.increment([noise.draws(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=n)(x[:, :n]) for n in (10, 300)
+    )
     assert np.array_equal(few, many[:, :10])
 
 

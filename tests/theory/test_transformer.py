@@ -12,6 +12,7 @@ from scipy import integrate, stats
 from scipy.special import erf
 
 import chaosphere as cs
+from chaosphere.seeds import Noise, Stream
 
 FIVE_SIGMA = 5.0  # two-sided false-alarm rate 5.7e-7
 
@@ -131,7 +132,7 @@ def test_layer_covariance(activation, kappa, width):
     n = 40_000
     x = pair_at(0.4, 3, 1)[0]
     layers = cs.MLP(width=width, activation=activation, weight_std=1.0).draw_merged(
-        3, [[np.random.default_rng(seed) for seed in range(n)]]
+        3, [Noise(1, n_replicas=n).draws(Stream.LAYER, 0)]
     )
     g = layers(np.repeat(x[None], n, axis=0))
     products = g[:, 0, :, None] * g[:, 1, None, :]

@@ -1,6 +1,7 @@
 """The C library as Cython sees it, and the table in use."""
 
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "chaosphere.h" nogil:
     enum:
@@ -67,6 +68,7 @@ cdef extern from "chaosphere.h" nogil:
         void (*harmonic_moments_f32)(
             long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, double *,
             double *) noexcept nogil
+        void (*normals)(uint32_t, uint32_t, uint64_t, uint64_t, long, double *) noexcept nogil
         void (*pair_statistics)(
             long, long, long, long, int, const double *, const double *, const double *, const double *, double, long,
             double *, double *, double *) noexcept nogil
