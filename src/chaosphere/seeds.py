@@ -1,7 +1,7 @@
 """Noise as a function of (seed, stream, replica, step), never of call order or of the number of tokens.
 
-Each (stream, replica) has a Philox key derived with NumPy's SeedSequence; the step is a part of Philox's counter, so any
-step is reached at once and no two steps overlap. The layers and the Brownian noise are normals of the compiled
+Each (stream, replica) has a Philox key derived with NumPy's SeedSequence; the step is a part of Philox's counter, so
+any step is reached at once and no two steps overlap. The layers and the Brownian noise are normals of the compiled
 generator (`csrc/normal.inc`), the same bits for any number of threads and on any instruction set; what is drawn once a
 run comes from NumPy's generators.
 """
