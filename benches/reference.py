@@ -56,6 +56,11 @@ def attention(case: Case) -> np.ndarray:
     return _attend(x[:, rows(case)], x, case.beta)
 
 
+def fastsum(case: Case) -> np.ndarray:
+    """On few rows: a million tokens each."""
+    return attention(case)
+
+
 def layer(case: Case) -> np.ndarray:
     return _layer(tokens(case).astype(np.float64)[:, rows(case)], *weights(case), case.activation)
 

@@ -43,6 +43,7 @@ from chaosphere.harmonics import HarmonicBasis, harmonics_below, multiplicity
 from chaosphere.kernels import expansions as kernel
 
 MOST_BETA = 1e4  # a thousand degrees on the circle
+MOST_DIM = 20  # where even degree 4 takes thousands
 MOST_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a second per million tokens and processor
 
 
@@ -94,7 +95,7 @@ def n_harmonics(beta: float, dim: int, rtol: float) -> int:
 
 def serves(beta: float, dim: int, rtol: float) -> bool:
     """Whether an expansion is offered: β up to 10⁴ on the circle, 40 000 harmonics on higher spheres."""
-    if beta > MOST_BETA or dim > 20:
+    if beta > MOST_BETA or dim > MOST_DIM:
         return False
     return dim == 2 or n_harmonics(beta, dim, rtol) <= MOST_HARMONICS
 
@@ -145,6 +146,36 @@ def rounding(factors: Floats, dim: int, sizes: Floats) -> Floats:
     return np.asarray(near @ (factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps)
 
 
+def moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> Floats:
+    """Return Σ p_i Y_k(x_i) for the harmonics of degree <= n_max, in the order of `HarmonicBasis`, shape (R, K)."""
+    if x.shape[2] > 2:
+        return _basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads)[:, :, 0]
+    powers = circle_moments(x, p, n_max, n_threads)
+    out = np.empty((len(x), 2 * n_max + 1))
+    out[:, 0], out[:, 1::2], out[:, 2::2] = 1, math.sqrt(2) * powers[:, 1:].real, math.sqrt(2) * powers[:, 1:].imag
+    return out
+
+
+def degrees(n_max: int, dim: int) -> NDArray[np.int64]:
+    """Return the degree of each of them, shape (K,)."""
+    return np.repeat(np.arange(n_max + 1), _counts(n_max + 1, dim).astype(np.int64))
+
+
+def power_spectrum(values: Floats, n_max: int, dim: int) -> Floats:
+    """Return s_l² = Σ_k M_{l,k}² / dim(l, d) for moments (R, K), shape (R, n_max + 1)."""
+    counts = _counts(n_max + 1, dim)
+    return np.asarray(np.add.reduceat(values**2, (np.cumsum(counts) - counts).astype(np.int64), axis=1) / counts)
+
+
+def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tuple[Floats, Floats]:
+    """Return Σ_ij p_i p_j e^{β(⟨x_i, x_j⟩ − 1)} = Σ_l e^{−β} λ_l dim(l, d) s_l² and an error bound, (R,) each."""
+    dim, n_max = x.shape[2], degree(beta, x.shape[2], 1e-13)
+    factors = multipliers(beta, dim)[: n_max + 1]
+    spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
+    error = 2 * rounding(factors, dim, np.sqrt(spectrum)) + tails(beta, dim)[n_max]
+    return spectrum @ (factors * _counts(n_max + 1, dim)), error
+
+
 def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> NDArray[np.complex128]:
     """Return M_k = Σ p_j (x_{j,1} + i x_{j,2})^k for k = 0 … n_max, shape (R, n_max + 1)."""
     n_steps = (n_max + 3) // 7 + 1  # the powers −3 … 7 n_steps − 4
@@ -165,12 +196,12 @@ def _attend_circle(
 ) -> tuple[Tokens, Floats, Floats]:
     """Write Z and both numerators as Re Σ_k F_k z^k, k = 0 … L."""
     n_max = len(factors) - 1
-    moments = circle_moments(x, p, n_max + 1, n_threads).conj()
-    above, below = moments[:, 1:], np.concatenate([np.zeros((len(x), 1)), moments[:, :n_max]], axis=1)
+    powers = circle_moments(x, p, n_max + 1, n_threads).conj()
+    above, below = powers[:, 1:], np.concatenate([np.zeros((len(x), 1)), powers[:, :n_max]], axis=1)
     terms = np.empty((len(x), 3, n_max + 1), np.complex128)
     terms[:, 0], terms[:, 1] = below + above, 1j * (above - below)
     terms[:, :2] = value @ terms[:, :2]
-    terms[:, 2] = 2 * moments[:, :-1]
+    terms[:, 2] = 2 * powers[:, :-1]
     terms[:, 2, 0] = 1
     terms *= factors
     # The tile kernel takes products with {Re, Im} w^b: of z^{7b + a} and z^{7b − a} sums and differences.
@@ -185,7 +216,7 @@ def _attend_circle(
     a[:, :, :, 0, 2::2] = sine[..., 4:] - sine[..., 2::-1]
     a[:, :, :, 1, 1::2] = sine[..., 4:] + sine[..., 2::-1]
     a[:, :, :, 1, 2::2] = cosine[..., 2::-1] - cosine[..., 4:]
-    return *kernel.fourier_field(x, a, n_threads), np.abs(moments)
+    return *kernel.fourier_field(x, a, n_threads), np.abs(powers)
 
 
 def _attend_sphere(
@@ -194,13 +225,12 @@ def _attend_sphere(
     n_max, dim = len(factors) - 1, x.shape[2]
     basis = _basis(dim, n_max)
     if dim == 3:
-        moments = _times_coordinates(_basis(3, n_max + 1).moments(x, p, n_threads=n_threads)[:, :, 0], n_max)
+        sums = _times_coordinates(moments(x, p, n_max + 1, n_threads), n_max)
     else:
-        moments = basis.moments(x, p, with_coordinates=True, n_threads=n_threads)
-    counts = np.bincount(basis.degrees)
-    sizes = np.sqrt(np.add.reduceat(moments[:, :, 0] ** 2, np.cumsum(counts) - counts, axis=1) / counts)
-    moments *= factors[basis.degrees][None, :, None]
-    a = np.concatenate([moments[:, :, 1:] @ value.T, moments[:, :, :1]], axis=2)
+        sums = basis.moments(x, p, with_coordinates=True, n_threads=n_threads)
+    sizes = np.sqrt(power_spectrum(sums[:, :, 0], n_max, dim))
+    sums *= factors[basis.degrees][None, :, None]
+    a = np.concatenate([sums[:, :, 1:] @ value.T, sums[:, :, :1]], axis=2)
     return *basis.ratios(x, a, n_threads=n_threads), sizes
 
 

@@ -19,6 +19,7 @@ LAYERS = [
         "sphere",
         "harmonics",
         "expansions",
+        "nufft",
         "kernel_forms",
         "covariance",
         "laws",
