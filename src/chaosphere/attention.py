@@ -61,7 +61,7 @@ class SoftmaxAttention:
             Over all pairs, O(N² d); for any QᵀK.
         fourier
             For d = 2 and QᵀK = βI (in whatever form it is given), β <= 10⁴: e^{β cos θ} = Σ I_k(β) cos kθ, O(N K) with
-            K from 10 (β = 1) to 120 (β = 200) and about 8 √β beyond.
+            K from 14 (β = 1) to 120 (β = 200) and about 8 √β beyond.
         harmonic
             For d >= 3 and QᵀK = βI, as long as 40 000 harmonics are enough: e^{β⟨x,y⟩} in spherical harmonics of degree
             L, O(N L^{d−1}), L about the K above.
@@ -71,8 +71,8 @@ class SoftmaxAttention:
             tolerances. Never chosen by auto, whose choice does not depend on what is installed.
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
-            alone. Expansions win from about N = 500 for d = 2, and at β = 4 from 1 500 for d = 3, 15 000 for d = 4 and
-            200 000 for d = 5.
+            alone. Expansions win from about N = 500 for d = 2, and at β = 4 from 1 500 for d = 3, 20 000 for d = 4 and
+            200 000 for d = 5 (see `chaosphere.expansions`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
         each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for

@@ -107,7 +107,8 @@ static void transpose(const chs_kernels *table, long d, long n_max, long n_rows,
         scale += fabsl((long double)a[i] * moments[i]);
     }
     CHECK(scale > 0 && isfinite((double)scale), "d %ld: moments are %Lg", d, scale);
-    CHECK_CLOSE(one, other, 2000 * EPS * (scale + (long double)n), "d %ld, n_max %ld, n_rows %ld, n %ld", d, n_max, n_rows, n);
+    CHECK_CLOSE(one, other, 2000 * EPS * (scale + (long double)n), "d %ld, n_max %ld, %ld rows, n %ld", d, n_max,
+                n_rows, n);
     free(x), free(steps), free(a), free(tokens), free(scratch), free(out), free(p), free(same_steps), free(sums);
     free(moments);
 }
