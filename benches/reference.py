@@ -57,8 +57,10 @@ def attention(case: Case) -> np.ndarray:
 
 
 def fastsum(case: Case) -> np.ndarray:
-    """On few rows: a million tokens each."""
-    return attention(case)
+    """As `attention`, summed pairwise and by BLAS: einsum's running sums over a million tokens are off by 1e-12."""
+    x = tokens(case).astype(np.float64)[0]
+    sums = [(w @ x, w.sum()) for w in (np.exp(case.beta * (x @ row) - case.beta) for row in x[rows(case)])]
+    return np.array([[total / z for total, z in sums]])
 
 
 def layer(case: Case) -> np.ndarray:
