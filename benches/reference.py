@@ -56,6 +56,13 @@ def attention(case: Case) -> np.ndarray:
     return _attend(x[:, rows(case)], x, case.beta)
 
 
+def fastsum(case: Case) -> np.ndarray:
+    """As `attention`, summed pairwise and by BLAS: einsum's running sums over a million tokens are off by 1e-12."""
+    x = tokens(case).astype(np.float64)[0]
+    sums = [(w @ x, w.sum()) for w in (np.exp(case.beta * (x @ row) - case.beta) for row in x[rows(case)])]
+    return np.array([[total / z for total, z in sums]])
+
+
 def layer(case: Case) -> np.ndarray:
     return _layer(tokens(case).astype(np.float64)[:, rows(case)], *weights(case), case.activation)
 

@@ -59,6 +59,7 @@ class Case:
     def __str__(self) -> str:
         parts = [f"R{self.n_replicas}"] * (self.n_replicas > 1) + [f"N{self.n_tokens}", f"d{self.dim}"]
         parts += [f"m{self.width}"] * (self.width > 0) + [self.activation] * (self.activation != "")
+        parts += [f"beta{self.beta:g}"] * (self.beta != 4.0)
         parts += [f"L{self.depth}"] * (self.depth > 0) + [f"bins{self.n_bins}"] * (self.n_bins > 0)
         return "-".join([*parts, self.dtype])
 
@@ -72,6 +73,7 @@ if IS_QUICK:
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
     HISTOGRAM = [Case(n_tokens=600, dim=3, n_bins=50)]
+    FASTSUM = [Case(n_tokens=3000, dim=d) for d in (2, 3, 4)]
     TRANSFORMER = [
         Case(n_tokens=600, dim=3, width=32, activation="relu", depth=1, horizon=0.05),
         Case(n_tokens=20, dim=8, width=32, activation="relu", depth=3, horizon=0.1, beta=1.0),
@@ -90,6 +92,9 @@ else:
     STEP = [Case(n_tokens=n, dim=d, dtype=t) for n, d in ((1_000_000, 3), (65536, 64)) for t in BOTH]
     ENERGY = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
     HISTOGRAM = [Case(n_tokens=16384, dim=d, n_bins=50) for d in (3, 64)]
+    FASTSUM = [Case(n_tokens=1_000_000, dim=2, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
+    FASTSUM += [Case(n_tokens=1_000_000, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
+    FASTSUM += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
     TRANSFORMER = [
         Case(n_tokens=16384, dim=3, width=1024, activation="relu", depth=1, horizon=1 / 30),
         # Figures 2 to 6 of arXiv:2604.26898, with the width of its Figure 1.
@@ -103,6 +108,7 @@ CASES = {
     "step": STEP,
     "energy": ENERGY,
     "histogram": HISTOGRAM,
+    "fastsum": FASTSUM,
     "transformer": TRANSFORMER,
 }
 

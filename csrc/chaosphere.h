@@ -18,7 +18,8 @@
 #define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
 #define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
 #define CHS_HIDDEN 32  /* hidden units whose activations live at once */
-#define CHS_FOURIER_SCRATCH(n_steps) (13 * 256 + 14 * 8 * (n_steps)) /* doubles */
+#define CHS_FOURIER_TILE 256
+#define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
 
 /* Activations by number; kept in step with chaosphere.activations. */
 enum chs_activation {
@@ -55,12 +56,12 @@ enum chs_activation {
                            const real *w, int activation, real *scratch, real *out);                                   \
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \
     void (*activate_##suffix)(int activation, long n, real *x);                                                        \
-    /* out[c, j] = sum of coefficients a times the real spherical harmonics of degree <= n_max in dimension d at x[:,  \
-     * j], c < n_rows. steps: (d - 2) (n_max + 1) (n_max + 1) numbers (see harmonics.inc); a: for d = 2 as (harmonic, c),\
-     * else for each l as (j, c, p). scratch: rows of ld, H (twice for d > 3) + n_max + 3, H the harmonics of degree <=\
-     * n_max in dimension max(2, d - 1). */                                                                            \
-    void (*harmonic_field_##suffix)(long d, long n_max, long n_rows, long n, long ld, const real *x, const real *steps,\
-                                    const real *a, real *scratch, real *out);                                          \
+    /* out[c, j] = sum of coefficients a times the harmonics (of harmonics.inc, not normalised) of degree <= n_max in  \
+     * dimension d at x[:, j], c < n_rows. steps: (d - 2) (n_max + 1) (n_max + 1) numbers; a: for d = 2 as             \
+     * (harmonic, c), else for each l as (j, c, p). scratch: rows of ld, H (twice for d > 3) + n_max + 3, H the        \
+     * harmonics of degree <= n_max in dimension max(2, d - 1). */                                                     \
+    void (*harmonic_field_##suffix)(long d, long n_max, long n_rows, long n, long ld, const real *x,                   \
+                                    const real *steps, const real *a, real *scratch, real *out);                       \
     /* out = LN(x + alpha v) for n rows of length d (out contiguous, v may be NULL); returns the first row whose       \
      * norm is zero or not finite, or -1. */                                                                           \
     long (*step_##suffix)(long n, long d, const char *x, ptrdiff_t x_row, ptrdiff_t x_column, const real *v,           \

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks, expansions
+from chaosphere import checks, expansions, nufft
 from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)
-METHODS = ("auto", "direct", "fourier", "harmonic")
+METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,19 +56,23 @@ class SoftmaxAttention:
         General Q and K, both or none, instead of beta.
     value : array_like, shape (d, d), optional
         General V, instead of value_scale.
-    method : {"auto", "direct", "fourier", "harmonic"}
+    method : {"auto", "direct", "fourier", "harmonic", "nufft"}
         direct
             Over all pairs, O(N² d); for any QᵀK.
         fourier
             For d = 2 and QᵀK = βI (in whatever form it is given), β <= 10⁴: e^{β cos θ} = Σ I_k(β) cos kθ, O(N K) with
-            K from 10 (β = 1) to 120 (β = 200) and about 8 √β beyond.
+            K from 14 (β = 1) to 120 (β = 200) and about 8 √β beyond.
         harmonic
             For d >= 3 and QᵀK = βI, as long as 40 000 harmonics are enough: e^{β⟨x,y⟩} in spherical harmonics of degree
             L, O(N L^{d−1}), L about the K above.
+        nufft
+            For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
+            (`chaosphere.nufft`; pip install 'chaosphere[nufft]'): for d = 3 and β in the hundreds and beyond, at loose
+            tolerances. Never chosen by auto, whose choice does not depend on what is installed.
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
-            alone. Expansions win from about N = 500 for d = 2, and at β = 4 from 1 500 for d = 3, 15 000 for d = 4 and
-            200 000 for d = 5.
+            alone. Expansions win from about N = 500 for d = 2, and at β = 4 from 1 500 for d = 3, 20 000 for d = 4 and
+            200 000 for d = 5 (see `chaosphere.expansions`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
         each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for
@@ -134,7 +138,7 @@ class SoftmaxAttention:
             fill(self, "rtol", checks.number(self.rtol, "rtol", low=1e-13, high=0.1))
             if self.method == "direct":
                 raise ValueError("rtol must be None with method='direct', which does not approximate")
-        if self.method in ("fourier", "harmonic") and self._scalar() is None:
+        if self.method in ("fourier", "harmonic", "nufft") and self._scalar() is None:
             raise ValueError(
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
@@ -160,9 +164,19 @@ class SoftmaxAttention:
             return replace(self, method="direct", rtol=None)
         assert beta is not None
         assert rtol is not None
-        if (method == "fourier") != (dim == 2):
-            raise ValueError(f"method={method!r} serves dim {'2' if method == 'fourier' else '>= 3'}, got {dim}")
-        if not expansions.serves(beta, dim, rtol):
+        dims, is_served = {
+            "fourier": ("2", dim == 2),
+            "harmonic": (">= 3", dim >= 3),
+            "nufft": ("2 or 3", dim in (2, 3)),
+        }[method]
+        if not is_served:
+            raise ValueError(f"method={method!r} serves dim {dims}, got {dim}")
+        if method == "nufft":
+            if not nufft.LEAST_BETA <= beta <= expansions.MOST_BETA:
+                raise ValueError(
+                    f"method='nufft' serves β from {nufft.LEAST_BETA:g} to {expansions.MOST_BETA:g}, got {beta:g}"
+                )
+        elif not expansions.serves(beta, dim, rtol):
             raise ValueError(
                 f"method={method!r} does not serve β = {beta:.6g} in dim {dim} (too many terms); use method='direct'"
             )
@@ -239,8 +253,12 @@ class SoftmaxAttention:
         assert beta is not None
         assert rtol is not None
         value = np.diag(np.full(dim, self.value_scale)) if self.value is None else self.value
-        n_max = expansions.degree(beta, dim, rtol)
-        mean, z, error = expansions.attend(x, p, beta, n_max, value, n_threads)
+        if self.method == "nufft":
+            uniform = float(expansions.multipliers(beta, dim)[0])
+            mean, z, error = nufft.attend(x, p, beta, uniform, rtol, value, n_threads)
+        else:
+            n_max = expansions.degree(beta, dim, rtol)
+            mean, z, error = expansions.attend(x, p, beta, n_max, value, n_threads)
         exact: list[tuple[int, Any, Floats]] = []
         n_direct = np.zeros(len(x), np.int64)
         # A token whose own sum is too small, compared with the error, is summed directly; `not >=` sees a NaN as well.

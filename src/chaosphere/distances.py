@@ -12,8 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln
 
-from chaosphere import checks
+from chaosphere import checks, expansions
 from chaosphere.checks import Floats, Tokens
+from chaosphere.harmonics import harmonics_below
 from chaosphere.kernels import attention as kernel
 from chaosphere.seeds import Noise, Seed, Stream
 
@@ -533,10 +534,12 @@ def mmd(
 
     Notes
     -----
-    O((N + M)² d) by three passes of attention, memory O((N + M) d), in double precision whatever the dtype; tokens are
-    projected onto the sphere first. MMD² is a difference of sums of size 1, so its absolute error is up to about
-    (1 + β) 2e-15, and an MMD below (1 + β)^{1/2} 5e-8 is not told from 0. A negative difference is such rounding and
-    taken as 0; MMD(x, x) is 0 exactly. Same bits for any number of threads.
+    O((N + M) K) where K harmonics make this cheaper than pairs: MMD² = Σ_l e^{−β} λ_l Σ_k |∫ Y_{l,k} d(μ − ν)|² (see
+    `chaosphere.expansions`), cut where the degrees left out carry 1e-28, hence accurate to about 1e-14 absolutely.
+    Else O((N + M)² d) by three passes of attention: MMD² is then a difference of sums of size 1, with an absolute error
+    of up to about (1 + β) 2e-15, an MMD below (1 + β)^{1/2} 5e-8 is not told from 0, and a negative difference is such
+    rounding and taken as 0. Memory O((N + M) d), double precision whatever the dtype; tokens are projected onto the
+    sphere first. MMD(x, x) is 0 exactly. Same bits for any number of threads.
 
     References
     ----------
@@ -551,6 +554,12 @@ def mmd(
     mu, nu = (_projected(cloud) for cloud in _clouds(x, y, x_weights, y_weights))
     beta = checks.number(beta, "beta", above=0, high=1e8)
     n_threads = checks.threads(n_threads)
+    dim, n, m = x.shape[1], len(mu.points), len(nu.points)
+    tails = expansions.tails(beta, dim) if beta <= expansions.MOST_BETA and dim <= expansions.MOST_DIM else np.ones(1)
+    n_max = int(np.argmax(tails <= 1e-28))
+    if n_max and _moments_are_cheaper(n, m, n_max, dim, 10):
+        square = _moment_differences(mu, nu, n_max, n_threads)
+        return math.sqrt(float(square @ expansions.multipliers(beta, dim)[: n_max + 1]))
     _refuse_long(
         sum(_kernel_seconds(one, two, n_threads) for one, two in ((mu, mu), (nu, nu), (mu, nu))),
         "three passes over all pairs",
@@ -564,6 +573,19 @@ def mmd(
 
     mixed = mean_kernel(mu, nu)
     return math.sqrt(max((mean_kernel(mu, mu) - mixed) + (mean_kernel(nu, nu) - mixed), 0.0))
+
+
+def _moments_are_cheaper(n: int, m: int, n_max: int, dim: int, pair: float) -> bool:
+    """Whether K harmonics of each token cost less than all pairs; `pair` is the work of one, in multiply-adds."""
+    terms = float(harmonics_below(n_max + 1, dim))
+    return terms <= expansions.MOST_HARMONICS and 4 * terms * (n + m) + 1e6 < pair * (n * n + m * m + n * m)
+
+
+def _moment_differences(mu: _Cloud, nu: _Cloud, n_max: int, n_threads: int) -> Floats:
+    """Return Σ_k |∫ Y_{l,k} d(μ − ν)|² for l = 0 … n_max."""
+    dim = mu.points.shape[1]
+    one, two = (expansions.moments(cloud.points[None], cloud.weights, n_max, n_threads)[0] for cloud in (mu, nu))
+    return np.asarray(np.bincount(expansions.degrees(n_max, dim), (one - two) ** 2), np.float64)
 
 
 def _projected(cloud: _Cloud) -> _Cloud:
@@ -611,10 +633,11 @@ def sobolev(
     because Σ_j |…|² <= 4 dim(n, d) <= 8 (n + d − 2)^{d−2} / (d − 2)!. For smaller s the full distance of a Dirac from
     the uniform law is infinite, and D depends on n_max: a distance at the resolution 1/n_max.
 
-    d = 2: O((N + M) n_max), through Fourier sums. Otherwise O((N + M)² (d + n_max)) over tiles of pairs, in NumPy on
-    one thread, memory O((N + M) d); D² is then a difference of sums of size h(1), with an absolute error of about
-    1e-15 n_max h(1), and a negative difference is such rounding, taken as 0. D(x, x) is 0 exactly. Double precision
-    whatever the dtype; tokens are projected onto the sphere first. Deterministic.
+    O((N + M) K) through the K harmonics of degree <= n_max: always for d = 2, K = 2 n_max + 1, otherwise where this is
+    cheaper than pairs and K <= 40 000. Else O((N + M)² (d + n_max)) over tiles of pairs, in NumPy on one thread; D² is
+    then a difference of sums of size h(1), with an absolute error of about 1e-15 n_max h(1), and a negative difference
+    is such rounding, taken as 0. Memory O((N + M) d). D(x, x) is 0 exactly. Double precision whatever the dtype; tokens
+    are projected onto the sphere first. Same bits for any number of threads.
 
     References
     ----------
@@ -632,10 +655,9 @@ def sobolev(
     dim = x.shape[1]
     degrees = np.arange(1, n_max + 1, dtype=np.float64)
     log_factors = -order * np.log(degrees * (degrees + dim - 2))
-    if dim == 2:
-        moments = _fourier(mu, n_max) - _fourier(nu, n_max)
-        return math.sqrt(2 * float(np.exp(log_factors) @ np.abs(moments) ** 2))
     n, m = len(mu.points), len(nu.points)
+    if dim == 2 or (dim <= expansions.MOST_DIM and _moments_are_cheaper(n, m, n_max, dim, dim + 10 * n_max)):
+        return math.sqrt(float(np.exp(log_factors) @ _moment_differences(mu, nu, n_max, checks.threads(None))[1:]))
     _refuse_long(
         (n * n + m * m + n * m) * (dim + 10 * n_max) * 0.3e-9,
         f"{n_max} degrees on all pairs",
@@ -650,12 +672,6 @@ def sobolev(
     mixed = _gegenbauer_sums(mu, nu, n_max) @ factors
     own = [float(_gegenbauer_sums(cloud, cloud, n_max) @ factors) for cloud in (mu, nu)]
     return math.sqrt(max((own[0] - mixed) + (own[1] - mixed), 0.0))
-
-
-def _fourier(cloud: _Cloud, n_max: int) -> NDArray[np.complex128]:
-    """Return Σ p_i e^{i n θ_i} for n = 1 … n_max."""
-    angles = np.arctan2(cloud.points[:, 1], cloud.points[:, 0])
-    return np.array([cloud.weights @ np.exp(1j * n * angles) for n in range(1, n_max + 1)])
 
 
 def _gegenbauer_sums(mu: _Cloud, nu: _Cloud, n_max: int) -> Floats:

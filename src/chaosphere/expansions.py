@@ -27,6 +27,10 @@ A token's own sum Z̃ = e^{−β} Z is what t_L + γ is to be compared with: its
 itself, (2πβ)^{−1/2} (d = 2) or 1/(2β) (d = 3) for uniform tokens, the weight of its cluster if there are clusters, and
 e^{−2β} at worst. A token far from nearly all others loses digits, here, that the direct sum keeps: such tokens are
 recognised by Z̃ and summed directly.
+
+Where they win (`is_cheaper`, at the default tolerance): from N = 520 on the circle; for d = 3 from 1 100 (β = 1), 1 500
+(β = 4), 8 000 (β = 64); for d = 4 from 5 000 (β = 1), 20 000 (β = 4), 90 000 (β = 16); for d = 5 from 46 000 (β = 1),
+210 000 (β = 4); for d = 6 from 310 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ from chaosphere.harmonics import HarmonicBasis, harmonics_below, multiplicity
 from chaosphere.kernels import expansions as kernel
 
 MOST_BETA = 1e4  # a thousand degrees on the circle
+MOST_DIM = 20  # where even degree 4 takes thousands
 MOST_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a second per million tokens and processor
 
 
@@ -94,7 +99,7 @@ def n_harmonics(beta: float, dim: int, rtol: float) -> int:
 
 def serves(beta: float, dim: int, rtol: float) -> bool:
     """Whether an expansion is offered: β up to 10⁴ on the circle, 40 000 harmonics on higher spheres."""
-    if beta > MOST_BETA or dim > 20:
+    if beta > MOST_BETA or dim > MOST_DIM:
         return False
     return dim == 2 or n_harmonics(beta, dim, rtol) <= MOST_HARMONICS
 
@@ -102,7 +107,7 @@ def serves(beta: float, dim: int, rtol: float) -> bool:
 def is_cheaper(n_tokens: int, beta: float, dim: int, rtol: float, dtype: Any) -> bool:
     """Whether an expansion is offered and takes less time than the direct sum: a function of its arguments alone.
 
-    Nanoseconds of one processor, as measured by benches/bench_fastsum.py: a pair of tokens of the direct sum, a token
+    Nanoseconds of one processor, as measured by benches/crossover.py: a pair of tokens of the direct sum, a token
     and term of an expansion, and what a call costs before it starts.
     """
     if not serves(beta, dim, rtol):
@@ -129,20 +134,50 @@ def attend(
     attend_there = _attend_circle if x.shape[2] == 2 else _attend_sphere
     factors = multipliers(beta, x.shape[2])[: n_max + 1]
     mean, z, sizes = attend_there(x, p, factors, value, n_threads)
-    noise = 1 / math.sqrt(x.shape[1]) if p is None else float(np.sqrt((p**2).sum()))
-    error = rounding(factors, x.shape[2], sizes + 4 * noise) + tails(beta, x.shape[2])[n_max]
-    return mean, z, error
+    return mean, z, rounding(factors, x, p, sizes) + tails(beta, x.shape[2])[n_max]
 
 
-def rounding(factors: Floats, dim: int, sizes: Floats) -> Floats:
+def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:
     """Return γ for moments of sizes s_l, shape (R, at least L + 1)."""
-    degree = np.arange(len(factors))
-    near = np.minimum(sizes, 1.0)
-    near = np.maximum(near, np.roll(near, 1, axis=1))[:, : len(factors)]  # the moments of x Y are of degrees l ± 1
-    growth = 8 + 2.0 * degree
+    dim, order = x.shape[2], np.arange(len(factors))
+    noise = 1 / math.sqrt(x.shape[1]) if p is None else float(np.sqrt((p**2).sum()))
+    near = np.pad(np.minimum(sizes + 4 * noise, 1.0), ((0, 0), (1, 1)))
+    near = np.maximum(np.maximum(near[:, 2:], near[:, 1:-1]), near[:, :-2])  # the moments of x Y are of degrees l ± 1
+    near = near[:, : len(factors)]
+    growth = 8 + 2.0 * order
     if dim > 2:
-        growth += (dim - 2) * degree**2 / 2 + math.sqrt(harmonics_below(len(factors), dim - 1))
+        growth += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(len(factors), dim - 1))
     return np.asarray(near @ (factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps)
+
+
+def moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> Floats:
+    """Return Σ p_i Y_k(x_i) for the harmonics of degree <= n_max, in the order of `HarmonicBasis`, shape (R, K)."""
+    if x.shape[2] > 2:
+        return _basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads)[:, :, 0]
+    powers = circle_moments(x, p, n_max, n_threads)
+    out = np.empty((len(x), 2 * n_max + 1))
+    out[:, 0], out[:, 1::2], out[:, 2::2] = 1, math.sqrt(2) * powers[:, 1:].real, math.sqrt(2) * powers[:, 1:].imag
+    return out
+
+
+def degrees(n_max: int, dim: int) -> NDArray[np.int64]:
+    """Return the degree of each of them, shape (K,)."""
+    return np.repeat(np.arange(n_max + 1), _counts(n_max + 1, dim).astype(np.int64))
+
+
+def power_spectrum(values: Floats, n_max: int, dim: int) -> Floats:
+    """Return s_l² = Σ_k M_{l,k}² / dim(l, d) for moments (R, K), shape (R, n_max + 1)."""
+    counts = _counts(n_max + 1, dim)
+    return np.asarray(np.add.reduceat(values**2, (np.cumsum(counts) - counts).astype(np.int64), axis=1) / counts)
+
+
+def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tuple[Floats, Floats]:
+    """Return Σ_ij p_i p_j e^{β(⟨x_i, x_j⟩ − 1)} = Σ_l e^{−β} λ_l dim(l, d) s_l² and an error bound, (R,) each."""
+    dim, n_max = x.shape[2], degree(beta, x.shape[2], 1e-13)
+    factors = multipliers(beta, dim)[: n_max + 1]
+    spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
+    error = 2 * rounding(factors, x, p, np.sqrt(spectrum)) + tails(beta, dim)[n_max]
+    return spectrum @ (factors * _counts(n_max + 1, dim)), error
 
 
 def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> NDArray[np.complex128]:
@@ -165,12 +200,12 @@ def _attend_circle(
 ) -> tuple[Tokens, Floats, Floats]:
     """Write Z and both numerators as Re Σ_k F_k z^k, k = 0 … L."""
     n_max = len(factors) - 1
-    moments = circle_moments(x, p, n_max + 1, n_threads).conj()
-    above, below = moments[:, 1:], np.concatenate([np.zeros((len(x), 1)), moments[:, :n_max]], axis=1)
+    powers = circle_moments(x, p, n_max + 1, n_threads).conj()
+    above, below = powers[:, 1:], np.concatenate([np.zeros((len(x), 1)), powers[:, :n_max]], axis=1)
     terms = np.empty((len(x), 3, n_max + 1), np.complex128)
     terms[:, 0], terms[:, 1] = below + above, 1j * (above - below)
     terms[:, :2] = value @ terms[:, :2]
-    terms[:, 2] = 2 * moments[:, :-1]
+    terms[:, 2] = 2 * powers[:, :-1]
     terms[:, 2, 0] = 1
     terms *= factors
     # The tile kernel takes products with {Re, Im} w^b: of z^{7b + a} and z^{7b − a} sums and differences.
@@ -185,7 +220,7 @@ def _attend_circle(
     a[:, :, :, 0, 2::2] = sine[..., 4:] - sine[..., 2::-1]
     a[:, :, :, 1, 1::2] = sine[..., 4:] + sine[..., 2::-1]
     a[:, :, :, 1, 2::2] = cosine[..., 2::-1] - cosine[..., 4:]
-    return *kernel.fourier_field(x, a, n_threads), np.abs(moments)
+    return *kernel.fourier_field(x, a, n_threads), np.abs(powers)
 
 
 def _attend_sphere(
@@ -194,13 +229,12 @@ def _attend_sphere(
     n_max, dim = len(factors) - 1, x.shape[2]
     basis = _basis(dim, n_max)
     if dim == 3:
-        moments = _times_coordinates(_basis(3, n_max + 1).moments(x, p, n_threads=n_threads)[:, :, 0], n_max)
+        sums = _times_coordinates(moments(x, p, n_max + 1, n_threads), n_max)
     else:
-        moments = basis.moments(x, p, with_coordinates=True, n_threads=n_threads)
-    counts = np.bincount(basis.degrees)
-    sizes = np.sqrt(np.add.reduceat(moments[:, :, 0] ** 2, np.cumsum(counts) - counts, axis=1) / counts)
-    moments *= factors[basis.degrees][None, :, None]
-    a = np.concatenate([moments[:, :, 1:] @ value.T, moments[:, :, :1]], axis=2)
+        sums = basis.moments(x, p, with_coordinates=True, n_threads=n_threads)
+    sizes = np.sqrt(power_spectrum(sums[:, :, 0], n_max, dim))
+    sums *= factors[basis.degrees][None, :, None]
+    a = np.concatenate([sums[:, :, 1:] @ value.T, sums[:, :, :1]], axis=2)
     return *basis.ratios(x, a, n_threads=n_threads), sizes
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks
+from chaosphere import checks, expansions
 from chaosphere.checks import Floats, Tokens
 from chaosphere.distances import circular_wasserstein2 as circular_wasserstein2
 from chaosphere.distances import coupled_distance as coupled_distance
@@ -18,6 +18,7 @@ from chaosphere.distances import mmd as mmd
 from chaosphere.distances import sliced_wasserstein2 as sliced_wasserstein2
 from chaosphere.distances import sobolev as sobolev
 from chaosphere.distances import wasserstein2 as wasserstein2
+from chaosphere.harmonics import harmonics_below
 from chaosphere.kernels import pairs as kernel
 from chaosphere.seeds import Noise, Seed, Stream
 from chaosphere.sphere import normalize
@@ -63,8 +64,10 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
 
     Notes
     -----
-    O(N² d) in double precision whatever the dtype of x, from differences x_i − x_j: the relative accuracy holds down to
-    consensus. Same bits for any number of threads.
+    Double precision whatever the dtype of x, and a relative accuracy of 1e-12 down to consensus. For many tokens O(N K)
+    with K harmonics, E_β = ½ e^β (1 − Σ_l e^{−β} λ_l Σ_k M_{l,k}²) of tokens projected onto the sphere (see
+    `chaosphere.expansions`), where the error bound of this difference allows; else, that is for few tokens or close to
+    consensus, O(N² d) over differences x_i − x_j. Same bits for any number of threads.
 
     Examples
     --------
@@ -73,8 +76,16 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     True
     """
     beta = checks.number(beta, "beta", above=0, high=700)
-    sums, _ = _pair_statistics(x, beta, 0, weights, n_threads)
-    values: Floats = 0.5 * math.exp(beta) * sums
+    batch = checks.tokens(x)
+    p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
+    missing = np.full(len(batch), np.nan)  # Σ p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)})
+    if expansions.is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
+        present, error = expansions.mean_kernel(batch, p, beta, threads)
+        missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
+    left = np.isnan(missing)
+    if left.any():
+        missing[left] = kernel.pair_statistics(batch[left].astype(np.float64, copy=False), p, beta, 0, threads)[0]
+    values: Floats = 0.5 * math.exp(beta) * missing
     return _scalar_or_array(values, x)  # type: ignore[no-any-return]
 
 
@@ -261,6 +272,50 @@ def cosine_histogram(
     if (total <= 0).any():
         raise ValueError("x must hold at least two tokens of positive weight")
     return _scalar_or_array(histogram / total, x), np.linspace(-1, 1, n_bins + 1)
+
+
+def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int | None = None) -> Floats:
+    """Return the means of P_n(⟨x_i, x_j⟩) over all ordered pairs, i = j included, for n = 0 … n_max.
+
+    P_n is Gegenbauer's polynomial with P_n(1) = 1: cos nθ for d = 2, Legendre's for d = 3. By the addition theorem the
+    mean is Σ_k |Σ_i p_i Y_{n,k}(x_i)|² / dim(n, d) >= 0, the power of μ at degree n: 1 at consensus, about 1/N for
+    uniform tokens; n = 1 is the squared order parameter.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    n_max : int
+        Largest degree, >= 0; at most 40 000 harmonics for d >= 3.
+    weights : array_like, shape (N,), optional
+    n_threads : int, optional
+
+    Returns
+    -------
+    ndarray of float64, shape (n_max + 1,) or (R, n_max + 1)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or another argument is out of range.
+
+    Notes
+    -----
+    O(N K) with K harmonics, in double precision; tokens are projected onto the sphere first. Same bits for any number
+    of threads.
+
+    Examples
+    --------
+    >>> power_spectrum(np.array([[1.0, 0.0], [-1.0, 0.0]]), 3).round(12) + 0.0
+    array([1., 0., 1., 0.])
+    """
+    batch = checks.tokens(x)
+    p = checks.weights(weights, batch.shape[1])
+    n_max = checks.integer(n_max, "n_max", low=0)
+    dim = batch.shape[2]
+    if dim > 2 and harmonics_below(n_max + 1, dim) > expansions.MOST_HARMONICS:
+        raise ValueError(f"n_max = {n_max} is too large in dim {dim}: more than {expansions.MOST_HARMONICS} harmonics")
+    values = expansions.power_spectrum(expansions.moments(batch, p, n_max, checks.threads(n_threads)), n_max, dim)
+    return values if x.ndim == 3 else values[0]
 
 
 def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:

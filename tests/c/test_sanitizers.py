@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TYPES = {"f64": ["-Dreal=double", "-DSUFFIX=f64"], "f32": ["-Dreal=float", "-DSUFFIX=f32"]}
-MAINS = ["test_attention", "test_layer", "test_sphere"]
+MAINS = ["test_attention", "test_expansions", "test_layer", "test_sphere"]
 
 
 def build_settings():

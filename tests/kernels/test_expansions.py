@@ -11,6 +11,7 @@ from scipy import special
 
 from chaosphere import expansions
 from chaosphere.attention import SoftmaxAttention
+from chaosphere.kernels import abi
 from chaosphere.kernels import expansions as kernel
 
 EPS = float(np.finfo(float).eps)
@@ -243,8 +244,6 @@ def test_the_number_of_threads_does_not_change_a_bit(isa, dtype, run):
 
 @RUNS
 def test_instruction_sets_agree_to_rounding(isa, dtype, run):
-    from chaosphere.kernels import abi
-
     got = run(dtype, 2)
     abi.use_isa("baseline")  # the fixture restores
     for one, other in zip(got, run(dtype, 2), strict=True):

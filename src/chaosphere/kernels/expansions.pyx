@@ -1,7 +1,7 @@
 """Sums of e^{β x.y} over tokens through its expansion on the sphere: schedules around the tile kernels.
 
-Two passes, each O(N): moments of the tokens (sums of powers of z, or of spherical harmonics, over blocks cut by N and the
-degree alone), then the field that they make at every token. In between, a few hundred numbers are combined in Python.
+Two passes, each O(N): moments of the tokens (sums of powers of z, or of spherical harmonics, over blocks cut by N and
+the degree alone), then the field that they make at every token. In between, some hundred numbers are combined in Python.
 """
 
 from cython.parallel cimport prange, threadid
@@ -82,7 +82,9 @@ cdef long _tile(long n_max) noexcept nogil:
     return 128 if n_max < 32 else 64
 
 
-cdef void _unit_block(const real[:, :, :] x, long replica, long first, long count, long ld, double *block) noexcept nogil:
+cdef void _unit_block(
+    const real[:, :, :] x, long replica, long first, long count, long ld, double *block
+) noexcept nogil:
     cdef const chs_kernels *c = table()
     cdef const char *start = <const char *>&x[replica, first, 0]
     if real is double:
@@ -126,9 +128,10 @@ def harmonic_moments(
 
 
 def harmonic_field(
-    const real[:, :, :] x, const double[:, ::1] a, long n_max, const double[::1] steps, long n_scratch_rows, int n_threads
+    const real[:, :, :] x, const double[:, ::1] a, long n_max, const double[::1] steps, long n_scratch_rows,
+    int n_threads
 ):
-    """d + 1 sums of harmonics with coefficients a (R, K (d + 1)) at tokens (R, N, d), d >= 3; layout as in chaosphere.h.
+    """d + 1 sums of harmonics, coefficients a (R, K (d + 1)), at tokens (R, N, d), d >= 3; layout as in chaosphere.h.
 
     Returns the first d divided by the last, (R, N, d), and the last, (R, N).
     """
