@@ -172,21 +172,21 @@ class SoftmaxAttention:
             query_map, scale, shift = None, math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
             row_scale = self.beta * LOG2_E
             # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
-            is_symmetric = 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
+            is_symmetric, is_bounded = True, 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
         else:
             form = self._form()
             norm = float(np.linalg.norm(form, 2))
             is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
             # One shift for all pairs must neither overflow nor let a whole row vanish.
-            is_symmetric &= 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
+            is_bounded = 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
             if is_symmetric:
                 form = 0.5 * (form + form.T)
             query_map, scale, shift = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype), 1.0, norm * LOG2_E
             row_scale = 1.0
-        if not is_symmetric:
+        if not is_bounded:
             mean, log2_z = kernel.attend_rows(x, x, query_map, value_map, p, row_scale, n_threads)
             return mean, log2_z
-        mean, z = kernel.attend_symmetric(x, query_map, value_map, p, scale, shift, n_threads)
+        mean, z = kernel.attend_bounded(x, query_map, value_map, p, scale, shift, is_symmetric, n_threads)
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
         # A token with no weight of its own, far from all others: its sum underflowed, so take it alone.

@@ -6,6 +6,7 @@ cdef extern from "chaosphere.h" nogil:
     enum:
         CHS_ALIGN
         CHS_COLUMNS
+        CHS_CHUNK
         CHS_HIDDEN
         CHS_N_ACTIVATIONS
 
