@@ -189,7 +189,8 @@ class SoftmaxAttention:
         mean, z = kernel.attend_bounded(x, query_map, value_map, p, scale, shift, is_symmetric, n_threads)
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
-        # A token with no weight of its own, far from all others: weights below 2^-960 (2^-102) were dropped, so take it alone.
+        # A token with no weight of its own, far from all others: weights below 2^-960 (2^-102) were dropped, so take it
+        # alone.
         lost = z < (2.0**-800 if x.dtype == np.float64 else 2.0**-50)
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])

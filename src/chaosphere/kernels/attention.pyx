@@ -102,8 +102,8 @@ cdef void _finish(
 
 
 cdef void _pair(
-    Blocks b, long replica, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift, real *w,
-    double *sums
+    Blocks b, long replica, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift,
+    real *w, double *sums
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
     cdef long stride = (b.d + 1) * b.ld
@@ -118,15 +118,16 @@ cdef void _pair(
 
 
 cdef void _item(
-    Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x, const real[:, ::1] query_map,
-    const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, real *q, real *k, real *v,
+    Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x,
+    const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, real *q, real *k, real *v,
     double *sums, real *scratch, real[:, :, ::1] mean, double[:, ::1] partition
 ) noexcept nogil:
     """One item of work on one system: first every block is packed, then come the games, then every block is finished.
 
     Symmetric weights: a round-robin tournament between the blocks. The number of players is odd (a dummy fills up): in
     round r player r meets itself, its diagonal block, and player r + m meets r - m. Every block is touched once a round
-    and every pair meets once, so sums have one order for any number of workers. Other weights: game i is row i of blocks.
+    and every pair meets once, so sums have one order for any number of workers. Other weights: game i is row i of
+    blocks.
 
     done[i] counts what block i has been through. An item waits only for items before it, which are finished or running
     as they are handed out in order, so there is neither a barrier nor a deadlock.
@@ -176,9 +177,10 @@ def attend_bounded(
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
-    shift bounds the scores and is small enough for no row to vanish. With is_symmetric (A is) one weight serves both orders
-    of a pair. x is (R, N, d); weights (N,) or None. Returns the weighted means (R, N, d), times value_map if given, and the
-    sums of the weights (R, N) before division, uniform weights counting 1 each.
+    shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
+    is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (N,) or
+    None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N) before
+    division, uniform weights counting 1 each.
     """
     cdef long n_replicas = x.shape[0]
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
