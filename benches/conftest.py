@@ -45,10 +45,11 @@ def bench(benchmark):
     import reference
     import registry
 
-    def run(kind, case, name, *, work, unit, fma=None):
+    def run(kind, case, name, *, work, unit, fma=None, operations=0.0):
         """Measure one contender.
 
-        `work` counts `unit`s; fma, if there is one limit worth naming, is the least number of multiply-adds per unit.
+        `work` counts `unit`s. fma, if there is one limit worth naming, is the least number of multiply-adds per unit,
+        operations that of all arithmetic ones: the processor must find the time for both (probe.py).
         """
         try:
             contender = peers.get(name)
@@ -94,7 +95,8 @@ def bench(benchmark):
             benchmark.extra_info[f"{unit} per second"] = rate
             peak = probe.peak("fma", case.dtype)
             if fma is not None and peak:
-                benchmark.extra_info["fraction of peak"] = 2 * fma * rate / peak
+                limit = max(2 * fma / peak, operations / probe.peak("mix", case.dtype))
+                benchmark.extra_info["fraction of peak"] = rate * limit
 
     return run
 

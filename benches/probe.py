@@ -1,7 +1,9 @@
-"""What this processor can do: multiply-adds and exponentials per second, by a small C program compiled for it here.
+"""What this processor can do: vector operations per second, by a small C program compiled for it here.
 
-`python benches/probe.py` prints it. The multiply-add rate is the limit that benches are held against; the exponential
-rate, of the C library's vector version where the compiler finds one, is for information.
+`python benches/probe.py` prints it. The limits that benches are held against are the rate of multiply-adds ("fma", two
+floating-point operations each) and of multiply-adds and additions in equal numbers ("mix", one operation each): on some
+processors additions run beside multiply-adds, on others they take their places. The rate of exponentials, of the C
+library's vector version where the compiler finds one, is for information.
 """
 
 import ctypes
@@ -28,6 +30,7 @@ SOURCE = r"""
 #define BYTES 16
 #endif
 #define CHAINS 12  /* more than latency times throughput of any processor so far, fewer than its registers */
+#define MIXED (BYTES == 64 ? 10 : 6)
 #define PROBE(real)                                                                                                   \
     typedef real vector_##real __attribute__((vector_size(BYTES)));                                                  \
     /* Returns the number of floating-point operations done. */                                                      \
@@ -40,6 +43,17 @@ SOURCE = r"""
         for (int i = 1; i < CHAINS; i++) a[0] += a[i];                                                                \
         *out = a[0][0];                                                                                               \
         return 2.0 * n * CHAINS * (BYTES / sizeof(real));                                                             \
+    }                                                                                                                 \
+    /* As many additions as multiply-adds, in chains of their own. */                                                 \
+    double mix_##real(long n, real *out) {                                                                            \
+        vector_##real a[MIXED], b[MIXED], m = (vector_##real){0} + (real)0.999, c = (vector_##real){0} + (real)1e-3;  \
+        for (int i = 0; i < MIXED; i++) b[i] = a[i] = m + (real)i;                                                    \
+        for (long r = 0; r < n; r++) {                                                                                \
+            _Pragma("GCC unroll 10") for (int i = 0; i < MIXED; i++) a[i] = a[i] * m + c, b[i] = c - b[i];            \
+        }                                                                                                             \
+        for (int i = 0; i < MIXED; i++) a[0] += a[i] + b[i];                                                          \
+        *out = a[0][0];                                                                                               \
+        return 2.0 * n * MIXED * (BYTES / sizeof(real));                                                              \
     }
 PROBE(double)
 PROBE(float)
@@ -67,6 +81,7 @@ double exp_float(long n, float *out) {
     return 1024.0 * (n / 64);
 }
 """
+UNITS = {"fma": "FLOP", "mix": "op", "exp": "exp"}
 FLAGS = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]  # fast-math: without it no vector exp
 
 
@@ -90,7 +105,7 @@ def _library() -> ctypes.CDLL | None:
 
 @functools.cache
 def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
-    """Return operations per second of "fma" (each counts two) or "exp"; None where no C compiler works."""
+    """Return operations per second of "fma" (each counts two), "mix" or "exp"; None where no C compiler works."""
     library = _library()
     if library is None:
         return None
@@ -112,7 +127,7 @@ def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
 def peaks() -> dict[str, float]:
     """Return all of them, {"fma float64 1 thread": operations per second, ...}."""
     found = {}
-    for kind, dtype in itertools.product(("fma", "exp"), ("float64", "float32")):
+    for kind, dtype in itertools.product(("fma", "mix", "exp"), ("float64", "float32")):
         for threads in sorted({1, THREADS}):
             rate = peak(kind, dtype, threads)
             if rate is not None:
@@ -122,4 +137,4 @@ def peaks() -> dict[str, float]:
 
 if __name__ == "__main__":
     for name, rate in peaks().items():
-        print(f"{name:24s}{rate / 1e9:8.1f} G{'FLOP' if name.startswith('fma') else 'exp'}/s")
+        print(f"{name:24s}{rate / 1e9:8.1f} G{UNITS[name[:3]]}/s")

@@ -17,6 +17,9 @@
 
 #define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
 #define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
+#define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
+/* The weights of a chunk, then d + 1 rows of sums. */
+#define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (d) + 1) * (ld))
 #define CHS_HIDDEN 32  /* hidden units whose activations live at once */
 #define CHS_FOURIER_TILE 256
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
@@ -43,11 +46,13 @@ enum chs_activation {
     void (*map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);                 \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
      *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and, unless sum_j is NULL,  sum_j[c, j] += sum_i w_ij v_i[c, i],         \
-     * c = 0 .. d (coordinate d of v carries the token's weight). w is scratch of ld * ld. */                          \
+     * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless  \
+     * it is too large for any weight to count. scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */                           \
     void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
-                                 const real *v_i, const real *v_j, real shift, real *w, double *sum_i, double *sum_j); \
+                                 const real *v_i, const real *v_j, real shift, real *scratch, double *sum_i,           \
+                                 double *sum_j);                                                                       \
     /* One side with a running maximum: s_ij = q_i . k_j + bias_j; top_i is raised to cover s_i*, sum_i is rescaled    \
-     * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. */                                  \
+     * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */        \
     void (*attend_rows_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_j, const real *bias_j, real *w, real *top_i, double *sum_i);            \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \

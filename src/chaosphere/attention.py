@@ -350,24 +350,26 @@ class SoftmaxAttention:
         if self.beta is not None:
             scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
             # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
-            is_symmetric = 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
-            symmetric_map = None
+            is_symmetric, is_bounded = True, 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
+            bounded_map = None
         else:
             form = self._form()
             norm = float(np.linalg.norm(form, 2))
             is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
             # One shift for all pairs must neither overflow nor let a whole row vanish.
-            is_symmetric &= 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
+            is_bounded = 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
+            if is_symmetric:
+                form = 0.5 * (form + form.T)
             scale, shift = 1.0, norm * LOG2_E
-            symmetric_map = np.ascontiguousarray(0.5 * LOG2_E * (form + form.T), dtype=x.dtype)
-        if not is_symmetric:
+            bounded_map = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype)
+        if not is_bounded:
             mean, log2_z = kernel.attend_rows(x, x, query_map, value_map, p, row_scale, n_threads)
             return mean, log2_z
-        mean, z = kernel.attend_symmetric(x, symmetric_map, value_map, p, scale, shift, n_threads)
+        mean, z = kernel.attend_bounded(x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads)
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
-        # A token of little weight, far from all others: its sum underflowed, so take it alone.
-        lost = z < (2.0**-900 if x.dtype == np.float64 else 2.0**-60)
+        # A token of little weight, far from all others: weights below 2^-960 (2^-102) were dropped, so take it alone.
+        lost = z < (2.0**-800 if x.dtype == np.float64 else 2.0**-50)
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
             alone, log2_alone = kernel.attend_rows(

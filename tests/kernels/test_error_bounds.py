@@ -50,6 +50,22 @@ def test_attention_with_weights(isa, dtype, beta):
     twins.assert_close(result.value, mean, atol=MEAN[dtype], dtype=dtype)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.02, 1.0, 50.0, 1e3, 1e4])
+@pytest.mark.parametrize("spread", [1e-2, 1e-6])
+@pytest.mark.parametrize("is_polar", [False, True], ids=["one cluster", "two antipodal clusters"])
+def test_attention_of_clustered_tokens(isa, dtype, spread, is_polar, beta):
+    # Weights within a cluster are off by β eps, but multiply differences of its size. At small β the far cluster
+    # counts as well, with weights e^{-2β}; there β eps is small.
+    pole = np.array([0.0, 0.6, 0.8])
+    x = pole + spread * np.random.default_rng(1).standard_normal((N, 3))
+    x[::2] *= -1 if is_polar else 1
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(dtype)
+    mean, _ = twins.attention(x, beta, dtype=np.longdouble)
+    eps = float(np.finfo(dtype).eps)
+    got = SoftmaxAttention(beta=beta)(x, n_threads=1)
+    twins.assert_close(got, mean, atol=MEAN[dtype] + eps * beta * spread, dtype=dtype)
+
+
 @pytest.mark.parametrize("beta", [200.0, 1e3, 1e4])
 @pytest.mark.parametrize("dim", [2, 3, 17])
 def test_attention_at_large_beta(isa, dtype, dim, beta):

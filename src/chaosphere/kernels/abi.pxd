@@ -7,6 +7,7 @@ cdef extern from "chaosphere.h" nogil:
     enum:
         CHS_ALIGN
         CHS_COLUMNS
+        CHS_CHUNK
         CHS_HIDDEN
         CHS_N_ACTIVATIONS
     long CHS_FOURIER_SCRATCH(long)
@@ -84,8 +85,9 @@ ctypedef fused real:
 cdef const chs_kernels *table() noexcept nogil
 
 cdef class Scratch:
-    """Uninitialised aligned memory that lives as long as the object."""
+    """Uninitialised aligned memory, this object's alone for as long as it lives."""
     cdef void *at
+    cdef size_t size
 
 cdef long padded(long n) noexcept nogil
 cdef long block_columns(long n_tokens) noexcept nogil

@@ -72,15 +72,54 @@ def max_threads():
     return chs_max_threads()
 
 
+cdef enum:
+    MAX_KEPT = 16
+    MAX_KEPT_BYTES = 1 << 26
+
+# Memory of past calls that waits for the next: fresh pages cost some microseconds each at their first use, a tenth of a
+# call for a few thousand tokens. It changes hands under the GIL, so calls at the same time never share any.
+cdef void *_kept[MAX_KEPT]
+cdef size_t _kept_size[MAX_KEPT]
+cdef int _n_kept = 0
+
+
+def kept_bytes():
+    """Bytes of workspace kept for the next kernel call."""
+    cdef int i
+    return sum([_kept_size[i] for i in range(_n_kept)])
+
+
 cdef class Scratch:
     def __cinit__(self, size_t n_bytes):
-        n_bytes = (n_bytes + CHS_ALIGN - 1) // CHS_ALIGN * CHS_ALIGN
-        self.at = aligned_alloc(CHS_ALIGN, max(n_bytes, <size_t>CHS_ALIGN))
+        global _n_kept
+        cdef int i
+        n_bytes = max((n_bytes + CHS_ALIGN - 1) // CHS_ALIGN, <size_t>1) * CHS_ALIGN
+        for i in range(_n_kept):
+            if n_bytes <= _kept_size[i] <= 2 * n_bytes:
+                self.at, self.size = _kept[i], _kept_size[i]
+                _n_kept -= 1
+                _kept[i], _kept_size[i] = _kept[_n_kept], _kept_size[_n_kept]
+                return
+        self.size = n_bytes
+        self.at = aligned_alloc(CHS_ALIGN, n_bytes)
         if self.at == NULL:
             raise MemoryError(f"no memory for {n_bytes} bytes of kernel workspace")
 
     def __dealloc__(self):
-        free(self.at)
+        global _n_kept
+        cdef size_t total = self.size
+        cdef int i
+        for i in range(_n_kept):
+            total += _kept_size[i]
+        if _n_kept == MAX_KEPT or total > MAX_KEPT_BYTES:  # other sizes are in use now: start anew
+            for i in range(_n_kept):
+                free(_kept[i])
+            _n_kept = 0
+        if self.size > MAX_KEPT_BYTES or self.at == NULL:
+            free(self.at)
+        else:
+            _kept[_n_kept], _kept_size[_n_kept] = self.at, self.size
+            _n_kept += 1
 
 
 cdef long padded(long n) noexcept nogil:

@@ -7,13 +7,14 @@ _Real = NDArray[np.float64] | NDArray[np.float32]
 _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refuse y.astype(x.dtype)
 _Floats = NDArray[np.float64]
 
-def attend_symmetric(
+def attend_bounded(
     x: _AnyReal,
     query_map: _AnyReal | None,
     value_map: _AnyReal | None,
     weights: _Floats | None,
     scale: float,
     shift: float,
+    is_symmetric: bool,
     n_threads: int,
 ) -> tuple[_Real, _Floats]: ...
 def attend_rows(

@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from chaosphere.kernels.abi cimport Scratch, block_columns, chs_kernels, real, table, useful_threads
+from chaosphere.kernels.abi cimport CHS_CHUNK, Scratch, block_columns, chs_kernels, real, table, useful_threads
 
 cdef extern from *:
     """
@@ -14,12 +14,12 @@ cdef extern from *:
     static inline long chs_take(long *ticket) {
         return __atomic_fetch_add(ticket, 1, __ATOMIC_RELAXED);
     }
-    static inline void chs_wait(const long *rounds_done, long rounds) {
-        while (__atomic_load_n(rounds_done, __ATOMIC_ACQUIRE) < rounds)
+    static inline void chs_wait(const long *done, long steps) {
+        while (__atomic_load_n(done, __ATOMIC_ACQUIRE) < steps)
             sched_yield();
     }
-    static inline void chs_finish(long *rounds_done, long round) {
-        __atomic_store_n(rounds_done, round + 1, __ATOMIC_RELEASE);
+    static inline void chs_finish(long *done, long steps) {
+        __atomic_store_n(done, steps, __ATOMIC_RELEASE);
     }
     """
     long chs_take(long *) nogil
@@ -102,13 +102,13 @@ cdef void _finish(
 
 
 cdef void _pair(
-    Blocks b, long replica, long i, long j, const real *q, const real *k, const real *v, double shift, real *w,
-    double *sums
+    Blocks b, long replica, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift,
+    real *w, double *sums
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
     cdef long stride = (b.d + 1) * b.ld
     cdef long at_i = (replica * b.n_blocks + i) * stride, at_j = (replica * b.n_blocks + j) * stride
-    cdef double *sum_j = NULL if i == j else sums + at_j
+    cdef double *sum_j = sums + at_j if has_j else NULL
     if real is double:
         c.attend_pair_f64(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j, shift, w,
                           sums + at_i, sum_j)
@@ -117,86 +117,107 @@ cdef void _pair(
                           <float>shift, w, sums + at_i, sum_j)
 
 
-cdef void _tournament(
-    Blocks b, long n_replicas, long *ticket, long *rounds_done, const real *q, const real *k, const real *v, double shift,
-    real *w, double *sums
+cdef void _item(
+    Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x,
+    const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, real *q, real *k, real *v,
+    double *sums, real *scratch, real[:, :, ::1] mean, double[:, ::1] partition
 ) noexcept nogil:
-    """One worker of a round-robin tournament between the blocks of each replica.
+    """One item of work on one system: first every block is packed, then come the games, then every block is finished.
 
-    The number of players is odd (a dummy fills up): in round r player r meets itself, its diagonal block, and player r + m
-    meets r - m. Every block is touched once a round and every pair meets once, so sums have one order for any number of
-    workers. Games are handed out round by round; one waits only until its two blocks are through the round before, and
-    those games are finished or running, so there is neither a barrier nor a deadlock.
+    Symmetric weights: a round-robin tournament between the blocks. The number of players is odd (a dummy fills up): in
+    round r player r meets itself, its diagonal block, and player r + m meets r - m. Every block is touched once a round
+    and every pair meets once, so sums have one order for any number of workers. Other weights: game i is row i of
+    blocks.
+
+    done[i] counts what block i has been through. An item waits only for items before it, which are finished or running
+    as they are handed out in order, so there is neither a barrier nor a deadlock.
     """
-    cdef long players = b.n_blocks | 1, games = (players + 1) // 2, index, replica, round_, m, i, j
-    cdef long *done
-    while True:
-        index = chs_take(ticket)
-        if index >= players * n_replicas * games:
-            return
-        round_ = index // (n_replicas * games)
-        replica = index % (n_replicas * games) // games
-        m = index % games
+    cdef long players = b.n_blocks | 1, per_round = (players + 1) // 2
+    cdef long n_games = players * per_round if is_symmetric else b.n_blocks, first = replica * b.n_blocks
+    cdef long size = (b.d + 1) * b.ld, block, round_, m, i, j
+    if item < players:
+        if item < b.n_blocks:
+            block = first + item
+            _pack[real](b, block, x, scale, None, k)
+            if query_map is not None:
+                _map[real](b, block, query_map, k, q)
+            if v != k:
+                _pack[real](b, block, x, 1, weights, v)
+            memset(sums + block * size, 0, size * sizeof(double))
+        chs_finish(done + item, 1)
+    elif item < players + n_games and is_symmetric:
+        round_, m = (item - players) // per_round, (item - players) % per_round
         i, j = (round_ + m) % players, (round_ - m + players) % players
-        done = rounds_done + replica * players
-        chs_wait(done + i, round_)
-        chs_wait(done + j, round_)
+        chs_wait(done + i, round_ + 1)
+        chs_wait(done + j, round_ + 1)
         if i < b.n_blocks and j < b.n_blocks:
-            _pair(b, replica, i, j, q, k, v, shift, w, sums)
-        chs_finish(done + i, round_)
+            _pair(b, replica, i, j, i != j, q, k, v, shift, scratch, sums)
+        chs_finish(done + i, round_ + 2)
         if i != j:
-            chs_finish(done + j, round_)
+            chs_finish(done + j, round_ + 2)
+    elif item < players + n_games:
+        i = item - players
+        for j in range(b.n_blocks):
+            chs_wait(done + j, 1)
+            _pair(b, replica, i, j, False, q, k, v, shift, scratch, sums)
+        chs_finish(done + i, 2)
+    else:
+        i = item - players - n_games
+        block = first + i
+        chs_wait(done + i, players + 1 if is_symmetric else 2)
+        # Means are sums of scaled keys, divided by the scale, unless values are apart.
+        _finish[real](b, block, sums, 1 / scale if v == k else 1, value_map, scratch, mean)
+        for j in range(_columns(b, block)):
+            partition[replica, i * b.ld + j] = sums[block * size + b.d * b.ld + j]
 
 
-def attend_symmetric(
+def attend_bounded(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
-    double scale, double shift, int n_threads
+    double scale, double shift, bint is_symmetric, int n_threads
 ):
-    """Attention with symmetric weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
+    """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
-    x is (R, N, d); weights (N,) or None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N)
-    before division, uniform weights counting 1 each.
+    shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
+    is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (N,) or
+    None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N) before
+    division, uniform weights counting 1 each.
     """
-    cdef long n_replicas = x.shape[0], i
+    cdef long n_replicas = x.shape[0]
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, worker
-    # Means are sums of scaled keys divided by the scale, unless that would lose the digits of a tiny scale.
+    cdef long size = _size(b, n_replicas), players = b.n_blocks | 1, index, item, worker
+    cdef long items = players + b.n_blocks + (players * ((players + 1) // 2) if is_symmetric else b.n_blocks)
+    # A tiny scale would lose its digits in scaled values.
     cdef bint separate = weights is not None or scale < 1e-15
-    cdef double factor = 1 if separate else 1 / scale
     dtype = np.float64 if real is double else np.float32
     cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * b.n * (b.d + 4))
     cdef Scratch keys = Scratch(size * sizeof(real))
     cdef Scratch values = Scratch(size * sizeof(real) if separate else 0)
     cdef Scratch queries = Scratch(size * sizeof(real) if query_map is not None else 0)
     cdef Scratch sums = Scratch(size * sizeof(double))
-    cdef long each = max(b.ld, 2 * b.d) * b.ld
+    cdef long each = max(CHS_CHUNK + b.d + 1, 2 * b.d) * b.ld
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
-    cdef long[::1] progress = np.zeros(1 + n_replicas * (b.n_blocks | 1), np.int64)
+    cdef long[::1] progress = np.zeros(1 + n_replicas * players, np.int64)
     cdef long *ticket = &progress[0]
     cdef real *k = <real *>keys.at
     cdef real *v = <real *>values.at if separate else k
     cdef real *q = <real *>queries.at if query_map is not None else k
     cdef real *w = <real *>tiles.at
     cdef double *s = <double *>sums.at
+    # Many systems: a worker takes one from beginning to end. Few: the workers share them item by item.
+    cdef long share = 1 if n_replicas >= 8 * threads or threads == 1 else items
     mean_array = np.empty((n_replicas, b.n, b.d), dtype)
     partition_array = np.empty((n_replicas, b.n))
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] partition = partition_array
-    with nogil:
-        for block in prange(n_all, schedule="static", num_threads=threads):
-            _pack[real](b, block, x, scale, None, k)
-            if query_map is not None:
-                _map[real](b, block, query_map, k, q)
-            if separate:
-                _pack[real](b, block, x, 1, weights, v)
-            memset(s + block * (b.d + 1) * b.ld, 0, (b.d + 1) * b.ld * sizeof(double))
-        for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads):
-            _tournament[real](b, n_replicas, ticket, ticket + 1, q, k, v, shift, w + worker * each, s)
-        for block in prange(n_all, schedule="static", num_threads=threads):
-            _finish[real](b, block, s, factor, value_map, w + threadid() * each, mean)
-            for i in range(_columns(b, block)):
-                partition[block // b.n_blocks, (block % b.n_blocks) * b.ld + i] = (
-                    s[block * (b.d + 1) * b.ld + b.d * b.ld + i])
+    for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads, nogil=True):
+        while True:
+            index = chs_take(ticket)
+            if index >= n_replicas * share:
+                break
+            for item in range(index // n_replicas, index // n_replicas + items // share):
+                _item[real](
+                    b, item, index % n_replicas, ticket + 1 + index % n_replicas * players, is_symmetric, x, query_map,
+                    value_map, weights, scale, shift, q, k, v, s, w + worker * each, mean, partition)
     return mean_array, partition_array
 
 
@@ -241,7 +262,7 @@ def attend_rows(
     cdef Scratch sums = Scratch(_size(b, n_replicas) * sizeof(double))
     cdef Scratch tops = Scratch(n_q * ld * sizeof(real))
     cdef Scratch biases = Scratch(bk.n_blocks * ld * sizeof(real))
-    cdef long each = max(ld, 2 * b.d) * ld
+    cdef long each = max(<long>CHS_CHUNK, 2 * b.d) * ld
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
     cdef real *k = <real *>key_blocks.at
     cdef real *x = <real *>plain.at
