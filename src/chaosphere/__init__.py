@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from chaosphere import laws, measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
+from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.config import show_config
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
@@ -22,8 +23,10 @@ __version__ = version("chaosphere")
 __all__ = [
     "MLP",
     "AttentionResult",
+    "Checkpoint",
     "CovarianceKernel",
     "GaussianField",
+    "Interrupted",
     "LimitSDE",
     "MLPLayer",
     "MeanField",

@@ -151,6 +151,18 @@ class SoftmaxAttention:
             value=mean[0], log_partition=log_z[0], energy=None if energy is None else float(energy[0])
         )
 
+    def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
+        """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, a share of the work.
+
+        Both must be where a block of the kernel starts (`kernels.attention.block_size`), or the end.
+        """
+        self._check_size(x)
+        value_map = None if self.value is None else self.value.astype(x.dtype)
+        mean, _ = self._mean(x, None, value_map, n_threads, first, stop)
+        if self.value_scale is not None and self.value_scale != 1.0:
+            mean *= x.dtype.type(self.value_scale)
+        return mean
+
     def _check_size(self, x: Tokens) -> None:
         limit = 0.01 / float(np.finfo(x.dtype).eps)
         if self.beta is not None:
@@ -166,8 +178,11 @@ class SoftmaxAttention:
             if matrix is not None and matrix.shape[0] != x.shape[2]:
                 raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")
 
-    def _mean(self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int) -> tuple[Tokens, Floats]:
-        """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}."""
+    def _mean(
+        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int, first: int = 0, stop: int = -1
+    ) -> tuple[Tokens, Floats]:
+        """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}; of all rows or some."""
+        own = x if stop < 0 else x[:, first:stop]
         if self.beta is not None:
             query_map, scale, shift = None, math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
             row_scale = self.beta * LOG2_E
@@ -184,9 +199,9 @@ class SoftmaxAttention:
             query_map, scale, shift = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype), 1.0, norm * LOG2_E
             row_scale = 1.0
         if not is_symmetric:
-            mean, log2_z = kernel.attend_rows(x, x, query_map, value_map, p, row_scale, n_threads)
+            mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads)
             return mean, log2_z
-        mean, z = kernel.attend_symmetric(x, query_map, value_map, p, scale, shift, n_threads)
+        mean, z = kernel.attend_symmetric(x, query_map, value_map, p, scale, shift, n_threads, first, stop)
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
         # A token with no weight of its own, far from all others: its sum underflowed, so take it alone.
@@ -194,7 +209,7 @@ class SoftmaxAttention:
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
             alone, log2_alone = kernel.attend_rows(
-                x[replica][None, rows], x[replica : replica + 1], query_map, value_map, p, row_scale, n_threads
+                own[replica][None, rows], x[replica : replica + 1], query_map, value_map, p, row_scale, n_threads
             )
             mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
         return mean, log2_z

@@ -11,9 +11,21 @@ PACKAGE = ROOT / "src" / "chaosphere"
 # From the bottom up. A module may import those in the lines below its own, and those before it in its own line.
 LAYERS = [
     ["kernels"],
-    ["chebyshev", "checks", "seeds", "activations", "sphere", "harmonics", "kernel_forms", "covariance", "laws"],
+    [
+        "chebyshev",
+        "checks",
+        "files",
+        "seeds",
+        "activations",
+        "sphere",
+        "harmonics",
+        "kernel_forms",
+        "covariance",
+        "laws",
+    ],
     ["attention", "fields", "gaussian", "distances", "measures", "coupling", "pair_diffusion", "two_point"],
     ["transformer", "sde", "meanfield"],
+    ["distributed", "checkpoints"],
     ["simulate"],
     ["config"],
     ["results", "ensemble", "plotting"],

@@ -80,9 +80,9 @@ cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *
 
 cdef void _finish(
     Blocks b, long block, const double *sums, double factor, const real[:, ::1] value_map, real *scratch,
-    real[:, :, ::1] mean
+    long first_row, real[:, :, ::1] mean
 ) noexcept nogil:
-    """mean = V (factor * sums / partition) for the tokens of one block; scratch holds 2 d ld."""
+    """mean = V (factor * sums / partition) for the tokens of one block, row 0 being first_row; scratch holds 2 d ld."""
     cdef const chs_kernels *c = table()
     cdef long replica = block // b.n_blocks, first = (block % b.n_blocks) * b.ld, n = _columns(b, block), j, k
     cdef const double *s = sums + block * (b.d + 1) * b.ld
@@ -98,28 +98,32 @@ cdef void _finish(
             c.map_f32(n, b.d, b.d, &value_map[0, 0], scratch, b.ld, result)
     for j in range(n):
         for k in range(b.d):
-            mean[replica, first + j, k] = result[k * b.ld + j]
+            mean[replica, first - first_row + j, k] = result[k * b.ld + j]
 
 
 cdef void _pair(
     Blocks b, long replica, long i, long j, const real *q, const real *k, const real *v, double shift, real *w,
-    double *sums
+    long low, long high, double *sums
 ) noexcept nogil:
+    """Add what blocks i and j give each other to the sums of those of the two that lie in low … high - 1."""
     cdef const chs_kernels *c = table()
     cdef long stride = (b.d + 1) * b.ld
     cdef long at_i = (replica * b.n_blocks + i) * stride, at_j = (replica * b.n_blocks + j) * stride
-    cdef double *sum_j = NULL if i == j else sums + at_j
+    cdef double *sum_i = sums + at_i if low <= i < high else NULL
+    cdef double *sum_j = sums + at_j if i != j and low <= j < high else NULL
+    if sum_i == NULL and sum_j == NULL:
+        return
     if real is double:
         c.attend_pair_f64(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j, shift, w,
-                          sums + at_i, sum_j)
+                          sum_i, sum_j)
     else:
         c.attend_pair_f32(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j,
-                          <float>shift, w, sums + at_i, sum_j)
+                          <float>shift, w, sum_i, sum_j)
 
 
 cdef void _tournament(
     Blocks b, long n_replicas, long *ticket, long *rounds_done, const real *q, const real *k, const real *v, double shift,
-    real *w, double *sums
+    real *w, long low, long high, double *sums
 ) noexcept nogil:
     """One worker of a round-robin tournament between the blocks of each replica.
 
@@ -142,29 +146,38 @@ cdef void _tournament(
         chs_wait(done + i, round_)
         chs_wait(done + j, round_)
         if i < b.n_blocks and j < b.n_blocks:
-            _pair(b, replica, i, j, q, k, v, shift, w, sums)
+            _pair(b, replica, i, j, q, k, v, shift, w, low, high, sums)
         chs_finish(done + i, round_)
         if i != j:
             chs_finish(done + j, round_)
 
 
+def block_size(long n_tokens):
+    """Number of tokens in a block of a system of n_tokens; the last block may be smaller."""
+    return block_columns(n_tokens)
+
+
 def attend_symmetric(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
-    double scale, double shift, int n_threads
+    double scale, double shift, int n_threads, long first=0, long stop=-1
 ):
     """Attention with symmetric weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
-    x is (R, N, d); weights (N,) or None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N)
-    before division, uniform weights counting 1 each.
+    x is (R, N, d); weights (N,) or None. Returns the weighted means (R, N, d), times value_map if given, and the sums
+    of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block
+    starts or the end, only those rows: the tournament is the same without the games that they do not play, so their
+    bits are too.
     """
     cdef long n_replicas = x.shape[0], i
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, worker
+    cdef long last = b.n if stop < 0 else stop
+    cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld, own = high - low
+    cdef long n_all = n_replicas * b.n_blocks, size = _size(b, n_replicas), block, worker, index
     # Means are sums of scaled keys divided by the scale, unless that would lose the digits of a tiny scale.
     cdef bint separate = weights is not None or scale < 1e-15
     cdef double factor = 1 if separate else 1 / scale
     dtype = np.float64 if real is double else np.float32
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * b.n * (b.d + 4))
+    cdef int threads = useful_threads(n_threads, <double>n_replicas * (last - first) * b.n * (b.d + 4))
     cdef Scratch keys = Scratch(size * sizeof(real))
     cdef Scratch values = Scratch(size * sizeof(real) if separate else 0)
     cdef Scratch queries = Scratch(size * sizeof(real) if query_map is not None else 0)
@@ -178,8 +191,8 @@ def attend_symmetric(
     cdef real *q = <real *>queries.at if query_map is not None else k
     cdef real *w = <real *>tiles.at
     cdef double *s = <double *>sums.at
-    mean_array = np.empty((n_replicas, b.n, b.d), dtype)
-    partition_array = np.empty((n_replicas, b.n))
+    mean_array = np.empty((n_replicas, last - first, b.d), dtype)
+    partition_array = np.empty((n_replicas, last - first))
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] partition = partition_array
     with nogil:
@@ -191,11 +204,12 @@ def attend_symmetric(
                 _pack[real](b, block, x, 1, weights, v)
             memset(s + block * (b.d + 1) * b.ld, 0, (b.d + 1) * b.ld * sizeof(double))
         for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads):
-            _tournament[real](b, n_replicas, ticket, ticket + 1, q, k, v, shift, w + worker * each, s)
-        for block in prange(n_all, schedule="static", num_threads=threads):
-            _finish[real](b, block, s, factor, value_map, w + threadid() * each, mean)
+            _tournament[real](b, n_replicas, ticket, ticket + 1, q, k, v, shift, w + worker * each, low, high, s)
+        for index in prange(n_replicas * own, schedule="static", num_threads=threads):
+            block = index // own * b.n_blocks + low + index % own
+            _finish[real](b, block, s, factor, value_map, w + threadid() * each, first, mean)
             for i in range(_columns(b, block)):
-                partition[block // b.n_blocks, (block % b.n_blocks) * b.ld + i] = (
+                partition[block // b.n_blocks, (block % b.n_blocks) * b.ld - first + i] = (
                     s[block * (b.d + 1) * b.ld + b.d * b.ld + i])
     return mean_array, partition_array
 
@@ -267,7 +281,7 @@ def attend_rows(
             if query_map is not None:
                 _map[real](b, block, query_map, x, q)
             _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
-            _finish[real](b, block, s, 1, value_map, w + threadid() * each, mean)
+            _finish[real](b, block, s, 1, value_map, w + threadid() * each, 0, mean)
             for j in range(_columns(b, block)):
                 logs[block // b.n_blocks, (block % b.n_blocks) * ld + j] = (
                     top[block * ld + j] + log2(s[block * (b.d + 1) * ld + b.d * ld + j]))
