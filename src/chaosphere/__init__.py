@@ -10,6 +10,7 @@ from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.config import show_config
 from chaosphere.covariance import CovarianceKernel
+from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField
 from chaosphere.meanfield import MeanField
@@ -34,7 +35,9 @@ __all__ = [
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "ensemble",
     "laws",
+    "load_ensemble",
     "measures",
     "normalize",
     "sample_uniform",

@@ -193,16 +193,19 @@ class CheckpointFile:
             raise ValueError(
                 f"checkpoint {path} is damaged ({type(error).__name__}: {error}); remove it to start again{other}"
             ) from error
-        differing = [key for key in identity | self.identity if identity.get(key) != self.identity.get(key)]
-        told = "; ".join(
-            f"{key} is {_short(identity.get(key))}, not {_short(self.identity.get(key))}" for key in differing
-        )
+        told = differences(identity, self.identity)
         raise ValueError(f"checkpoint {path} belongs to another run: {told}; remove it or give another name")
 
     def remove(self) -> None:
         """Remove the file and the one before."""
         for path in (self.previous, self.path):
             path.unlink(missing_ok=True)
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Return which values differ, as text: "key is this, not that; ..."; empty if none does."""
+    keys = [key for key in found | expected if found.get(key) != expected.get(key)]
+    return "; ".join(f"{key} is {_short(found.get(key))}, not {_short(expected.get(key))}" for key in keys)
 
 
 def _short(value: Any) -> str:

@@ -263,6 +263,50 @@ def cosine_histogram(
     return _scalar_or_array(histogram / total, x), np.linspace(-1, 1, n_bins + 1)
 
 
+def pair_fraction(x: Tokens, above: float) -> float | Floats:
+    """Return the fraction of pairs i ≠ j with ⟨x_i, x_j⟩ >= `above`.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        At least two tokens.
+    above : float
+        In [−1, 1].
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of two or more tokens on the unit sphere, or `above` is out of range.
+
+    Notes
+    -----
+    O(N² d) in double precision, with memory O(N): each cosine is 1 − |x_i − x_j|²/2, summed over the coordinates in
+    order, so that the same tokens give the same count alone and among other replicas.
+
+    Examples
+    --------
+    >>> pair_fraction(np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]), 0.999)
+    0.3333333333333333
+    """
+    above = checks.number(above, "above", low=-1, high=1)
+    batch = checks.tokens(x).astype(np.float64, copy=False)
+    n_replicas, n_tokens, dim = batch.shape
+    if n_tokens < 2:
+        raise ValueError(f"x must hold at least two tokens, got shape {x.shape}")
+    counts = np.zeros(n_replicas, dtype=np.int64)
+    for i in range(1, n_tokens):
+        square = np.zeros((n_replicas, i))
+        for k in range(dim):
+            square += (batch[:, :i, k] - batch[:, i, k, None]) ** 2
+        counts += (square <= 2 - 2 * above).sum(axis=1)
+    fraction: Floats = counts / (n_tokens * (n_tokens - 1) // 2)
+    return fraction if x.ndim == 3 else fraction[0].item()
+
+
 def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
     """Return how many balls of radius `tolerance` (chordal distance) a greedy cover of the tokens takes.
 

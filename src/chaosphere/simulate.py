@@ -160,6 +160,7 @@ def simulate(
     observe: Mapping[str, Observable] | None = None,
     shared_noise: bool = False,
     n_threads: int | None = None,
+    save_states: bool = True,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     comm: Any = None,
@@ -183,6 +184,8 @@ def simulate(
         All replicas see the same noise (the law given the noise).
     n_threads : int, optional
         Does not change a bit of the result.
+    save_states : bool
+        False keeps the final state only, also with `save_at`.
     progress : bool
         Show a progress bar on stderr.
     checkpoint : path or Checkpoint, optional
@@ -237,6 +240,8 @@ def simulate(
         times = np.linspace(0, model.horizon, model.n_steps + 1) if observe else state_times
     else:
         times = state_times = save_times(save_at, model.horizon)
+    if not save_states:
+        state_times = np.array([model.horizon])
     # The small excess absorbs the rounding of t L / T for times that lie on the grid.
     state_steps = np.floor(state_times * model.n_steps / model.horizon + 1e-9).astype(int)
     steps = np.floor(times * model.n_steps / model.horizon + 1e-9).astype(int)

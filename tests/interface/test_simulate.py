@@ -30,6 +30,14 @@ def test_saved_states_are_those_after_the_last_whole_layer():
         assert np.array_equal(state, path[step])
 
 
+def test_states_may_be_left_out():
+    options = {"rng": 0, "save_at": [0.0, 1.0], "observe": {"energy": cs.measures.Energy()}}
+    with_states, without = (cs.simulate(MODEL, X, save_states=flag, **options) for flag in (True, False))
+    assert without.states.shape == (1, 40, 3)
+    assert without.state_times.tolist() == [2.0]
+    assert np.array_equal(without.observables["energy"], with_states.observables["energy"])
+
+
 def test_observables_follow_save_at_or_every_step():
     observe = {"energy": cs.measures.Energy(beta=1.0), "mean": lambda t, x: cs.measures.mean_vector(x)}
     every = cs.simulate(MODEL, X, rng=0, observe=observe)

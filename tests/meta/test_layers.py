@@ -28,7 +28,7 @@ LAYERS = [
     ["distributed", "checkpoints"],
     ["simulate"],
     ["config"],
-    ["results", "ensemble", "plotting"],
+    ["results", "store", "ensemble", "plotting"],
     ["experiments"],
     ["__init__", "__main__"],
 ]
