@@ -1,4 +1,4 @@
-"""The command line: `chaosphere chaos | depth-width | sync | figure N | table 1 | info`."""
+"""The command line: `chaosphere chaos | depth-width | sync | run FILE | figure N | table 1 | info`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 when it ran and 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="chaosphere", description="Interacting particles on the unit sphere.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_chaos, _add_depth_width, _add_sync, _add_figure, _add_table):
+    for add in (_add_chaos, _add_depth_width, _add_sync, _add_run, _add_figure, _add_table):
         add(commands)
     info = commands.add_parser("info", help="print version, instruction sets, threads, compiler")
     info.set_defaults(run=lambda options: show_config())
@@ -306,6 +307,42 @@ def _table(options: argparse.Namespace) -> None:
         plotting.exponents(curves, path)
 
     _report(options, "table-1", dataset, draw, paper.format_table(dataset), claims)
+
+
+def _add_run(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "run",
+        _run,
+        "run the study that a TOML file describes",
+        "A study: a model, a law of the tokens, a sweep over parameters, observables, and where to run. It grows in "
+        "DIR/NAME.zarr, and started again it continues from there.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the study, a TOML file")
+    parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")
+    parser.set_defaults(seed=None)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from chaosphere import study
+
+    asked = study.read(options.file)
+    if options.seed is not None:
+        asked = replace(asked, first_seed=options.seed)
+    if options.threads is not None:
+        asked = replace(asked, threads=options.threads)
+    if options.dry_run:
+        print(study.dry_run(asked))
+        return
+    _require()
+    dataset = study.run(asked, store=_file(options, f"{asked.name}.zarr"), progress=sys.stderr.isatty())
+    file, picture = _file(options, f"{asked.name}.nc"), _file(options, f"{asked.name}.png")
+    results.save(dataset, file)
+    if asked.picture is not None:
+        study.draw(asked, dataset, picture)
+    claims = [claim.as_dict() for claim in study.claims(dataset)]
+    print(json.dumps(claims, indent=2) if options.json else study.table(dataset))
+    print(f"wrote {file}{'' if asked.picture is None else f' and {picture}'}", file=sys.stderr)
 
 
 def _require() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -115,25 +116,29 @@ class Plan:
             return self.x0, seeds
         return (self.x0[batch[1]] if self.x0.ndim == 3 else self.x0), seeds
 
-    def seconds(self, *, n_workers: int = 1, n_threads: int | None = None, n_points: int = 4) -> float:
-        """Estimate how long the runs take, from three steps and an observation at some of the parameter points."""
-        times = []
+    def seconds(self, *, n_workers: int = 1, n_threads: int | None = None) -> float:
+        """Estimate how long the runs take, from up to half a second of steps and of observing at four of the points."""
         x0, seeds = self.start(self.batches[0])
         x = _initial_tokens(x0, seeds, self.n_tokens)
-        models = list(self.models.values())
-        for index in np.unique(np.linspace(0, len(models) - 1, n_points).astype(int)):
+        models, per_run = list(self.models.values()), []
+        for index in np.unique(np.linspace(0, len(models) - 1, 4).astype(int)):
             model = models[index]
-            ticks = [clock.perf_counter()]
-            for _ in itertools.islice(trajectory(model, x, rng=seeds, n_threads=n_threads), 1, 4):
-                ticks.append(clock.perf_counter())
-            for _ in range(3):
-                ticks.append(clock.perf_counter())
-                for function in self.observe.values():
-                    function(0.0, x)
-            ticks.append(clock.perf_counter())
-            spent = np.diff(ticks)
-            times.append((min(spent[:3]) * model.n_steps + min(spent[4:]) * len(self.times)) / len(seeds))
-        return float(np.mean(times)) * self.n_members / n_workers
+            steps = trajectory(model, x, rng=seeds, n_threads=n_threads)
+            next(steps)
+            step = _median_seconds(functools.partial(next, steps), min(model.n_steps, 1000))
+            once = _median_seconds(lambda: [f(0.0, x) for f in self.observe.values()], 1000)
+            per_run.append((step * model.n_steps + once * len(self.times)) / len(seeds))
+        return float(np.mean(per_run)) * self.n_members / n_workers
+
+
+def _median_seconds(function: Callable[[], object], most: int) -> float:
+    """Time a call, repeated for a quarter of a second or `most` times."""
+    spent: list[float] = []
+    while len(spent) < most and sum(spent) < 0.25:
+        began = clock.perf_counter()
+        function()
+        spent.append(clock.perf_counter() - began)
+    return float(np.median(spent))
 
 
 def plan(

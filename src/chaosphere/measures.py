@@ -284,8 +284,8 @@ def pair_fraction(x: Tokens, above: float) -> float | Floats:
 
     Notes
     -----
-    O(N² d) in double precision, with memory O(N): each cosine is 1 − |x_i − x_j|²/2, summed over the coordinates in
-    order, so that the same tokens give the same count alone and among other replicas.
+    O(N² d) in double precision, in blocks of rows of the N × N cosines: each is 1 − |x_i − x_j|²/2, summed over the
+    coordinates in order, so that the same tokens give the same count alone and among other replicas.
 
     Examples
     --------
@@ -298,12 +298,14 @@ def pair_fraction(x: Tokens, above: float) -> float | Floats:
     if n_tokens < 2:
         raise ValueError(f"x must hold at least two tokens, got shape {x.shape}")
     counts = np.zeros(n_replicas, dtype=np.int64)
-    for i in range(1, n_tokens):
-        square = np.zeros((n_replicas, i))
+    n_rows = max(1, 2**18 // (n_replicas * n_tokens))
+    for start in range(0, n_tokens, n_rows):
+        rows = batch[:, start : start + n_rows]
+        square = np.zeros((n_replicas, rows.shape[1], n_tokens))
         for k in range(dim):
-            square += (batch[:, :i, k] - batch[:, i, k, None]) ** 2
-        counts += (square <= 2 - 2 * above).sum(axis=1)
-    fraction: Floats = counts / (n_tokens * (n_tokens - 1) // 2)
+            square += (rows[:, :, None, k] - batch[:, None, :, k]) ** 2
+        counts += (square <= 2 - 2 * above).sum(axis=(1, 2))
+    fraction: Floats = (counts - n_tokens) / (n_tokens * (n_tokens - 1))  # less the pairs (i, i)
     return fraction if x.ndim == 3 else fraction[0].item()
 
 

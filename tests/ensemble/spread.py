@@ -28,17 +28,16 @@ def models(dim):
 
 
 def same_bits():
-    for n_tokens in (65, 200, 577, 1000):  # blocks of 32 and up, with a last one that is not full
-        for dtype in (np.float64, np.float32):
-            for n_replicas in (None, 2):
-                x = cs.sample_uniform(n_tokens, 3, rng=1, n_replicas=n_replicas).astype(dtype)
-                options = {"rng": 5, "observe": {"energy": cs.measures.Energy()}, "save_at": [0.0, 0.2, 0.5]}
-                for model in models(3):
-                    over = cs.simulate(model, x, comm=COMM, n_threads=1 + COMM.rank % 2, **options)
-                    alone = cs.simulate(model, x, n_threads=1, **options)
-                    assert np.array_equal(over.states, alone.states), (n_tokens, dtype, model)
-                    assert np.array_equal(over.observables["energy"], alone.observables["energy"])
-                    assert over.states.dtype == dtype
+    # Blocks of 32 and up, with a last one that is not full.
+    for n_tokens, dtype, n_replicas in ((65, np.float64, None), (200, np.float32, 2), (577, np.float64, 2)):
+        x = cs.sample_uniform(n_tokens, 3, rng=1, n_replicas=n_replicas).astype(dtype)
+        options = {"rng": 5, "observe": {"energy": cs.measures.Energy(n_threads=1)}, "save_at": [0.0, 0.2, 0.5]}
+        for model in models(3):
+            over = cs.simulate(model, x, comm=COMM, n_threads=1 + COMM.rank % 2, **options)
+            alone = cs.simulate(model, x, n_threads=1, **options)
+            assert np.array_equal(over.states, alone.states), (n_tokens, dtype, model)
+            assert np.array_equal(over.observables["energy"], alone.observables["energy"])
+            assert over.states.dtype == dtype
 
 
 def generators_are_the_first_rank_s():

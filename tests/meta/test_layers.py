@@ -28,7 +28,7 @@ LAYERS = [
     ["distributed", "checkpoints"],
     ["simulate"],
     ["config"],
-    ["results", "store", "ensemble", "plotting"],
+    ["results", "store", "ensemble", "plotting", "study"],
     ["experiments"],
     ["__init__", "__main__"],
 ]
