@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"chaosphere {options.command}: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"chaosphere {options.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"chaosphere {options.command}: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
     return 0
 

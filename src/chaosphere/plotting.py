@@ -161,8 +161,13 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
     bar.set_label(f"mean of {value.replace('_', ' ')}", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     if critical is not None:
-        axes.plot(_places(dataset[x].values), critical, color="white", linewidth=2.4)
-        axes.plot(_places(dataset[x].values), critical, color="black", linewidth=1.2, linestyle="--", label="s² = δ/λ1")
+        # From edge to edge, over the half cells before the first value and after the last.
+        left, right = axes.get_xlim()
+        places = [left, *_places(dataset[x].values), right]
+        heights = [critical[0], *critical, critical[-1]]
+        axes.plot(places, heights, color="white", linewidth=2.4)
+        axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label="s² = δ/λ1")
+        axes.set_xlim(left, right)
         axes.legend(fontsize=8, loc="upper right")
     for name, set_label, set_ticks in ((x, axes.set_xlabel, axes.set_xticks), (y, axes.set_ylabel, axes.set_yticks)):
         set_label(_LABELS.get(name, name.replace("_", " ")))

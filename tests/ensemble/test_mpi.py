@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from members import LAW, STUDY, digest, transformer
+from test_study import written
 
 import chaosphere as cs
+from chaosphere.__main__ import main
 
 HERE = Path(__file__).parent
 HAS_MPI = shutil.which("mpiexec") is not None and importlib.util.find_spec("mpi4py") is not None
@@ -64,3 +66,23 @@ def test_pool_executor(n_ranks, tmp_path):
 def test_one_system_over_ranks(n_ranks, case, tmp_path):
     lines = mpiexec(n_ranks, "-m", "mpi4py", HERE / "spread.py", case, tmp_path / "run.npz")
     assert sorted(filter(None, lines)) == [f"passed on rank {rank} of {n_ranks}" for rank in range(n_ranks)]
+
+
+def test_a_study_from_a_file(tmp_path, capsys):
+    """`chaosphere run` under mpi4py.futures prints what it prints in one process."""
+    path = written(tmp_path, executor='"mpi"')
+    arguments = ["-m", "mpi4py.futures", "-m", "chaosphere", "run", path, "--json", "--out", tmp_path / "mpi"]
+    lines = mpiexec(3, *arguments)
+    assert main(["run", str(written(tmp_path)), "--json", "--out", str(tmp_path / "none")]) == 0
+    assert "\n".join(lines) == capsys.readouterr().out
+
+
+def test_the_example(tmp_path, monkeypatch):
+    """The same line but for the number of ranks, and no checkpoint left."""
+    monkeypatch.chdir(tmp_path)
+    example = tmp_path / "one_system.py"
+    text = (HERE.parents[1] / "examples" / "one_system.py").read_text()
+    example.write_text(text.replace("10_000", "1_000"))
+    digests = {mpiexec(n, "-m", "mpi4py", example)[0].removeprefix(f"{n} ranks: ") for n in (1, 2)}
+    assert len(digests) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["one_system.py"]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -117,8 +118,24 @@ def test_executors_of_the_file(tmp_path, executor):
     assert outputs[0] == outputs[1]
 
 
+def test_sigterm_stops_with_a_message_and_the_study_goes_on(tmp_path, capsys):
+    """What a batch system sends before it kills."""
+    text = GOOD.replace("depth = 4", "depth = 4000").replace("n_tokens = 6", "n_tokens = 300")
+    path, out = written(tmp_path, text), tmp_path / "out"
+    arguments = [sys.executable, "-m", "chaosphere", "run", path, "--out", out, "--threads", "1"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        while not (out / "small.zarr.running").exists():
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "chaosphere run: SIGTERM: stopped after step" in errors
+    assert f"of 30 runs are in {out / 'small.zarr'}, and the same call again continues from there" in errors
+    assert list((out / "small.zarr.running").glob("*.npz"))
+
+
 def test_mpi_without_ranks_says_how_to_start(tmp_path, capsys):
-    pytest.importorskip("mpi4py", reason="needs mpi4py") if sys.modules.get("mpi4py") else None
     assert main(["run", str(written(tmp_path, executor='"mpi"')), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE" in message or "chaosphere[mpi]" in message
