@@ -28,7 +28,7 @@ from chaosphere.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.seeds import STREAM_VERSION
 from chaosphere.simulate import Observable, describe, save_times, simulate, trajectory
-from chaosphere.store import Batch, Store
+from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
 _RESERVED = ("replica", "time", "seed", "finished")
@@ -179,6 +179,8 @@ def plan(
         except Exception as error:
             error.add_note(f"while making the model for {parameters}")
             raise
+        if not hasattr(models[point], "step"):
+            raise TypeError(f"model must return a model, got {models[point]!r} for {parameters}")
     if isinstance(x0, np.ndarray):
         if n_tokens is not None:
             raise ValueError("n_tokens must be left out where x0 is an array")
@@ -258,7 +260,7 @@ def ensemble(
         number is unknown. Does not change a bit of the result.
     store : path, optional
         Zarr group that keeps finished members and grows by batches; see `load_ensemble`. Members of the same
-        study that it holds are not run again.
+        study that it holds are not run again; functions are known by their names only.
     memory_limit : int, optional
         Bytes. Default: this machine's memory.
     progress : bool
@@ -325,7 +327,9 @@ def run(
         disk = Store(Path(store))
         disk.open(identity, _coordinates(made), _variables(made))
     todo = [batch for batch in made.batches if disk is None or not disk.is_finished(batch)]
-    memory = {name: np.full(shape, np.nan, dtype) for name, (_, shape, _, dtype) in _variables(made).items()}
+    memory = {}
+    if disk is None:
+        memory = {name: np.full(shape, np.nan, dtype) for name, (_, shape, _, dtype) in _variables(made).items()}
     done = np.zeros((*map(len, made.values), len(made.seeds)), dtype=bool)
     n_done = made.n_members - sum(b[1].stop - b[1].start for b in todo)
     bar = None
@@ -487,6 +491,10 @@ def _finished(
                         values = future.result()
                     except Interrupted as error:  # a signal to a worker
                         interrupted = error
+                    except futures.BrokenExecutor:  # one that caught it between two runs is gone
+                        if stop.received is None:
+                            raise
+                        interrupted = Interrupted(stop.received.name)
                     else:
                         yield batch, values
         finally:
@@ -556,7 +564,8 @@ def _initial_tokens(x0: Law | Tokens, seeds: Sequence[int], n_tokens: int) -> To
 
 def _parameter_values(name: str, given: Sequence[Any]) -> np.ndarray[Any, Any]:
     values = np.array(list(given))
-    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb":
+    is_mixed = len({isinstance(value, str) for value in given}) > 1
+    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb" or is_mixed:
         raise ValueError(f"sweep[{name!r}] must be a list of numbers or of strings, got {given!r}")
     if len(np.unique(values)) < len(values) or (values.dtype.kind == "f" and not np.isfinite(values).all()):
         raise ValueError(f"sweep[{name!r}] must be finite and distinct, got {given!r}")
@@ -584,16 +593,13 @@ def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return shapes
 
 
-def _coordinates(made: Plan) -> dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]:
+def _coordinates(made: Plan) -> dict[str, Coordinate]:
     parameters = {name: ((name,), values) for name, values in zip(made.names, made.values, strict=True)}
     return {**parameters, "seed": (("replica",), np.array(made.seeds, dtype=np.int64)), "time": (("time",), made.times)}
 
 
-def _variables(
-    made: Plan,
-) -> dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], np.dtype[Any]]]:
-    """Dimensions, shape, chunks and dtype of every observable."""
-    found = {}
+def _variables(made: Plan) -> dict[str, Variable]:
+    found: dict[str, Variable] = {}
     n_replicas, n_times = len(made.seeds), len(made.times)
     ones = (1,) * len(made.names)
     for name, (shape, dtype) in made.shapes.items():

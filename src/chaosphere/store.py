@@ -20,6 +20,8 @@ from chaosphere.checks import Floats
 from chaosphere.results import configuration
 
 Batch = tuple[tuple[int, ...], slice]  # indices of the parameter point, and which replicas
+Coordinate = tuple[tuple[str, ...], np.ndarray[Any, Any]]  # dimensions, values
+Variable = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], np.dtype[Any]]  # dimensions, shape, chunks, dtype
 
 
 class Store:
@@ -38,8 +40,8 @@ class Store:
     def open(
         self,
         identity: dict[str, Any],
-        coordinates: Mapping[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]],
-        variables: Mapping[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], np.dtype[Any]]],
+        coordinates: Mapping[str, Coordinate],
+        variables: Mapping[str, Variable],
     ) -> None:
         """Create the group, or open one that holds the same study.
 
@@ -58,16 +60,26 @@ class Store:
         identity = json.loads(json.dumps(identity))
         if self.path.exists():
             found = self._read_identity()
-            if found is not None:
-                told = differences(found, identity)
-                if told:
-                    raise ValueError(f"store {self.path} holds another study: {told}; remove it or give another name")
-                self._group = self._zarr.open_group(self.path, mode="r+", zarr_format=2)
-                return
-            if not self.path.is_dir() or (any(self.path.iterdir()) and not (self.path / ".zgroup").exists()):
+            if found is None:
                 raise ValueError(f"store {self.path} exists and is not a store; remove it or give another name")
-        # A group without its identity is one whose making was cut short: make it again.
-        group = self._zarr.open_group(self.path, mode="w", zarr_format=2)
+            told = differences(found, identity)
+            if told:
+                raise ValueError(f"store {self.path} holds another study: {told}; remove it or give another name")
+        else:
+            # Made beside its place and renamed, so that what is there is whole.
+            new = self.path.with_name(self.path.name + ".new")
+            self._create(new, identity, coordinates, variables)
+            new.rename(self.path)
+        self._group = self._zarr.open_group(self.path, mode="r+", zarr_format=2)
+
+    def _create(
+        self,
+        path: Path,
+        identity: dict[str, Any],
+        coordinates: Mapping[str, Coordinate],
+        variables: Mapping[str, Variable],
+    ) -> None:
+        group = self._zarr.open_group(path, mode="w", zarr_format=2)
         for name, (dims, values) in coordinates.items():
             array = group.create_array(name, shape=values.shape, dtype=values.dtype, fill_value=None)
             array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
@@ -85,7 +97,6 @@ class Store:
         flags[...] = 0
         group.attrs["configuration"] = json.dumps(configuration())
         group.attrs["identity"] = json.dumps(identity)
-        self._group = group
 
     def write(self, batch: Batch, values: Mapping[str, Floats]) -> None:
         """Write the results of a batch, then raise its flags."""

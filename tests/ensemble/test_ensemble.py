@@ -170,6 +170,7 @@ def test_a_failing_member_names_its_coordinates():
         ({"n_tokens": None}, TypeError, "n_tokens must be an integer >= 1"),
         ({"save_at": [0.5, 0.2]}, ValueError, "save_at must increase"),
         ({"sweep": {"beta": []}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
+        ({"sweep": {"beta": [1.0, "two"]}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
         ({"sweep": {"beta": [1.0, 1.0]}}, ValueError, r"sweep\['beta'\] must be finite and distinct"),
         ({"sweep": {"energy": [1.0]}}, ValueError, "must not share names"),
         ({"n_threads": 0}, ValueError, "n_threads must be an integer >= 1"),
@@ -186,6 +187,8 @@ def test_bad_models_and_tokens():
         cs.ensemble(one(), LAW, sweep={"beta": [1.0]}, **SMALL)
     with pytest.raises(TypeError, match="model must be a model or a function"):
         cs.ensemble(3, LAW, **SMALL)
+    with pytest.raises(TypeError, match=r"model must return a model, got 1.0 for {'beta': 1.0}"):
+        cs.ensemble(lambda beta: beta, LAW, sweep={"beta": [1.0]}, **SMALL)
     with pytest.raises(TypeError, match="x0 must be an array of tokens or a law"):
         cs.ensemble(one(), "uniform", **SMALL)
     with pytest.raises(ValueError, match="n_tokens must be left out"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
+import zarr
 from members import LAW, STUDY, digest, processes, transformer
 
 import chaosphere as cs
@@ -120,6 +121,10 @@ def test_what_is_no_store_is_left_alone(tmp_path):
         with pytest.raises(ValueError, match=f"{name} is not there, or is not a store"):
             cs.load_ensemble(tmp_path / name)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "words"
+    zarr.open_group(tmp_path / "theirs.zarr", mode="w").attrs["title"] = "words"
+    with pytest.raises(ValueError, match=r"theirs.zarr exists and is not a store"):
+        cs.ensemble(transformer, LAW, store=tmp_path / "theirs.zarr", **STUDY)
+    assert zarr.open_group(tmp_path / "theirs.zarr", mode="r").attrs["title"] == "words"
 
 
 def start(kind, n_workers, store):
@@ -157,7 +162,9 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
 @pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("processes", 2)])
 def test_kill_9_at_random_moments(tmp_path, expected, kind, n_workers):
     assert kill_until_done(tmp_path / "study.zarr", kind, n_workers, seed=n_workers, n_kills=4) == expected
-    assert [p.name for p in tmp_path.iterdir()] == ["study.zarr"]
+    # Killed while the store was made, its beginning may be left beside it.
+    assert {p.name for p in tmp_path.iterdir()} <= {"study.zarr", "study.zarr.new"}
+    assert (tmp_path / "study.zarr").exists()
 
 
 @pytest.mark.soak
@@ -213,7 +220,8 @@ def test_signals_stop_with_everything_kept(tmp_path, number, kind):
     finished = int(cs.load_ensemble(store)["finished"].sum())
     checkpoints = list((tmp_path / "study.zarr.running").glob("*.npz"))
     assert finished < 8
-    assert 1 <= len(checkpoints) <= (1 if kind == "alone" else 4)
+    # A worker that the signal found between two runs has none.
+    assert len(checkpoints) == 1 if kind == "alone" else len(checkpoints) <= 4
 
 
 def test_a_reader_may_open_it_while_it_is_written(tmp_path):
