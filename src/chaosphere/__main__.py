@@ -319,6 +319,9 @@ def _add_run(commands: Any) -> None:
         "DIR/NAME.zarr, and started again it continues from there.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the study, a TOML file")
+    parser.add_argument("--executor", choices=["none", "processes", "dask", "mpi"], help="instead of the file's")
+    parser.add_argument("--workers", type=int, help="with --executor processes or dask (default one per processor)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="with --executor dask: a cluster that is there already")
     parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")
     parser.set_defaults(seed=None)
 
@@ -331,6 +334,10 @@ def _run(options: argparse.Namespace) -> None:
         asked = replace(asked, first_seed=options.seed)
     if options.threads is not None:
         asked = replace(asked, threads=options.threads)
+    if options.executor is not None:
+        asked = replace(asked, executor=options.executor, workers=options.workers, scheduler=options.scheduler)
+    elif options.workers is not None or options.scheduler is not None:
+        raise ValueError("--workers and --scheduler need --executor")
     if options.dry_run:
         print(study.dry_run(asked))
         return

@@ -125,6 +125,16 @@ class Study:
     memory_limit_gb: float | None
     picture: Picture | None
 
+    def __post_init__(self) -> None:
+        """Check what says where to run, which the command line may change."""
+        for name in ("workers", "threads"):
+            if getattr(self, name) is not None:
+                checks.integer(getattr(self, name), name, low=1)
+        if self.scheduler is not None and self.executor != "dask":
+            raise ValueError(f"scheduler is for executor 'dask', got executor {self.executor!r}")
+        if self.workers is not None and (self.executor in ("none", "mpi") or self.scheduler is not None):
+            raise ValueError("workers is for executor 'processes', or 'dask' without a scheduler")
+
     @property
     def memory_limit(self) -> int | None:
         """The limit in bytes."""
@@ -160,13 +170,15 @@ class Study:
                     where = stack.enter_context(
                         distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None)
                     )
-                yield stack.enter_context(distributed.Client(where)).get_executor()
+                client = stack.enter_context(distributed.Client(where))
+                client.wait_for_workers(1, timeout=60)
+                yield client.get_executor()
         else:
             mpi, pool = checks.extra("mpi4py.MPI", "mpi"), checks.extra("mpi4py.futures", "mpi")
             if mpi.COMM_WORLD.Get_size() < 2:
                 raise ValueError(
-                    "[run] executor 'mpi' needs at least two ranks: "
-                    "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE"
+                    "executor 'mpi' needs at least two ranks: "
+                    "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE --executor mpi"
                 )
             with pool.MPIPoolExecutor() as executor:
                 yield executor
@@ -260,13 +272,6 @@ def _study(content: dict[str, Any], name: str) -> Study:
     model = _factory(tables, law.dim, paths)
     model(**{key: values[0] for key, values in sweep.items()})
     observe = {key: _measure(values, key) for key, values in _tables(top.take("observe"), "observe")}
-    executor = run.choice("executor", EXECUTORS, "none")
-    scheduler = run.text("scheduler", None)
-    if scheduler is not None and executor != "dask":
-        raise ValueError(f"[run] scheduler is for executor 'dask', got executor {executor!r}")
-    workers = run.integer("workers", low=1, default=None)
-    if workers is not None and (executor in ("none", "mpi") or scheduler is not None):
-        raise ValueError("[run] workers is for executor 'processes', or 'dask' without a scheduler")
     save_at = run.take("save_at", None)
     return Study(
         name=name,
@@ -279,10 +284,10 @@ def _study(content: dict[str, Any], name: str) -> Study:
         replicas=run.integer("replicas", low=1),
         first_seed=run.integer("first_seed", low=0, default=0),
         save_at=None if save_at is None else np.array(_values(save_at, "[run] save_at"), dtype=np.float64),
-        executor=executor,
-        workers=workers,
+        executor=run.choice("executor", EXECUTORS, "none"),
+        workers=run.integer("workers", low=1, default=None),
         threads=run.integer("threads", low=1, default=None),
-        scheduler=scheduler,
+        scheduler=run.text("scheduler", None),
         memory_limit_gb=run.number("memory_limit_gb", above=0, default=None),
         picture=_picture(top.take("picture", None), sweep, observe),
     )

@@ -1,5 +1,6 @@
 """`chaosphere run FILE`: the file's errors, the plan, the executors, going on, the picture."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -104,18 +105,54 @@ def test_its_members_are_plain_runs(tmp_path):
 
 @pytest.mark.parametrize("executor", ["processes", "dask"])
 def test_executors_of_the_file(tmp_path, executor):
-    """In processes of their own, as they start from a shell."""
+    """In processes of their own, as they start from a shell; named in the file, and by the command line."""
     outputs = []
-    for kind in ("none", executor):
+    for kind, more in (("none", []), (executor, []), ("none", ["--executor", executor, "--workers", "2"])):
         text = GOOD if kind == "none" else GOOD.replace('executor = "none"', f'executor = "{kind}"\nworkers = 2')
         path = written(tmp_path, text)
-        arguments = ["run", path, "--json", "--out", tmp_path / kind]
+        arguments = ["run", path, "--json", "--out", tmp_path / str(len(outputs)), *more]
         done = subprocess.run(
             [sys.executable, "-m", "chaosphere", *arguments], capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
-    assert outputs[0] == outputs[1]
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
+    """Scheduler and workers from the shell, as the README starts them."""
+    with contextlib.ExitStack() as stack:
+        common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
+        scheduler = [*dask, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file]
+        for command in (scheduler, [*dask, "worker", "--nthreads", "1", "--no-dashboard", "--scheduler-file", file]):
+            process = stack.enter_context(subprocess.Popen(command, **common))
+            stack.callback(process.terminate)
+            deadline = time.monotonic() + 60
+            while not file.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        path, address = written(tmp_path), json.loads(file.read_text())["address"]
+        more = ["--executor", "dask", "--scheduler", address]
+        assert main(["run", str(path), "--json", "--out", str(tmp_path / "dask"), *more]) == 0
+    printed = capsys.readouterr().out
+    assert main(["run", str(path), "--json", "--out", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "2"], "--workers and --scheduler need --executor"),
+        (["--executor", "mpi", "--workers", "2"], "workers is for executor 'processes'"),
+        (["--executor", "processes", "--workers", "0"], "workers must be an integer >= 1, got 0"),
+        (["--executor", "none", "--scheduler", "tcp://a:1"], "scheduler is for executor 'dask'"),
+        (["--threads", "0"], "threads must be an integer >= 1, got 0"),
+        (["--seed", "-1"], "seeds must be an integer >= 0, got -1"),
+    ],
+)
+def test_bad_options(tmp_path, capsys, arguments, message):
+    assert main(["run", str(written(tmp_path)), "--dry-run", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_sigterm_stops_with_a_message_and_the_study_goes_on(tmp_path, capsys):
@@ -200,10 +237,10 @@ def test_memory_limit(tmp_path, capsys):
         ({"save_at": "[0.5, 0.1]"}, r"save_at must increase within \[0, 1\]"),
         ({"save_at": "[0.5, 2.0]"}, r"save_at must increase within \[0, 1\]"),
         ({"executor": '"slurm"'}, r"\[run\] executor: unknown 'slurm'; allowed: none, processes, dask, mpi"),
-        ({"executor": '"none"\nworkers = 2'}, r"\[run\] workers is for executor 'processes'"),
+        ({"executor": '"none"\nworkers = 2'}, r"workers is for executor 'processes'"),
         ({"executor": '"processes"\nworkers = 0'}, r"\[run\] workers must be an integer >= 1"),
         ({"executor": '"none"\nthreads = 0'}, r"\[run\] threads must be an integer >= 1"),
-        ({"executor": '"none"\nscheduler = "tcp://a:1"'}, r"\[run\] scheduler is for executor 'dask'"),
+        ({"executor": '"none"\nscheduler = "tcp://a:1"'}, r"scheduler is for executor 'dask'"),
         ({"executor": '"dask"\nscheduler = 3'}, r"\[run\] scheduler must be a string"),
         ({"executor": '"none"\nmemory_limit_gb = 0'}, r"\[run\] memory_limit_gb must be a finite number > 0"),
         ({"executor": '"none"\nexecuter = 0'}, r"\[run\] unknown key 'executer'; did you mean 'executor'\?"),
