@@ -356,8 +356,9 @@ def run(
         if disk is None:
             raise
         flags = disk.read()["finished"]
+        stopped = str(error).partition(";")[0]  # the rest tells how to go on with one run
         raise Interrupted(
-            f"{error}; {int(flags.sum())} of {made.n_members} runs are in {disk.path}, and the same call again "
+            f"{stopped}; {int(flags.sum())} of {made.n_members} runs are in {disk.path}, and the same call again "
             "continues from there"
         ) from None
     finally:

@@ -339,14 +339,17 @@ def save_times(save_at: Any, horizon: float) -> Floats:
 
 
 def describe(value: Any) -> Any:
-    """Return a model, or any part of one, as JSON-able values; arrays by shape, dtype and SHA-256."""
+    """Return a model, or any part of one, as JSON-able values; arrays by shape, dtype and SHA-256.
+
+    Numbers of threads are left out: they change no bit.
+    """
     if isinstance(value, Activation):
         return value.name
     if isinstance(value, CovarianceKernel):
         return {"type": "CovarianceKernel", "name": value.name, "dim": value.dim, "values": value(_COSINES).tolist()}
     if dataclasses.is_dataclass(value):
-        fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__} | fields
+        names = [field.name for field in dataclasses.fields(value) if field.name != "n_threads"]
+        return {"type": type(value).__name__} | {name: describe(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {name: describe(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):

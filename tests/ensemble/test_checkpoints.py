@@ -131,6 +131,15 @@ def test_foreign_checkpoints_are_refused_with_the_reason(tmp_path, monkeypatch):
         resume(path)
 
 
+def test_another_number_of_threads_is_no_other_run(tmp_path):
+    path = tmp_path / "run.npz"
+    both = [{"energy": cs.measures.Energy(n_threads=n), "first": stop_at(moment)} for n, moment in ((1, 1), (2, 9))]
+    with pytest.raises(Stop):
+        cs.simulate(MODEL, X, rng=0, observe=both[0], checkpoint=path, n_threads=1)
+    resumed = cs.simulate(MODEL, X, rng=0, observe=both[1], checkpoint=path, n_threads=2)
+    assert np.array_equal(resumed.final, cs.simulate(MODEL, X, rng=0).final)
+
+
 def test_every_truncated_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     leave(path)
