@@ -30,11 +30,14 @@ class Checkpoint:
     ----------
     path : path
         Written to a temporary name that is forced to disk and renamed; the one before is kept as `path` + ".previous".
-        All are removed at the end of the run.
+        All are removed at the end of the run, unless `keep`.
     every_steps : int, optional
         At least 1; write after this many steps.
     every_seconds : float, optional
         At least 0; write after the first step that ends this long after the last writing began. Default 60.
+    keep : bool
+        At the end leave the file as it was last written, for the caller to remove once the result is safe: killed
+        before that, the same call continues from it. Default False.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Checkpoint:
     path: str | os.PathLike[str]
     every_steps: int | None = None
     every_seconds: float | None = 60.0
+    keep: bool = False
 
     def __post_init__(self) -> None:
         """Check."""
@@ -198,14 +202,25 @@ class CheckpointFile:
 
     def remove(self) -> None:
         """Remove the file and the one before."""
-        for path in (self.previous, self.path):
-            path.unlink(missing_ok=True)
+        remove(self.path)
 
 
-def differences(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """Return which values differ, as text: "key is this, not that; ..."; empty if none does."""
-    keys = [key for key in found | expected if found.get(key) != expected.get(key)]
-    return "; ".join(f"{key} is {_short(found.get(key))}, not {_short(expected.get(key))}" for key in keys)
+def remove(path: Path) -> None:
+    """Remove a checkpoint and the one before."""
+    for name in (path.name + ".previous", path.name):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any], *, inside: str = "") -> str:
+    """Return which values differ, as text: "key.inner is this, not that; ..."; empty if none does."""
+    told = []
+    for key in found | expected:
+        a, b = found.get(key), expected.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and a != b:
+            told.append(differences(a, b, inside=f"{inside}{key}."))
+        elif a != b:
+            told.append(f"{inside}{key} is {_short(a)}, not {_short(b)}")
+    return "; ".join(told)
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from chaosphere import checks, results
-from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest
+from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
@@ -346,6 +346,8 @@ def run(
             index: Any = (*batch[0], batch[1])
             if disk is not None:
                 disk.write(batch, values)
+                if folder is not None:
+                    remove(folder / _checkpoint_name(batch))
             else:
                 done[index] = True
                 for name, array in values.items():
@@ -455,8 +457,7 @@ def _finished(
 
     def arguments(batch: Batch) -> tuple[Any, ...]:
         x0, seeds = made.start(batch)
-        name = "-".join(map(str, (*batch[0], batch[1].start))) + ".npz"
-        path = None if folder is None else folder / name
+        path = None if folder is None else folder / _checkpoint_name(batch)
         model = made.models[batch[0]]
         where = dict(zip(made.names, (v[i].item() for v, i in zip(made.values, batch[0], strict=True)), strict=True))
         return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where
@@ -505,6 +506,10 @@ def _finished(
             raise interrupted
 
 
+def _checkpoint_name(batch: Batch) -> str:
+    return "-".join(map(str, (*batch[0], batch[1].start))) + ".npz"
+
+
 def _run_batch(
     model: Steps,
     x0: Law | Tokens,
@@ -537,7 +542,7 @@ def _run_batch(
             observe=observe,
             n_threads=n_threads,
             save_states=False,
-            checkpoint=None if checkpoint is None else Checkpoint(path=checkpoint),
+            checkpoint=None if checkpoint is None else Checkpoint(path=checkpoint, keep=True),
         )
     except Exception as error:
         error.add_note(f"in the runs with {where or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")

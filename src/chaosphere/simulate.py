@@ -191,7 +191,7 @@ def simulate(
     checkpoint : path or Checkpoint, optional
         File that keeps the state of the run: written every minute, or as often as the Checkpoint says, and on SIGINT
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it, with the
-        same bits as a run that was never interrupted. It is removed at the end.
+        same bits as a run that was never interrupted. It is removed at the end, unless kept.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
         gathers the others once per evaluation of attention. The same bits as one process, on every rank. The first
@@ -304,7 +304,7 @@ def simulate(
     finally:
         if bar is not None:
             bar.close()
-    if file is not None:
+    if file is not None and not file.spec.keep:
         over.on_first(file.remove)
     return Solution(
         times=times,

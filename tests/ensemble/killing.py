@@ -17,7 +17,9 @@ model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=512, bi
 def report(t, x):
     print(round(30 * t), flush=True)
     return cs.measures.energy(x)
-spec = cs.Checkpoint(path=sys.argv[1], every_steps=int(sys.argv[2])) if len(sys.argv) > 1 else None
+spec = None
+if len(sys.argv) > 1:
+    spec = cs.Checkpoint(path=sys.argv[1], every_steps=int(sys.argv[2]), keep=True)  # also past the end of the run
 sol = cs.simulate(model, cs.sample_uniform(1500, 3, rng=0), rng=0, observe={"energy": report}, n_threads=1,
                   save_at=[t / 30 for t in range(0, 61)], checkpoint=spec)
 print(hashlib.sha256(sol.states.tobytes() + sol.observables["energy"].tobytes()).hexdigest())
@@ -72,5 +74,7 @@ def kill_until_done(path, seed, n_kills, every_steps=1, number=signal.SIGKILL):
     with start(path, every_steps) as process:
         out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert not list(path.parent.iterdir())
+    for file in path.parent.iterdir():
+        assert file.name in (path.name, path.name + ".previous")
+        file.unlink()
     return out.split()[-1]

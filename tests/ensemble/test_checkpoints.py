@@ -105,6 +105,14 @@ def test_periods(tmp_path, monkeypatch, periods, expected):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_kept_checkpoint_outlives_the_run(tmp_path):
+    path = tmp_path / "run.npz"
+    spec = cs.Checkpoint(path=path, every_steps=6, keep=True)
+    finals = [cs.simulate(MODEL, X, rng=0, checkpoint=spec).final for _ in range(2)]
+    assert stored_step(path) == 18
+    assert np.array_equal(*finals)
+
+
 def test_the_one_before_is_kept_and_serves_alone(tmp_path):
     path = tmp_path / "run.npz"
     leave(cs.Checkpoint(path=path, every_steps=5))
@@ -124,7 +132,7 @@ def test_foreign_checkpoints_are_refused_with_the_reason(tmp_path, monkeypatch):
         resume(path, rng=1)
     with pytest.raises(ValueError, match=r"another run: save_at is \[0.0, 0.1.*not \[1.0\]"):
         resume(path, save_at=[1.0])
-    with pytest.raises(ValueError, match=r"another run: observe is .*energy"):
+    with pytest.raises(ValueError, match=r"another run: observe.first is .*; observe.energy is null, not {"):
         resume(path, observe={"energy": cs.measures.Energy(beta=2.0)})
     monkeypatch.setattr("chaosphere.kernels.abi.isa_in_use", lambda: "sse9")
     with pytest.raises(ValueError, match=r"another run: instruction_set is .*, not \"sse9\""):
