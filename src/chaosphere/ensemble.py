@@ -10,6 +10,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
@@ -369,6 +370,8 @@ def run(
         if folder is not None and not any(folder.iterdir()):
             folder.rmdir()
     if disk is not None:
+        if folder is not None:  # a kill may have left the checkpoint of a batch that is in the store
+            shutil.rmtree(folder, ignore_errors=True)
         return load_ensemble(disk.path)
     xarray = checks.extra("xarray", "io")
     variables = {name: (dims, memory[name]) for name, (dims, _, _, _) in _variables(made).items()}
