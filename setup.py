@@ -17,7 +17,7 @@ from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import SetupError
 
-KERNELS = ["abi", "attention", "harmonics", "layer", "pairs", "sphere"]
+KERNELS = ["abi", "attention", "expansions", "harmonics", "layer", "pairs", "sphere"]
 C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC"]
 IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
 ISA_FLAGS = {"baseline": []}

@@ -4,7 +4,7 @@ import numpy as np
 import registry
 
 import chaosphere as cs
-from chaosphere.experiments import chaos
+from chaosphere.experiments import cases, chaos
 
 
 def test_chaos(benchmark):
@@ -15,10 +15,10 @@ def test_chaos(benchmark):
         depth=4 if registry.IS_QUICK else 32,
         horizon=1.0,
     )
-    options = {"rng": 0, "tokens": tokens, "n_replicas": 4, "n_threads": registry.THREADS}
-    data = benchmark.pedantic(chaos.run, args=(model,), kwargs=options, rounds=1 if registry.IS_QUICK else 5)
-    pairs = chaos.plan(model, tokens, x0=None, n_replicas=4).pairs
+    plan = cases.rates(model, dims=[2], tokens=tokens)
+    options = {"rng": 0, "n_replicas": 4, "n_threads": registry.THREADS}
+    data = benchmark.pedantic(chaos.run, args=(plan,), kwargs=options, rounds=1 if registry.IS_QUICK else 5)
+    pairs = 4 * plan[0].pairs
     benchmark.extra_info.update(pairs=pairs, pairs_per_second=pairs / benchmark.stats.stats.median)
-    # The path error of independent samples: smaller for more tokens, in every replica's mean.
-    path = data["rms"].sel(quantity="coupled path").values
-    assert np.all(np.diff(path) < 0)
+    # The error of independent samples: smaller for more tokens, in every replica's mean.
+    assert np.all(np.diff(data["error"].sel(quantity="coupled particles").values[0]) < 0)

@@ -17,6 +17,7 @@
 #define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
 #define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
 #define CHS_HIDDEN 32  /* hidden units whose activations live at once */
+#define CHS_FOURIER_SCRATCH(n_steps) (13 * 256 + 14 * 8 * (n_steps)) /* doubles */
 
 /* Activations by number; kept in step with chaosphere.activations. */
 enum chs_activation {
@@ -54,10 +55,10 @@ enum chs_activation {
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \
     void (*activate_##suffix)(int activation, long n, real *x);                                                        \
     /* out[c, j] = sum of coefficients a times the real spherical harmonics of degree <= n_max in dimension d at x[:,  \
-     * j]. steps: (d - 2) (n_max + 1) (n_max + 1) pairs (see harmonics.inc); a: for d = 2 as (harmonic, c), else for             \
-     * each l as (j, c, p). scratch: rows of ld, H (twice for d > 3) + n_max + 2, H the harmonics of degree <= n_max                   \
-     * in dimension max(2, d - 1). */                                                                                           \
-    void (*harmonic_field_##suffix)(long d, long n_max, long n, long ld, const real *x, const real *steps,             \
+     * j], c < n_rows. steps: (d - 2) (n_max + 1) (n_max + 1) numbers (see harmonics.inc); a: for d = 2 as (harmonic, c),\
+     * else for each l as (j, c, p). scratch: rows of ld, H (twice for d > 3) + n_max + 3, H the harmonics of degree <=\
+     * n_max in dimension max(2, d - 1). */                                                                            \
+    void (*harmonic_field_##suffix)(long d, long n_max, long n_rows, long n, long ld, const real *x, const real *steps,\
                                     const real *a, real *scratch, real *out);                                          \
     /* out = LN(x + alpha v) for n rows of length d (out contiguous, v may be NULL); returns the first row whose       \
      * norm is zero or not finite, or -1. */                                                                           \
@@ -65,7 +66,25 @@ enum chs_activation {
                           double alpha, real *out);                                                                    \
     /* Largest | |x_i| - 1 | over n rows and its row; not-a-number counts as infinite. */                              \
     double (*deviation_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,         \
-                                 long *row);
+                                 long *row);                                                                           \
+    /* n tokens, projected onto the sphere, as a block of doubles whose padding repeats the first unit vector. */      \
+    void (*unit_block_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, long ld, \
+                                double *block);                                                                        \
+    /* mean[j, k] = sums[k, j] / sums[d, j] (contiguous) and z[j] = sums[d, j] for n tokens of a block. */             \
+    void (*ratios_##suffix)(long n, long d, long ld, const double *sums, real *mean, double *z);                       \
+    /* moments[b, :] = sum_j p_j {Re, Im} w_j^b {1, Re z_j, Im z_j, ..., Im z_j^3}, b < n_steps, over n tokens z_j on  \
+     * the circle, w = z^7; {Re, Im} runs fastest, p NULL counts 1 each. scratch: CHS_FOURIER_SCRATCH(n_steps). */     \
+    void (*fourier_moments_##suffix)(long n, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,             \
+                                     const double *p, long n_steps, double *scratch, double *moments);                 \
+    /* s_c = sum_b {Re, Im} w^b . a[b, c, {Re, Im}, :] {1, Re z, ..., Im z^3}, c = 0, 1, 2, then as `ratios`. */       \
+    void (*fourier_field_##suffix)(long n, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, long n_steps, \
+                                   const double *a, double *scratch, real *mean, double *z);                           \
+    /* The transpose of harmonic_field, d >= 3: moments, laid out as its a, of n tokens in tiles of ld (a multiple of  \
+     * CHS_COLUMNS): sum_j p_j {1, x_1j, ..., x_dj}[c] times the harmonics at x_j, c < n_rows; n_rows is 1 or d + 1, p \
+     * NULL counts 1 each. scratch: (8 harmonics of degree <= n_max + ld) n_rows + d ld + rows of harmonic_field. */   \
+    void (*harmonic_moments_##suffix)(long d, long n_max, long n_rows, long n, long ld, const char *x,                 \
+                                      ptrdiff_t row_stride, ptrdiff_t column_stride, const double *p,                  \
+                                      const double *steps, double *scratch, double *moments);
 
 typedef struct chs_kernels {
     const char *name;

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from chaosphere import laws, measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.checkpoints import Checkpoint, Interrupted
+from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.config import show_config
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.ensemble import ensemble, load_ensemble
@@ -25,7 +26,9 @@ __all__ = [
     "MLP",
     "AttentionResult",
     "Checkpoint",
+    "CircleDensity",
     "CovarianceKernel",
+    "DensitySolution",
     "GaussianField",
     "Interrupted",
     "LimitSDE",
@@ -35,6 +38,7 @@ __all__ = [
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "UnresolvedDensityError",
     "ensemble",
     "laws",
     "load_ensemble",

@@ -1,4 +1,4 @@
-"""The command line: `chaosphere chaos | depth-width | sync | run FILE | figure N | table 1 | info`."""
+"""The command line: `chaosphere chaos | depth-width | mean-field | sync | run FILE | figure N | table 1 | info`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 when it ran and 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="chaosphere", description="Interacting particles on the unit sphere.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_chaos, _add_depth_width, _add_sync, _add_run, _add_figure, _add_table):
+    for add in (_add_chaos, _add_depth_width, _add_mean_field, _add_sync, _add_run, _add_figure, _add_table):
         add(commands)
     info = commands.add_parser("info", help="print version, instruction sets, threads, compiler")
     info.set_defaults(run=lambda options: show_config())
@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"chaosphere {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"chaosphere {options.command}: {str(error) or 'interrupted'}", file=sys.stderr)
+        more = (
+            "; the same command goes on from the files it wrote" if options.command in ("chaos", "depth-width") else ""
+        )
+        print(f"chaosphere {options.command}: {str(error) or 'interrupted'}{more}", file=sys.stderr)
         return 130
     return 0
 
@@ -59,7 +62,17 @@ def _add_model_options(parser: Any, *, bias_std: float, value_scale: float) -> N
     parser.add_argument("--bias-std", type=float, default=bias_std, help="σ_U, standard deviation of the inner biases")
 
 
+def _attention(options: argparse.Namespace) -> SoftmaxAttention | None:
+    """Return the attention of the options, nothing if it is switched off."""
+    if options.value_scale == 0:
+        return None
+    return SoftmaxAttention(beta=options.beta, value_scale=options.value_scale)
+
+
 _NAMES = "relu, silu, gelu, tanh, sigmoid, erf, sin, cos, linear"
+
+
+_STUDIES = ("rates", "regimes", "depths", "limits")
 
 
 def _add_chaos(commands: Any) -> None:
@@ -67,62 +80,109 @@ def _add_chaos(commands: Any) -> None:
         commands,
         "chaos",
         _chaos,
-        "errors of N tokens against a large reference under the same layers",
-        "Propagation of chaos: root-mean-square errors of the energy, the mean direction and the coupled path of N "
-        "tokens against one large reference system under the same layers, and their slopes in N. Run again with more "
-        "--replicas it goes on from the file it wrote.",
+        "errors of N tokens against the mean-field limit under the same noise",
+        "Propagation of chaos. Studies: rates in N of smooth statistics, coupled particles and the transport distance, "
+        "for several dimensions; regimes (attraction, none, repulsion; with, without and given the noise; a steep "
+        "one); depths (the same over L); limits (N, L and m in either order). Run again with more --replicas it goes "
+        "on from the files it wrote.",
     )
     _add_model_options(parser, bias_std=0.3, value_scale=1.0)
-    parser.add_argument("--dim", type=int, help="dimension d of the tokens (default 3, or that of --x0)")
+    parser.add_argument(
+        "--study", nargs="+", choices=_STUDIES, help="(default: all; the rates if an option of theirs is given)"
+    )
     parser.add_argument("--activation", default="tanh", help=_NAMES)
     parser.add_argument("--width", type=int, default=64, help="m, hidden units of a layer")
     parser.add_argument("--depth", type=int, default=32, help="L, number of layers")
     parser.add_argument("--horizon", type=float, default=1.0, help="T, time that the layers span")
-    parser.add_argument("--tokens", type=int, nargs="+", metavar="N", help="ladder of N (default 64 … 8192)")
-    parser.add_argument("--replicas", type=int, default=16, help="independent draws of tokens and layers")
+    parser.add_argument("--replicas", type=int, default=12, help="independent draws of tokens and layers")
     parser.add_argument(
-        "--nodes", type=int, default=0, help="compare with the mean-field limit on this many nodes (0: a finite system)"
+        "--concentration", type=float, default=1.0, help="of the initial von Mises-Fisher law; 0: the uniform law"
     )
-    parser.add_argument("--x0", type=Path, metavar="FILE", help="your tokens, an (M, d) array in .npy or .npz")
-    parser.add_argument("--normalize", action="store_true", help="project the tokens of --x0 to the sphere")
+    rates = parser.add_argument_group("options of the rates")
+    rates.add_argument("--dim", type=int, nargs="+", metavar="D", help="dimensions (default: 2 3 4 5)")
+    rates.add_argument(
+        "--tokens", type=int, nargs="+", metavar="N", help="ladder of N (default: 64 … 32768, to 4096 for d > 3)"
+    )
+    rates.add_argument(
+        "--nodes", type=int, help="nodes of the mean-field limit (default: 256, 3200, 8192 for d = 2, 3, more)"
+    )
+    rates.add_argument(
+        "--x0", type=Path, metavar="FILE", help="your tokens, an (M, d) array in .npy or .npz, instead of a law"
+    )
+    rates.add_argument("--normalize", action="store_true", help="project the tokens of --x0 to the sphere")
 
 
 def _chaos(options: argparse.Namespace) -> None:
-    from chaosphere.experiments import chaos
+    from chaosphere.experiments import chaos, limits
 
     _require()
+    attention = _attention(options)
+    mlp = MLP(width=options.width, activation=options.activation, bias_std=options.bias_std)
+    model = Transformer(attention=attention, mlp=mlp, depth=options.depth, horizon=options.horizon)
+    # Everything is checked before anything runs.
+    plans, has_limits = _chaos_plans(options, model)
+    shared = {"rng": options.seed, "n_replicas": options.replicas, "n_threads": options.threads}
+    found: list[Claim] = []
+    for name, cases in plans.items():
+        pairs = options.replicas * sum(case.pairs for case in cases)
+        print(f"{name}: {options.replicas} replicas, {pairs:.2g} pair interactions", file=sys.stderr)
+        with _Progress(options.replicas * sum(case.model.depth for case in cases), "layer") as bar:
+            dataset = chaos.run(cases, store=_file(options, f"{name}.nc"), on_step=bar.step, **shared)
+        claims = chaos.depth_claims(dataset) if name == "chaos-depths" else chaos.claims(dataset)
+        draw = plotting.chaos if name == "chaos" else plotting.chaos_exponents
+        _report(options, name, dataset, draw, chaos.table(dataset, claims), claims, is_last=False)
+        found += claims
+    if has_limits:
+        assert attention is not None
+        shared["n_replicas"] *= 3  # of some tens of tokens each
+        print(f"chaos-limits: {shared['n_replicas']} replicas", file=sys.stderr)
+        with _Progress(shared["n_replicas"], "replica") as bar:
+            dataset = limits.run(
+                mlp,
+                attention=attention,
+                horizon=options.horizon,
+                concentration=options.concentration,
+                store=_file(options, "chaos-limits.nc"),
+                on_step=bar.step,
+                **shared,
+            )
+        claims = limits.claims(dataset)
+        _report(options, "chaos-limits", dataset, plotting.limits, limits.table(dataset), claims, is_last=False)
+        found += claims
+    if options.json:
+        _print_claims(found)
+
+
+def _chaos_plans(options: argparse.Namespace, model: Transformer) -> tuple[dict[str, Any], bool]:
+    """Return the cases of each study by the name of its files, and whether the limits are a study."""
+    from chaosphere.experiments import cases
+
     x0 = None if options.x0 is None else _read_tokens(options.x0, is_normalized=options.normalize)
     if x0 is None and options.normalize:
         raise ValueError("--normalize needs --x0")
-    if x0 is not None and options.dim not in (None, x0.shape[1]):
-        raise ValueError(f"--dim must be {x0.shape[1]}, that of --x0, or be left out; got {options.dim}")
-    model = Transformer(
-        attention=SoftmaxAttention(beta=options.beta, value_scale=options.value_scale),
-        mlp=MLP(width=options.width, activation=options.activation, bias_std=options.bias_std),
-        depth=options.depth,
-        horizon=options.horizon,
-    )
-    sizes = chaos.plan(model, options.tokens, x0=x0, n_replicas=options.replicas, n_nodes=options.nodes)
-    kind = f"mean field on {sizes.n_nodes} nodes" if sizes.n_nodes else f"reference of {sizes.n_reference} tokens"
-    print(
-        f"{options.replicas} replicas, {kind}, {sizes.pairs:.2g} pair interactions",
-        file=sys.stderr,
-    )
-    with _Progress(options.replicas * options.depth, "layer") as bar:
-        dataset = chaos.run(
+    for name in ("dim", "nodes"):
+        if x0 is not None and getattr(options, name) is not None:
+            raise ValueError(f"--{name} must be left out with --x0: its tokens are the reference")
+    has_own = any(getattr(options, name) is not None for name in ("dim", "tokens", "nodes", "x0"))
+    studies = options.study or (("rates",) if has_own else _STUDIES)
+    if "limits" in studies and model.attention is None:
+        raise ValueError("--study limits needs attention: give a --value-scale other than 0")
+    plans = {}
+    if "rates" in studies and x0 is not None:
+        plans["chaos"] = cases.own_tokens(model, x0, tokens=options.tokens)
+    elif "rates" in studies:
+        plans["chaos"] = cases.rates(
             model,
-            rng=options.seed,
-            dim=3 if options.dim is None else options.dim,
+            dims=options.dim or (2, 3, 4, 5),
             tokens=options.tokens,
-            x0=x0,
-            beta=options.beta if options.beta > 0 else 1.0,
             n_nodes=options.nodes,
-            n_replicas=options.replicas,
-            n_threads=options.threads,
-            store=_file(options, "chaos.nc"),
-            on_step=bar.step,
+            concentration=options.concentration,
         )
-    _report(options, "chaos", dataset, plotting.chaos, chaos.table(dataset), chaos.claims(dataset))
+    if "regimes" in studies:
+        plans["chaos-regimes"] = cases.regimes(model, concentration=options.concentration)
+    if "depths" in studies:
+        plans["chaos-depths"] = cases.depths(model, concentration=options.concentration)
+    return plans, "limits" in studies
 
 
 def _add_depth_width(commands: Any) -> None:
@@ -151,14 +211,11 @@ def _depth_width(options: argparse.Namespace) -> None:
     from chaosphere.experiments import depth_width
 
     _require()
-    attention = None
-    if options.value_scale != 0:
-        attention = SoftmaxAttention(beta=options.beta, value_scale=options.value_scale)
     with _Progress(options.replicas, "replica") as bar:
         dataset = depth_width.run(
             MLP(width=1, activation=options.activation, bias_std=options.bias_std),
             rng=options.seed,
-            attention=attention,
+            attention=_attention(options),
             dim=options.dim,
             n_tokens=options.tokens,
             horizon=options.horizon,
@@ -178,6 +235,58 @@ def _depth_width(options: argparse.Namespace) -> None:
         depth_width.table(dataset),
         depth_width.claims(dataset),
     )
+
+
+def _add_mean_field(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "mean-field",
+        _mean_field,
+        "the limit of infinitely many tokens on the circle: its density, its nodes, its pairs",
+        "The mean-field limit on the circle, solved for its density and by nodes under the same noise: their "
+        "difference and its orders, the mass, the convergence of the nodes for the activation and for relu, and pairs "
+        "averaged over the noise beside the pair equation.",
+    )
+    _add_model_options(parser, bias_std=0.3, value_scale=1.0)
+    parser.add_argument("--activation", default="tanh", help=_NAMES)
+    parser.add_argument("--horizon", type=float, default=0.5, help="T; the picture shows 3 T")
+    parser.add_argument("--steps", type=int, nargs="+", default=[16, 32, 64, 128], metavar="L")
+    parser.add_argument("--refinement", type=int, default=8, help="finest steps of the nodes per smallest of --steps")
+    parser.add_argument(
+        "--modes", type=int, default=256, help="Fourier modes of the density; more where they are needed"
+    )
+    parser.add_argument("--nodes", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512], metavar="N")
+    parser.add_argument("--width", type=int, default=32, help="m, hidden units of a layer in the test of the nodes")
+    parser.add_argument("--depth", type=int, default=20, help="L, layers in the test of the nodes")
+    parser.add_argument("--replicas", type=int, default=16, help="independent noises")
+    parser.add_argument("--pair-replicas", type=int, default=1000, help="independent noises of the pairs")
+
+
+def _mean_field(options: argparse.Namespace) -> None:
+    from chaosphere.experiments import mean_field
+
+    _require()
+    with _Progress(mean_field.N_PARTS, "part") as bar:
+        dataset = mean_field.run(
+            rng=options.seed,
+            activation=options.activation,
+            bias_std=options.bias_std,
+            beta=options.beta,
+            value_scale=options.value_scale,
+            horizon=options.horizon,
+            n_steps=options.steps,
+            refinement=options.refinement,
+            n_modes=options.modes,
+            n_nodes=options.nodes,
+            width=options.width,
+            depth=options.depth,
+            n_replicas=options.replicas,
+            n_pair_replicas=options.pair_replicas,
+            n_threads=options.threads,
+            on_part=bar.step,
+        )
+    results.save(dataset, _file(options, "mean-field.nc"))
+    _report(options, "mean-field", dataset, plotting.mean_field, mean_field.table(dataset), mean_field.claims(dataset))
 
 
 def _add_sync(commands: Any) -> None:
@@ -371,12 +480,21 @@ def _report(
     draw: Callable[[Any, Path], None],
     text: str,
     claims: Sequence[Claim],
+    *,
+    is_last: bool = True,
 ) -> None:
-    """Draw the picture, print the table or the claims, and say what was written."""
+    """Draw the picture, print the table or, from the last report of a command, the claims; say what was written."""
     picture = _file(options, f"{name}.png")
     draw(dataset, picture)
-    print(json.dumps([claim.as_dict() for claim in claims], indent=2) if options.json else text)
+    if not options.json:
+        print(text, end="\n" if is_last else "\n\n")
+    elif is_last:
+        _print_claims(claims)
     print(f"wrote {_file(options, f'{name}.nc')} and {picture}", file=sys.stderr)
+
+
+def _print_claims(claims: Sequence[Claim]) -> None:
+    print(json.dumps([claim.as_dict() for claim in claims], indent=2))
 
 
 def _read_tokens(path: Path, *, is_normalized: bool) -> Tokens:

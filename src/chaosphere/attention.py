@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chaosphere import checks
+from chaosphere import checks, expansions
 from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)
+METHODS = ("auto", "direct", "fourier", "harmonic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +37,7 @@ class AttentionResult:
     value: Tokens
     log_partition: Floats
     energy: float | Floats | None
+    n_direct: int | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,17 +56,38 @@ class SoftmaxAttention:
         General Q and K, both or none, instead of beta.
     value : array_like, shape (d, d), optional
         General V, instead of value_scale.
+    method : {"auto", "direct", "fourier", "harmonic"}
+        direct
+            Over all pairs, O(N² d); for any QᵀK.
+        fourier
+            For d = 2 and QᵀK = βI (in whatever form it is given), β <= 10⁴: e^{β cos θ} = Σ I_k(β) cos kθ, O(N K) with
+            K from 10 (β = 1) to 120 (β = 200) and about 8 √β beyond.
+        harmonic
+            For d >= 3 and QᵀK = βI, as long as 40 000 harmonics are enough: e^{β⟨x,y⟩} in spherical harmonics of degree
+            L, O(N L^{d−1}), L about the K above.
+        auto
+            The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
+            alone. Expansions win from about N = 500 for d = 2, and at β = 4 from 1 500 for d = 3, 15 000 for d = 4 and
+            200 000 for d = 5.
+    rtol : float, optional
+        For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
+        each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for
+        float32 tokens, near the direct sum's own rounding. Tokens that cannot be served so, far from nearly all others,
+        are summed directly, O(N) each; if most tokens are such, all are.
 
     Raises
     ------
     TypeError, ValueError
-        If both forms of a matrix are given, shapes disagree, or an entry is not finite.
+        If both forms of a matrix are given, shapes disagree, an entry is not finite, or the method does not serve QᵀK.
 
     Notes
     -----
-    Cost: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
-    Results have the same bits for any number of threads. Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error
-    of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none overflows, whatever the size of QᵀK.
+    Direct: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
+    Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none
+    overflows, whatever the size of QᵀK.
+    Expansions: bounds and their derivation stand in `chaosphere.expansions`. Tokens are projected onto the sphere first
+    (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double, memory O(N).
+    Results have the same bits for any number of threads, by either way.
 
     Examples
     --------
@@ -77,6 +103,8 @@ class SoftmaxAttention:
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
+    method: str = "auto"
+    rtol: float | None = None
 
     def __post_init__(self) -> None:
         """Check, and fill in the defaults."""
@@ -98,6 +126,47 @@ class SoftmaxAttention:
         if self.value is None:
             scale = 1.0 if self.value_scale is None else self.value_scale
             fill(self, "value_scale", checks.number(scale, "value_scale"))
+        if self.method not in METHODS:
+            near = difflib.get_close_matches(str(self.method), METHODS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"method: unknown {self.method!r}; {hint}known: {', '.join(METHODS)}")
+        if self.rtol is not None:
+            fill(self, "rtol", checks.number(self.rtol, "rtol", low=1e-13, high=0.1))
+            if self.method == "direct":
+                raise ValueError("rtol must be None with method='direct', which does not approximate")
+        if self.method in ("fourier", "harmonic") and self._scalar() is None:
+            raise ValueError(
+                f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
+            )
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> SoftmaxAttention:
+        """Return this attention with method and rtol chosen for n_tokens tokens in dimension dim.
+
+        Raises
+        ------
+        ValueError
+            If the method does not serve this dimension or β.
+        """
+        beta, rtol = self._scalar(), self.rtol
+        if rtol is None and beta is not None:
+            rtol = min((1e-12 if np.dtype(dtype) == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
+        method = self.method
+        if method == "auto":
+            if beta is not None and rtol is not None and expansions.is_cheaper(n_tokens, beta, dim, rtol, dtype):
+                method = "fourier" if dim == 2 else "harmonic"
+            else:
+                method = "direct"
+        if method == "direct":
+            return replace(self, method="direct", rtol=None)
+        assert beta is not None
+        assert rtol is not None
+        if (method == "fourier") != (dim == 2):
+            raise ValueError(f"method={method!r} serves dim {'2' if method == 'fourier' else '>= 3'}, got {dim}")
+        if not expansions.serves(beta, dim, rtol):
+            raise ValueError(
+                f"method={method!r} does not serve β = {beta:.6g} in dim {dim} (too many terms); use method='direct'"
+            )
+        return replace(self, method=method, rtol=rtol)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return Attn(μ_x, x_i) for every token; parameters as in `evaluate`.
@@ -107,7 +176,9 @@ class SoftmaxAttention:
         ndarray
             Of the shape and dtype of x.
         """
-        return self.evaluate(x, weights, n_threads=n_threads).value
+        batch, p, n_threads = self._checked(x, weights, n_threads)
+        mean, *_ = self._attend(batch, p, n_threads)
+        return mean if x.ndim == 3 else mean[0]
 
     def evaluate(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> AttentionResult:
         """Return attention with its partition sums and, for QᵀK = βI, the energy E_β.
@@ -131,37 +202,108 @@ class SoftmaxAttention:
             If an argument breaks a rule above, or β is so large that the rounding of x alone would change the weights
             by a hundredth.
         """
-        batch = checks.tokens(x)
-        n_threads = checks.threads(n_threads)
-        n_tokens = batch.shape[1]
-        p = checks.weights(weights, n_tokens)
-        self._check_size(batch)
-        largest = 1.0 if p is None else float(p.max())
-        relative = None if p is None else p / largest
-        value_map = None if self.value is None else self.value.astype(x.dtype)
-        factor = 1.0 if self.value_scale is None else self.value_scale
-        mean, log2_z = self._mean(batch, relative, value_map, n_threads)
-        if factor != 1.0:
-            mean *= x.dtype.type(factor)
-        log_z = log2_z / LOG2_E + math.log(largest if p is not None else 1 / n_tokens)
+        batch, p, n_threads = self._checked(x, weights, n_threads)
+        mean, log_partition, n_direct = self._attend(batch, p, n_threads)
+        log_z = log_partition()
         energy = self._energy(log_z, p)
         if x.ndim == 3:
-            return AttentionResult(value=mean, log_partition=log_z, energy=energy)
+            return AttentionResult(value=mean, log_partition=log_z, energy=energy, n_direct=n_direct)
         return AttentionResult(
-            value=mean[0], log_partition=log_z[0], energy=None if energy is None else float(energy[0])
+            value=mean[0],
+            log_partition=log_z[0],
+            energy=None if energy is None else float(energy[0]),
+            n_direct=int(n_direct[0]),
         )
 
     def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
-        """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, a share of the work.
+        """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, and of the direct sum a share of the work.
 
         Both must be where a block of the kernel starts (`kernels.attention.block_size`), or the end.
         """
         self._check_size(x)
-        value_map = None if self.value is None else self.value.astype(x.dtype)
-        mean, _ = self._mean(x, None, value_map, n_threads, first, stop)
+        if self.resolve(x.shape[1], x.shape[2], x.dtype).method != "direct":
+            return self._attend(x, None, n_threads)[0][:, first:stop]
+        return self._scaled(self._mean(x, None, self._value_map(x), n_threads, first, stop)[0])
+
+    def _checked(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Tokens, Floats | None, int]:
+        batch = checks.tokens(x)
+        threads = checks.threads(n_threads)
+        p = checks.weights(weights, batch.shape[1])
+        self._check_size(batch)
+        return batch, p, threads
+
+    def _attend(
+        self, x: Tokens, p: Floats | None, n_threads: int
+    ) -> tuple[Tokens, Callable[[], Floats], NDArray[np.int64]]:
+        """Return attention, log Z on demand (logarithms take as long as a fast sum), the number of direct sums."""
+        chosen = self.resolve(x.shape[1], x.shape[2], x.dtype)
+        if chosen.method == "direct":
+            mean, log_z = self._direct(x, p, n_threads)
+            return mean, lambda: log_z, np.full(len(x), x.shape[1])
+        return chosen._expand(x, p, n_threads)
+
+    def _expand(
+        self, x: Tokens, p: Floats | None, n_threads: int
+    ) -> tuple[Tokens, Callable[[], Floats], NDArray[np.int64]]:
+        beta, rtol, dim = self._scalar(), self.rtol, x.shape[2]
+        assert beta is not None
+        assert rtol is not None
+        value = np.diag(np.full(dim, self.value_scale)) if self.value is None else self.value
+        n_max = expansions.degree(beta, dim, rtol)
+        mean, z, error = expansions.attend(x, p, beta, n_max, value, n_threads)
+        exact: list[tuple[int, Any, Floats]] = []
+        n_direct = np.zeros(len(x), np.int64)
+        # A token whose own sum is too small, compared with the error, is summed directly; `not >=` sees a NaN as well.
+        for replica in np.flatnonzero(~(z.min(axis=1) >= 2 * error / rtol)):
+            rows: Any = np.flatnonzero(~(z[replica] >= 2 * error[replica] / rtol))
+            if 2 * len(rows) > x.shape[1]:
+                rows = slice(None)
+                found, log_found = self._direct(x[replica][None], p, n_threads)
+            else:
+                found, log_found = self._direct_rows(x[replica][None], rows, p, n_threads)
+            mean[replica, rows] = found[0]
+            exact.append((int(replica), rows, log_found[0]))
+            n_direct[replica] = len(log_found[0])
+
+        def log_partition() -> Floats:
+            with np.errstate(divide="ignore", invalid="ignore"):  # where the direct sum stands in
+                log_z = np.log(z) + beta
+            for replica, rows, log_found in exact:
+                log_z[replica, rows] = log_found
+            return np.asarray(log_z)
+
+        return mean, log_partition, n_direct
+
+    def _direct(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats]:
+        """Return attention and log Z over all pairs."""
+        relative, log_unit = _relative(p, x.shape[1])
+        mean, log2_z = self._weighted_mean(x, relative, self._value_map(x), n_threads)
+        return self._scaled(mean), log2_z / LOG2_E + log_unit
+
+    def _direct_rows(self, x: Tokens, rows: Any, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats]:
+        """Return attention and log Z of some tokens of one system, QᵀK = βI."""
+        beta = self._scalar()
+        assert beta is not None
+        relative, log_unit = _relative(p, x.shape[1])
+        mean, log2_z = kernel.attend_rows(x[:, rows], x, None, self._value_map(x), relative, beta * LOG2_E, n_threads)
+        return self._scaled(mean), log2_z / LOG2_E + log_unit
+
+    def _value_map(self, x: Tokens) -> Tokens | None:
+        return None if self.value is None else self.value.astype(x.dtype)
+
+    def _scaled(self, mean: Tokens) -> Tokens:
         if self.value_scale is not None and self.value_scale != 1.0:
-            mean *= x.dtype.type(self.value_scale)
+            mean *= mean.dtype.type(self.value_scale)
         return mean
+
+    def _scalar(self) -> float | None:
+        """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
+        if self.beta is not None:
+            return self.beta
+        form = self._form()
+        beta = float(np.trace(form)) / len(form)
+        is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
+        return beta if is_scalar and beta >= 0 else None
 
     def _check_size(self, x: Tokens) -> None:
         limit = 0.01 / float(np.finfo(x.dtype).eps)
@@ -178,33 +320,48 @@ class SoftmaxAttention:
             if matrix is not None and matrix.shape[0] != x.shape[2]:
                 raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")
 
+    def _weighted_mean(
+        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int
+    ) -> tuple[Tokens, Floats]:
+        """Return what `_mean` does; tokens without weight attend to the others but are not attended to."""
+        if p is None or p.all():
+            return self._mean(x, p, value_map, n_threads)
+        active, passive = np.flatnonzero(p), np.flatnonzero(p == 0)
+        keys, others = x[:, active], x[:, passive]
+        mean, log2_z = np.empty(x.shape, x.dtype), np.empty(x.shape[:2])
+        mean[:, active], log2_z[:, active] = self._mean(keys, p[active], value_map, n_threads)
+        query_map, row_scale = self._row_map(x.dtype)
+        mean[:, passive], log2_z[:, passive] = kernel.attend_rows(
+            others, keys, query_map, value_map, p[active], row_scale, n_threads
+        )
+        return mean, log2_z
+
     def _mean(
         self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int, first: int = 0, stop: int = -1
     ) -> tuple[Tokens, Floats]:
         """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}; of all rows or some."""
         own = x if stop < 0 else x[:, first:stop]
+        query_map, row_scale = self._row_map(x.dtype)
         if self.beta is not None:
-            query_map, scale, shift = None, math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
-            row_scale = self.beta * LOG2_E
+            scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
             # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
             is_symmetric = 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
+            symmetric_map = None
         else:
             form = self._form()
             norm = float(np.linalg.norm(form, 2))
             is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
             # One shift for all pairs must neither overflow nor let a whole row vanish.
             is_symmetric &= 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
-            if is_symmetric:
-                form = 0.5 * (form + form.T)
-            query_map, scale, shift = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype), 1.0, norm * LOG2_E
-            row_scale = 1.0
+            scale, shift = 1.0, norm * LOG2_E
+            symmetric_map = np.ascontiguousarray(0.5 * LOG2_E * (form + form.T), dtype=x.dtype)
         if not is_symmetric:
             mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads)
             return mean, log2_z
-        mean, z = kernel.attend_symmetric(x, query_map, value_map, p, scale, shift, n_threads, first, stop)
+        mean, z = kernel.attend_symmetric(x, symmetric_map, value_map, p, scale, shift, n_threads, first, stop)
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
-        # A token with no weight of its own, far from all others: its sum underflowed, so take it alone.
+        # A token of little weight, far from all others: its sum underflowed, so take it alone.
         lost = z < (2.0**-900 if x.dtype == np.float64 else 2.0**-60)
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
@@ -213,6 +370,12 @@ class SoftmaxAttention:
             )
             mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
         return mean, log2_z
+
+    def _row_map(self, dtype: Any) -> tuple[Tokens | None, float]:
+        """Return A log2 e, or nothing for QᵀK = βI, and the factor of queries in the one-sided kernel."""
+        if self.beta is not None:
+            return None, self.beta * LOG2_E
+        return np.ascontiguousarray(self._form() * LOG2_E, dtype=dtype), 1.0
 
     def _form(self) -> Floats:
         """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩."""
@@ -227,3 +390,11 @@ class SoftmaxAttention:
         missing = 1 - ratio if p is None else p * (1 - ratio)
         total = missing.mean(axis=1) if p is None else missing.sum(axis=1)
         return np.asarray(0.5 * math.exp(self.beta) * np.maximum(total, 0))
+
+
+def _relative(p: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
+    """Return weights with largest 1, or None, and the log of what 1 stands for."""
+    if p is None:
+        return None, -math.log(n_tokens)
+    largest = float(p.max())
+    return p / largest, math.log(largest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from numbers import Integral, Real
 from typing import Any
@@ -26,6 +27,14 @@ def integer(value: Any, name: str, *, low: int) -> int:
     if value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value}")
     return int(value)
+
+
+def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
+    """Return values as a tuple of at least two increasing integers."""
+    steps = tuple(integer(value, name, low=low) for value in values)
+    if len(steps) < 2 or any(a >= b for a, b in itertools.pairwise(steps)):
+        raise ValueError(f"{name} must be at least two increasing numbers (a slope is fitted), got {list(steps)}")
+    return steps
 
 
 def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf) -> float:

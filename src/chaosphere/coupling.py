@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
@@ -78,10 +79,28 @@ class _Network:
     width: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class System:
+    """Tokens that move together: N of them, or the nodes of a mean field followed by N passive ones.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (n + N, d)
+    n_nodes : int
+        n; 0 for a system of finitely many tokens.
+    weights : ndarray, shape (n + N,), optional
+        Of all points in attention; default 1/N.
+    """
+
+    points: Tokens
+    n_nodes: int = 0
+    weights: Floats | None = None
+
+
 def deep_wide(
     attention: SoftmaxAttention | None,
     mlp: MLP,
-    x: Tokens,
+    systems: Sequence[System],
     *,
     horizon: float,
     depths: Sequence[int],
@@ -90,21 +109,22 @@ def deep_wide(
     noise: Noise,
     n_threads: int,
 ) -> tuple[Floats, Floats]:
-    """Run networks of several depths and widths and their common limit under one noise; one replica.
+    """Run systems through networks of several depths and widths and their common limit under one noise; one replica.
 
-    The limit X̄ is solved in `fine_depth` steps of the split scheme under the field W, in its harmonics. A network of
-    depth L and width m takes, at its own tokens Y, the realised increment ΔW(Y) of its interval, and maps it to its
-    layer's law given the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from N(0, κ(YYᵀ)) to N(0, K_m).
-    Each network then has the law of the transformer (up to the field's tolerance), and the joint law is a coupling Γ of
-    the theorem (arXiv:2604.26898, Theorem 1), recursive along the realised states.
+    The limit X̄ is the last system in `fine_depth` steps of the split scheme under the field W, in its harmonics. A
+    network of depth L and width m takes, at its own tokens Y, the realised increment ΔW(Y) of its interval, and maps it
+    to its layer's law given the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from N(0, κ(YYᵀ)) to
+    N(0, K_m). Each network then has the law of the transformer (up to the field's tolerance), and the joint law is a
+    coupling Γ of the theorem (arXiv:2604.26898, Theorem 1), recursive along the realised states.
 
     Parameters
     ----------
     attention : SoftmaxAttention or None
     mlp : MLP
         Its own width is not used.
-    x : ndarray of float64, shape (N, d)
-        N up to some hundreds if there are widths; the kernel must be affordable in harmonics (d = 2, 3, or smooth).
+    systems : sequence of System
+        Each starts with the first tokens of the last one. Up to some hundreds of points if there are widths; the kernel
+        must be affordable in harmonics (d = 2, 3, or smooth).
     horizon : float
     depths, widths : sequence of int
         Each depth divides fine_depth.
@@ -114,51 +134,71 @@ def deep_wide(
 
     Returns
     -------
-    errors : ndarray, shape (len(depths) + 1, len(widths) + 1)
+    errors : ndarray, shape (len(systems), len(depths) + 1, len(widths) + 1)
         sup over the network's grid of (1/N) Σ |X − X̄|². The last column has Gaussian layers (m = ∞), the last row the
-        depth fine_depth; their common corner is 0.
-    width_errors : ndarray, shape (len(depths) + 1, len(widths))
-        The same against the network of that depth with Gaussian layers: the effect of the width alone.
+        depth fine_depth; that corner of the last system is 0.
+    width_errors : ndarray, shape (len(systems), len(depths) + 1, len(widths))
+        The same against the system's network of that depth with Gaussian layers: the effect of the width alone.
 
     Notes
     -----
-    O(N³) per layer of every network; small matrices are LAPACK's, whose last bits may depend on *its* threads.
+    O(N³) per layer of every network. LAPACK runs on one thread: at this size more are slower, and bits would follow
+    their number.
     """
-    field = GaussianField(kernel=mlp.kernel(x.shape[1]), method="spectral")
+    with threadpool_limits(1, user_api="blas"):
+        return _deep_wide(attention, mlp, systems, horizon, depths, widths, fine_depth, noise, n_threads)
+
+
+def _deep_wide(
+    attention: SoftmaxAttention | None,
+    mlp: MLP,
+    systems: Sequence[System],
+    horizon: float,
+    depths: Sequence[int],
+    widths: Sequence[int],
+    fine_depth: int,
+    noise: Noise,
+    n_threads: int,
+) -> tuple[Floats, Floats]:
+    dim = systems[0].points.shape[1]
+    field = GaussianField(kernel=mlp.kernel(dim), method="spectral")
     basis, deviations = field.basis()
     networks = [
         [_Network(stride=fine_depth // depth, width=width) for width in (*widths, None)]
         for depth in (*depths, fine_depth)
     ]
-    states = [[x[None] for _ in row] for row in networks]
-    sums = [np.zeros((1, basis.size, x.shape[1])) for _ in networks]
-    errors = np.zeros((len(networks), len(networks[0])))
-    width_errors = np.zeros((len(networks), len(widths)))
+    states = [[[system.points[None] for _ in row] for row in networks] for system in systems]
+    sums = [np.zeros((1, basis.size, dim)) for _ in networks]
+    errors = np.zeros((len(systems), len(networks), len(networks[0])))
+    width_errors = np.zeros((len(systems), len(networks), len(widths)))
     for step in range(fine_depth):
-        normals = normalized_sum([noise.at(Stream.BROWNIAN, step)], (basis.size, x.shape[1]))
+        normals = normalized_sum([noise.at(Stream.BROWNIAN, step)], (basis.size, dim))
+        due = [i for i, row in enumerate(networks) if (step + 1) % row[0].stride == 0]
         for i, row in enumerate(networks):
             sums[i] += normals
-            stride = row[0].stride
-            if (step + 1) % stride:
+            if i not in due:
                 continue
+            stride = row[0].stride
             coefficients, sums[i] = sums[i] * deviations[:, None] / math.sqrt(stride), np.zeros_like(normals)
             step_size = horizon * stride / fine_depth
-            for j, network in enumerate(row):
-                y = states[i][j]
-                if attention is not None:
-                    y = sphere.layer_norm_step(y, attention(y, n_threads=n_threads), step_size, n_threads)
-                g = basis.combine(y, coefficients, n_threads=n_threads)
-                if network.width is not None:
-                    g = _as_layer(g, y, network, mlp, field, noise, step)
-                states[i][j] = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
-        limit = states[-1][-1]
-        for i, row in enumerate(networks):
-            if (step + 1) % row[0].stride:
-                continue
-            for j, y in enumerate(states[i]):
-                errors[i, j] = max(errors[i, j], _mean_square(y, limit))
-                if j < len(widths):
-                    width_errors[i, j] = max(width_errors[i, j], _mean_square(y, states[i][-1]))
+            for system, runs in zip(systems, states, strict=True):
+                for j, network in enumerate(row):
+                    y = runs[i][j]
+                    if attention is not None:
+                        drift = attention(y, system.weights, n_threads=n_threads)
+                        y = sphere.layer_norm_step(y, drift, step_size, n_threads)
+                    g = basis.combine(y, coefficients, n_threads=n_threads)
+                    if network.width is not None:
+                        g = _as_layer(g, y, network, mlp, field, noise, step)
+                    runs[i][j] = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
+        limit = states[-1][-1][-1][:, systems[-1].n_nodes :]
+        for s, system in enumerate(systems):
+            for i in due:
+                tokens = [y[:, system.n_nodes :] for y in states[s][i]]
+                for j, y in enumerate(tokens):
+                    errors[s, i, j] = max(errors[s, i, j], _mean_square(y, limit[:, : y.shape[1]]))
+                    if j < len(widths):
+                        width_errors[s, i, j] = max(width_errors[s, i, j], _mean_square(y, tokens[-1]))
     return errors, width_errors
 
 

@@ -109,7 +109,8 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
     n, m = len(mu.points), len(nu.points)
     n_common = math.lcm(n, m)
     is_assignment = mu.is_uniform and nu.is_uniform and n_common == max(n, m)
-    if is_assignment:
+    is_simplex = not is_assignment or (n_common > _SMALL and importlib.util.find_spec("ot") is not None)
+    if not is_simplex:
         mu, nu = (_repeat(cloud, n_common // len(cloud.points)) for cloud in (mu, nu))
         n = m = n_common
     if 8 * n * m > _LARGEST_DENSE:
@@ -117,7 +118,6 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
             f"x and y are too large for a matrix of {n} x {m} costs ({8 * n * m / 2**30:.1f} GiB, limit 2); use "
             "sliced_wasserstein2, or coupled_distance where tokens correspond"
         )
-    is_simplex = not is_assignment or (n > _SMALL and importlib.util.find_spec("ot") is not None)
     if not is_simplex:
         _refuse_long(
             _ASSIGNMENT * n**3,

@@ -193,7 +193,8 @@ def plan(
         n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), x0.dim
     else:
         raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
-    models = {point: made.prepare(n_tokens) for point, made in models.items()}
+    dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
+    models = {point: made.prepare(n_tokens, dim, dtype) for point, made in models.items()}
     horizons, n_steps = ({getattr(m, name) for m in models.values()} for name in ("horizon", "n_steps"))
     if save_at is not None:
         times = save_times(save_at, min(horizons))

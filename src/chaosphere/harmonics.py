@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from chaosphere import checks
 from chaosphere.checks import Floats, Tokens
+from chaosphere.kernels import expansions
 from chaosphere.kernels import harmonics as kernel
 
 
@@ -51,12 +50,15 @@ class HarmonicBasis:
     dim: int
     n_max: int
     _steps: Floats = field(init=False, repr=False)
-    _order: NDArray[np.int64] = field(init=False, repr=False)
+    _factors: Floats = field(init=False, repr=False)
+    _orders: dict[int, NDArray[np.int64]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Prepare the recurrences and the order of the coefficients."""
-        object.__setattr__(self, "_steps", self._recurrences())
-        object.__setattr__(self, "_order", self._kernel_order())
+        """Prepare the recurrences."""
+        steps, factors = self._recurrences()
+        object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "_factors", factors)
+        object.__setattr__(self, "_orders", {})
 
     @property
     def size(self) -> int:
@@ -87,42 +89,104 @@ class HarmonicBasis:
         About N K (d + 2) multiply-adds for d >= 3; memory O(N d): the (N, K) array of harmonics never exists. Same bits
         for any number of threads.
         """
-        arranged = coefficients.reshape(len(coefficients), -1).take(self._order, axis=1).astype(x.dtype, copy=False)
-        below = harmonics_below(self.n_max + 1, max(2, self.dim - 1))
-        n_rows = below * (2 if self.dim > 3 else 1) + self.n_max + 2
+        arranged = self._arrange(coefficients).astype(x.dtype, copy=False)
         threads = checks.threads(n_threads)
         steps = self._steps.astype(x.dtype, copy=False)
-        return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, n_rows, threads)
+        return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, self._scratch_rows, threads)
 
-    def _recurrences(self) -> Floats:
-        """Pairs (start, 0), (α_1, β_1), …: orthonormal Gegenbauer polynomials for each dimension 3 … d and degree l."""
+    def moments(
+        self, x: Tokens, p: Floats | None, *, with_coordinates: bool = False, n_threads: int | None = None
+    ) -> Floats:
+        """Return Σ_i p_i Y_k(x_i), d >= 3, and with_coordinates also those of x_1 Y_k, …, x_d Y_k.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Projected onto the sphere first.
+        p : ndarray of float64, shape (N,), or None for 1/N
+        with_coordinates : bool
+        n_threads : int, optional
+
+        Returns
+        -------
+        ndarray of float64, shape (R, K, 1) or (R, K, d + 1)
+
+        Notes
+        -----
+        About N K multiply-adds, d + 1 times that with coordinates, in double precision; memory O(K). Same bits for any
+        number of threads.
+        """
+        rows = self.dim + 1 if with_coordinates else 1
+        blocks = expansions.harmonic_moments(
+            x, p, self.n_max, rows, self._steps, self._scratch_rows, self.size, checks.threads(n_threads)
+        )
+        sums = blocks.sum(axis=1)
+        if p is None:
+            sums /= x.shape[1]
+        out = np.empty((len(x), self.size * rows))
+        out[:, self._order(rows)] = sums
+        return self._factors[:, None] * out.reshape(len(x), self.size, rows)
+
+    def ratios(self, x: Tokens, a: Floats, *, n_threads: int | None = None) -> tuple[Tokens, Floats]:
+        """Return a field with coefficients a (R, K, d + 1), d >= 3: its first d components over the last, and the last.
+
+        Parameters as in `moments`; double precision inside, the first result has the dtype of x.
+        """
+        arranged = self._arrange(a)
+        threads = checks.threads(n_threads)
+        return expansions.harmonic_field(x, arranged, self.n_max, self._steps, self._scratch_rows, threads)
+
+    @property
+    def _scratch_rows(self) -> int:
+        below = harmonics_below(self.n_max + 1, max(2, self.dim - 1))
+        return below * (2 if self.dim > 3 else 1) + self.n_max + 3
+
+    def _arrange(self, coefficients: Floats) -> Floats:
+        """Return coefficients (R, K, n) of the kernel's harmonics, in its order, flat."""
+        scaled = self._factors[:, None] * coefficients
+        return scaled.reshape(len(scaled), -1).take(self._order(scaled.shape[2]), axis=1)
+
+    def _recurrences(self) -> tuple[Floats, Floats]:
+        """Return the kernel's c_p for each dimension 3 … d and low degree l, and what makes its harmonics orthonormal.
+
+        Gegenbauer polynomials for the weight (1 − t²)^{λ−1/2}, λ = l + (k − 2)/2, in dimension k: with leading
+        coefficients 2^p they obey Q_p = 2t Q_{p−1} − c_p Q_{p−2}, c_p = 4a²_{p−1}, and Π 1/(2a_p) normalises them.
+        """
         n = self.n_max + 1
-        steps = np.zeros((max(self.dim - 2, 1), n, n, 2))
-        p = np.arange(1, n + 1, dtype=np.float64)
+        steps = np.zeros((max(self.dim - 2, 1), n, n))
+        factors = np.full(harmonics_below(n, 2), math.sqrt(2.0), np.longdouble)
+        factors[0] = 1
+        p = np.arange(1, n, dtype=np.longdouble)
         for dim in range(3, self.dim + 1):
+            below, factors = factors, np.empty(harmonics_below(n, dim), np.longdouble)
+            start = np.longdouble(1)  # squared: ∫ (1 − t²)^{λ_0 − 1/2} / ∫ (1 − t²)^{λ − 1/2}
             for low in range(n):
-                parameter = low + 0.5 * (dim - 2)  # λ: weight (1 − t²)^{λ − 1/2}
-                a = 0.5 * np.sqrt(p * (p + 2 * parameter - 1) / ((p + parameter) * (p + parameter - 1)))
-                steps[dim - 3, low, 0, 0] = math.exp(0.5 * (_log_mass(0.5 * (dim - 2)) - _log_mass(parameter)))
-                steps[dim - 3, low, 1:, 0] = 1 / a[: n - 1]
-                steps[dim - 3, low, 2:, 1] = a[: n - 2] / a[1 : n - 1]
-        return steps.ravel()
+                parameter = low + np.longdouble(dim - 2) / 2
+                square = p * (p + 2 * parameter - 1) / ((p + parameter) * (p + parameter - 1))  # 4 a_p²
+                steps[dim - 3, low, 2:] = square[: max(n - 2, 0)]
+                scale = np.sqrt(start * np.concatenate([np.ones(1), np.cumprod(1 / square)]))
+                first, count = harmonics_below(low, dim - 1), multiplicity(low, dim - 1)
+                for degree in range(low, n):
+                    rows = harmonics_below(degree, dim) + first + np.arange(count)
+                    factors[rows] = below[first : first + count] * scale[degree - low]
+                start *= (parameter + 1) / (parameter + 0.5)
+        return steps.ravel(), factors.astype(np.float64)
 
-    def _kernel_order(self) -> NDArray[np.int64]:
-        """Where the kernel's flat coefficients stand in an array (K, d)."""
+    def _order(self, n_components: int) -> NDArray[np.int64]:
+        """Where the kernel's flat coefficients stand in an array (K, n_components)."""
+        if n_components not in self._orders:
+            self._orders[n_components] = self._kernel_order(n_components)
+        return self._orders[n_components]
+
+    def _kernel_order(self, n_components: int) -> NDArray[np.int64]:
         d, n = self.dim, self.n_max
-        component = np.arange(d)
+        component = np.arange(n_components)
         if d == 2:
-            return np.arange(2 * self.size)
+            return np.arange(n_components * self.size)
         parts = []
         for low in range(n + 1):
             first, count = harmonics_below(low, d - 1), multiplicity(low, d - 1)
             starts = np.array([harmonics_below(m, d) for m in range(low, n + 1)])
             rows = starts[None, :] + first + np.arange(count)[:, None]
-            parts.append((rows[:, None, :] * d + component[None, :, None]).ravel())
+            parts.append((rows[:, None, :] * n_components + component[None, :, None]).ravel())
         return np.concatenate(parts)
-
-
-def _log_mass(parameter: float) -> Any:
-    """Log of ∫ (1 − t²)^{λ − 1/2} dt over [−1, 1]."""
-    return 0.5 * math.log(math.pi) + gammaln(parameter + 0.5) - gammaln(parameter + 1)

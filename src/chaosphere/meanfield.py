@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -102,9 +103,9 @@ class MeanField:
             return self.nodes
         return np.concatenate([self.nodes, checks.tokens(passive, "passive")[0]])
 
-    def prepare(self, n_tokens: int) -> MeanField:
+    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> MeanField:
         """Return the limit with every automatic choice of the model made."""
-        return replace(self, model=self.model.prepare(n_tokens))
+        return replace(self, model=self.model.prepare(n_tokens, dim, dtype))
 
     def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
         """Return nodes and passive tokens (R, n + N, d) after step `index` (from 0)."""

@@ -355,8 +355,8 @@ def _greedy_cover(left: Floats, tolerance: float) -> int:
 class Steps(Protocol):
     """What a model must offer here: a number of steps, a horizon and one step."""
 
-    def prepare(self, n_tokens: int) -> Self:
-        """Return the model with every automatic choice made for n_tokens."""
+    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> Self:
+        """Return the model with every automatic choice made for tokens of this number, dimension and dtype."""
 
     @property
     def n_steps(self) -> int:
@@ -416,7 +416,7 @@ def lyapunov_exponent(
     noise = Noise(rng, n_replicas=n_replicas)
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
     growth = np.zeros(n_replicas)
-    model = model.prepare(here.shape[1])
+    model = model.prepare(here.shape[1], here.shape[2], here.dtype)
     for index in range(model.n_steps):
         tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
         tangent /= np.sqrt((tangent**2).sum(axis=(1, 2), keepdims=True))

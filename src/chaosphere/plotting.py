@@ -34,7 +34,7 @@ def write(canvas: Any, path: Path) -> None:
 
 
 def chaos(dataset: Any, path: Path) -> None:
-    """Draw root-mean-square errors against N with intervals, fits and the rate N^{-1/2}.
+    """Draw the errors against N with intervals, fits and the theorem's rate, one panel per case.
 
     Parameters
     ----------
@@ -43,27 +43,126 @@ def chaos(dataset: Any, path: Path) -> None:
     path : Path
         PNG file to write.
     """
-    canvas, axes = figure()
-    x = dataset["n_effective"].values
-    for index, name in enumerate(dataset["quantity"].values):
-        row = dataset.sel(quantity=name)
-        rms = row["rms"].values
-        bars = np.stack([rms - row["rms_low"].values, row["rms_high"].values - rms])
-        slope, low, high = (float(row[key]) for key in ("slope", "slope_low", "slope_high"))
-        colour = _COLOURS[index]
-        label = f"{name}: {slope:.3f} [{low:.3f}, {high:.3f}]"
-        axes.errorbar(x, rms, bars, fmt=_MARKERS[index], color=colour, markersize=4, capsize=2, label=label)
-        axes.plot(x, np.exp(float(row["intercept"])) * x**slope, color=colour, linewidth=1)
-    anchor = float(dataset["rms"].min()) * 0.6
-    axes.plot(x, anchor * (x / x[-1]) ** -0.5, color="black", linestyle="--", linewidth=1, label="slope −1/2")
-    is_limit = dataset.attrs["n_nodes"] > 0
-    axes.set(xscale="log", yscale="log")
-    axes.set_xlabel("number of tokens N" if is_limit else "effective number of tokens  1/(1/N − 1/M)")
-    axes.set_ylabel("root-mean-square error")
-    axes.set_title(dataset.attrs["title"], fontsize=7)
-    axes.set_ylim(bottom=anchor / 20)
-    axes.legend(fontsize=7, frameon=False, loc="lower left", title="slope with 99 % interval", title_fontsize=7)
-    axes.grid(which="both", alpha=0.2, linewidth=0.5)
+    names = dataset["case"].values
+    n_columns = min(len(names), 2)
+    n_rows = -(-len(names) // n_columns)
+    module = checks.extra("matplotlib.figure", "plot")
+    canvas = module.Figure(figsize=(5.0 if len(names) == 1 else 7.2, 0.6 + 2.9 * n_rows), layout="constrained")
+    axes = canvas.subplots(n_rows, n_columns, squeeze=False)
+    for panel, name in zip(axes.flat, names, strict=False):
+        _rates(panel, dataset.sel(case=name))
+        panel.set_title(str(name), fontsize=8)
+        is_limit = dataset.attrs["is_limit"]
+        panel.set_xlabel("number of tokens N" if is_limit else "effective number  1/(1/N − 1/M)", fontsize=7)
+        panel.tick_params(labelsize=7)
+    for panel in axes.flat[len(names) :]:
+        panel.set_axis_off()
+    canvas.suptitle(dataset.attrs["title"], fontsize=8)
+    write(canvas, path)
+
+
+def _rates(panel: Any, case: Any) -> None:
+    """Draw the errors of one case of the chaos experiment."""
+    labels = ("energy, RMS", "mean direction, RMS", "max |X − X̄|², mean", "sup W2², mean")
+    x_all = case["n_effective"].values
+    for index, label in enumerate(labels):
+        row, colour = case.isel(quantity=index), _COLOURS[index]
+        error = row["error"].values
+        shown = np.isfinite(error) & (error > 0)
+        if not shown.any():
+            continue
+        x, error = x_all[shown], error[shown]
+        bars = np.stack([error - row["error_low"].values[shown], row["error_high"].values[shown] - error])
+        slope, low, high = (float(row[f"exponent{end}"]) for end in ("", "_low", "_high"))
+        has_log = index == 3 and int(case["dim"]) == 3
+        divided = " / log N" if has_log else ""
+        text = f"{label}{divided}: {slope:.2f} [{low:.2f}, {high:.2f}]"
+        panel.errorbar(x, error, bars, fmt=_MARKERS[index], color=colour, markersize=3, capsize=1.5, label=text)
+        at, level = row["centre"].values
+        fit = np.exp(level) * (x / np.exp(at)) ** slope * (np.log(x) if has_log else 1)
+        panel.plot(x, fit, color=colour, linewidth=0.9)
+        if index == 3:
+            rate = row["theorem_rate"].values[shown]
+            panel.plot(x, 1.8 * error[0] * rate / rate[0], color="black", linestyle="--", linewidth=0.9, label="r_d(N)")
+    panel.set(xscale="log", yscale="log")
+    low, high = panel.get_ylim()
+    panel.set_ylim(low * (low / high) ** 0.45, high)  # room for the legend
+    panel.legend(fontsize=5.5, frameon=False, loc="lower left", title="exponent, 99 % interval", title_fontsize=5.5)
+    panel.grid(which="major", alpha=0.2, linewidth=0.5)
+
+
+def chaos_exponents(dataset: Any, path: Path) -> None:
+    """Draw the exponents of many cases with their intervals beside the expected ones, one panel per quantity.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.chaos.run`.
+    path : Path
+        PNG file to write.
+    """
+    names = [str(name) for name in dataset["case"].values]
+    titles = ("energy, RMS", "mean direction, RMS", "E max_t |X − X̄|²", "E sup_t W2²")
+    module = checks.extra("matplotlib.figure", "plot")
+    canvas = module.Figure(figsize=(7.2, 1.2 + 0.3 * len(names)), layout="constrained")
+    axes = canvas.subplots(1, len(titles), sharey=True)
+    height = -np.arange(len(names))
+    for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
+        row = dataset.isel(quantity=index)
+        value = row["exponent"].values
+        bars = np.stack([value - row["exponent_low"].values, row["exponent_high"].values - value])
+        panel.errorbar(value, height, xerr=bars, fmt=_MARKERS[index], color=_COLOURS[index], markersize=4, capsize=2)
+        for expected in np.unique(row["expected"].values[np.isfinite(row["expected"].values)]):
+            panel.axvline(expected, color="black", linestyle="--", linewidth=0.8)
+        across = panel.get_yaxis_transform()  # x in parts of the width, y in data
+        for k in np.flatnonzero(np.isnan(value)):
+            panel.text(0.5, height[k], "exactly 0", ha="center", va="center", fontsize=6, transform=across)
+        panel.set_title(title, fontsize=8)
+        panel.set_xlabel("exponent in N", fontsize=7)
+        panel.tick_params(labelsize=7)
+        panel.grid(axis="x", alpha=0.2, linewidth=0.5)
+    axes[0].set_yticks(height)
+    axes[0].set_yticklabels(names, fontsize=7)
+    canvas.suptitle(f"{dataset.attrs['title']}; dashed: expected", fontsize=8)
+    write(canvas, path)
+
+
+def limits(dataset: Any, path: Path) -> None:
+    """Draw D(N, L, m) along each limit alone, and against the sum of the two orders' errors.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.limits.run`.
+    path : Path
+        PNG file to write.
+    """
+    canvas, (left, right) = figure(7.2, 3.2, n_columns=2)
+    mean = dataset["mean_square"].mean("replica").values
+    depth = dataset["depth"].values
+    ladders = (
+        ("N, with L = m = ∞", dataset["n_tokens"].values[:-1], mean[:-1, -1, -1]),
+        ("L, with N = m = ∞", 1 / (1 / depth[:-1] - 1 / depth[-1]), mean[-1, :-1, -1]),
+        ("m, with N = L = ∞", dataset["width"].values[:-1], mean[-1, -1, :-1]),
+    )
+    for index, (label, x, values) in enumerate(ladders):
+        left.plot(x, values, _MARKERS[index] + "-", color=_COLOURS[index], markersize=4, linewidth=1, label=label)
+        left.plot(x, 0.8 * values[0] * x[0] / x, color=_COLOURS[index], linestyle="--", linewidth=0.7)
+    left.plot([], [], color="0.3", linestyle="--", linewidth=0.7, label="slope −1")
+    left.set(xscale="log", yscale="log", xlabel="N, L or m", ylabel="D = E sup (1/N) Σ |X − X̄|²")
+    total = mean[:-1, -1:, -1:] + mean[-1:, :-1, :-1]
+    finite = mean[:-1, :-1, :-1]
+    for k, n in enumerate(dataset["n_tokens"].values[:-1]):
+        style = {"color": _COLOURS[k % 4], "markersize": 4, "label": f"N = {int(n)}, all L and m"}
+        right.plot(total[k].ravel(), finite[k].ravel(), _MARKERS[k % 4], **style)
+    ends = [min(total.min(), finite.min()), max(total.max(), finite.max())]
+    right.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="equal: the limits commute")
+    right.set(xscale="log", yscale="log", xlabel="D(N, ∞, ∞) + D(∞, L, m)", ylabel="D(N, L, m)")
+    for panel in (left, right):
+        panel.legend(fontsize=6, frameon=False)
+        panel.grid(which="both", alpha=0.2, linewidth=0.5)
+        panel.tick_params(labelsize=7)
+    canvas.suptitle(dataset.attrs["title"], fontsize=8)
     write(canvas, path)
 
 
@@ -130,6 +229,92 @@ def synchronization(dataset: Any, path: Path) -> None:
     axes.set_title(dataset.attrs["title"], fontsize=7)
     axes.legend(fontsize=7, frameon=False, loc="lower left")
     axes.grid(alpha=0.2, linewidth=0.5)
+    write(canvas, path)
+
+
+def mean_field(dataset: Any, path: Path) -> None:
+    """Draw the density on the circle over time with tokens in it, and the errors and pair laws below.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `experiments.mean_field.run`.
+    path : Path
+        PNG file to write.
+    """
+    module = checks.extra("matplotlib.figure", "plot")
+    colours = checks.extra("matplotlib.colors", "plot")
+    canvas = module.Figure(figsize=(7.2, 5.4), layout="constrained")
+    axes = canvas.subplot_mosaic([["density"] * 3, ["steps", "nodes", "pairs"]], height_ratios=[1.25, 1])
+
+    panel, frames, angles = axes["density"], dataset["frame"].values, dataset["angle"].values
+    density = dataset["density"].values.T
+    # A density over four decades; below, the colour of the least.
+    norm = colours.LogNorm(vmin=max(density.min(), 1e-4 * density.max()), vmax=density.max(), clip=True)
+    image = panel.pcolormesh(
+        frames, angles, np.maximum(density, norm.vmin), norm=norm, cmap="magma", shading="gouraud", rasterized=True
+    )
+    for token in dataset["path"].values.T:
+        # A gap where the path passes ±π.
+        line = np.where(np.abs(np.diff(token, prepend=token[0])) > np.pi, np.nan, token)
+        panel.plot(frames, line, color="white", linewidth=0.4, alpha=0.7)
+    panel.set(ylim=(-np.pi, np.pi), yticks=[-np.pi, 0, np.pi])
+    panel.set_yticklabels(["−π", "0", "π"])
+    panel.set_xlabel("time", fontsize=8)
+    panel.set_ylabel("angle θ", fontsize=8)
+    panel.set_title("density (colour) under one noise, and tokens that follow it (lines)", fontsize=8)
+    canvas.colorbar(image, ax=panel, pad=0.01).ax.tick_params(labelsize=7)
+
+    panel, steps = axes["steps"], dataset["n_steps"].values
+    for index, (name, label, order) in enumerate(
+        (("gap", "same step", 1.0), ("density_error", "nodes at the finest step", 0.5))
+    ):
+        rms = np.sqrt(dataset[name].mean("replica").values)
+        panel.plot(steps, rms, _MARKERS[index] + "-", color=_COLOURS[index], markersize=4, linewidth=1, label=label)
+        guide = rms[0] * 0.75 * (steps[0] / steps) ** order
+        panel.plot(steps, guide, color="black", linestyle="--", linewidth=0.8)
+        panel.annotate(f"order {order:g}", (steps[-1], guide[-1]), ha="right", va="top", fontsize=6)
+    lowest = float(np.sqrt(dataset["gap"].mean("replica").min()))
+    panel.set(xscale="log", yscale="log", ylim=(0.15 * lowest, None))
+    panel.set_xlabel("steps", fontsize=8)
+    panel.set_ylabel("RMS of modes 1 … 4", fontsize=8)
+    panel.set_xticks(steps, [str(count) for count in steps])
+    panel.set_xticks([], minor=True)
+    panel.set_title("density − nodes, one noise", fontsize=8)
+    panel.legend(fontsize=6, frameon=False)
+
+    panel, nodes = axes["nodes"], dataset["n_nodes"].values
+    for index, name in enumerate(dataset["activation"].values):
+        rms = np.sqrt(dataset["node_error"].sel(activation=name).mean("replica").values)
+        panel.plot(nodes, rms, _MARKERS[index] + "-", color=_COLOURS[index], markersize=4, linewidth=1, label=name)
+        if bool(dataset["is_kinked"].sel(activation=name)):
+            guide = 2 * rms[-1] * (nodes[-1] / nodes) ** 2
+            panel.plot(nodes, guide, color="black", linestyle="--", linewidth=0.8, label="order 2")
+    panel.set(xscale="log", yscale="log")
+    panel.set_xlabel("nodes", fontsize=8)
+    panel.set_xticks(nodes, [str(count) for count in nodes])
+    panel.set_xticks([], minor=True)
+    panel.set_title("error of the nodes", fontsize=8)
+    panel.legend(fontsize=6, frameon=False)
+
+    panel, times = axes["pairs"], dataset["pair_time"].values
+    for index, name in enumerate(dataset["function"].values):
+        row = dataset.sel(function=name)
+        start = float(row["pair_expected"][0])
+        mean = row["pair_mean"].values
+        bars = np.stack([mean - row["pair_low"].values, row["pair_high"].values - mean])
+        colour, marker = _COLOURS[index], _MARKERS[index]
+        panel.plot(times, row["pair_expected"] - start, color=colour, linewidth=1)
+        panel.errorbar(times, mean - start, bars, fmt=marker, color=colour, markersize=3, capsize=2, label=name)
+    panel.plot([], [], color="black", linewidth=1, label="pair equation")
+    panel.set_xlabel("time", fontsize=8)
+    panel.set_title("pairs over the noise, change since 0", fontsize=8)
+    panel.legend(fontsize=6, frameon=False, loc="upper left")
+    axes["density"].tick_params(labelsize=7)
+    for name in ("steps", "nodes", "pairs"):
+        axes[name].tick_params(labelsize=7)
+        axes[name].grid(alpha=0.2, linewidth=0.5)
+    canvas.suptitle(dataset.attrs["title"], fontsize=8)
     write(canvas, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ class Claim:
         return fields | {"verdict": self.verdict}
 
 
+def format_claims(claims: Sequence[Claim]) -> str:
+    """Return the claims as lines of text: quantity, measured, 99 % interval, expected, verdict."""
+    width = max(len(claim.quantity) for claim in claims)
+    lines = [f"{'':>{width}} {'measured':>9}   {'99 % interval':^20} {'expected':>9}"]
+    for claim in claims:
+        expected = "" if claim.expected is None else f"{'≤ ' if claim.is_bound else ''}{claim.expected:.4f}"
+        interval = f"[{claim.low:8.4f}, {claim.high:8.4f}]"
+        lines.append(f"{claim.quantity:>{width}} {claim.measured:9.4f}   {interval} {expected:>9}   {claim.verdict}")
+    return "\n".join(lines)
+
+
 def require() -> None:
     """Raise ImportError unless NetCDF files can be written here; called before long work."""
     for module in ("xarray", "h5netcdf", "h5py"):
@@ -81,6 +93,24 @@ def load(path: str | os.PathLike[str]) -> Any:
     """Read a dataset that `save` wrote, whole into memory, and close the file."""
     require()
     return checks.extra("xarray", "io").load_dataset(path, engine="h5netcdf")
+
+
+def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
+    """Return the dataset in a file, None if there is none yet; the attribute `identity` says which study it is.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another study.
+    """
+    if path is None or not Path(path).exists():
+        return None
+    dataset = load(path)
+    if dataset.attrs.get("identity") != identity:
+        raise ValueError(
+            f"store {path} holds another study (parameters or seed differ); remove it or name another file"
+        )
+    return dataset
 
 
 def root_mean_square(mean_squares: Floats) -> tuple[Floats, Floats, Floats]:

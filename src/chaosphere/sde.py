@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -106,28 +107,34 @@ class LimitSDE:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
         return replace(self, n_steps=self.n_steps // factor, n_merged=factor * self.n_merged)
 
-    def prepare(self, n_tokens: int) -> LimitSDE:
-        """Return the model with every automatic choice made for n_tokens."""
-        return self if self.field is None else replace(self, field=self.field.resolve(n_tokens))
+    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> LimitSDE:
+        """Return the model with every automatic choice made for n_tokens tokens; without dim attention waits."""
+        field = None if self.field is None else self.field.resolve(n_tokens)
+        if self.attention is None or dim is None:
+            return replace(self, field=field)
+        return replace(self, field=field, attention=self.attention.resolve(n_tokens, dim, dtype))
+
+    def increment(self, index: int, *, noise: Noise, n_tokens: int) -> Increment | None:
+        """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
+        if self.field is None:
+            return None
+        parts = (noise.at(Stream.BROWNIAN, k) for k in self._fine(index))
+        return self.field.increment(parts, duration=self.horizon / self.n_steps, n_tokens=n_tokens)
+
+    def _fine(self, index: int) -> range:
+        """Return the finer steps whose noise step `index` takes."""
+        return range(index * self.n_merged, (index + 1) * self.n_merged)
 
     def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int, weights: Floats | None = None) -> Tokens:
         """Return the tokens (R, N, d), weighted in attention, after step `index` (from 0)."""
         step_size = self.horizon / self.n_steps
-        fine = range(index * self.n_merged, (index + 1) * self.n_merged)
-        increment: Increment | None = None
-        if self.field is not None:
-            if self.field.kernel.dim != x.shape[2]:
-                raise ValueError(
-                    f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {x.shape[2]}"
-                )
-            increment = self.field.increment(
-                (noise.at(Stream.BROWNIAN, k) for k in fine),
-                duration=step_size,
-                n_tokens=x.shape[1],
-            )
+        if self.field is not None and self.field.kernel.dim != x.shape[2]:
+            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {x.shape[2]}")
+        increment = self.increment(index, noise=noise, n_tokens=x.shape[1])
         own = None
         if self.temperature > 0:
-            normals = normalized_sum((noise.at(Stream.IDIOSYNCRATIC, k) for k in fine), x.shape[1:])
+            own_parts = (noise.at(Stream.IDIOSYNCRATIC, k) for k in self._fine(index))
+            normals = normalized_sum(own_parts, x.shape[1:])
             own = (math.sqrt(2 * self.temperature * step_size) * normals).astype(x.dtype)
 
         def drift(y: Tokens) -> Tokens:

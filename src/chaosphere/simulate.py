@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaosphere import checks, distributed
 from chaosphere.activations import Activation
@@ -68,8 +69,8 @@ class Solution:
     observables : dict of ndarray
         First axis along times.
     attributes : dict
-        The model, the seed, the versions of the noise streams, of chaosphere and of NumPy, and the instruction set, as
-        JSON-able values.
+        The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
+        and of NumPy, and the instruction set, as JSON-able values.
     """
 
     times: Floats
@@ -137,7 +138,7 @@ def trajectory(
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     batch = checks.tokens(x)
-    model = model.prepare(batch.shape[1])
+    model = model.prepare(batch.shape[1], batch.shape[2], batch.dtype)
     n_threads = checks.threads(n_threads)
     noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise)
     yield first_step * model.horizon / model.n_steps, x
@@ -228,8 +229,8 @@ def simulate(
     ((11,), (50, 3))
     """
     batch = checks.tokens(x)
-    n_replicas, n_tokens, _ = batch.shape
-    model = model.prepare(n_tokens)
+    n_replicas, n_tokens, dim = batch.shape
+    model = model.prepare(n_tokens, dim, x.dtype)
     sequences = roots(rng, n_replicas=n_replicas, is_shared=shared_noise)
     observe = dict(observe or {})
     for name, function in observe.items():
@@ -242,9 +243,7 @@ def simulate(
         times = state_times = save_times(save_at, model.horizon)
     if not save_states:
         state_times = np.array([model.horizon])
-    # The small excess absorbs the rounding of t L / T for times that lie on the grid.
-    state_steps = np.floor(state_times * model.n_steps / model.horizon + 1e-9).astype(int)
-    steps = np.floor(times * model.n_steps / model.horizon + 1e-9).astype(int)
+    state_steps, steps = steps_at(state_times, model), steps_at(times, model)
     over = distributed.rows(comm, n_tokens)
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
@@ -329,13 +328,19 @@ def _stopped(stop: StopRequest, file: CheckpointFile, step: int, n_steps: int) -
 
 
 def save_times(save_at: Any, horizon: float) -> Floats:
-    """Return the times at which to save, checked."""
+    """Return `save_at` as an array, checked to increase within [0, horizon]."""
     times = np.array(save_at, dtype=np.float64)
     if times.ndim != 1 or times.size == 0:
         raise ValueError(f"save_at must be a list of times, got {save_at!r}")
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any() or times[0] < 0 or times[-1] > horizon * (1 + 1e-12):
         raise ValueError(f"save_at must increase within [0, {horizon:g}], got {save_at!r}")
     return times
+
+
+def steps_at(times: Floats, model: Steps) -> NDArray[np.int64]:
+    """Return ⌊t L / T⌋ for each time t: the steps made by then."""
+    # The small excess absorbs the rounding of t L / T for times that lie on the grid.
+    return np.floor(times * model.n_steps / model.horizon + 1e-9).astype(np.int64)
 
 
 def describe(value: Any) -> Any:

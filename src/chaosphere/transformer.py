@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from chaosphere import checks, sphere
 from chaosphere.attention import SoftmaxAttention
@@ -71,9 +72,11 @@ class Transformer:
         """Number of steps: the depth."""
         return self.depth
 
-    def prepare(self, n_tokens: int) -> Transformer:
-        """Return the model with every automatic choice made for n_tokens: itself, there is none."""
-        return self
+    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> Transformer:
+        """Return the model with every automatic choice made for n_tokens tokens; without dim attention waits."""
+        if self.attention is None or dim is None:
+            return self
+        return replace(self, attention=self.attention.resolve(n_tokens, dim, dtype))
 
     def coarsen(self, factor: int) -> Transformer:
         """Return the network of depth L/factor driven by the same noise.

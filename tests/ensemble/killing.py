@@ -59,14 +59,15 @@ def kill_until_done(path, seed, n_kills, every_steps=1, number=signal.SIGKILL):
     delay = random.Random(seed)
     for _ in range(n_kills):
         with start(path, every_steps) as process:
-            reported = [process.stdout.readline()]
+            first = process.stdout.readline()
             # A quarter of a second is some dozens of steps; most of the moments fall within a writing.
             time.sleep(delay.uniform(0, 0.25))
             process.send_signal(number)
             rest, errors = process.communicate(timeout=60)
-        reported = [int(line) for line in [*reported, *rest.split()] if line.strip().isdigit()]
-        if process.returncode == 0:
-            return rest.split()[-1]
+        printed = [*first.split(), *rest.split()]
+        if process.returncode == 0:  # it was through before the signal, and printed the last line
+            return printed[-1]
+        reported = [int(word) for word in printed if word.isdigit()]
         assert process.returncode == -number, errors
         if reported:
             # The report of a step comes before it is recorded, the checkpoint after.

@@ -65,7 +65,7 @@ def test_pool_executor(n_ranks, tmp_path):
 )
 def test_one_system_over_ranks(n_ranks, case, tmp_path):
     lines = mpiexec(n_ranks, "-m", "mpi4py", HERE / "spread.py", case, tmp_path / "run.npz")
-    assert sorted(filter(None, lines)) == [f"passed on rank {rank} of {n_ranks}" for rank in range(n_ranks)]
+    assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
 
 
 def test_a_study_from_a_file(tmp_path, capsys):

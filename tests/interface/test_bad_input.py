@@ -1,10 +1,12 @@
 """Every rule on arguments raises before any work, with a message that names the argument and the rule."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.experiments import chaos
+from chaosphere.experiments import cases, chaos, limits
 
 X = cs.sample_uniform(8, 3, rng=0)
 ATTENTION = cs.SoftmaxAttention(beta=1.0)
@@ -110,10 +112,14 @@ RULES = [
     (lambda: cs.measures.lyapunov_exponent(MODEL, X.astype(np.float32), rng=0), TypeError, r"x must be float64"),
     (lambda: cs.measures.lyapunov_exponent(MODEL, X, rng=0, separation=1.0), ValueError, r"separation must be"),
     # the experiment
-    (lambda: chaos.run(MODEL, rng=0, tokens=[64]), ValueError, r"at least two increasing numbers"),
-    (lambda: chaos.run(MODEL, rng=0, tokens=[64, 32]), ValueError, r"at least two increasing numbers"),
-    (lambda: chaos.run(MODEL, rng=0, n_replicas=1), ValueError, r"n_replicas must be an integer >= 2"),
-    (lambda: chaos.run(MODEL, rng=0, x0=X, tokens=[4, 8]), ValueError, r"tokens must be < 8, the number .* in x0"),
+    (lambda: cases.rates(MODEL, tokens=[64]), ValueError, r"at least two increasing numbers"),
+    (lambda: cases.rates(MODEL, tokens=[64, 32]), ValueError, r"at least two increasing numbers"),
+    (lambda: cases.rates(MODEL, concentration=-1.0), ValueError, r"concentration must be a finite number >= 0"),
+    (lambda: cases.own_tokens(MODEL, X, tokens=[4, 8]), ValueError, r"tokens must be < 8, the number .* in x0"),
+    (lambda: cases.regimes(replace(MODEL, mlp=None)), ValueError, r"model must have an attention .* and an MLP"),
+    (lambda: chaos.run(cases.rates(MODEL), rng=0, n_replicas=1), ValueError, r"n_replicas must be an integer >= 2"),
+    (lambda: chaos.run(cases.rates(MODEL, dims=[2, 2]), rng=0), ValueError, r"cases must have different names"),
+    (lambda: limits.run(MLP, rng=0, attention=MODEL.attention, depths=[4, 6]), ValueError, r"depths must divide"),
 ]
 
 

@@ -12,41 +12,57 @@ from chaosphere import results
 from chaosphere.__main__ import main
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
+TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
 
 
 def test_chaos_writes_table_dataset_and_picture(tmp_path, capsys):
-    assert main(["chaos", *SMALL, "--out", str(tmp_path)]) == 0
+    assert main(["chaos", *SMALL, "--dim", "2", "3", "--nodes", "50", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
-    assert "exponent of the coupled path error in N" in out
+    assert "d = 3: exponent of E max_t |X − X̄|²" in out
+    assert "d = 3: exponent of E sup_t W2² / log N" in out
     assert "pair interactions" in err
+    assert "cost: " in out
     data = results.load(tmp_path / "chaos.nc")
-    assert data["mean_square"].dims == ("quantity", "replica", "n_tokens")
+    assert data["mean_square"].dims == ("case", "quantity", "replica", "n_tokens")
+    assert data["case"].values.tolist() == ["d = 2", "d = 3"]
     assert data["n_tokens"].values.tolist() == [16, 32, 64]
+    assert np.isfinite(data["mean_square"].values).all()
     assert json.loads(data.attrs["configuration"])["chaosphere"] == cs.__version__
     assert (tmp_path / "chaos.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_chaos_json(tmp_path, capsys):
-    assert main(["chaos", *SMALL, "--out", str(tmp_path), "--json"]) == 0
+    assert main(["chaos", *TINY, "--out", str(tmp_path), "--json"]) == 0
     claims = json.loads(capsys.readouterr().out)
-    assert len(claims) == 3
-    for claim in claims:
+    assert [claim["expected"] for claim in claims] == [-0.5, -0.5, -1, -1, 0]
+    for claim in claims[:4]:
         assert set(claim) == {"quantity", "measured", "low", "high", "expected", "verdict"}
         assert claim["low"] < claim["measured"] < claim["high"]
-        assert claim["verdict"] == ("agrees" if claim["low"] <= -0.5 <= claim["high"] else "differs")
+        is_inside = claim["low"] <= claim["expected"] <= claim["high"]
+        assert claim["verdict"] == ("agrees" if is_inside else "differs")
+
+
+def test_chaos_limits_study(tmp_path, capsys):
+    assert main(["chaos", "--study", "limits", "--replicas", "2", "--out", str(tmp_path), "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert [claim["expected"] for claim in claims] == [-1, -1, -1, -1, 1]
+    data = results.load(tmp_path / "chaos-limits.nc")
+    assert data["mean_square"].shape == (6, 4, 4, 4)
+    assert (data["mean_square"].values[:, -1, -1, -1] == 0).all()
+    assert (tmp_path / "chaos-limits.png").exists()
 
 
 def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
-    main(["chaos", *SMALL, "--out", str(tmp_path / "a")])
+    main(["chaos", *TINY, "--out", str(tmp_path / "a")])
     first = results.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
-    main(["chaos", *SMALL, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
-    main(["chaos", *SMALL, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
+    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
+    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
     extended, fresh = (results.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
-    assert np.array_equal(extended[:, :4], first)
+    assert np.array_equal(extended[:, :, :4], first)
     assert np.array_equal(extended, fresh)
     capsys.readouterr()
-    assert main(["chaos", *SMALL, "--seed", "1", "--out", str(tmp_path / "a")]) == 2
+    assert main(["chaos", *TINY, "--seed", "1", "--out", str(tmp_path / "a")]) == 2
     assert "holds another study" in capsys.readouterr().err
 
 
@@ -61,7 +77,9 @@ def test_own_tokens(tmp_path, capsys, suffix):
     assert main([*arguments, "--normalize"]) == 0
     data = results.load(tmp_path / "chaos.nc")
     assert data["n_tokens"].values.tolist() == [64, 128]
-    assert data.attrs["n_reference"] == 300
+    assert data.attrs["is_limit"] == 0
+    assert "M = 300 tokens" in data.attrs["title"]
+    assert np.isnan(data["error"].sel(quantity="transport").values).all()
 
 
 @pytest.mark.parametrize(
@@ -72,6 +90,9 @@ def test_own_tokens(tmp_path, capsys, suffix):
         (["--replicas", "1"], "n_replicas must be an integer >= 2"),
         (["--x0", "missing.npy"], "missing.npy must be a .npy or .npz file"),
         (["--normalize"], "--normalize needs --x0"),
+        (["--dim", "1"], "dim must be an integer >= 2"),
+        (["--nodes", "3"], "n_nodes must be at least 4"),
+        (["--value-scale", "0", "--study", "limits"], "--study limits needs attention"),
         (["--threads", "0"], "n_threads must be an integer >= 1"),
         (["--seed", "-3"], "rng must be an int >= 0"),
     ],
@@ -124,6 +145,55 @@ def test_depth_width(tmp_path, capsys):
     capsys.readouterr()
     assert main(["depth-width", *arguments, "--depths", "3", "4", "--out", str(tmp_path)]) == 2
     assert "depths must divide the largest, 4; got 3" in capsys.readouterr().err
+
+
+TINY_MEAN_FIELD = [
+    *["--horizon", "0.1", "--steps", "2", "4", "--modes", "32", "--nodes", "8", "16", "--width", "4", "--depth", "4"],
+    *["--replicas", "2", "--pair-replicas", "2"],
+]
+
+
+def test_mean_field(tmp_path, capsys):
+    assert main(["mean-field", *TINY_MEAN_FIELD, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "order in the step: density − nodes" in out
+    assert "pairs over the noise: u²" in out
+    data = results.load(tmp_path / "mean-field.nc")
+    assert data["activation"].values.tolist() == ["tanh", "relu"]
+    assert data["is_kinked"].values.tolist() == [False, True]
+    assert data["node_error"].shape == (2, 2, 2)
+    assert data["density"].shape == (7, 721)
+    assert data["path"].shape == (7, 24)
+    # The periodic density has mass 1 at every time.
+    np.testing.assert_allclose(data["density"].values[:, :-1].mean(axis=1), 1, rtol=0, atol=1e-12)
+    assert (tmp_path / "mean-field.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_mean_field_json(tmp_path, capsys):
+    assert main(["mean-field", *TINY_MEAN_FIELD, "--value-scale", "0", "--out", str(tmp_path), "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert len(claims) == 8
+    mass = next(claim for claim in claims if "mass" in claim["quantity"])
+    assert mass["measured"] == mass["expected"] == 0
+    assert {claim["expected"] for claim in claims[:2]} == {1.0, 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "3", "4"], "n_steps must divide the last, 4; got 3"),
+        (["--nodes", "16", "8"], "n_nodes must be at least two increasing integers, got [16, 8]"),
+        (["--steps", "4"], "n_steps must be at least two increasing integers, got [4]"),
+        (["--modes", "4"], "n_modes must be an integer >= 8, got 4"),
+        (["--pair-replicas", "1"], "n_replicas must be an integer >= 2"),
+        (["--horizon", "0"], "horizon must be a finite number > 0"),
+    ],
+)
+def test_mean_field_bad_arguments(tmp_path, capsys, arguments, message):
+    assert main(["mean-field", *TINY_MEAN_FIELD, *arguments, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_sync(tmp_path, capsys):

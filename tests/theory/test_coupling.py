@@ -3,7 +3,7 @@
 import numpy as np
 
 import chaosphere as cs
-from chaosphere.coupling import deep_wide, layer_covariance, optimal_map
+from chaosphere.coupling import System, deep_wide, layer_covariance, optimal_map
 from chaosphere.experiments import depth_width
 from chaosphere.seeds import Noise
 
@@ -47,7 +47,7 @@ def test_wide_layers_approach_the_field():
     errors, width_errors = deep_wide(
         None,
         mlp,
-        cs.sample_uniform(10, 3, rng=0),
+        [System(points=cs.sample_uniform(10, 3, rng=0))],
         horizon=0.5,
         depths=[4, 8],
         widths=[8, 20_000],
@@ -55,6 +55,7 @@ def test_wide_layers_approach_the_field():
         noise=Noise(0),
         n_threads=1,
     )
+    errors, width_errors = errors[0], width_errors[0]
     assert errors[-1, -1] == 0
     assert (width_errors[:, 1] < 0.02 * width_errors[:, 0]).all()
     np.testing.assert_allclose(errors[:-1, 1], errors[:-1, 2], rtol=0.3)

@@ -1,10 +1,12 @@
 """The mean-field limit on quadrature nodes: spectral convergence, and N tokens approach it as N^{-1/2}."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.experiments import chaos
+from chaosphere.experiments import cases, chaos
 
 SMOOTH = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0),
@@ -69,13 +71,38 @@ def test_the_limiting_equation_as_model():
 
 
 def test_tokens_approach_the_limit_at_the_rate_one_half():
-    """Null: exponents of the coupled path and the mean vector are −1/2; 24 replicas, 99 % intervals, seed fixed."""
-    data = chaos.run(SMOOTH, rng=5, dim=2, tokens=[32, 64, 128, 256, 512], n_nodes=256, n_replicas=24)
-    _, mean, path = chaos.claims(data)
-    for claim in (mean, path):
+    """Null: exponents −1/2 of the mean vector, −1 of coupled particles and W2²; 24 replicas, 99 % intervals.
+
+    The 99 % interval has a false-alarm rate of 1e-2 for a seed drawn anew; the seed is fixed. The statistical suite has
+    the test at 1e-6.
+    """
+    plan = cases.rates(SMOOTH, dims=[2], tokens=[32, 64, 128, 256, 512], n_nodes=256)
+    data = chaos.run(plan, rng=5, n_replicas=24)
+    _, mean, particles, transport, over_theorem = chaos.claims(data)
+    for claim in (mean, particles, transport):
         assert claim.verdict == "agrees"
-        assert claim.high - claim.low < 0.3
-    assert float(data["node_error"].sel(quantity="energy")) < 1e-3 * float(data["rms"].sel(quantity="energy").min())
+        assert claim.high - claim.low < 0.4
+    assert over_theorem.high < 0
+    error, nodes = (data[name].sel(quantity="energy") for name in ("error", "node_error"))
+    assert float(nodes.max()) < 1e-3 * float(error.min())
+
+
+def test_without_attention_tokens_are_their_own_partners():
+    model = replace(SMOOTH, attention=None)
+    data = chaos.run(cases.rates(model, dims=[2, 3], tokens=[16, 32], n_nodes=64), rng=5, n_replicas=2)
+    assert (data["mean_square"].sel(quantity="coupled particles").values == 0).all()
+    assert [c.measured for c in chaos.claims(data) if "coupled" in c.quantity or "max_t" in c.quantity] == [0.0, 0.0]
+
+
+def test_given_the_noise_all_replicas_share_their_layers():
+    """One token more or less: with shared layers and no attention, two replicas differ by their tokens alone."""
+    model = replace(SMOOTH, attention=None)
+    given = replace(cases.rates(model, dims=[2], tokens=[4, 8], n_nodes=64)[0], is_conditional=True)
+    data = chaos.run([given], rng=5, n_replicas=3)
+    nodes = data["node_mean_square"].sel(quantity="energy").values[0]
+    assert np.ptp(nodes) == 0
+    free = chaos.run([replace(given, is_conditional=False)], rng=5, n_replicas=3)
+    assert np.ptp(free["node_mean_square"].sel(quantity="energy").values[0]) > 0
 
 
 def test_attention_alone_keeps_the_uniform_law():
@@ -114,9 +141,9 @@ def test_attention_alone_keeps_the_uniform_law():
             r"x must start with the 8 nodes of `start\(\)`, got 4 tokens",
         ),
         (
-            lambda: chaos.run(SMOOTH, rng=0, x0=cs.sample_uniform(64, 2, rng=0), n_nodes=8),
+            lambda: replace(cases.own_tokens(SMOOTH, cs.sample_uniform(512, 2, rng=0))[0], n_nodes=8),
             ValueError,
-            r"n_nodes must be 0 with x0",
+            r"n_nodes and n_transport must be 0 with x0",
         ),
     ],
 )

@@ -1,341 +1,424 @@
 """Propagation of chaos: how fast N tokens forget that they are finitely many.
 
-A ladder of systems of N tokens runs under the same layers as the mean-field limit, carried by quadrature nodes that
-each token also follows passively, or as one large reference of M tokens, in lockstep. There the tokens of a system are
-a part of the reference's, drawn without replacement, so each token has a partner with the same start
-and the same noise. Sampling without replacement gives a variance proportional to 1/N − 1/M instead of 1/N: errors are
-fitted against the effective number 1/(1/N − 1/M), which leaves no bias from the finite reference.
+A case is a model with an initial law. In every replica, systems of N tokens of a ladder run in lockstep with the
+mean-field limit under the same layers: quadrature nodes carry the measure μ_t; every token X^i has a passive partner
+X̄^i with the same start, moved by μ_t; and N passive points on the circle, 4N beyond, a quadrature of the initial law of
+their own, stand for μ_t in the transport distance (their own error keeps a fixed proportion at most, so that exponents
+are not touched).
+
+With tokens of the user's there is no law: all M of them are the reference, and systems are drawn from them without
+replacement. The variance is then proportional to 1/N − 1/M instead of 1/N, and errors are fitted against the effective
+number 1/(1/N − 1/M), which leaves no bias from the finite reference.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
+import math
 import os
+import resource
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chaosphere import checks, measures, results
 from chaosphere.checks import Floats, Tokens
-from chaosphere.laws import Uniform
+from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, Stream, root
 from chaosphere.simulate import describe, trajectory
-from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
-QUANTITIES = ("energy", "mean direction", "coupled path")
-DEFAULT_TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
-_MOST_SYSTEMS = 8  # disjoint systems of one size per replica
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run will do.
-
-    Attributes
-    ----------
-    tokens : tuple of int
-        The ladder of N.
-    n_systems : tuple of int
-        Disjoint systems of each N in a replica.
-    n_reference : int
-        M, the tokens of the reference, or those that follow the nodes of the limit.
-    n_nodes : int
-        Nodes of the mean-field limit; 0 if the reference is a finite system.
-    pairs : float
-        Pair interactions of the whole run.
-    """
-
-    tokens: tuple[int, ...]
-    n_systems: tuple[int, ...]
-    n_reference: int
-    n_nodes: int
-    pairs: float
-
-    @property
-    def n_effective(self) -> Floats:
-        """1/(1/N − 1/M) for each N; N itself against the limit."""
-        n = np.array(self.tokens, dtype=np.float64)
-        return n if self.n_nodes else np.asarray(1 / (1 / n - 1 / self.n_reference))
-
-
-def plan(
-    model: Transformer, tokens: Sequence[int] | None, *, x0: Tokens | None, n_replicas: int, n_nodes: int = 0
-) -> Plan:
-    """Return the sizes of a run; parameters and errors as in `run`."""
-    n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
-    n_nodes = checks.integer(n_nodes, "n_nodes", low=0)
-    if n_nodes and x0 is not None:
-        raise ValueError("n_nodes must be 0 with x0: the law of its tokens is not known, all of them are the reference")
-    if x0 is not None and x0.ndim != 2:
-        raise ValueError(f"x0 must have shape (n_tokens, dim), got {x0.shape}")
-    if tokens is None:
-        tokens = DEFAULT_TOKENS if x0 is None else [64 * 2**k for k in range(30) if 128 * 2**k <= len(x0)]
-    ladder = tuple(checks.integer(n, "tokens", low=2) for n in tokens)
-    if len(ladder) < 2 or any(a >= b for a, b in itertools.pairwise(ladder)):
-        raise ValueError(f"tokens must be at least two increasing numbers (a slope is fitted), got {list(ladder)}")
-    n_reference = (ladder[-1] if n_nodes else 2 * ladder[-1]) if x0 is None else len(x0)
-    if ladder[-1] >= n_reference and not n_nodes:
-        raise ValueError(f"tokens must be < {n_reference}, the number of tokens in x0, got {ladder[-1]}")
-    n_systems = tuple(min(n_reference // n, _MOST_SYSTEMS) for n in ladder)
-    per_step = (n_reference + n_nodes) ** 2 + (n_nodes // 2) ** 2
-    per_step += sum(s * n**2 for s, n in zip(n_systems, ladder, strict=True))
-    return Plan(
-        tokens=ladder,
-        n_systems=n_systems,
-        n_reference=n_reference,
-        n_nodes=n_nodes,
-        pairs=per_step * model.depth * n_replicas,
-    )
+ERRORS = {
+    "energy": "energy, RMS",
+    "mean direction": "mean direction, RMS",
+    "coupled particles": "E max_t |X − X̄|²",
+    "transport": "E sup_t W2²",
+}
+_TRANSPORT_TIMES = 3  # from 0 to T, at which W2 is taken
 
 
 def run(
-    model: Transformer,
+    cases: Sequence[Case],
     *,
     rng: Seed,
-    dim: int = 3,
-    tokens: Sequence[int] | None = None,
-    x0: Tokens | None = None,
-    beta: float = 1.0,
-    n_nodes: int = 0,
-    n_replicas: int = 16,
+    n_replicas: int = 8,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
     on_step: Callable[[], object] | None = None,
 ) -> Any:
-    """Measure the errors of N tokens against a large reference under the same layers.
+    """Measure the errors of N tokens against the mean-field limit under the same layers.
 
-    Per N, the root-mean-square over replicas and over the disjoint systems of a replica, of the energy E_β at time T
-    (difference from the reference's), the mean vector at time T (length of the difference), and the coupled path,
-    sup_t ((1/N) Σ |X^i_t − X̄^i_t|²)^{1/2} with X̄ the same tokens inside the reference.
+    Per case and N, averaged over replicas and over the disjoint systems of a replica: the squares of the difference of
+    the energies E_β at time T and of the mean vectors at time T; (1/N) Σ max_t |X^i − X̄^i|²; and max_t W2²(μ^N, μ) over
+    times 0, T/2 and T (for d = 2 with the length of arc, else with the chord).
 
     Parameters
     ----------
-    model : Transformer
+    cases : sequence of Case
+        From `rates`, `regimes`, `depths`, `own_tokens`, or one's own; with different names.
     rng : int, SeedSequence or Generator
         Replica r has its own tokens and layers, the same for every number of replicas.
-    dim : int
-        d, when the start is uniform on the sphere.
-    tokens : sequence of int, optional
-        Increasing ladder of N; default 64, 128, …, 8192, or up to half of x0. The reference has twice the largest.
-    x0 : ndarray of float64 or float32, shape (M, d), optional
-        The user's own tokens on the unit sphere instead of the uniform law: all of them are the reference, and the
-        systems are drawn from them without replacement.
-    beta : float
-        Of the energy, in (0, 700].
-    n_nodes : int
-        Compare with the mean-field limit of the uniform law, carried by about this many nodes, instead of a finite
-        reference; its own error, from half as many nodes under the same noise, is reported.
     n_replicas : int
         At least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file written after every replica; replicas of the same study found in it are not computed again.
     on_step : callable, optional
-        Called after every layer of every replica.
+        Called after every layer of every case and replica.
 
     Returns
     -------
     xarray.Dataset
-        mean_square (quantity, replica, n_tokens); rms, rms_low, rms_high (quantity, n_tokens); slope, slope_low,
-        slope_high, intercept (quantity); 99 % intervals; with nodes, node_error (quantity) of energy and mean.
+        mean_square (case, quantity, replica, n_tokens), not-a-number where not measured; error with error_low and
+        error_high (case, quantity, n_tokens), exponent with its ends (case, quantity): 99 % intervals; node_error
+        (case, quantity), the nodes' own, from half as many under the same noise; seconds (case, replica).
 
     Raises
     ------
     TypeError, ValueError
         If an argument is out of range, or `store` holds another study.
     ImportError
-        If xarray is not installed.
+        If xarray is not installed, or POT where W2 is asked for with d >= 3.
 
     Notes
     -----
-    O(M² d) per layer and replica, `plan` gives the number of pairs; memory O(M d).
+    O(N² d + n_nodes N d) per layer and replica, `Case.pairs` gives the number of pairs; memory O(N d). W2 for d >= 3
+    takes about N^2.3: 0.4 s for N = 512, 2 s for N = 1 024.
 
     Examples
     --------
     >>> import chaosphere as cs
+    >>> from chaosphere.experiments.cases import rates
     >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), depth=5, horizon=1.0)
-    >>> data = run(model, rng=0, tokens=[16, 32], n_replicas=4)
+    >>> data = run(rates(model, dims=[2], tokens=[16, 32], n_nodes=32), rng=0, n_replicas=4)
     >>> data["mean_square"].shape
-    (3, 4, 2)
+    (1, 4, 4, 2)
     """
     xarray = checks.extra("xarray", "io")
-    beta = checks.number(beta, "beta", above=0, high=700)
-    sizes = plan(model, tokens, x0=x0, n_replicas=n_replicas, n_nodes=n_nodes)
-    sequence = root(rng)
-    if x0 is not None:
-        checks.tokens(x0, "x0")
+    n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
+    n_threads = checks.threads(n_threads)
+    cases = list(cases)
+    if not cases or len({case.name for case in cases}) != len(cases):
+        raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
+    if any(case.dim > 2 and case.n_transport for case in cases):
+        checks.extra("ot", "transport")
     if store is not None:
         results.require()
+    sequence = root(rng)
     identity = json.dumps(
         {
-            "model": describe(model),
+            "cases": [describe(case) for case in cases],
             "entropy": str(sequence.entropy),
             "spawn_key": str(sequence.spawn_key),
             "stream_version": STREAM_VERSION,
-            "tokens": sizes.tokens,
-            "start": {"law": "uniform", "dim": dim} if x0 is None else describe(x0),
-            "beta": beta,
-            "n_nodes": n_nodes,
         }
-    )
-    limits = (
-        [MeanField(model=model, law=Uniform(dim=dim), n_nodes=n) for n in (n_nodes, n_nodes // 2)] if n_nodes else []
     )
     done = _stored(store, identity)
     for replica in range(len(done), n_replicas):
-        key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        reference = sample_uniform(sizes.n_reference, dim, rng=key) if x0 is None else _shuffled(x0, key)
-        done.append(_replica(model, limits, reference, sizes, beta=beta, rng=key, n_threads=n_threads, on_step=on_step))
+        own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
+        keys = [sequence if case.is_conditional else own for case in cases]
+        done.append(
+            [
+                _replica(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
+                for case, key in zip(cases, keys, strict=True)
+            ]
+        )
         if store is not None and len(done) >= 2:
-            results.save(_dataset(xarray, np.stack(done), sizes, identity, model), store)
-    return _dataset(xarray, np.stack(done[:n_replicas]), sizes, identity, model)
+            results.save(_dataset(xarray, done, cases, identity), store)
+    return _dataset(xarray, done[:n_replicas], cases, identity)
 
 
-def claims(dataset: Any) -> list[Claim]:
-    """Return the fitted exponents beside the expected −1/2, from the dataset of `run`."""
-    return [
-        Claim(
-            quantity=f"exponent of the {name} error in N",
-            measured=float(dataset["slope"].sel(quantity=name)),
-            low=float(dataset["slope_low"].sel(quantity=name)),
-            high=float(dataset["slope_high"].sel(quantity=name)),
-            expected=-0.5,
-        )
-        for name in QUANTITIES
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """One replica of one case: squares (quantity, n_tokens), squares of the nodes' own errors (quantity,)."""
+
+    squares: Floats
+    node_squares: Floats
+    seconds: float
 
 
-def table(dataset: Any) -> str:
-    """Return the errors per N and the slopes as text, from the dataset of `run`."""
-    lines = [dataset.attrs["title"], "", f"{'N':>8} {'N_eff':>9}" + "".join(f"{name:>34}" for name in QUANTITIES)]
-    for n in dataset["n_tokens"].values:
-        row = dataset.sel(n_tokens=n)
-        cells = (
-            f"{float(cell['rms']):.3e} [{float(cell['rms_low']):.2e}, {float(cell['rms_high']):.2e}]"
-            for cell in (row.sel(quantity=name) for name in QUANTITIES)
-        )
-        lines.append(f"{n:8d} {float(row['n_effective']):9.1f}" + "".join(f"{cell:>34}" for cell in cells))
-    if dataset.attrs["n_nodes"]:
-        errors = (f"{name} {float(dataset['node_error'].sel(quantity=name)):.1e}" for name in QUANTITIES[:2])
-        lines += ["", f"error of the nodes, from half as many under the same noise: {', '.join(errors)}"]
-    lines += ["", f"{'':>44} {'slope':>8}   {'99 % interval':^18} {'expected':>8}"]
-    for claim in claims(dataset):
-        interval = f"[{claim.low:7.3f}, {claim.high:7.3f}]"
-        lines.append(f"{claim.quantity:>44} {claim.measured:8.3f}   {interval} {claim.expected:8.2f}   {claim.verdict}")
-    return "\n".join(lines)
+def _replica(
+    case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: Callable[[], object] | None
+) -> _Measured:
+    """Run systems, limit and half-resolved limit in lockstep and take the errors."""
+    begin = time.perf_counter()
+    x = _shuffled(case.x0, tokens) if case.law is None else case.law.sample(case.n_reference, rng=tokens)
+    counts = case.n_systems("energy")
+    systems = [x[: s * n].reshape(s, n, -1) for n, s in zip(case.tokens, counts, strict=True)]
+    targets = case.targets()
+    whole: Transformer | MeanField = case.model
+    start = x
+    weights, n_nodes = None, 0
+    runs = [trajectory(case.model, system, rng=layers, shared_noise=True, n_threads=n_threads) for system in systems]
+    if case.law is not None:
+        whole = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes)
+        half = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes // 2)
+        start = whole.start(np.concatenate([x, *(points for points, _ in targets.values())]))
+        weights, n_nodes = whole.weights, len(whole.weights)
+        runs.append(trajectory(half, half.start(x[:CHECKED]), rng=layers, n_threads=n_threads))
+    runs.insert(0, trajectory(whole, start, rng=layers, n_threads=n_threads))
+
+    paths = [np.zeros(system.shape[:2]) for system in systems]
+    node_path = np.zeros(min(CHECKED, len(x)))
+    transport = {n: np.zeros(s) for n, s in zip(case.tokens, case.n_systems("transport"), strict=True) if s}
+    moments = set(np.linspace(0, case.model.depth, _TRANSPORT_TIMES).round().astype(int))
+    states: list[Tokens] = []
+    for step, moment in enumerate(zip(*runs, strict=True)):
+        states = [state for _, state in moment]
+        partners = states[0][n_nodes : n_nodes + len(x)]
+        for path, state in zip(paths, states[1:], strict=False):
+            same = partners[: path.size].reshape(state.shape)
+            np.maximum(path, ((state - same) ** 2).sum(axis=2, dtype=np.float64), out=path)
+        if case.law is not None:
+            fewer = states[-1][-len(node_path) :]
+            np.maximum(node_path, ((fewer - partners[: len(node_path)]) ** 2).sum(axis=1), out=node_path)
+        if step in moments and transport:
+            _transport(case, targets, states, n_nodes + len(x), transport)
+        if step > 0 and on_step is not None:
+            on_step()
+
+    limit = states[0] if weights is None else states[0][:n_nodes]
+    energy = measures.energy(limit, case.beta, weights=weights, n_threads=n_threads)
+    mean = measures.mean_vector(limit, weights=weights)
+    final = states[1 : 1 + len(systems)]
+    squares = np.full((len(QUANTITIES), len(systems)), np.nan)
+    squares[0] = [np.mean((measures.energy(y, case.beta, n_threads=n_threads) - energy) ** 2) for y in final]
+    squares[1] = [np.mean(((measures.mean_vector(y) - mean) ** 2).sum(axis=1)) for y in final]
+    squares[2] = [path.mean() for path in paths]
+    squares[3, : len(transport)] = [values.mean() for values in transport.values()]
+    node_squares = np.full(len(QUANTITIES), np.nan)
+    if case.law is not None:
+        nodes = states[-1][: len(half.weights)]
+        gap = measures.energy(nodes, case.beta, weights=half.weights, n_threads=n_threads) - energy
+        shift = measures.mean_vector(nodes, weights=half.weights) - mean
+        node_squares[:3] = float(gap**2), float(shift @ shift), node_path.mean()
+    return _Measured(squares=squares, node_squares=node_squares, seconds=time.perf_counter() - begin)
 
 
-def _shuffled(x0: Tokens, rng: Seed) -> Tokens:
+def _transport(
+    case: Case,
+    targets: dict[int, tuple[Floats, Floats]],
+    states: Sequence[Tokens],
+    first: int,
+    largest: dict[int, Floats],
+) -> None:
+    """Raise the largest W2² so far of every system to the present one."""
+    distance = measures.circular_wasserstein2 if case.dim == 2 else measures.wasserstein2
+    for n, system in zip(case.tokens, states[1:], strict=False):
+        if n not in largest:
+            continue
+        weights = targets[n][1]
+        points = states[0][first : first + len(weights)]
+        first += len(weights)
+        for k in range(len(largest[n])):
+            largest[n][k] = max(largest[n][k], distance(system[k], points, y_weights=weights) ** 2)
+
+
+def _shuffled(x0: Tokens | None, rng: Seed) -> Tokens:
+    assert x0 is not None
     order = Noise(rng).at(Stream.SUBSAMPLE, 0)[0].permutation(len(x0))
     return np.ascontiguousarray(x0[order])
 
 
-def _stored(store: str | os.PathLike[str] | None, identity: str) -> list[Floats]:
-    if store is None or not Path(store).exists():
+def _stored(store: str | os.PathLike[str] | None, identity: str) -> list[list[_Measured]]:
+    dataset = results.resume(store, identity)
+    if dataset is None:
         return []
-    dataset = results.load(store)
-    if dataset.attrs.get("identity") != identity:
-        raise ValueError(
-            f"store {store} holds another study (parameters or seed differ); remove it or name another file"
+    found = []
+    ladders = [np.isin(dataset["n_tokens"].values, case["tokens"]) for case in json.loads(identity)["cases"]]
+    for replica in range(dataset.sizes["replica"]):
+        row = dataset.isel(replica=replica)
+        found.append(
+            [
+                _Measured(
+                    squares=row["mean_square"].values[k][:, ladder],
+                    node_squares=row["node_mean_square"].values[k],
+                    seconds=float(row["seconds"].values[k]),
+                )
+                for k, ladder in enumerate(ladders)
+            ]
         )
-    rows = dataset["mean_square"].transpose("replica", "quantity", "n_tokens").values
-    nodes = dataset["node_mean_square"].transpose("replica", "quantity").values
-    return list(np.concatenate([rows, nodes[:, :, None]], axis=2))
+    return found
 
 
-def _replica(
-    model: Transformer,
-    limits: Sequence[MeanField],
-    reference: Tokens,
-    sizes: Plan,
-    *,
-    beta: float,
-    rng: Seed,
-    n_threads: int | None,
-    on_step: Callable[[], object] | None,
-) -> Floats:
-    """Return the mean squares (quantity, n_tokens) of one replica; last column: square errors of the nodes."""
-    starts = [reference[: s * n].reshape(s, n, -1) for n, s in zip(sizes.tokens, sizes.n_systems, strict=True)]
-    runs = [trajectory(model, x, rng=rng, shared_noise=True, n_threads=n_threads) for x in starts]
-    whole: Transformer | MeanField = limits[0] if limits else model
-    first = limits[0].start(reference) if limits else reference
-    runs.insert(0, trajectory(whole, first, rng=rng, n_threads=n_threads))
-    n_nodes = len(first) - len(reference)
-    path = [np.zeros(s) for s in sizes.n_systems]
-    states: list[Tokens] = []
-    for step, moment in enumerate(zip(*runs, strict=True)):
-        states = [tokens for _, tokens in moment]
-        for k, x in enumerate(states[1:]):
-            partners = states[0][n_nodes : n_nodes + x.shape[0] * x.shape[1]].reshape(x.shape)
-            path[k] = np.maximum(path[k], ((x - partners) ** 2).sum(axis=2, dtype=np.float64).mean(axis=1))
-        if step > 0 and on_step is not None:
-            on_step()
-    target = states[0][:n_nodes] if limits else states[0]
-    weights = limits[0].weights if limits else None
-    energy = measures.energy(target, beta, weights=weights, n_threads=n_threads)
-    mean = measures.mean_vector(target, weights=weights)
-    node_errors = [0.0, 0.0, 0.0]
-    if limits:
-        *_, (_, fewer) = trajectory(limits[1], limits[1].start(), rng=rng, n_threads=n_threads)
-        gap = measures.energy(fewer, beta, weights=limits[1].weights, n_threads=n_threads) - energy
-        shift = measures.mean_vector(fewer, weights=limits[1].weights) - mean
-        node_errors = [float(gap**2), float(shift @ shift), np.nan]
-    errors = [
-        [np.mean((measures.energy(x, beta, n_threads=n_threads) - energy) ** 2) for x in states[1:]],
-        [np.mean(((measures.mean_vector(x) - mean) ** 2).sum(axis=1)) for x in states[1:]],
-        [np.mean(p) for p in path],
-    ]
-    return np.column_stack([errors, node_errors])
-
-
-def _dataset(xarray: Any, rows: Floats, sizes: Plan, identity: str, model: Transformer) -> Any:
-    """Label the results of `_replica`, stacked over replicas, and add what follows from them."""
-    mean_squares, node_squares = rows[:, :, :-1], rows[:, :, -1]
-    rms, low, high = results.root_mean_square(mean_squares)
-    x, weights = sizes.n_effective, np.array(sizes.n_systems, dtype=np.float64)
-    slopes = np.array([results.log_slope(x, mean_squares[:, q], weights) for q in range(len(QUANTITIES))])
-    # The line goes through the weighted centre of the points.
-    intercept = np.average(np.log(rms), axis=1, weights=weights) - slopes[:, 0] * np.average(np.log(x), weights=weights)
-    by_n, by_quantity = ("quantity", "n_tokens"), ("quantity",)
-    attention, mlp = model.attention, model.mlp
-    reference = f"mean field, {sizes.n_nodes} nodes" if sizes.n_nodes else f"M = {sizes.n_reference}"
-    parts = [reference, f"L = {model.depth}", f"T = {model.horizon:g}"]
-    if attention is not None:
-        parts += [f"β = {attention.beta:g}"] * (attention.beta is not None)
-        parts += [f"δ = {attention.value_scale:g}"] * (attention.value_scale is not None)
-    if mlp is not None:
-        parts += [f"{describe(mlp.activation)}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
+def _dataset(xarray: Any, done: Sequence[Sequence[_Measured]], cases: Sequence[Case], identity: str) -> Any:
+    """Label the replicas and add what follows from them."""
+    ladder = sorted({n for case in cases for n in case.tokens})
+    shape = (len(cases), len(QUANTITIES))
+    squares = np.full((*shape, len(done), len(ladder)), np.nan)
+    error = np.full((3, *shape, len(ladder)), np.nan)
+    exponent, centre = np.full((3, *shape), np.nan), np.full((2, *shape), np.nan)
+    bound = np.full((3, len(cases)), np.nan)
+    n_effective, theorem_rate = np.full((2, len(cases), len(ladder)), np.nan)
+    for c, case in enumerate(cases):
+        columns = np.searchsorted(ladder, case.tokens)
+        rows = np.stack([replica[c].squares for replica in done])
+        squares[c][:, :, columns] = rows.transpose(1, 0, 2)
+        n_effective[c, columns] = case.n_effective
+        theorem_rate[c, columns] = case.theorem_rate()
+        for q, (quantity, power) in enumerate(POWERS.items()):
+            is_taken = np.isfinite(rows[:, q]).all(axis=0)
+            values, at = rows[:, q][:, is_taken], columns[is_taken]
+            if not values.size or not (values.mean(axis=0) > 0).all():
+                error[:, c, q, at] = 0  # without attention tokens and partners are one
+                continue
+            error[:, c, q, at] = np.stack(results.root_mean_square(values)) ** power
+            if is_taken.sum() < 2:
+                continue
+            x, n_systems = case.n_effective[is_taken], np.array(case.n_systems(quantity), dtype=np.float64)[is_taken]
+            log_factor = case.log_factor(quantity)[is_taken]
+            fitted = np.array(results.log_slope(x, values / log_factor ** (2 / power), n_systems))
+            exponent[:, c, q] = power * fitted
+            level = np.average(np.log(error[0, c, q, at] / log_factor), weights=n_systems)
+            centre[:, c, q] = np.average(np.log(x), weights=n_systems), level
+            if quantity == "transport":
+                scaled = values / case.theorem_rate()[is_taken]
+                bound[:, c] = power * np.array(results.log_slope(x, scaled, n_systems))
+    node_squares = np.stack([[m.node_squares for m in replica] for replica in done], axis=2)
+    per_case, by = ("case", "quantity"), ("case", "quantity", "n_tokens")
+    powers = np.array(list(POWERS.values()))
     return xarray.Dataset(
         {
-            "mean_square": (("quantity", "replica", "n_tokens"), mean_squares.transpose(1, 0, 2)),
-            "node_mean_square": (("replica", "quantity"), node_squares),
-            "node_error": (by_quantity, np.sqrt(node_squares.mean(axis=0))),
-            "rms": (by_n, rms),
-            "rms_low": (by_n, low),
-            "rms_high": (by_n, high),
-            "slope": (by_quantity, slopes[:, 0]),
-            "slope_low": (by_quantity, slopes[:, 1]),
-            "slope_high": (by_quantity, slopes[:, 2]),
-            "intercept": (by_quantity, intercept),
+            "mean_square": (("case", "quantity", "replica", "n_tokens"), squares),
+            "node_mean_square": (("case", "quantity", "replica"), node_squares.transpose(0, 1, 2)),
+            "seconds": (("case", "replica"), np.array([[m.seconds for m in replica] for replica in done]).T),
+            **{f"error{end}": (by, error[k]) for k, end in enumerate(("", "_low", "_high"))},
+            **{f"exponent{end}": (per_case, exponent[k]) for k, end in enumerate(("", "_low", "_high"))},
+            **{f"over_theorem{end}": (("case",), bound[k]) for k, end in enumerate(("", "_low", "_high"))},
+            "node_error": (per_case, node_squares.mean(axis=2) ** (powers / 2)),
+            "centre": (("end", *per_case), centre),
+            "n_effective": (("case", "n_tokens"), n_effective),
+            "expected": (
+                per_case,
+                [[case.expected(q) if case.is_asymptotic else np.nan for q in QUANTITIES] for case in cases],
+            ),
+            "theorem_rate": (("case", "n_tokens"), theorem_rate),
+            "pairs": (("case",), [case.pairs * len(done) for case in cases]),
         },
         coords={
+            "case": [case.name for case in cases],
+            "dim": ("case", [case.dim for case in cases]),
             "quantity": list(QUANTITIES),
-            "n_tokens": list(sizes.tokens),
-            "n_effective": ("n_tokens", x),
-            "n_systems": ("n_tokens", list(sizes.n_systems)),
+            "power": ("quantity", powers),
+            "n_tokens": ladder,
+            "end": ["log n_effective", "log error"],
         },
-        attrs={
-            "title": f"Propagation of chaos, {len(mean_squares)} replicas\n{', '.join(parts)}",
-            "identity": identity,
-            "expected_slope": -0.5,
-            "n_reference": sizes.n_reference,
-            "n_nodes": sizes.n_nodes,
-        },
+        attrs={"title": _title(cases, len(done)), "identity": identity, "is_limit": int(cases[0].law is not None)},
     )
+
+
+def _title(cases: Sequence[Case], n_replicas: int) -> str:
+    """Say what the cases share."""
+    case, model = cases[0], cases[0].model
+    against = "the mean-field limit" if case.law is not None else f"M = {case.n_reference} tokens"
+    parts = []
+    if len({c.model.depth for c in cases}) == 1:
+        parts += [f"L = {model.depth}"]
+    parts += [f"T = {model.horizon:g}"]
+    if model.attention is not None and model.attention.beta is not None:
+        parts += [f"β = {model.attention.beta:g}"]
+        if model.attention.value_scale is not None and len({c.model.attention for c in cases}) == 1:
+            parts += [f"δ = {model.attention.value_scale:g}"]
+    if model.mlp is not None:
+        mlp = model.mlp
+        parts += [f"{describe(mlp.activation)}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
+    return f"Propagation of chaos against {against}, {n_replicas} replicas\n{', '.join(parts)}"
+
+
+def claims(dataset: Any) -> list[Claim]:
+    """Return the fitted exponents beside the expected ones, from the dataset of `run`.
+
+    Where tokens do not interact they are their own partners: then the claim is that the coupled error is zero.
+    """
+    found = []
+    for name in dataset["case"].values:
+        case = dataset.sel(case=name)
+        for quantity in QUANTITIES:
+            row = case.sel(quantity=quantity)
+            if not np.isfinite(row["error"]).any():
+                continue
+            expected = float(row["expected"])
+            if not np.isfinite(row["exponent"]):
+                worst = float(row["error"].max())
+                found.append(
+                    Claim(quantity=f"{name}: {ERRORS[quantity]}", measured=worst, low=worst, high=worst, expected=0.0)
+                )
+                continue
+            has_log = quantity == "transport" and int(case["dim"]) == 3
+            found.append(
+                Claim(
+                    quantity=f"{name}: exponent of {ERRORS[quantity]}{' / log N' if has_log else ''}",
+                    measured=float(row["exponent"]),
+                    low=float(row["exponent_low"]),
+                    high=float(row["exponent_high"]),
+                    expected=None if math.isnan(expected) else expected,
+                )
+            )
+            if quantity == "transport" and not math.isnan(expected):
+                found.append(
+                    Claim(
+                        quantity=f"{name}: exponent of E sup_t W2² / r_d(N), at most",
+                        measured=float(case["over_theorem"]),
+                        low=float(case["over_theorem_low"]),
+                        high=float(case["over_theorem_high"]),
+                        expected=0.0,
+                        is_bound=True,
+                    )
+                )
+    return found
+
+
+def depth_claims(dataset: Any) -> list[Claim]:
+    """Return the claims of `depths`: those of every depth, and that the error settles as the depth grows."""
+    found = claims(dataset)
+    for quantity in QUANTITIES[2:]:
+        # Weighted by N^{power of the rate}, every N counts alike.
+        values = dataset["mean_square"].sel(quantity=quantity) * dataset["n_tokens"]
+        deepest, before = (values.isel(case=k).mean("n_tokens").values for k in (-1, -2))
+        ratio, low, high = results.ratio_of_means(deepest, before)
+        names = dataset["case"].values
+        found.append(
+            Claim(
+                quantity=f"{ERRORS[quantity]}, {names[-1]} over {names[-2]}",
+                measured=ratio,
+                low=low,
+                high=high,
+                expected=1.0,
+            )
+        )
+    return found
+
+
+def table(dataset: Any, found: Sequence[Claim]) -> str:
+    """Return errors per N, exponents and the cost as text, from the dataset of `run` and its claims."""
+    lines = [dataset.attrs["title"]]
+    for name in dataset["case"].values:
+        case = dataset.sel(case=name)
+        lines += ["", f"{name!s:>12}" + "".join(f"{ERRORS[q]:>26}" for q in QUANTITIES)]
+        for n in dataset["n_tokens"].values[np.isfinite(case["n_effective"].values)]:
+            cells = []
+            for quantity in QUANTITIES:
+                cell = case.sel(quantity=quantity, n_tokens=n)
+                value = float(cell["error"])
+                width = 0.5 * (float(cell["error_high"]) - float(cell["error_low"]))
+                cells.append("" if math.isnan(value) else f"{value:.3e} ± {width:.0e}")
+            lines.append(f"{f'N = {n}':>12}" + "".join(f"{cell:>26}" for cell in cells))
+        if dataset.attrs["is_limit"]:
+            nodes = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
+            lines.append(f"{'nodes':>12}" + "".join("" if math.isnan(e) else f"{e:26.1e}" for e in nodes))
+    if dataset.attrs["is_limit"]:
+        lines += ["", "nodes: error of the limit itself, from half as many nodes under the same noise"]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    seconds = float(dataset["seconds"].sum())
+    lines += [
+        "",
+        results.format_claims(found),
+        "",
+        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions, {seconds:.0f} s; at most {memory:.2f} GiB",
+    ]
+    return "\n".join(lines)

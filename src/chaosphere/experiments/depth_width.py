@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from chaosphere import checks, results
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats
-from chaosphere.coupling import deep_wide
+from chaosphere.coupling import System, deep_wide
 from chaosphere.fields import MLP
 from chaosphere.results import Claim
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, root
@@ -88,8 +87,8 @@ def run(
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     refinement = checks.integer(refinement, "refinement", low=2)
     horizon = checks.number(horizon, "horizon", above=0)
-    depths = _ladder(depths, "depths")
-    widths = _ladder(widths, "widths") if len(widths) else ()
+    depths = checks.ladder(depths, "depths")
+    widths = checks.ladder(widths, "widths") if len(widths) else ()
     for depth in depths:
         if depths[-1] % depth:
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")
@@ -113,26 +112,23 @@ def run(
         }
     )
     done: list[tuple[Floats, Floats]] = []
-    if store is not None and Path(store).exists():
-        stored = results.load(store)
-        if stored.attrs.get("identity") != identity:
-            raise ValueError(f"{store} holds another study (its parameters or seed differ); remove it or name another")
+    stored = results.resume(store, identity)
+    if stored is not None:
         done = list(zip(stored["mean_square"].values, stored["width_mean_square"].values, strict=True))
     for replica in range(len(done), n_replicas):
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        done.append(
-            deep_wide(
-                attention,
-                mlp,
-                sample_uniform(n_tokens, dim, rng=key),
-                horizon=horizon,
-                depths=depths,
-                widths=widths,
-                fine_depth=refinement * depths[-1],
-                noise=Noise(key),
-                n_threads=n_threads,
-            )
+        errors, width_errors = deep_wide(
+            attention,
+            mlp,
+            [System(points=sample_uniform(n_tokens, dim, rng=key))],
+            horizon=horizon,
+            depths=depths,
+            widths=widths,
+            fine_depth=refinement * depths[-1],
+            noise=Noise(key),
+            n_threads=n_threads,
         )
+        done.append((errors[0], width_errors[0]))
         if store is not None and len(done) >= 2:
             results.save(_dataset(xarray, done, depths, widths, refinement, identity), store)
         if on_step is not None:
@@ -184,11 +180,7 @@ def table(dataset: Any) -> str:
     lines = [dataset.attrs["title"], "", f"{'E sup_t (1/N) Σ |X − X̄|²':>28}" + "".join(f"{w:>12}" for w in widths)]
     for depth, row in zip(dataset["depth"].values, mean, strict=True):
         lines.append(f"{f'L = {depth}':>28}" + "".join(f"{value:12.3e}" for value in row))
-    lines += ["", f"{'':>66} {'value':>8}   {'99 % interval':^18} {'expected':>8}"]
-    for claim in claims(dataset):
-        interval = f"[{claim.low:7.3f}, {claim.high:7.3f}]"
-        lines.append(f"{claim.quantity:>66} {claim.measured:8.3f}   {interval} {claim.expected:8.2f}   {claim.verdict}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", results.format_claims(claims(dataset))])
 
 
 def _commutation(dataset: Any) -> tuple[float, float, float]:
@@ -199,13 +191,6 @@ def _commutation(dataset: Any) -> tuple[float, float, float]:
     values = dataset["mean_square"].values
     corner, in_depth, in_width = values[:, -2, -2], values[:, -2, -1], values[:, -1, -2]
     return results.ratio_of_means(corner, in_depth + in_width)
-
-
-def _ladder(values: Sequence[int], name: str) -> tuple[int, ...]:
-    ladder = tuple(checks.integer(value, name, low=1) for value in values)
-    if len(ladder) < 2 or list(ladder) != sorted(set(ladder)):
-        raise ValueError(f"{name} must be at least two increasing numbers, got {list(ladder)}")
-    return ladder
 
 
 def _dataset(

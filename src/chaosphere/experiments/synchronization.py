@@ -227,8 +227,4 @@ def table(dataset: Any) -> str:
         applies = "applies" if bool(row["theorem_applies"]) else "does not apply"
         numbers = "".join(f"{float(row[key]):10.3f}" for key in ("lyapunov_exponent", "lambda_bar", "dissipation_rate"))
         lines.append(f"{name:>10}{numbers}  {applies}: {row['reason'].values!s}")
-    lines += ["", f"{'':>64} {'value':>8}   {'99 % interval':^18} {'expected':>8}"]
-    for claim in claims(dataset):
-        interval = f"[{claim.low:7.3f}, {claim.high:7.3f}]"
-        lines.append(f"{claim.quantity:>64} {claim.measured:8.3f}   {interval} {claim.expected:8.3f}   {claim.verdict}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", results.format_claims(claims(dataset))])

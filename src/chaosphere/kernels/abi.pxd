@@ -8,6 +8,7 @@ cdef extern from "chaosphere.h" nogil:
         CHS_COLUMNS
         CHS_HIDDEN
         CHS_N_ACTIVATIONS
+    long CHS_FOURIER_SCRATCH(long)
 
     ctypedef struct chs_kernels:
         const char *name
@@ -37,15 +38,35 @@ cdef extern from "chaosphere.h" nogil:
         void (*activate_f64)(int, long, double *) noexcept nogil
         void (*activate_f32)(int, long, float *) noexcept nogil
         void (*harmonic_field_f64)(
-            long, long, long, long, const double *, const double *, const double *, double *, double *) noexcept nogil
+            long, long, long, long, long, const double *, const double *, const double *, double *,
+            double *) noexcept nogil
         void (*harmonic_field_f32)(
-            long, long, long, long, const float *, const float *, const float *, float *, float *) noexcept nogil
+            long, long, long, long, long, const float *, const float *, const float *, float *, float *) noexcept nogil
         long (*step_f64)(
             long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, double *) noexcept nogil
         long (*step_f32)(
             long, long, const char *, ptrdiff_t, ptrdiff_t, const float *, double, float *) noexcept nogil
         double (*deviation_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, long *) noexcept nogil
         double (*deviation_f32)(long, long, const char *, ptrdiff_t, ptrdiff_t, long *) noexcept nogil
+        void (*unit_block_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, long, double *) noexcept nogil
+        void (*unit_block_f32)(long, long, const char *, ptrdiff_t, ptrdiff_t, long, double *) noexcept nogil
+        void (*ratios_f64)(long, long, long, const double *, double *, double *) noexcept nogil
+        void (*ratios_f32)(long, long, long, const double *, float *, double *) noexcept nogil
+        void (*fourier_moments_f64)(
+            long, const char *, ptrdiff_t, ptrdiff_t, const double *, long, double *, double *) noexcept nogil
+        void (*fourier_moments_f32)(
+            long, const char *, ptrdiff_t, ptrdiff_t, const double *, long, double *, double *) noexcept nogil
+        void (*fourier_field_f64)(
+            long, const char *, ptrdiff_t, ptrdiff_t, long, const double *, double *, double *,
+            double *) noexcept nogil
+        void (*fourier_field_f32)(
+            long, const char *, ptrdiff_t, ptrdiff_t, long, const double *, double *, float *, double *) noexcept nogil
+        void (*harmonic_moments_f64)(
+            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, double *,
+            double *) noexcept nogil
+        void (*harmonic_moments_f32)(
+            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, double *,
+            double *) noexcept nogil
         void (*pair_statistics)(
             long, long, long, long, int, const double *, const double *, const double *, const double *, double, long,
             double *, double *, double *) noexcept nogil

@@ -24,10 +24,10 @@ cdef void _field(
     cdef real *rest = result + d * TILE
     if real is double:
         c.pack_f64(count, d, start, x.strides[1], x.strides[2], 1, TILE, tokens)
-        c.harmonic_field_f64(d, n_max, count, TILE, tokens, &steps[0], &coefficients[of, 0], rest, result)
+        c.harmonic_field_f64(d, n_max, d, count, TILE, tokens, &steps[0], &coefficients[of, 0], rest, result)
     else:
         c.pack_f32(count, d, start, x.strides[1], x.strides[2], 1, TILE, tokens)
-        c.harmonic_field_f32(d, n_max, count, TILE, tokens, &steps[0], &coefficients[of, 0], rest, result)
+        c.harmonic_field_f32(d, n_max, d, count, TILE, tokens, &steps[0], &coefficients[of, 0], rest, result)
     for j in range(count):
         for k in range(d):
             out[replica, first + j, k] = <real>(scale * result[k * TILE + j])

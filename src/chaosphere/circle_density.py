@@ -1,0 +1,339 @@
+"""The mean-field limit on the circle as a density: a Fourier solver beside the nodes of `MeanField`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import fft, special
+
+from chaosphere import checks
+from chaosphere.attention import SoftmaxAttention
+from chaosphere.checks import Floats, Tokens
+from chaosphere.laws import Law
+from chaosphere.sde import LimitSDE
+from chaosphere.seeds import Noise, Seed, root
+from chaosphere.simulate import save_times, steps_at
+
+Modes = NDArray[np.complex128]
+
+# A density is resolved while its modes above ¾ n_modes stay below this.
+_LARGEST_TAIL = 1e-6
+
+# Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
+# accuracy decides.
+_COURANT, _LEAST_MODES = 2.0, 128
+
+# Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
+_SAFE_BETA = 14.0
+
+
+class UnresolvedDensityError(ValueError):
+    """A density has become too steep for its number of modes.
+
+    Attributes
+    ----------
+    step : int
+        Steps made when it was found, 0 for the initial law.
+    n_modes : int
+        A larger number of modes to use.
+    """
+
+    def __init__(self, message: str, *, step: int, n_modes: int) -> None:
+        super().__init__(message)
+        self.step = step
+        self.n_modes = n_modes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DensitySolution:
+    """Densities on the circle over time, from `CircleDensity.solve`.
+
+    Attributes
+    ----------
+    times : ndarray, shape (n_times,)
+    modes : ndarray of complex128, shape (n_times, K + 1) or (n_times, R, K + 1)
+        m_k = ∫ e^{−ikθ} dμ_t for k = 0 … K; m_0 is the mass.
+    """
+
+    times: Floats
+    modes: Modes
+
+    def density(self, angles: ArrayLike) -> Floats:
+        """Return the densities with respect to the uniform probability, ρ(θ) = 1 + 2 Re Σ_{k>0} m_k e^{ikθ}.
+
+        Parameters
+        ----------
+        angles : array_like, shape (n,)
+
+        Returns
+        -------
+        ndarray, shape (n_times, n) or (n_times, R, n)
+        """
+        waves = np.exp(1j * np.outer(np.arange(1, self.modes.shape[-1]), np.asarray(angles, dtype=np.float64)))
+        return np.asarray(self.modes[..., :1].real + 2 * (self.modes[..., 1:] @ waves).real)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CircleDensity:
+    """The limiting equation for the law of infinitely many tokens on S¹, solved for its density.
+
+    dρ + ∂_θ(ρ v) = τ ∂²_θ ρ dt,   v = e_θ · (Attn(μ, e(θ)) dt + ∘dW(e(θ)))   (arXiv:2604.26898, the mean-field limit)
+
+    with ρ the density of μ with respect to the uniform probability. `MeanField` carries the same measure by nodes;
+    under one seed both are driven by the same noise, so that they differ by their numerical errors alone. Here the
+    tokens' own noise (`temperature`) may be present too: it is the diffusion τ ∂²_θ.
+
+    Parameters
+    ----------
+    model : LimitSDE
+        On S¹, with QᵀK = βI and V = δI. Its scheme is for tokens and is not used; its steps and their noise are.
+    law : Law
+        Initial law, of dim 2.
+    n_modes : int
+        Fourier modes K >= 4 of the density.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or the field depends on the tokens' places (method "dense").
+
+    Notes
+    -----
+    In each step the noise increment ΔW is a fixed field, and ρ follows ∂_s ρ = −∂_θ(ρ e_θ·(h Attn + ΔW)) over unit time
+    (diffusion by half a step before and after, exactly): a Stratonovich scheme of strong order ½, that of the schemes
+    for tokens. From them it differs, under the same noise and step, by order 1 only. Within the step: Fourier modes
+    −K … K, products on more than 3K points (no aliasing of products of two series of K modes), and classical
+    Runge–Kutta substeps, the least power of two that keeps |v| max(K, 128) <= 2 in each. The tangential part of
+    attention is δ Z′/(βZ), Z = Σ_k I_k(β) m_k e^{ikθ} with the modified Bessel functions I_k. The mode of degree 0 has
+    slope 0: mass is conserved to the bit.
+
+    Cost of a substep: sixteen transforms of about 3K points; of a step, one evaluation of the field at those points.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))
+    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=field, horizon=0.25, n_steps=50)
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+    >>> sol = CircleDensity(model=model, law=law, n_modes=128).solve(rng=0)
+    >>> limit = cs.MeanField(model=model, law=law, n_nodes=128)
+    >>> nodes = cs.simulate(limit, limit.start(), rng=0).final
+    >>> bool(abs(moments(nodes, 1, weights=limit.weights) - sol.modes[-1, :2]).max() < 1e-2)
+    True
+    """
+
+    model: LimitSDE
+    law: Law
+    n_modes: int
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not isinstance(self.model, LimitSDE):
+            raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
+        attention = self.model.attention
+        if attention is not None and (attention.beta is None or attention.value_scale is None):
+            raise ValueError("model must have attention with QᵀK = βI and V = δI, got general matrices")
+        if self.law.dim != 2:
+            raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
+        checks.integer(self.n_modes, "n_modes", low=4)
+        field = self.model.field
+        if field is None:
+            return
+        if field.kernel.dim != 2:
+            raise ValueError(f"model must have a field whose kernel has dim 2, the circle; got {field.kernel.dim}")
+        if field.resolve(self.n_points).method == "dense":
+            raise ValueError("model must have a field that is a function of position, got method 'dense'")
+
+    @property
+    def n_points(self) -> int:
+        """Points of the grid on which products are taken: the least number above 3K with a fast transform."""
+        return int(fft.next_fast_len(3 * self.n_modes + 1, real=True))
+
+    def solve(
+        self, *, rng: Seed, save_at: Any = None, n_replicas: int | None = None, n_threads: int | None = None
+    ) -> DensitySolution:
+        """Run from the initial law.
+
+        Parameters
+        ----------
+        rng : int, SeedSequence or Generator
+            As in `simulate`: the same int gives the same noise.
+        save_at : array_like of float, optional
+            Increasing times in [0, T]; the state at time t is that after ⌊t L / T⌋ steps. Default: T alone.
+        n_replicas : int, optional
+            R runs from the same law under independent noise, those of the replicas of `simulate`.
+        n_threads : int, optional
+            For the field.
+
+        Returns
+        -------
+        DensitySolution
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range; also if the partition function drowns in rounding, which takes a narrow
+            cluster and β > 14.
+        UnresolvedDensityError
+            If a mode above ¾ K exceeds 1e-6; it names a larger K.
+        """
+        n_threads = checks.threads(n_threads)
+        replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+        times = np.array([self.model.horizon]) if save_at is None else save_times(save_at, self.model.horizon)
+        steps = steps_at(times, self.model)
+        noise = Noise(root(rng), n_replicas=replicas)
+        saved: list[Modes] = []
+        for step, modes in enumerate(self._run(noise, replicas, n_threads)):
+            saved += [modes] * int((steps == step).sum())
+            if step == steps[-1]:
+                break
+        stacked = np.stack(saved)
+        return DensitySolution(times=times, modes=stacked[:, 0] if n_replicas is None else stacked)
+
+    def _run(self, noise: Noise, n_replicas: int, n_threads: int) -> Iterator[Modes]:
+        """Yield the modes (R, K + 1) at the start and after every step."""
+        model = self.model.prepare(self.n_points)
+        step_size = model.horizon / model.n_steps
+        angle = 2 * np.pi * np.arange(self.n_points) / self.n_points
+        points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        tangent = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
+        grid = np.tile(points, (n_replicas, 1, 1))
+        half_diffusion = np.exp(-0.5 * model.temperature * step_size * np.arange(self.n_modes + 1) ** 2)
+        attention = None if model.attention is None else _Attention(model.attention, self.n_modes, self.n_points)
+        modes = np.tile(_initial_modes(self.law, points, self.n_modes), (n_replicas, 1))
+        self._check_tail(modes, 0)
+        yield modes
+        for index in range(model.n_steps):
+            increment = model.increment(index, noise=noise, n_tokens=self.n_points)
+            shake = np.zeros((n_replicas, self.n_points))
+            if increment is not None:
+                shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)
+            fastest = np.abs(shake).max(axis=1) + (0.0 if attention is None else step_size * abs(attention.value_scale))
+            # Powers of two, so that most replicas go together.
+            halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _LEAST_MODES) / _COURANT)))
+            modes = modes * half_diffusion
+            try:
+                for n_halvings in np.unique(halvings):
+                    rows = halvings == n_halvings
+                    modes[rows] = _flow(modes[rows], shake[rows], attention, step_size, 2 ** int(n_halvings))
+            except _PartitionError as error:
+                assert attention is not None
+                if attention.beta <= _SAFE_BETA:
+                    raise self._unresolved(index + 1, "its partition function loses its sign", 2) from error
+                raise ValueError(
+                    f"beta = {attention.beta:g} is too large for this density: attention is lost to rounding where "
+                    "there is next to no mass; lower it, or use MeanField"
+                ) from error
+            modes *= half_diffusion
+            self._check_tail(modes, index + 1)
+            yield modes
+
+    def _check_tail(self, modes: Modes, step: int) -> None:
+        tail = float(np.abs(modes[:, 3 * self.n_modes // 4 + 1 :]).max())
+        if not tail <= _LARGEST_TAIL:
+            # Modes that fall geometrically reach the bound at this multiple; a steeper density needs still more.
+            factor = math.log(_LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
+            what = f"modes above {3 * self.n_modes // 4} reach {tail:.1e}, more than {_LARGEST_TAIL:g}"
+            raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
+
+    def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
+        time, enough = step * self.model.horizon / self.model.n_steps, factor * self.n_modes
+        return UnresolvedDensityError(
+            f"n_modes = {self.n_modes} does not resolve the density after step {step} (time {time:g}): {what}; use "
+            f"n_modes = {enough} or more",
+            step=step,
+            n_modes=enough,
+        )
+
+
+def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Modes:
+    """Return the Fourier modes ∫ e^{−ikθ} dμ, k = 0 … n_modes, of tokens on the circle.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., N, 2)
+    n_modes : int
+    weights : array_like, shape (N,), optional
+        With sum 1 (default 1/N).
+
+    Returns
+    -------
+    ndarray of complex128, shape (..., n_modes + 1)
+
+    Examples
+    --------
+    >>> moments(np.array([[0.0, 1.0]]), 2).round(12) + 0
+    array([ 1.+0.j,  0.-1.j, -1.+0.j])
+    """
+    n_modes = checks.integer(n_modes, "n_modes", low=0)
+    if x.shape[-1] != 2:
+        raise ValueError(f"x must have dim 2, the circle; got shape {x.shape}")
+    p = checks.weights(weights, x.shape[-2])
+    if p is None:
+        p = np.full(x.shape[-2], 1 / x.shape[-2])
+    wave = x[..., 0] - 1j * x[..., 1]
+    return np.stack([(wave**k) @ p for k in range(n_modes + 1)], axis=-1)
+
+
+class _PartitionError(ArithmeticError):
+    """The partition function of the modes is that of no probability."""
+
+
+class _Attention:
+    """The tangential part of attention of a density, at the points of the grid."""
+
+    def __init__(self, attention: SoftmaxAttention, n_modes: int, n_points: int) -> None:
+        assert attention.beta is not None
+        assert attention.value_scale is not None
+        self.beta, self.value_scale = attention.beta, attention.value_scale
+        self.n_points = n_points
+        degree = np.arange(n_modes + 2)
+        bessel = special.ive(degree, attention.beta)
+        self.partition = bessel[:-1]
+        # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
+        self.derivative = 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
+
+    def __call__(self, modes: Modes) -> Floats:
+        z, dz = _values(np.stack([self.partition * modes, self.derivative * modes]), self.n_points)
+        if not (np.abs(dz) <= z).all():  # a mean of unit vectors is no longer than 1
+            raise _PartitionError
+        return np.asarray(self.value_scale * dz / z)
+
+
+def _values(modes: Modes, n_points: int) -> Floats:
+    """Return the values at the grid of real functions with the given modes 0 … K."""
+    return np.asarray(fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
+
+
+def _initial_modes(law: Law, points: Floats, n_modes: int) -> Modes:
+    values = law.density(points)
+    if not values.sum() > 0:
+        raise ValueError("law must have a positive density at some point of the grid; raise n_modes")
+    modes = fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
+    modes[0] = 1.0
+    return np.asarray(modes)
+
+
+def _flow(modes: Modes, shake: Floats, attention: _Attention | None, step_size: float, n_substeps: int) -> Modes:
+    """Return the modes (R, K + 1) after unit time of ∂_s ρ = −∂_θ(ρ (h Attn + shake)) by classical Runge–Kutta."""
+    n_points = shake.shape[1]
+    minus_derivative = -1j * np.arange(modes.shape[1])
+
+    def slope(state: Modes) -> Modes:
+        velocity = shake if attention is None else shake + step_size * attention(state)
+        flux = fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
+        return np.asarray(minus_derivative * flux[:, : modes.shape[1]])
+
+    s = 1 / n_substeps
+    for _ in range(n_substeps):
+        k1 = slope(modes)
+        k2 = slope(modes + 0.5 * s * k1)
+        k3 = slope(modes + 0.5 * s * k2)
+        k4 = slope(modes + s * k3)
+        modes = modes + s / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return modes

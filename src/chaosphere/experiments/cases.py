@@ -1,0 +1,273 @@
+"""What the chaos experiment measures: regimes of the model, and sizes at which tokens are compared with the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chaosphere import checks
+from chaosphere.attention import SoftmaxAttention
+from chaosphere.checks import Floats, Tokens
+from chaosphere.laws import Law, Uniform, VonMisesFisher, quadrature
+from chaosphere.transformer import Transformer
+
+# Each is stored as its mean square; the exponents are those of the error in the power given here.
+POWERS = {"energy": 1, "mean direction": 1, "coupled particles": 2, "transport": 2}
+QUANTITIES = tuple(POWERS)
+DEFAULT_NODES = {2: 256, 3: 3200}  # beyond: a Sobol sequence of 8 192
+MOST_SYSTEMS = 8  # disjoint systems of one size per replica
+TARGETS = 4  # points that stand for the limit in W2, per token, for d > 2; one on the circle, where their error is 1/N²
+CHECKED = 1024  # tokens that also follow half as many nodes, for the nodes' own error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """One regime: a model, the start of its tokens, and the sizes at which it is measured.
+
+    Parameters
+    ----------
+    name : str
+    model : Transformer
+    law : Law, optional
+        Law of the initial tokens, which are i.i.d.; the reference is its mean-field limit.
+    x0 : ndarray of float64 or float32, shape (M, d), optional
+        Instead of a law: tokens on the unit sphere, the reference; the systems are drawn from them.
+    tokens : sequence of int
+        Increasing ladder of N, at least two.
+    n_nodes : int
+        Nodes of the mean-field limit; 0 with x0.
+    n_transport : int
+        Largest N whose distance W2 is taken; 0: none. Exact, so that N beyond some thousands is for d = 2.
+    is_conditional : bool
+        All replicas have the same layers: errors given the noise.
+    is_asymptotic : bool
+        False where no exponent is claimed: constants grow with the horizon and may hide the rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+    """
+
+    name: str
+    model: Transformer
+    tokens: tuple[int, ...]
+    law: Law | None = None
+    x0: Tokens | None = None
+    n_nodes: int = 0
+    n_transport: int = 0
+    is_conditional: bool = False
+    is_asymptotic: bool = True
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not isinstance(self.model, Transformer):
+            raise TypeError(f"model must be a Transformer, got {self.model!r}")
+        if (self.law is None) == (self.x0 is None):
+            raise ValueError("one of law and x0 must be given")
+        checks.integer(self.n_nodes, "n_nodes", low=0)
+        if self.x0 is not None:
+            checks.tokens(self.x0, "x0")
+            if self.x0.ndim != 2:
+                raise ValueError(f"x0 must have shape (n_tokens, dim), got {self.x0.shape}")
+            if self.n_nodes or self.n_transport:
+                raise ValueError("n_nodes and n_transport must be 0 with x0: the law of its tokens is not known")
+        elif self.n_nodes < 4:
+            raise ValueError(f"n_nodes must be at least 4 with a law, got {self.n_nodes}")
+        ladder = checks.ladder(self.tokens, "tokens", low=2)
+        if self.x0 is not None and ladder[-1] >= len(self.x0):
+            raise ValueError(f"tokens must be < {len(self.x0)}, the number of tokens in x0, got {ladder[-1]}")
+        object.__setattr__(self, "tokens", ladder)
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the tokens."""
+        return self.law.dim if self.law is not None else self.x0.shape[1]  # type: ignore[union-attr]
+
+    @property
+    def beta(self) -> float:
+        """β of the energy: that of the attention, 1 where there is none or it is 0."""
+        attention = self.model.attention
+        return (attention.beta if attention is not None else None) or 1.0
+
+    @property
+    def n_reference(self) -> int:
+        """Tokens of the reference: M, or those that follow the limit."""
+        return self.tokens[-1] if self.x0 is None else len(self.x0)
+
+    @property
+    def n_effective(self) -> Floats:
+        """1/(1/N − 1/M) for each N; N itself against the limit."""
+        n = np.array(self.tokens, dtype=np.float64)
+        return n if self.x0 is None else np.asarray(1 / (1 / n - 1 / len(self.x0)))
+
+    def n_systems(self, quantity: str) -> tuple[int, ...]:
+        """Return the number of disjoint systems of each N in a replica of which a quantity is taken."""
+        most = [min(self.n_reference // n, MOST_SYSTEMS) for n in self.tokens]
+        if quantity == "transport":
+            most = [min(s, self.n_transport // n) for s, n in zip(most, self.tokens, strict=True)]
+        return tuple(most)
+
+    @property
+    def pairs(self) -> float:
+        """Pair interactions of attention in one replica."""
+        if self.model.attention is None:
+            return 0.0
+        n_targets = sum(self._n_targets(n) for n, s in self._transported() if s)
+        per_step = sum(s * n**2 for s, n in zip(self.n_systems("energy"), self.tokens, strict=True))
+        if self.x0 is not None:
+            per_step += len(self.x0) ** 2
+        else:
+            per_step += self.n_nodes * (self.n_nodes + self.n_reference + n_targets)
+            per_step += self.n_nodes // 2 * (self.n_nodes // 2 + min(CHECKED, self.n_reference))
+        return float(per_step) * self.model.depth
+
+    def targets(self) -> dict[int, tuple[Floats, Floats]]:
+        """Return for each N with a transport distance the points that stand for the initial law, and their weights."""
+        if self.law is None:
+            return {}
+        rules = {n: quadrature(self.law, self._n_targets(n)) for n, s in self._transported() if s}
+        return {n: (rule.nodes, rule.weights) for n, rule in rules.items()}
+
+    def _n_targets(self, n_tokens: int) -> int:
+        return n_tokens if self.dim == 2 else TARGETS * n_tokens
+
+    def _transported(self) -> Iterator[tuple[int, int]]:
+        return zip(self.tokens, self.n_systems("transport"), strict=True)
+
+    def expected(self, quantity: str) -> float:
+        """Return the exponent in N of the error; for transport that of a smooth density on a (d − 1)-sphere.
+
+        For d = 3 the factor log N, divided out, is not part of it.
+        """
+        if quantity != "transport":
+            return -0.5 * POWERS[quantity]
+        return -2 / max(self.dim - 1, 2)
+
+    def log_factor(self, quantity: str) -> Floats:
+        """Return the logarithm in the expected rate, or ones."""
+        has_log = quantity == "transport" and self.dim == 3
+        return np.log(self.tokens) if has_log else np.ones(len(self.tokens))
+
+    def theorem_rate(self) -> Floats:
+        """Return r_d(N): N^{−1/2}, times log(1 + N) for d = 4, N^{−2/d} beyond (arXiv:2604.26898)."""
+        n = np.array(self.tokens, dtype=np.float64)
+        if self.dim > 4:
+            return np.asarray(n ** (-2 / self.dim))
+        return np.asarray(n**-0.5 * (np.log1p(n) if self.dim == 4 else 1.0))
+
+
+def start_law(dim: int, concentration: float) -> Law:
+    """Return the uniform law, or for concentration c > 0 the von Mises–Fisher law around the first axis."""
+    checks.integer(dim, "dim", low=2)
+    if checks.number(concentration, "concentration", low=0) == 0:
+        return Uniform(dim=dim)
+    return VonMisesFisher(mean_direction=(1.0,) + (0.0,) * (dim - 1), concentration=concentration)
+
+
+def rates(
+    model: Transformer,
+    *,
+    dims: Sequence[int] = (2, 3, 4, 5),
+    tokens: Sequence[int] | None = None,
+    n_nodes: int | None = None,
+    concentration: float = 1.0,
+) -> list[Case]:
+    """Return one case per dimension: the rates in N.
+
+    Parameters
+    ----------
+    model : Transformer
+    dims : sequence of int
+    tokens : sequence of int, optional
+        Ladder of N; default 64 … 32 768 for d <= 3, 64 … 4 096 beyond. W2 is taken up to N = 512 for d >= 3.
+    n_nodes : int, optional
+        Default 256 on the circle, 3 200 on S², 8 192 beyond.
+    concentration : float
+        Of the initial law; see `start_law`. Under the uniform law and weak noise the energy is near its maximum, where
+        its error falls faster than N^{−1/2}.
+    """
+    cases = []
+    for dim in dims:
+        ladder = tuple(tokens) if tokens is not None else tuple(64 * 2**k for k in range(10 if dim <= 3 else 7))
+        cases.append(
+            Case(
+                name=f"d = {dim}",
+                model=model,
+                law=start_law(dim, concentration),
+                tokens=ladder,
+                n_nodes=DEFAULT_NODES.get(dim, 8192) if n_nodes is None else n_nodes,
+                n_transport=ladder[-1] if dim == 2 else 512,
+            )
+        )
+    return cases
+
+
+def own_tokens(model: Transformer, x0: Tokens, *, tokens: Sequence[int] | None = None) -> list[Case]:
+    """Return the case of the user's tokens x0 (M, d); the default ladder is 64, 128, … up to M/2."""
+    ladder = tuple(tokens) if tokens is not None else tuple(64 * 2**k for k in range(30) if 128 * 2**k <= len(x0))
+    return [Case(name="x0", model=model, x0=x0, tokens=ladder)]
+
+
+def regimes(model: Transformer, *, concentration: float = 1.0) -> list[Case]:
+    """Return cases on the circle: attraction, none and repulsion, with noise and without, given the noise, and steep.
+
+    Parameters
+    ----------
+    model : Transformer
+        Its attention must have a β.
+    concentration : float
+        Of the initial law.
+
+    Raises
+    ------
+    ValueError
+        If the model has no attention with QᵀK = βI or no MLP.
+    """
+    if model.attention is None or model.attention.beta is None or model.mlp is None:
+        raise ValueError("model must have an attention with QᵀK = βI and an MLP: both are switched here")
+    beta = model.attention.beta
+    forces = {"attraction": SoftmaxAttention(beta=beta), "no attention": None}
+    forces["repulsion"] = SoftmaxAttention(beta=beta, value_scale=-1.0)
+    base = Case(
+        name="attraction, given the noise",
+        model=replace(model, attention=forces["attraction"]),
+        law=start_law(2, concentration),
+        tokens=tuple(64 * 2**k for k in range(6)),
+        n_nodes=256,
+        n_transport=2048,
+        is_conditional=True,
+    )
+    # Separatrices between clusters make the flow steep; the time step stays that of the other cases.
+    steep = Transformer(
+        attention=SoftmaxAttention(beta=4.0), mlp=model.mlp, depth=round(model.depth * 3 / model.horizon), horizon=3.0
+    )
+    cases = [
+        replace(
+            base, name=f"{force}, {noise}", model=replace(model, attention=attention, mlp=mlp), is_conditional=False
+        )
+        for force, attention in forces.items()
+        for noise, mlp in (("noise", model.mlp), ("no noise", None))
+        if attention is not None or mlp is not None
+    ]
+    last = replace(base, name="β = 4, T = 3", model=steep, n_nodes=1024, is_conditional=False, is_asymptotic=False)
+    return [*cases, base, last]
+
+
+def depths(
+    model: Transformer, *, depths: Sequence[int] = (8, 16, 32, 64, 128), concentration: float = 1.0
+) -> list[Case]:
+    """Return cases on the circle over the depth L at one horizon: the rates hold uniformly in L."""
+    return [
+        Case(
+            name=f"L = {depth}",
+            model=replace(model, depth=depth),
+            law=start_law(2, concentration),
+            tokens=tuple(64 * 2**k for k in range(6)),
+            n_nodes=256,
+            n_transport=2048,
+        )
+        for depth in sorted(depths)
+    ]

@@ -1,0 +1,159 @@
+"""Sums of e^{β x.y} over tokens through its expansion on the sphere: schedules around the tile kernels.
+
+Two passes, each O(N): moments of the tokens (sums of powers of z, or of spherical harmonics, over blocks cut by N and the
+degree alone), then the field that they make at every token. In between, a few hundred numbers are combined in Python.
+"""
+
+from cython.parallel cimport prange, threadid
+
+import numpy as np
+
+from chaosphere.kernels.abi cimport (
+    CHS_FOURIER_SCRATCH, Scratch, chs_kernels, real, table, useful_threads
+)
+
+cdef enum:
+    BLOCK = 4096  # tokens of one work item on the circle
+    PRODUCTS = 14  # moments of seven powers, before they are combined
+    MOST_BLOCKS = 64  # of moments in harmonics: some thousand numbers each
+
+
+def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_steps, int n_threads):
+    """Products of powers of tokens (R, N, 2), summed over each block: (R, blocks, n_steps, 7, 2), see chaosphere.h.
+
+    weights (N,) or None, which counts 1 each.
+    """
+    cdef const chs_kernels *c = table()
+    cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
+    cdef long each = CHS_FOURIER_SCRATCH(n_steps)
+    cdef int threads = useful_threads(n_threads, 20.0 * n_replicas * n * n_steps)
+    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef double *s = <double *>scratch.at
+    cdef const double *p = NULL if weights is None else &weights[0]
+    out_array = np.empty((n_replicas, blocks, n_steps, PRODUCTS // 2, 2))
+    cdef double[:, :, :, :, ::1] out = out_array
+    for index in prange(n_replicas * blocks, schedule="static", num_threads=threads, nogil=True):
+        replica = index // blocks
+        first = index % blocks * BLOCK
+        count = min(n - first, <long>BLOCK)
+        if real is double:
+            c.fourier_moments_f64(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2],
+                                  NULL if p == NULL else p + first, n_steps, s + threadid() * each,
+                                  &out[replica, index % blocks, 0, 0, 0])
+        else:
+            c.fourier_moments_f32(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2],
+                                  NULL if p == NULL else p + first, n_steps, s + threadid() * each,
+                                  &out[replica, index % blocks, 0, 0, 0])
+    return out_array
+
+
+def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_threads):
+    """Three trigonometric sums with coefficients a (R, n_steps, 3, 2, 7) at tokens (R, N, 2), see chaosphere.h.
+
+    Returns the first two divided by the third, (R, N, 2), and the third, (R, N).
+    """
+    cdef const chs_kernels *c = table()
+    cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
+    cdef long n_steps = a.shape[1], each = CHS_FOURIER_SCRATCH(n_steps)
+    cdef int threads = useful_threads(n_threads, 50.0 * n_replicas * n * n_steps)
+    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef double *s = <double *>scratch.at
+    mean_array = np.empty((n_replicas, n, 2), np.float64 if real is double else np.float32)
+    z_array = np.empty((n_replicas, n))
+    cdef real[:, :, ::1] mean = mean_array
+    cdef double[:, ::1] z = z_array
+    for index in prange(n_replicas * blocks, schedule="static", num_threads=threads, nogil=True):
+        replica = index // blocks
+        first = index % blocks * BLOCK
+        count = min(n - first, <long>BLOCK)
+        if real is double:
+            c.fourier_field_f64(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps,
+                                &a[replica, 0, 0, 0, 0], s + threadid() * each, &mean[replica, first, 0],
+                                &z[replica, first])
+        else:
+            c.fourier_field_f32(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps,
+                                &a[replica, 0, 0, 0, 0], s + threadid() * each, &mean[replica, first, 0],
+                                &z[replica, first])
+    return mean_array, z_array
+
+
+cdef long _tile(long n_max) noexcept nogil:
+    # The rows of the last coordinate stay in a first-level cache; a function of the degree alone.
+    return 128 if n_max < 32 else 64
+
+
+cdef void _unit_block(const real[:, :, :] x, long replica, long first, long count, long ld, double *block) noexcept nogil:
+    cdef const chs_kernels *c = table()
+    cdef const char *start = <const char *>&x[replica, first, 0]
+    if real is double:
+        c.unit_block_f64(count, x.shape[2], start, x.strides[1], x.strides[2], ld, block)
+    else:
+        c.unit_block_f32(count, x.shape[2], start, x.strides[1], x.strides[2], ld, block)
+
+
+def harmonic_moments(
+    const real[:, :, :] x, const double[::1] weights, long n_max, long n_rows, const double[::1] steps,
+    long n_scratch_rows, long n_harmonics, int n_threads
+):
+    """Sums of the harmonics at tokens (R, N, d), d >= 3, over each block: (R, blocks, n_harmonics n_rows).
+
+    With n_rows = d + 1 the harmonics times 1, x_1, ..., x_d; with n_rows = 1 times 1 alone. Layout as in chaosphere.h.
+    weights (N,) or None, which counts 1 each.
+    """
+    cdef const chs_kernels *c = table()
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first, count
+    cdef long tiles = (n + ld - 1) // ld, length = (tiles + MOST_BLOCKS - 1) // MOST_BLOCKS * ld
+    cdef long blocks = (n + length - 1) // length, each = 8 * n_harmonics * n_rows + (d + n_rows + n_scratch_rows) * ld
+    cdef int threads = useful_threads(n_threads, 2.0 * n_replicas * n * n_harmonics * n_rows)
+    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef double *s = <double *>scratch.at
+    cdef const double *p = NULL if weights is None else &weights[0]
+    out_array = np.empty((n_replicas, blocks, n_harmonics * n_rows))
+    cdef double[:, :, ::1] out = out_array
+    for index in prange(n_replicas * blocks, schedule="dynamic", num_threads=threads, nogil=True):
+        replica = index // blocks
+        first = index % blocks * length
+        count = min(n - first, length)
+        if real is double:
+            c.harmonic_moments_f64(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
+                                   x.strides[2], NULL if p == NULL else p + first, &steps[0], s + threadid() * each,
+                                   &out[replica, index % blocks, 0])
+        else:
+            c.harmonic_moments_f32(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
+                                   x.strides[2], NULL if p == NULL else p + first, &steps[0], s + threadid() * each,
+                                   &out[replica, index % blocks, 0])
+    return out_array
+
+
+def harmonic_field(
+    const real[:, :, :] x, const double[:, ::1] a, long n_max, const double[::1] steps, long n_scratch_rows, int n_threads
+):
+    """d + 1 sums of harmonics with coefficients a (R, K (d + 1)) at tokens (R, N, d), d >= 3; layout as in chaosphere.h.
+
+    Returns the first d divided by the last, (R, N, d), and the last, (R, N).
+    """
+    cdef const chs_kernels *c = table()
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first
+    cdef long tiles = (n + ld - 1) // ld, each = (2 * d + 1 + n_scratch_rows) * ld, count
+    cdef int threads = useful_threads(n_threads, <double>n_replicas * n * a.shape[1])
+    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef double *s = <double *>scratch.at
+    cdef double *tokens
+    cdef double *sums
+    mean_array = np.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    z_array = np.empty((n_replicas, n))
+    cdef real[:, :, ::1] mean = mean_array
+    cdef double[:, ::1] z = z_array
+    for index in prange(n_replicas * tiles, schedule="dynamic", num_threads=threads, nogil=True):
+        replica = index // tiles
+        first = index % tiles * ld
+        count = min(n - first, ld)
+        tokens = s + threadid() * each
+        sums = tokens + d * ld
+        _unit_block[real](x, replica, first, count, ld, tokens)
+        c.harmonic_field_f64(d, n_max, d + 1, count, ld, tokens, &steps[0], &a[replica, 0], sums + (d + 1) * ld, sums)
+        if real is double:
+            c.ratios_f64(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
+        else:
+            c.ratios_f32(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
+    return mean_array, z_array
