@@ -45,7 +45,7 @@ enum chs_activation {
     /* out[r, j] = sum_k a[r, k] x[k, j]; a is row-major (rows, d), x a block. */                                      \
     void (*map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);                 \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
-     *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and, unless sum_j is NULL,  sum_j[c, j] += sum_i w_ij v_i[c, i],         \
+     *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and  sum_j[c, j] += sum_i w_ij v_i[c, i],  either unless it is NULL,     \
      * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless  \
      * it is too large for any weight to count. scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */                           \
     void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \

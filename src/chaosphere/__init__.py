@@ -7,9 +7,11 @@ from importlib.metadata import version
 
 from chaosphere import laws, measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
+from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.config import show_config
 from chaosphere.covariance import CovarianceKernel
+from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField
 from chaosphere.meanfield import MeanField
@@ -23,10 +25,12 @@ __version__ = version("chaosphere")
 __all__ = [
     "MLP",
     "AttentionResult",
+    "Checkpoint",
     "CircleDensity",
     "CovarianceKernel",
     "DensitySolution",
     "GaussianField",
+    "Interrupted",
     "LimitSDE",
     "MLPLayer",
     "MeanField",
@@ -35,7 +39,9 @@ __all__ = [
     "Solution",
     "Transformer",
     "UnresolvedDensityError",
+    "ensemble",
     "laws",
+    "load_ensemble",
     "measures",
     "normalize",
     "sample_uniform",

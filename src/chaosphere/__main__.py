@@ -1,4 +1,4 @@
-"""The command line: `chaosphere chaos | depth-width | mean-field | sync | figure N | table 1 | info`."""
+"""The command line: `chaosphere chaos | depth-width | mean-field | sync | run FILE | figure N | table 1 | info`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 when it ran and 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="chaosphere", description="Interacting particles on the unit sphere.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_chaos, _add_depth_width, _add_mean_field, _add_sync, _add_figure, _add_table):
+    for add in (_add_chaos, _add_depth_width, _add_mean_field, _add_sync, _add_run, _add_figure, _add_table):
         add(commands)
     info = commands.add_parser("info", help="print version, instruction sets, threads, compiler")
     info.set_defaults(run=lambda options: show_config())
@@ -31,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"chaosphere {options.command}: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         more = (
             "; the same command goes on from the files it wrote" if options.command in ("chaos", "depth-width") else ""
         )
-        print(f"chaosphere {options.command}: interrupted{more}", file=sys.stderr)
+        print(f"chaosphere {options.command}: {str(error) or 'interrupted'}{more}", file=sys.stderr)
         return 130
     return 0
 
@@ -415,6 +416,49 @@ def _table(options: argparse.Namespace) -> None:
         plotting.exponents(curves, path)
 
     _report(options, "table-1", dataset, draw, paper.format_table(dataset), claims)
+
+
+def _add_run(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "run",
+        _run,
+        "run the study that a TOML file describes",
+        "A study: a model, a law of the tokens, a sweep over parameters, observables, and where to run. It grows in "
+        "DIR/NAME.zarr, and started again it continues from there.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the study, a TOML file")
+    parser.add_argument("--executor", choices=["none", "processes", "dask", "mpi"], help="instead of the file's")
+    parser.add_argument("--workers", type=int, help="with --executor processes or dask (default one per processor)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="with --executor dask: a cluster that is there already")
+    parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")
+    parser.set_defaults(seed=None)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from chaosphere import study
+
+    asked = study.read(options.file)
+    if options.seed is not None:
+        asked = replace(asked, first_seed=options.seed)
+    if options.threads is not None:
+        asked = replace(asked, threads=options.threads)
+    if options.executor is not None:
+        asked = replace(asked, executor=options.executor, workers=options.workers, scheduler=options.scheduler)
+    elif options.workers is not None or options.scheduler is not None:
+        raise ValueError("--workers and --scheduler need --executor")
+    if options.dry_run:
+        print(study.dry_run(asked))
+        return
+    _require()
+    dataset = study.run(asked, store=_file(options, f"{asked.name}.zarr"), progress=sys.stderr.isatty())
+    file, picture = _file(options, f"{asked.name}.nc"), _file(options, f"{asked.name}.png")
+    results.save(dataset, file)
+    if asked.picture is not None:
+        study.draw(asked, dataset, picture)
+    claims = [claim.as_dict() for claim in study.claims(dataset)]
+    print(json.dumps(claims, indent=2) if options.json else study.table(dataset))
+    print(f"wrote {file}{'' if asked.picture is None else f' and {picture}'}", file=sys.stderr)
 
 
 def _require() -> None:

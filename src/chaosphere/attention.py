@@ -229,6 +229,16 @@ class SoftmaxAttention:
             n_direct=int(n_direct[0]),
         )
 
+    def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
+        """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, and of the direct sum a share of the work.
+
+        Both must be where a block of the kernel starts (`kernels.attention.block_size`), or the end.
+        """
+        self._check_size(x)
+        if self.resolve(x.shape[1], x.shape[2], x.dtype).method != "direct":
+            return self._attend(x, None, n_threads)[0][:, first:stop]
+        return self._scaled(self._mean(x, None, self._value_map(x), n_threads, first, stop)[0])
+
     def _checked(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Tokens, Floats | None, int]:
         batch = checks.tokens(x)
         threads = checks.threads(n_threads)
@@ -344,8 +354,11 @@ class SoftmaxAttention:
         )
         return mean, log2_z
 
-    def _mean(self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int) -> tuple[Tokens, Floats]:
-        """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}."""
+    def _mean(
+        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int, first: int = 0, stop: int = -1
+    ) -> tuple[Tokens, Floats]:
+        """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}; of all rows or some."""
+        own = x if stop < 0 else x[:, first:stop]
         query_map, row_scale = self._row_map(x.dtype)
         if self.beta is not None:
             scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
@@ -363,9 +376,11 @@ class SoftmaxAttention:
             scale, shift = 1.0, norm * LOG2_E
             bounded_map = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype)
         if not is_bounded:
-            mean, log2_z = kernel.attend_rows(x, x, query_map, value_map, p, row_scale, n_threads)
+            mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads)
             return mean, log2_z
-        mean, z = kernel.attend_bounded(x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads)
+        mean, z = kernel.attend_bounded(
+            x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads, first, stop
+        )
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
         # A token of little weight, far from all others: weights below 2^-960 (2^-102) were dropped, so take it alone.
@@ -373,7 +388,7 @@ class SoftmaxAttention:
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
             alone, log2_alone = kernel.attend_rows(
-                x[replica][None, rows], x[replica : replica + 1], query_map, value_map, p, row_scale, n_threads
+                own[replica][None, rows], x[replica : replica + 1], query_map, value_map, p, row_scale, n_threads
             )
             mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
         return mean, log2_z

@@ -14,7 +14,7 @@ from scipy import stats
 
 from chaosphere import checks
 from chaosphere.checks import Floats
-from chaosphere.config import configuration
+from chaosphere.config import configuration as configuration
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 

@@ -9,6 +9,7 @@ run comes from NumPy's generators.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -62,6 +63,23 @@ def root(rng: Seed) -> np.random.SeedSequence:
     raise TypeError(f"rng must be an int >= 0, a numpy SeedSequence or a numpy Generator, got {rng!r}")
 
 
+def roots(rng: Seed | Sequence[Seed], *, n_replicas: int, is_shared: bool) -> list[np.random.SeedSequence]:
+    """Return the one SeedSequence of all replicas, or those of a list, one per replica.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no seed, a list has not one for each replica, or the replicas of a list were to share noise.
+    """
+    if not isinstance(rng, Sequence):
+        return [root(rng)]
+    if len(rng) != n_replicas:
+        raise ValueError(f"rng must hold one seed per replica, {n_replicas}, got {len(rng)}")
+    if is_shared and n_replicas > 1:
+        raise ValueError("rng must be one seed where shared_noise is True, got a list")
+    return [root(seed) for seed in rng]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draws:
     """The normals of one stream and step, for every replica.
@@ -99,7 +117,8 @@ class Noise:
 
     Parameters
     ----------
-    rng : int, SeedSequence or Generator
+    rng : int, SeedSequence or Generator, or a list of them
+        A sequence gives each replica the noise of a run of its own with that seed.
     n_replicas : int
         Independent copies; replica r draws the same numbers whatever n_replicas is.
     is_shared : bool
@@ -116,8 +135,10 @@ class Noise:
     True
     """
 
-    def __init__(self, rng: Seed, *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1) -> None:
-        self.root = root(rng)
+    def __init__(
+        self, rng: Seed | Sequence[Seed], *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1
+    ) -> None:
+        self.roots = roots(rng, n_replicas=n_replicas, is_shared=is_shared)
         self.n_replicas = n_replicas
         self.is_shared = is_shared
         self.n_threads = n_threads
@@ -154,5 +175,7 @@ class Noise:
         return 1 if self.is_shared and stream is not Stream.IDIOSYNCRATIC else self.n_replicas
 
     def _sequence(self, stream: Stream, replica: int) -> np.random.SeedSequence:
-        key = (*self.root.spawn_key, int(stream), replica)
-        return np.random.SeedSequence(self.root.entropy, spawn_key=key, pool_size=self.root.pool_size)
+        is_own = len(self.roots) > 1
+        base = self.roots[replica if is_own else 0]
+        key = (*base.spawn_key, int(stream), 0 if is_own else replica)
+        return np.random.SeedSequence(base.entropy, spawn_key=key, pool_size=base.pool_size)

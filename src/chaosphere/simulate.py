@@ -6,25 +6,25 @@ import dataclasses
 import hashlib
 import json
 import os
-import time as clock
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks
+from chaosphere import checks, distributed
 from chaosphere.activations import Activation
+from chaosphere.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.checks import Floats, Tokens
 from chaosphere.covariance import CovarianceKernel
+from chaosphere.kernels import abi
 from chaosphere.measures import Steps
-from chaosphere.seeds import STREAM_VERSION, Noise, Seed, root
+from chaosphere.seeds import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.sphere import DegenerateTokenError
 
 Observable = Callable[[float, Tokens], Any]
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _COSINES = np.linspace(-1, 1, 9)  # κ at these tells kernels apart
 
 
@@ -44,6 +44,13 @@ class SimulationError(RuntimeError):
         self.step = step
         self.last_state = last_state
 
+    def __reduce__(self) -> Any:
+        return _simulation_error, (str(self), self.step, self.last_state)
+
+
+def _simulation_error(message: str, step: int, last_state: Tokens) -> SimulationError:
+    return SimulationError(message, step=step, last_state=last_state)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
@@ -62,8 +69,8 @@ class Solution:
     observables : dict of ndarray
         First axis along times.
     attributes : dict
-        The model, with the methods that were chosen for it, the seed, the version of the noise streams, as JSON-able
-        values.
+        The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
+        and of NumPy, and the instruction set, as JSON-able values.
     """
 
     times: Floats
@@ -101,7 +108,13 @@ class Solution:
 
 
 def trajectory(
-    model: Steps, x: Tokens, *, rng: Seed, shared_noise: bool = False, n_threads: int | None = None, first_step: int = 0
+    model: Steps,
+    x: Tokens,
+    *,
+    rng: Seed | Sequence[Seed],
+    shared_noise: bool = False,
+    n_threads: int | None = None,
+    first_step: int = 0,
 ) -> Iterator[tuple[float, Tokens]]:
     """Iterate over a run: yield (time, tokens) at the start and after every step.
 
@@ -143,13 +156,15 @@ def simulate(
     model: Steps,
     x: Tokens,
     *,
-    rng: Seed,
+    rng: Seed | Sequence[Seed],
     save_at: Any = None,
     observe: Mapping[str, Observable] | None = None,
     shared_noise: bool = False,
     n_threads: int | None = None,
+    save_states: bool = True,
     progress: bool = False,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    comm: Any = None,
 ) -> Solution:
     """Run a model from tokens x.
 
@@ -159,7 +174,8 @@ def simulate(
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
         Tokens on the unit sphere. R replicas are independent systems with independent noise.
     rng : int, SeedSequence or Generator
-        The same int gives the same noise for every N and for every model over the same time grid.
+        The same int gives the same noise for every N and for every model over the same time grid. A list of R seeds
+        makes replica r, to the bit, the run of its tokens alone with seed r.
     save_at : array_like of float, optional
         Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps. Default: the final state only.
     observe : mapping of str to callable, optional
@@ -169,12 +185,18 @@ def simulate(
         All replicas see the same noise (the law given the noise).
     n_threads : int, optional
         Does not change a bit of the result.
+    save_states : bool
+        False keeps the final state only, also with `save_at`.
     progress : bool
         Show a progress bar on stderr.
-    checkpoint : path, optional
-        File that keeps the state of the run: written about every minute and on interruption, each time to a temporary
-        name that is then renamed, and removed at the end. If it exists the run continues from it, with the same bits as
-        a run that was never interrupted; a checkpoint of another run is refused.
+    checkpoint : path or Checkpoint, optional
+        File that keeps the state of the run: written every minute, or as often as the Checkpoint says, and on SIGINT
+        and SIGTERM, which then stop the run after the current step. If it exists the run continues from it, with the
+        same bits as a run that was never interrupted. It is removed at the end, unless kept.
+    comm : mpi4py.MPI.Comm, optional
+        Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
+        gathers the others once per evaluation of attention. The same bits as one process, on every rank. The first
+        rank reads and writes the checkpoint. For a Transformer, or a LimitSDE whose tokens have no noise of their own.
 
     Returns
     -------
@@ -183,13 +205,19 @@ def simulate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range.
+        If an argument is out of range, or a checkpoint is damaged or belongs to another run.
     SimulationError
         If a token becomes zero or not finite; it keeps the last good state.
+    OSError
+        If a checkpoint cannot be written, such as on a full disk; the last good one is kept.
+    Interrupted
+        A KeyboardInterrupt: if SIGINT or SIGTERM stopped a run with a checkpoint.
 
     Notes
     -----
-    Cost and memory are those of the model's steps, plus the saved states.
+    Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention between
+    its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Start such a program
+    with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
 
     Examples
     --------
@@ -200,8 +228,10 @@ def simulate(
     >>> sol.observables["energy"].shape, sol.final.shape
     ((11,), (50, 3))
     """
-    model = model.prepare(checks.tokens(x).shape[1], x.shape[-1], x.dtype)
-    sequence = root(rng)
+    batch = checks.tokens(x)
+    n_replicas, n_tokens, dim = batch.shape
+    model = model.prepare(n_tokens, dim, x.dtype)
+    sequences = roots(rng, n_replicas=n_replicas, is_shared=shared_noise)
     observe = dict(observe or {})
     for name, function in observe.items():
         if not callable(function):
@@ -211,45 +241,70 @@ def simulate(
         times = np.linspace(0, model.horizon, model.n_steps + 1) if observe else state_times
     else:
         times = state_times = save_times(save_at, model.horizon)
+    if not save_states:
+        state_times = np.array([model.horizon])
     state_steps, steps = steps_at(state_times, model), steps_at(times, model)
+    over = distributed.rows(comm, n_tokens)
+    # A Generator stands for other noise on every rank: the first one's serves all.
+    sequences = over.agree(sequences)
     attributes: dict[str, Any] = {
         "model": describe(model),
-        "entropy": str(sequence.entropy),
-        "spawn_key": str(tuple(sequence.spawn_key)),
+        "entropy": _one_or_list([sequence.entropy for sequence in sequences]),
+        "spawn_key": _one_or_list([tuple(sequence.spawn_key) for sequence in sequences]),
         "stream_version": STREAM_VERSION,
         "shared_noise": int(shared_noise),
+        "chaosphere": version("chaosphere"),
+        "numpy": np.__version__,
+        "instruction_set": abi.isa_in_use(),
     }
-    record = _Record(step=-1, tokens=x, states=[], observables={name: [] for name in observe})
-    identity = attributes | {"save_at": times.tolist(), "observe": list(observe), "tokens": describe(x)}
-    file = None if checkpoint is None else _Checkpoint(Path(checkpoint), json.dumps(identity), steps, state_steps)
-    if file is not None and file.path.exists():
-        record = file.read(list(observe))
+    file = None
+    record = Record(step=-1, tokens=x, states=[], observables={name: [] for name in observe})
+    if checkpoint is not None:
+        spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
+        identity = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
+        file = CheckpointFile(spec, identity, steps, state_steps)
+        record = over.on_first(lambda: file.read(list(observe))) or record
     bar = checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step") if progress else None
     first_step = max(record.step, 0)
     run = trajectory(
-        model, record.tokens, rng=sequence, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step
+        distributed.spread(model, over),
+        over.own(record.tokens),
+        rng=sequences if len(sequences) > 1 else sequences[0],
+        shared_noise=shared_noise,
+        n_threads=n_threads,
+        first_step=first_step,
     )
+    stop = StopRequest()
     try:
-        for step, (_, tokens) in enumerate(run, start=first_step):
-            if step > record.step:
-                for time in times[steps == step]:
-                    for name, function in observe.items():
-                        record.observables[name].append(np.array(function(float(time), tokens)))
-                record.states += [tokens] * int((state_steps == step).sum())
-                record.step, record.tokens = step, tokens
-            if bar is not None:
-                bar.update(step - bar.n)
-            if file is not None:
-                file.write_if_due(record)
+        with stop if file is not None else nullcontext():
+            for step, (_, own) in enumerate(run, start=first_step):
+                is_stopping = file is not None and over.any(stop.received is not None)
+                is_due = file is not None and over.agree(file.is_due(step))
+                is_recorded = step > record.step and (step in steps or step in state_steps)
+                is_needed = is_recorded or is_due or is_stopping or step == model.n_steps
+                tokens = over.gather(own) if is_needed else own
+                if step > record.step:
+                    for time in times[steps == step]:
+                        for name, function in observe.items():
+                            record.observables[name].append(np.array(function(float(time), tokens)))
+                    record.states += [tokens] * int((state_steps == step).sum())
+                    record.step, record.tokens = step, tokens
+                if bar is not None:
+                    bar.update(step - bar.n)
+                if file is not None and (is_due or is_stopping):
+                    over.on_first(lambda: file.write(record))
+                if file is not None and is_stopping:
+                    raise Interrupted(_stopped(stop, file, step, model.n_steps))
     except BaseException:
-        if file is not None and record.step >= 0:
+        # Ranks do not fail together, so with several there is nobody to gather from.
+        if file is not None and comm is None and record.step >= 0:
             file.write(record)
         raise
     finally:
         if bar is not None:
             bar.close()
-    if file is not None:
-        file.path.unlink(missing_ok=True)
+    if file is not None and not file.spec.keep:
+        over.on_first(file.remove)
     return Solution(
         times=times,
         state_times=state_times,
@@ -257,6 +312,18 @@ def simulate(
         final=record.tokens,
         observables={name: np.stack(values) for name, values in record.observables.items()},
         attributes=attributes,
+    )
+
+
+def _one_or_list(values: list[Any]) -> str:
+    return str(values[0] if len(values) == 1 else values)
+
+
+def _stopped(stop: StopRequest, file: CheckpointFile, step: int, n_steps: int) -> str:
+    name = stop.received.name if stop.received is not None else "a signal to another rank"
+    return (
+        f"{name}: stopped after step {step} of {n_steps}; {file.path} holds it, and the same call again continues from "
+        "there"
     )
 
 
@@ -277,82 +344,22 @@ def steps_at(times: Floats, model: Steps) -> NDArray[np.int64]:
 
 
 def describe(value: Any) -> Any:
-    """Return a model, or any part of one, as JSON-able values; arrays by shape, dtype and SHA-256."""
+    """Return a model, or any part of one, as JSON-able values; arrays by shape, dtype and SHA-256.
+
+    Numbers of threads are left out: they change no bit.
+    """
     if isinstance(value, Activation):
         return value.name
     if isinstance(value, CovarianceKernel):
         return {"type": "CovarianceKernel", "name": value.name, "dim": value.dim, "values": value(_COSINES).tolist()}
     if dataclasses.is_dataclass(value):
-        fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__} | fields
+        names = [field.name for field in dataclasses.fields(value) if field.name != "n_threads"]
+        return {"type": type(value).__name__} | {name: describe(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {name: describe(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
         return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest}
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)
     return value
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class _Record:
-    """What a run has produced so far, up to and including `step`; −1 before the start."""
-
-    step: int
-    tokens: Tokens
-    states: list[Tokens]
-    observables: dict[str, list[np.ndarray[Any, Any]]]
-
-
-class _Checkpoint:
-    """A file that holds a `_Record` of one particular run."""
-
-    def __init__(self, path: Path, identity: str, steps: Any, state_steps: Any) -> None:
-        self.path, self.identity = path, identity
-        self.steps, self.state_steps = steps, state_steps
-        self.last_write = clock.monotonic()
-
-    def write_if_due(self, record: _Record) -> None:
-        if clock.monotonic() - self.last_write > _SECONDS_BETWEEN_CHECKPOINTS:
-            self.write(record)
-
-    def write(self, record: _Record) -> None:
-        # An interruption may have come half way through recording a later step: keep what belongs to record.step.
-        n_times, n_states = int((self.steps <= record.step).sum()), int((self.state_steps <= record.step).sum())
-        arrays = {f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())}
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        with temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                identity=np.array(self.identity),
-                step=np.array(record.step),
-                tokens=record.tokens,
-                states=np.array(record.states[:n_states]),
-                **arrays,  # type: ignore[arg-type]
-            )
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self.path)
-        self.last_write = clock.monotonic()
-
-    def read(self, names: list[str]) -> _Record:
-        try:
-            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                identity = str(file["identity"])
-                record = (
-                    _Record(
-                        step=int(file["step"]),
-                        tokens=file["tokens"],
-                        states=list(file["states"]),
-                        observables={name: list(file[f"observable_{i}"]) for i, name in enumerate(names)},
-                    )
-                    if identity == self.identity
-                    else None
-                )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"checkpoint {self.path} is damaged ({error}); remove it to start again") from error
-        if record is None:
-            raise ValueError(
-                f"checkpoint {self.path} belongs to another run (its model, tokens, seed, times or observables "
-                "differ); remove it or give another name"
-            )
-        return record

@@ -1,10 +1,6 @@
 """The time loop: what is saved when, labelled results, and checkpoints that resume to the bit."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -32,6 +28,14 @@ def test_saved_states_are_those_after_the_last_whole_layer():
     assert sol.times.tolist() == times
     for state, step in zip(sol.states, [0, 1, 2, 19, 20], strict=True):
         assert np.array_equal(state, path[step])
+
+
+def test_states_may_be_left_out():
+    options = {"rng": 0, "save_at": [0.0, 1.0], "observe": {"energy": cs.measures.Energy()}}
+    with_states, without = (cs.simulate(MODEL, X, save_states=flag, **options) for flag in (True, False))
+    assert without.states.shape == (1, 40, 3)
+    assert without.state_times.tolist() == [2.0]
+    assert np.array_equal(without.observables["energy"], with_states.observables["energy"])
 
 
 def test_observables_follow_save_at_or_every_step():
@@ -76,6 +80,25 @@ def test_samples_are_nested_in_the_number_of_tokens():
     assert np.array_equal(cs.sample_uniform(10, 4, rng=3), cs.sample_uniform(1000, 4, rng=3)[:10])
 
 
+def test_a_list_of_seeds_makes_replicas_the_runs_of_their_seeds():
+    seeds = [3, 11, np.random.SeedSequence(4, spawn_key=(2,))]
+    x = np.stack([cs.sample_uniform(40, 3, rng=seed) for seed in seeds])
+    field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3), tolerance=1e-3)
+    for model in (
+        MODEL,
+        cs.LimitSDE(attention=cs.SoftmaxAttention(), field=field, horizon=1.0, n_steps=7, temperature=0.1),
+    ):
+        batch = cs.simulate(model, x, rng=seeds, observe={"energy": cs.measures.Energy()})
+        for r, seed in enumerate(seeds):
+            alone = cs.simulate(model, x[r], rng=seed, observe={"energy": cs.measures.Energy()})
+            assert np.array_equal(batch.final[r], alone.final)
+            assert np.array_equal(batch.observables["energy"][:, r], alone.observables["energy"])
+    with pytest.raises(ValueError, match=r"rng must hold one seed per replica, 3, got 2"):
+        cs.simulate(MODEL, x, rng=[0, 1])
+    with pytest.raises(ValueError, match=r"rng must be one seed where shared_noise is True"):
+        cs.simulate(MODEL, x, rng=seeds, shared_noise=True)
+
+
 def test_xarray_labels():
     x = cs.sample_uniform(40, 3, rng=0, n_replicas=2)
     sol = cs.simulate(MODEL, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)}, save_at=[0.0, 2.0])
@@ -113,39 +136,3 @@ def test_resume_is_bit_identical(tmp_path, moment):
     assert np.array_equal(resumed.states, whole.states)
     assert np.array_equal(resumed.observables["first"], whole.observables["first"])
     assert not file.exists()
-
-
-def test_foreign_and_damaged_checkpoints_are_refused(tmp_path):
-    file = tmp_path / "run.npz"
-    with pytest.raises(Stop):
-        cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(1)}, checkpoint=file)
-    with pytest.raises(ValueError, match=r"belongs to another run"):
-        cs.simulate(MODEL, X, rng=1, observe={"first": stop_at(9)}, checkpoint=file)
-    file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"run.npz is damaged .* remove it to start again"):
-        cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(9)}, checkpoint=file)
-
-
-def test_interrupt_leaves_a_checkpoint(tmp_path):
-    program = """
-import sys, chaosphere as cs
-model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=10**6, horizon=1.0)
-def report(t, x):
-    print("step", flush=True)
-    return 0.0
-cs.simulate(model, cs.sample_uniform(300, 3, rng=0), rng=0, observe={"step": report}, checkpoint=sys.argv[1])
-"""
-    file = tmp_path / "run.npz"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        for _ in range(20):
-            process.stdout.readline()
-        os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert b"KeyboardInterrupt" in errors
-    with np.load(file) as saved:
-        # The line of step 19 comes before that step is recorded.
-        assert saved["step"] >= 18
-        assert len(saved["observable_0"]) == saved["step"] + 1

@@ -11,7 +11,18 @@ PACKAGE = ROOT / "src" / "chaosphere"
 # From the bottom up. A module may import those in the lines below its own, and those before it in its own line.
 LAYERS = [
     ["kernels"],
-    ["chebyshev", "checks", "seeds", "activations", "sphere", "harmonics", "kernel_forms", "covariance", "laws"],
+    [
+        "chebyshev",
+        "checks",
+        "files",
+        "seeds",
+        "activations",
+        "sphere",
+        "harmonics",
+        "kernel_forms",
+        "covariance",
+        "laws",
+    ],
     [
         "expansions",
         "nufft",
@@ -25,9 +36,10 @@ LAYERS = [
         "two_point",
     ],
     ["transformer", "sde", "meanfield"],
+    ["distributed", "checkpoints"],
     ["simulate", "circle_density"],
     ["config"],
-    ["results", "ensemble", "plotting"],
+    ["results", "store", "ensemble", "plotting", "study"],
     ["experiments"],
     ["__init__", "__main__"],
 ]

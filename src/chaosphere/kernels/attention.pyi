@@ -7,6 +7,7 @@ _Real = NDArray[np.float64] | NDArray[np.float32]
 _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refuse y.astype(x.dtype)
 _Floats = NDArray[np.float64]
 
+def block_size(n_tokens: int) -> int: ...
 def attend_bounded(
     x: _AnyReal,
     query_map: _AnyReal | None,
@@ -16,6 +17,8 @@ def attend_bounded(
     shift: float,
     is_symmetric: bool,
     n_threads: int,
+    first: int = 0,
+    stop: int = -1,
 ) -> tuple[_Real, _Floats]: ...
 def attend_rows(
     queries: _AnyReal,

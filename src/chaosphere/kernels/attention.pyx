@@ -80,9 +80,9 @@ cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *
 
 cdef void _finish(
     Blocks b, long block, const double *sums, double factor, const real[:, ::1] value_map, real *scratch,
-    real[:, :, ::1] mean
+    long start, real[:, :, ::1] mean
 ) noexcept nogil:
-    """mean = V (factor * sums / partition) for the tokens of one block; scratch holds 2 d ld."""
+    """mean = V (factor * sums / partition) for the tokens of one block, row 0 being token `start`; scratch: 2 d ld."""
     cdef const chs_kernels *c = table()
     cdef long replica = block // b.n_blocks, first = (block % b.n_blocks) * b.ld, n = _columns(b, block), j, k
     cdef const double *s = sums + block * (b.d + 1) * b.ld
@@ -98,29 +98,33 @@ cdef void _finish(
             c.map_f32(n, b.d, b.d, &value_map[0, 0], scratch, b.ld, result)
     for j in range(n):
         for k in range(b.d):
-            mean[replica, first + j, k] = result[k * b.ld + j]
+            mean[replica, first - start + j, k] = result[k * b.ld + j]
 
 
 cdef void _pair(
     Blocks b, long replica, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift,
-    real *w, double *sums
+    real *w, long low, long high, double *sums
 ) noexcept nogil:
+    """Add what block j gives block i and, with has_j, i gives j, to the sums of those in low … high - 1."""
     cdef const chs_kernels *c = table()
     cdef long stride = (b.d + 1) * b.ld
     cdef long at_i = (replica * b.n_blocks + i) * stride, at_j = (replica * b.n_blocks + j) * stride
-    cdef double *sum_j = sums + at_j if has_j else NULL
+    cdef double *sum_i = sums + at_i if low <= i < high else NULL
+    cdef double *sum_j = sums + at_j if has_j and low <= j < high else NULL
+    if sum_i == NULL and sum_j == NULL:
+        return
     if real is double:
         c.attend_pair_f64(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j, shift, w,
-                          sums + at_i, sum_j)
+                          sum_i, sum_j)
     else:
         c.attend_pair_f32(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j,
-                          <float>shift, w, sums + at_i, sum_j)
+                          <float>shift, w, sum_i, sum_j)
 
 
 cdef void _item(
     Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x,
     const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, real *q, real *k, real *v,
-    double *sums, real *scratch, real[:, :, ::1] mean, double[:, ::1] partition
+    double *sums, real *scratch, long low, long high, real[:, :, ::1] mean, double[:, ::1] partition
 ) noexcept nogil:
     """One item of work on one system: first every block is packed, then come the games, then every block is finished.
 
@@ -151,7 +155,7 @@ cdef void _item(
         chs_wait(done + i, round_ + 1)
         chs_wait(done + j, round_ + 1)
         if i < b.n_blocks and j < b.n_blocks:
-            _pair(b, replica, i, j, i != j, q, k, v, shift, scratch, sums)
+            _pair(b, replica, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
         chs_finish(done + i, round_ + 2)
         if i != j:
             chs_finish(done + j, round_ + 2)
@@ -159,37 +163,45 @@ cdef void _item(
         i = item - players
         for j in range(b.n_blocks):
             chs_wait(done + j, 1)
-            _pair(b, replica, i, j, False, q, k, v, shift, scratch, sums)
+            _pair(b, replica, i, j, False, q, k, v, shift, scratch, low, high, sums)
         chs_finish(done + i, 2)
     else:
         i = item - players - n_games
         block = first + i
         chs_wait(done + i, players + 1 if is_symmetric else 2)
-        # Means are sums of scaled keys, divided by the scale, unless values are apart.
-        _finish[real](b, block, sums, 1 / scale if v == k else 1, value_map, scratch, mean)
-        for j in range(_columns(b, block)):
-            partition[replica, i * b.ld + j] = sums[block * size + b.d * b.ld + j]
+        if low <= i < high:
+            # Means are sums of scaled keys, divided by the scale, unless values are apart.
+            _finish[real](b, block, sums, 1 / scale if v == k else 1, value_map, scratch, low * b.ld, mean)
+            for j in range(_columns(b, block)):
+                partition[replica, (i - low) * b.ld + j] = sums[block * size + b.d * b.ld + j]
+
+
+def block_size(long n_tokens):
+    """Number of tokens in a block of a system of n_tokens; the last block may be smaller."""
+    return block_columns(n_tokens)
 
 
 def attend_bounded(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
-    double scale, double shift, bint is_symmetric, int n_threads
+    double scale, double shift, bint is_symmetric, int n_threads, long first=0, long stop=-1
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
     is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (N,) or
     None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N) before
-    division, uniform weights counting 1 each.
+    division, uniform weights counting 1 each. With first and stop, both where a block starts or the end, only those
+    rows: the tournament is the same without the games that they do not play, so their bits are too.
     """
-    cdef long n_replicas = x.shape[0]
+    cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
     cdef long size = _size(b, n_replicas), players = b.n_blocks | 1, index, item, worker
     cdef long items = players + b.n_blocks + (players * ((players + 1) // 2) if is_symmetric else b.n_blocks)
+    cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
     cdef bint separate = weights is not None or scale < 1e-15
     dtype = np.float64 if real is double else np.float32
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * b.n * (b.d + 4))
+    cdef int threads = useful_threads(n_threads, <double>n_replicas * (last - first) * b.n * (b.d + 4))
     cdef Scratch keys = Scratch(size * sizeof(real))
     cdef Scratch values = Scratch(size * sizeof(real) if separate else 0)
     cdef Scratch queries = Scratch(size * sizeof(real) if query_map is not None else 0)
@@ -205,8 +217,8 @@ def attend_bounded(
     cdef double *s = <double *>sums.at
     # Many systems: a worker takes one from beginning to end. Few: the workers share them item by item.
     cdef long share = 1 if n_replicas >= 8 * threads or threads == 1 else items
-    mean_array = np.empty((n_replicas, b.n, b.d), dtype)
-    partition_array = np.empty((n_replicas, b.n))
+    mean_array = np.empty((n_replicas, last - first, b.d), dtype)
+    partition_array = np.empty((n_replicas, last - first))
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] partition = partition_array
     for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads, nogil=True):
@@ -217,7 +229,7 @@ def attend_bounded(
             for item in range(index // n_replicas, index // n_replicas + items // share):
                 _item[real](
                     b, item, index % n_replicas, ticket + 1 + index % n_replicas * players, is_symmetric, x, query_map,
-                    value_map, weights, scale, shift, q, k, v, s, w + worker * each, mean, partition)
+                    value_map, weights, scale, shift, q, k, v, s, w + worker * each, low, high, mean, partition)
     return mean_array, partition_array
 
 
@@ -288,7 +300,7 @@ def attend_rows(
             if query_map is not None:
                 _map[real](b, block, query_map, x, q)
             _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
-            _finish[real](b, block, s, 1, value_map, w + threadid() * each, mean)
+            _finish[real](b, block, s, 1, value_map, w + threadid() * each, 0, mean)
             for j in range(_columns(b, block)):
                 logs[block // b.n_blocks, (block % b.n_blocks) * ld + j] = (
                     top[block * ld + j] + log2(s[block * (b.d + 1) * ld + b.d * ld + j]))

@@ -1,0 +1,228 @@
+"""Checkpoints of a run: when they are written, what they hold, and how a run is asked to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time as clock
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from chaosphere import checks, files
+from chaosphere.checks import Tokens
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM arrived, and the run stopped after a whole step with all its work on disk."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A file that keeps the state of a run, and how often it is written.
+
+    Parameters
+    ----------
+    path : path
+        Written to a temporary name that is forced to disk and renamed; the one before is kept as `path` + ".previous".
+        All are removed at the end of the run, unless `keep`.
+    every_steps : int, optional
+        At least 1; write after this many steps.
+    every_seconds : float, optional
+        At least 0; write after the first step that ends this long after the last writing began. Default 60.
+    keep : bool
+        At the end leave the file as it was last written, for the caller to remove once the result is safe: killed
+        before that, the same call continues from it. Default False.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or neither period is given.
+
+    Notes
+    -----
+    Each writing costs the time of writing the tokens and all that was saved so far.
+
+    Examples
+    --------
+    >>> Checkpoint(path="run.npz", every_steps=100).every_seconds
+    60.0
+    """
+
+    path: str | os.PathLike[str]
+    every_steps: int | None = None
+    every_seconds: float | None = 60.0
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"path must be a path, got {self.path!r}")
+        if self.every_steps is not None:
+            checks.integer(self.every_steps, "every_steps", low=1)
+        if self.every_seconds is not None:
+            checks.number(self.every_seconds, "every_seconds", low=0)
+        if self.every_steps is None and self.every_seconds is None:
+            raise ValueError("every_steps and every_seconds must not both be None: nothing would be written")
+        folder = Path(self.path).parent
+        if not folder.is_dir():
+            raise ValueError(f"path must lie in a folder that exists, got {os.fspath(self.path)!r}")
+
+
+class StopRequest:
+    """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
+
+    Only the main thread of a process gets signals: in others this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Record:
+    """What a run has produced so far, up to and including `step`; −1 before the start."""
+
+    step: int
+    tokens: Tokens
+    states: list[Tokens]
+    observables: dict[str, list[np.ndarray[Any, Any]]]
+
+
+class CheckpointFile:
+    """The checkpoint of one particular run.
+
+    Parameters
+    ----------
+    spec : Checkpoint
+    identity : dict
+        JSON-able facts; a file with others belongs to another run.
+    steps, state_steps : ndarray of int
+        The steps at which observables and states are recorded.
+    """
+
+    def __init__(self, spec: Checkpoint, identity: dict[str, Any], steps: Any, state_steps: Any) -> None:
+        self.spec, self.path = spec, Path(spec.path)
+        self.previous = self.path.with_name(self.path.name + ".previous")
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self.steps, self.state_steps = steps, state_steps
+        self.step = -1  # of the newest file
+        self.has_failed = False
+        self._last_write = clock.monotonic()
+
+    def is_due(self, step: int) -> bool:
+        """Whether a checkpoint is to be written after this step."""
+        by_steps = self.spec.every_steps is not None and step - max(self.step, 0) >= self.spec.every_steps
+        elapsed = clock.monotonic() - self._last_write
+        return by_steps or (self.spec.every_seconds is not None and elapsed > self.spec.every_seconds)
+
+    def write(self, record: Record) -> None:
+        """Write unless this step is on disk already; a failure leaves the last good file."""
+        if record.step <= self.step or self.has_failed:
+            return
+        self._last_write = clock.monotonic()
+        # An interruption may have come half way through recording a later step: keep what belongs to record.step.
+        n_times, n_states = int((self.steps <= record.step).sum()), int((self.state_steps <= record.step).sum())
+        arrays = {f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())}
+
+        def save(stream: BinaryIO) -> None:
+            np.savez(
+                stream,
+                identity=np.array(json.dumps(self.identity)),
+                step=np.array(record.step),
+                tokens=record.tokens,
+                states=np.array(record.states[:n_states]),
+                **arrays,  # type: ignore[arg-type]
+            )
+
+        try:
+            files.replace(self.path, save, previous=self.previous)
+        except OSError as error:
+            self.has_failed = True
+            kept = f"it keeps step {self.step}" if self.step >= 0 else "there is none yet"
+            raise OSError(
+                error.errno,
+                f"checkpoint {self.path} could not be written at step {record.step} ({error.strerror}); {kept}",
+            ) from error
+        self.step = record.step
+
+    def read(self, names: list[str]) -> Record | None:
+        """Return what the file holds; None if there is neither it nor the one before.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or belongs to another run.
+        """
+        # Killed between two renames there is only the one before.
+        path = self.path if self.path.exists() or not self.previous.exists() else self.previous
+        if not path.exists():
+            return None
+        try:
+            # The CRC of each array is checked as its last byte is read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                identity: dict[str, Any] = json.loads(str(file["identity"]))
+                if identity == self.identity:
+                    record = Record(
+                        step=int(file["step"]),
+                        tokens=file["tokens"],
+                        states=list(file["states"]),
+                        observables={name: list(file[f"observable_{i}"]) for i, name in enumerate(names)},
+                    )
+                    self.step = record.step
+                    return record
+        except Exception as error:  # whatever a reader of a broken file may raise
+            other = f", or rename {self.previous.name} to it" if path == self.path and self.previous.exists() else ""
+            raise ValueError(
+                f"checkpoint {path} is damaged ({type(error).__name__}: {error}); remove it to start again{other}"
+            ) from error
+        told = differences(identity, self.identity)
+        raise ValueError(f"checkpoint {path} belongs to another run: {told}; remove it or give another name")
+
+    def remove(self) -> None:
+        """Remove the file and the one before."""
+        remove(self.path)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint and the one before."""
+    for name in (path.name + ".previous", path.name):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any], *, inside: str = "") -> str:
+    """Return which values differ, as text: "key.inner is this, not that; ..."; empty if none does."""
+    told = []
+    for key in found | expected:
+        a, b = found.get(key), expected.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and a != b:
+            told.append(differences(a, b, inside=f"{inside}{key}."))
+        elif a != b:
+            told.append(f"{inside}{key} is {_short(a)}, not {_short(b)}")
+    return "; ".join(told)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:97] + "…"

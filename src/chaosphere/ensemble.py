@@ -1,0 +1,692 @@
+"""Many runs over seeds and parameters, on any executor, into one labelled dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from chaosphere import checks, results
+from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
+from chaosphere.checks import Floats, Tokens
+from chaosphere.kernels import abi
+from chaosphere.laws import Law
+from chaosphere.measures import Steps
+from chaosphere.seeds import STREAM_VERSION
+from chaosphere.simulate import Observable, describe, save_times, simulate, trajectory
+from chaosphere.store import Batch, Coordinate, Store, Variable
+
+_TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
+_RESERVED = ("replica", "time", "seed", "finished")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """What `ensemble` will run, checked; `plan` makes it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the parameters.
+    values : tuple of ndarray
+        Of each parameter.
+    models : dict
+        The model at each parameter point, by its indices into `values`.
+    x0 : Law or ndarray
+    n_tokens, dim : int
+    seeds : tuple of int
+    observe : dict of str to callable
+    times : ndarray
+    shapes : dict of str to (shape, dtype)
+        Of one value of each observable of one member.
+    batch_size : int
+        Replicas that run as one batch; a function of the number of tokens alone.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[np.ndarray[Any, Any], ...]
+    models: dict[tuple[int, ...], Steps]
+    x0: Law | Tokens
+    n_tokens: int
+    dim: int
+    seeds: tuple[int, ...]
+    observe: dict[str, Observable]
+    times: Floats
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    batch_size: int
+
+    @property
+    def n_members(self) -> int:
+        """Number of runs: parameter points times replicas."""
+        return len(self.models) * len(self.seeds)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The batches, in the order in which they are started."""
+        slices = [
+            slice(start, min(start + self.batch_size, len(self.seeds)))
+            for start in range(0, len(self.seeds), self.batch_size)
+        ]
+        return [(point, part) for point in self.models for part in slices]
+
+    @property
+    def n_pairs(self) -> float:
+        """Pair interactions of attention over all runs, N² each time that it is evaluated."""
+        evaluations = sum(m.n_steps * _evaluations_per_step(m) for m in self.models.values())
+        return float(evaluations) * len(self.seeds) * self.n_tokens**2
+
+    @property
+    def result_bytes(self) -> int:
+        """Size of the results."""
+        per_time = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.shapes.values())
+        return self.n_members * len(self.times) * per_time
+
+    @property
+    def batch_bytes(self) -> int:
+        """Estimate of the memory of one running batch: tokens, workspaces, weights of a layer, and its results."""
+        n_replicas = min(self.batch_size, len(self.seeds))
+        # Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
+        tokens = 12 * n_replicas * (self.n_tokens + 24) * (self.dim + 1) * 8
+        layer = max(_layer_numbers(m, self.dim, self.n_tokens) for m in self.models.values())
+        own = self.result_bytes // self.n_members * n_replicas
+        return tokens + 2 * 8 * n_replicas * layer + 2 * own
+
+    def memory(self, n_workers: int) -> int:
+        """Estimate of the bytes that results, their means and this many running batches take together."""
+        return 2 * self.result_bytes + n_workers * self.batch_bytes
+
+    def start(self, batch: Batch) -> tuple[Tokens | Law, list[int]]:
+        """Return what a worker needs to make the initial tokens of a batch, and its seeds."""
+        seeds = list(self.seeds[batch[1]])
+        if not isinstance(self.x0, np.ndarray):
+            return self.x0, seeds
+        return (self.x0[batch[1]] if self.x0.ndim == 3 else self.x0), seeds
+
+    def seconds(self, *, n_workers: int = 1, n_threads: int | None = None) -> float:
+        """Estimate how long the runs take, from up to half a second of steps and of observing at four of the points."""
+        x0, seeds = self.start(self.batches[0])
+        x = _initial_tokens(x0, seeds, self.n_tokens)
+        models, per_run = list(self.models.values()), []
+        for index in np.unique(np.linspace(0, len(models) - 1, 4).astype(int)):
+            model = models[index]
+            steps = trajectory(model, x, rng=seeds, n_threads=n_threads)
+            next(steps)
+            step = _median_seconds(functools.partial(next, steps), min(model.n_steps, 1000))
+            once = _median_seconds(lambda: [f(0.0, x) for f in self.observe.values()], 1000)
+            per_run.append((step * model.n_steps + once * len(self.times)) / len(seeds))
+        return float(np.mean(per_run)) * self.n_members / n_workers
+
+
+def _median_seconds(function: Callable[[], object], most: int) -> float:
+    """Time a call, repeated for a quarter of a second or `most` times."""
+    spent: list[float] = []
+    while len(spent) < most and sum(spent) < 0.25:
+        began = clock.perf_counter()
+        function()
+        spent.append(clock.perf_counter() - began)
+    return float(np.median(spent))
+
+
+def plan(
+    model: Steps | Callable[..., Steps],
+    x0: Law | Tokens,
+    *,
+    seeds: Sequence[int],
+    observe: Mapping[str, Observable],
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    n_tokens: int | None = None,
+    save_at: Any = None,
+) -> Plan:
+    """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
+    seeds = tuple(checks.integer(seed, "seeds", low=0) for seed in seeds)
+    if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
+        raise ValueError(f"seeds must be distinct integers below 2**63, at least one, got {list(seeds)[:10]}")
+    if not observe:
+        raise ValueError("observe must hold at least one observable: nothing else is kept")
+    sweep = dict(sweep or {})
+    values = tuple(_parameter_values(name, given) for name, given in sweep.items())
+    for name in [*sweep, *observe]:
+        if not isinstance(name, str) or name in _RESERVED or "/" in name:
+            raise ValueError(
+                f"sweep and observe need names other than {', '.join(_RESERVED)} and without /, got {name!r}"
+            )
+    if set(sweep) & set(observe):
+        raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
+    models: dict[tuple[int, ...], Steps] = {}
+    is_model = hasattr(model, "step") and hasattr(model, "n_steps")
+    if is_model and sweep:
+        raise TypeError("model must be a function of the swept parameters that returns a model, where sweep is given")
+    if not is_model and not callable(model):
+        raise TypeError(f"model must be a model or a function that returns one, got {model!r}")
+    for point in np.ndindex(*map(len, values)):
+        parameters = {name: given[i] for (name, given), i in zip(sweep.items(), point, strict=True)}
+        try:
+            models[point] = model if is_model else model(**parameters)  # type: ignore[assignment,operator]
+        except Exception as error:
+            error.add_note(f"while making the model for {parameters}")
+            raise
+        if not hasattr(models[point], "step"):
+            raise TypeError(f"model must return a model, got {models[point]!r} for {parameters}")
+    if isinstance(x0, np.ndarray):
+        if n_tokens is not None:
+            raise ValueError("n_tokens must be left out where x0 is an array")
+        shape = checks.tokens(x0, "x0").shape
+        if x0.ndim == 3 and len(x0) != len(seeds):
+            raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
+        n_tokens, dim = shape[1:]
+    elif hasattr(x0, "sample"):
+        n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), x0.dim
+    else:
+        raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
+    dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
+    models = {point: made.prepare(n_tokens, dim, dtype) for point, made in models.items()}
+    horizons, n_steps = ({getattr(m, name) for m in models.values()} for name in ("horizon", "n_steps"))
+    if save_at is not None:
+        times = save_times(save_at, min(horizons))
+    elif len(horizons) > 1 or len(n_steps) > 1:
+        raise ValueError("save_at must be given where the models differ in horizon or number of steps")
+    else:
+        times = np.linspace(0, min(horizons), min(n_steps) + 1)
+    made = Plan(
+        names=tuple(sweep),
+        values=values,
+        models=models,
+        x0=x0,
+        n_tokens=n_tokens,
+        dim=dim,
+        seeds=seeds,
+        observe=dict(observe),
+        times=times,
+        shapes={},
+        batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
+    )
+    return dataclasses.replace(made, shapes=_shapes(made))
+
+
+def ensemble(
+    model: Steps | Callable[..., Steps],
+    x0: Law | Tokens,
+    *,
+    seeds: Sequence[int],
+    observe: Mapping[str, Observable],
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    n_tokens: int | None = None,
+    save_at: Any = None,
+    executor: futures.Executor | None = None,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_limit: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Run a model for every seed and every point of a grid of parameters.
+
+    The member with seed s at a point is, to the bit, `simulate(model(**point), law.sample(n_tokens, rng=s), rng=s)`:
+    the same initial tokens and noise at every point.
+
+    Parameters
+    ----------
+    model : model, or function that returns one
+        With `sweep`, it is called with one value of each parameter by name.
+    x0 : Law or ndarray, shape (N, d) or (R, N, d)
+        The law of the initial tokens, or the tokens: the same for all seeds, or a replica for each.
+    seeds : sequence of int
+        R distinct seeds, one per replica.
+    observe : mapping of str to callable
+        Each is called with (time, tokens of shape (R', N, d)) for any R' and returns an array with R' first.
+    sweep : mapping of str to sequence, optional
+        Values, numbers or strings, of each parameter.
+    n_tokens : int
+        N, where x0 is a law.
+    save_at : array_like of float, optional
+        Increasing times at which to observe. Default: after every step.
+    executor : concurrent.futures.Executor, optional
+        None: this process. Else a process pool (of a context other than fork), `client.get_executor()` of Dask,
+        `mpi4py.futures.MPIPoolExecutor`, or any other. Does not change a bit of the result.
+    n_threads : int, optional
+        Of each worker. Default: the processors that it may use, divided by the workers on its machine; 1 where their
+        number is unknown. Does not change a bit of the result.
+    store : path, optional
+        Zarr group that keeps finished members and grows by batches; see `load_ensemble`. Members of the same
+        study that it holds are not run again; functions are known by their names only.
+    memory_limit : int, optional
+        Bytes. Default: this machine's memory.
+    progress : bool
+        Show a bar with the time that is left on stderr.
+
+    Returns
+    -------
+    xarray.Dataset
+        Each observable with dimensions (parameters ..., replica, time, ...), its mean over replicas NAME_mean with a
+        Student 99 % interval NAME_low, NAME_high, the coordinate `seed` and the flag `finished`. Attributes carry the
+        study, the versions and the instruction set.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, the memory would pass the limit, or the store holds another study.
+    RuntimeError
+        If a worker uses another instruction set, which would change bits.
+    Interrupted
+        A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
+
+    Notes
+    -----
+    Runs of one point go through the kernels in batches of max(1, 4096 // N) replicas: the unit that a worker takes, and
+    a chunk of the store. With a store, this process and workers of a process pool also keep a `Checkpoint` of each
+    running batch beside it. A failing member ends the ensemble with a note of its coordinates; finished ones stay in
+    the store.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> def model(beta):
+    ...     return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=8), depth=4, horizon=1.0)
+    >>> data = cs.ensemble(
+    ...     model, cs.laws.Uniform(dim=3), n_tokens=10, seeds=range(5), sweep={"beta": [1.0, 4.0]},
+    ...     observe={"energy": cs.measures.Energy(beta=1.0)},
+    ... )
+    >>> dict(data["energy"].sizes)
+    {'beta': 2, 'replica': 5, 'time': 5}
+    """
+    made = plan(model, x0, seeds=seeds, observe=observe, sweep=sweep, n_tokens=n_tokens, save_at=save_at)
+    return run(made, executor=executor, n_threads=n_threads, store=store, memory_limit=memory_limit, progress=progress)
+
+
+def run(
+    made: Plan,
+    *,
+    executor: futures.Executor | None = None,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_limit: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Run a plan; parameters, result and errors as in `ensemble`."""
+    checks.extra("xarray", "io")
+    if n_threads is not None:
+        checks.integer(n_threads, "n_threads", low=1)
+    _refuse_fork(executor)
+    n_workers, n_per_host = workers(executor)
+    check_memory(made, n_per_host or 1, memory_limit)
+    identity = _identity(made)
+    disk = None
+    if store is not None:
+        disk = Store(Path(store))
+        disk.open(identity, _coordinates(made), _variables(made))
+    todo = [batch for batch in made.batches if disk is None or not disk.is_finished(batch)]
+    memory = {}
+    if disk is None:
+        memory = {name: np.full(shape, np.nan, dtype) for name, (_, shape, _, dtype) in _variables(made).items()}
+    done = np.zeros((*map(len, made.values), len(made.seeds)), dtype=bool)
+    n_done = made.n_members - sum(b[1].stop - b[1].start for b in todo)
+    bar = None
+    if progress:
+        bar = checks.extra("tqdm", "progress").tqdm(total=made.n_members, initial=n_done, unit="run")
+    is_local = executor is None or isinstance(executor, futures.ProcessPoolExecutor)
+    folder = None
+    if disk is not None and is_local:
+        folder = disk.path.with_name(disk.path.name + ".running")
+        folder.mkdir(exist_ok=True)
+    share = 1 if executor is None else n_per_host
+    try:
+        for batch, values in _finished(made, todo, executor, n_workers, share, n_threads, folder, disk is not None):
+            index: Any = (*batch[0], batch[1])
+            if disk is not None:
+                disk.write(batch, values)
+                if folder is not None:
+                    remove(folder / _checkpoint_name(batch))
+            else:
+                done[index] = True
+                for name, array in values.items():
+                    memory[name][index] = array
+            if bar is not None:
+                bar.update(batch[1].stop - batch[1].start)
+    except Interrupted as error:
+        if disk is None:
+            raise
+        flags = disk.read()["finished"]
+        stopped = str(error).partition(";")[0]  # the rest tells how to go on with one run
+        raise Interrupted(
+            f"{stopped}; {int(flags.sum())} of {made.n_members} runs are in {disk.path}, and the same call again "
+            "continues from there"
+        ) from None
+    finally:
+        if bar is not None:
+            bar.close()
+        if folder is not None and not any(folder.iterdir()):
+            folder.rmdir()
+    if disk is not None:
+        if folder is not None:  # a kill may have left the checkpoint of a batch that is in the store
+            shutil.rmtree(folder, ignore_errors=True)
+        return load_ensemble(disk.path)
+    xarray = checks.extra("xarray", "io")
+    variables = {name: (dims, memory[name]) for name, (dims, _, _, _) in _variables(made).items()}
+    flags = {"finished": ((*made.names, "replica"), done)}
+    attributes = {"identity": json.dumps(identity), "configuration": json.dumps(results.configuration())}
+    return _with_means(xarray.Dataset(variables | flags, coords=_coordinates(made), attrs=attributes))
+
+
+def load_ensemble(store: str | os.PathLike[str]) -> Any:
+    """Return the dataset of an ensemble's store as it is now, also while it is being written.
+
+    Parameters
+    ----------
+    store : path
+
+    Returns
+    -------
+    xarray.Dataset
+        As `ensemble` returns; results of members that are not `finished` are NaN, and means are over the finished ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no store at the path.
+
+    Notes
+    -----
+    The store is a plain Zarr group: `xarray.open_zarr(store, consolidated=False)` reads parts of it.
+
+    Examples
+    --------
+    >>> load_ensemble("nowhere.zarr")
+    Traceback (most recent call last):
+        ...
+    ValueError: store nowhere.zarr is not there, or is not a store
+    """
+    return _with_means(Store(Path(store)).read())
+
+
+def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
+    """Return the number of an executor's workers and the most on one machine, (1, None) where they are unknown."""
+    if executor is None:
+        return 1, 1
+    client = getattr(executor, "_client", None)
+    if client is not None and hasattr(client, "nthreads"):
+        hosts: dict[str | None, int] = {}
+        for address, n in client.nthreads().items():
+            host = urlsplit(address).hostname
+            hosts[host] = hosts.get(host, 0) + n
+        if not hosts:
+            raise ValueError("executor has no workers; wait for them with client.wait_for_workers(n)")
+        return sum(hosts.values()), max(hosts.values())
+    for name in ("num_workers", "_max_workers"):
+        n = getattr(executor, name, None)
+        if isinstance(n, int) and n >= 1:
+            return n, n
+    return 1, None
+
+
+def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
+    """Raise ValueError if the estimate for this machine passes the limit in bytes; None is the machine's memory."""
+    n_bytes = made.memory(n_workers)
+    if limit is None:
+        limit, kind = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine's memory"
+    else:
+        limit, kind = checks.integer(limit, "memory_limit", low=1), "memory_limit"
+    if n_bytes > limit:
+        raise ValueError(
+            f"memory_limit: {made.n_members} runs would take about {n_bytes / 1e9:.3g} GB here, more than "
+            f"{limit / 1e9:.3g} GB ({kind}); observe at fewer times (save_at), or less"
+        )
+
+
+def _finished(
+    made: Plan,
+    todo: list[Batch],
+    executor: futures.Executor | None,
+    n_workers: int,
+    share: int | None,
+    n_threads: int | None,
+    folder: Path | None,
+    is_stored: bool,
+) -> Iterator[tuple[Batch, dict[str, Floats]]]:
+    """Yield batches with their results as they finish; a stop lets the running ones finish where that keeps them."""
+    isa = abi.isa_in_use()
+
+    def arguments(batch: Batch) -> tuple[Any, ...]:
+        x0, seeds = made.start(batch)
+        path = None if folder is None else folder / _checkpoint_name(batch)
+        model = made.models[batch[0]]
+        where = dict(zip(made.names, (v[i].item() for v, i in zip(made.values, batch[0], strict=True)), strict=True))
+        return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where
+
+    stop = StopRequest()
+    with stop if is_stored else nullcontext():
+        if executor is None:
+            for batch in todo:
+                yield batch, _run_batch(*arguments(batch))
+                if stop.received is not None:
+                    raise Interrupted(stop.received.name)
+            return
+        # Enough in hand that no worker waits, and no more: finished results would pile up.
+        window = 64 if share is None else 2 * n_workers
+        left = iter(todo)
+        running: dict[futures.Future[dict[str, Floats]], Batch] = {}
+        interrupted: Interrupted | None = None
+        try:
+            while True:
+                if stop.received is not None:
+                    interrupted = Interrupted(stop.received.name)
+                if interrupted is None:
+                    for batch in itertools.islice(left, window - len(running)):
+                        running[executor.submit(_run_batch, *arguments(batch))] = batch
+                else:
+                    running = {future: batch for future, batch in running.items() if not future.cancel()}
+                if not running:
+                    break
+                ready, _ = futures.wait(running, timeout=1.0, return_when=futures.FIRST_COMPLETED)
+                for future in ready:
+                    batch = running.pop(future)
+                    try:
+                        values = future.result()
+                    except Interrupted as error:  # a signal to a worker
+                        interrupted = error
+                    except futures.BrokenExecutor:  # one that caught it between two runs is gone
+                        if stop.received is None:
+                            raise
+                        interrupted = Interrupted(stop.received.name)
+                    else:
+                        yield batch, values
+        finally:
+            for future in running:
+                future.cancel()
+        if interrupted is not None:
+            raise interrupted
+
+
+def _checkpoint_name(batch: Batch) -> str:
+    return "-".join(map(str, (*batch[0], batch[1].start))) + ".npz"
+
+
+def _run_batch(
+    model: Steps,
+    x0: Law | Tokens,
+    seeds: list[int],
+    n_tokens: int,
+    observe: dict[str, Observable],
+    times: Floats,
+    n_threads: int | None,
+    share: int | None,
+    isa: str,
+    checkpoint: Path | None,
+    where: dict[str, Any],
+) -> dict[str, Floats]:
+    """Run replicas of one parameter point; what a worker does. Returns arrays (replica, time, ...)."""
+    if abi.isa_in_use() != isa:
+        raise RuntimeError(
+            f"a worker uses the instruction set {abi.isa_in_use()}, this process {isa}, which would change bits: set "
+            f"CHAOSPHERE_ISA to one that both have"
+        )
+    if n_threads is None:
+        n_threads = 1 if share is None else max(1, processors() // share)
+    observe = {name: _with_threads(function, n_threads) for name, function in observe.items()}
+    try:
+        x = _initial_tokens(x0, seeds, n_tokens)
+        sol = simulate(
+            model,
+            x,
+            rng=seeds,
+            save_at=times,
+            observe=observe,
+            n_threads=n_threads,
+            save_states=False,
+            checkpoint=None if checkpoint is None else Checkpoint(path=checkpoint, keep=True),
+        )
+    except Exception as error:
+        error.add_note(f"in the runs with {where or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
+        raise
+    return {name: np.moveaxis(values, 0, 1) for name, values in sol.observables.items()}
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use: its affinity mask, where there is one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _with_threads(function: Observable, n_threads: int) -> Observable:
+    """Return an observable that asks for as many threads as the run, where it has a field for them that is unset."""
+    if dataclasses.is_dataclass(function) and getattr(function, "n_threads", 0) is None:
+        return dataclasses.replace(function, n_threads=n_threads)  # type: ignore[type-var]
+    return function
+
+
+def _initial_tokens(x0: Law | Tokens, seeds: Sequence[int], n_tokens: int) -> Tokens:
+    if not isinstance(x0, np.ndarray):
+        return np.stack([x0.sample(n_tokens, rng=seed) for seed in seeds])
+    return x0 if x0.ndim == 3 else np.repeat(x0[None], len(seeds), axis=0)
+
+
+def _parameter_values(name: str, given: Sequence[Any]) -> np.ndarray[Any, Any]:
+    values = np.array(list(given))
+    is_mixed = len({isinstance(value, str) for value in given}) > 1
+    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb" or is_mixed:
+        raise ValueError(f"sweep[{name!r}] must be a list of numbers or of strings, got {given!r}")
+    if len(np.unique(values)) < len(values) or (values.dtype.kind == "f" and not np.isfinite(values).all()):
+        raise ValueError(f"sweep[{name!r}] must be finite and distinct, got {given!r}")
+    return values
+
+
+def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Observe the start of two replicas, to see what each observable returns."""
+    x0, seeds = made.start(((), slice(0, 1)))
+    x = np.repeat(_initial_tokens(x0, seeds, made.n_tokens), 2, axis=0)
+    shapes = {}
+    for name, function in made.observe.items():
+        if not callable(function):
+            raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {function!r}")
+        value = np.asarray(function(float(made.times[0]), x))
+        if value.dtype.kind not in "iufb":
+            raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")
+        if value.shape[:1] != (2,):
+            raise ValueError(
+                f"observe[{name!r}] must return an array with one entry per replica first: for tokens {x.shape} "
+                f"shape (2, ...), got {value.shape}"
+            )
+        dtype = np.dtype(np.float32) if value.dtype == np.float32 else np.dtype(np.float64)
+        shapes[name] = (value.shape[1:], dtype)
+    return shapes
+
+
+def _coordinates(made: Plan) -> dict[str, Coordinate]:
+    parameters = {name: ((name,), values) for name, values in zip(made.names, made.values, strict=True)}
+    return {**parameters, "seed": (("replica",), np.array(made.seeds, dtype=np.int64)), "time": (("time",), made.times)}
+
+
+def _variables(made: Plan) -> dict[str, Variable]:
+    found: dict[str, Variable] = {}
+    n_replicas, n_times = len(made.seeds), len(made.times)
+    ones = (1,) * len(made.names)
+    for name, (shape, dtype) in made.shapes.items():
+        dims = (*made.names, "replica", "time", *(f"{name}_{axis}" for axis in range(len(shape))))
+        whole = (*map(len, made.values), n_replicas, n_times, *shape)
+        chunks = (*ones, min(made.batch_size, n_replicas), n_times, *shape)
+        found[name] = (dims, whole, chunks, dtype)
+    return found
+
+
+def _identity(made: Plan) -> dict[str, Any]:
+    """Return what decides the bits of the results, as JSON-able values; the models by the first and a digest of all."""
+    models = [describe(model) for model in made.models.values()]
+    return {
+        "model": models[0],
+        "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
+        "sweep": {name: values.tolist() for name, values in zip(made.names, made.values, strict=True)},
+        "x0": describe(made.x0),
+        "n_tokens": made.n_tokens,
+        "seeds": list(made.seeds),
+        "observe": describe(made.observe),
+        "times": made.times.tolist(),
+        "stream_version": STREAM_VERSION,
+        "instruction_set": abi.isa_in_use(),
+        **{key: results.configuration()[key] for key in ("chaosphere", "numpy")},
+    }
+
+
+def _with_means(dataset: Any) -> Any:
+    """Add the mean of each variable over its finished replicas, with a Student 99 % interval (NaN below two)."""
+    finished = dataset["finished"]
+    points = finished.shape[:-1]
+    added: dict[str, Any] = {}
+    for name, variable in dataset.data_vars.items():
+        if name == "finished" or "replica" not in variable.dims:
+            continue
+        values, rest = variable.values, variable.shape[len(points) + 1 :]
+        out = np.full((3, *points, *rest), np.nan)
+        for point in np.ndindex(*points):
+            rows = values[point][finished.values[point]]
+            if len(rows) > 1:
+                out[(slice(None), *point)] = results.mean_interval(rows)
+            elif len(rows) == 1:
+                out[(0, *point)] = rows[0]
+        dims = tuple(d for d in variable.dims if d != "replica")
+        added |= {f"{name}_{part}": (dims, out[i]) for i, part in enumerate(("mean", "low", "high"))}
+    return dataset.assign(added)
+
+
+def _refuse_fork(executor: futures.Executor | None) -> None:
+    context = getattr(executor, "_mp_context", None)
+    if context is None and isinstance(executor, futures.ProcessPoolExecutor):
+        context = multiprocessing.get_context()
+    if context is not None and context.get_start_method() == "fork":
+        raise ValueError(
+            "executor must not fork, which copies OpenMP's state but not its threads: give the pool "
+            "mp_context=multiprocessing.get_context('spawn')"
+        )
+
+
+def _evaluations_per_step(model: Any) -> int:
+    """How often a step of the model evaluates attention."""
+    inner = getattr(model, "model", model)  # of a mean-field limit
+    if getattr(inner, "attention", None) is None:
+        return 0
+    return {"heun": 2, "rk4": 4}.get(getattr(inner, "scheme", ""), 1)
+
+
+def _layer_numbers(model: Any, dim: int, n_tokens: int) -> int:
+    """How many normals a step of the model draws for a replica."""
+    inner = getattr(model, "model", model)
+    mlp, field = getattr(inner, "mlp", None), getattr(inner, "field", None)
+    n_merged = getattr(inner, "n_merged", 1)
+    if mlp is not None:
+        return n_merged * int(mlp.width) * (2 * dim + 1)
+    if field is None:
+        return 0
+    if field.method == "spectral":
+        return int(field.basis()[0].size) * dim
+    return n_tokens * (dim + 2 * n_tokens) if field.method == "dense" else n_merged * field.width * (2 * dim + 1)

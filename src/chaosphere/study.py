@@ -1,0 +1,563 @@
+"""A whole study from one TOML file: model, laws, sweep, observables, executor, picture."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import inspect
+import multiprocessing
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chaosphere import checks, laws, measures, plotting
+from chaosphere.attention import SoftmaxAttention
+from chaosphere.checks import Floats, Tokens
+from chaosphere.ensemble import Plan, check_memory, plan, processors
+from chaosphere.ensemble import run as run_plan
+from chaosphere.fields import MLP
+from chaosphere.gaussian import GaussianField
+from chaosphere.laws import Law
+from chaosphere.measures import Steps
+from chaosphere.results import Claim
+from chaosphere.sde import LimitSDE
+from chaosphere.transformer import Transformer
+
+MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")
+EXECUTORS = ("none", "processes", "dask", "mpi")
+_LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
+_KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A function of `chaosphere.measures` with its options, as an observable.
+
+    Parameters
+    ----------
+    name : str
+        One of energy, order_parameter, mean_cosine, pair_fraction, cluster_count.
+    options : tuple of (str, float)
+    n_threads : int, optional
+        Where the function takes it.
+
+    Examples
+    --------
+    >>> Measure(name="pair_fraction", options=(("above", 0.9),))(0.0, np.eye(2)[None])
+    array([0.])
+    """
+
+    name: str
+    options: tuple[tuple[str, float], ...] = ()
+    n_threads: int | None = None
+
+    def __call__(self, time: float, x: Tokens) -> Any:
+        """Return the measure of the tokens."""
+        function = getattr(measures, self.name)
+        threads = {"n_threads": self.n_threads} if "n_threads" in inspect.signature(function).parameters else {}
+        return function(x, **dict(self.options), **threads)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What `plotting.phase_diagram` or `plotting.lines` draws.
+
+    Attributes
+    ----------
+    value : str
+        An observable.
+    x : str
+        A swept parameter or "time".
+    y : str or None
+        Another, for a map of colours; None draws a line for each value of the parameter that is left, if any.
+    critical : bool
+        Draw s_c with s_c² = δ/λ1 over x, where y is the noise scale.
+    """
+
+    value: str
+    x: str
+    y: str | None = None
+    critical: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study:
+    """A study as `read` checked it.
+
+    Attributes
+    ----------
+    name, title : str
+    model : callable
+        Returns the model at a point of the sweep.
+    law : Law
+    n_tokens : int
+    sweep : dict of str to list
+    observe : dict of str to Measure
+    replicas, first_seed : int
+    save_at : ndarray or None
+    executor : str
+    workers, threads : int or None
+    scheduler : str or None
+        Address of a Dask scheduler.
+    memory_limit_gb : float or None
+    picture : Picture or None
+    """
+
+    name: str
+    title: str
+    model: Callable[..., Steps]
+    law: Law
+    n_tokens: int
+    sweep: dict[str, list[Any]]
+    observe: dict[str, Measure]
+    replicas: int
+    first_seed: int
+    save_at: Floats | None
+    executor: str
+    workers: int | None
+    threads: int | None
+    scheduler: str | None
+    memory_limit_gb: float | None
+    picture: Picture | None
+
+    def __post_init__(self) -> None:
+        """Check what says where to run, which the command line may change."""
+        for name in ("workers", "threads"):
+            if getattr(self, name) is not None:
+                checks.integer(getattr(self, name), name, low=1)
+        if self.scheduler is not None and self.executor != "dask":
+            raise ValueError(f"scheduler is for executor 'dask', got executor {self.executor!r}")
+        if self.workers is not None and (self.executor in ("none", "mpi") or self.scheduler is not None):
+            raise ValueError("workers is for executor 'processes', or 'dask' without a scheduler")
+
+    @property
+    def memory_limit(self) -> int | None:
+        """The limit in bytes."""
+        return None if self.memory_limit_gb is None else round(self.memory_limit_gb * 1e9)
+
+    def plan(self) -> Plan:
+        """Return the plan of the ensemble."""
+        return plan(
+            self.model,
+            self.law,
+            n_tokens=self.n_tokens,
+            seeds=range(self.first_seed, self.first_seed + self.replicas),
+            sweep=self.sweep,
+            observe=self.observe,
+            save_at=self.save_at,
+        )
+
+    @contextlib.contextmanager
+    def open_executor(self) -> Iterator[futures.Executor | None]:
+        """Start the workers that the file names, and stop them at the end."""
+        if self.executor == "none":
+            yield None
+        elif self.executor == "processes":
+            context = multiprocessing.get_context("spawn")
+            with futures.ProcessPoolExecutor(self.workers or processors(), mp_context=context) as pool:
+                yield pool
+        elif self.executor == "dask":
+            distributed = checks.extra("distributed", "dask")
+            with contextlib.ExitStack() as stack:
+                where = self.scheduler
+                if where is None:
+                    n = self.workers or processors()
+                    where = stack.enter_context(
+                        distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None)
+                    )
+                client = stack.enter_context(distributed.Client(where))
+                client.wait_for_workers(1, timeout=60)
+                yield client.get_executor()
+        else:
+            mpi, pool = checks.extra("mpi4py.MPI", "mpi"), checks.extra("mpi4py.futures", "mpi")
+            if mpi.COMM_WORLD.Get_size() < 2:
+                raise ValueError(
+                    "executor 'mpi' needs at least two ranks: "
+                    "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE --executor mpi"
+                )
+            with pool.MPIPoolExecutor() as executor:
+                yield executor
+
+
+def read(path: Path) -> Study:
+    """Read and check a study.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file; the README shows one whole, `examples/` others.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the file, the table, the key, the value and what is allowed.
+    OSError
+        If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = tomllib.load(stream)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file: {error}") from error
+    try:
+        return _study(content, path.stem)
+    except (TypeError, ValueError) as error:
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        raise type(error)(f"{path}: {error}{notes}") from error
+
+
+class _Table:
+    """One table of the file: keys are taken from it one by one, and what is left over is an error."""
+
+    def __init__(self, values: Any, name: str, allowed: Sequence[str]) -> None:
+        self.name, self.where = name, f"[{name}] " if name else ""
+        if not isinstance(values, dict):
+            raise TypeError(f"{name} must be a table, [{name}], got {values!r}")
+        self.values: dict[str, Any] = values
+        for key in values:
+            if key not in allowed:
+                raise ValueError(f"{self.where}unknown key {_unknown(key, allowed)}")
+
+    def take(self, key: str, default: Any = dataclasses.MISSING) -> Any:
+        if key not in self.values and default is dataclasses.MISSING:
+            raise ValueError(f"{self.where}{key} must be given")
+        return self.values.get(key, default)
+
+    def choice(self, key: str, allowed: Sequence[str], default: Any = dataclasses.MISSING) -> str:
+        value = self.take(key, default)
+        if value not in allowed:
+            raise ValueError(f"{self.where}{key}: unknown {_unknown(value, allowed)}")
+        return str(value)
+
+    def integer(self, key: str, *, low: int, default: Any = dataclasses.MISSING) -> Any:
+        value = self.take(key, default)
+        return value if value is None else checks.integer(value, f"{self.where}{key}", low=low)
+
+    def number(self, key: str, *, default: Any = dataclasses.MISSING, **bounds: float) -> Any:
+        value = self.take(key, default)
+        return value if value is None else checks.number(value, f"{self.where}{key}", **bounds)
+
+    def text(self, key: str, default: Any = dataclasses.MISSING) -> Any:
+        value = self.take(key, default)
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{self.where}{key} must be a string, got {value!r}")
+        return value
+
+
+def _unknown(value: Any, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(value), allowed, n=1)
+    return f"{value!r}; {f'did you mean {near[0]!r}? ' if near else ''}allowed: {', '.join(allowed) or 'none'}"
+
+
+def _study(content: dict[str, Any], name: str) -> Study:
+    top = _Table(content, "", ("title", "model", "tokens", "sweep", "observe", "run", "picture"))
+    tokens = top.take("tokens")
+    law, n_tokens = _law(tokens)
+    tables = top.take("model")
+    run = _Table(
+        top.take("run"),
+        "run",
+        ("replicas", "first_seed", "save_at", "executor", "workers", "threads", "scheduler", "memory_limit_gb"),
+    )
+    sweep, paths = _sweep(top.take("sweep", {}))
+    model = _factory(tables, law.dim, paths)
+    model(**{key: values[0] for key, values in sweep.items()})
+    observe = {key: _measure(values, key) for key, values in _tables(top.take("observe"), "observe")}
+    save_at = run.take("save_at", None)
+    return Study(
+        name=name,
+        title=top.text("title", name),
+        model=model,
+        law=law,
+        n_tokens=n_tokens,
+        sweep=sweep,
+        observe=observe,
+        replicas=run.integer("replicas", low=1),
+        first_seed=run.integer("first_seed", low=0, default=0),
+        save_at=None if save_at is None else np.array(_values(save_at, "[run] save_at"), dtype=np.float64),
+        executor=run.choice("executor", EXECUTORS, "none"),
+        workers=run.integer("workers", low=1, default=None),
+        threads=run.integer("threads", low=1, default=None),
+        scheduler=run.text("scheduler", None),
+        memory_limit_gb=run.number("memory_limit_gb", above=0, default=None),
+        picture=_picture(top.take("picture", None), sweep, observe),
+    )
+
+
+def _tables(values: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(values, dict) or not values:
+        raise TypeError(f"{name} must hold at least one table, [{name}.NAME], got {values!r}")
+    yield from values.items()
+
+
+def _law(values: Any) -> tuple[Law, int]:
+    kind = _Table(values, "tokens", tuple(values) if isinstance(values, dict) else ()).choice(
+        "law", tuple(_LAWS), "uniform"
+    )
+    cls = _LAWS[kind]
+    fields = [field.name for field in dataclasses.fields(cls)]
+    table = _Table(values, "tokens", ("law", "n_tokens", *fields))
+    n_tokens = table.integer("n_tokens", low=1)
+    given = {key: value for key, value in values.items() if key in fields}
+    return _make(cls, given, "tokens"), n_tokens
+
+
+def _make(cls: Any, values: dict[str, Any], where: str) -> Any:
+    """Return cls(**values), its errors naming the table."""
+    fields = dataclasses.fields(cls)
+    _Table(values, where, [field.name for field in fields])
+    for field in fields:
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise ValueError(f"[{where}] {field.name} must be given")
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"[{where}] {error}") from error
+
+
+def _factory(values: Any, dim: int, paths: Mapping[str, str]) -> Callable[..., Steps]:
+    """Return the function from swept values, by the last parts of their paths, to models."""
+    kind = _Table(values, "model", tuple(values) if isinstance(values, dict) else ()).choice(
+        "type", ("transformer", "limit"), "transformer"
+    )
+    cls: Any = Transformer if kind == "transformer" else LimitSDE
+    tables = ("attention", "mlp") if kind == "transformer" else ("attention", "field")
+    own = [f.name for f in dataclasses.fields(cls) if f.name not in (*tables, "n_merged")]
+    allowed = {
+        "attention": [f.name for f in dataclasses.fields(SoftmaxAttention)],
+        "mlp": [f.name for f in dataclasses.fields(MLP)],
+        "field": [*_KERNEL_KEYS, "method", "tolerance", "width"],
+    }
+    _Table(values, "model", ["type", *tables, *own])
+    for name in tables:
+        if name in values:
+            _Table(values[name], f"model.{name}", allowed[name])
+    sweepable = [*own, *(f"{name}.{key}" for name in tables if name in values for key in allowed[name])]
+    for path in paths.values():
+        if path not in sweepable:
+            raise ValueError(f"[sweep] unknown parameter {_unknown(path, sweepable)}")
+
+    def model(**point: Any) -> Steps:
+        merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+        merged.pop("type", None)
+        for name, value in point.items():
+            *table, key = paths[name].split(".")
+            (merged[table[0]] if table else merged)[key] = value
+        parts: dict[str, Any] = dict.fromkeys(tables)
+        if "attention" in merged:
+            parts["attention"] = _make(SoftmaxAttention, merged.pop("attention"), "model.attention")
+        if "mlp" in merged:
+            parts["mlp"] = _make(MLP, merged.pop("mlp"), "model.mlp")
+        if "field" in merged:
+            given = merged.pop("field")
+            network = {"width": 1} | {key: given[key] for key in _KERNEL_KEYS if key in given}
+            kernel = _make(MLP, network, "model.field").kernel(dim)
+            rest = {key: value for key, value in given.items() if key not in _KERNEL_KEYS}
+            parts["field"] = _make(GaussianField, {"kernel": kernel} | rest, "model.field")
+        made: Steps = _make(cls, merged | parts, "model")
+        return made
+
+    return model
+
+
+def _sweep(values: Any) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """Return the values of each parameter, and its path in [model], by the last part of that path."""
+    if not isinstance(values, dict):
+        raise TypeError(f"sweep must be a table, [sweep], got {values!r}")
+    sweep: dict[str, list[Any]] = {}
+    paths: dict[str, str] = {}
+    for path, given in values.items():
+        name = path.split(".")[-1]
+        if isinstance(given, dict) and not {"from", "to", "count"} & set(given):
+            raise ValueError(f"[sweep] {path} must be a list or {{from, to, count}}; write dotted names in quotes")
+        if name in sweep:
+            raise ValueError(f"[sweep] {path} and {paths[name]} share the name {name!r}")
+        sweep[name], paths[name] = _values(given, f"[sweep] {path}"), path
+    return sweep, paths
+
+
+def _values(given: Any, where: str) -> list[Any]:
+    """Return a list of values, written out or as {from, to, count, scale}."""
+    if isinstance(given, list):
+        if not given:
+            raise ValueError(f"{where} must not be empty")
+        return given
+    if not isinstance(given, dict):
+        raise TypeError(
+            f"{where} must be a list or {{from = …, to = …, count = …, scale = 'linear' or 'log'}}, got {given!r}"
+        )
+    for key in given:
+        if key not in ("from", "to", "count", "scale"):
+            raise ValueError(f"{where}: unknown key {_unknown(key, ('from', 'to', 'count', 'scale'))}")
+    for key in ("from", "to", "count"):
+        if key not in given:
+            raise ValueError(f"{where}.{key} must be given")
+    count = checks.integer(given["count"], f"{where}.count", low=1)
+    scale = given.get("scale", "linear")
+    if scale not in ("linear", "log"):
+        raise ValueError(f"{where}.scale: unknown {_unknown(scale, ('linear', 'log'))}")
+    bounds = {"above": 0.0} if scale == "log" else {}
+    start, stop = (checks.number(given[key], f"{where}.{key}", **bounds) for key in ("from", "to"))
+    spaced = np.linspace(start, stop, count) if scale == "linear" else np.geomspace(start, stop, count)
+    # Twelve digits print as they were meant: 0.1 + 0.2 as 0.3.
+    return [float(f"{value:.12g}") for value in spaced]
+
+
+def _measure(values: Any, name: str) -> Measure:
+    where = f"observe.{name}"
+    kind = _Table(values, where, tuple(values) if isinstance(values, dict) else ()).choice("measure", MEASURES, name)
+    parameters = inspect.signature(getattr(measures, kind)).parameters
+    options = [key for key in parameters if key not in ("x", "weights", "n_threads")]
+    _Table(values, where, ("measure", *options))
+    for key in options:
+        if key not in values and parameters[key].default is inspect.Parameter.empty:
+            raise ValueError(f"[{where}] {key} must be given")
+    made = Measure(name=kind, options=tuple((key, values[key]) for key in options if key in values))
+    try:
+        made(0.0, np.eye(2)[None])
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"[{where}] {error}") from error
+    return made
+
+
+def _picture(values: Any, sweep: Mapping[str, Any], observe: Mapping[str, Any]) -> Picture | None:
+    if values is None:
+        return None
+    table = _Table(values, "picture", ("value", "x", "y", "critical"))
+    dims = ("time", *sweep)
+    x = table.choice("x", dims)
+    y = None if "y" not in table.values else table.choice("y", [d for d in dims if d != x])
+    left = [d for d in sweep if d not in (x, y)]
+    if len(left) > (1 if y is None else 0):
+        raise ValueError(
+            f"[picture] x and y must leave no more than one line to each panel; left over: {', '.join(left)}"
+        )
+    critical = table.take("critical", False)
+    if not isinstance(critical, bool):
+        raise TypeError(f"[picture] critical must be true or false, got {critical!r}")
+    if critical and (y != "noise_scale" or x == "time"):
+        raise ValueError(
+            f"[picture] critical needs y = 'noise_scale' and a swept parameter as x, got x = {x!r}, y = {y!r}"
+        )
+    return Picture(value=table.choice("value", tuple(observe)), x=x, y=y, critical=critical)
+
+
+def critical_noise_scale(study: Study, x: str) -> Floats:
+    """Return s_c = √(δ/λ1) at each value of the swept parameter x, NaN where δ/λ1 is not positive.
+
+    A cluster's exponent s²λ1 − δ changes sign there (arXiv:2604.26898, section on synchronization).
+    """
+    found = []
+    for value in study.sweep[x]:
+        model = study.model(**{name: value if name == x else values[0] for name, values in study.sweep.items()})
+        mlp, attention = getattr(model, "mlp", None), getattr(model, "attention", None)
+        if mlp is None or attention is None or attention.value_scale is None:
+            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
+        ratio = attention.value_scale / mlp.kernel(study.law.dim).lyapunov_exponent()
+        found.append(np.sqrt(ratio) if ratio > 0 else np.nan)
+    return np.array(found)
+
+
+def claims(dataset: Any) -> list[Claim]:
+    """Return the mean of every scalar observable at the last time, with its interval, at every point."""
+    found = []
+    parameters = [d for d in dataset["finished"].dims if d != "replica"]
+    for name in dataset.data_vars:
+        if f"{name}_mean" not in dataset or dataset[name].dims[-1] != "time":
+            continue
+        for point in np.ndindex(*(dataset.sizes[d] for d in parameters)):
+            row = dataset.isel({**dict(zip(parameters, point, strict=True)), "time": -1})
+            where = ", ".join(
+                f"{d} = {row[d].item():g}" if row[d].dtype.kind == "f" else f"{d} = {row[d].item()}" for d in parameters
+            )
+            mean, low, high = (float(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
+            quantity = f"{name}{' at ' if where else ''}{where}"
+            found.append(Claim(quantity=quantity, measured=mean, low=low, high=high, expected=None))
+    return found
+
+
+def table(dataset: Any) -> str:
+    """Return the means at the last time as text."""
+    time = float(dataset["time"][-1])
+    lines = [
+        dataset.attrs["title"],
+        f"{dataset['finished'].size} runs; means over {dataset.sizes['replica']} replicas at time {time:g}:",
+    ]
+    found = claims(dataset)
+    for claim in found[:30]:
+        lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   [{claim.low:.4g}, {claim.high:.4g}]")
+    if len(found) > 30:
+        lines.append(f"… and {len(found) - 30} more in the file")
+    return "\n".join(lines)
+
+
+def run(study: Study, *, store: Path, progress: bool = False) -> Any:
+    """Run a study into a store, or go on with it, and return its dataset; errors as those of `ensemble`."""
+    made = study.plan()
+    with study.open_executor() as executor:
+        dataset = run_plan(
+            made,
+            executor=executor,
+            n_threads=study.threads,
+            store=store,
+            memory_limit=study.memory_limit,
+            progress=progress,
+        )
+    return dataset.assign_attrs(title=study.title)
+
+
+def draw(study: Study, dataset: Any, path: Path) -> None:
+    """Draw the study's picture to a PNG file."""
+    picture = study.picture
+    assert picture is not None
+    if picture.y is None:
+        plotting.lines(dataset, path, value=picture.value, x=picture.x)
+        return
+    critical = critical_noise_scale(study, picture.x) if picture.critical else None
+    plotting.phase_diagram(dataset, path, value=picture.value, x=picture.x, y=picture.y, critical=critical)
+
+
+def dry_run(study: Study) -> str:
+    """Return the plan of a study as text: runs, pairs, bytes, and the time from a short calibration.
+
+    Raises
+    ------
+    ValueError
+        If the memory would pass the limit.
+    """
+    made = study.plan()
+    n_workers = 1 if study.executor in ("none", "mpi") else study.workers or processors()
+    n_threads = study.threads or max(1, processors() // n_workers)
+    check_memory(made, n_workers, study.memory_limit)
+    seconds = made.seconds(n_workers=n_workers, n_threads=n_threads)
+    steps = sum(model.n_steps for model in made.models.values()) * len(made.seeds)
+    is_elsewhere = study.executor == "mpi" or study.scheduler is not None
+    rows = [
+        ("parameter points", " × ".join(f"{len(v)} {n}" for n, v in study.sweep.items()) or "1"),
+        ("runs", f"{made.n_members} ({len(made.seeds)} replicas, seeds {made.seeds[0]} … {made.seeds[-1]})"),
+        ("steps", f"{steps:.4g}, of {made.n_tokens} tokens in dimension {made.dim}"),
+        ("pair interactions", f"{made.n_pairs:.3g}"),
+        ("results", f"{made.result_bytes:,} bytes: {', '.join(study.observe)} at {len(made.times)} times"),
+        ("memory", f"about {made.memory(n_workers) / 1e9:.3g} GB on this machine"),
+        ("batches", f"{len(made.batches)}, of up to {min(made.batch_size, len(made.seeds))} replicas"),
+        ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
+        ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
+    ]
+    return "\n".join([study.title, *(f"{name:>18}  {text}" for name, text in rows)])
+
+
+def duration(seconds: float) -> str:
+    """Return a time in two units at most."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

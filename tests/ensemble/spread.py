@@ -1,0 +1,118 @@
+"""One system over the ranks of MPI against the same run on one rank; `mpiexec -n 3 python -m mpi4py spread.py CASE`."""
+
+import sys
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import chaosphere as cs
+
+COMM = MPI.COMM_WORLD
+
+
+def models(dim):
+    mlp = cs.MLP(width=16, activation="tanh", bias_std=0.3, output_bias_std=0.1)
+    attentions = [
+        cs.SoftmaxAttention(beta=4.0),
+        cs.SoftmaxAttention(beta=800.0, value_scale=-1.0),
+        cs.SoftmaxAttention(beta=0.0),
+        cs.SoftmaxAttention(query=np.eye(dim) + 0.1, key=np.eye(dim), value=np.diag(np.arange(1.0, dim + 1))),
+        cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim)),
+        None,
+    ]
+    yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)
+    for scheme in ("projected-euler", "geodesic-euler", "heun", "split"):
+        field = cs.GaussianField(kernel=mlp.kernel(dim), tolerance=1e-3)
+        yield cs.LimitSDE(attention=attentions[0], field=field, horizon=0.5, n_steps=3, scheme=scheme)
+
+
+def same_bits():
+    # Blocks of 32 and up, with a last one that is not full.
+    for n_tokens, dtype, n_replicas in ((65, np.float64, None), (200, np.float32, 2), (577, np.float64, 2)):
+        x = cs.sample_uniform(n_tokens, 3, rng=1, n_replicas=n_replicas).astype(dtype)
+        options = {"rng": 5, "observe": {"energy": cs.measures.Energy(n_threads=1)}, "save_at": [0.0, 0.2, 0.5]}
+        for model in models(3):
+            over = cs.simulate(model, x, comm=COMM, n_threads=1 + COMM.rank % 2, **options)
+            alone = cs.simulate(model, x, n_threads=1, **options)
+            assert np.array_equal(over.states, alone.states), (n_tokens, dtype, model)
+            assert np.array_equal(over.observables["energy"], alone.observables["energy"])
+            assert over.states.dtype == dtype
+
+
+def generators_are_the_first_rank_s():
+    x, model = cs.sample_uniform(300, 3, rng=1), next(models(3))
+    final = cs.simulate(model, x, rng=np.random.default_rng(COMM.rank), comm=COMM).final
+    assert np.array_equal(final, cs.simulate(model, x, rng=np.random.default_rng(0)).final)
+
+
+class Stop(Exception):
+    pass
+
+
+def checkpoints():
+    """An error on every rank, after which the run continues with another number of ranks, or on one."""
+    path, x, model = sys.argv[2], cs.sample_uniform(300, 3, rng=1), next(models(3))
+
+    def observable(moment):
+        def report(t, x):
+            if t > moment:
+                raise Stop
+            return cs.measures.energy(x)
+
+        return report
+
+    options = {"rng": 0, "checkpoint": cs.Checkpoint(path=path, every_steps=1)}
+    with pytest.raises(Stop):
+        cs.simulate(model, x, observe={"energy": observable(0.4)}, comm=COMM, **options)
+    with np.load(path) as saved:
+        assert int(saved["step"]) == 2
+    whole = cs.simulate(model, x, rng=0, observe={"energy": observable(9)})
+    comm = COMM.Split(0 if COMM.rank < 2 else 1)
+    if COMM.rank < 2:
+        resumed = cs.simulate(model, x, observe={"energy": observable(9)}, comm=comm, **options)
+        assert np.array_equal(resumed.final, whole.final)
+        assert np.array_equal(resumed.observables["energy"], whole.observables["energy"])
+
+
+def foreign_checkpoints_are_refused_on_every_rank():
+    x, model = cs.sample_uniform(300, 3, rng=1), next(models(3))
+    if COMM.rank == 0:
+        with open(sys.argv[2], "wb") as stream:
+            stream.write(b"nothing")
+    COMM.Barrier()
+    refused(ValueError, "is damaged", model, x, checkpoint=sys.argv[2])
+
+
+def refused(error, message, model, x, **options):
+    with pytest.raises(error, match=message):
+        cs.simulate(model, x, rng=0, comm=COMM, **options)
+
+
+def refusals():
+    x = cs.sample_uniform(300, 3, rng=1)
+    own = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=2, temperature=0.1)
+    refused(ValueError, "comm needs temperature 0", own, x)
+    kernel = cs.MLP(width=1).kernel(3)
+    dense = cs.LimitSDE(attention=None, field=cs.GaussianField(kernel=kernel, method="dense"), horizon=1.0, n_steps=2)
+    refused(ValueError, "'dense' couples all tokens", dense, x)
+    limit = cs.MeanField(model=next(models(3)), law=cs.laws.Uniform(dim=3), n_nodes=200)
+    refused(TypeError, "comm needs a Transformer or a LimitSDE, got MeanField", limit, limit.start())
+    if COMM.size > 1:
+        refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
+
+
+if __name__ == "__main__":
+    {
+        f.__name__: f
+        for f in (
+            same_bits,
+            generators_are_the_first_rank_s,
+            checkpoints,
+            foreign_checkpoints_are_refused_on_every_rank,
+            refusals,
+        )
+    }[sys.argv[1]]()
+    ranks = COMM.gather(COMM.rank)
+    if COMM.rank == 0:  # two ranks' lines may run into each other
+        print(f"passed on ranks {ranks}")

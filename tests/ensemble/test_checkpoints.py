@@ -1,0 +1,247 @@
+"""Checkpoints: whatever kills a run, it continues to the bit; what cannot be continued is refused with the reason."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from killing import RUN, kill_until_done, start, stored_step, uninterrupted
+
+import chaosphere as cs
+from chaosphere import checkpoints, files
+
+MODEL = cs.Transformer(
+    attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
+)
+X = cs.sample_uniform(40, 3, rng=0)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(moment):
+    def observable(t, x):
+        if t >= moment:
+            raise Stop
+        return float(x[0, 0])
+
+    return observable
+
+
+def leave(path, moment=1.0, x=X, **options):
+    """Leave the checkpoint of a run that an error ended at this time."""
+    with pytest.raises(Stop):
+        cs.simulate(MODEL, x, rng=0, observe={"first": stop_at(moment)}, checkpoint=path, **options)
+
+
+def resume(path, **options):
+    options = {"rng": 0, "observe": {"first": stop_at(9)}} | options
+    return cs.simulate(MODEL, X, checkpoint=path, **options)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return uninterrupted()
+
+
+@pytest.mark.parametrize("every_steps", [1, 7])
+def test_kill_9_at_random_moments(tmp_path, expected, every_steps):
+    last = kill_until_done(tmp_path / "run.npz", seed=every_steps, n_kills=5, every_steps=every_steps)
+    assert last == expected
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(60))
+def test_hundreds_of_kills(tmp_path, expected, seed):
+    assert kill_until_done(tmp_path / "run.npz", seed=seed, n_kills=5, every_steps=1 + seed % 4) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_stop_after_the_current_step(tmp_path, expected, number):
+    path = tmp_path / "run.npz"
+    with start(path, every_steps=10**6) as process:
+        for _ in range(12):
+            process.stdout.readline()
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "chaosphere.checkpoints.Interrupted" in errors
+    last = max([11, *map(int, rest.split())])
+    assert f"{number.name}: stopped after step {last} of 60" in errors
+    assert str(path) in errors
+    assert stored_step(path) == last
+    done = subprocess.run([sys.executable, "-c", RUN, path, "5"], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == str(last + 1)
+    assert done.stdout.split()[-1] == expected
+
+
+def test_the_second_signal_stops_at_once():
+    with checkpoints.StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received is signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("periods", "expected"),
+    [
+        ({"every_steps": 1, "every_seconds": None}, list(range(1, 21))),
+        ({"every_steps": 6, "every_seconds": None}, [6, 12, 18]),
+        ({"every_seconds": 0}, list(range(21))),
+        ({"every_seconds": 1e9}, []),
+    ],
+)
+def test_periods(tmp_path, monkeypatch, periods, expected):
+    written = []
+    write = checkpoints.CheckpointFile.write
+    monkeypatch.setattr(
+        checkpoints.CheckpointFile, "write", lambda self, record: (written.append(record.step), write(self, record))
+    )
+    cs.simulate(MODEL, X, rng=0, checkpoint=cs.Checkpoint(path=tmp_path / "run.npz", **periods))
+    assert written == expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kept_checkpoint_outlives_the_run(tmp_path):
+    path = tmp_path / "run.npz"
+    spec = cs.Checkpoint(path=path, every_steps=6, keep=True)
+    finals = [cs.simulate(MODEL, X, rng=0, checkpoint=spec).final for _ in range(2)]
+    assert stored_step(path) == 18
+    assert np.array_equal(*finals)
+
+
+def test_the_one_before_is_kept_and_serves_alone(tmp_path):
+    path = tmp_path / "run.npz"
+    leave(cs.Checkpoint(path=path, every_steps=5))
+    previous = tmp_path / "run.npz.previous"
+    with np.load(path) as new, np.load(previous) as old:
+        assert (int(new["step"]), int(old["step"])) == (9, 5)
+    path.unlink()  # as if killed between the two renames
+    sol = resume(path)
+    assert np.array_equal(sol.final, cs.simulate(MODEL, X, rng=0).final)
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_checkpoints_are_refused_with_the_reason(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    leave(path)
+    with pytest.raises(ValueError, match=r"run.npz belongs to another run: entropy is \"0\", not \"1\"; remove it"):
+        resume(path, rng=1)
+    with pytest.raises(ValueError, match=r"another run: save_at is \[0.0, 0.1.*not \[1.0\]"):
+        resume(path, save_at=[1.0])
+    with pytest.raises(ValueError, match=r"another run: observe.first is .*; observe.energy is null, not {"):
+        resume(path, observe={"energy": cs.measures.Energy(beta=2.0)})
+    monkeypatch.setattr("chaosphere.kernels.abi.isa_in_use", lambda: "sse9")
+    with pytest.raises(ValueError, match=r"another run: instruction_set is .*, not \"sse9\""):
+        resume(path)
+
+
+def test_another_number_of_threads_is_no_other_run(tmp_path):
+    path = tmp_path / "run.npz"
+    both = [{"energy": cs.measures.Energy(n_threads=n), "first": stop_at(moment)} for n, moment in ((1, 1), (2, 9))]
+    with pytest.raises(Stop):
+        cs.simulate(MODEL, X, rng=0, observe=both[0], checkpoint=path, n_threads=1)
+    resumed = cs.simulate(MODEL, X, rng=0, observe=both[1], checkpoint=path, n_threads=2)
+    assert np.array_equal(resumed.final, cs.simulate(MODEL, X, rng=0).final)
+
+
+def test_every_truncated_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    leave(path)
+    whole = path.read_bytes()
+    for length in [*range(0, len(whole), len(whole) // 40), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"run.npz is damaged .* remove it to start again"):
+            resume(path)
+
+
+def test_flipped_bits_are_refused_or_harmless(tmp_path):
+    path = tmp_path / "run.npz"
+    expected = cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(9)})
+    leave(path)
+    whole = path.read_bytes()
+    generator, n_refused = np.random.default_rng(0), 0
+    for at in generator.choice(len(whole), 60, replace=False):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(generator.integers(8))]) + whole[at + 1 :])
+        try:
+            sol = resume(path)
+        except ValueError as error:
+            assert "is damaged" in str(error) or "belongs to another run" in str(error)  # noqa: PT017
+            n_refused += 1
+        else:
+            assert np.array_equal(sol.final, expected.final)
+            assert np.array_equal(sol.observables["first"], expected.observables["first"])
+    assert n_refused > 30
+
+
+def test_damage_tells_of_the_one_before(tmp_path):
+    path = tmp_path / "run.npz"
+    leave(cs.Checkpoint(path=path, every_steps=5))
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"or rename run.npz.previous to it"):
+        resume(path)
+
+
+def test_a_full_disk_raises_and_keeps_the_last_good_file(tmp_path):
+    """A limit on the size of files, which the growing record passes, stands for the end of the disk."""
+    path = tmp_path / "run.npz"
+    program = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+import chaosphere as cs
+model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=20, horizon=2.0)
+cs.simulate(model, cs.sample_uniform(100, 3, rng=0), rng=0, save_at=[t / 10 for t in range(21)],
+            checkpoint=cs.Checkpoint(path={str(path)!r}, every_steps=2))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "OSError: [Errno 27] checkpoint" in done.stderr
+    assert "could not be written at step 14 (File too large); it keeps step 12" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "run.npz.previous"]
+    assert stored_step(path) == 12
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_no_space_on_the_device(tmp_path, monkeypatch):
+    path, fsync, left = tmp_path / "run.npz", os.fsync, [2]  # one for the file, one for its folder
+
+    def full(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, os.strerror(28))
+        fsync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"written at step 2 \(No space left on device\); it keeps step 1") as caught:
+        cs.simulate(MODEL, X, rng=0, checkpoint=cs.Checkpoint(path=path, every_steps=1))
+    assert caught.value.errno == 28
+    monkeypatch.undo()
+    assert stored_step(path) == 1
+
+
+def test_an_error_in_a_run_leaves_its_checkpoint(tmp_path):
+    path = tmp_path / "run.npz"
+    leave(path, moment=0.7)
+    assert stored_step(path) == 6
+    assert np.array_equal(resume(path).final, cs.simulate(MODEL, X, rng=0).final)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"path": 3}, TypeError, "path must be a path, got 3"),
+        ({"path": "a", "every_steps": 0}, ValueError, "every_steps must be an integer >= 1, got 0"),
+        ({"path": "a", "every_seconds": -1}, ValueError, "every_seconds must be a finite number >= 0"),
+        ({"path": "a", "every_seconds": None}, ValueError, "must not both be None"),
+        ({"path": "missing/a"}, ValueError, "path must lie in a folder that exists, got 'missing/a'"),
+    ],
+)
+def test_bad_checkpoints(arguments, error, message):
+    with pytest.raises(error, match=message):
+        cs.Checkpoint(**arguments)

@@ -1,0 +1,56 @@
+"""The table in the docs is the model's, and the model counts what the ranks do."""
+
+import importlib.util
+import itertools
+from pathlib import Path
+
+import pytest
+
+from chaosphere import distributed
+from chaosphere.kernels.attention import block_size
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def model():
+    spec = importlib.util.spec_from_file_location("cost_model", DOCS / "cost_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Comm:
+    def __init__(self, size):
+        self.size = size
+
+    def Get_size(self):
+        return self.size
+
+    Get_rank = Allgatherv = allgather = bcast = None
+
+
+def test_the_table_is_the_model_s(model):
+    text = (DOCS / "many-machines.md").read_text()
+    assert text.split("<!-- table -->\n")[1].split("\n<!-- /table -->")[0] == model.table()
+
+
+@pytest.mark.parametrize("n_tokens", [1000, 16_384, 100_003])
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 7])
+def test_counts_are_those_of_the_tournament(model, n_tokens, n_ranks):
+    block = block_size(n_tokens)
+    n_blocks = -(-n_tokens // block)
+    bounds = distributed.rows(Comm(n_ranks), n_tokens).bounds
+    players, most = n_blocks | 1, 0
+    for first, stop in itertools.pairwise(bounds):
+        low, high = first // block, -(-stop // block)
+        games = 0
+        for turn in range(players):
+            for m in range((players + 1) // 2):
+                pair = ((turn + m) % players, (turn - m) % players)
+                games += max(pair) < n_blocks and any(low <= p < high for p in pair)
+        most = max(most, games)
+    n_own, weights, n_bytes = model.rank_costs(n_tokens, 3, n_ranks)
+    assert weights == most * block**2
+    assert n_own >= max(stop - first for first, stop in itertools.pairwise(bounds))
+    assert n_bytes == (n_tokens - n_own) * 24

@@ -1,0 +1,250 @@
+"""Ensembles in one process: labels, batches that change no bit, members alone, means, refusals."""
+
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from members import LAW, STUDY, digest, transformer
+
+import chaosphere as cs
+from chaosphere import results
+from chaosphere.ensemble import plan, processors, workers
+
+SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
+
+
+def one(beta=1.0):
+    return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=4), depth=3, horizon=1.0)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return cs.ensemble(transformer, LAW, **STUDY)
+
+
+def test_labels(data):
+    assert data["energy"].dims == ("beta", "activation", "replica", "time")
+    assert data["mean"].dims == ("beta", "activation", "replica", "time", "mean_0")
+    assert data["energy_mean"].dims == ("beta", "activation", "time")
+    assert data["beta"].values.tolist() == [0.5, 4.0]
+    assert data["activation"].values.tolist() == ["relu", "tanh", "erf"]
+    assert data["seed"].values.tolist() == STUDY["seeds"]
+    assert data["time"].values.tolist() == [0.0, 0.5, 1.0]
+    identity = json.loads(data.attrs["identity"])
+    assert identity["stream_version"] == 1
+    assert identity["model"]["mlp"]["width"] == 16
+    assert set(json.loads(data.attrs["configuration"])) >= {"chaosphere", "numpy", "instruction set in use"}
+
+
+def test_a_member_alone_is_a_plain_run_with_its_seed(data):
+    for beta, activation, replica in ((0.5, "erf", 0), (4.0, "relu", 3), (4.0, "tanh", 5)):
+        seed = int(data["seed"][replica])
+        x = LAW.sample(STUDY["n_tokens"], rng=seed)
+        alone = cs.simulate(
+            transformer(beta, activation), x, rng=seed, observe=STUDY["observe"], save_at=STUDY["save_at"]
+        )
+        member = data.sel(beta=beta, activation=activation).isel(replica=replica)
+        for name in ("energy", "mean"):
+            assert np.array_equal(member[name].values, alone.observables[name])
+
+
+@pytest.mark.parametrize(("n_tokens", "dim"), [(1, 3), (2, 2), (7, 8), (32, 2), (32, 3), (193, 3)])
+def test_batches_change_no_bit(n_tokens, dim):
+    """Every model and scheme, and every measure of the package: alone and among others."""
+    measures = {
+        "energy": cs.measures.Energy(beta=2.0),
+        "order": lambda t, x: cs.measures.order_parameter(x),
+        "clustered": lambda t, x: cs.measures.pair_fraction(x, 0.5),
+        "histogram": lambda t, x: cs.measures.cosine_histogram(x, 7)[0],
+        "clusters": lambda t, x: cs.measures.cluster_count(x, 0.5),
+    }
+    if n_tokens == 1:
+        measures = {name: measures[name] for name in ("energy", "order", "clusters")}
+    attention = cs.SoftmaxAttention(beta=3.0, value_scale=-1.0)
+    general = cs.SoftmaxAttention(query=np.eye(dim) + 0.1, key=np.eye(dim), value=np.diag(np.arange(1.0, dim + 1)))
+    skew = cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim))
+    mlp = cs.MLP(width=5, activation="tanh", bias_std=0.3, output_bias_std=0.1)
+    field = cs.GaussianField(kernel=mlp.kernel(dim), method="features", width=6)
+    models = [cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in (attention, general, skew, None)] + [
+        cs.LimitSDE(attention=attention, field=field, horizon=0.5, n_steps=3, scheme=scheme, temperature=0.1)
+        for scheme in ("projected-euler", "geodesic-euler", "heun", "split")
+    ]
+    seeds = [4, 0, 9]
+    for model in models:
+        options = {"n_tokens": n_tokens, "observe": measures, "n_threads": 1}
+        together = cs.ensemble(model, cs.laws.Uniform(dim=dim), seeds=seeds, **options)
+        for r, seed in enumerate(seeds):
+            alone = cs.ensemble(model, cs.laws.Uniform(dim=dim), seeds=[seed], **options)
+            for name in measures:
+                assert np.array_equal(together[name].values[r], alone[name].values[0]), (model, name)
+
+
+def test_threads_change_no_bit(data):
+    assert digest(cs.ensemble(transformer, LAW, n_threads=1, **STUDY)) == digest(data)
+    assert digest(cs.ensemble(transformer, LAW, n_threads=3, **STUDY)) == digest(data)
+
+
+class Shuffled(Executor):
+    """Runs what it is given only when somebody waits, in random order; of unknown size."""
+
+    def __init__(self, seed):
+        self.random, self.waiting, self.order = random.Random(seed), [], []
+
+    def submit(self, function, *arguments):
+        future = Future()
+        self.waiting.append((future, function, arguments, len(self.waiting)))
+        if len(self.waiting) == 12:
+            self.random.shuffle(self.waiting)
+            for waiting, call, given, index in self.waiting:
+                waiting.set_result(call(*given))
+                self.order.append(index)
+        return future
+
+
+def test_order_of_completion_changes_no_bit(data):
+    executor = Shuffled(seed=1)
+    assert digest(cs.ensemble(transformer, LAW, executor=executor, **STUDY)) == digest(data)
+    assert executor.order != sorted(executor.order)
+
+
+def test_tokens_may_be_given(data):
+    seeds = STUDY["seeds"]
+    x = np.stack([LAW.sample(STUDY["n_tokens"], rng=seed) for seed in seeds])
+    options = STUDY | {"n_tokens": None}
+    assert digest(cs.ensemble(transformer, x, **options)) == digest(data)
+    same = cs.ensemble(transformer, x[0], **options)
+    assert np.array_equal(same["energy"].values[:, :, 0], data["energy"].values[:, :, 0])
+    assert (same["energy"].isel(time=0) == same["energy"].isel(time=0, replica=0)).all()
+
+
+def test_float32_stays_float32():
+    x = cs.sample_uniform(8, 3, rng=0).astype(np.float32)
+    observe = {"first": lambda t, x: x[:, 0, 0], "energy": cs.measures.Energy()}
+    data = cs.ensemble(one(), x, seeds=[1, 2], observe=observe)
+    assert data["first"].dtype == np.float32
+    assert data["energy"].dtype == np.float64
+
+
+def test_mean_and_interval(data):
+    values = data["energy"].sel(beta=4.0, activation="tanh").values
+    mean, low, high = results.mean_interval(values)
+    row = data.sel(beta=4.0, activation="tanh")
+    for name, expected in (("mean", mean), ("low", low), ("high", high)):
+        assert np.array_equal(row[f"energy_{name}"].values, expected)
+    assert (row["energy_low"] < row["energy_high"]).all()
+    single = cs.ensemble(one(), LAW, **(SMALL | {"seeds": [3]}))
+    assert np.array_equal(single["energy_mean"].values, single["energy"].values[0])
+    assert np.isnan(single["energy_low"]).all()
+
+
+def test_a_failing_member_names_its_coordinates():
+    def bad(beta):
+        return dataclasses.replace(one(beta), attention=cs.SoftmaxAttention(query=np.eye(5), key=np.eye(5)))
+
+    with pytest.raises(ValueError, match="x must have dim 5") as caught:
+        cs.ensemble(bad, LAW, sweep={"beta": [2.0]}, **SMALL)
+    assert caught.value.__notes__ == ["in the runs with {'beta': 2.0} and seeds 0 … 2"]
+    with pytest.raises(ValueError, match="beta must be a finite number >= 0") as caught:
+        cs.ensemble(one, LAW, sweep={"beta": [2.0, -1.0]}, **SMALL)
+    assert caught.value.__notes__ == ["while making the model for {'beta': -1.0}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"seeds": []}, ValueError, "seeds must be distinct integers"),
+        ({"seeds": [1, 1]}, ValueError, "seeds must be distinct integers"),
+        ({"seeds": [-1]}, ValueError, "seeds must be an integer >= 0"),
+        ({"seeds": [2**63]}, ValueError, r"below 2\*\*63"),
+        ({"observe": {}}, ValueError, "observe must hold at least one observable"),
+        ({"observe": {"time": len}}, ValueError, "names other than replica, time"),
+        ({"observe": {"a": 3}}, TypeError, r"observe\['a'\] must be callable"),
+        ({"observe": {"a": lambda t, x: 1.0}}, ValueError, r"observe\['a'\] must return .* shape \(2, ...\), got \(\)"),
+        ({"observe": {"a": lambda t, x: ["b", "c"]}}, TypeError, r"observe\['a'\] must return real numbers"),
+        ({"n_tokens": None}, TypeError, "n_tokens must be an integer >= 1"),
+        ({"save_at": [0.5, 0.2]}, ValueError, "save_at must increase"),
+        ({"sweep": {"beta": []}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
+        ({"sweep": {"beta": [1.0, "two"]}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
+        ({"sweep": {"beta": [1.0, 1.0]}}, ValueError, r"sweep\['beta'\] must be finite and distinct"),
+        ({"sweep": {"energy": [1.0]}}, ValueError, "must not share names"),
+        ({"n_threads": 0}, ValueError, "n_threads must be an integer >= 1"),
+        ({"memory_limit": 1000}, ValueError, "memory_limit: 3 runs would take about .* GB here, more than 1e-06 GB"),
+    ],
+)
+def test_bad_arguments(changes, error, message):
+    with pytest.raises(error, match=message):
+        cs.ensemble(one, LAW, **(SMALL | changes))
+
+
+def test_bad_models_and_tokens():
+    with pytest.raises(TypeError, match="model must be a function of the swept parameters"):
+        cs.ensemble(one(), LAW, sweep={"beta": [1.0]}, **SMALL)
+    with pytest.raises(TypeError, match="model must be a model or a function"):
+        cs.ensemble(3, LAW, **SMALL)
+    with pytest.raises(TypeError, match=r"model must return a model, got 1.0 for {'beta': 1.0}"):
+        cs.ensemble(lambda beta: beta, LAW, sweep={"beta": [1.0]}, **SMALL)
+    with pytest.raises(TypeError, match="x0 must be an array of tokens or a law"):
+        cs.ensemble(one(), "uniform", **SMALL)
+    with pytest.raises(ValueError, match="n_tokens must be left out"):
+        cs.ensemble(one(), np.eye(3), **SMALL)
+    with pytest.raises(ValueError, match="one replica per seed"):
+        cs.ensemble(one(), np.eye(3)[None], **(SMALL | {"n_tokens": None}))
+
+    def uneven(depth):
+        return dataclasses.replace(one(), depth=depth)
+
+    with pytest.raises(ValueError, match="save_at must be given where the models differ"):
+        cs.ensemble(uneven, LAW, sweep={"depth": [2, 3]}, **SMALL)
+    assert cs.ensemble(uneven, LAW, sweep={"depth": [2, 3]}, save_at=[1.0], **SMALL).sizes["depth"] == 2
+
+
+def test_plan_counts():
+    made = plan(one, LAW, sweep={"beta": [1.0, 2.0]}, n_tokens=1500, seeds=range(5), observe=SMALL["observe"])
+    assert made.n_members == 10
+    assert made.batch_size == 2
+    assert [(point, part.start, part.stop) for point, part in made.batches[:4]] == [
+        ((0,), 0, 2),
+        ((0,), 2, 4),
+        ((0,), 4, 5),
+        ((1,), 0, 2),
+    ]
+    assert made.n_pairs == 2 * 5 * 3 * 1500**2
+    assert made.result_bytes == 10 * 4 * 8
+    assert 0 < made.seconds(n_threads=1) < 60
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+def test_memory_estimate_is_of_the_right_size():
+    """Peak memory of a run in a fresh process, over that of an import, lies within the estimate and a third of it."""
+    program = """
+import re, sys
+from pathlib import Path
+import chaosphere as cs
+from chaosphere.ensemble import plan, run
+n = int(sys.argv[1])
+model = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.1), mlp=cs.MLP(width=4), depth=1, horizon=1.0)
+made = plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],
+            observe={"x": lambda t, x: x.reshape(len(x), -1)[:, :5]})
+run(made, n_threads=1)
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]), made.memory(1))
+"""
+    sizes = {}
+    for n in (100, 4_000):
+        done = subprocess.run([sys.executable, "-c", program, str(n)], capture_output=True, text=True, check=True)
+        sizes[n] = [int(word) for word in done.stdout.split()]
+    used = sizes[4_000][0] - sizes[100][0]
+    assert sizes[4_000][1] / 3 < used < sizes[4_000][1]
+
+
+def test_workers_are_counted():
+    assert workers(None) == (1, 1)
+    with ThreadPoolExecutor(3) as executor:
+        assert workers(executor) == (3, 3)
+    assert workers(Shuffled(0)) == (1, None)
+    assert processors() >= 1

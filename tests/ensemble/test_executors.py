@@ -1,0 +1,127 @@
+"""Every executor, driven for real, gives the bits of one process; MPI has a file of its own."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from members import LAW, STUDY, digest, processes, transformer
+
+import chaosphere as cs
+from chaosphere.ensemble import processors, workers
+
+MEMBERS = Path(__file__).with_name("members.py")
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return digest(cs.ensemble(transformer, LAW, n_threads=1, **STUDY))
+
+
+def run(*arguments, **environment):
+    """The digest that the program prints, in a process of its own where every warning is an error."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", MEMBERS, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_process_pool(expected, n_workers):
+    with processes(n_workers) as executor:
+        assert workers(executor) == (n_workers, n_workers)
+        assert digest(cs.ensemble(transformer, LAW, executor=executor, **STUDY)) == expected
+
+
+def test_thread_pool(expected):
+    with ThreadPoolExecutor(2) as executor:
+        assert digest(cs.ensemble(transformer, LAW, executor=executor, **STUDY)) == expected
+
+
+def test_dask(expected, tmp_path):
+    store = tmp_path / "study.zarr"
+    assert run("dask", 2, store) == expected
+    assert digest(cs.load_ensemble(store)) == expected
+    assert sorted(tmp_path.iterdir()) == [store]
+
+
+ASKED = """
+import dataclasses, os
+import chaosphere as cs
+from members import LAW, dask
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    n_threads: int | None = None
+    def __call__(self, time, x):
+        return [[float(self.n_threads or -1), float(os.environ.get("OMP_NUM_THREADS", -1))]] * len(x)
+
+if __name__ == "__main__":
+    model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=1, horizon=1.0)
+    for n_workers in (1, 2):
+        with dask(n_workers) as executor:
+            data = cs.ensemble(model, LAW, n_tokens=4, seeds=[0], observe={"n": Asked()}, executor=executor)
+        print(*data["n"].values[0, -1].astype(int))
+"""
+
+
+def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
+    """Each worker asks for its share of the processors, though Dask sets OMP_NUM_THREADS=1."""
+    (tmp_path / "asked.py").write_text(ASKED)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "asked.py"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(MEMBERS.parent)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    n = processors()
+    assert done.stdout.splitlines() == [f"{n} 1", f"{max(1, n // 2)} 1"]
+
+
+def test_forking_pools_are_refused():
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("fork")) as executor,
+        pytest.raises(ValueError, match=r"executor must not fork.*get_context\('spawn'\)"),
+    ):
+        cs.ensemble(transformer, LAW, executor=executor, **STUDY)
+
+
+def test_another_instruction_set_in_a_worker_is_refused(monkeypatch):
+    with processes(1) as executor:
+        monkeypatch.setattr("chaosphere.kernels.abi.isa_in_use", lambda: "sse9")
+        with pytest.raises(RuntimeError, match=r"a worker uses the instruction set .*, this process sse9"):
+            cs.ensemble(transformer, LAW, executor=executor, **STUDY)
+
+
+def test_errors_of_workers_arrive_whole():
+    """Also those whose constructors take more than a message."""
+    x = np.eye(3)[[0, 0]]
+    repel = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.0, value_scale=-1.0), mlp=None, depth=1, horizon=1.0)
+    with processes(1) as executor, pytest.raises(cs.SimulationError) as caught:
+        cs.ensemble(repel, x, seeds=[0], observe={"energy": cs.measures.Energy()}, executor=executor)
+    assert caught.value.step == 0
+    assert caught.value.last_state.shape == (1, 2, 3)
+
+
+def test_dask_without_workers():
+    class Client:
+        def nthreads(self):
+            return {}
+
+    with ThreadPoolExecutor(1) as executor:
+        executor._client = Client()
+        with pytest.raises(ValueError, match="executor has no workers"):
+            workers(executor)

@@ -1,0 +1,88 @@
+"""Programs under `mpiexec`: the pool of mpi4py.futures, and one system over 1, 2 and 3 ranks."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from members import LAW, STUDY, digest, transformer
+from test_study import written
+
+import chaosphere as cs
+from chaosphere.__main__ import main
+
+HERE = Path(__file__).parent
+HAS_MPI = shutil.which("mpiexec") is not None and importlib.util.find_spec("mpi4py") is not None
+
+# .ci/run sets the variable once it has installed both: there nothing is left out.
+pytestmark = pytest.mark.skipif(
+    not HAS_MPI and not os.environ.get("CHAOSPHERE_REQUIRE_MPI"), reason="needs mpiexec and mpi4py"
+)
+
+
+def mpiexec(n_ranks, *arguments):
+    """What the ranks print; every number of ranks fits on every machine, and root may start them."""
+    done = subprocess.run(
+        ["mpiexec", "-n", str(n_ranks), sys.executable, "-W", "error", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env=os.environ
+        | {
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "OMPI_MCA_rmaps_base_oversubscribe": "1",
+            "OMPI_MCA_mpi_yield_when_idle": "1",
+        },
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.split("\n")
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_pool_executor(n_ranks, tmp_path):
+    store = tmp_path / "study.zarr"
+    lines = mpiexec(n_ranks, "-m", "mpi4py.futures", HERE / "members.py", "mpi", n_ranks - 1, store)
+    expected = digest(cs.ensemble(transformer, LAW, n_threads=1, **STUDY))
+    assert lines[0] == expected
+    assert digest(cs.load_ensemble(store)) == expected
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "same_bits",
+        "generators_are_the_first_rank_s",
+        "checkpoints",
+        "foreign_checkpoints_are_refused_on_every_rank",
+        "refusals",
+    ],
+)
+def test_one_system_over_ranks(n_ranks, case, tmp_path):
+    lines = mpiexec(n_ranks, "-m", "mpi4py", HERE / "spread.py", case, tmp_path / "run.npz")
+    assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
+
+
+def test_a_study_from_a_file(tmp_path, capsys):
+    """`chaosphere run` under mpi4py.futures prints what it prints in one process."""
+    path = written(tmp_path, executor='"mpi"')
+    arguments = ["-m", "mpi4py.futures", "-m", "chaosphere", "run", path, "--json", "--out", tmp_path / "mpi"]
+    lines = mpiexec(3, *arguments)
+    assert main(["run", str(written(tmp_path)), "--json", "--out", str(tmp_path / "none")]) == 0
+    assert "\n".join(lines) == capsys.readouterr().out
+
+
+def test_the_example(tmp_path, monkeypatch):
+    """The same line but for the number of ranks, and no checkpoint left."""
+    monkeypatch.chdir(tmp_path)
+    example = tmp_path / "one_system.py"
+    text = (HERE.parents[1] / "examples" / "one_system.py").read_text()
+    example.write_text(text.replace("10_000", "1_000"))
+    digests = {mpiexec(n, "-m", "mpi4py", example)[0].removeprefix(f"{n} ranks: ") for n in (1, 2)}
+    assert len(digests) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["one_system.py"]

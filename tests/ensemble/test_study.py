@@ -1,0 +1,384 @@
+"""`chaosphere run FILE`: the file's errors, the plan, the executors, going on, the picture."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere import results, study
+from chaosphere.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+GOOD = """
+title = "A study"
+[model]
+type = "transformer"
+depth = 4
+horizon = 1.0
+[model.attention]
+value_scale = -1.0
+[model.mlp]
+width = 8
+activation = "sigmoid"
+[tokens]
+n_tokens = 6
+law = "uniform"
+dim = 3
+[sweep]
+"attention.beta" = [0.5, 4.0]
+noise_scale = { from = 1.0, to = 2.0, count = 3 }
+[observe.energy]
+measure = "energy"
+beta = 1.0
+[observe.met]
+measure = "pair_fraction"
+above = 0.5
+[run]
+replicas = 5
+first_seed = 10
+save_at = [0.0, 0.5, 1.0]
+executor = "none"
+[picture]
+value = "met"
+x = "beta"
+y = "noise_scale"
+critical = true
+"""
+
+
+def written(tmp_path, text=GOOD, **replaced):
+    """The file, with each `old = "new"` line replaced; None removes it."""
+    for old, new in replaced.items():
+        assert re.search(rf"^{old} = .*\n", text, flags=re.MULTILINE), old
+        text = re.sub(rf"^{old} = .*\n", "" if new is None else f"{old} = {new}\n", text, flags=re.MULTILINE)
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_study_runs_and_goes_on(tmp_path, capsys):
+    path, out = written(tmp_path), tmp_path / "out"
+    assert main(["run", str(path), "--out", str(out), "--threads", "1"]) == 0
+    printed, errors = capsys.readouterr()
+    assert "30 runs; means over 5 replicas at time 1" in printed
+    assert "energy at beta = 0.5, noise_scale = 1" in printed
+    assert errors == f"wrote {out / 'small.nc'} and {out / 'small.png'}\n"  # no bar where there is no terminal
+    data = results.load(out / "small.nc")
+    assert data["met"].dims == ("beta", "noise_scale", "replica", "time")
+    assert data["noise_scale"].values.tolist() == [1.0, 1.5, 2.0]
+    assert data["seed"].values.tolist() == [10, 11, 12, 13, 14]
+    assert (out / "small.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    before = (out / "small.zarr" / "energy" / "0.0.0.0").stat().st_mtime_ns
+    assert main(["run", str(path), "--out", str(out), "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert len(claims) == 12
+    assert claims[0]["quantity"] == "energy at beta = 0.5, noise_scale = 1"
+    assert claims[0]["low"] < claims[0]["measured"] < claims[0]["high"]
+    assert (out / "small.zarr" / "energy" / "0.0.0.0").stat().st_mtime_ns == before
+    assert main(["run", str(path), "--out", str(out), "--seed", "3"]) == 2
+    assert "holds another study: seeds is [10, 11, 12, 13, 14], not [3, 4, 5, 6, 7]" in capsys.readouterr().err
+
+
+def test_its_members_are_plain_runs(tmp_path):
+    asked = study.read(written(tmp_path))
+    data = study.run(asked, store=tmp_path / "s.zarr")
+    model = cs.Transformer(
+        attention=cs.SoftmaxAttention(beta=4.0, value_scale=-1.0),
+        mlp=cs.MLP(width=8, activation="sigmoid"),
+        depth=4,
+        horizon=1.0,
+        noise_scale=1.5,
+    )
+    x = cs.sample_uniform(6, 3, rng=12)
+    sol = cs.simulate(model, x, rng=12, save_at=[0, 0.5, 1], observe={"energy": cs.measures.Energy(beta=1.0)})
+    member = data["energy"].sel(beta=4.0, noise_scale=1.5).isel(replica=2)
+    assert np.array_equal(member, sol.observables["energy"])
+
+
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_executors_of_the_file(tmp_path, executor):
+    """In processes of their own, as they start from a shell; named in the file, and by the command line."""
+    outputs = []
+    for kind, more in (("none", []), (executor, []), ("none", ["--executor", executor, "--workers", "2"])):
+        text = GOOD if kind == "none" else GOOD.replace('executor = "none"', f'executor = "{kind}"\nworkers = 2')
+        path = written(tmp_path, text)
+        arguments = ["run", path, "--json", "--out", tmp_path / str(len(outputs)), *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "chaosphere", *arguments], capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
+    """Scheduler and workers from the shell, as the README starts them."""
+    with contextlib.ExitStack() as stack:
+        common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
+        scheduler = [*dask, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file]
+        for command in (scheduler, [*dask, "worker", "--nthreads", "1", "--no-dashboard", "--scheduler-file", file]):
+            process = stack.enter_context(subprocess.Popen(command, **common))
+            stack.callback(process.terminate)
+            deadline = time.monotonic() + 60
+            while not file.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        path, address = written(tmp_path), json.loads(file.read_text())["address"]
+        more = ["--executor", "dask", "--scheduler", address]
+        assert main(["run", str(path), "--json", "--out", str(tmp_path / "dask"), *more]) == 0
+    printed = capsys.readouterr().out
+    assert main(["run", str(path), "--json", "--out", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "2"], "--workers and --scheduler need --executor"),
+        (["--executor", "mpi", "--workers", "2"], "workers is for executor 'processes'"),
+        (["--executor", "processes", "--workers", "0"], "workers must be an integer >= 1, got 0"),
+        (["--executor", "none", "--scheduler", "tcp://a:1"], "scheduler is for executor 'dask'"),
+        (["--threads", "0"], "threads must be an integer >= 1, got 0"),
+        (["--seed", "-1"], "seeds must be an integer >= 0, got -1"),
+    ],
+)
+def test_bad_options(tmp_path, capsys, arguments, message):
+    assert main(["run", str(written(tmp_path)), "--dry-run", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_sigterm_stops_with_a_message_and_the_study_goes_on(tmp_path, capsys):
+    """What a batch system sends before it kills."""
+    text = GOOD.replace("depth = 4", "depth = 4000").replace("n_tokens = 6", "n_tokens = 300")
+    path, out = written(tmp_path, text), tmp_path / "out"
+    arguments = [sys.executable, "-m", "chaosphere", "run", path, "--out", out, "--threads", "1"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        while not (out / "small.zarr.running").exists():
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "chaosphere run: SIGTERM: stopped after step" in errors
+    assert f"of 30 runs are in {out / 'small.zarr'}, and the same call again continues from there" in errors
+    assert list((out / "small.zarr.running").glob("*.npz"))
+
+
+def test_mpi_without_ranks_says_how_to_start(tmp_path, capsys):
+    assert main(["run", str(written(tmp_path, executor='"mpi"')), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE" in message or "chaosphere[mpi]" in message
+
+
+def test_dry_run_prints_the_plan_and_runs_nothing(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", str(written(tmp_path)), "--out", str(out), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    rows = dict(re.findall(r"^ +(\S.*?)  (.*)$", printed, flags=re.MULTILINE))
+    assert rows["parameter points"] == "2 beta × 3 noise_scale"
+    assert rows["runs"] == "30 (5 replicas, seeds 10 … 14)"
+    assert rows["steps"] == "120, of 6 tokens in dimension 3"
+    assert rows["pair interactions"] == f"{120 * 36:.3g}"
+    assert rows["results"] == f"{30 * 3 * 2 * 8:,} bytes: energy, met at 3 times"
+    assert re.fullmatch(r"[\d.]+ s|\d+ min", rows["estimated time"])
+    assert not out.exists()
+
+
+def test_memory_limit(tmp_path, capsys):
+    text = GOOD.replace('executor = "none"', 'executor = "none"\nmemory_limit_gb = 1e-6')
+    for more in ([], ["--dry-run"]):
+        assert main(["run", str(written(tmp_path, text)), "--out", str(tmp_path / "out"), *more]) == 2
+        assert "30 runs would take about" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"depth": "0"}, r"\[model\] depth must be an integer >= 1, got 0"),
+        ({"depth": '"ten"'}, r"\[model\] depth must be an integer >= 1, got 'ten'"),
+        ({"depth": None}, r"\[model\] depth must be given"),
+        ({"horizon": "-1.0"}, r"\[model\] horizon must be a finite number > 0, got -1.0"),
+        ({"type": '"transfomer"'}, r"\[model\] type: unknown 'transfomer'; did you mean 'transformer'\? allowed"),
+        ({"type": '"limit"'}, r"\[model\] unknown key 'depth'; .*allowed: type, attention, field, horizon"),
+        ({"value_scale": "inf"}, r"\[model.attention\] value_scale must be a finite number, got inf"),
+        ({"width": "1.5"}, r"\[model.mlp\] width must be an integer >= 1, got 1.5"),
+        ({"activation": '"sigmiod"'}, r"\[model.mlp\] .*'sigmiod'.*did you mean 'sigmoid'"),
+        ({"n_tokens": "0"}, r"\[tokens\] n_tokens must be an integer >= 1, got 0"),
+        ({"n_tokens": None}, r"\[tokens\] n_tokens must be given"),
+        ({"law": '"unifrom"'}, r"\[tokens\] law: unknown 'unifrom'; did you mean 'uniform'\?"),
+        ({"dim": "1"}, r"\[tokens\] dim must be an integer >= 2, got 1"),
+        ({"dim": None}, r"\[tokens\] dim must be given"),
+        ({'"attention.beta"': "[-1.0]"}, r"\[model.attention\] beta must be a finite number >= 0, got -1.0"),
+        ({'"attention.beta"': "[]"}, r"\[sweep\] attention.beta must not be empty"),
+        ({'"attention.beta"': "3"}, r"\[sweep\] attention.beta must be a list or \{from"),
+        ({"noise_scale": "{ from = 1.0, to = 2.0 }"}, r"\[sweep\] noise_scale.count must be given"),
+        ({"noise_scale": "{ form = 1.0, count = 2 }"}, r"noise_scale: unknown key 'form'; did you mean 'from'"),
+        ({"noise_scale": '{ from = 0, to = 2, count = 2, scale = "log" }'}, r"noise_scale.from must be .* > 0"),
+        ({"noise_scale": '{ from = 1, to = 2, count = 2, scale = "lin" }'}, r"scale: unknown 'lin'.*linear, log"),
+        ({"noise_scale": "{ from = 1, to = 2, count = 0 }"}, r"noise_scale.count must be an integer >= 1"),
+        (
+            {"measure": '"enrgy"'},
+            r"\[observe.energy\] measure: unknown 'enrgy'; did you mean 'energy'\? allowed: energy",
+        ),
+        ({"beta": "-1.0"}, r"\[observe.energy\] beta must be a finite number > 0"),
+        ({"above": None}, r"\[observe.met\] above must be given"),
+        ({"above": "2.0"}, r"\[observe.met\] above must be a finite number >= -1 and <= 1"),
+        ({"replicas": "0"}, r"\[run\] replicas must be an integer >= 1, got 0"),
+        ({"replicas": None}, r"\[run\] replicas must be given"),
+        ({"first_seed": "-1"}, r"\[run\] first_seed must be an integer >= 0"),
+        ({"save_at": "[0.5, 0.1]"}, r"save_at must increase within \[0, 1\]"),
+        ({"save_at": "[0.5, 2.0]"}, r"save_at must increase within \[0, 1\]"),
+        ({"executor": '"slurm"'}, r"\[run\] executor: unknown 'slurm'; allowed: none, processes, dask, mpi"),
+        ({"executor": '"none"\nworkers = 2'}, r"workers is for executor 'processes'"),
+        ({"executor": '"processes"\nworkers = 0'}, r"\[run\] workers must be an integer >= 1"),
+        ({"executor": '"none"\nthreads = 0'}, r"\[run\] threads must be an integer >= 1"),
+        ({"executor": '"none"\nscheduler = "tcp://a:1"'}, r"scheduler is for executor 'dask'"),
+        ({"executor": '"dask"\nscheduler = 3'}, r"\[run\] scheduler must be a string"),
+        ({"executor": '"none"\nmemory_limit_gb = 0'}, r"\[run\] memory_limit_gb must be a finite number > 0"),
+        ({"executor": '"none"\nexecuter = 0'}, r"\[run\] unknown key 'executer'; did you mean 'executor'\?"),
+        ({"value": '"metal"'}, r"\[picture\] value: unknown 'metal'; did you mean 'met'\? allowed: energy, met"),
+        ({"x": '"betta"'}, r"\[picture\] x: unknown 'betta'; did you mean 'beta'\? allowed: time, beta, noise_scale"),
+        ({"y": '"beta"'}, r"\[picture\] y: unknown 'beta'"),
+        ({"y": '"time"'}, r"\[picture\] x and y must leave .* left over: noise_scale"),
+        ({"critical": "3"}, r"\[picture\] critical must be true or false"),
+        ({"title": "3"}, r"title must be a string"),
+    ],
+)
+def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, message):
+    assert main(["run", str(written(tmp_path, **replaced)), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert "small.toml" in error or "save_at" in error
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[model]", "[modell]", r"unknown key 'modell'; did you mean 'model'\? allowed: title, model, tokens"),
+        ('"attention.beta"', '"attention.beat"', r"\[sweep\] unknown parameter 'attention.beat'; did you mean"),
+        ('"attention.beta"', "attention.beta", r"attention must be a list or \{from, to, count\}; write dotted names"),
+        ("[observe.met]", "[observe]\nmet = 3\n[observe.other]", r"observe.met must be a table"),
+        ("noise_scale = {", '"mlp.noise_scale" = {', r"\[sweep\] unknown parameter 'mlp.noise_scale'"),
+        ("[model.mlp]", "[model.attention.mlp]", r"\[model.attention\] unknown key 'mlp'; allowed: beta"),
+        ("[run]", "[run", "not a TOML file"),
+        ("[picture]", "[picture]\ncolour = 1", r"\[picture\] unknown key 'colour'; allowed: value, x, y, critical"),
+    ],
+)
+def test_errors_of_structure(tmp_path, capsys, old, new, message):
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new))
+    assert main(["run", str(path)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_every_key_of_the_file_was_driven():
+    """Whatever `GOOD` holds is in a test of errors above, so that a new key needs one."""
+    content, keys = tomllib.loads(GOOD), set()
+
+    def collect(table):
+        for key, value in table.items():
+            if isinstance(value, dict) and "from" not in value:
+                collect(value)
+            else:
+                keys.add(key)
+
+    collect(content)
+    marks = test_errors_name_the_key_and_what_is_allowed.pytestmark[0].args[1]
+    assert keys <= {key.strip('"') for replaced, _ in marks for key in replaced}
+
+
+def test_missing_file(tmp_path, capsys):
+    assert main(["run", str(tmp_path / "none.toml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_limit_model_and_lines(tmp_path):
+    text = """
+[model]
+type = "limit"
+n_steps = 5
+horizon = 1.0
+scheme = "heun"
+[model.attention]
+beta = 1.0
+[model.field]
+activation = "tanh"
+bias_std = 0.3
+tolerance = 0.01
+[tokens]
+n_tokens = 5
+law = "von-mises-fisher"
+mean_direction = [1.0, 0.0, 0.0]
+concentration = 5.0
+[sweep]
+"field.activation" = ["tanh", "relu"]
+[observe.order_parameter]
+[run]
+replicas = 3
+[picture]
+value = "order_parameter"
+x = "time"
+"""
+    path = tmp_path / "lines.toml"
+    path.write_text(text)
+    asked = study.read(path)
+    data = study.run(asked, store=tmp_path / "s.zarr")
+    assert data["order_parameter"].sizes == {"activation": 2, "replica": 3, "time": 6}
+    assert data["activation"].values.tolist() == ["tanh", "relu"]
+    study.draw(asked, data, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    path.write_text(text.replace('x = "time"', 'x = "activation"'))
+    study.draw(study.read(path), data, tmp_path / "b.png")
+    assert (tmp_path / "b.png").stat().st_size > 10_000
+
+
+def test_critical_line_is_the_theory_s(tmp_path):
+    asked = study.read(written(tmp_path))
+    exponent = cs.MLP(width=8, activation="sigmoid").kernel(3).lyapunov_exponent()
+    assert study.critical_noise_scale(asked, "beta") == pytest.approx((-1 / exponent) ** 0.5)
+    attract = study.read(written(tmp_path, value_scale="1.0"))
+    assert np.isnan(study.critical_noise_scale(attract, "beta")).all()
+
+
+@pytest.mark.parametrize("name", ["sync_phase", "attention_phase"])
+def test_examples(tmp_path, capsys, name):
+    """The examples as they are, with fewer and shorter runs."""
+    text = (ROOT / "examples" / f"{name}.toml").read_text()
+    path = tmp_path / f"{name}.toml"
+    text = re.sub(r"replicas = \d+", "replicas = 2", text)
+    text = re.sub(r"depth = \d+", "depth = 20", text)
+    path.write_text(re.sub(r"count = (9|13|40)", "count = 3", text))
+    assert main(["run", str(path), "--dry-run"]) == 0
+    assert main(["run", str(path), "--out", str(tmp_path), "--threads", "1"]) == 0
+    assert (tmp_path / f"{name}.png").exists()
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.24, "1.2 s"), (100, "2 min"), (3600, "1 h 0 min"), (9000, "2 h 30 min")]
+)
+def test_duration(seconds, text):
+    assert study.duration(seconds) == text
+
+
+def test_pair_fraction():
+    x = np.array([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0], [1.0, 0.0]])
+    assert cs.measures.pair_fraction(x, 1.0) == 1 / 6
+    assert cs.measures.pair_fraction(x, 0.5) == 3 / 6
+    assert cs.measures.pair_fraction(x, -1.0) == 1.0
+    y = cs.sample_uniform(700, 5, rng=0)  # more rows than one block holds
+    upper = np.triu_indices(700, k=1)
+    assert cs.measures.pair_fraction(y, 0.3) == ((y @ y.T)[upper] >= 0.3).mean()
+    with pytest.raises(ValueError, match="at least two tokens"):
+        cs.measures.pair_fraction(x[:1], 0.5)
+    with pytest.raises(ValueError, match="above must be a finite number >= -1 and <= 1"):
+        cs.measures.pair_fraction(x, 1.5)
