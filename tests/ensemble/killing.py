@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 
+from chaosphere.seeds import STREAM_VERSION
+
 # Prints each step before recording it; the last line tells the result apart from every other.
 RUN = """
 import hashlib, sys
@@ -46,7 +48,7 @@ def stored_step(path):
         if file.exists():
             with np.load(file) as saved:
                 identity = json.loads(str(saved["identity"]))
-                assert identity["stream_version"] == 1
+                assert identity["stream_version"] == STREAM_VERSION
                 return int(saved["step"])
     return -1
 

@@ -15,6 +15,7 @@ from members import LAW, STUDY, digest, transformer
 import chaosphere as cs
 from chaosphere import results
 from chaosphere.ensemble import plan, processors, workers
+from chaosphere.seeds import STREAM_VERSION
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 
@@ -37,7 +38,7 @@ def test_labels(data):
     assert data["seed"].values.tolist() == STUDY["seeds"]
     assert data["time"].values.tolist() == [0.0, 0.5, 1.0]
     identity = json.loads(data.attrs["identity"])
-    assert identity["stream_version"] == 1
+    assert identity["stream_version"] == STREAM_VERSION
     assert identity["model"]["mlp"]["width"] == 16
     assert set(json.loads(data.attrs["configuration"])) >= {"chaosphere", "numpy", "instruction set in use"}
 

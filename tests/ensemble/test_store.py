@@ -18,6 +18,7 @@ from members import LAW, STUDY, digest, processes, transformer
 
 import chaosphere as cs
 from chaosphere import ensemble as ensemble_function
+from chaosphere.seeds import STREAM_VERSION
 from chaosphere.store import Store
 
 MEMBERS = Path(__file__).with_name("members.py")
@@ -83,7 +84,7 @@ def test_it_is_a_plain_zarr_group(tmp_path):
         assert np.array_equal(plain["energy"], data["energy"])
         assert plain["seed"].values.tolist() == STUDY["seeds"]
         assert set(plain.coords) == {"beta", "activation", "time", "seed"}
-        assert json.loads(plain.attrs["identity"])["stream_version"] == 1
+        assert json.loads(plain.attrs["identity"])["stream_version"] == STREAM_VERSION
     names = {p.name for p in store.rglob("*")}
     assert not {name for name in names if name.endswith((".pkl", ".pickle", ".partial"))}
 

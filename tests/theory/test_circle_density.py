@@ -129,7 +129,7 @@ def test_orders_against_nodes_under_the_same_noise():
     gaps, errors = [], []
     for factor in factors:
         coarse = fine.coarsen(int(factor))
-        density = solve(coarse, n_modes=64, n_replicas=96).modes[0, :, :5]
+        density = solve(coarse, n_modes=128, n_replicas=96).modes[0, :, :5]
         gaps.append((np.abs(density - nodes(coarse, n_nodes=96, n_replicas=96)) ** 2).mean(axis=1))
         errors.append((np.abs(density - limit) ** 2).mean(axis=1))
     gap_order = log_slope(factors, np.stack(gaps, axis=1), np.ones(4))

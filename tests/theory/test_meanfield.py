@@ -80,7 +80,7 @@ def test_tokens_approach_the_limit_at_the_rate_one_half():
     data = chaos.run(plan, rng=5, n_replicas=24)
     _, mean, particles, transport, over_theorem = chaos.claims(data)
     for claim in (mean, particles, transport):
-        assert abs(claim.measured - claim.expected) < claim.high - claim.low < 0.45
+        assert abs(claim.measured - claim.expected) < claim.high - claim.low < 0.6
     assert over_theorem.high < 0
     error, nodes = (data[name].sel(quantity="energy") for name in ("error", "node_error"))
     assert float(nodes.max()) < 1e-3 * float(error.min())
