@@ -96,6 +96,11 @@ class Chaosphere:
         )
         return lambda: self.cs.simulate(model, x, rng=0, n_threads=THREADS).final
 
+    def phases(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta)
+        model = self.cs.Transformer(attention=attention, mlp=None, depth=case.depth, horizon=case.horizon)
+        return lambda: self.cs.simulate(model, x, rng=0, n_threads=THREADS).final
+
     def draws(self, case: Case) -> Draws:
         """Return the weights that `transformer` uses, so that the others can be given the same."""
         from chaosphere.seeds import Noise, Stream
@@ -203,6 +208,17 @@ class NumPy:
 
         return run
 
+    def phases(self, case: Case) -> Run:
+        start, dt = tokens(case), case.horizon / case.depth
+
+        def run() -> np.ndarray:
+            x = start
+            for _ in range(case.depth):
+                x = self._layer_norm(x + dt * self._attend(case, x))
+            return x
+
+        return run
+
     def transformer(self, case: Case, draws: Draws | None = None) -> Run:
         start, dt, shape = tokens(case), case.horizon / case.depth, (case.width, case.dim)
         rng = np.random.default_rng(0)
@@ -286,6 +302,19 @@ class Torch:
                     counts += 2 * count(x[i : i + rows] @ x[i + rows :].T)
             counts[bins - 1] -= n
             return counts / counts.sum()
+
+        return run
+
+    def phases(self, case: Case) -> Run:
+        start, dt = self.torch.from_numpy(tokens(case)), case.horizon / case.depth
+
+        def run():
+            x = start
+            for _ in range(case.depth):
+                # Batched products and softmax: for small systems faster than the fused kernel.
+                w = self.torch.softmax(case.beta * (x @ x.mT), dim=-1)
+                x = self._layer_norm(x.add(w @ x, alpha=dt))
+            return x
 
         return run
 
@@ -374,6 +403,15 @@ class Jax:
             return 0.5 * (math.exp(case.beta) - sums.sum() / case.n_tokens**2)
 
         return self._compiled(run, tokens(case))
+
+    def phases(self, case: Case) -> Run:
+        dt = case.horizon / case.depth
+
+        def step(x, _):
+            w = self.np.exp(case.beta * (x @ x.swapaxes(1, 2)) - case.beta)
+            return self._layer_norm(x + dt * (w @ x) / w.sum(axis=2, keepdims=True)), None
+
+        return self._compiled(lambda x: self.jax.lax.scan(step, x, length=case.depth)[0], tokens(case))
 
     def transformer(self, case: Case, draws: Draws | None = None) -> Run:
         jax, dt, shape, dtype = self.jax, case.horizon / case.depth, (case.dim, case.width), case.dtype

@@ -90,6 +90,14 @@ def histogram(case: Case) -> np.ndarray:
     return counts / counts.sum()
 
 
+def phases(case: Case) -> np.ndarray:
+    """Steps of attention alone; the tokens that are not asked for are left out at the end."""
+    x, dt = tokens(case).astype(np.float64), case.horizon / case.depth
+    for _ in range(case.depth):
+        x = _layer_norm(x + dt * _attend(x, x, case.beta))
+    return x[:, rows(case)]
+
+
 def transformer(case: Case, draws: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """All layers with the given weights; the tokens that are not asked for are left out of the last layer only."""
     x, dt = tokens(case).astype(np.float64), case.horizon / case.depth

@@ -78,6 +78,7 @@ if IS_QUICK:
         Case(n_tokens=600, dim=3, width=32, activation="relu", depth=1, horizon=0.05),
         Case(n_tokens=20, dim=8, width=32, activation="relu", depth=3, horizon=0.1, beta=1.0),
     ]
+    PHASES = [Case(n_replicas=6, n_tokens=32, dim=d, depth=3, horizon=0.3) for d in (2, 8)]
 else:
     ATTENTION = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_tokens=4096, dim=256, dtype=t) for t in BOTH]
@@ -100,6 +101,8 @@ else:
         # Figures 2 to 6 of arXiv:2604.26898, with the width of its Figure 1.
         Case(n_tokens=64, dim=64, width=2048, activation="relu", depth=150, horizon=5.0, beta=1.0),
     ]
+    # A tenth of the steps of one β of the phase diagram of arXiv:2312.10794.
+    PHASES = [Case(n_replicas=2048, n_tokens=32, dim=d, depth=30, horizon=3.0) for d in (2, 8, 32, 128)]
 
 # Each key names a method of the contenders and of `reference`.
 CASES = {
@@ -110,6 +113,7 @@ CASES = {
     "histogram": HISTOGRAM,
     "fastsum": FASTSUM,
     "transformer": TRANSFORMER,
+    "phases": PHASES,
 }
 
 
