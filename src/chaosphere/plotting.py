@@ -156,7 +156,7 @@ def limits(dataset: Any, path: Path) -> None:
         style = {"color": _COLOURS[k % 4], "markersize": 4, "label": f"N = {int(n)}, all L and m"}
         right.plot(total[k].ravel(), finite[k].ravel(), _MARKERS[k % 4], **style)
     ends = [min(total.min(), finite.min()), max(total.max(), finite.max())]
-    right.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="equal: the limits commute")
+    right.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="sum of the two orders")
     right.set(xscale="log", yscale="log", xlabel="D(N, ∞, ∞) + D(∞, L, m)", ylabel="D(N, L, m)")
     for panel in (left, right):
         panel.legend(fontsize=6, frameon=False)
