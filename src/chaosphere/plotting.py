@@ -158,6 +158,11 @@ def limits(dataset: Any, path: Path) -> None:
     ends = [min(total.min(), finite.min()), max(total.max(), finite.max())]
     right.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="sum of the two orders")
     right.set(xscale="log", yscale="log", xlabel="D(N, ∞, ∞) + D(∞, L, m)", ylabel="D(N, L, m)")
+    ticker = checks.extra("matplotlib.ticker", "plot")
+    for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_minor_formatter(ticker.NullFormatter())
     for panel in (left, right):
         panel.legend(fontsize=6, frameon=False)
         panel.grid(which="both", alpha=0.2, linewidth=0.5)
