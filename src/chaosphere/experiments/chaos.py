@@ -419,6 +419,7 @@ def table(dataset: Any, found: Sequence[Claim]) -> str:
         "",
         results.format_claims(found),
         "",
-        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions, {seconds:.0f} s; at most {memory:.2f} GiB",
+        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions (by fast sums where they win), {seconds:.0f} s; "
+        f"at most {memory:.2f} GiB",
     ]
     return "\n".join(lines)
