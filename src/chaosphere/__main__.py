@@ -166,7 +166,7 @@ def _chaos_plans(options: argparse.Namespace, model: Transformer) -> tuple[dict[
     has_own = any(getattr(options, name) is not None for name in ("dim", "tokens", "nodes", "x0"))
     studies = options.study or (("rates",) if has_own else _STUDIES)
     if "limits" in studies and model.attention is None:
-        raise ValueError("--study limits needs attention: give a --value-scale other than 0")
+        raise ValueError("--study limits needs attention: give --study rates depths, or a --value-scale other than 0")
     plans = {}
     if "rates" in studies and x0 is not None:
         plans["chaos"] = cases.own_tokens(model, x0, tokens=options.tokens)

@@ -153,7 +153,7 @@ class CheckpointFile:
                 step=np.array(record.step),
                 tokens=record.tokens,
                 states=np.array(record.states[:n_states]),
-                **arrays,  # type: ignore[arg-type]
+                **arrays,  # type: ignore[arg-type]  # NumPy's stub takes them for its flag allow_pickle
             )
 
         try:

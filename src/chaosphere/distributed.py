@@ -90,7 +90,8 @@ class Rows:
         error = self.comm.bcast(error)
         if error is not None:
             raise error
-        return self.comm.bcast(value)  # type: ignore[no-any-return]
+        answer: T = self.comm.bcast(value)
+        return answer
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -176,7 +176,7 @@ def plan(
     for point in np.ndindex(*map(len, values)):
         parameters = {name: given[i] for (name, given), i in zip(sweep.items(), point, strict=True)}
         try:
-            models[point] = model if is_model else model(**parameters)  # type: ignore[assignment,operator]
+            models[point] = cast(Steps, model) if is_model else cast(Callable[..., Steps], model)(**parameters)
         except Exception as error:
             error.add_note(f"while making the model for {parameters}")
             raise
@@ -562,7 +562,8 @@ def processors() -> int:
 def _with_threads(function: Observable, n_threads: int) -> Observable:
     """Return an observable that asks for as many threads as the run, where it has a field for them that is unset."""
     if dataclasses.is_dataclass(function) and getattr(function, "n_threads", 0) is None:
-        return dataclasses.replace(function, n_threads=n_threads)  # type: ignore[type-var]
+        threaded: Observable = dataclasses.replace(cast(Any, function), n_threads=n_threads)
+        return threaded
     return function
 
 

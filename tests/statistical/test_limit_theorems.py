@@ -76,7 +76,7 @@ def test_rates_in_the_number_of_tokens(dim):
 def test_regimes():
     """Null: the same exponents for attraction, none and repulsion, with, without and given the noise.
 
-    16 replicas, N = 64 … 2 048 on the circle; 1e-6 each of 32 comparisons.
+    16 replicas, N = 64 … 2 048 on the circle; 1e-6 each of 30 comparisons.
     """
     data = chaos.run(cases.regimes(MODEL), rng=1, n_replicas=16)
     assert check_claims(chaos.claims(data), 16) == 30

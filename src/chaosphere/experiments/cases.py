@@ -84,7 +84,10 @@ class Case:
     @property
     def dim(self) -> int:
         """Dimension d of the tokens."""
-        return self.law.dim if self.law is not None else self.x0.shape[1]  # type: ignore[union-attr]
+        if self.law is not None:
+            return self.law.dim
+        assert self.x0 is not None
+        return int(self.x0.shape[1])
 
     @property
     def beta(self) -> float:

@@ -123,7 +123,8 @@ cdef void _pair(
 
 cdef void _item(
     Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x,
-    const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, real *q, real *k, real *v,
+    const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift,
+    real *q, real *k, real *v,
     double *sums, real *scratch, long low, long high, real[:, :, ::1] mean, double[:, ::1] partition
 ) noexcept nogil:
     """One item of work on one system: first every block is packed, then come the games, then every block is finished.
