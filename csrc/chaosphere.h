@@ -20,7 +20,7 @@
 #define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 /* The weights of a chunk, then d + 1 rows of sums. */
 #define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (d) + 1) * (ld))
-#define CHS_HIDDEN 32  /* hidden units whose activations live at once */
+#define CHS_HIDDEN 64  /* hidden units whose activations live at once */
 #define CHS_FOURIER_TILE 256
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
 
@@ -56,8 +56,8 @@ enum chs_activation {
     void (*attend_rows_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_j, const real *bias_j, real *w, real *top_i, double *sum_i);            \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
-     * scratch holds CHS_HIDDEN * ld. */                                                                               \
-    void (*layer_##suffix)(long d, long m, long n, long ld, const real *x, const real *u, const real *b,               \
+     * All ld columns are computed; scratch holds CHS_HIDDEN * ld. */                                                                             \
+    void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b,               \
                            const real *w, int activation, real *scratch, real *out);                                   \
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \
     void (*activate_##suffix)(int activation, long n, real *x);                                                        \

@@ -54,7 +54,7 @@ def fit(function, low, high, degree):
         for j in range(n):
             matrix[i, j] = x**j
     coefficients = list(mp.lu_solve(matrix, mp.matrix([function(x) for x in nodes])))
-    grid = [low + (high - low) * mp.mpf(k) / 400 for k in range(401)]
+    grid = [low + (high - low) * mp.mpf(2 * k + 1) / 800 for k in range(400)]
     error = max(abs(mp.polyval(coefficients[::-1], x) / function(x) - 1) for x in grid)
     return coefficients, error
 
@@ -69,9 +69,33 @@ FITS = [
 ]
 
 
-def emit(values, kind):
+# name, odd function, (scale, error) in double and in float: polynomials on intervals of length 1/scale around k/scale
+LOOKUPS = [
+    ("erf", mp.erf, ("2.4375", 3e-17), ("7.71875", 3e-8)),
+    ("tanh", mp.tanh, None, ("3.375", 3e-8)),
+]
+
+
+def fit_intervals(function, scale, size, tolerance):
+    """Coefficients [degree][interval] in x scale - k, of least degree; the last interval, k = size - 1, is constant."""
+    half = mp.mpf(1) / 2
+    for degree in range(2, 30):
+        # In the first interval x >= 0, and the error is relative: f times a polynomial. Elsewhere the values are near 1.
+        first, error = fit(lambda f: function(f / scale) / f, 0, half, degree - 1)
+        fits = [[mp.mpf(0), *first]]
+        for k in range(1, size - 1):
+            coefficients, off = fit(lambda f, k=k: function((k + f) / scale), -half, half, degree)
+            fits.append(coefficients)
+            error = max(error, off)
+        if error < tolerance:
+            fits.append([mp.mpf(1)] + [mp.mpf(0)] * degree)
+            return [[fits[k][j] for k in range(size)] for j in range(degree + 1)], error
+    raise ValueError("no degree below 30 is enough")
+
+
+def emit(values, kind, between=", \\\n    "):
     digits, suffix = (17, "") if kind == "f64" else (9, "f")
-    return ", \\\n    ".join(mp.nstr(v, digits, min_fixed=1, max_fixed=0) + suffix for v in values)
+    return between.join(mp.nstr(v, digits, min_fixed=1, max_fixed=0) + suffix for v in values)
 
 
 def split(value, bits, parts):
@@ -118,6 +142,21 @@ def main():
             f"#define CHS_HALF_PI_{kind} {{ \\\n    {emit(parts, kind)}}}",
             "",
         ]
+    for name, function, *specs in LOOKUPS:
+        for kind, spec, size in zip(("f64", "f32"), specs, (16, 32), strict=True):
+            if spec is None:
+                continue
+            rows, error = fit_intervals(function, mp.mpf(spec[0]), size, spec[1])
+            print(f"{name:10s} {kind} {size} intervals of degree {len(rows) - 1} error {mp.nstr(error, 3)}")
+            real = "double" if kind == "f64" else "float"
+            body = ",\n".join("    {" + emit(row, kind, ", ") + "}" for row in rows)
+            lines += [
+                f"/* {name} as a polynomial in (x scale - k) for each k = 0 .. {size - 1}. Error {mp.nstr(error, 2)}. */",
+                f"#define chs_{name}_SCALE_{kind} {spec[0]}",
+                f"static const {real} chs_{name}_{kind}[{len(rows)}][{size}] __attribute__((aligned(CHS_ALIGN))) = {{",
+                f"{body}}};",
+                "",
+            ]
     lines += [f"#define CHS_ERFC_CENTRE {mp.nstr(ERFC_CENTRE, 3)}", ""]
     Path(__file__).with_name("coefficients.h").write_text("\n".join(lines))
 

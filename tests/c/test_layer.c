@@ -43,7 +43,7 @@ static void layer(const chs_kernels *table, int activation, long d, long m, long
     fill(m * d, u, 1), fill(m * d, w, 1);
     if (b)
         fill(m, b, 1);
-    CALL(layer_)(d, m, n, ld, x, u, b, w, activation, scratch, out);
+    CALL(layer_)(d, m, ld, x, u, b, w, activation, scratch, out);
     for (long j = 0; j < n; j++)
         for (long k = 0; k < d; k++) {
             long double want = 0, size = 0;

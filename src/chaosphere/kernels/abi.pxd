@@ -32,10 +32,10 @@ cdef extern from "chaosphere.h" nogil:
             long, long, long, long, const float *, const float *, const float *, const float *, float *, float *,
             double *) noexcept nogil
         void (*layer_f64)(
-            long, long, long, long, const double *, const double *, const double *, const double *, int, double *,
+            long, long, long, const double *, const double *, const double *, const double *, int, double *,
             double *) noexcept nogil
         void (*layer_f32)(
-            long, long, long, long, const float *, const float *, const float *, const float *, int, float *,
+            long, long, long, const float *, const float *, const float *, const float *, int, float *,
             float *) noexcept nogil
         void (*activate_f64)(int, long, double *) noexcept nogil
         void (*activate_f32)(int, long, float *) noexcept nogil

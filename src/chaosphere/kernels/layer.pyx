@@ -6,8 +6,11 @@ import numpy as np
 
 from chaosphere.kernels.abi cimport CHS_HIDDEN, CHS_COLUMNS, Scratch, chs_kernels, padded, real, table, useful_threads
 
-cdef enum:
-    TILE = 64  # tokens at once: their activations, 32 x 64 values, fill half a first-level cache
+
+cdef long _tile(long n_tokens) noexcept nogil:
+    # Tokens at once. The activations of 64, some 64 x 64 values, fill two thirds of a first-level cache; few tokens are
+    # cut smaller, for the threads. A token's bits do not depend on it.
+    return 64 if n_tokens > 512 else CHS_COLUMNS
 
 
 cdef void _layer(
@@ -16,23 +19,23 @@ cdef void _layer(
     real[:, :, ::1] out
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
-    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tiles = (n + TILE - 1) // TILE, j, k
-    cdef long replica = index // tiles, first = (index % tiles) * TILE, layer = replica if u.shape[0] > 1 else 0
-    cdef long count = min(n - first, <long>TILE)
+    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tile = _tile(n), tiles = (n + tile - 1) // tile, j, k
+    cdef long replica = index // tiles, first = (index % tiles) * tile, layer = replica if u.shape[0] > 1 else 0
+    cdef long count = min(n - first, tile), ld = padded(count)
     cdef const char *start = <const char *>&x[replica, first, 0]
     cdef real *tokens = scratch
-    cdef real *result = tokens + d * TILE
-    cdef real *hidden = result + d * TILE
+    cdef real *result = tokens + d * ld
+    cdef real *hidden = result + d * ld
     cdef const real *bias = NULL if b is None else &b[layer, 0]
     if real is double:
-        c.pack_f64(count, d, start, x.strides[1], x.strides[2], weight_std, TILE, tokens)
-        c.layer_f64(d, m, count, TILE, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
+        c.pack_f64(count, d, start, x.strides[1], x.strides[2], weight_std, ld, tokens)
+        c.layer_f64(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
     else:
-        c.pack_f32(count, d, start, x.strides[1], x.strides[2], weight_std, TILE, tokens)
-        c.layer_f32(d, m, count, TILE, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
+        c.pack_f32(count, d, start, x.strides[1], x.strides[2], weight_std, ld, tokens)
+        c.layer_f32(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
     for j in range(count):
         for k in range(d):
-            out[replica, first + j, k] = <real>(output_scale * result[k * TILE + j])
+            out[replica, first + j, k] = <real>(output_scale * result[k * ld + j])
         if c_out is not None:
             for k in range(d):
                 out[replica, first + j, k] += c_out[layer, k]
@@ -48,8 +51,8 @@ def layer(
     one layer for all replicas.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], m = u.shape[1], index
-    cdef long n_items = n_replicas * ((n + TILE - 1) // TILE)
-    cdef long each = (2 * d + CHS_HIDDEN) * TILE
+    cdef long tile = _tile(n), n_items = n_replicas * ((n + tile - 1) // tile)
+    cdef long each = (2 * d + CHS_HIDDEN) * tile
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * m * (d + 4))
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
     cdef real *s = <real *>scratch.at
