@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import SetupError
 
 KERNELS = ["abi", "attention", "expansions", "harmonics", "layer", "normals", "pairs", "sphere"]
-C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC"]
+C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
 IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
 ISA_FLAGS = {"baseline": []}
 if IS_X86_64:

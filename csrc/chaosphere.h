@@ -20,7 +20,7 @@
 #define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 /* The weights of a chunk, then d + 1 rows of sums. */
 #define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (d) + 1) * (ld))
-#define CHS_HIDDEN 64  /* hidden units whose activations live at once */
+#define CHS_HIDDEN 64 /* hidden units whose activations live at once */
 #define CHS_FOURIER_TILE 256
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
 
@@ -42,23 +42,27 @@ enum chs_activation {
     /* Gather n rows of length d (byte strides, any layout) times scale into a block; rows of zeros pad it. */         \
     void (*pack_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, double scale,  \
                           long ld, real *block);                                                                       \
+    /* The way back: x[j, k] = scale block[k, j] + shift[k], rows contiguous; shift may be NULL. */                    \
+    void (*unpack_##suffix)(long n, long d, long ld, const real *block, double scale, const real *shift, real *x);     \
     /* out[r, j] = sum_k a[r, k] x[k, j]; a is row-major (rows, d), x a block. */                                      \
     void (*map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);                 \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
      *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and  sum_j[c, j] += sum_i w_ij v_i[c, i],  either unless it is NULL,     \
-     * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless  \
+     * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless \
      * it is too large for any weight to count. scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */                           \
     void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_i, const real *v_j, real shift, real *scratch, double *sum_i,           \
                                  double *sum_j);                                                                       \
+    /* out[k, j] = scale sums[k, j] / sums[d, j] for all ld columns; means nothing where sums[d, j] is 0. */           \
+    void (*means_##suffix)(long d, long ld, const double *sums, double scale, real *out);                              \
     /* One side with a running maximum: s_ij = q_i . k_j + bias_j; top_i is raised to cover s_i*, sum_i is rescaled    \
-     * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */        \
+     * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */       \
     void (*attend_rows_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_j, const real *bias_j, real *w, real *top_i, double *sum_i);            \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
-     * All ld columns are computed; scratch holds CHS_HIDDEN * ld. */                                                                             \
-    void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b,               \
-                           const real *w, int activation, real *scratch, real *out);                                   \
+     * All ld columns are computed; scratch holds CHS_HIDDEN * ld. */                                                  \
+    void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b, const real *w,        \
+                           int activation, real *scratch, real *out);                                                  \
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \
     void (*activate_##suffix)(int activation, long n, real *x);                                                        \
     /* out[c, j] = sum of coefficients a times the harmonics (of harmonics.inc, not normalised) of degree <= n_max in  \
@@ -67,8 +71,8 @@ enum chs_activation {
      * harmonics of degree <= n_max in dimension max(2, d - 1). */                                                     \
     void (*harmonic_field_##suffix)(long d, long n_max, long n_rows, long n, long ld, const real *x,                   \
                                     const real *steps, const real *a, real *scratch, real *out);                       \
-    /* out = LN(x + alpha v) for n rows of length d (out contiguous, v may be NULL); returns the first row whose       \
-     * norm is zero or not finite, or -1. */                                                                           \
+    /* out = LN(x + alpha v) for n rows of length d (out contiguous, may be v; v may be NULL); the first row whose     \
+     * norm is zero or not finite is returned, or -1. */                                                               \
     long (*step_##suffix)(long n, long d, const char *x, ptrdiff_t x_row, ptrdiff_t x_column, const real *v,           \
                           double alpha, real *out);                                                                    \
     /* Largest | |x_i| - 1 | over n rows and its row; not-a-number counts as infinite. */                              \

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks, expansions, nufft
+from chaosphere import checks, expansions, nufft, sphere
 from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 
@@ -229,6 +229,19 @@ class SoftmaxAttention:
             n_direct=int(n_direct[0]),
         )
 
+    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int) -> Tokens:
+        """Return LN(x + τ Attn(μ_x, x)) for checked tokens (R, N, d): in one pass for the direct sum of QᵀK = βI."""
+        self._check_size(x)
+        is_direct = self.resolve(x.shape[1], x.shape[2], x.dtype).method == "direct"
+        if self.beta is None or weights is not None or not is_direct or not self._is_bounded(self.beta, x.dtype):
+            return sphere.layer_norm_step(x, self._attend(x, weights, n_threads)[0], step_size, n_threads)
+        scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
+        value_map = self._value_map(x)
+        out, bad = kernel.attend_bounded(
+            x, None, value_map, None, scale, shift, True, n_threads, value_scale=self._factor, step=step_size
+        )
+        return sphere.moved(out, bad)
+
     def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, and of the direct sum a share of the work.
 
@@ -237,7 +250,7 @@ class SoftmaxAttention:
         self._check_size(x)
         if self.resolve(x.shape[1], x.shape[2], x.dtype).method != "direct":
             return self._attend(x, None, n_threads)[0][:, first:stop]
-        return self._scaled(self._mean(x, None, self._value_map(x), n_threads, first, stop)[0])
+        return self._mean(x, None, self._value_map(x), n_threads, first, stop)[0]
 
     def _checked(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Tokens, Floats | None, int]:
         batch = checks.tokens(x)
@@ -296,23 +309,29 @@ class SoftmaxAttention:
         """Return attention and log Z over all pairs."""
         relative, log_unit = _relative(p, x.shape[1])
         mean, log2_z = self._weighted_mean(x, relative, self._value_map(x), n_threads)
-        return self._scaled(mean), log2_z / LOG2_E + log_unit
+        return mean, log2_z / LOG2_E + log_unit
 
     def _direct_rows(self, x: Tokens, rows: Any, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats]:
         """Return attention and log Z of some tokens of one system, QᵀK = βI."""
         beta = self._scalar()
         assert beta is not None
         relative, log_unit = _relative(p, x.shape[1])
-        mean, log2_z = kernel.attend_rows(x[:, rows], x, None, self._value_map(x), relative, beta * LOG2_E, n_threads)
-        return self._scaled(mean), log2_z / LOG2_E + log_unit
+        mean, log2_z = kernel.attend_rows(
+            x[:, rows], x, None, self._value_map(x), relative, beta * LOG2_E, n_threads, self._factor
+        )
+        return mean, log2_z / LOG2_E + log_unit
 
     def _value_map(self, x: Tokens) -> Tokens | None:
         return None if self.value is None else self.value.astype(x.dtype)
 
-    def _scaled(self, mean: Tokens) -> Tokens:
-        if self.value_scale is not None and self.value_scale != 1.0:
-            mean *= mean.dtype.type(self.value_scale)
-        return mean
+    @property
+    def _factor(self) -> float:
+        return 1.0 if self.value_scale is None else self.value_scale
+
+    @staticmethod
+    def _is_bounded(beta: float, dtype: Any) -> bool:
+        # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
+        return bool(2.5 * checks.SPHERE_TOLERANCE[dtype] * beta * LOG2_E < 100)
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
@@ -350,7 +369,7 @@ class SoftmaxAttention:
         mean[:, active], log2_z[:, active] = self._mean(keys, p[active], value_map, n_threads)
         query_map, row_scale = self._row_map(x.dtype)
         mean[:, passive], log2_z[:, passive] = kernel.attend_rows(
-            others, keys, query_map, value_map, p[active], row_scale, n_threads
+            others, keys, query_map, value_map, p[active], row_scale, n_threads, self._factor
         )
         return mean, log2_z
 
@@ -362,8 +381,7 @@ class SoftmaxAttention:
         query_map, row_scale = self._row_map(x.dtype)
         if self.beta is not None:
             scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
-            # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
-            is_symmetric, is_bounded = True, 2.5 * checks.SPHERE_TOLERANCE[x.dtype] * self.beta * LOG2_E < 100
+            is_symmetric, is_bounded = True, self._is_bounded(self.beta, x.dtype)
             bounded_map = None
         else:
             form = self._form()
@@ -376,10 +394,10 @@ class SoftmaxAttention:
             scale, shift = 1.0, norm * LOG2_E
             bounded_map = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype)
         if not is_bounded:
-            mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads)
+            mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads, self._factor)
             return mean, log2_z
         mean, z = kernel.attend_bounded(
-            x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads, first, stop
+            x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads, first, stop, self._factor
         )
         with np.errstate(divide="ignore"):
             log2_z = np.log2(z) + shift
@@ -388,7 +406,14 @@ class SoftmaxAttention:
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
             alone, log2_alone = kernel.attend_rows(
-                own[replica][None, rows], x[replica : replica + 1], query_map, value_map, p, row_scale, n_threads
+                own[replica][None, rows],
+                x[replica : replica + 1],
+                query_map,
+                value_map,
+                p,
+                row_scale,
+                n_threads,
+                self._factor,
             )
             mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
         return mean, log2_z

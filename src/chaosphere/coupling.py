@@ -185,8 +185,7 @@ def _deep_wide(
                 for j, network in enumerate(row):
                     y = runs[i][j]
                     if attention is not None:
-                        drift = attention(y, system.weights, n_threads=n_threads)
-                        y = sphere.layer_norm_step(y, drift, step_size, n_threads)
+                        y = attention.move(y, step_size, system.weights, n_threads=n_threads)
                     g = basis.combine(y, coefficients, n_threads=n_threads)
                     if network.width is not None:
                         g = _as_layer(g, y, network, mlp, field, noise, step)

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chaosphere import checks
+from chaosphere import checks, sphere
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Tokens
+from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 from chaosphere.sde import LimitSDE
 from chaosphere.transformer import Transformer
@@ -112,6 +112,10 @@ class SharedAttention(SoftmaxAttention):
         return self.rows_of(
             self.rows.gather(x), first=self.rows.first, stop=self.rows.stop, n_threads=checks.threads(n_threads)
         )
+
+    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int) -> Tokens:
+        """Return LN(x + τ Attn(μ, x)) for this process's tokens."""
+        return sphere.layer_norm_step(x, self(x, weights, n_threads=n_threads), step_size, n_threads)
 
 
 def rows(comm: Any, n_tokens: int) -> Rows:

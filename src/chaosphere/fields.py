@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import activations, checks
+from chaosphere import activations, checks, sphere
 from chaosphere.activations import Activation
 from chaosphere.checks import Floats, Tokens
 from chaosphere.covariance import CovarianceKernel
@@ -197,23 +197,38 @@ class MLPLayer:
         m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h,
         for every compiled activation. Same bits for any number of threads.
         """
+        batch = self._checked(x)
+        n_threads = checks.threads(n_threads)
+        if self.activation.kernel_id is None:
+            out = self._call_slowly(batch)
+        else:
+            out = kernel.layer(batch, *self._arguments(batch), n_threads)
+        return out if x.ndim == 3 else out[0]
+
+    def move(self, x: Tokens, alpha: float, *, n_threads: int) -> Tokens:
+        """Return LN(x + αG(x)) for checked tokens (R, N, d), in one pass over them for a compiled activation."""
+        if self.activation.kernel_id is None:
+            return sphere.layer_norm_step(x, self._call_slowly(x), alpha, n_threads)
+        out, bad = kernel.layer(x, *self._arguments(x), n_threads, alpha)
+        return sphere.moved(out, bad)
+
+    def _checked(self, x: Tokens) -> Tokens:
         batch = checks.tokens(x)
         if batch.shape[2] != self.u.shape[2]:
             raise ValueError(f"x must have dim {self.u.shape[2]}, that of the layer, got shape {x.shape}")
         if self.u.shape[0] not in (1, batch.shape[0]):
             raise ValueError(f"x must have {self.u.shape[0]} replicas, one per layer, got shape {x.shape}")
-        n_threads = checks.threads(n_threads)
+        return batch
+
+    def _arguments(self, x: Tokens) -> tuple[Any, Any, Any, Any, int, float, float]:
+        """Return what the kernel takes, weights in the dtype of x."""
         u, w = self.u.astype(x.dtype, copy=False), self.w.astype(x.dtype, copy=False)
         b, c = (None if a is None else a.astype(x.dtype, copy=False) for a in (self.b, self.c))
-        scale = self.u.shape[1] ** -0.5
-        if self.activation.kernel_id is None:
-            out = self._call_slowly(batch, scale)
-        else:
-            out = kernel.layer(batch, u, b, w, c, self.activation.kernel_id, self.weight_std, scale, n_threads)
-        return out if x.ndim == 3 else out[0]
+        assert self.activation.kernel_id is not None
+        return u, b, w, c, self.activation.kernel_id, self.weight_std, self.u.shape[1] ** -0.5
 
-    def _call_slowly(self, x: Tokens, scale: float) -> Tokens:
-        out = np.empty_like(x)
+    def _call_slowly(self, x: Tokens) -> Tokens:
+        out, scale = np.empty_like(x), self.u.shape[1] ** -0.5
         for replica in range(x.shape[0]):
             of = replica if self.u.shape[0] > 1 else 0
             for start in range(0, x.shape[1], _ROWS_AT_ONCE):

@@ -161,7 +161,7 @@ class LimitSDE:
             return sphere.layer_norm_step(x, first + second, 0.5, n_threads)
         if self.scheme == "split":
             if self.attention is not None:
-                x = sphere.layer_norm_step(x, drift(x), step_size, n_threads)
+                x = self.attention.move(x, step_size, weights, n_threads=n_threads)
             return sphere.layer_norm_step(x, shake(x), 1.0, n_threads) if self._is_noisy else x
         return self._runge_kutta(x, drift, step_size, n_threads)
 

@@ -140,8 +140,12 @@ def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int) -> Token
     DegenerateTokenError
         If x + αv is zero or not finite at some token.
     """
-    out, bad = kernel.step(x, v, alpha, n_threads)
+    return moved(*kernel.step(x, v, alpha, n_threads))
+
+
+def moved(x: Tokens, bad: int) -> Tokens:
+    """Return tokens (R, N, d) that a kernel has moved, or raise for the one with flat index `bad` if that is not −1."""
     if bad >= 0:
         replica, token = divmod(bad, x.shape[1])
         raise DegenerateTokenError(f"token {token} of replica {replica}: x + alpha v is zero or not finite")
-    return out
+    return x

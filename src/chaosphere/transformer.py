@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaosphere import checks, sphere
+from chaosphere import checks
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats, Tokens
 from chaosphere.fields import MLP
@@ -107,10 +107,10 @@ class Transformer:
         """Return the tokens (R, N, d), weighted in attention, after layer `index` (from 0)."""
         step_size = self.horizon / self.depth
         if self.attention is not None:
-            x = sphere.layer_norm_step(x, self.attention(x, weights, n_threads=n_threads), step_size, n_threads)
+            x = self.attention.move(x, step_size, weights, n_threads=n_threads)
         if self.mlp is not None and self.noise_scale > 0:
             fine = range(index * self.n_merged, (index + 1) * self.n_merged)
             layer = self.mlp.draw_merged(x.shape[2], (noise.draws(Stream.LAYER, k) for k in fine))
             scale = self.noise_scale * math.sqrt(step_size)
-            x = sphere.layer_norm_step(x, layer(x, n_threads=n_threads), scale, n_threads)
+            x = layer.move(x, scale, n_threads=n_threads)
         return x

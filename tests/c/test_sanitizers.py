@@ -28,7 +28,7 @@ def build_settings():
 
 def run(command, **environment):
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | environment, check=False
+        command, capture_output=True, text=True, timeout=300, env=os.environ | environment, check=False
     )
 
 

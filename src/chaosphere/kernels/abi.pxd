@@ -17,6 +17,8 @@ cdef extern from "chaosphere.h" nogil:
         int vector_bytes
         void (*pack_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, double *) noexcept nogil
         void (*pack_f32)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, float *) noexcept nogil
+        void (*unpack_f64)(long, long, long, const double *, double, const double *, double *) noexcept nogil
+        void (*unpack_f32)(long, long, long, const float *, double, const float *, float *) noexcept nogil
         void (*map_f64)(long, long, long, const double *, const double *, long, double *) noexcept nogil
         void (*map_f32)(long, long, long, const float *, const float *, long, float *) noexcept nogil
         void (*attend_pair_f64)(
@@ -25,6 +27,8 @@ cdef extern from "chaosphere.h" nogil:
         void (*attend_pair_f32)(
             long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
             double *, double *) noexcept nogil
+        void (*means_f64)(long, long, const double *, double, double *) noexcept nogil
+        void (*means_f32)(long, long, const double *, double, float *) noexcept nogil
         void (*attend_rows_f64)(
             long, long, long, long, const double *, const double *, const double *, const double *, double *, double *,
             double *) noexcept nogil

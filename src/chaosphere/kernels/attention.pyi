@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refus
 _Floats = NDArray[np.float64]
 
 def block_size(n_tokens: int) -> int: ...
+@overload
 def attend_bounded(
     x: _AnyReal,
     query_map: _AnyReal | None,
@@ -19,7 +20,22 @@ def attend_bounded(
     n_threads: int,
     first: int = 0,
     stop: int = -1,
+    value_scale: float = 1,
 ) -> tuple[_Real, _Floats]: ...
+@overload
+def attend_bounded(
+    x: _AnyReal,
+    query_map: _AnyReal | None,
+    value_map: _AnyReal | None,
+    weights: _Floats | None,
+    scale: float,
+    shift: float,
+    is_symmetric: bool,
+    n_threads: int,
+    *,
+    value_scale: float = 1,
+    step: float,
+) -> tuple[_Real, int]: ...
 def attend_rows(
     queries: _AnyReal,
     keys: _AnyReal,
@@ -28,4 +44,5 @@ def attend_rows(
     weights: _Floats | None,
     scale: float,
     n_threads: int,
+    value_scale: float = 1,
 ) -> tuple[_Real, _Floats]: ...

@@ -27,7 +27,7 @@ cdef extern from *:
     void chs_finish(long *, long) nogil
 
 cdef struct Blocks:
-    # Token i of replica r is column i % ld of block r * n_blocks + i // ld; a block holds d + 1 rows.
+    # Token i of a system is column i % ld of its block i // ld; a block holds d + 1 rows.
     long n, d, ld, n_blocks
 
 
@@ -38,22 +38,23 @@ cdef Blocks _blocks(long n, long d, long ld) noexcept nogil:
     return b
 
 
-cdef long _size(Blocks b, long n_replicas) noexcept nogil:
-    return n_replicas * b.n_blocks * (b.d + 1) * b.ld
+cdef long _stride(Blocks b) noexcept nogil:
+    """Numbers in a block."""
+    return (b.d + 1) * b.ld
 
 
 cdef long _columns(Blocks b, long block) noexcept nogil:
-    return min(b.ld, b.n - (block % b.n_blocks) * b.ld)
+    return min(b.ld, b.n - block * b.ld)
 
 
 cdef void _pack(
-    Blocks b, long block, const real[:, :, :] x, double scale, const double[::1] weights, real *out
+    Blocks b, long block, long replica, const real[:, :, :] x, double scale, const double[::1] weights, real *out
 ) noexcept nogil:
-    """One block of scale * x with a last row of ones; with weights, of w x with a last row of w."""
+    """One block of scale * x with a last row of ones; with weights, of w x with a last row of w. out: the system's."""
     cdef const chs_kernels *c = table()
-    cdef long replica = block // b.n_blocks, first = (block % b.n_blocks) * b.ld, n = _columns(b, block), j, k
+    cdef long first = block * b.ld, n = _columns(b, block), j, k
     cdef const char *start = <const char *>&x[replica, first, 0]
-    cdef real *to = out + block * (b.d + 1) * b.ld
+    cdef real *to = out + block * _stride(b)
     cdef real *last = to + b.d * b.ld
     if real is double:
         c.pack_f64(n, b.d, start, x.strides[1], x.strides[2], scale, b.ld, to)
@@ -71,7 +72,7 @@ cdef void _pack(
 
 cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *out) noexcept nogil:
     cdef const chs_kernels *c = table()
-    cdef long at = block * (b.d + 1) * b.ld
+    cdef long at = block * _stride(b)
     if real is double:
         c.map_f64(_columns(b, block), b.d, b.d, &a[0, 0], x + at, b.ld, out + at)
     else:
@@ -79,36 +80,49 @@ cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *
 
 
 cdef void _finish(
-    Blocks b, long block, const double *sums, double factor, const real[:, ::1] value_map, real *scratch,
-    long start, real[:, :, ::1] mean
+    Blocks b, long block, const double *sums, double factor, const real[:, ::1] value_map, double value_scale,
+    real *scratch, real *rows
 ) noexcept nogil:
-    """mean = V (factor * sums / partition) for the tokens of one block, row 0 being token `start`; scratch: 2 d ld."""
+    """rows = value_scale V (factor * sums / partition) for the tokens of one block; scratch: 2 d ld."""
     cdef const chs_kernels *c = table()
-    cdef long replica = block // b.n_blocks, first = (block % b.n_blocks) * b.ld, n = _columns(b, block), j, k
-    cdef const double *s = sums + block * (b.d + 1) * b.ld
+    cdef long n = _columns(b, block)
+    cdef const double *s = sums + block * _stride(b)
     cdef real *result = scratch
-    for k in range(b.d):
-        for j in range(b.ld):
-            result[k * b.ld + j] = <real>(factor * s[k * b.ld + j] / s[b.d * b.ld + j]) if j < n else 0
+    if real is double:
+        c.means_f64(b.d, b.ld, s, factor, scratch)
+    else:
+        c.means_f32(b.d, b.ld, s, factor, scratch)
     if value_map is not None:
         result = scratch + b.d * b.ld
         if real is double:
             c.map_f64(n, b.d, b.d, &value_map[0, 0], scratch, b.ld, result)
         else:
             c.map_f32(n, b.d, b.d, &value_map[0, 0], scratch, b.ld, result)
-    for j in range(n):
-        for k in range(b.d):
-            mean[replica, first - start + j, k] = result[k * b.ld + j]
+    if real is double:
+        c.unpack_f64(n, b.d, b.ld, result, value_scale, NULL, rows)
+    else:
+        c.unpack_f32(n, b.d, b.ld, result, value_scale, NULL, rows)
+
+
+cdef long _move(Blocks b, long block, long replica, const real[:, :, :] x, double alpha, real *rows) noexcept nogil:
+    """rows <- LN(x + alpha rows) for the tokens of one block; the flat index of a token where that fails, or -1."""
+    cdef const chs_kernels *c = table()
+    cdef long first = block * b.ld, n = _columns(b, block), bad
+    cdef const char *start = <const char *>&x[replica, first, 0]
+    if real is double:
+        bad = c.step_f64(n, b.d, start, x.strides[1], x.strides[2], rows, alpha, rows)
+    else:
+        bad = c.step_f32(n, b.d, start, x.strides[1], x.strides[2], rows, alpha, rows)
+    return -1 if bad < 0 else replica * b.n + first + bad
 
 
 cdef void _pair(
-    Blocks b, long replica, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift,
-    real *w, long low, long high, double *sums
+    Blocks b, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift, real *w, long low,
+    long high, double *sums
 ) noexcept nogil:
     """Add what block j gives block i and, with has_j, i gives j, to the sums of those in low … high - 1."""
     cdef const chs_kernels *c = table()
-    cdef long stride = (b.d + 1) * b.ld
-    cdef long at_i = (replica * b.n_blocks + i) * stride, at_j = (replica * b.n_blocks + j) * stride
+    cdef long at_i = i * _stride(b), at_j = j * _stride(b)
     cdef double *sum_i = sums + at_i if low <= i < high else NULL
     cdef double *sum_j = sums + at_j if has_j and low <= j < high else NULL
     if sum_i == NULL and sum_j == NULL:
@@ -124,8 +138,8 @@ cdef void _pair(
 cdef void _item(
     Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x,
     const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift,
-    real *q, real *k, real *v,
-    double *sums, real *scratch, long low, long high, real[:, :, ::1] mean, double[:, ::1] partition
+    double value_scale, bint is_step, double alpha, real *q, real *k, real *v, double *sums, real *scratch, long low,
+    long high, real[:, :, ::1] out, double[:, ::1] partition, long *bad
 ) noexcept nogil:
     """One item of work on one system: first every block is packed, then come the games, then every block is finished.
 
@@ -138,25 +152,25 @@ cdef void _item(
     as they are handed out in order, so there is neither a barrier nor a deadlock.
     """
     cdef long players = b.n_blocks | 1, per_round = (players + 1) // 2
-    cdef long n_games = players * per_round if is_symmetric else b.n_blocks, first = replica * b.n_blocks
-    cdef long size = (b.d + 1) * b.ld, block, round_, m, i, j
+    cdef long n_games = players * per_round if is_symmetric else b.n_blocks
+    cdef long round_, m, i, j
     if item < players:
-        if item < b.n_blocks:
-            block = first + item
-            _pack[real](b, block, x, scale, None, k)
+        i = item
+        if i < b.n_blocks:
+            _pack[real](b, i, replica, x, scale, None, k)
             if query_map is not None:
-                _map[real](b, block, query_map, k, q)
+                _map[real](b, i, query_map, k, q)
             if v != k:
-                _pack[real](b, block, x, 1, weights, v)
-            memset(sums + block * size, 0, size * sizeof(double))
-        chs_finish(done + item, 1)
+                _pack[real](b, i, replica, x, 1, weights, v)
+            memset(sums + i * _stride(b), 0, _stride(b) * sizeof(double))
+        chs_finish(done + i, 1)
     elif item < players + n_games and is_symmetric:
         round_, m = (item - players) // per_round, (item - players) % per_round
         i, j = (round_ + m) % players, (round_ - m + players) % players
         chs_wait(done + i, round_ + 1)
         chs_wait(done + j, round_ + 1)
         if i < b.n_blocks and j < b.n_blocks:
-            _pair(b, replica, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
+            _pair(b, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
         chs_finish(done + i, round_ + 2)
         if i != j:
             chs_finish(done + j, round_ + 2)
@@ -164,17 +178,19 @@ cdef void _item(
         i = item - players
         for j in range(b.n_blocks):
             chs_wait(done + j, 1)
-            _pair(b, replica, i, j, False, q, k, v, shift, scratch, low, high, sums)
+            _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums)
         chs_finish(done + i, 2)
     else:
         i = item - players - n_games
-        block = first + i
         chs_wait(done + i, players + 1 if is_symmetric else 2)
         if low <= i < high:
             # Means are sums of scaled keys, divided by the scale, unless values are apart.
-            _finish[real](b, block, sums, 1 / scale if v == k else 1, value_map, scratch, low * b.ld, mean)
-            for j in range(_columns(b, block)):
-                partition[replica, (i - low) * b.ld + j] = sums[block * size + b.d * b.ld + j]
+            _finish[real](b, i, sums, 1 / scale if v == k else 1, value_map, value_scale, scratch,
+                          &out[replica, (i - low) * b.ld, 0])
+            if is_step:
+                bad[replica * b.n_blocks + i] = _move[real](b, i, replica, x, alpha, &out[replica, i * b.ld, 0])
+            for j in range(_columns(b, i)):
+                partition[replica, (i - low) * b.ld + j] = sums[i * _stride(b) + b.d * b.ld + j]
 
 
 def block_size(long n_tokens):
@@ -184,95 +200,111 @@ def block_size(long n_tokens):
 
 def attend_bounded(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
-    double scale, double shift, bint is_symmetric, int n_threads, long first=0, long stop=-1
+    double scale, double shift, bint is_symmetric, int n_threads, long first=0, long stop=-1, double value_scale=1,
+    step=None
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
     is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (N,) or
-    None. Returns the weighted means (R, N, d), times value_map if given, and the sums of the weights (R, N) before
-    division, uniform weights counting 1 each. With first and stop, both where a block starts or the end, only those
-    rows: the tournament is the same without the games that they do not play, so their bits are too.
+    None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and the sums of the weights
+    (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
+    only those rows: the tournament is the same without the games that they do not play, so their bits are too. With a
+    number `step` instead of all that LN(x + step mean), and the flat index of the first token where that fails or -1.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = _size(b, n_replicas), players = b.n_blocks | 1, index, item, worker
+    cdef long size = b.n_blocks * _stride(b), players = b.n_blocks | 1, index, item, worker, replica, slot, slots
     cdef long items = players + b.n_blocks + (players * ((players + 1) // 2) if is_symmetric else b.n_blocks)
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
-    cdef bint separate = weights is not None or scale < 1e-15
+    cdef bint separate = weights is not None or scale < 1e-15, is_step = step is not None
+    cdef double alpha = step if is_step else 0
     dtype = np.float64 if real is double else np.float32
     cdef int threads = useful_threads(n_threads, <double>n_replicas * (last - first) * b.n * (b.d + 4))
-    cdef Scratch keys = Scratch(size * sizeof(real))
-    cdef Scratch values = Scratch(size * sizeof(real) if separate else 0)
-    cdef Scratch queries = Scratch(size * sizeof(real) if query_map is not None else 0)
-    cdef Scratch sums = Scratch(size * sizeof(double))
+    # Many systems: a worker takes one from beginning to end. Few: the workers share them item by item.
+    cdef bint is_whole = n_replicas >= 8 * threads or threads == 1
+    slots = threads if is_whole else n_replicas
+    cdef Scratch keys = Scratch(slots * size * sizeof(real))
+    cdef Scratch values = Scratch(slots * size * sizeof(real) if separate else 0)
+    cdef Scratch queries = Scratch(slots * size * sizeof(real) if query_map is not None else 0)
+    cdef Scratch sums = Scratch(slots * size * sizeof(double))
     cdef long each = max(CHS_CHUNK + b.d + 1, 2 * b.d) * b.ld
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
-    cdef long[::1] progress = np.zeros(1 + n_replicas * players, np.int64)
+    cdef long[::1] progress = np.zeros(1 + slots * players, np.int64)
     cdef long *ticket = &progress[0]
+    cdef long *done = ticket + 1
     cdef real *k = <real *>keys.at
     cdef real *v = <real *>values.at if separate else k
     cdef real *q = <real *>queries.at if query_map is not None else k
     cdef real *w = <real *>tiles.at
     cdef double *s = <double *>sums.at
-    # Many systems: a worker takes one from beginning to end. Few: the workers share them item by item.
-    cdef long share = 1 if n_replicas >= 8 * threads or threads == 1 else items
-    mean_array = np.empty((n_replicas, last - first, b.d), dtype)
+    out_array = np.empty((n_replicas, last - first, b.d), dtype)
     partition_array = np.empty((n_replicas, last - first))
-    cdef real[:, :, ::1] mean = mean_array
+    bad_array = np.full(n_replicas * b.n_blocks if is_step else 1, -1, np.int64)
+    cdef real[:, :, ::1] out = out_array
     cdef double[:, ::1] partition = partition_array
+    cdef long[::1] bad = bad_array
     for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads, nogil=True):
         while True:
             index = chs_take(ticket)
-            if index >= n_replicas * share:
+            if index >= n_replicas * (1 if is_whole else items):
                 break
-            for item in range(index // n_replicas, index // n_replicas + items // share):
+            replica = index % n_replicas
+            slot = worker if is_whole else replica
+            if is_whole:
+                memset(done + slot * players, 0, players * sizeof(long))
+            for item in range(index // n_replicas, index // n_replicas + (items if is_whole else 1)):
                 _item[real](
-                    b, item, index % n_replicas, ticket + 1 + index % n_replicas * players, is_symmetric, x, query_map,
-                    value_map, weights, scale, shift, q, k, v, s, w + worker * each, low, high, mean, partition)
-    return mean_array, partition_array
+                    b, item, replica, done + slot * players, is_symmetric, x, query_map, value_map, weights, scale,
+                    shift, value_scale, is_step, alpha, q + slot * size, k + slot * size, v + slot * size,
+                    s + slot * size, w + worker * each, low, high, out, partition, &bad[0])
+    if is_step:
+        found = bad_array[bad_array >= 0]
+        return out_array, int(found[0]) if found.size else -1
+    return out_array, partition_array
 
 
 cdef void _rows(
     Blocks b, Blocks bk, long block, const real *q, const real *k, const real *bias, real *w, real *top, double *sums
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
-    cdef long replica = block // b.n_blocks, j, at, stride = (bk.d + 1) * bk.ld
-    cdef long to = block * (b.d + 1) * b.ld
+    cdef long replica = block // b.n_blocks, j, at
+    cdef long to = block * _stride(b)
     cdef real *t = top + block * b.ld
     for j in range(b.ld):
         t[j] = <real>-1e30
-    memset(sums + to, 0, (b.d + 1) * b.ld * sizeof(double))
+    memset(sums + to, 0, _stride(b) * sizeof(double))
     for j in range(bk.n_blocks):
-        at = (replica * bk.n_blocks + j) * stride
+        at = (replica * bk.n_blocks + j) * _stride(bk)
         if real is double:
-            c.attend_rows_f64(b.d, _columns(b, block), _columns(bk, j), b.ld, q + to, k + at, k + at,
+            c.attend_rows_f64(b.d, _columns(b, block % b.n_blocks), _columns(bk, j), b.ld, q + to, k + at, k + at,
                               bias + j * bk.ld, w, t, sums + to)
         else:
-            c.attend_rows_f32(b.d, _columns(b, block), _columns(bk, j), b.ld, q + to, k + at, k + at,
+            c.attend_rows_f32(b.d, _columns(b, block % b.n_blocks), _columns(bk, j), b.ld, q + to, k + at, k + at,
                               bias + j * bk.ld, w, t, sums + to)
 
 
 def attend_rows(
     const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map,
-    const real[:, ::1] value_map, const double[::1] weights, double scale, int n_threads
+    const real[:, ::1] value_map, const double[::1] weights, double scale, int n_threads, double value_scale=1
 ):
     """Attention of queries (R, M, d) to keys (R, N, d) with weights p_j 2^(scale q_i.y_j), or 2^(scale A q_i.y_j).
 
     A running maximum keeps every weight finite whatever the size of the scores. Returns the weighted means (R, M, d),
-    times value_map if given, and the base-2 logarithm of the sums of the weights (R, M), uniform weights counting 1 each.
+    times value_scale and value_map if given, and the base-2 logarithm of the sums of the weights (R, M), uniform
+    weights counting 1 each.
     """
-    cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), block, j
+    cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), block, i, j, at, replica
     cdef Blocks b = _blocks(queries.shape[1], queries.shape[2], ld)
     cdef Blocks bk = _blocks(keys.shape[1], keys.shape[2], ld)
     cdef long n_q = n_replicas * b.n_blocks, n_k = n_replicas * bk.n_blocks
     dtype = np.float64 if real is double else np.float32
     cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * bk.n * (b.d + 4))
-    cdef Scratch key_blocks = Scratch(_size(bk, n_replicas) * sizeof(real))
-    cdef Scratch plain = Scratch(_size(b, n_replicas) * sizeof(real))
-    cdef Scratch mapped = Scratch(_size(b, n_replicas) * sizeof(real) if query_map is not None else 0)
-    cdef Scratch sums = Scratch(_size(b, n_replicas) * sizeof(double))
+    cdef Scratch key_blocks = Scratch(n_k * _stride(bk) * sizeof(real))
+    cdef Scratch plain = Scratch(n_q * _stride(b) * sizeof(real))
+    cdef Scratch mapped = Scratch(n_q * _stride(b) * sizeof(real) if query_map is not None else 0)
+    cdef Scratch sums = Scratch(n_q * _stride(b) * sizeof(double))
     cdef Scratch tops = Scratch(n_q * ld * sizeof(real))
     cdef Scratch biases = Scratch(bk.n_blocks * ld * sizeof(real))
     cdef long each = max(<long>CHS_CHUNK, 2 * b.d) * ld
@@ -295,14 +327,16 @@ def attend_rows(
             bias[j] = <real>(0.0 if weights is None else log2(weights[j]))
     with nogil:
         for block in prange(n_k, schedule="static", num_threads=threads):
-            _pack[real](bk, block, keys, 1, None, k)
+            replica = block // bk.n_blocks
+            _pack[real](bk, block % bk.n_blocks, replica, keys, 1, None, k + replica * bk.n_blocks * _stride(bk))
         for block in prange(n_q, schedule="dynamic", num_threads=threads):
-            _pack[real](b, block, queries, scale, None, x)
+            replica, i = block // b.n_blocks, block % b.n_blocks
+            at = replica * b.n_blocks * _stride(b)
+            _pack[real](b, i, replica, queries, scale, None, x + at)
             if query_map is not None:
-                _map[real](b, block, query_map, x, q)
+                _map[real](b, i, query_map, x + at, q + at)
             _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
-            _finish[real](b, block, s, 1, value_map, w + threadid() * each, 0, mean)
-            for j in range(_columns(b, block)):
-                logs[block // b.n_blocks, (block % b.n_blocks) * ld + j] = (
-                    top[block * ld + j] + log2(s[block * (b.d + 1) * ld + b.d * ld + j]))
+            _finish[real](b, i, s + at, 1, value_map, value_scale, w + threadid() * each, &mean[replica, i * ld, 0])
+            for j in range(_columns(b, i)):
+                logs[replica, i * ld + j] = top[block * ld + j] + log2(s[block * _stride(b) + b.d * ld + j])
     return mean_array, log_array

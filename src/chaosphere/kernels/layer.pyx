@@ -13,13 +13,14 @@ cdef long _tile(long n_tokens) noexcept nogil:
     return 64 if n_tokens > 512 else CHS_COLUMNS
 
 
-cdef void _layer(
+cdef long _layer(
     long index, const real[:, :, :] x, const real[:, :, ::1] u, const real[:, ::1] b, const real[:, :, ::1] w,
-    const real[:, ::1] c_out, int activation, double weight_std, double output_scale, real *scratch,
-    real[:, :, ::1] out
+    const real[:, ::1] c_out, int activation, double weight_std, double output_scale, bint is_step, double alpha,
+    real *scratch, real[:, :, ::1] out
 ) noexcept nogil:
+    """One tile of tokens; the flat index of a token where the step fails, or -1."""
     cdef const chs_kernels *c = table()
-    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tile = _tile(n), tiles = (n + tile - 1) // tile, j, k
+    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tile = _tile(n), tiles = (n + tile - 1) // tile
     cdef long replica = index // tiles, first = (index % tiles) * tile, layer = replica if u.shape[0] > 1 else 0
     cdef long count = min(n - first, tile), ld = padded(count)
     cdef const char *start = <const char *>&x[replica, first, 0]
@@ -27,28 +28,34 @@ cdef void _layer(
     cdef real *result = tokens + d * ld
     cdef real *hidden = result + d * ld
     cdef const real *bias = NULL if b is None else &b[layer, 0]
+    cdef const real *shift = NULL if c_out is None else &c_out[layer, 0]
+    cdef real *rows = &out[replica, first, 0]
+    cdef long bad = -1
     if real is double:
         c.pack_f64(count, d, start, x.strides[1], x.strides[2], weight_std, ld, tokens)
         c.layer_f64(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
+        c.unpack_f64(count, d, ld, result, output_scale, shift, rows)
+        if is_step:
+            bad = c.step_f64(count, d, start, x.strides[1], x.strides[2], rows, alpha, rows)
     else:
         c.pack_f32(count, d, start, x.strides[1], x.strides[2], weight_std, ld, tokens)
         c.layer_f32(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
-    for j in range(count):
-        for k in range(d):
-            out[replica, first + j, k] = <real>(output_scale * result[k * ld + j])
-        if c_out is not None:
-            for k in range(d):
-                out[replica, first + j, k] += c_out[layer, k]
+        c.unpack_f32(count, d, ld, result, output_scale, shift, rows)
+        if is_step:
+            bad = c.step_f32(count, d, start, x.strides[1], x.strides[2], rows, alpha, rows)
+    return -1 if bad < 0 else replica * n + first + bad
 
 
 def layer(
     const real[:, :, :] x, const real[:, :, ::1] u, const real[:, ::1] b, const real[:, :, ::1] w,
-    const real[:, ::1] output_bias, int activation, double weight_std, double output_scale, int n_threads
+    const real[:, ::1] output_bias, int activation, double weight_std, double output_scale, int n_threads,
+    step=None
 ):
     """output_scale * W phi(weight_std U x + b) + output_bias for tokens (R, N, d).
 
     u is (R or 1, m, d), w (R or 1, d, m), b (R or 1, m) or None, output_bias (R or 1, d) or None; leading 1 means
-    one layer for all replicas.
+    one layer for all replicas. With a number `step`, LN(x + step times that) and the flat index of the first token where
+    that fails, or -1.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], m = u.shape[1], index
     cdef long tile = _tile(n), n_items = n_replicas * ((n + tile - 1) // tile)
@@ -57,9 +64,17 @@ def layer(
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
     cdef real *s = <real *>scratch.at
     out_array = np.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    bad_array = np.empty(n_items, np.int64)
     cdef real[:, :, ::1] out = out_array
+    cdef long[::1] bad = bad_array
+    cdef bint is_step = step is not None
+    cdef double alpha = step if is_step else 0
     for index in prange(n_items, schedule="static", num_threads=threads, nogil=True):
-        _layer[real](index, x, u, b, w, output_bias, activation, weight_std, output_scale, s + threadid() * each, out)
+        bad[index] = _layer[real](index, x, u, b, w, output_bias, activation, weight_std, output_scale, is_step, alpha,
+                                  s + threadid() * each, out)
+    if is_step:
+        found = bad_array[bad_array >= 0]
+        return out_array, int(found[0]) if found.size else -1
     return out_array
 
 
