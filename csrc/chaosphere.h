@@ -20,7 +20,8 @@
 #define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 /* The weights of a chunk, then d + 1 rows of sums. */
 #define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (d) + 1) * (ld))
-#define CHS_HIDDEN 64 /* hidden units whose activations live at once */
+#define CHS_HIDDEN 64   /* hidden units whose activations live at once */
+#define CHS_PAIR_ROWS 8 /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
 #define CHS_FOURIER_TILE 256
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
 
@@ -106,7 +107,8 @@ typedef struct chs_kernels {
     void (*normals)(uint32_t k0, uint32_t k1, uint64_t step, uint64_t first, long n, double *out);
     /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
      * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
-     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch: 4 ld.
+     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch:
+     * CHS_PAIR_ROWS ld.
      */
     void (*pair_statistics)(long d, long n_i, long n_j, long ld, int is_diagonal, const double *x_i, const double *x_j,
                             const double *p_i, const double *p_j, double beta, long n_bins, double *scratch,

@@ -42,7 +42,7 @@ static void step(const chs_kernels *table, long n, long d, long row, long column
 
 static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld, int is_diagonal, long n_bins) {
     const double beta = 1.5;
-    double *x_i = DOUBLES(d * ld), *x_j = is_diagonal ? x_i : DOUBLES(d * ld), *scratch = DOUBLES(4 * ld);
+    double *x_i = DOUBLES(d * ld), *x_j = is_diagonal ? x_i : DOUBLES(d * ld), *scratch = DOUBLES(CHS_PAIR_ROWS * ld);
     double *p_i = DOUBLES(ld), *p_j = is_diagonal ? p_i : DOUBLES(ld), *energy = exact(sizeof(double));
     double *histogram = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double)),
            *want = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double));

@@ -9,6 +9,7 @@ cdef extern from "chaosphere.h" nogil:
         CHS_COLUMNS
         CHS_CHUNK
         CHS_HIDDEN
+        CHS_PAIR_ROWS
         CHS_N_ACTIVATIONS
     long CHS_FOURIER_SCRATCH(long)
 
