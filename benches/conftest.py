@@ -39,8 +39,8 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 @pytest.fixture
 def bench(benchmark):
     """Return a function that checks one contender on one case, measures it and records what it did."""
+    import contenders
     import numpy as np
-    import peers
     import probe
     import reference
     import registry
@@ -52,8 +52,8 @@ def bench(benchmark):
         operations that of all arithmetic ones: the processor must find the time for both (probe.py).
         """
         try:
-            contender = peers.get(name)
-        except peers.Missing as error:
+            contender = contenders.get(name)
+        except contenders.Missing as error:
             pytest.skip(str(error))
         if not hasattr(contender, kind):
             pytest.skip(f"{name} has no {kind}")
@@ -61,7 +61,7 @@ def bench(benchmark):
         function = getattr(contender, kind)(case)
         if kind == "transformer":
             # Each draws its own weights; to be compared they are given ours.
-            draws = peers.get("chaosphere").draws(case)
+            draws = contenders.get("chaosphere").draws(case)
             expected = reference.transformer(case, draws)
             found = function() if name == "chaosphere" else contender.transformer(case, draws)()
         else:
