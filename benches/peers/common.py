@@ -192,12 +192,12 @@ def transport(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
 
 def chaos(
     description: str,
-    prepare: Callable[[Chaos, State, np.ndarray, np.ndarray], Callable[[State, np.random.Generator, int], State]],
+    prepare: Callable[[Chaos, State, np.ndarray, np.ndarray], Callable[[State, np.random.Generator], State]],
     energy: Callable[[Any, np.ndarray | None], np.ndarray],
 ) -> None:
     """Run the study and write it.
 
-    prepare(sizes, state, weights, half_weights) gives a function that takes a state through some layers;
+    prepare(sizes, state, weights, half_weights) gives a function that takes a state through half of the layers;
     energy(x, weights) is of tokens (s, n, d).
     """
     given = options(description)
@@ -229,7 +229,7 @@ def chaos(
             begin = time.perf_counter()
             largest = distances(sizes, dim, ladder, state, len(nodes[0]) + len(x), targets)
             for _ in range(2):
-                state = layers(state, rng, sizes.depth // 2)
+                state = layers(state, rng)
                 found = distances(sizes, dim, ladder, state, len(nodes[0]) + len(x), targets)
                 largest = {n: np.maximum(largest[n], found[n]) for n in found}
             limit = np.asarray(state.limit[:, : len(nodes[0])])
