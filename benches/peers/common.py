@@ -48,7 +48,7 @@ class Figure:
     n_replicas: int = 1
 
 
-QUICK_FIGURE = Figure(dims=(5, 16), depth=5, width=32, n_replicas=8)
+QUICK_FIGURE = Figure(dims=(5, 16), depth=5, width=32, n_replicas=24)
 
 
 def figure(description: str, run: Callable[[Figure, int, float, float, np.random.Generator], tuple[Any, Any]]) -> None:
@@ -143,7 +143,7 @@ class Chaos:
         return min(largest // n, 8, (largest if dim == 2 else 512) // n)
 
 
-QUICK_CHAOS = Chaos(dims=(2, 3), n_replicas=8, depth=4, own_tokens=(16, 32, 64), own_nodes=64)
+QUICK_CHAOS = Chaos(dims=(2, 3), n_replicas=16, depth=4, own_tokens=(16, 32, 64), own_nodes=64)
 N_CHECKED = 1024  # tokens that also follow half the nodes
 
 
@@ -203,7 +203,7 @@ def chaos(
     given = options(description)
     sizes = QUICK_CHAOS if given.quick else Chaos()
     n_replicas = given.replicas or sizes.n_replicas
-    results: dict[str, Any] = {"n_replicas": n_replicas, "replica_seconds": np.zeros(n_replicas)}
+    results: dict[str, Any] = {"n_wanted": sizes.n_replicas, "replica_seconds": np.zeros(n_replicas)}
     for dim in sizes.dims:
         ladder = sizes.tokens(dim)
         nodes, half = (quadrature(dim, n) for n in (sizes.n_nodes(dim), sizes.n_nodes(dim) // 2))
