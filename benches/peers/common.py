@@ -61,9 +61,9 @@ def figure(description: str, run: Callable[[Figure, int, float, float, np.random
     energy, cosine = np.empty(shape), np.empty((*shape, len(QUANTILES)))
     exact, bound = np.empty((*shape[:2], len(times))), np.full((*shape[:2], len(times)), np.nan)
     for index in np.ndindex(*shape[:4]):
-        i, j, k, replica = index
+        dim, bias_std, scale = sizes.dims[index[0]], sizes.bias_stds[index[1]], sizes.value_scales[index[2]]
         rng = np.random.default_rng([given.seed, *index])
-        cosine[index], energy[index] = run(sizes, sizes.dims[i], sizes.bias_stds[j], sizes.value_scales[k], rng)
+        cosine[index], energy[index] = run(sizes, dim, bias_std, scale, rng)
     for i, dim in enumerate(sizes.dims):
         for j, bias_std in enumerate(sizes.bias_stds):
             exact[i, j] = pair_energy(dim, bias_std, times, sizes.n_tokens)
@@ -207,9 +207,7 @@ def chaos(
     for dim in sizes.dims:
         ladder = sizes.tokens(dim)
         nodes, half = (quadrature(dim, n) for n in (sizes.n_nodes(dim), sizes.n_nodes(dim) // 2))
-        targets = {
-            n: quadrature(dim, n if dim == 2 else 4 * n) for n in ladder if sizes.n_transported(dim, n) > 0
-        }
+        targets = {n: quadrature(dim, n if dim == 2 else 4 * n) for n in ladder if sizes.n_transported(dim, n) > 0}
         law = stats.vonmises_fisher(np.eye(dim)[0], 1.0)
         squares = np.full((len(QUANTITIES), n_replicas, len(ladder)), np.nan)
         layers = None
