@@ -9,7 +9,6 @@ of them: seconds of the process + (replicas left out) x (seconds of a replica). 
 """
 
 import argparse
-import os
 import resource
 import statistics
 import subprocess
@@ -215,8 +214,7 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=1, help="of the chaos study, run by the peers")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing is saved")
     arguments = parser.parse_args()
-    # A script of one's own has all threads of BLAS; the kernel benches run one in each thread of theirs.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(registry.THREADS))
+    # BLAS gets one thread: of a layer of 64 tokens random numbers take the most, and threads that wait for it spin.
     registry.set_environment()
     experiments = [arguments.only] if arguments.only else list(EXPERIMENTS)
     results = run_all(experiments, arguments.passes, arguments.quick, arguments.replicas)
