@@ -9,6 +9,7 @@ of them: seconds of the process + (replicas left out) x (seconds of a replica). 
 """
 
 import argparse
+import functools
 import resource
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 LEVEL = 1e-6  # false-alarm rate of one comparison, for normal means over replicas
 EXPERIMENTS = ("figure", "chaos")
 PEERS = ("numpy", "jax")
+QUICK_CHAOS = "--dim 2 3 --tokens 16 32 64 --nodes 64 --depth 4 --replicas 16"  # as in peers/common.py
 
 
 def command(experiment: str, contender: str, is_quick: bool, n_replicas: int, out: Path) -> list[str]:
@@ -39,21 +41,7 @@ def command(experiment: str, contender: str, is_quick: bool, n_replicas: int, ou
     if experiment == "chaos":
         ours += ["--study", "rates"]
         if is_quick:
-            ours += [
-                "--dim",
-                "2",
-                "3",
-                "--tokens",
-                "16",
-                "32",
-                "64",
-                "--nodes",
-                "64",
-                "--depth",
-                "4",
-                "--replicas",
-                "16",
-            ]
+            ours += QUICK_CHAOS.split()
     elif is_quick:  # the command has no sizes
         options = "dims=(5, 16), depth=5, width=32, n_replicas=24"
         write = f"to_netcdf({str(out / 'figure-2.nc')!r}, engine='h5netcdf')"
@@ -144,6 +132,16 @@ def row(experiment: str, peer: str, name: str, ours, theirs, spread) -> dict:
     return {"experiment": experiment, "peer": peer, "name": name, "difference": difference, "allowed": allowed}
 
 
+@functools.cache
+def figure_spread():
+    """The figure is one run: its spread comes from 24 others of a smaller width, whose law is nearly the same."""
+    import numpy as np
+
+    from chaosphere.experiments import paper
+
+    return np.log(paper.figure(2, rng=1, n_replicas=24, width=64)["energy"].mean("time").values)
+
+
 def figure_means(ours, file: Path, is_quick: bool) -> Iterator:
     """Energies averaged over time, per panel; what is not random, each curve over its start, must be the same."""
     import numpy as np
@@ -153,12 +151,7 @@ def figure_means(ours, file: Path, is_quick: bool) -> Iterator:
         curves = [data[name] / data[name][..., :1] for data in (theirs, {name: ours[name].values})]
         np.testing.assert_allclose(*curves, rtol=1e-3, err_msg=name)
     means = np.log(ours["energy"].mean("time").values)
-    spread = means
-    if not is_quick:
-        # The figure is one run: its spread comes from 24 others of a smaller width, whose law is nearly the same.
-        from chaosphere.experiments import paper
-
-        spread = np.log(paper.figure(2, rng=1, n_replicas=24, width=64)["energy"].mean("time").values)
+    spread = means if is_quick else figure_spread()
     peer = np.log(theirs["energy"].mean(axis=-1))
     for index in np.ndindex(*means.shape[:3]):
         dim, bias, scale = (ours[name].values[k] for name, k in zip(ours["energy"].dims, index, strict=False))

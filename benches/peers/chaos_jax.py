@@ -65,6 +65,9 @@ def prepare(sizes, state, weights, half_weights):
 
     state, key = jax.tree.map(jnp.asarray, state), jax.random.key(0)
     compiled = jax.jit(some).lower(state, key).compile()
+    for x in state.systems:
+        energy(x, None)  # compiled here as well, once for all replicas
+    energy(state.limit[:, :n], weights)
 
     def run(state, rng):
         return compiled(jax.tree.map(jnp.asarray, state), jax.random.key(rng.integers(2**63)))
