@@ -34,12 +34,12 @@ def measure(case: str, seconds: float) -> None:
     import registry
 
     registry.set_environment()
-    import peers
+    import contenders
 
     import chaosphere
 
     kind, found = registry.find(case)
-    function = getattr(peers.get("chaosphere"), kind)(found)
+    function = getattr(contenders.get("chaosphere"), kind)(found)
     function()
     times: list[float] = []
     start = time.perf_counter()

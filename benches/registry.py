@@ -4,6 +4,7 @@ CHAOSPHERE_BENCH=quick (or `pytest benches --quick`) takes tiny sizes, once each
 CHAOSPHERE_BENCH_THREADS=n uses n processors; the default is all of this process.
 """
 
+import importlib.util
 import os
 from dataclasses import dataclass
 
@@ -17,13 +18,20 @@ THREADS = int(os.environ.get("CHAOSPHERE_BENCH_THREADS", N_PROCESSORS))
 
 SECONDS = 0.3  # time to spend on one contender and case, between ROUNDS[0] and ROUNDS[1] rounds
 ROUNDS = (1, 1) if IS_QUICK else (3, 300)
+SLOW = 3.0  # a call that takes longer is measured once
 
 # Largest error against NumPy in float64 on the same tokens, divided by max(1, largest reference value). It must let
 # every contender pass and no wrong formula; the accuracy of the library itself is the business of its tests.
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 CHECKED_ROWS = 64
 
-CONTENDERS = ("chaosphere", "numpy", "torch", "jax")
+PEERS = {"numpy": "numpy", "torch": "torch", "jax": "jax", "keops": "pykeops"}  # and their packages
+CONTENDERS = ("chaosphere", *PEERS)
+
+
+def absent() -> list[str]:
+    """Return the peers that are not installed."""
+    return [name for name, package in PEERS.items() if importlib.util.find_spec(package) is None]
 
 
 def set_environment() -> None:

@@ -90,7 +90,13 @@ def table(results: dict) -> str:
         ]
         lines.append([*cells, ratio, "" if fraction is None else f"{100 * fraction:.0f} %"])
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + busy(results))
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + absent(results) + busy(results))
+
+
+def absent(results: dict) -> list[str]:
+    """Return a line with the peers that were not installed; older files do not say."""
+    names = results.get("absent", [])
+    return ["", f"Absent: {', '.join(names)} (not installed)."] if names else []
 
 
 def busy(results: dict) -> list[str]:
@@ -101,6 +107,18 @@ def busy(results: dict) -> list[str]:
         if threads > 1 and rate < 0.75 * threads * peaks[f"{kind} 1 thread"]:
             return ["", f"The machine was busy (peak of {name}: {rate / 1e9:.3g} G/s): do not quote the last column."]
     return []
+
+
+def save(results: dict, prefix: str = "") -> None:
+    """Write results/, named after processor, threads and day."""
+    import registry
+
+    cpu = results["machine_info"].get("cpu", {}).get("brand_raw", "unknown")
+    machine = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(.*?\)", "", cpu).lower()).strip("-")
+    name = f"{prefix}{machine}-{registry.THREADS}-threads-{datetime.date.today():%Y-%m-%d}.json"
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / name).write_text(json.dumps(results, indent=1) + "\n")
+    print(f"saved benches/results/{name}", file=sys.stderr)
 
 
 def main() -> None:
@@ -120,14 +138,10 @@ def main() -> None:
 
     files = [HERE / name for name in arguments.only] if arguments.only else sorted(HERE.glob("bench_*.py"))
     results = run_all(files, list(registry.CONTENDERS), arguments.passes, registry.IS_QUICK)
+    results["absent"] = registry.absent()
     if not registry.IS_QUICK:
         results["machine_info"]["peaks"] = probe.peaks()
-        cpu = results["machine_info"].get("cpu", {}).get("brand_raw", "unknown")
-        machine = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(.*?\)", "", cpu).lower()).strip("-")
-        name = f"{machine}-{registry.THREADS}-threads-{datetime.date.today():%Y-%m-%d}.json"
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / name).write_text(json.dumps(results, indent=1) + "\n")
-        print(f"saved benches/results/{name}", file=sys.stderr)
+        save(results)
     print(table(results))
 
 

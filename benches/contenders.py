@@ -1,4 +1,4 @@
-"""The contenders: chaosphere, and what its user would write without it in NumPy, PyTorch and JAX.
+"""The contenders: chaosphere, and what its user would write without it in NumPy, PyTorch, JAX and KeOps.
 
 Each method named in `registry.CASES` takes a case and returns a function without arguments that does the work once and
 returns something NumPy can read: tokens (R, N, d), an energy or a histogram. Whatever can be prepared (conversion,
@@ -437,7 +437,30 @@ class Jax:
         return self._compiled(given, tokens(case), us, ws)
 
 
-_CLASSES = {c.name: c for c in (Chaosphere, NumPy, Torch, Jax)}
+class KeOps:
+    """Attention as one reduction over j, compiled for its formula by KeOps when it is first called."""
+
+    name = "keops"
+
+    def __init__(self) -> None:
+        _import("pykeops").set_verbose(False)
+        self.Genred = _import("pykeops.numpy").Genred
+
+    def attention(self, case: Case) -> Run:
+        variables = [f"x = Vi({case.dim})", f"y = Vj({case.dim})"]
+        # The last column sums the weights.
+        reduction = self.Genred("Exp((x|y)) * Concat(y, IntCst(1))", variables, reduction_op="Sum", axis=1)
+        x = tokens(case)
+
+        def run() -> np.ndarray:
+            sums = reduction(case.beta * x, x, backend="CPU")
+            return sums[..., :-1] / sums[..., -1:]
+
+        run()  # compiles
+        return run
+
+
+_CLASSES = {c.name: c for c in (Chaosphere, NumPy, Torch, Jax, KeOps)}
 _made: dict[str, object] = {}
 
 
