@@ -32,3 +32,21 @@ def test_attention(case, contender, bench):
         fma=(shared + fma) / 2,
         operations=(shared + operations) / 2,
     )
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("kind", ["weighted", "general", "by_product"])
+@pytest.mark.parametrize("case", registry.FORMS, ids=str)
+def test_forms(case, kind, contender, bench):
+    """Weighted tokens, a QᵀK that is not symmetric (nothing is shared), and the energy from the same pass."""
+    fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
+    products, orders = (2 * case.dim + 1, 1) if kind == "general" else (3 * case.dim + 2, 2)
+    bench(
+        kind,
+        case,
+        contender,
+        work=case.n_tokens**2,
+        unit="pairs",
+        fma=(products + fma) / orders,
+        operations=(products + operations) / orders,
+    )

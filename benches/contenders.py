@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from reference import ACTIVATIONS, STEP_LENGTH, directions, tokens, weights
+from reference import ACTIVATIONS, STEP_LENGTH, directions, form, masses, tokens, weights
 from registry import THREADS, Case
 
 Run = Callable[[], object]
@@ -49,6 +49,18 @@ class Chaosphere:
     def attention(self, case: Case) -> Run:
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
         return lambda: attention(x, n_threads=THREADS)
+
+    def weighted(self, case: Case) -> Run:
+        x, p, attention = tokens(case), masses(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
+        return lambda: attention(x, p, n_threads=THREADS)
+
+    def general(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SoftmaxAttention(query=form(case).T, key=np.eye(case.dim))
+        return lambda: attention(x, n_threads=THREADS)
+
+    def by_product(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
+        return lambda: attention.evaluate(x, n_threads=THREADS).energy[0]
 
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"
@@ -134,6 +146,9 @@ class NumPy:
     def _attend(self, case: Case, x: np.ndarray) -> np.ndarray:
         keys = np.ascontiguousarray(x.swapaxes(1, 2)) * x.dtype.type(case.beta)
         values = np.concatenate([x, np.ones_like(x[..., :1])], axis=2)  # the last column sums the weights
+        return self._average(case, x, keys, values)
+
+    def _average(self, case: Case, x: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
         out = np.empty_like(x)
 
         def one(r: slice, i: slice) -> None:
@@ -161,6 +176,18 @@ class NumPy:
     def attention(self, case: Case) -> Run:
         x = tokens(case)
         return lambda: self._attend(case, x)
+
+    def weighted(self, case: Case) -> Run:
+        x, p = tokens(case), masses(case)[None, :, None]
+        keys = np.ascontiguousarray(x.swapaxes(1, 2)) * case.beta
+        values = np.concatenate([p * x, p], axis=2)
+        return lambda: self._average(case, x, keys, values)
+
+    def general(self, case: Case) -> Run:
+        x = tokens(case)
+        keys = form(case) @ x.swapaxes(1, 2)
+        values = np.concatenate([x, np.ones_like(x[..., :1])], axis=2)
+        return lambda: self._average(case, x, keys, values)
 
     def layer(self, case: Case) -> Run:
         x, (u, w) = tokens(case), _scaled(case, *weights(case))

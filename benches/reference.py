@@ -32,6 +32,17 @@ def weights(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((case.width, case.dim)), rng.standard_normal((case.dim, case.width))
 
 
+def masses(case: Case) -> np.ndarray:
+    """Weights of the tokens, with sum 1."""
+    p = np.random.default_rng(4).uniform(0.5, 1.5, case.n_tokens)
+    return p / p.sum()
+
+
+def form(case: Case) -> np.ndarray:
+    """Return QᵀK, not symmetric, of a norm near 2β."""
+    return case.beta * np.random.default_rng(5).standard_normal((case.dim, case.dim)) / math.sqrt(case.dim)
+
+
 def rows(case: Case) -> np.ndarray:
     """Some tokens, the first and the last among them."""
     return np.unique(np.linspace(0, case.n_tokens - 1, CHECKED_ROWS).astype(int))
@@ -56,6 +67,21 @@ def attention(case: Case) -> np.ndarray:
     return _attend(x[:, rows(case)], x, case.beta)
 
 
+def weighted(case: Case) -> np.ndarray:
+    """With weighted tokens."""
+    x, p = tokens(case).astype(np.float64)[0], masses(case)
+    w = p * np.exp(case.beta * (x[rows(case)] @ x.T) - case.beta)
+    return (w @ x / w.sum(axis=1, keepdims=True))[None]
+
+
+def general(case: Case) -> np.ndarray:
+    """With a QᵀK that is not symmetric."""
+    x = tokens(case).astype(np.float64)[0]
+    scores = x[rows(case)] @ form(case) @ x.T
+    w = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return (w @ x / w.sum(axis=1, keepdims=True))[None]
+
+
 def fastsum(case: Case) -> np.ndarray:
     """As `attention`, summed pairwise and by BLAS: einsum's running sums over a million tokens are off by 1e-12."""
     x = tokens(case).astype(np.float64)[0]
@@ -77,6 +103,11 @@ def energy(case: Case) -> np.ndarray:
     x = tokens(case).astype(np.float64)[0]
     total = sum(float(np.expm1(case.beta * (part @ x.T) - case.beta).sum()) for part in np.array_split(x, 64))
     return np.array(-0.5 * math.exp(case.beta) * total / case.n_tokens**2)
+
+
+def by_product(case: Case) -> np.ndarray:
+    """The same."""
+    return energy(case)
 
 
 def histogram(case: Case) -> np.ndarray:

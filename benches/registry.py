@@ -77,6 +77,7 @@ BOTH = ("float64", "float32")
 if IS_QUICK:
     ATTENTION = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
     ATTENTION += [Case(n_replicas=5, n_tokens=40, dim=3)]
+    FORMS = [Case(n_tokens=600, dim=3)]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
@@ -90,7 +91,9 @@ if IS_QUICK:
 else:
     ATTENTION = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_tokens=4096, dim=256, dtype=t) for t in BOTH]
+    ATTENTION += [Case(n_tokens=4096, dim=3), Case(n_tokens=65536, dim=3)]
     ATTENTION += [Case(n_tokens=1024, dim=3), Case(n_replicas=2048, n_tokens=32, dim=3)]
+    FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
         for d in (3, 64)
@@ -115,6 +118,9 @@ else:
 # Each key names a method of the contenders and of `reference`.
 CASES = {
     "attention": ATTENTION,
+    "weighted": FORMS,
+    "general": FORMS,
+    "by_product": FORMS,
     "layer": LAYER,
     "step": STEP,
     "energy": ENERGY,

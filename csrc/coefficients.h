@@ -77,7 +77,7 @@
 /* pi/2 in three parts; n times each of the first two is exact for |n| < 2^20 (f64), 2^13 (f32). */
 #define CHS_HALF_PI_f32 {1.5703125f, 4.83751297e-4f, 7.54978995e-8f}
 
-/* erf as a polynomial in (x scale - k) for each k = 0 .. 15. Error 4.2e-18. */
+/* erf as a polynomial in x scale - k for each k = 0 .. 15. Error 4.2e-18. */
 #define chs_erf_SCALE_f64 2.4375
 static const double chs_erf_f64[14][16] __attribute__((aligned(CHS_ALIGN))) = {
     {0.0, 4.3821362451164088e-1, 7.5410602010166985e-1, 9.1824111436889774e-1, 9.7970023830448162e-1,
@@ -137,7 +137,7 @@ static const double chs_erf_f64[14][16] __attribute__((aligned(CHS_ALIGN))) = {
      -4.9636281437675533e-12, -9.242388713279711e-13, 1.9342162707825689e-13, 6.2739785994931308e-14,
      6.7705453465637704e-15, 3.8579978515121035e-16, 1.3083737260799732e-17, 0.0}};
 
-/* erf as a polynomial in (x scale - k) for each k = 0 .. 31. Error 6.3e-10. */
+/* erf as a polynomial in x scale - k for each k = 0 .. 31. Error 6.3e-10. */
 #define chs_erf_SCALE_f32 7.71875
 static const float chs_erf_f32[6][32]
     __attribute__((aligned(CHS_ALIGN))) = {{0.0f,           1.4537299e-1f,  2.85960167e-1f, 4.17443187e-1f,
@@ -189,7 +189,7 @@ static const float chs_erf_f32[6][32]
                                             2.27273395e-8f,  1.21525358e-8f,  6.21588867e-9f,  3.04521243e-9f,
                                             1.43043568e-9f,  6.44816735e-10f, 2.79152897e-10f, 0.0f}};
 
-/* tanh as a polynomial in (x scale - k) for each k = 0 .. 31. Error 1.7e-9. */
+/* tanh as a polynomial in x scale - k for each k = 0 .. 31. Error 1.7e-9. */
 #define chs_tanh_SCALE_f32 3.375
 static const float chs_tanh_f32[7][32]
     __attribute__((aligned(CHS_ALIGN))) = {{0.0f,           2.87919571e-1f, 5.31757665e-1f, 7.10844499e-1f,

@@ -80,7 +80,7 @@ def fit_intervals(function, scale, size, tolerance):
     """Coefficients [degree][interval] in x scale - k, of least degree; the last interval, k = size - 1, is constant."""
     half = mp.mpf(1) / 2
     for degree in range(2, 30):
-        # In the first interval x >= 0, and the error is relative: f times a polynomial. Elsewhere the values are near 1.
+        # In the first interval x >= 0 and the error is relative, f times a polynomial; elsewhere values are near 1.
         first, error = fit(lambda f: function(f / scale) / f, 0, half, degree - 1)
         fits = [[mp.mpf(0), *first]]
         for k in range(1, size - 1):
@@ -151,7 +151,7 @@ def main():
             real = "double" if kind == "f64" else "float"
             body = ",\n".join("    {" + emit(row, kind, ", ") + "}" for row in rows)
             lines += [
-                f"/* {name} as a polynomial in (x scale - k) for each k = 0 .. {size - 1}. Error {mp.nstr(error, 2)}. */",
+                f"/* {name} as a polynomial in x scale - k for each k = 0 .. {size - 1}. Error {mp.nstr(error, 2)}. */",
                 f"#define chs_{name}_SCALE_{kind} {spec[0]}",
                 f"static const {real} chs_{name}_{kind}[{len(rows)}][{size}] __attribute__((aligned(CHS_ALIGN))) = {{",
                 f"{body}}};",
