@@ -8,16 +8,15 @@ import hashlib
 import itertools
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import time as clock
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,11 +26,13 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
 from chaosphere.measures import Steps
+from chaosphere.pools import Pool, processors, refuse_fork, workers
 from chaosphere.seeds import STREAM_VERSION
 from chaosphere.simulate import Observable, describe, save_times, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
+_stopped: set[str] = set()  # calls of `ensemble` whose runs a signal ended in this process; it has others in hand
 _RESERVED = ("replica", "time", "seed", "finished")
 
 
@@ -320,7 +321,7 @@ def run(
     checks.extra("xarray", "io")
     if n_threads is not None:
         checks.integer(n_threads, "n_threads", low=1)
-    _refuse_fork(executor)
+    refuse_fork(executor)
     n_workers, n_per_host = workers(executor)
     check_memory(made, n_per_host or 1, memory_limit)
     identity = _identity(made)
@@ -356,13 +357,12 @@ def run(
                     memory[name][index] = array
             if bar is not None:
                 bar.update(batch[1].stop - batch[1].start)
-    except Interrupted as error:
+    except KeyboardInterrupt as error:
         if disk is None:
             raise
-        flags = disk.read()["finished"]
-        stopped = str(error).partition(";")[0]  # the rest tells how to go on with one run
+        stopped = str(error).partition(";")[0] or "interrupted at once"  # the rest tells how to go on with one run
         raise Interrupted(
-            f"{stopped}; {int(flags.sum())} of {made.n_members} runs are in {disk.path}, and the same call again "
+            f"{stopped}; {disk.n_finished()} of {made.n_members} runs are in {disk.path}, and the same call again "
             "continues from there"
         ) from None
     finally:
@@ -412,26 +412,6 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     return _with_means(Store(Path(store)).read())
 
 
-def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
-    """Return the number of an executor's workers and the most on one machine, (1, None) where they are unknown."""
-    if executor is None:
-        return 1, 1
-    client = getattr(executor, "_client", None)
-    if client is not None and hasattr(client, "nthreads"):
-        hosts: dict[str | None, int] = {}
-        for address, n in client.nthreads().items():
-            host = urlsplit(address).hostname
-            hosts[host] = hosts.get(host, 0) + n
-        if not hosts:
-            raise ValueError("executor has no workers; wait for them with client.wait_for_workers(n)")
-        return sum(hosts.values()), max(hosts.values())
-    for name in ("num_workers", "_max_workers"):
-        n = getattr(executor, name, None)
-        if isinstance(n, int) and n >= 1:
-            return n, n
-    return 1, None
-
-
 def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
     """Raise ValueError if the estimate for this machine passes the limit in bytes; None is the machine's memory."""
     n_bytes = made.memory(n_workers)
@@ -457,14 +437,14 @@ def _finished(
     is_stored: bool,
 ) -> Iterator[tuple[Batch, dict[str, Floats]]]:
     """Yield batches with their results as they finish; a stop lets the running ones finish where that keeps them."""
-    isa = abi.isa_in_use()
+    isa, call = abi.isa_in_use(), uuid.uuid4().hex
 
     def arguments(batch: Batch) -> tuple[Any, ...]:
         x0, seeds = made.start(batch)
         path = None if folder is None else folder / _checkpoint_name(batch)
         model = made.models[batch[0]]
         where = dict(zip(made.names, (v[i].item() for v, i in zip(made.values, batch[0], strict=True)), strict=True))
-        return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where
+        return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where, call
 
     stop = StopRequest()
     with stop if is_stored else nullcontext():
@@ -481,8 +461,10 @@ def _finished(
         interrupted: Interrupted | None = None
         try:
             while True:
-                if stop.received is not None:
+                if stop.received is not None and interrupted is None:
                     interrupted = Interrupted(stop.received.name)
+                    if isinstance(executor, Pool):
+                        executor.stop_runs()
                 if interrupted is None:
                     for batch in itertools.islice(left, window - len(running)):
                         running[executor.submit(_run_batch, *arguments(batch))] = batch
@@ -495,8 +477,8 @@ def _finished(
                     batch = running.pop(future)
                     try:
                         values = future.result()
-                    except Interrupted as error:  # a signal to a worker
-                        interrupted = error
+                    except KeyboardInterrupt as error:  # a signal to a worker
+                        interrupted = interrupted or Interrupted(str(error) or "a signal to a worker")
                     except futures.BrokenExecutor:  # one that caught it between two runs is gone
                         if stop.received is None:
                             raise
@@ -526,6 +508,7 @@ def _run_batch(
     isa: str,
     checkpoint: Path | None,
     where: dict[str, Any],
+    call: str,
 ) -> dict[str, Floats]:
     """Run replicas of one parameter point; what a worker does. Returns arrays (replica, time, ...)."""
     if abi.isa_in_use() != isa:
@@ -533,6 +516,8 @@ def _run_batch(
             f"a worker uses the instruction set {abi.isa_in_use()}, this process {isa}, which would change bits: set "
             f"CHAOSPHERE_ISA to one that both have"
         )
+    if call in _stopped:
+        raise Interrupted("stopped before the first step")
     if n_threads is None:
         n_threads = 1 if share is None else max(1, processors() // share)
     observe = {name: _with_threads(function, n_threads) for name, function in observe.items()}
@@ -548,15 +533,13 @@ def _run_batch(
             save_states=False,
             checkpoint=None if checkpoint is None else Checkpoint(path=checkpoint, keep=True),
         )
+    except KeyboardInterrupt:
+        _stopped.add(call)
+        raise
     except Exception as error:
         error.add_note(f"in the runs with {where or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
         raise
     return {name: np.moveaxis(values, 0, 1) for name, values in sol.observables.items()}
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use: its affinity mask, where there is one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def _with_threads(function: Observable, n_threads: int) -> Observable:
@@ -658,17 +641,6 @@ def _with_means(dataset: Any) -> Any:
         dims = tuple(d for d in variable.dims if d != "replica")
         added |= {f"{name}_{part}": (dims, out[i]) for i, part in enumerate(("mean", "low", "high"))}
     return dataset.assign(added)
-
-
-def _refuse_fork(executor: futures.Executor | None) -> None:
-    context = getattr(executor, "_mp_context", None)
-    if context is None and isinstance(executor, futures.ProcessPoolExecutor):
-        context = multiprocessing.get_context()
-    if context is not None and context.get_start_method() == "fork":
-        raise ValueError(
-            "executor must not fork, which copies OpenMP's state but not its threads: give the pool "
-            "mp_context=multiprocessing.get_context('spawn')"
-        )
 
 
 def _evaluations_per_step(model: Any) -> int:

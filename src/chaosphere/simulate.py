@@ -295,6 +295,9 @@ def simulate(
                     over.on_first(lambda: file.write(record))
                 if file is not None and is_stopping:
                     raise Interrupted(_stopped(stop, file, step, model.n_steps))
+            if file is not None and over.any(stop.received is not None):  # since the last step
+                over.on_first(lambda: file.write(record))
+                raise Interrupted(_stopped(stop, file, step, model.n_steps))
     except BaseException:
         # Ranks do not fail together, so with several there is nobody to gather from.
         if file is not None and comm is None and record.step >= 0:

@@ -109,6 +109,10 @@ class Store:
         """Whether all members of a batch are there."""
         return bool(np.all(self._group["finished"][(*batch[0], batch[1])] == 1))
 
+    def n_finished(self) -> int:
+        """Return the number of members that are there."""
+        return int((self._group["finished"][...] == 1).sum())
+
     def read(self) -> Any:
         """Return the dataset, whole in memory, as it is now; results of unfinished members are NaN.
 

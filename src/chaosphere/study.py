@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import difflib
 import inspect
-import multiprocessing
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
@@ -17,13 +16,15 @@ import numpy as np
 
 from chaosphere import checks, laws, measures, plotting
 from chaosphere.attention import SoftmaxAttention
+from chaosphere.checkpoints import Interrupted, StopRequest
 from chaosphere.checks import Floats, Tokens
-from chaosphere.ensemble import Plan, check_memory, plan, processors
+from chaosphere.ensemble import Plan, check_memory, plan
 from chaosphere.ensemble import run as run_plan
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
 from chaosphere.laws import Law
 from chaosphere.measures import Steps
+from chaosphere.pools import Pool, processors, signals_blocked
 from chaosphere.results import Claim
 from chaosphere.sde import LimitSDE
 from chaosphere.transformer import Transformer
@@ -158,8 +159,7 @@ class Study:
         if self.executor == "none":
             yield None
         elif self.executor == "processes":
-            context = multiprocessing.get_context("spawn")
-            with futures.ProcessPoolExecutor(self.workers or processors(), mp_context=context) as pool:
+            with Pool(self.workers or processors()) as pool:
                 yield pool
         elif self.executor == "dask":
             distributed = checks.extra("distributed", "dask")
@@ -167,9 +167,10 @@ class Study:
                 where = self.scheduler
                 if where is None:
                     n = self.workers or processors()
-                    where = stack.enter_context(
-                        distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None)
-                    )
+                    with signals_blocked():
+                        where = stack.enter_context(
+                            distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None)
+                        )
                 client = stack.enter_context(distributed.Client(where))
                 client.wait_for_workers(1, timeout=60)
                 yield client.get_executor()
@@ -503,7 +504,9 @@ def table(dataset: Any) -> str:
 def run(study: Study, *, store: Path, progress: bool = False) -> Any:
     """Run a study into a store, or go on with it, and return its dataset; errors as those of `ensemble`."""
     made = study.plan()
-    with study.open_executor() as executor:
+    with StopRequest() as stop, study.open_executor() as executor:
+        if stop.received is not None:
+            raise Interrupted(f"{stop.received.name}: stopped before the first run")
         dataset = run_plan(
             made,
             executor=executor,

@@ -14,7 +14,8 @@ from members import LAW, STUDY, digest, transformer
 
 import chaosphere as cs
 from chaosphere import results
-from chaosphere.ensemble import plan, processors, workers
+from chaosphere.ensemble import plan
+from chaosphere.pools import processors, workers
 from chaosphere.seeds import STREAM_VERSION
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}

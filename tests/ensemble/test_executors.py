@@ -12,7 +12,7 @@ import pytest
 from members import LAW, STUDY, digest, processes, transformer
 
 import chaosphere as cs
-from chaosphere.ensemble import processors, workers
+from chaosphere.pools import processors, workers
 
 MEMBERS = Path(__file__).with_name("members.py")
 
