@@ -282,6 +282,8 @@ def ensemble(
         If an argument is out of range, the memory would pass the limit, or the store holds another study.
     RuntimeError
         If a worker uses another instruction set, which would change bits.
+    OSError
+        If the store cannot be written, such as on a full disk; it keeps what is finished.
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
 
@@ -468,7 +470,7 @@ def _finished(
                 if interrupted is None:
                     for batch in itertools.islice(left, window - len(running)):
                         running[executor.submit(_run_batch, *arguments(batch))] = batch
-                else:
+                elif not hasattr(executor, "_client"):  # Dask would cancel those that run, too
                     running = {future: batch for future, batch in running.items() if not future.cancel()}
                 if not running:
                     break

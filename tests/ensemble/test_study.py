@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -155,21 +157,57 @@ def test_bad_options(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_sigterm_stops_with_a_message_and_the_study_goes_on(tmp_path, capsys):
-    """What a batch system sends before it kills."""
-    text = GOOD.replace("depth = 4", "depth = 4000").replace("n_tokens = 6", "n_tokens = 300")
-    path, out = written(tmp_path, text), tmp_path / "out"
+LONG = GOOD.replace("depth = 4", "depth = 400").replace("n_tokens = 6", "n_tokens = 300").replace("= 3 }", "= 6 }")
+
+
+def session(leader):
+    """The commands of the processes in a session that have not ended."""
+    listed = subprocess.run(["ps", "-s", str(leader), "-o", "stat=,args="], capture_output=True, text=True, check=False)
+    return [line for line in listed.stdout.splitlines() if not line.startswith("Z")]
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    return study.run(study.read(written(folder, LONG)), store=folder / "s.zarr")
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "whom"),
+    [
+        ("none", signal.SIGTERM, os.kill),
+        ("processes", signal.SIGINT, os.killpg),
+        ("processes", signal.SIGTERM, os.kill),
+        ("processes", signal.SIGKILL, os.kill),
+        ("dask", signal.SIGINT, os.killpg),
+    ],
+)
+def test_a_signal_stops_with_a_message_and_the_study_goes_on(tmp_path, long_run, executor, number, whom):
+    """To the whole group, as a terminal sends it, or to the first process alone: no process is left."""
+    path, out = written(tmp_path, LONG), tmp_path / "out"
     arguments = [sys.executable, "-m", "chaosphere", "run", path, "--out", out, "--threads", "1"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
-        while not (out / "small.zarr.running").exists():
-            time.sleep(0.05)
-        time.sleep(1.0)
-        process.terminate()
+    more = ["--executor", executor, *(["--workers", "2"] * (executor != "none"))]
+    with subprocess.Popen([*arguments, *more], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not list((out / "small.zarr" / "finished").glob("[0-9]*")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        whom(process.pid, number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "chaosphere run: SIGTERM: stopped after step" in errors
-    assert f"of 30 runs are in {out / 'small.zarr'}, and the same call again continues from there" in errors
-    assert list((out / "small.zarr.running").glob("*.npz"))
+    deadline = time.monotonic() + 10
+    while session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not session(process.pid)
+    part = cs.load_ensemble(out / "small.zarr")
+    n_finished, checkpoints = int(part["finished"].sum()), list((out / "small.zarr.running").glob("*.npz"))
+    if number != signal.SIGKILL:
+        assert process.returncode == 130
+        where = rf"{n_finished} of 60 runs are in {out / 'small.zarr'}, and the same call again continues from there"
+        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 400)?; {where}\n", errors)
+        assert len(checkpoints) in {"none": (0, 1), "processes": (2,), "dask": (0,)}[executor]  # 0: between two batches
+    assert n_finished < 60
+    data = study.run(study.read(path), store=out / "small.zarr")
+    assert np.array_equal(data["energy"], long_run["energy"])
+    assert not (out / "small.zarr.running").exists()
 
 
 def test_mpi_without_ranks_says_how_to_start(tmp_path, capsys):
