@@ -12,7 +12,7 @@ import os
 import shutil
 import time as clock
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
@@ -152,6 +152,7 @@ def plan(
     sweep: Mapping[str, Sequence[Any]] | None = None,
     n_tokens: int | None = None,
     save_at: Any = None,
+    memory_limit: int | None = None,
 ) -> Plan:
     """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
     seeds = tuple(checks.integer(seed, "seeds", low=0) for seed in seeds)
@@ -160,14 +161,8 @@ def plan(
     if not observe:
         raise ValueError("observe must hold at least one observable: nothing else is kept")
     sweep = dict(sweep or {})
-    values = tuple(_parameter_values(name, given) for name, given in sweep.items())
-    for name in [*sweep, *observe]:
-        if not isinstance(name, str) or name in _RESERVED or "/" in name:
-            raise ValueError(
-                f"sweep and observe need names other than {', '.join(_RESERVED)} and without /, got {name!r}"
-            )
-    if set(sweep) & set(observe):
-        raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
+    values = tuple(parameter_values(given, f"sweep[{name!r}]") for name, given in sweep.items())
+    check_names(sweep, observe)
     models: dict[tuple[int, ...], Steps] = {}
     is_model = hasattr(model, "step") and hasattr(model, "n_steps")
     if is_model and sweep:
@@ -216,6 +211,7 @@ def plan(
         shapes={},
         batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
     )
+    check_memory(made, 1, memory_limit)  # before the first tokens are drawn, to see what the observables return
     return dataclasses.replace(made, shapes=_shapes(made))
 
 
@@ -306,7 +302,16 @@ def ensemble(
     >>> dict(data["energy"].sizes)
     {'beta': 2, 'replica': 5, 'time': 5}
     """
-    made = plan(model, x0, seeds=seeds, observe=observe, sweep=sweep, n_tokens=n_tokens, save_at=save_at)
+    made = plan(
+        model,
+        x0,
+        seeds=seeds,
+        observe=observe,
+        sweep=sweep,
+        n_tokens=n_tokens,
+        save_at=save_at,
+        memory_limit=memory_limit,
+    )
     return run(made, executor=executor, n_threads=n_threads, store=store, memory_limit=memory_limit, progress=progress)
 
 
@@ -424,7 +429,7 @@ def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
     if n_bytes > limit:
         raise ValueError(
             f"memory_limit: {made.n_members} runs would take about {n_bytes / 1e9:.3g} GB here, more than "
-            f"{limit / 1e9:.3g} GB ({kind}); observe at fewer times (save_at), or less"
+            f"{limit / 1e9:.3g} GB ({kind}); take fewer tokens, or observe less or at fewer times (save_at)"
         )
 
 
@@ -558,14 +563,26 @@ def _initial_tokens(x0: Law | Tokens, seeds: Sequence[int], n_tokens: int) -> To
     return x0 if x0.ndim == 3 else np.repeat(x0[None], len(seeds), axis=0)
 
 
-def _parameter_values(name: str, given: Sequence[Any]) -> np.ndarray[Any, Any]:
-    values = np.array(list(given))
-    is_mixed = len({isinstance(value, str) for value in given}) > 1
-    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb" or is_mixed:
-        raise ValueError(f"sweep[{name!r}] must be a list of numbers or of strings, got {given!r}")
+def parameter_values(given: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
+    """Return the values of a swept parameter as an array, checked."""
+    kinds = {isinstance(value, str) for value in given}
+    values = np.array(list(given) if len(kinds) == 1 else [])
+    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb":
+        raise ValueError(f"{name} must be a list of numbers or of strings, got {given!r}")
     if len(np.unique(values)) < len(values) or (values.dtype.kind == "f" and not np.isfinite(values).all()):
-        raise ValueError(f"sweep[{name!r}] must be finite and distinct, got {given!r}")
+        raise ValueError(f"{name} must be finite and distinct, got {given!r}")
     return values
+
+
+def check_names(sweep: Iterable[str], observe: Iterable[str]) -> None:
+    """Raise ValueError if a parameter and an observable share a name, or one has a name that the dataset needs."""
+    for name in [*sweep, *observe]:
+        if not isinstance(name, str) or name in _RESERVED or "/" in name:
+            raise ValueError(
+                f"sweep and observe need names other than {', '.join(_RESERVED)} and without /, got {name!r}"
+            )
+    if set(sweep) & set(observe):
+        raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
 
 
 def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

@@ -334,9 +334,9 @@ def save_times(save_at: Any, horizon: float) -> Floats:
     """Return `save_at` as an array, checked to increase within [0, horizon]."""
     times = np.array(save_at, dtype=np.float64)
     if times.ndim != 1 or times.size == 0:
-        raise ValueError(f"save_at must be a list of times, got {save_at!r}")
+        raise ValueError(f"save_at must be a list of times, got {times.tolist()}")
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any() or times[0] < 0 or times[-1] > horizon * (1 + 1e-12):
-        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {save_at!r}")
+        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {times.tolist()}")
     return times
 
 

@@ -18,7 +18,7 @@ from chaosphere import checks, laws, measures, plotting
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checkpoints import Interrupted, StopRequest
 from chaosphere.checks import Floats, Tokens
-from chaosphere.ensemble import Plan, check_memory, plan
+from chaosphere.ensemble import Plan, check_memory, check_names, parameter_values, plan
 from chaosphere.ensemble import run as run_plan
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
@@ -27,6 +27,7 @@ from chaosphere.measures import Steps
 from chaosphere.pools import Pool, processors, signals_blocked
 from chaosphere.results import Claim
 from chaosphere.sde import LimitSDE
+from chaosphere.simulate import save_times
 from chaosphere.transformer import Transformer
 
 MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")
@@ -151,6 +152,7 @@ class Study:
             sweep=self.sweep,
             observe=self.observe,
             save_at=self.save_at,
+            memory_limit=self.memory_limit,
         )
 
     @contextlib.contextmanager
@@ -230,7 +232,7 @@ class _Table:
 
     def take(self, key: str, default: Any = dataclasses.MISSING) -> Any:
         if key not in self.values and default is dataclasses.MISSING:
-            raise ValueError(f"{self.where}{key} must be given")
+            raise ValueError(f"{self.where}{key if self.name else f'a table [{key}]'} must be given")
         return self.values.get(key, default)
 
     def choice(self, key: str, allowed: Sequence[str], default: Any = dataclasses.MISSING) -> str:
@@ -255,7 +257,8 @@ class _Table:
 
 
 def _unknown(value: Any, allowed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(value), allowed, n=1)
+    near = [name for name in allowed if name.split(".")[-1] == value]
+    near = near or difflib.get_close_matches(str(value), allowed, n=1)
     return f"{value!r}; {f'did you mean {near[0]!r}? ' if near else ''}allowed: {', '.join(allowed) or 'none'}"
 
 
@@ -271,10 +274,14 @@ def _study(content: dict[str, Any], name: str) -> Study:
     )
     sweep, paths = _sweep(top.take("sweep", {}))
     model = _factory(tables, law.dim, paths)
-    model(**{key: values[0] for key, values in sweep.items()})
-    observe = {key: _measure(values, key) for key, values in _tables(top.take("observe"), "observe")}
+    models = _models(model, sweep, paths)
+    observe = {key: _measure(values, key, n_tokens) for key, values in _tables(top.take("observe"), "observe")}
+    check_names(sweep, observe)
     save_at = run.take("save_at", None)
-    return Study(
+    if save_at is not None:
+        given = [checks.number(value, "[run] save_at") for value in _values(save_at, "[run] save_at")]
+        save_at = _prefixed("run", save_times, given, min(made.horizon for made in models))
+    asked = Study(
         name=name,
         title=top.text("title", name),
         model=model,
@@ -284,7 +291,7 @@ def _study(content: dict[str, Any], name: str) -> Study:
         observe=observe,
         replicas=run.integer("replicas", low=1),
         first_seed=run.integer("first_seed", low=0, default=0),
-        save_at=None if save_at is None else np.array(_values(save_at, "[run] save_at"), dtype=np.float64),
+        save_at=save_at,
         executor=run.choice("executor", EXECUTORS, "none"),
         workers=run.integer("workers", low=1, default=None),
         threads=run.integer("threads", low=1, default=None),
@@ -292,6 +299,25 @@ def _study(content: dict[str, Any], name: str) -> Study:
         memory_limit_gb=run.number("memory_limit_gb", above=0, default=None),
         picture=_picture(top.take("picture", None), sweep, observe),
     )
+    if asked.first_seed + asked.replicas > 2**63:
+        raise ValueError(f"[run] first_seed must be below 2**63 less the replicas, got {asked.first_seed}")
+    if asked.picture is not None and asked.picture.critical:
+        critical_noise_scale(asked, asked.picture.x)
+    return asked
+
+
+def _models(model: Callable[..., Steps], sweep: dict[str, list[Any]], paths: Mapping[str, str]) -> list[Any]:
+    """Return the models with each swept value in turn and the others at their first; errors tell the values."""
+    first = {name: values[0] for name, values in sweep.items()}
+    found = []
+    for point in [first, *(first | {name: value} for name, values in sweep.items() for value in values[1:])]:
+        try:
+            found.append(model(**point))
+        except (TypeError, ValueError) as error:
+            if point:
+                error.add_note("with [sweep] " + ", ".join(f"{paths[name]} = {point[name]!r}" for name in point))
+            raise
+    return found
 
 
 def _tables(values: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -319,8 +345,13 @@ def _make(cls: Any, values: dict[str, Any], where: str) -> Any:
     for field in fields:
         if field.name not in values and field.default is dataclasses.MISSING:
             raise ValueError(f"[{where}] {field.name} must be given")
+    return _prefixed(where, cls, **values)
+
+
+def _prefixed(where: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what the call returns; its errors name the table."""
     try:
-        return cls(**values)
+        return function(*arguments, **options)
     except (TypeError, ValueError) as error:
         raise type(error)(f"[{where}] {error}") from error
 
@@ -346,6 +377,9 @@ def _factory(values: Any, dim: int, paths: Mapping[str, str]) -> Callable[..., S
     for path in paths.values():
         if path not in sweepable:
             raise ValueError(f"[sweep] unknown parameter {_unknown(path, sweepable)}")
+        *table, key = path.split(".")
+        if key in (values[table[0]] if table else values):
+            raise ValueError(f"[sweep] {path} must not be given in [{'.'.join(['model', *table])}] as well")
 
     def model(**point: Any) -> Steps:
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
@@ -383,6 +417,7 @@ def _sweep(values: Any) -> tuple[dict[str, list[Any]], dict[str, str]]:
         if name in sweep:
             raise ValueError(f"[sweep] {path} and {paths[name]} share the name {name!r}")
         sweep[name], paths[name] = _values(given, f"[sweep] {path}"), path
+        parameter_values(sweep[name], f"[sweep] {path}")
     return sweep, paths
 
 
@@ -413,7 +448,7 @@ def _values(given: Any, where: str) -> list[Any]:
     return [float(f"{value:.12g}") for value in spaced]
 
 
-def _measure(values: Any, name: str) -> Measure:
+def _measure(values: Any, name: str, n_tokens: int) -> Measure:
     where = f"observe.{name}"
     kind = _Table(values, where, tuple(values) if isinstance(values, dict) else ()).choice("measure", MEASURES, name)
     parameters = inspect.signature(getattr(measures, kind)).parameters
@@ -423,10 +458,7 @@ def _measure(values: Any, name: str) -> Measure:
         if key not in values and parameters[key].default is inspect.Parameter.empty:
             raise ValueError(f"[{where}] {key} must be given")
     made = Measure(name=kind, options=tuple((key, values[key]) for key in options if key in values))
-    try:
-        made(0.0, np.eye(2)[None])
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"[{where}] {error}") from error
+    _prefixed(where, made, 0.0, np.eye(2)[None, :n_tokens])
     return made
 
 

@@ -157,7 +157,7 @@ def test_bad_options(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-LONG = GOOD.replace("depth = 4", "depth = 400").replace("n_tokens = 6", "n_tokens = 300").replace("= 3 }", "= 6 }")
+LONG = GOOD.replace("depth = 4", "depth = 400").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
 
 def session(leader):
@@ -255,6 +255,30 @@ def test_memory_limit(tmp_path, capsys):
         ({"dim": "1"}, r"\[tokens\] dim must be an integer >= 2, got 1"),
         ({"dim": None}, r"\[tokens\] dim must be given"),
         ({'"attention.beta"': "[-1.0]"}, r"\[model.attention\] beta must be a finite number >= 0, got -1.0"),
+        ({'"attention.beta"': '[1.0, "a"]'}, r"\[sweep\] attention.beta must be a list of numbers or of strings, got"),
+        ({'"attention.beta"': "[[1.0], [2.0]]"}, r"\[sweep\] attention.beta must be a list of numbers or of strings"),
+        ({'"attention.beta"': "[1.0, 1.0]"}, r"\[sweep\] attention.beta must be finite and distinct, got \[1.0, 1.0\]"),
+        ({'"attention.beta"': "[1.0, nan]"}, r"\[sweep\] attention.beta must be finite and distinct"),
+        (
+            {"noise_scale": "[1.0, -2.0]"},
+            r"\[model\] noise_scale must be .* >= 0, got -2.0 \(with \[sweep\] attention.beta = 0.5, noise_scale",
+        ),
+        (
+            {"value_scale": "1.0\nbeta = 2.0"},
+            r"\[sweep\] attention.beta must not be given in \[model.attention\] as well",
+        ),
+        ({"horizon": "1.0\nnoise_scale = 2.0"}, r"\[sweep\] noise_scale must not be given in \[model\] as well"),
+        ({"n_tokens": "1"}, r"\[observe.met\] x must hold at least two tokens"),
+        ({"n_tokens": "1000000000"}, r"memory_limit: 30 runs would take about .* GB here.*; take fewer tokens"),
+        ({"law": '"von-mises-fisher"\nmean_direction = "z"', "dim": None}, r"\[tokens\] concentration must be given"),
+        (
+            {"law": '"von-mises-fisher"\nmean_direction = "z"\nconcentration = 1.0', "dim": None},
+            r"\[tokens\] mean_direction must be d numbers, got 'z'",
+        ),
+        ({"save_at": "[true]"}, r"\[run\] save_at must be a real number, got True"),
+        ({"save_at": "[[0.5]]"}, r"\[run\] save_at must be a real number, got \[0.5\]"),
+        ({"save_at": "1.0"}, r"\[run\] save_at must be a list or \{from"),
+        ({"first_seed": str(2**63 - 1)}, r"\[run\] first_seed must be below 2\*\*63 less the replicas"),
         ({'"attention.beta"': "[]"}, r"\[sweep\] attention.beta must not be empty"),
         ({'"attention.beta"': "3"}, r"\[sweep\] attention.beta must be a list or \{from"),
         ({"noise_scale": "{ from = 1.0, to = 2.0 }"}, r"\[sweep\] noise_scale.count must be given"),
@@ -272,8 +296,8 @@ def test_memory_limit(tmp_path, capsys):
         ({"replicas": "0"}, r"\[run\] replicas must be an integer >= 1, got 0"),
         ({"replicas": None}, r"\[run\] replicas must be given"),
         ({"first_seed": "-1"}, r"\[run\] first_seed must be an integer >= 0"),
-        ({"save_at": "[0.5, 0.1]"}, r"save_at must increase within \[0, 1\]"),
-        ({"save_at": "[0.5, 2.0]"}, r"save_at must increase within \[0, 1\]"),
+        ({"save_at": "[0.5, 0.1]"}, r"\[run\] save_at must increase within \[0, 1\], got \[0.5, 0.1\]"),
+        ({"save_at": "[0.5, 2.0]"}, r"\[run\] save_at must increase within \[0, 1\]"),
         ({"executor": '"slurm"'}, r"\[run\] executor: unknown 'slurm'; allowed: none, processes, dask, mpi"),
         ({"executor": '"none"\nworkers = 2'}, r"workers is for executor 'processes'"),
         ({"executor": '"processes"\nworkers = 0'}, r"\[run\] workers must be an integer >= 1"),
@@ -294,7 +318,7 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, mes
     assert main(["run", str(written(tmp_path, **replaced)), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert re.search(message, error), error
-    assert "small.toml" in error or "save_at" in error
+    assert "small.toml: " in error or "memory_limit" in error
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -308,6 +332,22 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, mes
         ("noise_scale = {", '"mlp.noise_scale" = {', r"\[sweep\] unknown parameter 'mlp.noise_scale'"),
         ("[model.mlp]", "[model.attention.mlp]", r"\[model.attention\] unknown key 'mlp'; allowed: beta"),
         ("[run]", "[run", "not a TOML file"),
+        ("depth = 4", "depth = 4\ndepth = 5", "not a TOML file: Cannot overwrite a value"),
+        ("[run]", "[runs]", r"unknown key 'runs'; did you mean 'run'\?"),
+        ("[sweep]", "[[sweep]]", r"sweep must be a table, \[sweep\], got"),
+        ('"attention.beta"', '"beta"', r"\[sweep\] unknown parameter 'beta'; did you mean 'attention.beta'\?"),
+        (
+            "[observe.met]",
+            "[observe.time]",
+            r"names other than replica, time, seed, finished and without /, got 'time'",
+        ),
+        ("[observe.met]", "[observe.beta]", r"sweep and observe must not share names, got \['beta'\]"),
+        (GOOD, "", r"a table \[tokens\] must be given"),
+        (
+            '[model.mlp]\nwidth = 8\nactivation = "sigmoid"\n',
+            "",
+            r"\[picture\] critical needs a model with attention.value_scale and an mlp",
+        ),
         ("[picture]", "[picture]\ncolour = 1", r"\[picture\] unknown key 'colour'; allowed: value, x, y, critical"),
     ],
 )
@@ -349,7 +389,6 @@ scheme = "heun"
 [model.attention]
 beta = 1.0
 [model.field]
-activation = "tanh"
 bias_std = 0.3
 tolerance = 0.01
 [tokens]
