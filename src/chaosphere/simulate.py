@@ -216,8 +216,8 @@ def simulate(
     Notes
     -----
     Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention between
-    its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Start such a program
-    with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
+    its N/P tokens and all N (fast sums whole), sends N d / P numbers and receives N d; memory is O(N d) on each. Start
+    such a program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
 
     Examples
     --------

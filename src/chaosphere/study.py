@@ -58,6 +58,12 @@ class Measure:
     options: tuple[tuple[str, float], ...] = ()
     n_threads: int | None = None
 
+    @property
+    def words(self) -> str:
+        """The name with its options, for an axis."""
+        options = ", ".join(f"{key} {value:g}" for key, value in self.options)
+        return self.name.replace("_", " ") + (f" ({options})" if options else "")
+
     def __call__(self, time: float, x: Tokens) -> Any:
         """Return the measure of the tokens."""
         function = getattr(measures, self.name)
@@ -547,6 +553,8 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
             memory_limit=study.memory_limit,
             progress=progress,
         )
+    for name, measure in study.observe.items():
+        dataset[name].attrs["long_name"] = measure.words
     return dataset.assign_attrs(title=study.title)
 
 

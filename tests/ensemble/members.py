@@ -1,6 +1,7 @@
 """One ensemble on the executor that the command line names; prints a digest of all its numbers.
 
-`python members.py KIND [STORE]`, KIND one of alone, threads, processes, pool, dask, mpi (under `python -m mpi4py.futures`).
+`python members.py KIND N_WORKERS [STORE]`, KIND one of alone, threads, processes, pool, dask, mpi (under
+`python -m mpi4py.futures`).
 """
 
 import hashlib

@@ -76,6 +76,7 @@ def test_a_study_runs_and_goes_on(tmp_path, capsys):
     data = results.load(out / "small.nc")
     assert data["met"].dims == ("beta", "noise_scale", "replica", "time")
     assert data["noise_scale"].values.tolist() == [1.0, 1.5, 2.0]
+    assert data["met"].attrs["long_name"] == "pair fraction (above 0.5)"
     assert data["seed"].values.tolist() == [10, 11, 12, 13, 14]
     assert (out / "small.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     before = (out / "small.zarr" / "energy" / "0.0.0.0").stat().st_mtime_ns
