@@ -123,6 +123,18 @@ def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
     assert done.stdout.splitlines() == [f"{n} 1", f"{max(1, n // 2)} 1"]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
+def test_threads_of_workers_follow_the_affinity_mask():
+    mask = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mask)})  # which workers inherit
+        with Pool(1) as pool:
+            assert processors() == pool.submit(processors).result() == 1
+    finally:
+        os.sched_setaffinity(0, mask)
+    assert processors() == len(mask)
+
+
 def test_forking_pools_are_refused():
     with (
         ProcessPoolExecutor(1, mp_context=get_context("fork")) as executor,
