@@ -39,7 +39,7 @@ LAYERS = [
     ["distributed", "checkpoints", "pools"],
     ["simulate", "circle_density"],
     ["config"],
-    ["results", "store", "ensemble", "plotting", "study"],
+    ["results", "store", "ensemble", "plotting", "study", "study_file"],
     ["experiments"],
     ["__init__", "__main__"],
 ]
