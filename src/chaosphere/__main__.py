@@ -436,9 +436,9 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from chaosphere import study
+    from chaosphere import study, study_file
 
-    asked = study.read(options.file)
+    asked = study_file.read(options.file)
     if options.seed is not None:
         asked = replace(asked, first_seed=options.seed)
     if options.threads is not None:

@@ -249,7 +249,7 @@ class SoftmaxAttention:
         """
         self._check_size(x)
         if self.resolve(x.shape[1], x.shape[2], x.dtype).method != "direct":
-            return self._attend(x, None, n_threads)[0][:, first:stop]
+            return np.ascontiguousarray(self._attend(x, None, n_threads)[0][:, first:stop])
         return self._mean(x, None, self._value_map(x), n_threads, first, stop)[0]
 
     def _checked(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Tokens, Floats | None, int]:

@@ -17,6 +17,9 @@ import numpy as np
 from chaosphere import checks, files
 from chaosphere.checks import Tokens
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+_told = threading.Event()
+
 
 class Interrupted(KeyboardInterrupt):
     """SIGINT or SIGTERM arrived, and the run stopped after a whole step with all its work on disk."""
@@ -74,19 +77,35 @@ class Checkpoint:
             raise ValueError(f"path must lie in a folder that exists, got {os.fspath(self.path)!r}")
 
 
+def stop_runs() -> None:
+    """Stop every run with a checkpoint in this process, now and later, as SIGTERM would."""
+    _told.set()
+
+
 class StopRequest:
     """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
 
-    Only the main thread of a process gets signals: in others this does nothing.
+    One entered inside another shares what is noted. Only the main thread of a process gets signals: in others this
+    notes nothing.
     """
 
     def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+        self._noted: list[signal.Signals] = []
         self._handlers: dict[signal.Signals, Any] = {}
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """The first signal, if any."""
+        if self._noted:
+            return self._noted[0]
+        return signal.SIGTERM if _told.is_set() else None
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            outer = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+            if isinstance(outer, StopRequest):
+                self._noted = outer._noted
+            for number in STOPPING:
                 self._handlers[number] = signal.signal(number, self._note)
         return self
 
@@ -95,9 +114,9 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        self._noted.append(signal.Signals(number))
+        if len(self._noted) > 1:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

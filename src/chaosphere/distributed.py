@@ -1,7 +1,8 @@
 """One system over the ranks of an MPI communicator: each rank owns the tokens of some of the kernel's blocks.
 
 A rank moves its own rows with the model's own step. Only attention couples tokens: it gathers all tokens and returns
-the rows that the rank owns, each sum in the order of the one-process kernel.
+the rows that the rank owns, each sum in the order of the one-process kernel. Ranks share the sum over pairs; Fourier
+sums, harmonics and the NUFFT, which take O(N), each computes whole.
 """
 
 from __future__ import annotations

@@ -8,16 +8,15 @@ import hashlib
 import itertools
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,11 +26,13 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
 from chaosphere.measures import Steps
+from chaosphere.pools import Pool, processors, refuse_fork, workers
 from chaosphere.seeds import STREAM_VERSION
 from chaosphere.simulate import Observable, describe, save_times, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
+_stopped: set[str] = set()  # calls of `ensemble` whose runs a signal ended in this process; it has others in hand
 _RESERVED = ("replica", "time", "seed", "finished")
 
 
@@ -151,6 +152,7 @@ def plan(
     sweep: Mapping[str, Sequence[Any]] | None = None,
     n_tokens: int | None = None,
     save_at: Any = None,
+    memory_limit: int | None = None,
 ) -> Plan:
     """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
     seeds = tuple(checks.integer(seed, "seeds", low=0) for seed in seeds)
@@ -159,14 +161,8 @@ def plan(
     if not observe:
         raise ValueError("observe must hold at least one observable: nothing else is kept")
     sweep = dict(sweep or {})
-    values = tuple(_parameter_values(name, given) for name, given in sweep.items())
-    for name in [*sweep, *observe]:
-        if not isinstance(name, str) or name in _RESERVED or "/" in name:
-            raise ValueError(
-                f"sweep and observe need names other than {', '.join(_RESERVED)} and without /, got {name!r}"
-            )
-    if set(sweep) & set(observe):
-        raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
+    values = tuple(parameter_values(given, f"sweep[{name!r}]") for name, given in sweep.items())
+    check_names(sweep, observe)
     models: dict[tuple[int, ...], Steps] = {}
     is_model = hasattr(model, "step") and hasattr(model, "n_steps")
     if is_model and sweep:
@@ -215,6 +211,7 @@ def plan(
         shapes={},
         batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
     )
+    check_memory(made, 1, memory_limit)  # before the first tokens are drawn, to see what the observables return
     return dataclasses.replace(made, shapes=_shapes(made))
 
 
@@ -281,6 +278,8 @@ def ensemble(
         If an argument is out of range, the memory would pass the limit, or the store holds another study.
     RuntimeError
         If a worker uses another instruction set, which would change bits.
+    OSError
+        If the store cannot be written, such as on a full disk; it keeps what is finished.
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
 
@@ -303,7 +302,16 @@ def ensemble(
     >>> dict(data["energy"].sizes)
     {'beta': 2, 'replica': 5, 'time': 5}
     """
-    made = plan(model, x0, seeds=seeds, observe=observe, sweep=sweep, n_tokens=n_tokens, save_at=save_at)
+    made = plan(
+        model,
+        x0,
+        seeds=seeds,
+        observe=observe,
+        sweep=sweep,
+        n_tokens=n_tokens,
+        save_at=save_at,
+        memory_limit=memory_limit,
+    )
     return run(made, executor=executor, n_threads=n_threads, store=store, memory_limit=memory_limit, progress=progress)
 
 
@@ -320,7 +328,7 @@ def run(
     checks.extra("xarray", "io")
     if n_threads is not None:
         checks.integer(n_threads, "n_threads", low=1)
-    _refuse_fork(executor)
+    refuse_fork(executor)
     n_workers, n_per_host = workers(executor)
     check_memory(made, n_per_host or 1, memory_limit)
     identity = _identity(made)
@@ -356,13 +364,12 @@ def run(
                     memory[name][index] = array
             if bar is not None:
                 bar.update(batch[1].stop - batch[1].start)
-    except Interrupted as error:
+    except KeyboardInterrupt as error:
         if disk is None:
             raise
-        flags = disk.read()["finished"]
-        stopped = str(error).partition(";")[0]  # the rest tells how to go on with one run
+        stopped = str(error).partition(";")[0] or "interrupted at once"  # the rest tells how to go on with one run
         raise Interrupted(
-            f"{stopped}; {int(flags.sum())} of {made.n_members} runs are in {disk.path}, and the same call again "
+            f"{stopped}; {disk.n_finished()} of {made.n_members} runs are in {disk.path}, and the same call again "
             "continues from there"
         ) from None
     finally:
@@ -412,26 +419,6 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     return _with_means(Store(Path(store)).read())
 
 
-def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
-    """Return the number of an executor's workers and the most on one machine, (1, None) where they are unknown."""
-    if executor is None:
-        return 1, 1
-    client = getattr(executor, "_client", None)
-    if client is not None and hasattr(client, "nthreads"):
-        hosts: dict[str | None, int] = {}
-        for address, n in client.nthreads().items():
-            host = urlsplit(address).hostname
-            hosts[host] = hosts.get(host, 0) + n
-        if not hosts:
-            raise ValueError("executor has no workers; wait for them with client.wait_for_workers(n)")
-        return sum(hosts.values()), max(hosts.values())
-    for name in ("num_workers", "_max_workers"):
-        n = getattr(executor, name, None)
-        if isinstance(n, int) and n >= 1:
-            return n, n
-    return 1, None
-
-
 def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
     """Raise ValueError if the estimate for this machine passes the limit in bytes; None is the machine's memory."""
     n_bytes = made.memory(n_workers)
@@ -442,7 +429,7 @@ def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
     if n_bytes > limit:
         raise ValueError(
             f"memory_limit: {made.n_members} runs would take about {n_bytes / 1e9:.3g} GB here, more than "
-            f"{limit / 1e9:.3g} GB ({kind}); observe at fewer times (save_at), or less"
+            f"{limit / 1e9:.3g} GB ({kind}); take fewer tokens, or observe less or at fewer times (save_at)"
         )
 
 
@@ -457,14 +444,14 @@ def _finished(
     is_stored: bool,
 ) -> Iterator[tuple[Batch, dict[str, Floats]]]:
     """Yield batches with their results as they finish; a stop lets the running ones finish where that keeps them."""
-    isa = abi.isa_in_use()
+    isa, call = abi.isa_in_use(), uuid.uuid4().hex
 
     def arguments(batch: Batch) -> tuple[Any, ...]:
         x0, seeds = made.start(batch)
         path = None if folder is None else folder / _checkpoint_name(batch)
         model = made.models[batch[0]]
         where = dict(zip(made.names, (v[i].item() for v, i in zip(made.values, batch[0], strict=True)), strict=True))
-        return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where
+        return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where, call
 
     stop = StopRequest()
     with stop if is_stored else nullcontext():
@@ -481,12 +468,14 @@ def _finished(
         interrupted: Interrupted | None = None
         try:
             while True:
-                if stop.received is not None:
+                if stop.received is not None and interrupted is None:
                     interrupted = Interrupted(stop.received.name)
+                    if isinstance(executor, Pool):
+                        executor.stop_runs()
                 if interrupted is None:
                     for batch in itertools.islice(left, window - len(running)):
                         running[executor.submit(_run_batch, *arguments(batch))] = batch
-                else:
+                elif not hasattr(executor, "_client"):  # Dask would cancel those that run, too
                     running = {future: batch for future, batch in running.items() if not future.cancel()}
                 if not running:
                     break
@@ -495,8 +484,8 @@ def _finished(
                     batch = running.pop(future)
                     try:
                         values = future.result()
-                    except Interrupted as error:  # a signal to a worker
-                        interrupted = error
+                    except KeyboardInterrupt as error:  # a signal to a worker
+                        interrupted = interrupted or Interrupted(str(error) or "a signal to a worker")
                     except futures.BrokenExecutor:  # one that caught it between two runs is gone
                         if stop.received is None:
                             raise
@@ -526,6 +515,7 @@ def _run_batch(
     isa: str,
     checkpoint: Path | None,
     where: dict[str, Any],
+    call: str,
 ) -> dict[str, Floats]:
     """Run replicas of one parameter point; what a worker does. Returns arrays (replica, time, ...)."""
     if abi.isa_in_use() != isa:
@@ -533,6 +523,8 @@ def _run_batch(
             f"a worker uses the instruction set {abi.isa_in_use()}, this process {isa}, which would change bits: set "
             f"CHAOSPHERE_ISA to one that both have"
         )
+    if call in _stopped:
+        raise Interrupted("stopped before the first step")
     if n_threads is None:
         n_threads = 1 if share is None else max(1, processors() // share)
     observe = {name: _with_threads(function, n_threads) for name, function in observe.items()}
@@ -548,15 +540,13 @@ def _run_batch(
             save_states=False,
             checkpoint=None if checkpoint is None else Checkpoint(path=checkpoint, keep=True),
         )
+    except KeyboardInterrupt:
+        _stopped.add(call)
+        raise
     except Exception as error:
         error.add_note(f"in the runs with {where or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
         raise
     return {name: np.moveaxis(values, 0, 1) for name, values in sol.observables.items()}
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use: its affinity mask, where there is one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def _with_threads(function: Observable, n_threads: int) -> Observable:
@@ -573,14 +563,26 @@ def _initial_tokens(x0: Law | Tokens, seeds: Sequence[int], n_tokens: int) -> To
     return x0 if x0.ndim == 3 else np.repeat(x0[None], len(seeds), axis=0)
 
 
-def _parameter_values(name: str, given: Sequence[Any]) -> np.ndarray[Any, Any]:
-    values = np.array(list(given))
-    is_mixed = len({isinstance(value, str) for value in given}) > 1
-    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb" or is_mixed:
-        raise ValueError(f"sweep[{name!r}] must be a list of numbers or of strings, got {given!r}")
+def parameter_values(given: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
+    """Return the values of a swept parameter as an array, checked."""
+    kinds = {isinstance(value, str) for value in given}
+    values = np.array(list(given) if len(kinds) == 1 else [])
+    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iufUb":
+        raise ValueError(f"{name} must be a list of numbers or of strings, got {given!r}")
     if len(np.unique(values)) < len(values) or (values.dtype.kind == "f" and not np.isfinite(values).all()):
-        raise ValueError(f"sweep[{name!r}] must be finite and distinct, got {given!r}")
+        raise ValueError(f"{name} must be finite and distinct, got {given!r}")
     return values
+
+
+def check_names(sweep: Iterable[str], observe: Iterable[str]) -> None:
+    """Raise ValueError if a parameter and an observable share a name, or one has a name that the dataset needs."""
+    for name in [*sweep, *observe]:
+        if not isinstance(name, str) or name in _RESERVED or "/" in name:
+            raise ValueError(
+                f"sweep and observe need names other than {', '.join(_RESERVED)} and without /, got {name!r}"
+            )
+    if set(sweep) & set(observe):
+        raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
 
 
 def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -658,17 +660,6 @@ def _with_means(dataset: Any) -> Any:
         dims = tuple(d for d in variable.dims if d != "replica")
         added |= {f"{name}_{part}": (dims, out[i]) for i, part in enumerate(("mean", "low", "high"))}
     return dataset.assign(added)
-
-
-def _refuse_fork(executor: futures.Executor | None) -> None:
-    context = getattr(executor, "_mp_context", None)
-    if context is None and isinstance(executor, futures.ProcessPoolExecutor):
-        context = multiprocessing.get_context()
-    if context is not None and context.get_start_method() == "fork":
-        raise ValueError(
-            "executor must not fork, which copies OpenMP's state but not its threads: give the pool "
-            "mp_context=multiprocessing.get_context('spawn')"
-        )
 
 
 def _evaluations_per_step(model: Any) -> int:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, forced to disk, renamed."""
+"""Files that are whole or absent, and stay so if the power fails."""
 
 from __future__ import annotations
 
@@ -37,10 +37,24 @@ def replace(path: Path, write: Callable[[BinaryIO], object], *, previous: Path |
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    # The renames themselves are on disk once the folder is; some filesystems cannot be asked.
+    sync_folder(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Force a file that is written, and its name, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to disk; some filesystems cannot be asked."""
     with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)

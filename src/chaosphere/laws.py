@@ -88,7 +88,10 @@ class VonMisesFisher:
 
     def __post_init__(self) -> None:
         """Check."""
-        m = np.array(self.mean_direction, dtype=np.float64)
+        try:
+            m = np.array(self.mean_direction, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"mean_direction must be d numbers, got {self.mean_direction!r}") from error
         checks.tokens(m[None], "mean_direction")
         object.__setattr__(self, "mean_direction", tuple(m.tolist()))
         checks.number(self.concentration, "concentration", above=0)

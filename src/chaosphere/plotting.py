@@ -348,7 +348,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
         _places(dataset[x].values), _places(dataset[y].values), mean.values, cmap="viridis", shading="nearest"
     )
     bar = canvas.colorbar(colours, ax=axes, pad=0.02)
-    bar.set_label(f"mean of {value.replace('_', ' ')}", fontsize=8)
+    bar.set_label(f"mean {_words(dataset, value)}", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     if critical is not None:
         # From edge to edge, over the half cells before the first value and after the last.
@@ -356,7 +356,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
         places = [left, *_places(dataset[x].values), right]
         heights = [critical[0], *critical, critical[-1]]
         axes.plot(places, heights, color="white", linewidth=2.4)
-        axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label="s² = δ/λ1")
+        axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label=r"$s_c^2 = \delta/\lambda_1$")
         axes.set_xlim(left, right)
         axes.legend(fontsize=8, loc="upper right")
     for name, set_label, set_ticks in ((x, axes.set_xlabel, axes.set_xticks), (y, axes.set_ylabel, axes.set_yticks)):
@@ -394,10 +394,14 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
         axes.legend(title=_LABELS.get(others[0], others[0]), fontsize=7, title_fontsize=7, frameon=False)
     if dataset[x].dtype.kind not in "iuf":
         axes.set_xticks(places, [str(v) for v in dataset[x].values])
-    axes.set(xlabel=_LABELS.get(x, x.replace("_", " ")), ylabel=f"mean of {value.replace('_', ' ')}, 99 % band")
+    axes.set(xlabel=_LABELS.get(x, x.replace("_", " ")), ylabel=f"mean {_words(dataset, value)}, 99 % band")
     axes.set_title(dataset.attrs["title"], fontsize=7)
     axes.grid(alpha=0.2, linewidth=0.5)
     write(canvas, path)
+
+
+def _words(dataset: Any, name: str) -> str:
+    return str(dataset[name].attrs.get("long_name", name.replace("_", " ")))
 
 
 def _places(values: Any) -> Any:

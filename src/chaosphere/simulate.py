@@ -216,8 +216,8 @@ def simulate(
     Notes
     -----
     Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention between
-    its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Start such a program
-    with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
+    its N/P tokens and all N (fast sums whole), sends N d / P numbers and receives N d; memory is O(N d) on each. Start
+    such a program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
 
     Examples
     --------
@@ -295,6 +295,9 @@ def simulate(
                     over.on_first(lambda: file.write(record))
                 if file is not None and is_stopping:
                     raise Interrupted(_stopped(stop, file, step, model.n_steps))
+            if file is not None and over.any(stop.received is not None):  # since the last step
+                over.on_first(lambda: file.write(record))
+                raise Interrupted(_stopped(stop, file, step, model.n_steps))
     except BaseException:
         # Ranks do not fail together, so with several there is nobody to gather from.
         if file is not None and comm is None and record.step >= 0:
@@ -331,9 +334,9 @@ def save_times(save_at: Any, horizon: float) -> Floats:
     """Return `save_at` as an array, checked to increase within [0, horizon]."""
     times = np.array(save_at, dtype=np.float64)
     if times.ndim != 1 or times.size == 0:
-        raise ValueError(f"save_at must be a list of times, got {save_at!r}")
+        raise ValueError(f"save_at must be a list of times, got {times.tolist()}")
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any() or times[0] < 0 or times[-1] > horizon * (1 + 1e-12):
-        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {save_at!r}")
+        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {times.tolist()}")
     return times
 
 

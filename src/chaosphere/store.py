@@ -1,8 +1,8 @@
 """A Zarr group that holds the members of an ensemble and grows while they run.
 
-Every array of results has one chunk per batch of members. Chunks are written to temporary names and renamed; a member's
-flag in `finished` is raised after all its results are there, so a reader may open the group at any time and a killed
-writer leaves nothing that the next one trusts wrongly.
+Every array of results has one chunk per batch of members. Chunks are written to temporary names, renamed and forced to
+disk; a member's flag in `finished` is raised after all its results are there, so a reader may open the group at any
+time, and a killed writer or a power failure leaves nothing that the next one trusts wrongly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks
+from chaosphere import checks, files
 from chaosphere.checkpoints import differences
 from chaosphere.checks import Floats
 from chaosphere.results import configuration
@@ -99,15 +99,40 @@ class Store:
         group.attrs["identity"] = json.dumps(identity)
 
     def write(self, batch: Batch, values: Mapping[str, Floats]) -> None:
-        """Write the results of a batch, then raise its flags."""
-        index = (*batch[0], batch[1])
-        for name, array in values.items():
-            self._group[name][index] = array
-        self._group["finished"][index] = np.int8(1)
+        """Write the results of a batch, then raise its flags.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written, such as on a full disk; the batches before are kept.
+        """
+        try:
+            for name, array in values.items():
+                self._write_chunk(name, batch, array)
+            self._write_chunk("finished", batch, np.int8(1))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"store {self.path} could not be written ({error.strerror}); it keeps {self.n_finished()} runs, "
+                "and the same call again continues from there",
+            ) from error
+
+    def _write_chunk(self, name: str, batch: Batch, values: Any) -> None:
+        array = self._group[name]
+        array[(*batch[0], batch[1])] = values
+        # Zarr renames a finished file; a disk may still order that after the flag, unless it is told.
+        at = [*batch[0], batch[1].start // array.chunks[len(batch[0])]]
+        file = self.path / name / ".".join(map(str, at + [0] * (array.ndim - len(at))))
+        if file.exists():  # a chunk of nothing but NaN has none
+            files.sync(file)
 
     def is_finished(self, batch: Batch) -> bool:
         """Whether all members of a batch are there."""
         return bool(np.all(self._group["finished"][(*batch[0], batch[1])] == 1))
+
+    def n_finished(self) -> int:
+        """Return the number of members that are there."""
+        return int((self._group["finished"][...] == 1).sum())
 
     def read(self) -> Any:
         """Return the dataset, whole in memory, as it is now; results of unfinished members are NaN.

@@ -1,6 +1,7 @@
 """One ensemble on the executor that the command line names; prints a digest of all its numbers.
 
-`python members.py KIND [STORE]`, KIND one of alone, threads, processes, dask, mpi (under `python -m mpi4py.futures`).
+`python members.py KIND N_WORKERS [STORE]`, KIND one of alone, threads, processes, pool, dask, mpi (under
+`python -m mpi4py.futures`).
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from multiprocessing import get_context
 import numpy as np
 
 import chaosphere as cs
+from chaosphere.pools import Pool
 
 
 def transformer(beta, activation):
@@ -70,7 +72,14 @@ def processes(n_workers):
     return ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
 
 
-KINDS = {"alone": alone, "threads": ThreadPoolExecutor, "processes": processes, "dask": dask, "mpi": mpi}
+KINDS = {
+    "alone": alone,
+    "threads": ThreadPoolExecutor,
+    "processes": processes,
+    "pool": Pool,
+    "dask": dask,
+    "mpi": mpi,
+}
 
 
 if __name__ == "__main__":

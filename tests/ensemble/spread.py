@@ -17,6 +17,7 @@ def models(dim):
         cs.SoftmaxAttention(beta=4.0),
         cs.SoftmaxAttention(beta=800.0, value_scale=-1.0),
         cs.SoftmaxAttention(beta=0.0),
+        cs.SoftmaxAttention(beta=2.0, method="harmonic"),
         cs.SoftmaxAttention(query=np.eye(dim) + 0.1, key=np.eye(dim), value=np.diag(np.arange(1.0, dim + 1))),
         cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim)),
         None,

@@ -79,6 +79,34 @@ def test_signals_stop_after_the_current_step(tmp_path, expected, number):
     assert done.stdout.split()[-1] == expected
 
 
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path):
+    path = tmp_path / "run.npz"
+
+    def observable(t, x):
+        if t == 2.0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return float(x[0, 0])
+
+    with pytest.raises(checkpoints.Interrupted, match="SIGTERM: stopped after step 20 of 20"):
+        cs.simulate(MODEL, X, rng=0, observe={"first": observable}, checkpoint=path)
+    assert stored_step(path) == 20
+    resumed = cs.simulate(MODEL, X, rng=0, observe={"first": observable}, checkpoint=path)
+    assert np.array_equal(resumed.final, cs.simulate(MODEL, X, rng=0).final)
+
+
+def test_one_stop_request_inside_another():
+    """What the outer has noted stops the inner, and the other way round."""
+    with checkpoints.StopRequest() as outer:
+        with checkpoints.StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner.received is signal.SIGTERM
+        assert outer.received is signal.SIGTERM
+        with checkpoints.StopRequest() as inner:
+            assert inner.received is signal.SIGTERM
+    with checkpoints.StopRequest() as another:
+        assert another.received is None
+
+
 def test_the_second_signal_stops_at_once():
     with checkpoints.StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -159,6 +187,26 @@ def test_every_truncated_checkpoint_is_refused(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"run.npz is damaged .* remove it to start again"):
             resume(path)
+
+
+class Harm:
+    """What a pickle could do."""
+
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def test_a_pickle_in_a_checkpoint_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "run.npz"
+    leave(path)
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    for name in ("identity", "tokens", "states", "observable_0"):
+        np.savez(path, **(arrays | {name: np.array([Harm()], dtype=object)}))
+        with pytest.raises(ValueError, match=r"run.npz is damaged \(ValueError: Object arrays cannot be loaded"):
+            resume(path)
+    assert not (tmp_path / "harm").exists()
 
 
 def test_flipped_bits_are_refused_or_harmless(tmp_path):

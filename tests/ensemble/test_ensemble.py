@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import re
 import subprocess
 import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -14,7 +15,8 @@ from members import LAW, STUDY, digest, transformer
 
 import chaosphere as cs
 from chaosphere import results
-from chaosphere.ensemble import plan, processors, workers
+from chaosphere.ensemble import plan
+from chaosphere.pools import processors, workers
 from chaosphere.seeds import STREAM_VERSION
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
@@ -181,6 +183,24 @@ def test_a_failing_member_names_its_coordinates():
 def test_bad_arguments(changes, error, message):
     with pytest.raises(error, match=message):
         cs.ensemble(one, LAW, **(SMALL | changes))
+
+
+def test_progress_is_over_all_runs(capsys):
+    cs.ensemble(one, LAW, sweep={"beta": [1.0, 2.0]}, progress=True, **SMALL)
+    printed, errors = capsys.readouterr()
+    assert not printed
+    assert re.search(r"6/6 \[00:\d\d<00:00, .*run", errors)
+    cs.ensemble(one, LAW, sweep={"beta": [1.0, 2.0]}, **SMALL)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_memory_is_refused_before_the_first_tokens_are_drawn():
+    class Never(cs.laws.Uniform):
+        def sample(self, *arguments, **options):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match=r"memory_limit: 3 runs would take about .* GB here"):
+        cs.ensemble(one(), Never(dim=3), **(SMALL | {"n_tokens": 10**10}))
 
 
 def test_bad_models_and_tokens():

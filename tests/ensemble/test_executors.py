@@ -12,7 +12,7 @@ import pytest
 from members import LAW, STUDY, digest, processes, transformer
 
 import chaosphere as cs
-from chaosphere.ensemble import processors, workers
+from chaosphere.pools import Pool, processors, workers
 
 MEMBERS = Path(__file__).with_name("members.py")
 
@@ -41,6 +41,38 @@ def test_process_pool(expected, n_workers):
     with processes(n_workers) as executor:
         assert workers(executor) == (n_workers, n_workers)
         assert digest(cs.ensemble(transformer, LAW, executor=executor, **STUDY)) == expected
+
+
+STARTING = """
+import os, signal
+from chaosphere.checkpoints import StopRequest
+from chaosphere.pools import Pool, processors
+
+if __name__ == "__main__":
+    with StopRequest() as stop, Pool(2) as pool:
+        os.killpg(0, signal.SIGINT)  # the workers are starting
+    print(stop.received.name)
+"""
+
+
+def test_workers_get_no_signals_not_even_while_they_start(tmp_path):
+    (tmp_path / "starting.py").write_text(STARTING)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "starting.py"], capture_output=True, text=True, start_new_session=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SIGINT\n", "")
+
+
+def test_a_pool_stops_its_runs(tmp_path, expected):
+    """Those that run and those that follow; the workers stay until the pool is shut down."""
+    with Pool(1) as pool:
+        assert digest(cs.ensemble(transformer, LAW, executor=pool, **STUDY)) == expected
+        pool.stop_runs()
+        with pytest.raises(
+            cs.checkpoints.Interrupted, match=r"SIGTERM: stopped after step \d of 6; 0 of 36 runs are in"
+        ):
+            cs.ensemble(transformer, LAW, executor=pool, store=tmp_path / "study.zarr", **STUDY)
+        assert pool.submit(processors).result() >= 1
 
 
 def test_thread_pool(expected):
@@ -89,6 +121,18 @@ def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
     assert done.returncode == 0, done.stderr
     n = processors()
     assert done.stdout.splitlines() == [f"{n} 1", f"{max(1, n // 2)} 1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
+def test_threads_of_workers_follow_the_affinity_mask():
+    mask = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mask)})  # which workers inherit
+        with Pool(1) as pool:
+            assert processors() == pool.submit(processors).result() == 1
+    finally:
+        os.sched_setaffinity(0, mask)
+    assert processors() == len(mask)
 
 
 def test_forking_pools_are_refused():

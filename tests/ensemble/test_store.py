@@ -1,6 +1,7 @@
 """The store: grows while it is read, skips what it has, survives kills, refuses what is not its own."""
 
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from members import LAW, STUDY, digest, processes, transformer
 
 import chaosphere as cs
 from chaosphere import ensemble as ensemble_function
+from chaosphere import files
 from chaosphere.seeds import STREAM_VERSION
 from chaosphere.store import Store
 
@@ -85,8 +87,13 @@ def test_it_is_a_plain_zarr_group(tmp_path):
         assert plain["seed"].values.tolist() == STUDY["seeds"]
         assert set(plain.coords) == {"beta", "activation", "time", "seed"}
         assert json.loads(plain.attrs["identity"])["stream_version"] == STREAM_VERSION
-    names = {p.name for p in store.rglob("*")}
-    assert not {name for name in names if name.endswith((".pkl", ".pickle", ".partial"))}
+    assert {"model", "sweep", "seeds", "stream_version", "chaosphere", "numpy", "instruction_set"} <= set(
+        json.loads(plain.attrs["identity"])
+    )
+    # Never pickle: numbers and fixed strings without filters, which are what could hold objects.
+    headers = [json.loads(path.read_text()) for path in store.glob("*/.zarray")]
+    assert {header["dtype"] for header in headers} == {"<f8", "<i8", "|i1", "<U4"}
+    assert all(header["filters"] is None for header in headers)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,57 @@ def test_what_is_no_store_is_left_alone(tmp_path):
     assert zarr.open_group(tmp_path / "theirs.zarr", mode="r").attrs["title"] == "words"
 
 
+FULL = """
+import itertools, resource, sys
+import chaosphere as cs, numpy as np
+
+def model(beta):
+    return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=None, depth=4, horizon=1.0)
+
+sizes = itertools.chain([0, 0, 0], itertools.repeat(1))  # zeros for a look at the shape and two runs, then noise
+
+def observable(t, x):
+    return next(sizes) * np.random.default_rng(0).standard_normal((len(x), 5000))
+
+if sys.argv[2] == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+cs.ensemble(model, cs.laws.Uniform(dim=2), n_tokens=64, seeds=[0], sweep={"beta": [1.0, 2.0, 3.0, 4.0]},
+            save_at=[1.0], observe={"a": observable}, store=sys.argv[1], n_threads=1)
+"""
+
+
+def test_a_full_disk_raises_and_keeps_what_is_finished(tmp_path):
+    """A limit on the size of files stands for the end of the disk: zeros pack into little, noise does not."""
+    store = tmp_path / "study.zarr"
+    for how, code, n_finished in (("full", 1, 2), ("free", 0, 4)):
+        done = subprocess.run([sys.executable, "-c", FULL, store, how], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        part = cs.load_ensemble(store)
+        assert int(part["finished"].sum()) == n_finished
+        assert (np.isnan(part["a"]).any(["time", "a_0"]) == ~part["finished"]).all()
+        if how == "full":
+            message = f"OSError: [Errno 27] store {store} could not be written (File too large); it keeps 2 runs, and"
+            assert message in done.stderr
+    assert not [path for path in store.rglob("*") if "partial" in path.name]
+
+
+def test_a_power_failure_finds_results_on_disk_before_their_flags(tmp_path, monkeypatch):
+    synced, sync = [], files.sync
+
+    def noting(path):
+        sync(path)
+        synced.append(str(path.relative_to(tmp_path / "study.zarr")))
+
+    monkeypatch.setattr(files, "sync", noting)
+    cs.ensemble(transformer, LAW, store=tmp_path / "study.zarr", **STUDY)
+    batches = [(point, part) for point in itertools.product("01", "012") for part in "01"]
+    assert synced == [
+        ".".join([f"{name}/{'.'.join(point)}", part, *rest])
+        for point, part in batches
+        for name, rest in (("energy", ["0"]), ("mean", ["0", "0"]), ("finished", []))
+    ]
+
+
 def start(kind, n_workers, store):
     return subprocess.Popen(
         [sys.executable, MEMBERS, kind, str(n_workers), store],
@@ -142,13 +200,16 @@ def start(kind, n_workers, store):
 
 
 def kill_until_done(store, kind, n_workers, seed, n_kills):
-    """Kill the whole group of processes at random moments, check what is stored, then let the study end."""
+    """Kill the study at random moments, check what is stored, then let it end.
+
+    All its processes, but of a `Pool` the first alone: the others must go by themselves.
+    """
     delay, before = random.Random(seed), 0
     for _ in range(n_kills):
         with start(kind, n_workers, store) as process:
             time.sleep(delay.uniform(0.3, 2.5))
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=60)
+            (os.kill if kind == "pool" else os.killpg)(process.pid, signal.SIGKILL)
+            process.communicate(timeout=60)  # returns once no process holds the other end
         try:
             part = cs.load_ensemble(store)
         except ValueError:  # killed before the store was made
@@ -163,14 +224,14 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
     return out.strip()
 
 
-@pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("processes", 2)])
+@pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("pool", 2)])
 def test_kill_9_at_random_moments(tmp_path, expected, kind, n_workers):
     assert kill_until_done(tmp_path / "study.zarr", kind, n_workers, seed=n_workers, n_kills=4) == expected
     assert [p.name for p in tmp_path.iterdir()] == ["study.zarr"]
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("processes", 2), ("dask", 2)])
+@pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("processes", 2), ("pool", 2), ("dask", 2)])
 @pytest.mark.parametrize("seed", range(10))
 def test_hundreds_of_kills_of_studies(tmp_path, expected, kind, n_workers, seed):
     assert kill_until_done(tmp_path / "study.zarr", kind, n_workers, seed=seed, n_kills=10) == expected
@@ -212,9 +273,10 @@ def test_signals_stop_with_everything_kept(tmp_path, number, kind):
         for _ in range(20):
             assert process.stdout.readline() == "step\n"
         os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=120)
+        rest, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert number.name in errors
+    assert len(rest.splitlines()) < 400, "the steps of a batch: one was begun after the signal, or ended"
     assert "of 8 runs are in" in errors
     assert "the same call again continues from there" in errors
     finished = int(cs.load_ensemble(store)["finished"].sum())

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import results, study
+from chaosphere import results, study, study_file
 from chaosphere.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,7 @@ def test_a_study_runs_and_goes_on(tmp_path, capsys):
     data = results.load(out / "small.nc")
     assert data["met"].dims == ("beta", "noise_scale", "replica", "time")
     assert data["noise_scale"].values.tolist() == [1.0, 1.5, 2.0]
+    assert data["met"].attrs["long_name"] == "pair fraction (above 0.5)"
     assert data["seed"].values.tolist() == [10, 11, 12, 13, 14]
     assert (out / "small.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     before = (out / "small.zarr" / "energy" / "0.0.0.0").stat().st_mtime_ns
@@ -88,7 +91,7 @@ def test_a_study_runs_and_goes_on(tmp_path, capsys):
 
 
 def test_its_members_are_plain_runs(tmp_path):
-    asked = study.read(written(tmp_path))
+    asked = study_file.read(written(tmp_path))
     data = study.run(asked, store=tmp_path / "s.zarr")
     model = cs.Transformer(
         attention=cs.SoftmaxAttention(beta=4.0, value_scale=-1.0),
@@ -155,21 +158,58 @@ def test_bad_options(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_sigterm_stops_with_a_message_and_the_study_goes_on(tmp_path, capsys):
-    """What a batch system sends before it kills."""
-    text = GOOD.replace("depth = 4", "depth = 4000").replace("n_tokens = 6", "n_tokens = 300")
-    path, out = written(tmp_path, text), tmp_path / "out"
+LONG = GOOD.replace("depth = 4", "depth = 400").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
+
+
+def session(leader):
+    """The commands of the processes in a session that have not ended."""
+    listed = subprocess.run(["ps", "-s", str(leader), "-o", "stat=,args="], capture_output=True, text=True, check=False)
+    return [line for line in listed.stdout.splitlines() if not line.startswith("Z")]
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    return study.run(study_file.read(written(folder, LONG)), store=folder / "s.zarr")
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "whom"),
+    [
+        ("none", signal.SIGTERM, os.kill),
+        ("processes", signal.SIGINT, os.killpg),
+        ("processes", signal.SIGTERM, os.kill),
+        ("processes", signal.SIGKILL, os.kill),
+        ("dask", signal.SIGINT, os.killpg),
+    ],
+)
+def test_a_signal_stops_with_a_message_and_the_study_goes_on(tmp_path, long_run, executor, number, whom):
+    """To the whole group, as a terminal sends it, or to the first process alone: no process is left."""
+    path, out = written(tmp_path, LONG), tmp_path / "out"
     arguments = [sys.executable, "-m", "chaosphere", "run", path, "--out", out, "--threads", "1"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
-        while not (out / "small.zarr.running").exists():
-            time.sleep(0.05)
-        time.sleep(1.0)
-        process.terminate()
+    more = ["--executor", executor, *(["--workers", "2"] * (executor != "none"))]
+    with subprocess.Popen([*arguments, *more], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not list((out / "small.zarr" / "finished").glob("[0-9]*")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        whom(process.pid, number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "chaosphere run: SIGTERM: stopped after step" in errors
-    assert f"of 30 runs are in {out / 'small.zarr'}, and the same call again continues from there" in errors
-    assert list((out / "small.zarr.running").glob("*.npz"))
+    deadline = time.monotonic() + 10
+    while session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not session(process.pid)
+    part = cs.load_ensemble(out / "small.zarr")
+    n_finished, checkpoints = int(part["finished"].sum()), list((out / "small.zarr.running").glob("*.npz"))
+    if number != signal.SIGKILL:
+        assert process.returncode == 130
+        where = rf"{n_finished} of 60 runs are in {out / 'small.zarr'}, and the same call again continues from there"
+        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 400)?; {where}\n", errors)
+        # None if it came between two batches, one if the second worker was still starting.
+        assert len(checkpoints) in {"none": (0, 1), "processes": (1, 2), "dask": (0,)}[executor]
+    assert n_finished < 60
+    data = study.run(study_file.read(path), store=out / "small.zarr")
+    assert np.array_equal(data["energy"], long_run["energy"])
+    assert not (out / "small.zarr.running").exists()
 
 
 def test_mpi_without_ranks_says_how_to_start(tmp_path, capsys):
@@ -217,6 +257,30 @@ def test_memory_limit(tmp_path, capsys):
         ({"dim": "1"}, r"\[tokens\] dim must be an integer >= 2, got 1"),
         ({"dim": None}, r"\[tokens\] dim must be given"),
         ({'"attention.beta"': "[-1.0]"}, r"\[model.attention\] beta must be a finite number >= 0, got -1.0"),
+        ({'"attention.beta"': '[1.0, "a"]'}, r"\[sweep\] attention.beta must be a list of numbers or of strings, got"),
+        ({'"attention.beta"': "[[1.0], [2.0]]"}, r"\[sweep\] attention.beta must be a list of numbers or of strings"),
+        ({'"attention.beta"': "[1.0, 1.0]"}, r"\[sweep\] attention.beta must be finite and distinct, got \[1.0, 1.0\]"),
+        ({'"attention.beta"': "[1.0, nan]"}, r"\[sweep\] attention.beta must be finite and distinct"),
+        (
+            {"noise_scale": "[1.0, -2.0]"},
+            r"\[model\] noise_scale must be .* >= 0, got -2.0 \(with \[sweep\] attention.beta = 0.5, noise_scale",
+        ),
+        (
+            {"value_scale": "1.0\nbeta = 2.0"},
+            r"\[sweep\] attention.beta must not be given in \[model.attention\] as well",
+        ),
+        ({"horizon": "1.0\nnoise_scale = 2.0"}, r"\[sweep\] noise_scale must not be given in \[model\] as well"),
+        ({"n_tokens": "1"}, r"\[observe.met\] x must hold at least two tokens"),
+        ({"n_tokens": "1000000000"}, r"memory_limit: 30 runs would take about .* GB here.*; take fewer tokens"),
+        ({"law": '"von-mises-fisher"\nmean_direction = "z"', "dim": None}, r"\[tokens\] concentration must be given"),
+        (
+            {"law": '"von-mises-fisher"\nmean_direction = "z"\nconcentration = 1.0', "dim": None},
+            r"\[tokens\] mean_direction must be d numbers, got 'z'",
+        ),
+        ({"save_at": "[true]"}, r"\[run\] save_at must be a real number, got True"),
+        ({"save_at": "[[0.5]]"}, r"\[run\] save_at must be a real number, got \[0.5\]"),
+        ({"save_at": "1.0"}, r"\[run\] save_at must be a list or \{from"),
+        ({"first_seed": str(2**63 - 1)}, r"\[run\] first_seed must be below 2\*\*63 less the replicas"),
         ({'"attention.beta"': "[]"}, r"\[sweep\] attention.beta must not be empty"),
         ({'"attention.beta"': "3"}, r"\[sweep\] attention.beta must be a list or \{from"),
         ({"noise_scale": "{ from = 1.0, to = 2.0 }"}, r"\[sweep\] noise_scale.count must be given"),
@@ -234,8 +298,8 @@ def test_memory_limit(tmp_path, capsys):
         ({"replicas": "0"}, r"\[run\] replicas must be an integer >= 1, got 0"),
         ({"replicas": None}, r"\[run\] replicas must be given"),
         ({"first_seed": "-1"}, r"\[run\] first_seed must be an integer >= 0"),
-        ({"save_at": "[0.5, 0.1]"}, r"save_at must increase within \[0, 1\]"),
-        ({"save_at": "[0.5, 2.0]"}, r"save_at must increase within \[0, 1\]"),
+        ({"save_at": "[0.5, 0.1]"}, r"\[run\] save_at must increase within \[0, 1\], got \[0.5, 0.1\]"),
+        ({"save_at": "[0.5, 2.0]"}, r"\[run\] save_at must increase within \[0, 1\]"),
         ({"executor": '"slurm"'}, r"\[run\] executor: unknown 'slurm'; allowed: none, processes, dask, mpi"),
         ({"executor": '"none"\nworkers = 2'}, r"workers is for executor 'processes'"),
         ({"executor": '"processes"\nworkers = 0'}, r"\[run\] workers must be an integer >= 1"),
@@ -256,7 +320,7 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, mes
     assert main(["run", str(written(tmp_path, **replaced)), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert re.search(message, error), error
-    assert "small.toml" in error or "save_at" in error
+    assert "small.toml: " in error or "memory_limit" in error
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -270,6 +334,22 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, mes
         ("noise_scale = {", '"mlp.noise_scale" = {', r"\[sweep\] unknown parameter 'mlp.noise_scale'"),
         ("[model.mlp]", "[model.attention.mlp]", r"\[model.attention\] unknown key 'mlp'; allowed: beta"),
         ("[run]", "[run", "not a TOML file"),
+        ("depth = 4", "depth = 4\ndepth = 5", "not a TOML file: Cannot overwrite a value"),
+        ("[run]", "[runs]", r"unknown key 'runs'; did you mean 'run'\?"),
+        ("[sweep]", "[[sweep]]", r"sweep must be a table, \[sweep\], got"),
+        ('"attention.beta"', '"beta"', r"\[sweep\] unknown parameter 'beta'; did you mean 'attention.beta'\?"),
+        (
+            "[observe.met]",
+            "[observe.time]",
+            r"names other than replica, time, seed, finished and without /, got 'time'",
+        ),
+        ("[observe.met]", "[observe.beta]", r"sweep and observe must not share names, got \['beta'\]"),
+        (GOOD, "", r"a table \[tokens\] must be given"),
+        (
+            '[model.mlp]\nwidth = 8\nactivation = "sigmoid"\n',
+            "",
+            r"\[picture\] critical needs a model with attention.value_scale and an mlp",
+        ),
         ("[picture]", "[picture]\ncolour = 1", r"\[picture\] unknown key 'colour'; allowed: value, x, y, critical"),
     ],
 )
@@ -311,7 +391,6 @@ scheme = "heun"
 [model.attention]
 beta = 1.0
 [model.field]
-activation = "tanh"
 bias_std = 0.3
 tolerance = 0.01
 [tokens]
@@ -330,22 +409,22 @@ x = "time"
 """
     path = tmp_path / "lines.toml"
     path.write_text(text)
-    asked = study.read(path)
+    asked = study_file.read(path)
     data = study.run(asked, store=tmp_path / "s.zarr")
     assert data["order_parameter"].sizes == {"activation": 2, "replica": 3, "time": 6}
     assert data["activation"].values.tolist() == ["tanh", "relu"]
     study.draw(asked, data, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
     path.write_text(text.replace('x = "time"', 'x = "activation"'))
-    study.draw(study.read(path), data, tmp_path / "b.png")
+    study.draw(study_file.read(path), data, tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 10_000
 
 
 def test_critical_line_is_the_theory_s(tmp_path):
-    asked = study.read(written(tmp_path))
+    asked = study_file.read(written(tmp_path))
     exponent = cs.MLP(width=8, activation="sigmoid").kernel(3).lyapunov_exponent()
     assert study.critical_noise_scale(asked, "beta") == pytest.approx((-1 / exponent) ** 0.5)
-    attract = study.read(written(tmp_path, value_scale="1.0"))
+    attract = study_file.read(written(tmp_path, value_scale="1.0"))
     assert np.isnan(study.critical_noise_scale(attract, "beta")).all()
 
 

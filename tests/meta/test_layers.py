@@ -36,10 +36,10 @@ LAYERS = [
         "two_point",
     ],
     ["transformer", "sde", "meanfield"],
-    ["distributed", "checkpoints"],
+    ["distributed", "checkpoints", "pools"],
     ["simulate", "circle_density"],
     ["config"],
-    ["results", "store", "ensemble", "plotting", "study"],
+    ["results", "store", "ensemble", "plotting", "study", "study_file"],
     ["experiments"],
     ["__init__", "__main__"],
 ]

@@ -1,0 +1,113 @@
+"""Executors: how many workers they have, and a pool of processes that leaves signals to the process that started it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from typing import Any
+from urllib.parse import urlsplit
+
+from chaosphere.checkpoints import STOPPING, stop_runs
+
+
+class Pool(futures.ProcessPoolExecutor):
+    """A pool of spawned processes whose running batches this process can stop.
+
+    A terminal and a batch system send their signals to all processes of a group. Here the first process alone gets
+    them. The workers hold the other end of a pipe: once this process closes it or dies, each ends its run after the
+    current step with a checkpoint; once this process is gone they are too.
+
+    Parameters
+    ----------
+    n_workers : int
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        theirs, self._line = context.Pipe(duplex=False)
+        super().__init__(n_workers, mp_context=context, initializer=_listen, initargs=(theirs,))
+        with signals_blocked():  # also while they start
+            for _ in range(n_workers):
+                self.submit(processors)
+
+    def stop_runs(self) -> None:
+        """End all runs, those that workers take up later included; of those with a checkpoint no step is lost."""
+        self._line.close()
+
+    def __exit__(self, kind: Any, *caught: Any) -> None:
+        """Wait for the workers, which an error ends early."""
+        if kind is not None:
+            self.stop_runs()
+        super().__exit__(kind, *caught)
+        self.stop_runs()
+
+
+def _listen(line: Connection) -> None:
+    """Prepare a worker."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    threading.Thread(target=_obey, args=(line,), daemon=True).start()
+
+
+def _obey(line: Connection) -> None:
+    with suppress(EOFError):  # that the other end is closed
+        line.recv()
+    stop_runs()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM; processes and threads started meanwhile never get them."""
+    resource_tracker.ensure_running()  # it ends the blocking where the first process started is what starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use: its affinity mask, where there is one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
+    """Return the number of an executor's workers and the most on one machine, (1, None) where they are unknown."""
+    if executor is None:
+        return 1, 1
+    client = getattr(executor, "_client", None)
+    if client is not None and hasattr(client, "nthreads"):
+        hosts: dict[str | None, int] = {}
+        for address, n in client.nthreads().items():
+            host = urlsplit(address).hostname
+            hosts[host] = hosts.get(host, 0) + n
+        if not hosts:
+            raise ValueError("executor has no workers; wait for them with client.wait_for_workers(n)")
+        return sum(hosts.values()), max(hosts.values())
+    for name in ("num_workers", "_max_workers"):
+        n = getattr(executor, name, None)
+        if isinstance(n, int) and n >= 1:
+            return n, n
+    return 1, None
+
+
+def refuse_fork(executor: futures.Executor | None) -> None:
+    """Raise ValueError if the executor's workers start by a fork."""
+    context = getattr(executor, "_mp_context", None)
+    if context is None and isinstance(executor, futures.ProcessPoolExecutor):
+        context = multiprocessing.get_context()
+    if context is not None and context.get_start_method() == "fork":
+        raise ValueError(
+            "executor must not fork, which copies OpenMP's state but not its threads: give the pool "
+            "mp_context=multiprocessing.get_context('spawn')"
+        )
