@@ -175,7 +175,7 @@ def main() -> int:
     if arguments.plot:
         default = [((dim,), f"d = {dim}, β = 4, at rounding") for dim in (2, 3)]
         draw(arguments.plot, lines, default, "fastsum", registry.THREADS)
-        loose = [((dim, beta), f"d = {dim}, β = {beta:g}, tolerance {RTOL:g}") for dim, beta in panels]
+        loose = [((dim, beta), f"d = {dim}, β = {beta:g}, tolerance 10⁻⁶") for dim, beta in panels]
         draw(arguments.plot, lines, loose, "crossover", registry.THREADS)
     return int(worst > LIMIT and not arguments.quick)
 

@@ -92,7 +92,8 @@ class SoftmaxAttention:
     Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none
     overflows, whatever the size of QᵀK.
     Expansions: bounds and their derivation stand in `chaosphere.expansions`. Tokens are projected onto the sphere first
-    (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double, memory O(N).
+    (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double; memory is that
+    of the results, 8 (d + 1) bytes per token in float64.
     Results have the same bits for any number of threads, by either way.
 
     Examples
