@@ -93,7 +93,8 @@ class SoftmaxAttention:
     overflows, whatever the size of QᵀK.
     Expansions: bounds and their derivation stand in `chaosphere.expansions`. Tokens are projected onto the sphere first
     (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double; memory is that
-    of the results, 8 (d + 1) bytes per float64 token. Results have the same bits for any number of threads, by either way.
+    of the results, 8 (d + 1) bytes per float64 token. By either way results have the same bits for any number of
+    threads.
 
     Examples
     --------
