@@ -52,7 +52,7 @@ def nanoseconds(n_tokens: int, beta: float, uniform: float, rtol: float) -> floa
     if n_modes > _MOST_MODES:
         return math.inf
     digits = -math.log10(eps)
-    return 6.5 * digits**2 * n_modes**3 * math.ceil(n_tokens / _CHUNK) + (400 + 28 * digits**2) * n_tokens
+    return 7.5 * digits**2 * n_modes**3 * math.ceil(n_tokens / _CHUNK) + (400 + 28 * digits**2) * n_tokens
 
 
 def is_installed() -> bool:
