@@ -1,51 +1,98 @@
-"""Time of attention against N, direct and through expansions:  python benches/crossover.py [--quick] [--plot FILE.png]
+"""Time of attention against N, direct and through expansions:  python benches/crossover.py [--quick] [--plot FOLDER]
 
-Prints milliseconds (the least of several calls), the exponent of N fitted over the largest decade, the N from which the
-expansion is faster, and from which `method="auto"` takes it: the constants of `expansions.is_cheaper` are right where
-these two agree within a factor 2. The direct sum stops at 30 000 tokens; beyond, its time is that times the square
-of the ratio of N, and marked with ~.
+Prints, in milliseconds (the least of several calls),
+1. the default accuracy at β = 4, with the exponent of N fitted to the last decade, beside the direct sum, which is
+   measured while it takes a second or two; beyond, its time is that times the square of the ratio of N, marked ~;
+2. the ways at a tolerance of 1e-6, and which of them `method="auto"` takes;
+3. the time of what `auto` takes over that of the fastest, around the N where its model says that they cross: the
+   constants of `expansions.nanoseconds` are right while this is at most 1.3; else the exit code is 1.
+
+--plot draws the first two, fastsum.png and crossover.png. CHAOSPHERE_BENCH_THREADS=1 with --cpu takes the least
+processor time of one thread, which a busy machine disturbs less.
 """
 
 import argparse
+import itertools
 import math
 import os
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
+LIMIT = 1.3
+LONGEST = 1.0  # seconds: where a method takes more it is not measured at larger N
+SIZES = [round(10 ** (k / 2)) for k in range(6, 15)]
+PANELS = [(2, 4.0), (3, 4.0), (3, 64.0), (3, 1000.0)]  # of the crossover, at RTOL
+RTOL = 1e-6
+AROUND = [(2, 1.0), (2, 64.0), (3, 1.0), (3, 4.0), (3, 64.0), (4, 1.0), (4, 4.0)]
+NAMES = {"direct": "direct sum", "fourier": "Fourier", "harmonic": "harmonics", "nufft": "NUFFT"}
+COLOURS = {"direct": "k", "fourier": "C0", "harmonic": "C0", "nufft": "C1"}
 
-def least(function, seconds: float) -> float:
-    """Return the least time of a call, from calls that take this long together, at least three."""
-    function()
+
+def least(function, clock, seconds: float) -> float:
+    """Return the least time of a call, from calls that take this long together; at least two, one if it is long."""
     best, spent, calls = math.inf, 0.0, 0
-    while calls < 3 or (spent < seconds and calls < 50):
-        start = time.perf_counter()
+    while calls < 2 or (spent < seconds and calls < 100):
+        start = clock()
         function()
-        took = time.perf_counter() - start
+        took = clock() - start
         best, spent, calls = min(best, took), spent + took, calls + 1
+        if took > LONGEST:
+            break
     return best
 
 
-def exponent(sizes: list[int], times: list[float]) -> float:
-    """Slope of log time against log N over the largest decade."""
-    late = [(math.log(n), math.log(t)) for n, t in zip(sizes, times, strict=True) if n >= sizes[-1] / 10]
+def exponent(line: list[tuple[int, float]]) -> float:
+    """Slope of log time against log N over the last decade."""
+    late = [(math.log(n), math.log(t)) for n, t in line if n >= 0.99 * line[-1][0] / 10]
     return float(np.polyfit(*zip(*late, strict=True), 1)[0])
 
 
-def first(holds, low: int, high: int) -> int | None:
-    """Return the least N in (low, high] with holds(N), which is false, then true; None if it never is."""
-    if not holds(high):
-        return None
-    while high > 1.05 * low + 1:
+def crossing(beta: float, dim: int, dtype: str) -> int:
+    """Return the N from which auto does without the direct sum."""
+    import chaosphere as cs
+
+    low, high = 64, 10**7
+    while high > 1.01 * low:
         middle = round(math.sqrt(low * high))
-        low, high = (low, middle) if holds(middle) else (middle, high)
+        is_direct = cs.SoftmaxAttention(beta=beta).resolve(middle, dim, dtype).method == "direct"
+        low, high = (middle, high) if is_direct else (low, middle)
     return high
 
 
-def main() -> None:
+def draw(folder: Path, lines: dict, panels: list[tuple[tuple, str]], name: str, threads: int) -> None:
+    from matplotlib import pyplot
+
+    width = 1.2 + 3.1 * len(panels)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(width, 3.4), sharey=True, layout="constrained")
+    for axis, (key, title) in zip(axes, panels, strict=True):
+        for method, line in lines[key].items():
+            label = NAMES[method]
+            if name == "fastsum":
+                label += f", exponent {exponent(line):.2f}"
+            axis.loglog(
+                *zip(*line, strict=True), "o-", color=COLOURS[method], label=label, markersize=3.5, linewidth=1.4
+            )
+            if method == "direct" and line[-1][0] < SIZES[-1]:
+                n, seconds = line[-1]
+                end = SIZES[-1] if name == "fastsum" else 10**6
+                axis.loglog(
+                    [n, end], [seconds, seconds * (end / n) ** 2], "k--", linewidth=1, label="as N², not measured"
+                )
+        axis.set(title=title, xlabel="number of tokens N")
+        axis.grid(alpha=0.25)
+        axis.legend(fontsize=8, frameon=False, loc="upper left")
+    axes[0].set_ylabel(f"time of one call, {threads} thread{'s' * (threads > 1)} (s)")
+    figure.savefig(folder / f"{name}.png", dpi=150)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
-    parser.add_argument("--plot", metavar="FILE.png")
+    parser.add_argument("--cpu", action="store_true", help="processor time instead of time passed")
+    parser.add_argument("--plot", metavar="FOLDER", type=Path)
     arguments = parser.parse_args()
     if arguments.quick:
         os.environ["CHAOSPHERE_BENCH"] = "quick"
@@ -53,64 +100,85 @@ def main() -> None:
 
     registry.set_environment()
     import chaosphere as cs
+    from chaosphere import nufft
 
-    sizes = [1000, 2000] if arguments.quick else [10**k for k in range(3, 8)]
-    most_direct, seconds = (2000, 0.0) if arguments.quick else (30_000, 0.3)
-    cases = [(2, 1.0), (2, 4.0), (2, 64.0), (3, 1.0), (3, 4.0), (3, 64.0), (4, 1.0), (4, 4.0), (5, 1.0)]
+    clock = time.process_time if arguments.cpu else time.perf_counter
+    seconds = 0.0 if arguments.quick else 0.15
+    sizes = SIZES[:2] if arguments.quick else SIZES
     everything = cs.sample_uniform(sizes[-1], 5, rng=0)
-    lines: dict[tuple[str, int], list[tuple[int, float]]] = {}
 
-    def timed(dim: int, beta: float, method: str, n: int) -> float:
-        x = cs.normalize(everything[:n, :dim])
-        attention = cs.SoftmaxAttention(beta=beta, method=method)
-        return least(lambda: attention(x, n_threads=registry.THREADS), seconds)
+    def timed(n: int, dim: int, dtype: str = "float64", **settings) -> float:
+        x = cs.normalize(everything[:n, :dim]).astype(dtype)
+        attention = cs.SoftmaxAttention(**settings)
+        return least(lambda: attention(x, n_threads=registry.THREADS), clock, seconds)
 
-    print(f"chaosphere {cs.__version__}, {registry.THREADS} threads, milliseconds")
-    print("| d | β | " + " | ".join(f"N = {n:.0e}" for n in sizes) + " | exponent | faster from N | auto from N |")
-    print("|---" * (len(sizes) + 5) + "|")
-    for dim in sorted({dim for dim, _ in cases}):
-        here = [n for n in sizes if n <= most_direct]
-        direct = [timed(dim, 4.0, "direct", n) for n in (*here, most_direct)]
-        row = [f"{1e3 * t:.3g}" for t in direct[:-1]]
-        row += [f"~{1e3 * direct[-1] * (n / most_direct) ** 2:.3g}" for n in sizes[len(here) :]]
-        slope = exponent([*here, most_direct], direct) if most_direct > here[-1] else exponent(here, direct[:-1])
-        print(f"| {dim} | direct | " + " | ".join(row) + f" | {slope:.2f} | | |")
-        lines["direct", dim] = list(zip((*here, most_direct), direct, strict=True))
-        for beta in (beta for d, beta in cases if d == dim):
-            method = "fourier" if dim == 2 else "harmonic"
-            # A million tokens in dimension 5 take a minute and tell nothing new.
-            here = [n for n in sizes if n <= {2: 10**7, 3: 10**7 if beta < 10 else 10**6}.get(dim, 10**5)]
-            times = [timed(dim, beta, method, n) for n in here]
-            lines[f"β = {beta:g}", dim] = list(zip(here, times, strict=True))
+    def line(most: int, dim: int, **settings) -> list[tuple[int, float]]:
+        found: list[tuple[int, float]] = []
+        for n in (n for n in sizes if n <= most):
+            found.append((n, timed(n, dim, **settings)))
+            if found[-1][1] > LONGEST and settings["method"] == "direct":
+                break
+        return found
 
-            def wins(n: int, dim: int = dim, beta: float = beta, method: str = method) -> bool:
-                return timed(dim, beta, method, n) < timed(dim, beta, "direct", n)
+    def row(points: list[tuple[int, float]], columns: list[int]) -> list[str]:
+        last, at = points[-1], dict(points)
+        return [f"{1e3 * at[n]:.3g}" if n in at else f"~{1e3 * last[1] * (n / last[0]) ** 2:.3g}" for n in columns]
 
-            def chosen(n: int, dim: int = dim, beta: float = beta) -> bool:
-                return cs.SoftmaxAttention(beta=beta).resolve(n, dim).method != "direct"
+    print(f"chaosphere {cs.__version__}, {registry.THREADS} threads, milliseconds, the least of several calls")
+    lines: dict[tuple, dict[str, list[tuple[int, float]]]] = {}
+    print("\n| d | β = 4 | " + " | ".join(f"N = {n:.2g}" for n in sizes) + " | exponent |")
+    print("|---" * (len(sizes) + 3) + "|")
+    for dim, fast in ((2, "fourier"), (3, "harmonic")):
+        for method in ("direct", fast):
+            points = line(sizes[-1], dim, beta=4.0, method=method)
+            lines.setdefault((dim,), {})[method] = points
+            print(f"| {dim} | {NAMES[method]} | " + " | ".join(row(points, sizes)) + f" | {exponent(points):.2f} |")
 
-            row = [f"{1e3 * t:.3g}" for t in times] + ["—"] * (len(sizes) - len(here))
-            crossing = first(wins, 64, most_direct), first(chosen, 64, 10**7)
-            found = [f"> {most_direct}" if crossing[0] is None else f"{crossing[0]}", f"{crossing[1]}"]
-            print(
-                f"| {dim} | {beta:g} | "
-                + " | ".join(row)
-                + f" | {exponent(here, times):.2f} | "
-                + " | ".join(found)
-                + " |"
-            )
+    columns = [n for n in sizes if n <= 10**6]
+    print(f"\n| d | β | at {RTOL:g} | " + " | ".join(f"N = {n:.2g}" for n in columns) + " |")
+    print("|---" * (len(columns) + 3) + "|")
+    panels = PANELS[:2] if arguments.quick else PANELS
+    for dim, beta in panels:
+        here = lines[dim, beta] = {"direct": line(10**6, dim, beta=beta, method="direct")}
+        for method in ("fourier" if dim == 2 else "harmonic", "nufft"):
+            try:
+                cs.SoftmaxAttention(beta=beta, rtol=RTOL, method=method).resolve(columns[-1], dim)
+            except ValueError:
+                continue  # too many harmonics
+            if method != "nufft" or nufft.is_installed():
+                here[method] = line(10**6, dim, beta=beta, rtol=RTOL, method=method)
+        for method, points in here.items():
+            print(f"| {dim} | {beta:g} | {NAMES[method]} | " + " | ".join(row(points, columns)) + " |")
+        chosen = [cs.SoftmaxAttention(beta=beta, rtol=RTOL).resolve(n, dim).method for n in columns]
+        print(f"| {dim} | {beta:g} | auto takes | " + " | ".join(NAMES[method] for method in chosen) + " |")
+
+    print(
+        "\n| d | β | dtype | auto crosses at N = | time of its choice over the least, at N times 1/2, 1/√2, 1, √2, 2 |"
+    )
+    print("|---" * 5 + "|")
+    worst = 0.0
+    for (dim, beta), dtype in itertools.product(AROUND, ("float64", "float32")):
+        middle = crossing(beta, dim, dtype)
+        ratios = []
+        for n in [round(middle * 2 ** (k / 2)) for k in range(-2, 3)]:
+            if n <= sizes[-1]:
+                chosen = cs.SoftmaxAttention(beta=beta).resolve(n, dim, dtype).method
+                times = {
+                    method: timed(n, dim, dtype, beta=beta, method=method)
+                    for method in ("direct", "fourier" if dim == 2 else "harmonic")
+                }
+                ratios.append(times[chosen] / min(times.values()))
+        worst = max(worst, *ratios, 0.0)
+        print(f"| {dim} | {beta:g} | {dtype} | {middle} | " + ", ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    print(f"\nauto takes at most {worst:.2f} times as long as the fastest")
+
     if arguments.plot:
-        from matplotlib import pyplot
-
-        figure, axes = pyplot.subplots(1, 4, figsize=(14, 3.6), sharey=True, layout="constrained")
-        for (name, dim), line in lines.items():
-            axes[dim - 2].loglog(*zip(*line, strict=True), "k--" if name == "direct" else "o-", label=name)
-        for dim, axis in enumerate(axes, start=2):
-            axis.set(title=f"d = {dim}", xlabel="N")
-            axis.legend()
-        axes[0].set_ylabel("seconds")
-        figure.savefig(arguments.plot, dpi=150)
+        default = [((dim,), f"d = {dim}, β = 4, at rounding") for dim in (2, 3)]
+        draw(arguments.plot, lines, default, "fastsum", registry.THREADS)
+        loose = [((dim, beta), f"d = {dim}, β = {beta:g}, tolerance 10⁻⁶") for dim, beta in panels]
+        draw(arguments.plot, lines, loose, "crossover", registry.THREADS)
+    return int(worst > LIMIT and not arguments.quick)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -68,11 +68,13 @@ class SoftmaxAttention:
         nufft
             For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
             (`chaosphere.nufft`; pip install 'chaosphere[nufft]'): for d = 3 and β in the hundreds and beyond, at loose
-            tolerances. Never chosen by auto, whose choice does not depend on what is installed.
+            tolerances.
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
-            alone. Expansions win from about N = 500 for d = 2, and at β = 4 from 1 500 for d = 3, 20 000 for d = 4 and
-            200 000 for d = 5 (see `chaosphere.expansions`).
+            alone, so that results have the same bits on every machine with the same instruction set. One exception: for
+            d = 3, an rtol that is given, and β that would take too many harmonics (beyond about 500), it is nufft from
+            N of about 100 000 if finufft is installed. Expansions win from about N = 530 for d = 2, and at β = 4 from
+            1 400 for d = 3, 20 000 for d = 4 and 220 000 for d = 5 (see `chaosphere.expansions`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
         each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for
@@ -90,8 +92,9 @@ class SoftmaxAttention:
     Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none
     overflows, whatever the size of QᵀK.
     Expansions: bounds and their derivation stand in `chaosphere.expansions`. Tokens are projected onto the sphere first
-    (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double, memory O(N).
-    Results have the same bits for any number of threads, by either way.
+    (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double; memory is that
+    of the results, 8 (d + 1) bytes per float64 token. By either way results have the same bits for any number of
+    threads.
 
     Examples
     --------
@@ -156,10 +159,7 @@ class SoftmaxAttention:
             rtol = min((1e-12 if np.dtype(dtype) == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
         method = self.method
         if method == "auto":
-            if beta is not None and rtol is not None and expansions.is_cheaper(n_tokens, beta, dim, rtol, dtype):
-                method = "fourier" if dim == 2 else "harmonic"
-            else:
-                method = "direct"
+            method = self._fastest(n_tokens, dim, dtype, beta, rtol)
         if method == "direct":
             return replace(self, method="direct", rtol=None)
         assert beta is not None
@@ -181,6 +181,21 @@ class SoftmaxAttention:
                 f"method={method!r} does not serve β = {beta:.6g} in dim {dim} (too many terms); use method='direct'"
             )
         return replace(self, method=method, rtol=rtol)
+
+    def _fastest(self, n_tokens: int, dim: int, dtype: Any, beta: float | None, rtol: float | None) -> str:
+        """Return the method of least expected time.
+
+        nufft, which may be missing, is among them only if an rtol was given, and where there are too many harmonics:
+        where there are not, harmonics take about the same time or less.
+        """
+        times = {"direct": expansions.direct_nanoseconds(n_tokens, dim, dtype)}
+        if beta is not None and rtol is not None:
+            if expansions.serves(beta, dim, rtol):
+                times["fourier" if dim == 2 else "harmonic"] = expansions.nanoseconds(n_tokens, beta, dim, rtol)
+            elif dim == 3 and self.rtol is not None and beta <= expansions.MOST_BETA and nufft.is_installed():
+                uniform = float(expansions.multipliers(beta, dim)[0])
+                times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
+        return min(times, key=lambda method: times[method])
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return Attn(μ_x, x_i) for every token; parameters as in `evaluate`.

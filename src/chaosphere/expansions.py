@@ -28,9 +28,10 @@ itself, (2πβ)^{−1/2} (d = 2) or 1/(2β) (d = 3) for uniform tokens, the weig
 e^{−2β} at worst. A token far from nearly all others loses digits, here, that the direct sum keeps: such tokens are
 recognised by Z̃ and summed directly.
 
-Where they win (`is_cheaper`, at the default tolerance): from N = 520 on the circle; for d = 3 from 1 100 (β = 1), 1 500
-(β = 4), 8 000 (β = 64); for d = 4 from 5 000 (β = 1), 20 000 (β = 4), 90 000 (β = 16); for d = 5 from 46 000 (β = 1),
-210 000 (β = 4); for d = 6 from 310 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct.
+Where they win (`is_cheaper`, at the default tolerance): from N = 530 on the circle; for d = 3 from 1 100 (β = 1), 1 400
+(β = 4), 6 200 (β = 64); for d = 4 from 5 300 (β = 1), 20 000 (β = 4), 92 000 (β = 16); for d = 5 from 47 000 (β = 1),
+220 000 (β = 4); for d = 6 from 310 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct. With a
+tolerance of 1e-6 it is from 1 200 (d = 3), 8 900 (d = 4) and 90 000 (d = 5) at β = 4.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ from chaosphere.kernels import expansions as kernel
 
 MOST_BETA = 1e4  # a thousand degrees on the circle
 MOST_DIM = 20  # where even degree 4 takes thousands
-MOST_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a second per million tokens and processor
+MOST_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a dozen seconds per million tokens and processor
 
 
+@lru_cache(maxsize=256)
 def _counts(n: int, dim: int) -> Floats:
-    return np.array([float(multiplicity(degree, dim)) for degree in range(n)])
+    values = np.array([float(multiplicity(degree, dim)) for degree in range(n)])
+    values.flags.writeable = False
+    return values
 
 
 @lru_cache(maxsize=64)
@@ -104,23 +108,32 @@ def serves(beta: float, dim: int, rtol: float) -> bool:
     return dim == 2 or n_harmonics(beta, dim, rtol) <= MOST_HARMONICS
 
 
-def is_cheaper(n_tokens: int, beta: float, dim: int, rtol: float, dtype: Any) -> bool:
-    """Whether an expansion is offered and takes less time than the direct sum: a function of its arguments alone.
+def direct_nanoseconds(n_tokens: int, dim: int, dtype: Any) -> float:
+    """Return the time that the direct sum takes on one processor, as measured by benches/crossover.py."""
+    pair = 0.18 + 0.041 * dim if np.dtype(dtype) == np.float64 else 0.075 + 0.022 * dim
+    return 3e4 + pair * n_tokens**2
 
-    Nanoseconds of one processor, as measured by benches/crossover.py: a pair of tokens of the direct sum, a token
-    and term of an expansion, and what a call costs before it starts.
+
+def nanoseconds(n_tokens: int, beta: float, dim: int, rtol: float) -> float:
+    """Return the time that an expansion takes on one processor, likewise; infinite where none is offered.
+
+    What a call costs before it starts, and the same again for each token and term.
     """
     if not serves(beta, dim, rtol):
-        return False
-    pair = (0.18 + 0.035 * dim) * (1.0 if np.dtype(dtype) == np.float64 else 0.5)
+        return math.inf
     terms = n_harmonics(beta, dim, rtol)
     if dim == 2:
-        call, token = 9e4, 7.5 + 0.13 * terms
+        call, token = 9e4 + 200 * terms, 7.5 + 0.13 * terms
     elif dim == 3:
-        call, token = 2e5 + 150 * terms, 40 + 0.4 * terms
+        call, token = 2e5 + 200 * terms, 55 + 0.31 * terms
     else:
-        call, token = 1e5 + 300 * terms, 1.25 * 1.8 ** (dim - 4) * terms
-    return call + token * n_tokens < 3e4 + pair * n_tokens**2
+        call, token = 2e5 + 170 * terms, 1.4 * 1.85 ** (dim - 4) * terms
+    return call + token * n_tokens
+
+
+def is_cheaper(n_tokens: int, beta: float, dim: int, rtol: float, dtype: Any) -> bool:
+    """Whether an expansion is offered and takes less time than the direct sum: a function of its arguments alone."""
+    return nanoseconds(n_tokens, beta, dim, rtol) < direct_nanoseconds(n_tokens, dim, dtype)
 
 
 def attend(
@@ -141,8 +154,10 @@ def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Flo
     """Return γ for moments of sizes s_l, shape (R, at least L + 1)."""
     dim, order = x.shape[2], np.arange(len(factors))
     noise = 1 / math.sqrt(x.shape[1]) if p is None else float(np.sqrt((p**2).sum()))
-    near = np.pad(np.minimum(sizes + 4 * noise, 1.0), ((0, 0), (1, 1)))
-    near = np.maximum(np.maximum(near[:, 2:], near[:, 1:-1]), near[:, :-2])  # the moments of x Y are of degrees l ± 1
+    here = np.minimum(sizes + 4 * noise, 1.0)
+    near = here.copy()  # the moments of x Y are of degrees l ± 1
+    np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
+    np.maximum(near[:, :-1], here[:, 1:], out=near[:, :-1])
     near = near[:, : len(factors)]
     growth = 8 + 2.0 * order
     if dim > 2:

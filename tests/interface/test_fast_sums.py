@@ -169,3 +169,30 @@ def test_nufft_says_what_to_install(monkeypatch):
 def test_nufft_refuses(dim, beta, message):
     with pytest.raises(ValueError, match=message):
         cs.SoftmaxAttention(beta=beta, method="nufft")(cs.sample_uniform(10, dim, rng=0))
+
+
+def test_auto_takes_nufft_only_where_an_rtol_is_given_and_harmonics_are_too_many(monkeypatch):
+    """Without rtol the choice, and so every bit, is the same whether finufft is installed or not."""
+    cases = [(beta, rtol, n) for beta in (4.0, 64.0, 1000.0, 3000.0) for rtol in (None, 1e-6) for n in (10**4, 10**6)]
+
+    def chosen():
+        return {case: cs.SoftmaxAttention(beta=case[0], rtol=case[1]).resolve(case[2], 3).method for case in cases}
+
+    monkeypatch.setattr(nufft, "is_installed", lambda: True)
+    with_it = chosen()
+    monkeypatch.setattr(nufft, "is_installed", lambda: False)
+    assert {case for case, method in chosen().items() if method != with_it[case]} == {(1000.0, 1e-6, 10**6)}
+    assert with_it[1000.0, 1e-6, 10**6] == "nufft"
+    assert with_it[64.0, 1e-6, 10**6] == "harmonic"
+    assert with_it[3000.0, 1e-6, 10**6] == "direct"  # a grid of gigabytes
+
+
+def test_nufft_chosen_by_auto_keeps_the_tolerance():
+    x = np.concatenate([cs.sample_uniform(150_000, 3, rng=0), clustered(50_000, 3)])
+    attention = cs.SoftmaxAttention(beta=1000.0, rtol=1e-4)
+    assert attention.resolve(len(x), 3).method == "nufft"
+    result = attention.evaluate(x)
+    rows = np.random.default_rng(0).integers(0, len(x), 100)
+    value, log_z = attention._direct_rows(x[None], rows, None, 2)
+    np.testing.assert_allclose(result.value[rows], value[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(result.log_partition[rows], log_z[0], rtol=0, atol=0.5e-4)

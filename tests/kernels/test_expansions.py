@@ -179,6 +179,54 @@ def test_any_points(points, log_beta, weighted):
     twins.assert_close(got.log_partition, want.log_partition, atol=atol)
 
 
+@st.composite
+def groups(draw):
+    """Tokens (n, d) in groups around few centres, and weights, some of them zero or next to it."""
+    dim, rng = draw(st.integers(2, 4)), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    centres = [np.eye(dim)[-1], np.eye(dim)[0], unit(rng.standard_normal(dim))]
+    parts = []
+    for _ in range(draw(st.integers(1, 4))):
+        n, centre = draw(st.integers(1, 25)), draw(st.sampled_from([s * c for c in centres for s in (1, -1)]))
+        spread = rng.standard_normal((n, dim))
+        kind = draw(st.sampled_from(["one place", "cluster", "ring", "sphere"]))
+        if kind == "one place":
+            parts.append(np.repeat(centre[None], n, axis=0))
+        elif kind == "cluster":
+            parts.append(unit(centre + 10.0 ** draw(st.floats(-12, -0.5)) * spread))
+        elif kind == "ring":
+            parts.append(unit(spread - (spread @ centre)[:, None] * centre))
+        else:
+            parts.append(unit(spread))
+    x = np.concatenate(parts)
+    if draw(st.booleans()):
+        return x, np.full(len(x), 1 / len(x))
+    p = 10.0 ** rng.uniform(draw(st.sampled_from([-300.0, -20.0, -2.0])), 0, len(x))
+    p[rng.random(len(x)) < 0.3] = 0
+    p[rng.integers(len(x))] = 1
+    return x, p / p.sum()
+
+
+@settings(max_examples=300, deadline=None)
+@given(tokens=groups(), log_beta=st.floats(-6, 2.302), rtol=st.sampled_from([None, 1e-13, 1e-10, 1e-6, 1e-2]))
+def test_any_groups_keep_the_tolerance(tokens, log_beta, rtol):
+    """Antipodal and isolated tokens, rings, duplicates, weights down to 1e-300 and 0, β <= 200, in long double."""
+    (x, p), beta = tokens, 10**log_beta
+    dim = x.shape[1]
+    chosen = SoftmaxAttention(beta=beta, rtol=rtol, method="fourier" if dim == 2 else "harmonic")
+    try:
+        rtol = chosen.resolve(len(x), dim).rtol
+    except ValueError:
+        assert dim == 4  # too many harmonics
+        assert beta > 10
+        return
+    result = chosen.evaluate(x, p)
+    z, total = scaled_sums(x, x, p, beta)
+    rounding = twins.attention_tolerance(beta, dim, np.float64)
+    error = np.sqrt(((result.value - total / z[:, None]) ** 2).sum(axis=1))
+    assert error.max() <= rtol + rounding
+    assert np.abs(result.log_partition - beta - np.log(z)).max() <= rtol / 2 + rounding
+
+
 @pytest.mark.parametrize("beta", [0.0, 1e-8, 0.3, 4.0, 64.0, 1e4])
 @pytest.mark.parametrize("dim", [2, 3, 5])
 def test_multipliers_are_bessel_functions(beta, dim):

@@ -87,7 +87,8 @@ def run(
 
     Notes
     -----
-    O(N² d + n_nodes N d) per layer and replica, `Case.pairs` gives the number of pairs; memory O(N d). W2 for d >= 3
+    O(N² d + n_nodes N d) per layer and replica, `Case.pairs` gives the number of pairs; less by fast sums. Memory
+    O(N d): on the circle, with W2, about 400 bytes per token of the largest N (3.9 GiB for 10 485 760). W2 for d >= 3
     takes about N^2.3: 0.4 s for N = 512, 2 s for N = 1 024.
 
     Examples
