@@ -18,6 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import SetupError
 
 KERNELS = ["abi", "attention", "expansions", "harmonics", "layer", "normals", "pairs", "sphere"]
+C_PARTS = sorted(str(path) for path in Path("csrc").glob("*.[hi]*"))
 C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
 IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
 ISA_FLAGS = {"baseline": []}
@@ -40,12 +41,11 @@ int main(void) {
 def c_library(isa):
     """One instruction set's kernels; the baseline library also carries the dispatch."""
     sources = [f"csrc/isa_{isa}.c"] + (["csrc/dispatch.c"] if isa == "baseline" else [])
-    depends = sorted(str(p) for p in Path("csrc").glob("*.[hi]*"))
     return (
         f"chaosphere_{isa}",
         {
             "sources": sources,
-            "obj_deps": {"": depends},
+            "obj_deps": {"": C_PARTS},
             "include_dirs": ["csrc"],
             "macros": MACROS,
             "cflags": C_FLAGS + ISA_FLAGS[isa],
@@ -94,6 +94,7 @@ extensions = [
         extra_compile_args=["-O2", "-ffp-contract=off"],
         # The baseline library, which holds the dispatch, comes before the tables that it refers to.
         libraries=[f"chaosphere_{isa}" for isa in ISA_FLAGS] if name == "abi" else [],
+        depends=C_PARTS if name == "abi" else [],  # linked anew when they change
     )
     for name in KERNELS
 ]
