@@ -214,7 +214,8 @@ def attend_bounded(
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = b.n_blocks * _stride(b), players = b.n_blocks | 1, index, item, worker, replica, slot, slots
+    cdef long size = b.n_blocks * _stride(b), players = b.n_blocks | 1, slots, index, unit
+    cdef long first_item, item, worker, replica, slot
     cdef long items = players + b.n_blocks + (players * ((players + 1) // 2) if is_symmetric else b.n_blocks)
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
@@ -231,9 +232,13 @@ def attend_bounded(
     cdef Scratch sums = Scratch(slots * size * sizeof(double))
     cdef long each = max(CHS_CHUNK + b.d + 1, 2 * b.d) * b.ld
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
-    cdef long[::1] progress = np.zeros(1 + slots * players, np.int64)
+    cdef long n_units = n_replicas * (1 if is_whole else items)
+    cdef long at_once = max(<long>1, min(<long>16, n_replicas // (16 * threads))) if is_whole else 1
+    # Two cache lines apart, which workers would otherwise take from one another all the time.
+    cdef long room = (players + 15) // 16 * 16
+    cdef long[::1] progress = np.zeros(16 + slots * room, np.int64)
     cdef long *ticket = &progress[0]
-    cdef long *done = ticket + 1
+    cdef long *done = ticket + 16
     cdef real *k = <real *>keys.at
     cdef real *v = <real *>values.at if separate else k
     cdef real *q = <real *>queries.at if query_map is not None else k
@@ -247,18 +252,20 @@ def attend_bounded(
     cdef long[::1] bad = bad_array
     for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads, nogil=True):
         while True:
-            index = chs_take(ticket)
-            if index >= n_replicas * (1 if is_whole else items):
+            index = chs_take(ticket) * at_once
+            if index >= n_units:
                 break
-            replica = index % n_replicas
-            slot = worker if is_whole else replica
-            if is_whole:
-                memset(done + slot * players, 0, players * sizeof(long))
-            for item in range(index // n_replicas, index // n_replicas + (items if is_whole else 1)):
-                _item[real](
-                    b, item, replica, done + slot * players, is_symmetric, x, query_map, value_map, weights, scale,
-                    shift, value_scale, is_step, alpha, q + slot * size, k + slot * size, v + slot * size,
-                    s + slot * size, w + worker * each, low, high, out, partition, &bad[0])
+            for unit in range(index, min(n_units, index + at_once)):
+                replica = unit if is_whole else unit % n_replicas
+                slot = worker if is_whole else replica
+                if is_whole:
+                    memset(done + slot * room, 0, players * sizeof(long))
+                first_item = 0 if is_whole else unit // n_replicas
+                for item in range(first_item, items if is_whole else first_item + 1):
+                    _item[real](
+                        b, item, replica, done + slot * room, is_symmetric, x, query_map, value_map, weights, scale,
+                        shift, value_scale, is_step, alpha, q + slot * size, k + slot * size, v + slot * size,
+                        s + slot * size, w + worker * each, low, high, out, partition, &bad[0])
     if is_step:
         found = bad_array[bad_array >= 0]
         return out_array, int(found[0]) if found.size else -1
