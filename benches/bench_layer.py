@@ -3,10 +3,20 @@
 import pytest
 import registry
 
+from chaosphere import config
+
+# Operations of one activation with AVX-512: multiply-adds, and all (docs/kernels.md).
+ACTIVATION = {
+    "float64": {"relu": (0, 1), "tanh": (15, 32), "gelu": (16, 37)},
+    "float32": {"relu": (0, 1), "tanh": (8, 20), "gelu": (8, 21)},
+}
+
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.LAYER, ids=str)
 def test_layer(case, contender, bench):
     units = case.n_replicas * case.n_tokens * case.width
-    # The two matrix products; the activation comes on top.
-    bench("layer", case, contender, work=units, unit="token-units", fma=2 * case.dim)
+    has_model = config.configuration()["instruction set in use"] == "avx512"
+    fma, operations = ACTIVATION[case.dtype][case.activation] if has_model else (0, 0)
+    fma, operations = fma + 2 * case.dim, operations + 2 * case.dim
+    bench("layer", case, contender, work=units, unit="token-units", fma=fma, operations=operations)

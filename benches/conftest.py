@@ -53,12 +53,12 @@ def bench(benchmark):
         """
         try:
             contender = contenders.get(name)
+            if not hasattr(contender, kind):
+                pytest.skip(f"{name} has no {kind}")
+            function = getattr(contender, kind)(case)
         except contenders.Missing as error:
             pytest.skip(str(error))
-        if not hasattr(contender, kind):
-            pytest.skip(f"{name} has no {kind}")
         tolerance = registry.TOLERANCE[case.dtype]
-        function = getattr(contender, kind)(case)
         if kind == "transformer":
             # Each draws its own weights; to be compared they are given ours.
             draws = contenders.get("chaosphere").draws(case)

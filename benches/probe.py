@@ -3,7 +3,8 @@
 `python benches/probe.py` prints it. The limits that benches are held against are the rate of multiply-adds ("fma", two
 floating-point operations each) and of multiply-adds and additions in equal numbers ("mix", one operation each): on some
 processors additions run beside multiply-adds, on others they take their places. The rate of exponentials, of the C
-library's vector version where the compiler finds one, is for information.
+library's vector version where the compiler finds one, is for information. With CHAOSPHERE_ISA it measures that
+instruction set.
 """
 
 import ctypes
@@ -83,6 +84,7 @@ double exp_float(long n, float *out) {
 """
 UNITS = {"fma": "FLOP", "mix": "op", "exp": "exp"}
 FLAGS = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]  # fast-math: without it no vector exp
+FLAGS += {"avx2": ["-mno-avx512f"], "baseline": ["-mno-avx"]}.get(os.environ.get("CHAOSPHERE_ISA", ""), [])
 
 
 @functools.cache
