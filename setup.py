@@ -4,6 +4,7 @@ CHAOSPHERE_OPENMP=0|1|auto   without, with (an error if it does not work), or as
 CHAOSPHERE_DEBUG=1           bounds checks on in the Cython modules
 """
 
+import glob
 import os
 import platform
 import subprocess
@@ -18,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import SetupError
 
 KERNELS = ["abi", "attention", "expansions", "harmonics", "layer", "normals", "pairs", "sphere"]
-C_PARTS = sorted(str(path) for path in Path("csrc").glob("*.[hi]*"))
+C_PARTS = sorted(glob.glob("csrc/*.[hi]*"))
 C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
 IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
 ISA_FLAGS = {"baseline": []}
