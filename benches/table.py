@@ -141,7 +141,8 @@ def main() -> None:
     results["absent"] = registry.absent()
     if not registry.IS_QUICK:
         results["machine_info"]["peaks"] = probe.peaks()
-        save(results)
+        parts = [name.removeprefix("bench_").removesuffix(".py") for name in arguments.only or []]
+        save(results, "".join(f"{part}-" for part in parts))
     print(table(results))
 
 

@@ -214,7 +214,7 @@ def main() -> None:
     if not arguments.quick:
         results["machine_info"] = pytest_benchmark_generate_machine_info()
         del results["machine_info"]["node"]  # as in conftest.py
-        table.save(results, "whole-")
+        table.save(results, f"{arguments.only or 'whole'}-")
     print(report(results))
 
 

@@ -81,7 +81,7 @@ def test_no_data_that_changes(object_files):
 def test_calls_nothing_but_mathematics_and_memory(object_files):
     used = {name for path in object_files for name, kind, _ in symbols(path) if kind == "U"}
     foreign = {re.sub(r"@.*", "", name) for name in used if not name.startswith("chs_")}
-    assert "sqrt" in foreign  # step and deviation need it: the list is not empty by accident
+    assert "exp2" in foreign  # attend_rows needs it: the list is not empty by accident
     assert foreign <= ALLOWED | COMPILER_OWN, foreign - ALLOWED - COMPILER_OWN
 
 

@@ -92,7 +92,7 @@ cdef const chs_kernels *table() noexcept nogil
 cdef class Scratch:
     """Uninitialised aligned memory, this object's alone for as long as it lives."""
     cdef void *at
-    cdef size_t size
+    cdef size_t size, used
 
 cdef long padded(long n) noexcept nogil
 cdef long block_columns(long n_tokens) noexcept nogil

@@ -1,7 +1,12 @@
 """The instruction set in use, block sizes, and scratch memory: what every kernel module shares."""
 
-from libc.stdlib cimport free
+import math
+
+import numpy as np
+
+from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stddef cimport size_t
+from libc.stdlib cimport free
 
 cdef extern from "stdlib.h" nogil:
     void *aligned_alloc(size_t alignment, size_t size)
@@ -74,7 +79,7 @@ def max_threads():
 
 cdef enum:
     MAX_KEPT = 16
-    MAX_KEPT_BYTES = 1 << 26
+    MAX_KEPT_BYTES = 1 << 27
 
 # Memory of past calls that waits for the next: fresh pages cost some microseconds each at their first use, a tenth of a
 # call for a few thousand tokens. It changes hands under the GIL, so calls at the same time never share any.
@@ -93,6 +98,7 @@ cdef class Scratch:
     def __cinit__(self, size_t n_bytes):
         global _n_kept
         cdef int i
+        self.used = n_bytes
         n_bytes = max((n_bytes + CHS_ALIGN - 1) // CHS_ALIGN, <size_t>1) * CHS_ALIGN
         for i in range(_n_kept):
             if n_bytes <= _kept_size[i] <= 2 * n_bytes:
@@ -120,6 +126,20 @@ cdef class Scratch:
         else:
             _kept[_n_kept], _kept_size[_n_kept] = self.at, self.size
             _n_kept += 1
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.at, self.used, 0, flags)
+
+
+def empty(tuple shape, dtype):
+    """An uninitialised array. The memory of a large one is kept for the next once nobody uses it any more.
+
+    The C library may give it back to the system, and the next step of a model would wait for as many fresh pages.
+    """
+    cdef size_t n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes < 1 << 22 or n_bytes > MAX_KEPT_BYTES:
+        return np.empty(shape, dtype)
+    return np.frombuffer(Scratch(n_bytes), dtype).reshape(shape)
 
 
 cdef long padded(long n) noexcept nogil:

@@ -1,4 +1,4 @@
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,6 @@ _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refus
 _Floats = NDArray[np.float64]
 
 def block_size(n_tokens: int) -> int: ...
-@overload
 def attend_bounded(
     x: _AnyReal,
     query_map: _AnyReal | None,
@@ -21,21 +20,8 @@ def attend_bounded(
     first: int = 0,
     stop: int = -1,
     value_scale: float = 1,
-) -> tuple[_Real, _Floats]: ...
-@overload
-def attend_bounded(
-    x: _AnyReal,
-    query_map: _AnyReal | None,
-    value_map: _AnyReal | None,
-    weights: _Floats | None,
-    scale: float,
-    shift: float,
-    is_symmetric: bool,
-    n_threads: int,
-    *,
-    value_scale: float = 1,
-    step: float,
-) -> tuple[_Real, int]: ...
+    step: float | None = None,
+) -> tuple[_Real, Any]: ...  # partition sums, or with a step the index of a token where it fails
 def attend_rows(
     queries: _AnyReal,
     keys: _AnyReal,

@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 import numpy as np
 
+from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport CHS_CHUNK, Scratch, block_columns, chs_kernels, real, table, useful_threads
 
 cdef extern from *:
@@ -244,7 +245,7 @@ def attend_bounded(
     cdef real *q = <real *>queries.at if query_map is not None else k
     cdef real *w = <real *>tiles.at
     cdef double *s = <double *>sums.at
-    out_array = np.empty((n_replicas, last - first, b.d), dtype)
+    out_array = abi.empty((n_replicas, last - first, b.d), dtype)
     partition_array = np.empty((n_replicas, last - first))
     bad_array = np.full(n_replicas * b.n_blocks if is_step else 1, -1, np.int64)
     cdef real[:, :, ::1] out = out_array

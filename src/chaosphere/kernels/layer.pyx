@@ -4,6 +4,7 @@ from cython.parallel cimport prange, threadid
 
 import numpy as np
 
+from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport CHS_HIDDEN, CHS_COLUMNS, Scratch, chs_kernels, padded, real, table, useful_threads
 
 
@@ -63,7 +64,7 @@ def layer(
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * m * (d + 4))
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
     cdef real *s = <real *>scratch.at
-    out_array = np.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
     bad_array = np.empty(n_items, np.int64)
     cdef real[:, :, ::1] out = out_array
     cdef long[::1] bad = bad_array

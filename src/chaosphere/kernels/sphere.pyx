@@ -4,6 +4,7 @@ from cython.parallel cimport prange
 
 import numpy as np
 
+from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport chs_kernels, real, table, useful_threads
 
 cdef enum:
@@ -32,7 +33,7 @@ def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, int n_thr
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], chunks = (n + ROWS - 1) // ROWS, index
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * (4 * d + 40))
-    out_array = np.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
     cdef real[:, :, ::1] out = out_array
     bad_array = np.empty(n_replicas * chunks, np.int64)
     cdef long[::1] bad = bad_array
