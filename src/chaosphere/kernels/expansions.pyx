@@ -8,6 +8,7 @@ from cython.parallel cimport prange, threadid
 
 import numpy as np
 
+from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
     CHS_FOURIER_SCRATCH, Scratch, chs_kernels, real, table, useful_threads
 )
@@ -58,8 +59,8 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_
     cdef int threads = useful_threads(n_threads, 50.0 * n_replicas * n * n_steps)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
-    mean_array = np.empty((n_replicas, n, 2), np.float64 if real is double else np.float32)
-    z_array = np.empty((n_replicas, n))
+    mean_array = abi.empty((n_replicas, n, 2), np.float64 if real is double else np.float32)
+    z_array = abi.empty((n_replicas, n), np.float64)
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] z = z_array
     for index in prange(n_replicas * blocks, schedule="static", num_threads=threads, nogil=True):
@@ -143,8 +144,8 @@ def harmonic_field(
     cdef double *s = <double *>scratch.at
     cdef double *tokens
     cdef double *sums
-    mean_array = np.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
-    z_array = np.empty((n_replicas, n))
+    mean_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    z_array = abi.empty((n_replicas, n), np.float64)
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] z = z_array
     for index in prange(n_replicas * tiles, schedule="dynamic", num_threads=threads, nogil=True):

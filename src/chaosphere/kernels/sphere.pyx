@@ -43,16 +43,27 @@ def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, int n_thr
     return out_array, int(found[0]) if found.size else -1
 
 
+cdef double _deviation(
+    const real[:, :, :] x, long replica, long first, long count, long *row
+) noexcept nogil:
+    cdef const chs_kernels *c = table()
+    cdef const char *start = <const char *>&x[replica, first, 0]
+    if real is double:
+        return c.deviation_f64(count, x.shape[2], start, x.strides[1], x.strides[2], row)
+    else:
+        return c.deviation_f32(count, x.shape[2], start, x.strides[1], x.strides[2], row)
+
+
 def deviation(const real[:, :, :] x):
     """Largest | |x_i| - 1 | over tokens (R, N, d) and the (replica, token) where it is; infinite where not finite."""
-    cdef const chs_kernels *c = table()
-    cdef double worst = -1, off
-    cdef long replica, row = 0, at_replica = 0, at_row = 0
-    for replica in range(x.shape[0]):
-        if real is double:
-            off = c.deviation_f64(x.shape[1], x.shape[2], <const char *>&x[replica, 0, 0], x.strides[1], x.strides[2], &row)
-        else:
-            off = c.deviation_f32(x.shape[1], x.shape[2], <const char *>&x[replica, 0, 0], x.strides[1], x.strides[2], &row)
-        if off > worst:
-            worst, at_replica, at_row = off, replica, row
-    return worst, (at_replica, at_row)
+    cdef long n = x.shape[1], chunks = (n + ROWS - 1) // ROWS, index
+    cdef long n_items = x.shape[0] * chunks
+    cdef int threads = useful_threads(abi.max_threads(), <double>n_items * n // chunks * (x.shape[2] + 4))
+    off_array, row_array = np.empty(n_items), np.zeros(n_items, np.int64)
+    cdef double[::1] off = off_array
+    cdef long[::1] row = row_array
+    for index in prange(n_items, schedule="static", num_threads=threads, nogil=True):
+        off[index] = _deviation[real](x, index // chunks, index % chunks * ROWS,
+                                      min(n - index % chunks * ROWS, <long>ROWS), &row[index])
+    worst = int(np.argmax(off_array))
+    return float(off_array[worst]), (worst // chunks, worst % chunks * ROWS + int(row_array[worst]))
