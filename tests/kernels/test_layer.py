@@ -133,3 +133,8 @@ def test_a_merged_layer_is_the_scaled_sum_of_its_parts(isa):
     merged = mlp.draw_merged(3, [Draws.of(np.random.default_rng(k)) for k in range(4)])
     parts = [mlp.draw(3, rng=np.random.default_rng(k))(x) for k in range(4)]
     twins.assert_close(merged(x), sum(parts) / 2, atol=1e-15 * 64)
+
+
+@pytest.mark.parametrize("d", [3, 20])
+def test_very_many_hidden_units(isa, dtype, d):
+    check(cases.tokens(3, d, dtype), "relu", draw(100_000, d, "relu", dtype), dtype)
