@@ -36,7 +36,7 @@ def absent() -> list[str]:
 
 def set_environment() -> None:
     """Fix the threads of every contender, before NumPy or anything else with threads is imported."""
-    # As chaosphere itself sets it: idle OpenMP workers, PyTorch's too, spin for a fraction of a millisecond only.
+    # As chaosphere itself sets it: idle OpenMP workers, PyTorch's too, spin briefly only.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
     # The NumPy contender runs its blocks, exponentials included, in threads of its own; BLAS threads inside them would
