@@ -79,7 +79,7 @@ enum chs_activation {
     /* Largest | |x_i| - 1 | over n rows and its row; not-a-number counts as infinite. */                              \
     double (*deviation_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,         \
                                  long *row);                                                                           \
-    /* n tokens, projected onto the sphere, as a block of doubles whose padding repeats the first unit vector. */      \
+    /* n tokens, projected onto the sphere, as a block of doubles whose padding repeats the first of them. */          \
     void (*unit_block_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, long ld, \
                                 double *block);                                                                        \
     /* mean[j, k] = sums[k, j] / sums[d, j] (contiguous) and z[j] = sums[d, j] for n tokens of a block. */             \
@@ -88,9 +88,10 @@ enum chs_activation {
      * the circle, w = z^7; {Re, Im} runs fastest, p NULL counts 1 each. scratch: CHS_FOURIER_SCRATCH(n_steps). */     \
     void (*fourier_moments_##suffix)(long n, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,             \
                                      const double *p, long n_steps, double *scratch, double *moments);                 \
-    /* s_c = sum_b {Re, Im} w^b . a[b, c, {Re, Im}, :] {1, Re z, ..., Im z^3}, c = 0, 1, 2, then as `ratios`. */       \
-    void (*fourier_field_##suffix)(long n, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, long n_steps, \
-                                   const double *a, double *scratch, real *mean, double *z);                           \
+    /* s_c = sum_b {Re, Im} w^b . a[b, c, {Re, Im}, :] {1, Re z, ..., Im z^3}, c = 0, 1, 2, then as `ratios`. Returns  \
+     * the least s_2. */                                                                                               \
+    double (*fourier_field_##suffix)(long n, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,             \
+                                     long n_steps, const double *a, double *scratch, real *mean, double *z);           \
     /* The transpose of harmonic_field, d >= 3: moments, laid out as its a, of n tokens in tiles of ld (a multiple of  \
      * CHS_COLUMNS): sum_j p_j {1, x_1j, ..., x_dj}[c] times the harmonics at x_j, c < n_rows; n_rows is 1 or d + 1, p \
      * NULL counts 1 each. scratch: (8 harmonics of degree <= n_max + ld) n_rows + d ld + rows of harmonic_field. */   \

@@ -138,16 +138,16 @@ def is_cheaper(n_tokens: int, beta: float, dim: int, rtol: float, dtype: Any) ->
 
 def attend(
     x: Tokens, p: Floats | None, beta: float, n_max: int, value: Floats, n_threads: int
-) -> tuple[Tokens, Floats, Floats]:
-    """Return attention mapped by V, Z̃ and t_L + γ for tokens (R, N, d) with weights p_i, from degrees up to n_max = L.
+) -> tuple[Tokens, Floats, Floats, Floats]:
+    """Return attention mapped by V, Z̃, its least value and t_L + γ, from degrees up to n_max = L.
 
-    Tokens are projected onto the sphere first; arithmetic is double whatever their dtype. O(N n_max) for d = 2, else
-    O(N K d) with K ~ n_max^{d−1} harmonics.
+    For tokens (R, N, d) with weights p_i, projected onto the sphere first; arithmetic is double whatever their dtype.
+    O(N n_max) for d = 2, else O(N K d) with K ~ n_max^{d−1} harmonics.
     """
     attend_there = _attend_circle if x.shape[2] == 2 else _attend_sphere
     factors = multipliers(beta, x.shape[2])[: n_max + 1]
-    mean, z, sizes = attend_there(x, p, factors, value, n_threads)
-    return mean, z, rounding(factors, x, p, sizes) + tails(beta, x.shape[2])[n_max]
+    mean, z, least, sizes = attend_there(x, p, factors, value, n_threads)
+    return mean, z, least, rounding(factors, x, p, sizes) + tails(beta, x.shape[2])[n_max]
 
 
 def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:
@@ -212,7 +212,7 @@ def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> N
 
 def _attend_circle(
     x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int
-) -> tuple[Tokens, Floats, Floats]:
+) -> tuple[Tokens, Floats, Floats, Floats]:
     """Write Z and both numerators as Re Σ_k F_k z^k, k = 0 … L."""
     n_max = len(factors) - 1
     powers = circle_moments(x, p, n_max + 1, n_threads).conj()
@@ -240,7 +240,7 @@ def _attend_circle(
 
 def _attend_sphere(
     x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int
-) -> tuple[Tokens, Floats, Floats]:
+) -> tuple[Tokens, Floats, Floats, Floats]:
     n_max, dim = len(factors) - 1, x.shape[2]
     basis = _basis(dim, n_max)
     if dim == 3:
@@ -250,7 +250,8 @@ def _attend_sphere(
     sizes = np.sqrt(power_spectrum(sums[:, :, 0], n_max, dim))
     sums *= factors[basis.degrees][None, :, None]
     a = np.concatenate([sums[:, :, 1:] @ value.T, sums[:, :, :1]], axis=2)
-    return *basis.ratios(x, a, n_threads=n_threads), sizes
+    mean, z = basis.ratios(x, a, n_threads=n_threads)
+    return mean, z, z.min(axis=1), sizes
 
 
 def _times_coordinates(moments: Floats, n_max: int) -> Floats:

@@ -62,8 +62,8 @@ def is_installed() -> bool:
 
 def attend(
     x: Tokens, p: Floats | None, beta: float, uniform: float, rtol: float, value: Floats, n_threads: int
-) -> tuple[Tokens, Floats, Floats]:
-    """Return attention mapped by V, Z̃ and its error for tokens (R, N, d), d = 2 or 3.
+) -> tuple[Tokens, Floats, Floats, Floats]:
+    """Return attention mapped by V, Z̃, its least value and its error for tokens (R, N, d), d = 2 or 3.
 
     `uniform` is the Z̃ of uniform tokens; those down to a tenth of it are served to rtol. finufft spreads in an order
     that depends on its threads, so it runs on one for each chunk of tokens, and chunks are added in order: same bits
@@ -108,4 +108,4 @@ def attend(
             z[replica] = sums[0]
             with np.errstate(divide="ignore", invalid="ignore"):  # where Z̃ is lost, which its caller sees
                 mean[replica] = (value @ (points + sums[1:] / (beta * sums[0]))).T
-    return mean, z, np.full(len(x), 3 * eps * (1 + math.sqrt(dim / beta)))
+    return mean, z, z.min(axis=1), np.full(len(x), 3 * eps * (1 + math.sqrt(dim / beta)))

@@ -62,7 +62,8 @@ def test_errors_stay_within_their_bound_everywhere(dim, beta):
         p = np.zeros(len(x))
         p[:n] = cases.weights(n)
         n_max = expansions.degree(beta, dim, 1e-12)
-        mean, z, error = expansions.attend(x[None], p, beta, n_max, np.eye(dim), 1)
+        mean, z, least, error = expansions.attend(x[None], p, beta, n_max, np.eye(dim), 1)
+        assert least[0] == z.min()
         want_z, want_sum = scaled_sums(x, sources, p[:n], beta)
         assert np.abs(z[0] - want_z).max() <= error[0], name
         assert np.sqrt(((mean[0] * z[0][:, None] - want_sum) ** 2).sum(axis=1)).max() <= error[0], name

@@ -63,10 +63,10 @@ cdef extern from "chaosphere.h" nogil:
             long, const char *, ptrdiff_t, ptrdiff_t, const double *, long, double *, double *) noexcept nogil
         void (*fourier_moments_f32)(
             long, const char *, ptrdiff_t, ptrdiff_t, const double *, long, double *, double *) noexcept nogil
-        void (*fourier_field_f64)(
+        double (*fourier_field_f64)(
             long, const char *, ptrdiff_t, ptrdiff_t, long, const double *, double *, double *,
             double *) noexcept nogil
-        void (*fourier_field_f32)(
+        double (*fourier_field_f32)(
             long, const char *, ptrdiff_t, ptrdiff_t, long, const double *, double *, float *, double *) noexcept nogil
         void (*harmonic_moments_f64)(
             long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, double *,
@@ -95,5 +95,6 @@ cdef class Scratch:
     cdef size_t size, used
 
 cdef long padded(long n) noexcept nogil
+cdef long apart(long n) noexcept nogil
 cdef long block_columns(long n_tokens) noexcept nogil
 cdef int useful_threads(int n_threads, double work) noexcept nogil

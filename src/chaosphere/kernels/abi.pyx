@@ -8,11 +8,25 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stddef cimport size_t
 from libc.stdlib cimport free
 
-cdef extern from "stdlib.h" nogil:
-    void *aligned_alloc(size_t alignment, size_t size)
-
 cdef extern from *:
     """
+    #include <stdlib.h>
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #endif
+    /* Large memory in pages of 2 MB where the system has them: entries for small ones run out after some megabytes. */
+    static void *chs_allocate(size_t n_bytes) {
+        const size_t page = (size_t)1 << 21;
+        if (n_bytes < 2 * page)
+            return aligned_alloc(CHS_ALIGN, n_bytes);
+        n_bytes = (n_bytes + page - 1) / page * page;
+        void *at = aligned_alloc(page, n_bytes);
+    #ifdef MADV_HUGEPAGE
+        if (at != NULL)
+            madvise(at, n_bytes, MADV_HUGEPAGE);
+    #endif
+        return at;
+    }
     #ifdef _OPENMP
     #include <omp.h>
     #define CHS_HAS_OPENMP 1
@@ -27,6 +41,7 @@ cdef extern from *:
     #define CHS_COMPILER "GCC " __VERSION__
     #endif
     """
+    void *chs_allocate(size_t n_bytes) nogil
     int CHS_HAS_OPENMP
     int chs_max_threads()
     const char *CHS_COMPILER
@@ -107,7 +122,7 @@ cdef class Scratch:
                 _kept[i], _kept_size[i] = _kept[_n_kept], _kept_size[_n_kept]
                 return
         self.size = n_bytes
-        self.at = aligned_alloc(CHS_ALIGN, n_bytes)
+        self.at = chs_allocate(n_bytes)
         if self.at == NULL:
             raise MemoryError(f"no memory for {n_bytes} bytes of kernel workspace")
 
@@ -144,6 +159,12 @@ def empty(tuple shape, dtype):
 
 cdef long padded(long n) noexcept nogil:
     return (n + CHS_COLUMNS - 1) // CHS_COLUMNS * CHS_COLUMNS
+
+
+cdef long apart(long n) noexcept nogil:
+    # From one worker's n numbers to the next's. Next to each other, prefetching beyond the end of one takes cache lines
+    # from the other all the time: 1.3 in place of 2 times the speed on two threads (moments on the circle).
+    return n + 1024
 
 
 cdef long block_columns(long n_tokens) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.string cimport memset
 import numpy as np
 
 from chaosphere.kernels import abi
-from chaosphere.kernels.abi cimport CHS_CHUNK, Scratch, block_columns, chs_kernels, real, table, useful_threads
+from chaosphere.kernels.abi cimport CHS_CHUNK, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
 
 cdef extern from *:
     """
@@ -215,7 +215,7 @@ def attend_bounded(
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = b.n_blocks * _stride(b), players = b.n_blocks | 1, slots, index, unit
+    cdef long size = apart(b.n_blocks * _stride(b)), players = b.n_blocks | 1, slots, index, unit
     cdef long first_item, item, worker, replica, slot
     cdef long items = players + b.n_blocks + (players * ((players + 1) // 2) if is_symmetric else b.n_blocks)
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
@@ -231,7 +231,7 @@ def attend_bounded(
     cdef Scratch values = Scratch(slots * size * sizeof(real) if separate else 0)
     cdef Scratch queries = Scratch(slots * size * sizeof(real) if query_map is not None else 0)
     cdef Scratch sums = Scratch(slots * size * sizeof(double))
-    cdef long each = max(CHS_CHUNK + b.d + 1, 2 * b.d) * b.ld
+    cdef long each = apart(max(CHS_CHUNK + b.d + 1, 2 * b.d) * b.ld)
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
     cdef long n_units = n_replicas * (1 if is_whole else items)
     cdef long at_once = max(<long>1, min(<long>16, n_replicas // (16 * threads))) if is_whole else 1
@@ -315,7 +315,7 @@ def attend_rows(
     cdef Scratch sums = Scratch(n_q * _stride(b) * sizeof(double))
     cdef Scratch tops = Scratch(n_q * ld * sizeof(real))
     cdef Scratch biases = Scratch(bk.n_blocks * ld * sizeof(real))
-    cdef long each = max(<long>CHS_CHUNK, 2 * b.d) * ld
+    cdef long each = apart(max(<long>CHS_CHUNK, 2 * b.d) * ld)
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
     cdef real *k = <real *>key_blocks.at
     cdef real *x = <real *>plain.at

@@ -10,7 +10,7 @@ import numpy as np
 
 from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
-    CHS_FOURIER_SCRATCH, Scratch, chs_kernels, real, table, useful_threads
+    CHS_FOURIER_SCRATCH, Scratch, apart, chs_kernels, real, table, useful_threads
 )
 
 cdef enum:
@@ -26,7 +26,7 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
     """
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
-    cdef long each = CHS_FOURIER_SCRATCH(n_steps)
+    cdef long each = apart(CHS_FOURIER_SCRATCH(n_steps))
     cdef int threads = useful_threads(n_threads, 20.0 * n_replicas * n * n_steps)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
@@ -51,31 +51,33 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
 def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_threads):
     """Three trigonometric sums with coefficients a (R, n_steps, 3, 2, 7) at tokens (R, N, 2), see chaosphere.h.
 
-    Returns the first two divided by the third, (R, N, 2), and the third, (R, N).
+    Returns the first two divided by the third, (R, N, 2), the third, (R, N), and its least value, (R,).
     """
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
-    cdef long n_steps = a.shape[1], each = CHS_FOURIER_SCRATCH(n_steps)
+    cdef long n_steps = a.shape[1], each = apart(CHS_FOURIER_SCRATCH(n_steps))
     cdef int threads = useful_threads(n_threads, 50.0 * n_replicas * n * n_steps)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
     mean_array = abi.empty((n_replicas, n, 2), np.float64 if real is double else np.float32)
     z_array = abi.empty((n_replicas, n), np.float64)
+    least_array = np.empty((n_replicas, blocks))
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] z = z_array
+    cdef double[:, ::1] least = least_array
     for index in prange(n_replicas * blocks, schedule="static", num_threads=threads, nogil=True):
         replica = index // blocks
         first = index % blocks * BLOCK
         count = min(n - first, <long>BLOCK)
         if real is double:
-            c.fourier_field_f64(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps,
-                                &a[replica, 0, 0, 0, 0], s + threadid() * each, &mean[replica, first, 0],
-                                &z[replica, first])
+            least[replica, index % blocks] = c.fourier_field_f64(
+                count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps, &a[replica, 0, 0, 0, 0],
+                s + threadid() * each, &mean[replica, first, 0], &z[replica, first])
         else:
-            c.fourier_field_f32(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps,
-                                &a[replica, 0, 0, 0, 0], s + threadid() * each, &mean[replica, first, 0],
-                                &z[replica, first])
-    return mean_array, z_array
+            least[replica, index % blocks] = c.fourier_field_f32(
+                count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps, &a[replica, 0, 0, 0, 0],
+                s + threadid() * each, &mean[replica, first, 0], &z[replica, first])
+    return mean_array, z_array, least_array.min(axis=1)
 
 
 cdef long _tile(long n_max) noexcept nogil:
@@ -106,7 +108,8 @@ def harmonic_moments(
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first, count
     cdef long tiles = (n + ld - 1) // ld, length = (tiles + MOST_BLOCKS - 1) // MOST_BLOCKS * ld
-    cdef long blocks = (n + length - 1) // length, each = 8 * n_harmonics * n_rows + (d + n_rows + n_scratch_rows) * ld
+    cdef long blocks = (n + length - 1) // length
+    cdef long each = apart(8 * n_harmonics * n_rows + (d + n_rows + n_scratch_rows) * ld)
     cdef int threads = useful_threads(n_threads, 2.0 * n_replicas * n * n_harmonics * n_rows)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
@@ -138,7 +141,7 @@ def harmonic_field(
     """
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first
-    cdef long tiles = (n + ld - 1) // ld, each = (2 * d + 1 + n_scratch_rows) * ld, count
+    cdef long tiles = (n + ld - 1) // ld, each = apart((2 * d + 1 + n_scratch_rows) * ld), count
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * a.shape[1])
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at

@@ -4,7 +4,7 @@ from cython.parallel cimport prange, threadid
 
 import numpy as np
 
-from chaosphere.kernels.abi cimport Scratch, chs_kernels, real, table, useful_threads
+from chaosphere.kernels.abi cimport Scratch, apart, chs_kernels, real, table, useful_threads
 
 cdef enum:
     TILE = 64  # tokens at once: the harmonics of one dimension below, some hundred rows, stay in a second-level cache
@@ -42,7 +42,7 @@ def harmonic_field(
     n_scratch_rows is the number of scratch rows that the tile kernel needs.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], index
-    cdef long each = (2 * d + n_scratch_rows) * TILE
+    cdef long each = apart((2 * d + n_scratch_rows) * TILE)
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * coefficients.shape[1])
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
     cdef real *s = <real *>scratch.at

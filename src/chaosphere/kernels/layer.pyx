@@ -5,7 +5,9 @@ from cython.parallel cimport prange, threadid
 import numpy as np
 
 from chaosphere.kernels import abi
-from chaosphere.kernels.abi cimport CHS_HIDDEN, CHS_COLUMNS, Scratch, chs_kernels, padded, real, table, useful_threads
+from chaosphere.kernels.abi cimport (
+    CHS_HIDDEN, CHS_COLUMNS, Scratch, apart, chs_kernels, padded, real, table, useful_threads
+)
 
 
 cdef long _tile(long n_tokens) noexcept nogil:
@@ -60,7 +62,7 @@ def layer(
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], m = u.shape[1], index
     cdef long tile = _tile(n), n_items = n_replicas * ((n + tile - 1) // tile)
-    cdef long each = (2 * d + CHS_HIDDEN) * tile
+    cdef long each = apart((2 * d + CHS_HIDDEN) * tile)
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * m * (d + 4))
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
     cdef real *s = <real *>scratch.at

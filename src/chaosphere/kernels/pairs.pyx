@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from chaosphere.kernels.abi cimport CHS_PAIR_ROWS, Scratch, block_columns, chs_kernels, table, useful_threads
+from chaosphere.kernels.abi cimport CHS_PAIR_ROWS, Scratch, apart, block_columns, chs_kernels, table, useful_threads
 
 
 cdef void _row_of_blocks(
@@ -31,7 +31,8 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * n * (d + 8))
     cdef Scratch blocks = Scratch(n_replicas * n_blocks * d * ld * sizeof(double))
     cdef Scratch padded_weights = Scratch(n_blocks * ld * sizeof(double))
-    cdef Scratch scratch = Scratch(threads * CHS_PAIR_ROWS * ld * sizeof(double))
+    cdef long each = apart(CHS_PAIR_ROWS * ld)
+    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *b = <double *>blocks.at
     cdef double *p = <double *>padded_weights.at
     cdef double *s = <double *>scratch.at
@@ -48,6 +49,6 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
     # Rows of the triangle shrink; handing out the long ones first keeps the threads even.
     for index in prange(n_replicas * n_blocks, schedule="dynamic", num_threads=threads, nogil=True):
         _row_of_blocks(index % n_replicas, index // n_replicas, n, d, ld, n_blocks, b, p, beta, n_bins,
-                       s + threadid() * CHS_PAIR_ROWS * ld, &energy[index % n_replicas, index // n_replicas],
+                       s + threadid() * each, &energy[index % n_replicas, index // n_replicas],
                        &histogram[index % n_replicas, index // n_replicas, 0])
     return energies.sum(axis=1), histograms.sum(axis=1)[:, :n_bins]
