@@ -28,10 +28,10 @@ itself, (2πβ)^{−1/2} (d = 2) or 1/(2β) (d = 3) for uniform tokens, the weig
 e^{−2β} at worst. A token far from nearly all others loses digits, here, that the direct sum keeps: such tokens are
 recognised by Z̃ and summed directly.
 
-Where they win (`is_cheaper`, at the default tolerance): from N = 530 on the circle; for d = 3 from 1 100 (β = 1), 1 400
-(β = 4), 6 200 (β = 64); for d = 4 from 5 300 (β = 1), 20 000 (β = 4), 92 000 (β = 16); for d = 5 from 47 000 (β = 1),
-220 000 (β = 4); for d = 6 from 310 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct. With a
-tolerance of 1e-6 it is from 1 200 (d = 3), 8 900 (d = 4) and 90 000 (d = 5) at β = 4.
+Where they win (`is_cheaper`, at the default tolerance): from N = 530 on the circle; for d = 3 from 1 300 (β = 1), 1 600
+(β = 4), 6 200 (β = 64); for d = 4 from 5 500 (β = 1), 20 000 (β = 4), 88 000 (β = 16); for d = 5 from 46 000 (β = 1),
+210 000 (β = 4); for d = 6 from 300 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct. With a
+tolerance of 1e-6 it is from 1 400 (d = 3), 8 900 (d = 4) and 87 000 (d = 5) at β = 4.
 """
 
 from __future__ import annotations
@@ -123,11 +123,11 @@ def nanoseconds(n_tokens: int, beta: float, dim: int, rtol: float) -> float:
         return math.inf
     terms = n_harmonics(beta, dim, rtol)
     if dim == 2:
-        call, token = 9e4 + 200 * terms, 7.5 + 0.13 * terms
+        call, token = 9e4 + 200 * terms, 4.7 + 0.123 * terms
     elif dim == 3:
-        call, token = 2e5 + 200 * terms, 55 + 0.31 * terms
+        call, token = 3.2e5 + 200 * terms, 55 + 0.31 * terms
     else:
-        call, token = 2e5 + 170 * terms, 1.4 * 1.85 ** (dim - 4) * terms
+        call, token = 2e5 + 170 * terms, 1.85 ** (dim - 4) * (150 + 1.35 * terms)
     return call + token * n_tokens
 
 

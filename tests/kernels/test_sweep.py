@@ -15,7 +15,7 @@ from chaosphere.kernels import sphere as sphere_kernel
 THREADS = [2, 3, 5, 8]
 
 
-# Sizes with work for more than eight threads each (a thread is woken for 20 000 multiply-adds).
+# Sizes with work for more than eight threads each (in tests a thread is woken for 20 000 multiply-adds).
 def symmetric(dtype, n_threads, n=1000, n_replicas=1):
     x = cases.tokens(n, 5, dtype, n_replicas=n_replicas)
     result = SoftmaxAttention(beta=3.0).evaluate(x, n_threads=n_threads)

@@ -173,6 +173,17 @@ cdef long block_columns(long n_tokens) noexcept nogil:
     return min(<long>192, max(<long>CHS_COLUMNS, padded(n_tokens // 8)))
 
 
+# Multiply-adds that a thread must get, some 10 µs: a thread that sleeps takes 50 µs to wake up, one that still waits for
+# work 2.
+cdef double _thread_work = 250e3
+
+
+def use_thread_work(double work):
+    """Make every kernel call from now on give each thread that much work at least; returns what it was. For tests."""
+    global _thread_work
+    before, _thread_work = _thread_work, work
+    return before
+
+
 cdef int useful_threads(int n_threads, double work) noexcept nogil:
-    # Waking a thread costs some microseconds, the time of about 20 000 multiply-adds: a thread must get more than that.
-    return <int>max(1.0, min(<double>n_threads, work / 20e3))
+    return <int>max(1.0, min(<double>n_threads, work / _thread_work))
