@@ -28,15 +28,25 @@ cdef extern from *:
     void chs_finish(long *, long) nogil
 
 cdef struct Blocks:
-    # Token i of a system is column i % ld of its block i // ld; a block holds d + 1 rows.
-    long n, d, ld, n_blocks
+    # Token i of a system is column i % ld of its block i // ld; a block holds d + 1 rows. Player i is `span` blocks from
+    # block i * span on.
+    long n, d, ld, n_blocks, span, n_players
 
 
 cdef Blocks _blocks(long n, long d, long ld) noexcept nogil:
     cdef Blocks b
     b.n, b.d, b.ld = n, d, ld
     b.n_blocks = (n + ld - 1) // ld
+    # A game of s blocks against s brings 2 s of them into the second-level cache for s^2 pairs. 128 players leave games
+    # for 64 workers.
+    b.span = max(<long>1, min(<long>4, b.n_blocks // 128))
+    b.n_players = (b.n_blocks + b.span - 1) // b.span
     return b
+
+
+cdef long _first(Blocks b, long player) noexcept nogil:
+    """The first block of a player."""
+    return min(player * b.span, b.n_blocks)
 
 
 cdef long _stride(Blocks b) noexcept nogil:
@@ -144,47 +154,50 @@ cdef void _item(
 ) noexcept nogil:
     """One item of work on one system: first every block is packed, then come the games, then every block is finished.
 
-    Symmetric weights: a round-robin tournament between the blocks. The number of players is odd (a dummy fills up): in
-    round r player r meets itself, its diagonal block, and player r + m meets r - m. Every block is touched once a round
-    and every pair meets once, so sums have one order for any number of workers. Other weights: game i is row i of
-    blocks.
+    Symmetric weights: a round-robin tournament between players, some blocks each. Their number is odd (a dummy fills
+    up): in round r player r meets itself, all pairs of its blocks, and player r + m meets r - m. Every block is touched
+    once a round and every pair meets once, so sums have one order for any number of workers. Other weights: game i is
+    the rows of player i.
 
-    done[i] counts what block i has been through. An item waits only for items before it, which are finished or running
+    done[i] counts what player i has been through. An item waits only for items before it, which are finished or running
     as they are handed out in order, so there is neither a barrier nor a deadlock.
     """
-    cdef long players = b.n_blocks | 1, per_round = (players + 1) // 2
-    cdef long n_games = players * per_round if is_symmetric else b.n_blocks
-    cdef long round_, m, i, j
+    cdef long players = b.n_players | 1, per_round = (players + 1) // 2
+    cdef long n_games = players * per_round if is_symmetric else b.n_players
+    cdef long round_, m, g, h, i, j
     if item < players:
-        i = item
-        if i < b.n_blocks:
+        g = item
+        for i in range(_first(b, g), _first(b, g + 1)):
             _pack[real](b, i, replica, x, scale, None, k)
             if query_map is not None:
                 _map[real](b, i, query_map, k, q)
             if v != k:
                 _pack[real](b, i, replica, x, 1, weights, v)
             memset(sums + i * _stride(b), 0, _stride(b) * sizeof(double))
-        chs_finish(done + i, 1)
+        chs_finish(done + g, 1)
     elif item < players + n_games and is_symmetric:
         round_, m = (item - players) // per_round, (item - players) % per_round
-        i, j = (round_ + m) % players, (round_ - m + players) % players
-        chs_wait(done + i, round_ + 1)
-        chs_wait(done + j, round_ + 1)
-        if i < b.n_blocks and j < b.n_blocks:
-            _pair(b, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
-        chs_finish(done + i, round_ + 2)
-        if i != j:
-            chs_finish(done + j, round_ + 2)
+        g, h = (round_ + m) % players, (round_ - m + players) % players
+        chs_wait(done + g, round_ + 1)
+        chs_wait(done + h, round_ + 1)
+        for i in range(_first(b, g), _first(b, g + 1)):
+            for j in range(i if g == h else _first(b, h), _first(b, h + 1)):
+                _pair(b, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
+        chs_finish(done + g, round_ + 2)
+        if g != h:
+            chs_finish(done + h, round_ + 2)
     elif item < players + n_games:
-        i = item - players
-        for j in range(b.n_blocks):
-            chs_wait(done + j, 1)
-            _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums)
-        chs_finish(done + i, 2)
+        g = item - players
+        for h in range(b.n_players):
+            chs_wait(done + h, 1)
+            for i in range(_first(b, g), _first(b, g + 1)):
+                for j in range(_first(b, h), _first(b, h + 1)):
+                    _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums)
+        chs_finish(done + g, 2)
     else:
-        i = item - players - n_games
-        chs_wait(done + i, players + 1 if is_symmetric else 2)
-        if low <= i < high:
+        g = item - players - n_games
+        chs_wait(done + g, players + 1 if is_symmetric else 2)
+        for i in range(max(low, _first(b, g)), min(high, _first(b, g + 1))):
             # Means are sums of scaled keys, divided by the scale, unless values are apart.
             _finish[real](b, i, sums, 1 / scale if v == k else 1, value_map, value_scale, scratch,
                           &out[replica, (i - low) * b.ld, 0])
@@ -215,9 +228,9 @@ def attend_bounded(
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = apart(b.n_blocks * _stride(b)), players = b.n_blocks | 1, slots, index, unit
+    cdef long size = apart(b.n_blocks * _stride(b)), players = b.n_players | 1, slots, index, unit
     cdef long first_item, item, worker, replica, slot
-    cdef long items = players + b.n_blocks + (players * ((players + 1) // 2) if is_symmetric else b.n_blocks)
+    cdef long items = players + b.n_players + (players * ((players + 1) // 2) if is_symmetric else b.n_players)
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
     cdef bint separate = weights is not None or scale < 1e-15, is_step = step is not None
