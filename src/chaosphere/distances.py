@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import brentq, linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln
 
@@ -208,13 +209,20 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
 
     def slope(shift: Any) -> float:
         """Return half the right derivative of the cost: past a jump of G, the old value replaces the new one."""
-        return float((steps * (_continued(f, f_ends, g_ends + shift) - middles)).sum())
+        return sum(
+            float((steps[part] * (_continued(f, f_ends, g_ends[part] + shift) - middles[part])).sum())
+            for part in _parts(len(g))
+        )
 
     def squared(shift: Any) -> float:
-        cuts = np.sort(np.concatenate([f_ends, (g_ends + shift) % total, [0 * total]]))
-        lengths, at = _pieces(cuts)
-        difference = _continued(f, f_ends, at) - _continued(g, g_ends, at - shift)
-        return float((lengths * difference**2).sum() / total)
+        cuts = np.concatenate([f_ends, (g_ends + shift) % total, [0 * total]])
+        cuts.sort()
+        cost = 0.0
+        for part in _parts(len(cuts) - 1):
+            lengths, at = _pieces(cuts[part.start : part.stop + 1])
+            difference = _continued(f, f_ends, at) - _continued(g, g_ends, at - shift)
+            cost += float((lengths * difference**2).sum())
+        return cost / float(total)
 
     low, high = -2 * total, 2 * total  # where all of F lies below, above all of G
     if f_ends.dtype == np.int64:
@@ -222,9 +230,7 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
             middle = (low + high) // 2
             low, high = (low, middle) if slope(middle) >= 0 else (middle, high)
     else:
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (low, middle) if slope(middle) >= 0 else (middle, high)
+        high = brentq(slope, low, high, xtol=1e-15, rtol=1e-15)
     return math.sqrt(min(squared(high), squared(0 * total)))  # no shift: exactly 0 for equal clouds
 
 
@@ -244,6 +250,11 @@ def _quantiles(values: Floats, masses: NDArray[Any]) -> tuple[Floats, NDArray[An
     if ends.dtype != np.int64:
         ends /= ends[-1]
     return values[order], ends
+
+
+def _parts(n: int) -> Iterator[slice]:
+    """Return slices of n numbers, each short enough for arrays of its length to stay in a cache."""
+    return (slice(first, min(first + 2**15, n)) for first in range(0, n, 2**15))
 
 
 def _pieces(cuts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
