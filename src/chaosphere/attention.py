@@ -249,7 +249,7 @@ class SoftmaxAttention:
         self._check_size(x)
         is_direct = self.resolve(x.shape[1], x.shape[2], x.dtype).method == "direct"
         if self.beta is None or weights is not None or not is_direct or not self._is_bounded(self.beta, x.dtype):
-            return sphere.layer_norm_step(x, self._attend(x, weights, n_threads)[0], step_size, n_threads)
+            return sphere.layer_norm_step(x, self._attend(x, weights, n_threads)[0], step_size, n_threads, over_v=True)
         scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
         value_map = self._value_map(x)
         out, bad = kernel.attend_bounded(

@@ -153,7 +153,7 @@ def attend(
 def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:
     """Return γ for moments of sizes s_l, shape (R, at least L + 1)."""
     dim, order = x.shape[2], np.arange(len(factors))
-    noise = 1 / math.sqrt(x.shape[1]) if p is None else float(np.sqrt((p**2).sum()))
+    noise = 1 / math.sqrt(x.shape[1]) if p is None else math.sqrt(np.einsum("i,i", p, p))  # no array of squares
     here = np.minimum(sizes + 4 * noise, 1.0)
     near = here.copy()  # the moments of x Y are of degrees l ± 1
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])

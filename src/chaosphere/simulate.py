@@ -141,7 +141,9 @@ def trajectory(
     model = model.prepare(batch.shape[1], batch.shape[2], batch.dtype)
     n_threads = checks.threads(n_threads)
     noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise, n_threads=n_threads)
+    is_batch = x.ndim == 3
     yield first_step * model.horizon / model.n_steps, x
+    del x  # a caller who keeps no state needs memory for one
     for index in range(first_step, model.n_steps):
         try:
             batch = model.step(batch, index, noise=noise, n_threads=n_threads)
@@ -149,7 +151,7 @@ def trajectory(
             raise SimulationError(
                 f"step {index} (time {index * model.horizon / model.n_steps:g}): {error}", step=index, last_state=batch
             ) from error
-        yield (index + 1) * model.horizon / model.n_steps, batch if x.ndim == 3 else batch[0]
+        yield (index + 1) * model.horizon / model.n_steps, batch if is_batch else batch[0]
 
 
 def simulate(

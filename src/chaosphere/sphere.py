@@ -132,15 +132,17 @@ class DegenerateTokenError(ArithmeticError):
     """A step brought a token to the origin or to a value that is not finite, where LN(v) = v/|v| has no meaning."""
 
 
-def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int) -> Tokens:
-    """Return LN(x + αv) for tokens (R, N, d) and directions of the same shape; the step of every model.
+def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int, *, over_v: bool = False) -> Tokens:
+    """Return LN(x + αv) for tokens (R, N, d) and directions of the same shape, over_v: in their place.
+
+    The step of every model.
 
     Raises
     ------
     DegenerateTokenError
         If x + αv is zero or not finite at some token.
     """
-    return moved(*kernel.step(x, v, alpha, n_threads))
+    return moved(*kernel.step(x, v, alpha, n_threads, v if over_v else None))
 
 
 def moved(x: Tokens, bad: int) -> Tokens:

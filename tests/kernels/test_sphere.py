@@ -72,6 +72,14 @@ def test_rows_of_mixed_magnitude(isa):
     twins.assert_close(out, np.array([[[0.5**0.5, 0.5**0.5, 0], [0.5**0.5, 0, 0.5**0.5], [0, 1, 0]]]), atol=4e-16)
 
 
+def test_a_step_in_the_place_of_its_directions(isa, dtype):
+    x, v = cases.tokens(3000, 5, dtype, n_replicas=2), cases.tokens(3000, 5, dtype, n_replicas=2, seed=1)
+    want, _ = kernel.step(x, v, 0.3, 2)
+    got, _ = kernel.step(x, v, 0.3, 2, v)
+    assert got is v
+    assert np.array_equal(got, want)
+
+
 @pytest.mark.parametrize("value", [0.0, -0.0, np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [(0, 0), (0, 1500), (1, 0), (2, 1023), (2, 1024)])
 def test_the_first_bad_row_is_reported(isa, dtype, value, at):

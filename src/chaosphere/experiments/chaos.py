@@ -151,43 +151,47 @@ def _replica(
     x = _shuffled(case.x0, tokens) if case.law is None else case.law.sample(case.n_reference, rng=tokens)
     counts = case.n_systems("energy")
     systems = [x[: s * n].reshape(s, n, -1) for n, s in zip(case.tokens, counts, strict=True)]
-    targets = case.targets()
     whole: Transformer | MeanField = case.model
-    start = x
+    start, target_weights = x, {}
     weights, n_nodes = None, 0
     runs = [trajectory(case.model, system, rng=layers, shared_noise=True, n_threads=n_threads) for system in systems]
     if case.law is not None:
         whole = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes)
         half = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes // 2)
+        targets = case.targets()
         start = whole.start(np.concatenate([x, *(points for points, _ in targets.values())]))
+        target_weights = {n: of_points for n, (_, of_points) in targets.items()}
         weights, n_nodes = whole.weights, len(whole.weights)
+        del targets
         runs.append(trajectory(half, half.start(x[:CHECKED]), rng=layers, n_threads=n_threads))
     runs.insert(0, trajectory(whole, start, rng=layers, n_threads=n_threads))
 
     paths = [np.zeros(system.shape[:2]) for system in systems]
-    node_path = np.zeros(min(CHECKED, len(x)))
+    n_partners, node_path = len(x), np.zeros(min(CHECKED, len(x)))
     transport = {n: np.zeros(s) for n, s in zip(case.tokens, case.n_systems("transport"), strict=True) if s}
     moments = set(np.linspace(0, case.model.depth, _TRANSPORT_TIMES).round().astype(int))
+    del x, start, systems  # a sixth of all memory; runs that are under way do without
     states: list[Tokens] = []
     for step, moment in enumerate(zip(*runs, strict=True)):
         states = [state for _, state in moment]
-        partners = states[0][n_nodes : n_nodes + len(x)]
+        partners = states[0][n_nodes : n_nodes + n_partners]
         for path, state in zip(paths, states[1:], strict=False):
             same = partners[: path.size].reshape(state.shape)
-            np.maximum(path, ((state - same) ** 2).sum(axis=2, dtype=np.float64), out=path)
+            apart = np.subtract(state, same, dtype=np.float64)
+            np.maximum(path, np.einsum("rnd,rnd->rn", apart, apart), out=path)
         if case.law is not None:
             fewer = states[-1][-len(node_path) :]
             np.maximum(node_path, ((fewer - partners[: len(node_path)]) ** 2).sum(axis=1), out=node_path)
         if step in moments and transport:
-            _transport(case, targets, states, n_nodes + len(x), transport)
+            _transport(case, target_weights, states, n_nodes + n_partners, transport)
         if step > 0 and on_step is not None:
             on_step()
 
     limit = states[0] if weights is None else states[0][:n_nodes]
     energy = measures.energy(limit, case.beta, weights=weights, n_threads=n_threads)
     mean = measures.mean_vector(limit, weights=weights)
-    final = states[1 : 1 + len(systems)]
-    squares = np.full((len(QUANTITIES), len(systems)), np.nan)
+    final = states[1 : 1 + len(paths)]
+    squares = np.full((len(QUANTITIES), len(final)), np.nan)
     squares[0] = [np.mean((measures.energy(y, case.beta, n_threads=n_threads) - energy) ** 2) for y in final]
     squares[1] = [np.mean(((measures.mean_vector(y) - mean) ** 2).sum(axis=1)) for y in final]
     squares[2] = [path.mean() for path in paths]
@@ -203,7 +207,7 @@ def _replica(
 
 def _transport(
     case: Case,
-    targets: dict[int, tuple[Floats, Floats]],
+    target_weights: dict[int, Floats],
     states: Sequence[Tokens],
     first: int,
     largest: dict[int, Floats],
@@ -213,7 +217,7 @@ def _transport(
     for n, system in zip(case.tokens, states[1:], strict=False):
         if n not in largest:
             continue
-        weights = targets[n][1]
+        weights = target_weights[n]
         points = states[0][first : first + len(weights)]
         first += len(weights)
         for k in range(len(largest[n])):

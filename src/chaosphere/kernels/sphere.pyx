@@ -26,14 +26,15 @@ cdef long _step(
     return -1 if bad < 0 else replica * n + first + bad
 
 
-def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, int n_threads):
-    """LN(x + alpha v) for tokens (R, N, d); v None gives LN(x).
+def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, int n_threads, out_array=None):
+    """LN(x + alpha v) for tokens (R, N, d); v None gives LN(x). Written to out_array if given, which may be v.
 
     Returns the new tokens and the flat index of the first token whose norm was zero or not finite, or -1.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], chunks = (n + ROWS - 1) // ROWS, index
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * (4 * d + 40))
-    out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    if out_array is None:
+        out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
     cdef real[:, :, ::1] out = out_array
     bad_array = np.empty(n_replicas * chunks, np.int64)
     cdef long[::1] bad = bad_array
