@@ -170,18 +170,14 @@ def _replica(
     n_partners, node_path = len(x), np.zeros(min(CHECKED, len(x)))
     transport = {n: np.zeros(s) for n, s in zip(case.tokens, case.n_systems("transport"), strict=True) if s}
     moments = set(np.linspace(0, case.model.depth, _TRANSPORT_TIMES).round().astype(int))
-    del x, start, systems  # a sixth of all memory; runs that are under way do without
+    del x, start, systems  # the runs hold what they need, and nothing here holds more: a third of all memory
     states: list[Tokens] = []
-    for step, moment in enumerate(zip(*runs, strict=True)):
-        states = [state for _, state in moment]
-        partners = states[0][n_nodes : n_nodes + n_partners]
-        for path, state in zip(paths, states[1:], strict=False):
-            same = partners[: path.size].reshape(state.shape)
-            apart = np.subtract(state, same, dtype=np.float64)
-            np.maximum(path, np.einsum("rnd,rnd->rn", apart, apart), out=path)
+    for step in range(case.model.depth + 1):
+        states.clear()
+        states += [next(run)[1] for run in runs]
+        _follow(paths, states[1:], states[0][n_nodes : n_nodes + n_partners])
         if case.law is not None:
-            fewer = states[-1][-len(node_path) :]
-            np.maximum(node_path, ((fewer - partners[: len(node_path)]) ** 2).sum(axis=1), out=node_path)
+            _follow([node_path], [states[-1][-len(node_path) :]], states[0][n_nodes : n_nodes + n_partners])
         if step in moments and transport:
             _transport(case, target_weights, states, n_nodes + n_partners, transport)
         if step > 0 and on_step is not None:
@@ -203,6 +199,13 @@ def _replica(
         shift = measures.mean_vector(nodes, weights=half.weights) - mean
         node_squares[:3] = float(gap**2), float(shift @ shift), node_path.mean()
     return _Measured(squares=squares, node_squares=node_squares, seconds=time.perf_counter() - begin)
+
+
+def _follow(paths: list[Floats], states: Sequence[Tokens], partners: Tokens) -> None:
+    """Raise the largest distances |X − X̄|² so far to the present ones; the first partners are those of each state."""
+    for path, state in zip(paths, states, strict=False):
+        apart = np.subtract(state, partners[: path.size].reshape(state.shape), dtype=np.float64)
+        np.maximum(path, np.einsum("...d,...d->...", apart, apart), out=path)
 
 
 def _transport(
