@@ -230,7 +230,9 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
             middle = (low + high) // 2
             low, high = (low, middle) if slope(middle) >= 0 else (middle, high)
     else:
-        high = brentq(slope, low, high, xtol=1e-15, rtol=1e-15)
+        functions = [slope]  # SciPy's wrapper refers to itself, and with it these arrays would wait for the collector
+        high = brentq(lambda shift: functions[0](shift), low, high, xtol=1e-15, rtol=1e-15)
+        functions.clear()
     return math.sqrt(min(squared(high), squared(0 * total)))  # no shift: exactly 0 for equal clouds
 
 
