@@ -13,8 +13,9 @@ def operations(case: registry.Case) -> float:
 
     degree = expansions.degree(case.beta, case.dim, (1e-12 if case.dtype == "float64" else 1e-7) * (1 + case.beta / 8))
     if case.dim == 2:
-        # Each step of seven powers: 14 sums and one complex product; then 14 products for each of three results.
-        return 18 * ((degree + 4) // 7 + 1) + 46 * ((degree + 3) // 7 + 1) + 62
+        # docs/kernels.md, with steps of seven powers beyond the first: of moments to one degree more, and of sums.
+        more, steps = (degree + 4) // 7, (degree + 3) // 7
+        return 87 + 14 * more + 4 * max(more - 1, 0) + 42 * steps + 4 * max(steps - 1, 0)
     if case.dim == 3:
         # Each (l, m): a recurrence of 2, then sums with cos mφ and sin mφ, of one moment and of four results.
         return (degree + 2) * (degree + 3) / 2 * (2 + 2) + (degree + 1) * (degree + 2) / 2 * (2 + 8)
