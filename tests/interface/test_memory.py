@@ -1,13 +1,17 @@
 """Memory at a million tokens: a few numbers per token, never an array of tokens by terms."""
 
+import gc
 import subprocess
 import sys
+import tracemalloc
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.simulate import trajectory
 
 N = 1_000_000
 PROGRAM = """
@@ -60,3 +64,30 @@ def test_bytes_per_token(function, dim, least, paths):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = float(done.stdout) / N
     assert 0.9 * least <= found <= 2 * least + 5
+
+
+def test_nothing_waits_for_the_cycle_collector():
+    """Arrays in reference cycles would stay until it runs: at ten million tokens some hundred megabytes each."""
+    x, y = cs.sample_uniform(20_000, 2, rng=0), cs.sample_uniform(20_000, 2, rng=1)
+    p = np.linspace(0.5, 1.5, 20_000) / 20_000
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        cs.measures.circular_wasserstein2(x, y, y_weights=p / p.sum())
+        left = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < 20_000 * 8  # less than one array of numbers per token
+
+
+def test_a_run_lets_its_start_go():
+    model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=1.0)
+    x = cs.sample_uniform(50, 3, rng=0)
+    start, run = weakref.ref(x), trajectory(model, x, rng=0)
+    del x
+    next(run)
+    assert start() is not None
+    next(run)
+    assert start() is None
