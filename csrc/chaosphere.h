@@ -18,8 +18,8 @@
 #define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
 #define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
 #define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
-/* The weights of a chunk, then d + 1 rows of sums. */
-#define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (d) + 1) * (ld))
+/* The weights of a chunk, then d + 1 rows of sums and a block the other way round. */
+#define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + 2 * ((d) + 1)) * (ld))
 #define CHS_HIDDEN 64   /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8 /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
 #define CHS_FOURIER_TILE 256

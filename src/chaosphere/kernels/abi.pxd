@@ -12,6 +12,7 @@ cdef extern from "chaosphere.h" nogil:
         CHS_PAIR_ROWS
         CHS_N_ACTIVATIONS
     long CHS_FOURIER_SCRATCH(long)
+    long CHS_PAIR_SCRATCH(long, long)
 
     ctypedef struct chs_kernels:
         const char *name

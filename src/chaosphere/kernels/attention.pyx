@@ -7,7 +7,9 @@ from libc.string cimport memset
 import numpy as np
 
 from chaosphere.kernels import abi
-from chaosphere.kernels.abi cimport CHS_CHUNK, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
+from chaosphere.kernels.abi cimport (
+    CHS_CHUNK, CHS_PAIR_SCRATCH, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
+)
 
 cdef extern from *:
     """
@@ -244,7 +246,7 @@ def attend_bounded(
     cdef Scratch values = Scratch(slots * size * sizeof(real) if separate else 0)
     cdef Scratch queries = Scratch(slots * size * sizeof(real) if query_map is not None else 0)
     cdef Scratch sums = Scratch(slots * size * sizeof(double))
-    cdef long each = apart(max(CHS_CHUNK + b.d + 1, 2 * b.d) * b.ld)
+    cdef long each = apart(max(CHS_PAIR_SCRATCH(b.d, b.ld), 2 * b.d * b.ld))
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
     cdef long n_units = n_replicas * (1 if is_whole else items)
     cdef long at_once = max(<long>1, min(<long>16, n_replicas // (16 * threads))) if is_whole else 1
