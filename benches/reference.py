@@ -1,4 +1,7 @@
-"""Inputs, and the expected results in float64 NumPy with nothing clever, on some rows."""
+"""Inputs, and the expected results in NumPy with nothing clever, on some rows.
+
+Attention is summed in long double: in double such a script is itself off by more than the kernels are.
+"""
 
 import math
 
@@ -63,20 +66,20 @@ def _layer_norm(x):
 
 
 def attention(case: Case) -> np.ndarray:
-    x = tokens(case).astype(np.float64)
+    x = tokens(case).astype(np.longdouble)
     return _attend(x[:, rows(case)], x, case.beta)
 
 
 def weighted(case: Case) -> np.ndarray:
     """With weighted tokens."""
-    x, p = tokens(case).astype(np.float64)[0], masses(case)
+    x, p = tokens(case).astype(np.longdouble)[0], masses(case)
     w = p * np.exp(case.beta * (x[rows(case)] @ x.T) - case.beta)
     return (w @ x / w.sum(axis=1, keepdims=True))[None]
 
 
 def general(case: Case) -> np.ndarray:
     """With a QᵀK that is not symmetric."""
-    x = tokens(case).astype(np.float64)[0]
+    x = tokens(case).astype(np.longdouble)[0]
     scores = x[rows(case)] @ form(case) @ x.T
     w = np.exp(scores - scores.max(axis=1, keepdims=True))
     return (w @ x / w.sum(axis=1, keepdims=True))[None]
