@@ -14,20 +14,27 @@ from chaosphere.kernels.abi cimport (
 cdef extern from *:
     """
     #include <sched.h>
-    static inline long chs_take(long *ticket) {
-        return __atomic_fetch_add(ticket, 1, __ATOMIC_RELAXED);
+    static inline long chs_take(long *next) {
+        return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
     }
-    static inline void chs_wait(const long *done, long steps) {
-        while (__atomic_load_n(done, __ATOMIC_ACQUIRE) < steps)
-            sched_yield();
+    static inline int chs_take_if(long *next, long expected) {
+        return __atomic_compare_exchange_n(next, &expected, expected + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+    static inline long chs_read(const long *at) {
+        return __atomic_load_n(at, __ATOMIC_ACQUIRE);
     }
     static inline void chs_finish(long *done, long steps) {
         __atomic_store_n(done, steps, __ATOMIC_RELEASE);
     }
     """
     long chs_take(long *) nogil
-    void chs_wait(const long *, long) nogil
+    bint chs_take_if(long *, long) nogil
+    long chs_read(const long *) nogil
     void chs_finish(long *, long) nogil
+    void sched_yield() nogil
+
+cdef enum:
+    LINE = 16  # numbers in two cache lines, which processors fetch together: what workers change lies so far apart
 
 cdef struct Blocks:
     # Token i of a system is column i % ld of its block i // ld; a block holds d + 1 rows. Player i is `span` blocks from
@@ -148,26 +155,121 @@ cdef void _pair(
                           <float>shift, w, sum_i, sum_j)
 
 
+cdef struct Lane:
+    # Items that one worker takes first: a range of players to pack and finish, and the same range of every round's games.
+    # Most of its players stay in it from round to round, and so in the cache of its worker.
+    long next, held  # items handed out so far, and one that the worker holds or -1
+    long player, n_players, game, n_games, n_items  # n_items: per system
+    long apart[LINE - 7]
+
+
+cdef struct Tournament:
+    # What happens to a system, item by item: every player is packed, then come the games, then every player is
+    # finished. done[LINE i] counts what player i has been through, one system after the other.
+    bint is_symmetric
+    long players, rounds, per_round, n_items, n_replicas, n_lanes
+    Lane *lanes
+    long *done
+
+
+cdef Tournament _tournament(
+    Blocks b, bint is_symmetric, long n_replicas, long n_lanes, Lane *lanes, long *done
+) noexcept nogil:
+    """Symmetric weights: in round r player r meets itself, all pairs of its blocks, and r + m meets r - m.
+
+    The number of players is made odd by an empty one. Every player is touched once a round and every pair meets once,
+    so sums have one order for any number of workers. Other weights: one round, game i is the rows of player i.
+    """
+    cdef Tournament t
+    cdef long i
+    t.is_symmetric, t.players = is_symmetric, b.n_players | 1
+    t.rounds = t.players if is_symmetric else 1
+    t.per_round = (t.players + 1) // 2 if is_symmetric else t.players
+    t.n_items = 2 * t.players + t.rounds * t.per_round
+    t.n_replicas, t.n_lanes, t.lanes, t.done = n_replicas, n_lanes, lanes, done
+    for i in range(n_lanes):
+        lanes[i].next, lanes[i].held = 0, -1
+        lanes[i].player, lanes[i].game = t.players * i // n_lanes, t.per_round * i // n_lanes
+        lanes[i].n_players = t.players * (i + 1) // n_lanes - lanes[i].player
+        lanes[i].n_games = t.per_round * (i + 1) // n_lanes - lanes[i].game
+        lanes[i].n_items = 2 * lanes[i].n_players + t.rounds * lanes[i].n_games
+    return t
+
+
+cdef long _unit(const Tournament *t, const Lane *lane, long position) noexcept nogil:
+    """Item number `position` of a lane, counted on through the systems."""
+    cdef long replica = position // lane.n_items, item = position % lane.n_items
+    if item < lane.n_players:
+        item += lane.player
+    elif item < lane.n_players + t.rounds * lane.n_games:
+        item -= lane.n_players
+        item = t.players + item // lane.n_games * t.per_round + lane.game + item % lane.n_games
+    else:
+        item += t.players + t.rounds * t.per_round + lane.player - lane.n_players - t.rounds * lane.n_games
+    return replica * t.n_items + item
+
+
+cdef bint _is_ready(const Tournament *t, long unit) noexcept nogil:
+    """Whether the players of an item are through what comes before."""
+    cdef long item = unit % t.n_items - t.players, i, round_, m
+    cdef const long *done = t.done + unit // t.n_items * LINE * t.players
+    if item < 0:
+        return True
+    if item >= t.rounds * t.per_round:
+        return chs_read(done + LINE * (item - t.rounds * t.per_round)) == t.rounds + 1
+    if t.is_symmetric:
+        round_, m = item // t.per_round, item % t.per_round
+        return (chs_read(done + LINE * ((round_ + m) % t.players)) == round_ + 1
+                and chs_read(done + LINE * ((round_ - m + t.players) % t.players)) == round_ + 1)
+    for i in range(t.players):
+        if chs_read(done + LINE * i) < 1:
+            return False
+    return True
+
+
+cdef long _next_unit(const Tournament *t, long worker) noexcept nogil:
+    """The next item for a worker: of its own lane or, while that has none that is ready, of another; -1 at the end.
+
+    No deadlock: of all items not finished the first in the order of `unit` is ready; its lane's worker holds it, and
+    looks at it after every other item, or it is the next of its lane, which anybody takes.
+    """
+    cdef Lane *own = t.lanes + worker
+    cdef Lane *lane
+    cdef long unit, position, i
+    cdef bint is_end
+    while True:
+        if own.held < 0:
+            own.held = chs_take(&own.next)
+        is_end = own.held >= t.n_replicas * own.n_items
+        if not is_end:
+            unit = _unit(t, own, own.held)
+            if _is_ready(t, unit):
+                own.held = -1
+                return unit
+        for i in range(1, t.n_lanes):
+            lane = t.lanes + (worker + i) % t.n_lanes
+            position = chs_read(&lane.next)
+            if position < t.n_replicas * lane.n_items:
+                is_end = False
+                unit = _unit(t, lane, position)
+                if _is_ready(t, unit) and chs_take_if(&lane.next, position):
+                    return unit
+        if is_end:
+            return -1
+        sched_yield()
+
+
 cdef void _item(
-    Blocks b, long item, long replica, long *done, bint is_symmetric, const real[:, :, :] x,
+    Blocks b, const Tournament *t, long item, long replica, long slot, const real[:, :, :] x,
     const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift,
     double value_scale, bint is_step, double alpha, real *q, real *k, real *v, double *sums, real *scratch, long low,
     long high, real[:, :, ::1] out, double[:, ::1] partition, long *bad
 ) noexcept nogil:
-    """One item of work on one system: first every block is packed, then come the games, then every block is finished.
-
-    Symmetric weights: a round-robin tournament between players, some blocks each. Their number is odd (a dummy fills
-    up): in round r player r meets itself, all pairs of its blocks, and player r + m meets r - m. Every block is touched
-    once a round and every pair meets once, so sums have one order for any number of workers. Other weights: game i is
-    the rows of player i.
-
-    done[i] counts what player i has been through. An item waits only for items before it, which are finished or running
-    as they are handed out in order, so there is neither a barrier nor a deadlock.
-    """
-    cdef long players = b.n_players | 1, per_round = (players + 1) // 2
-    cdef long n_games = players * per_round if is_symmetric else b.n_players
+    """One item, which is ready, of work on one system."""
+    cdef long *done = t.done + slot * LINE * t.players
+    cdef long n_games = t.rounds * t.per_round
     cdef long round_, m, g, h, i, j
-    if item < players:
+    if item < t.players:
         g = item
         for i in range(_first(b, g), _first(b, g + 1)):
             _pack[real](b, i, replica, x, scale, None, k)
@@ -176,29 +278,24 @@ cdef void _item(
             if v != k:
                 _pack[real](b, i, replica, x, 1, weights, v)
             memset(sums + i * _stride(b), 0, _stride(b) * sizeof(double))
-        chs_finish(done + g, 1)
-    elif item < players + n_games and is_symmetric:
-        round_, m = (item - players) // per_round, (item - players) % per_round
-        g, h = (round_ + m) % players, (round_ - m + players) % players
-        chs_wait(done + g, round_ + 1)
-        chs_wait(done + h, round_ + 1)
+        chs_finish(done + LINE * g, 1)
+    elif item < t.players + n_games and t.is_symmetric:
+        round_, m = (item - t.players) // t.per_round, (item - t.players) % t.per_round
+        g, h = (round_ + m) % t.players, (round_ - m + t.players) % t.players
         for i in range(_first(b, g), _first(b, g + 1)):
             for j in range(i if g == h else _first(b, h), _first(b, h + 1)):
                 _pair(b, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
-        chs_finish(done + g, round_ + 2)
+        chs_finish(done + LINE * g, round_ + 2)
         if g != h:
-            chs_finish(done + h, round_ + 2)
-    elif item < players + n_games:
-        g = item - players
-        for h in range(b.n_players):
-            chs_wait(done + h, 1)
-            for i in range(_first(b, g), _first(b, g + 1)):
-                for j in range(_first(b, h), _first(b, h + 1)):
-                    _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums)
-        chs_finish(done + g, 2)
+            chs_finish(done + LINE * h, round_ + 2)
+    elif item < t.players + n_games:
+        g = item - t.players
+        for i in range(_first(b, g), _first(b, g + 1)):
+            for j in range(b.n_blocks):
+                _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums)
+        chs_finish(done + LINE * g, 2)
     else:
-        g = item - players - n_games
-        chs_wait(done + g, players + 1 if is_symmetric else 2)
+        g = item - t.players - n_games
         for i in range(max(low, _first(b, g)), min(high, _first(b, g + 1))):
             # Means are sums of scaled keys, divided by the scale, unless values are apart.
             _finish[real](b, i, sums, 1 / scale if v == k else 1, value_map, value_scale, scratch,
@@ -230,9 +327,7 @@ def attend_bounded(
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = apart(b.n_blocks * _stride(b)), players = b.n_players | 1, slots, index, unit
-    cdef long first_item, item, worker, replica, slot
-    cdef long items = players + b.n_players + (players * ((players + 1) // 2) if is_symmetric else b.n_players)
+    cdef long size = apart(b.n_blocks * _stride(b)), slots, unit, index, item, worker, replica, slot
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
     cdef bint separate = weights is not None or scale < 1e-15, is_step = step is not None
@@ -248,13 +343,10 @@ def attend_bounded(
     cdef Scratch sums = Scratch(slots * size * sizeof(double))
     cdef long each = apart(max(CHS_PAIR_SCRATCH(b.d, b.ld), 2 * b.d * b.ld))
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
-    cdef long n_units = n_replicas * (1 if is_whole else items)
-    cdef long at_once = max(<long>1, min(<long>16, n_replicas // (16 * threads))) if is_whole else 1
-    # Two cache lines apart, which workers would otherwise take from one another all the time.
-    cdef long room = (players + 15) // 16 * 16
-    cdef long[::1] progress = np.zeros(16 + slots * room, np.int64)
-    cdef long *ticket = &progress[0]
-    cdef long *done = ticket + 16
+    cdef long at_once = max(<long>1, min(<long>16, n_replicas // (16 * threads)))
+    cdef long[::1] counters = np.zeros(LINE * (threads + slots * (b.n_players | 1)), np.int64)
+    cdef Tournament t = _tournament(b, is_symmetric, n_replicas, threads, <Lane *>&counters[0],
+                                     &counters[LINE * threads])
     cdef real *k = <real *>keys.at
     cdef real *v = <real *>values.at if separate else k
     cdef real *q = <real *>queries.at if query_map is not None else k
@@ -267,21 +359,25 @@ def attend_bounded(
     cdef double[:, ::1] partition = partition_array
     cdef long[::1] bad = bad_array
     for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads, nogil=True):
-        while True:
-            index = chs_take(ticket) * at_once
-            if index >= n_units:
+        while is_whole:
+            index = chs_take(&t.lanes[0].next) * at_once
+            if index >= n_replicas:
                 break
-            for unit in range(index, min(n_units, index + at_once)):
-                replica = unit if is_whole else unit % n_replicas
-                slot = worker if is_whole else replica
-                if is_whole:
-                    memset(done + slot * room, 0, players * sizeof(long))
-                first_item = 0 if is_whole else unit // n_replicas
-                for item in range(first_item, items if is_whole else first_item + 1):
+            for replica in range(index, min(n_replicas, index + at_once)):
+                for item in range(t.n_items):
                     _item[real](
-                        b, item, replica, done + slot * room, is_symmetric, x, query_map, value_map, weights, scale,
-                        shift, value_scale, is_step, alpha, q + slot * size, k + slot * size, v + slot * size,
-                        s + slot * size, w + worker * each, low, high, out, partition, &bad[0])
+                        b, &t, item, replica, worker, x, query_map, value_map, weights, scale, shift, value_scale,
+                        is_step, alpha, q + worker * size, k + worker * size, v + worker * size, s + worker * size,
+                        w + worker * each, low, high, out, partition, &bad[0])
+        while not is_whole:
+            unit = _next_unit(&t, worker)
+            if unit < 0:
+                break
+            replica = unit // t.n_items
+            _item[real](
+                b, &t, unit % t.n_items, replica, replica, x, query_map, value_map, weights, scale, shift,
+                value_scale, is_step, alpha, q + replica * size, k + replica * size, v + replica * size,
+                s + replica * size, w + worker * each, low, high, out, partition, &bad[0])
     if is_step:
         found = bad_array[bad_array >= 0]
         return out_array, int(found[0]) if found.size else -1
