@@ -3,7 +3,8 @@
 Plays the tournament of kernels/attention.pyx with simulated workers: each has a lane, the same range of every round's
 games, and takes the next of it or, if that has to wait for one of its players, the next of another lane that need not.
 A pair of blocks costs the operations of the model in docs/kernels.md: 3 d + 15 per vector of weights, 2 d + 14 on the
-diagonal, where only one side is summed. Prints the speed-up for 1, 2, 4, ... workers; cores of equal speed, no cost of memory or of handing out are supposed.
+diagonal, where only one side is summed. Prints the speed-up for 1, 2, 4, ... workers; cores of equal speed, no cost of
+memory or of handing out are supposed.
 """
 
 import argparse

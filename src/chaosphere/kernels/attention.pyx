@@ -156,8 +156,8 @@ cdef void _pair(
 
 
 cdef struct Lane:
-    # Items that one worker takes first: a range of players to pack and finish, and the same range of every round's games.
-    # Most of its players stay in it from round to round, and so in the cache of its worker.
+    # Items that one worker takes first: a range of players to pack and finish, and the same range of every round's
+    # games. Most of its players stay in it from round to round, and so in the cache of its worker.
     long next, held  # items handed out so far, and one that the worker holds or -1
     long player, n_players, game, n_games, n_items  # n_items: per system
     long apart[LINE - 7]
