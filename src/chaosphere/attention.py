@@ -16,6 +16,7 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)
+AT_ONCE = 4e9  # multiply-adds of steps taken at once, some tenths of a second
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -244,18 +245,32 @@ class SoftmaxAttention:
             n_direct=int(n_direct[0]),
         )
 
-    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int) -> Tokens:
-        """Return LN(x + τ Attn(μ_x, x)) for checked tokens (R, N, d): in one pass for the direct sum of QᵀK = βI."""
+    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int, n_steps: int = 1) -> Tokens:
+        """Return LN(x + τ Attn(μ_x, x)) for checked tokens (R, N, d), n_steps times over.
+
+        In one pass for the direct sum of QᵀK = βI; many small systems then stay in the cache from step to step.
+        """
         self._check_size(x)
-        is_direct = self.resolve(x.shape[1], x.shape[2], x.dtype).method == "direct"
-        if self.beta is None or weights is not None or not is_direct or not self._is_bounded(self.beta, x.dtype):
-            return sphere.layer_norm_step(x, self._attend(x, weights, n_threads)[0], step_size, n_threads, over_v=True)
-        scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
-        value_map = self._value_map(x)
-        out, bad = kernel.attend_bounded(
-            x, None, value_map, None, scale, shift, True, n_threads, value_scale=self._factor, step=step_size
-        )
+        beta = self.beta
+        if beta is None or weights is not None or not self._is_one_pass(x):
+            for _ in range(n_steps):
+                mean = self._attend(x, weights, n_threads)[0]
+                x = sphere.layer_norm_step(x, mean, step_size, n_threads, over_v=True)
+            return x
+        several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self._factor}
+        scale, shift, value_map = math.sqrt(beta * LOG2_E), beta * LOG2_E, self._value_map(x)
+        out, bad = kernel.attend_bounded(x, None, value_map, None, scale, shift, True, n_threads, **several)
         return sphere.moved(out, bad)
+
+    def _is_one_pass(self, x: Tokens) -> bool:
+        """Whether `move` is one pass over tokens without weights."""
+        is_direct = self.resolve(x.shape[1], x.shape[2], x.dtype).method == "direct"
+        return self.beta is not None and is_direct and self._is_bounded(self.beta, x.dtype)
+
+    def steps_at_once(self, x: Tokens) -> int:
+        """Return how many steps `move` should take at once: as many as take some tenths of a second."""
+        n_replicas, n_tokens, dim = x.shape
+        return max(1, int(AT_ONCE / (n_replicas * n_tokens**2 * (dim + 4)))) if self._is_one_pass(x) else 1
 
     def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, and of the direct sum a share of the work.

@@ -114,9 +114,15 @@ class SharedAttention(SoftmaxAttention):
             self.rows.gather(x), first=self.rows.first, stop=self.rows.stop, n_threads=checks.threads(n_threads)
         )
 
-    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int) -> Tokens:
-        """Return LN(x + τ Attn(μ, x)) for this process's tokens."""
-        return sphere.layer_norm_step(x, self(x, weights, n_threads=n_threads), step_size, n_threads)
+    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int, n_steps: int = 1) -> Tokens:
+        """Return LN(x + τ Attn(μ, x)) for this process's tokens, n_steps times over."""
+        for _ in range(n_steps):
+            x = sphere.layer_norm_step(x, self(x, weights, n_threads=n_threads), step_size, n_threads)
+        return x
+
+    def steps_at_once(self, x: Tokens) -> int:
+        """Return 1: processes meet after every step."""
+        return 1
 
 
 def rows(comm: Any, n_tokens: int) -> Rows:

@@ -1,4 +1,7 @@
-"""The time loop, its result, and its checkpoints. A model is known by its `n_steps`, `horizon` and `step` alone."""
+"""The time loop, its result, and its checkpoints.
+
+A model is known by its `n_steps`, `horizon` and `step` alone; a Transformer may take several steps at once.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from chaosphere.kernels import abi
 from chaosphere.measures import Steps
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.sphere import DegenerateTokenError
+from chaosphere.transformer import Transformer
 
 Observable = Callable[[float, Tokens], Any]
 _COSINES = np.linspace(-1, 1, 9)  # κ at these tells kernels apart
@@ -137,21 +141,48 @@ def trajectory(
     >>> [time for time, tokens in trajectory(model, cs.sample_uniform(5, 3, rng=0), rng=0)]
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
+    run = _steps(model, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None)
+    del x  # a caller who keeps no state needs memory for one
+    for index, tokens in run:
+        yield index * model.horizon / model.n_steps, tokens
+
+
+def _steps(
+    model: Steps,
+    x: Tokens,
+    *,
+    rng: Seed | Sequence[Seed],
+    shared_noise: bool,
+    n_threads: int | None,
+    first_step: int,
+    stops: NDArray[np.int64] | None,
+) -> Iterator[tuple[int, Tokens]]:
+    """Yield (steps taken, tokens) at the start and after every step; with stops at least there, to the same bits."""
     batch = checks.tokens(x)
     model = model.prepare(batch.shape[1], batch.shape[2], batch.dtype)
     n_threads = checks.threads(n_threads)
     noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise, n_threads=n_threads)
     is_batch = x.ndim == 3
-    yield first_step * model.horizon / model.n_steps, x
-    del x  # a caller who keeps no state needs memory for one
-    for index in range(first_step, model.n_steps):
+    yield first_step, x
+    del x
+    index = first_step
+    while index < model.n_steps:
+        n_steps = 1
         try:
-            batch = model.step(batch, index, noise=noise, n_threads=n_threads)
+            if stops is not None and isinstance(model, Transformer):
+                n_steps = min(model.steps_at_once(batch), int(stops[stops > index][0]) - index)
+                batch = model.step(batch, index, noise=noise, n_threads=n_threads, n_steps=n_steps)
+            else:
+                batch = model.step(batch, index, noise=noise, n_threads=n_threads)
         except DegenerateTokenError as error:
+            if n_steps > 1:  # which of them?
+                stops = np.arange(model.n_steps + 1)
+                continue
             raise SimulationError(
                 f"step {index} (time {index * model.horizon / model.n_steps:g}): {error}", step=index, last_state=batch
             ) from error
-        yield (index + 1) * model.horizon / model.n_steps, batch if is_batch else batch[0]
+        index += n_steps
+        yield index, batch if is_batch else batch[0]
 
 
 def simulate(
@@ -268,18 +299,20 @@ def simulate(
         record = over.on_first(lambda: file.read(list(observe))) or record
     bar = checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step") if progress else None
     first_step = max(record.step, 0)
-    run = trajectory(
+    run = _steps(
         distributed.spread(model, over),
         over.own(record.tokens),
         rng=sequences if len(sequences) > 1 else sequences[0],
         shared_noise=shared_noise,
         n_threads=n_threads,
         first_step=first_step,
+        # A checkpoint may be due after any step.
+        stops=np.union1d([*state_steps, *steps], model.n_steps) if file is None else None,
     )
     stop = StopRequest()
     try:
         with stop if file is not None else nullcontext():
-            for step, (_, own) in enumerate(run, start=first_step):
+            for step, own in run:
                 is_stopping = file is not None and over.any(stop.received is not None)
                 is_due = file is not None and over.agree(file.is_due(step))
                 is_recorded = step > record.step and (step in steps or step in state_steps)

@@ -103,11 +103,29 @@ class Transformer:
             raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
         return replace(self, depth=self.depth // factor, n_merged=factor * self.n_merged)
 
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int, weights: Floats | None = None) -> Tokens:
-        """Return the tokens (R, N, d), weighted in attention, after layer `index` (from 0)."""
+    def steps_at_once(self, x: Tokens) -> int:
+        """Return how many layers `step` should take at once: more than one where nothing but attention moves them."""
+        if self.attention is None or (self.mlp is not None and self.noise_scale > 0):
+            return 1
+        return self.attention.steps_at_once(x)
+
+    def step(
+        self,
+        x: Tokens,
+        index: int,
+        *,
+        noise: Noise,
+        n_threads: int,
+        weights: Floats | None = None,
+        n_steps: int = 1,
+    ) -> Tokens:
+        """Return the tokens (R, N, d), weighted in attention, after layer `index` (from 0) and n_steps − 1 more.
+
+        n_steps is at most `steps_at_once`.
+        """
         step_size = self.horizon / self.depth
         if self.attention is not None:
-            x = self.attention.move(x, step_size, weights, n_threads=n_threads)
+            x = self.attention.move(x, step_size, weights, n_threads=n_threads, n_steps=n_steps)
         if self.mlp is not None and self.noise_scale > 0:
             fine = range(index * self.n_merged, (index + 1) * self.n_merged)
             layer = self.mlp.draw_merged(x.shape[2], (noise.draws(Stream.LAYER, k) for k in fine))

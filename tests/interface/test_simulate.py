@@ -7,6 +7,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.seeds import Noise, Stream
+from chaosphere.sphere import DegenerateTokenError
 
 MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
@@ -47,6 +48,40 @@ def test_observables_follow_save_at_or_every_step():
     some = cs.simulate(MODEL, X, rng=0, observe=observe, save_at=[0.0, 1.0])
     assert np.array_equal(some.observables["energy"], every.observables["energy"][[0, 10]])
     assert some.observables["energy"][1] == cs.measures.energy(some.states[1], 1.0)
+
+
+@pytest.mark.parametrize("shape", [(40, 32, 8), (3, 300, 3), (1, 20, 2)])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("value", [None, "matrix"])
+def test_steps_taken_at_once_have_the_bits_of_single_steps(shape, dtype, value):
+    n_replicas, n_tokens, dim = shape
+    x = cs.sample_uniform(n_tokens, dim, rng=0, n_replicas=n_replicas).astype(dtype)
+    matrix = None if value is None else np.eye(dim) + 0.1 * np.random.default_rng(1).standard_normal((dim, dim))
+    attention = cs.SoftmaxAttention(beta=2.0, value=matrix, method="direct")
+    model = cs.Transformer(attention=attention, mlp=None, depth=12, horizon=3.0)
+    assert attention.steps_at_once(x) >= 12
+    states = [tokens for _, tokens in cs.trajectory(model, x, rng=0, n_threads=2)]
+    found = cs.simulate(model, x, rng=0, save_at=[0.0, 1.25, 1.5, 3.0], n_threads=2)
+    for state, step in zip(found.states, (0, 5, 6, 12), strict=True):
+        assert np.array_equal(state, states[step])
+    assert np.array_equal(cs.simulate(model, x, rng=0, n_threads=1).final, states[-1])
+
+
+class FailsInStepFive(cs.Transformer):
+    def step(self, x, index, *, n_steps=1, **rest):
+        if index <= 5 < index + n_steps:
+            raise DegenerateTokenError("token 0 of replica 0: zero")
+        return super().step(x, index, n_steps=n_steps, **rest)
+
+
+def test_an_error_among_steps_taken_at_once_names_its_own_step():
+    x = cs.sample_uniform(10, 3, rng=0)
+    settings = {"attention": cs.SoftmaxAttention(beta=2.0), "mlp": None, "depth": 12, "horizon": 3.0}
+    states = [tokens for _, tokens in cs.trajectory(cs.Transformer(**settings), x, rng=0)]
+    with pytest.raises(cs.SimulationError, match="step 5") as info:
+        cs.simulate(FailsInStepFive(**settings), x, rng=0)
+    assert info.value.step == 5
+    assert np.array_equal(info.value.last_state[0], states[5])
 
 
 def test_float32_stays_float32_and_follows_float64():

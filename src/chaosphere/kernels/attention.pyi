@@ -21,6 +21,7 @@ def attend_bounded(
     stop: int = -1,
     value_scale: float = 1,
     step: float | None = None,
+    n_steps: int = 1,
 ) -> tuple[_Real, Any]: ...  # partition sums, or with a step the index of a token where it fails
 def attend_rows(
     queries: _AnyReal,

@@ -2,7 +2,8 @@
 
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, log, log2
-from libc.string cimport memset
+from libc.stddef cimport ptrdiff_t
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -67,19 +68,39 @@ cdef long _columns(Blocks b, long block) noexcept nogil:
     return min(b.ld, b.n - block * b.ld)
 
 
+cdef struct Rows:
+    # Where the tokens of a system are: the first, and the bytes from one to the next and from coordinate to coordinate.
+    const char *start
+    ptrdiff_t row, column
+
+
+cdef Rows _rows_of(const real[:, :, :] x, long replica) noexcept nogil:
+    cdef Rows rows
+    rows.start, rows.row, rows.column = <const char *>&x[replica, 0, 0], x.strides[1], x.strides[2]
+    return rows
+
+
+cdef Rows _kept(Blocks b, const real *x, real *copy) noexcept nogil:
+    """A copy of one system's tokens."""
+    cdef Rows rows
+    memcpy(copy, x, b.n * b.d * sizeof(real))
+    rows.start, rows.row, rows.column = <const char *>copy, b.d * sizeof(real), sizeof(real)
+    return rows
+
+
 cdef void _pack(
-    Blocks b, long block, long replica, const real[:, :, :] x, double scale, const double[::1] weights, real *out
+    Blocks b, long block, Rows x, double scale, const double[::1] weights, real *out
 ) noexcept nogil:
     """One block of scale * x with a last row of ones; with weights, of w x with a last row of w. out: the system's."""
     cdef const chs_kernels *c = table()
     cdef long first = block * b.ld, n = _columns(b, block), j, k
-    cdef const char *start = <const char *>&x[replica, first, 0]
+    cdef const char *start = x.start + first * x.row
     cdef real *to = out + block * _stride(b)
     cdef real *last = to + b.d * b.ld
     if real is double:
-        c.pack_f64(n, b.d, start, x.strides[1], x.strides[2], scale, b.ld, to)
+        c.pack_f64(n, b.d, start, x.row, x.column, scale, b.ld, to)
     else:
-        c.pack_f32(n, b.d, start, x.strides[1], x.strides[2], scale, b.ld, to)
+        c.pack_f32(n, b.d, start, x.row, x.column, scale, b.ld, to)
     memset(last, 0, b.ld * sizeof(real))
     for j in range(n):
         last[j] = 1
@@ -124,16 +145,16 @@ cdef void _finish(
         c.unpack_f32(n, b.d, b.ld, result, value_scale, NULL, rows)
 
 
-cdef long _move(Blocks b, long block, long replica, const real[:, :, :] x, double alpha, real *rows) noexcept nogil:
-    """rows <- LN(x + alpha rows) for the tokens of one block; the flat index of a token where that fails, or -1."""
+cdef long _move(Blocks b, long block, Rows x, double alpha, real *rows) noexcept nogil:
+    """rows <- LN(x + alpha rows) for the tokens of one block; the number of a token where that fails, or -1."""
     cdef const chs_kernels *c = table()
     cdef long first = block * b.ld, n = _columns(b, block), bad
-    cdef const char *start = <const char *>&x[replica, first, 0]
+    cdef const char *start = x.start + first * x.row
     if real is double:
-        bad = c.step_f64(n, b.d, start, x.strides[1], x.strides[2], rows, alpha, rows)
+        bad = c.step_f64(n, b.d, start, x.row, x.column, rows, alpha, rows)
     else:
-        bad = c.step_f32(n, b.d, start, x.strides[1], x.strides[2], rows, alpha, rows)
-    return -1 if bad < 0 else replica * b.n + first + bad
+        bad = c.step_f32(n, b.d, start, x.row, x.column, rows, alpha, rows)
+    return -1 if bad < 0 else first + bad
 
 
 cdef void _pair(
@@ -260,10 +281,10 @@ cdef long _next_unit(const Tournament *t, long worker) noexcept nogil:
 
 
 cdef void _item(
-    Blocks b, const Tournament *t, long item, long replica, long slot, const real[:, :, :] x,
-    const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights, double scale, double shift,
-    double value_scale, bint is_step, double alpha, real *q, real *k, real *v, double *sums, real *scratch, long low,
-    long high, real[:, :, ::1] out, double[:, ::1] partition, long *bad
+    Blocks b, const Tournament *t, long item, long replica, long slot, Rows x, const real[:, ::1] query_map,
+    const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, double value_scale,
+    bint is_step, double alpha, real *q, real *k, real *v, double *sums, real *scratch, long low, long high,
+    real[:, :, ::1] out, double[:, ::1] partition, long *bad
 ) noexcept nogil:
     """One item, which is ready, of work on one system."""
     cdef long *done = t.done + slot * LINE * t.players
@@ -272,11 +293,11 @@ cdef void _item(
     if item < t.players:
         g = item
         for i in range(_first(b, g), _first(b, g + 1)):
-            _pack[real](b, i, replica, x, scale, None, k)
+            _pack[real](b, i, x, scale, None, k)
             if query_map is not None:
                 _map[real](b, i, query_map, k, q)
             if v != k:
-                _pack[real](b, i, replica, x, 1, weights, v)
+                _pack[real](b, i, x, 1, weights, v)
             memset(sums + i * _stride(b), 0, _stride(b) * sizeof(double))
         chs_finish(done + LINE * g, 1)
     elif item < t.players + n_games and t.is_symmetric:
@@ -300,8 +321,8 @@ cdef void _item(
             # Means are sums of scaled keys, divided by the scale, unless values are apart.
             _finish[real](b, i, sums, 1 / scale if v == k else 1, value_map, value_scale, scratch,
                           &out[replica, (i - low) * b.ld, 0])
-            if is_step:
-                bad[replica * b.n_blocks + i] = _move[real](b, i, replica, x, alpha, &out[replica, i * b.ld, 0])
+            if is_step and bad[replica * b.n_blocks + i] < 0:
+                bad[replica * b.n_blocks + i] = _move[real](b, i, x, alpha, &out[replica, i * b.ld, 0])
             for j in range(_columns(b, i)):
                 partition[replica, (i - low) * b.ld + j] = sums[i * _stride(b) + b.d * b.ld + j]
 
@@ -314,7 +335,7 @@ def block_size(long n_tokens):
 def attend_bounded(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
     double scale, double shift, bint is_symmetric, int n_threads, long first=0, long stop=-1, double value_scale=1,
-    step=None
+    step=None, long n_steps=1
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
@@ -323,11 +344,12 @@ def attend_bounded(
     None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and the sums of the weights
     (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
     only those rows: the tournament is the same without the games that they do not play, so their bits are too. With a
-    number `step` instead of all that LN(x + step mean), and the flat index of the first token where that fails or -1.
+    number `step` instead of all that LN(x + step mean), n_steps times over, and the flat index of the first token where
+    that fails or -1.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = apart(b.n_blocks * _stride(b)), slots, unit, index, item, worker, replica, slot
+    cdef long size = apart(b.n_blocks * _stride(b)), slots, unit, index, item, worker, replica, lap
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
     cdef bint separate = weights is not None or scale < 1e-15, is_step = step is not None
@@ -336,6 +358,13 @@ def attend_bounded(
     cdef int threads = useful_threads(n_threads, <double>n_replicas * (last - first) * b.n * (b.d + 4))
     # Many systems: a worker takes one from beginning to end. Few: the workers share them item by item.
     cdef bint is_whole = n_replicas >= 8 * threads or threads == 1
+    if n_steps > 1 and not is_whole:
+        result = np.asarray(x), -1
+        for lap in range(n_steps):
+            if result[1] < 0:
+                result = attend_bounded(result[0], query_map, value_map, weights, scale, shift, is_symmetric, n_threads,
+                                        value_scale=value_scale, step=step)
+        return result
     slots = threads if is_whole else n_replicas
     cdef Scratch keys = Scratch(slots * size * sizeof(real))
     cdef Scratch values = Scratch(slots * size * sizeof(real) if separate else 0)
@@ -343,6 +372,10 @@ def attend_bounded(
     cdef Scratch sums = Scratch(slots * size * sizeof(double))
     cdef long each = apart(max(CHS_PAIR_SCRATCH(b.d, b.ld), 2 * b.d * b.ld))
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
+    # Where the tokens stand while the next step is written over them.
+    cdef long n_numbers = apart(b.n * b.d)
+    cdef Scratch states = Scratch(threads * n_numbers * sizeof(real) if n_steps > 1 else 0)
+    cdef Rows rows
     cdef long at_once = max(<long>1, min(<long>16, n_replicas // (16 * threads)))
     cdef long[::1] counters = np.zeros(LINE * (threads + slots * (b.n_players | 1)), np.int64)
     cdef Tournament t = _tournament(b, is_symmetric, n_replicas, threads, <Lane *>&counters[0],
@@ -352,6 +385,7 @@ def attend_bounded(
     cdef real *q = <real *>queries.at if query_map is not None else k
     cdef real *w = <real *>tiles.at
     cdef double *s = <double *>sums.at
+    cdef real *state = <real *>states.at
     out_array = abi.empty((n_replicas, last - first, b.d), dtype)
     partition_array = np.empty((n_replicas, last - first))
     bad_array = np.full(n_replicas * b.n_blocks if is_step else 1, -1, np.int64)
@@ -364,23 +398,27 @@ def attend_bounded(
             if index >= n_replicas:
                 break
             for replica in range(index, min(n_replicas, index + at_once)):
-                for item in range(t.n_items):
-                    _item[real](
-                        b, &t, item, replica, worker, x, query_map, value_map, weights, scale, shift, value_scale,
-                        is_step, alpha, q + worker * size, k + worker * size, v + worker * size, s + worker * size,
-                        w + worker * each, low, high, out, partition, &bad[0])
+                for lap in range(n_steps):
+                    rows = _rows_of(x, replica)
+                    if lap > 0:
+                        rows = _kept(b, &out[replica, 0, 0], state + worker * n_numbers)
+                    for item in range(t.n_items):
+                        _item[real](
+                            b, &t, item, replica, worker, rows, query_map, value_map, weights, scale, shift,
+                            value_scale, is_step, alpha, q + worker * size, k + worker * size, v + worker * size,
+                            s + worker * size, w + worker * each, low, high, out, partition, &bad[0])
         while not is_whole:
             unit = _next_unit(&t, worker)
             if unit < 0:
                 break
             replica = unit // t.n_items
             _item[real](
-                b, &t, unit % t.n_items, replica, replica, x, query_map, value_map, weights, scale, shift,
-                value_scale, is_step, alpha, q + replica * size, k + replica * size, v + replica * size,
+                b, &t, unit % t.n_items, replica, replica, _rows_of(x, replica), query_map, value_map, weights, scale,
+                shift, value_scale, is_step, alpha, q + replica * size, k + replica * size, v + replica * size,
                 s + replica * size, w + worker * each, low, high, out, partition, &bad[0])
     if is_step:
-        found = bad_array[bad_array >= 0]
-        return out_array, int(found[0]) if found.size else -1
+        found = np.flatnonzero(bad_array >= 0)
+        return out_array, int(found[0] // b.n_blocks * b.n + bad_array[found[0]]) if found.size else -1
     return out_array, partition_array
 
 
@@ -447,11 +485,11 @@ def attend_rows(
     with nogil:
         for block in prange(n_k, schedule="static", num_threads=threads):
             replica = block // bk.n_blocks
-            _pack[real](bk, block % bk.n_blocks, replica, keys, 1, None, k + replica * bk.n_blocks * _stride(bk))
+            _pack[real](bk, block % bk.n_blocks, _rows_of(keys, replica), 1, None, k + replica * bk.n_blocks * _stride(bk))
         for block in prange(n_q, schedule="dynamic", num_threads=threads):
             replica, i = block // b.n_blocks, block % b.n_blocks
             at = replica * b.n_blocks * _stride(b)
-            _pack[real](b, i, replica, queries, scale, None, x + at)
+            _pack[real](b, i, _rows_of(queries, replica), scale, None, x + at)
             if query_map is not None:
                 _map[real](b, i, query_map, x + at, q + at)
             _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
