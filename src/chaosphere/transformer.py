@@ -121,8 +121,10 @@ class Transformer:
     ) -> Tokens:
         """Return the tokens (R, N, d), weighted in attention, after layer `index` (from 0) and n_steps − 1 more.
 
-        n_steps is at most `steps_at_once`.
+        More than one where nothing but attention moves the tokens.
         """
+        if n_steps > 1 and (self.attention is None or (self.mlp is not None and self.noise_scale > 0)):
+            raise ValueError(f"n_steps must be 1 where random layers move the tokens, got {n_steps}")
         step_size = self.horizon / self.depth
         if self.attention is not None:
             x = self.attention.move(x, step_size, weights, n_threads=n_threads, n_steps=n_steps)

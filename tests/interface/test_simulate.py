@@ -67,6 +67,11 @@ def test_steps_taken_at_once_have_the_bits_of_single_steps(shape, dtype, value):
     assert np.array_equal(cs.simulate(model, x, rng=0, n_threads=1).final, states[-1])
 
 
+def test_random_layers_come_one_at_a_time():
+    with pytest.raises(ValueError, match="n_steps must be 1"):
+        MODEL.step(X[None], 0, noise=Noise(0), n_threads=1, n_steps=2)
+
+
 class FailsInStepFive(cs.Transformer):
     def step(self, x, index, *, n_steps=1, **rest):
         if index <= 5 < index + n_steps:

@@ -88,9 +88,7 @@ cdef Rows _kept(Blocks b, const real *x, real *copy) noexcept nogil:
     return rows
 
 
-cdef void _pack(
-    Blocks b, long block, Rows x, double scale, const double[::1] weights, real *out
-) noexcept nogil:
+cdef void _pack(Blocks b, long block, Rows x, double scale, const double[::1] weights, real *out) noexcept nogil:
     """One block of scale * x with a last row of ones; with weights, of w x with a last row of w. out: the system's."""
     cdef const chs_kernels *c = table()
     cdef long first = block * b.ld, n = _columns(b, block), j, k
@@ -485,7 +483,8 @@ def attend_rows(
     with nogil:
         for block in prange(n_k, schedule="static", num_threads=threads):
             replica = block // bk.n_blocks
-            _pack[real](bk, block % bk.n_blocks, _rows_of(keys, replica), 1, None, k + replica * bk.n_blocks * _stride(bk))
+            at = replica * bk.n_blocks * _stride(bk)
+            _pack[real](bk, block % bk.n_blocks, _rows_of(keys, replica), 1, None, k + at)
         for block in prange(n_q, schedule="dynamic", num_threads=threads):
             replica, i = block // b.n_blocks, block % b.n_blocks
             at = replica * b.n_blocks * _stride(b)
