@@ -8,6 +8,7 @@ cdef extern from "chaosphere.h" nogil:
         CHS_ALIGN
         CHS_COLUMNS
         CHS_CHUNK
+        CHS_TURNED_LEAST
         CHS_HIDDEN
         CHS_PAIR_ROWS
         CHS_N_ACTIVATIONS
@@ -23,14 +24,18 @@ cdef extern from "chaosphere.h" nogil:
         void (*unpack_f32)(long, long, long, const float *, double, const float *, float *) noexcept nogil
         void (*map_f64)(long, long, long, const double *, const double *, long, double *) noexcept nogil
         void (*map_f32)(long, long, long, const float *, const float *, long, float *) noexcept nogil
+        long (*block_size_f64)(long, long) noexcept nogil
+        void (*turn_f64)(long, long, const double *, double *) noexcept nogil
         void (*attend_pair_f64)(
             long, long, long, long, const double *, const double *, const double *, const double *, double, double *,
             double *, double *) noexcept nogil
+        long (*block_size_f32)(long, long) noexcept nogil
+        void (*turn_f32)(long, long, const float *, float *) noexcept nogil
         void (*attend_pair_f32)(
             long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
             double *, double *) noexcept nogil
-        void (*means_f64)(long, long, const double *, double, double *) noexcept nogil
-        void (*means_f32)(long, long, const double *, double, float *) noexcept nogil
+        void (*means_f64)(int, long, long, const double *, double, double *, double *) noexcept nogil
+        void (*means_f32)(int, long, long, const double *, double, float *, double *) noexcept nogil
         void (*attend_rows_f64)(
             long, long, long, long, const double *, const double *, const double *, const double *, double *, double *,
             double *) noexcept nogil

@@ -9,7 +9,7 @@ import numpy as np
 
 from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
-    CHS_CHUNK, CHS_PAIR_SCRATCH, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
+    CHS_CHUNK, CHS_PAIR_SCRATCH, CHS_TURNED_LEAST, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
 )
 
 cdef extern from *:
@@ -38,14 +38,15 @@ cdef enum:
     LINE = 16  # numbers in two cache lines, which processors fetch together: what workers change lies so far apart
 
 cdef struct Blocks:
-    # Token i of a system is column i % ld of its block i // ld; a block holds d + 1 rows. Player i is `span` blocks from
-    # block i * span on.
-    long n, d, ld, n_blocks, span, n_players
+    # Token i of a system is column i % ld of its block i // ld; a block holds `size` numbers, d + 1 rows unless it is
+    # turned. Player i is `span` blocks from block i * span on.
+    long n, d, ld, size, n_blocks, span, n_players
+    bint is_turned
 
 
 cdef Blocks _blocks(long n, long d, long ld) noexcept nogil:
     cdef Blocks b
-    b.n, b.d, b.ld = n, d, ld
+    b.n, b.d, b.ld, b.size, b.is_turned = n, d, ld, (d + 1) * ld, False
     b.n_blocks = (n + ld - 1) // ld
     # A game of s blocks against s brings 2 s of them into the second-level cache for s^2 pairs. 128 players leave games
     # for 64 workers.
@@ -54,14 +55,16 @@ cdef Blocks _blocks(long n, long d, long ld) noexcept nogil:
     return b
 
 
+cdef Blocks _turned(Blocks b, bint is_double) noexcept nogil:
+    """The blocks that attend_pair takes."""
+    b.is_turned = b.d >= CHS_TURNED_LEAST
+    b.size = table().block_size_f64(b.d, b.ld) if is_double else table().block_size_f32(b.d, b.ld)
+    return b
+
+
 cdef long _first(Blocks b, long player) noexcept nogil:
     """The first block of a player."""
     return min(player * b.span, b.n_blocks)
-
-
-cdef long _stride(Blocks b) noexcept nogil:
-    """Numbers in a block."""
-    return (b.d + 1) * b.ld
 
 
 cdef long _columns(Blocks b, long block) noexcept nogil:
@@ -88,12 +91,11 @@ cdef Rows _kept(Blocks b, const real *x, real *copy) noexcept nogil:
     return rows
 
 
-cdef void _pack(Blocks b, long block, Rows x, double scale, const double[::1] weights, real *out) noexcept nogil:
-    """One block of scale * x with a last row of ones; with weights, of w x with a last row of w. out: the system's."""
+cdef void _pack(Blocks b, long block, Rows x, double scale, const double[::1] weights, real *to) noexcept nogil:
+    """Rows 0 … d of one block of scale * x, the last one of ones; with weights, of w x and w."""
     cdef const chs_kernels *c = table()
     cdef long first = block * b.ld, n = _columns(b, block), j, k
     cdef const char *start = x.start + first * x.row
-    cdef real *to = out + block * _stride(b)
     cdef real *last = to + b.d * b.ld
     if real is double:
         c.pack_f64(n, b.d, start, x.row, x.column, scale, b.ld, to)
@@ -109,28 +111,58 @@ cdef void _pack(Blocks b, long block, Rows x, double scale, const double[::1] we
                 to[k * b.ld + j] *= last[j]
 
 
-cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *out) noexcept nogil:
+cdef void _map(Blocks b, long block, const real[:, ::1] a, const real *x, real *to) noexcept nogil:
     cdef const chs_kernels *c = table()
-    cdef long at = block * _stride(b)
     if real is double:
-        c.map_f64(_columns(b, block), b.d, b.d, &a[0, 0], x + at, b.ld, out + at)
+        c.map_f64(_columns(b, block), b.d, b.d, &a[0, 0], x, b.ld, to)
     else:
-        c.map_f32(_columns(b, block), b.d, b.d, &a[0, 0], x + at, b.ld, out + at)
+        c.map_f32(_columns(b, block), b.d, b.d, &a[0, 0], x, b.ld, to)
+
+
+cdef void _turn(Blocks b, const real *x, real *to) noexcept nogil:
+    if real is double:
+        table().turn_f64(b.d, b.ld, x, to)
+    else:
+        table().turn_f32(b.d, b.ld, x, to)
+
+
+cdef void _prepare(
+    Blocks b, long block, Rows x, double scale, const real[:, ::1] query_map, const double[::1] weights, real *q,
+    real *k, real *v, real *scratch
+) noexcept nogil:
+    """Keys, queries if they are mapped, and values if they are apart, of one block; scratch: 2 (d + 1) ld."""
+    cdef real *plain = scratch if b.is_turned else k
+    cdef real *mapped = scratch + (b.d + 1) * b.ld if b.is_turned else q
+    _pack[real](b, block, x, scale, None, plain)
+    if query_map is not None:
+        _map[real](b, block, query_map, plain, mapped)
+    if b.is_turned:
+        _turn[real](b, plain, k)
+        if query_map is not None:
+            memset(mapped + b.d * b.ld, 0, b.ld * sizeof(real))
+            _turn[real](b, mapped, q)
+    if v != k:
+        _pack[real](b, block, x, 1, weights, plain if b.is_turned else v)
+        if b.is_turned:
+            _turn[real](b, plain, v)
 
 
 cdef void _finish(
     Blocks b, long block, const double *sums, double factor, const real[:, ::1] value_map, double value_scale,
-    real *scratch, real *rows
+    real *scratch, real *rows, double *partition
 ) noexcept nogil:
-    """rows = value_scale V (factor * sums / partition) for the tokens of one block; scratch: 2 d ld."""
+    """rows = value_scale V (factor * sums / partition) for the tokens of one block; scratch: 2 (d + 1) ld."""
     cdef const chs_kernels *c = table()
     cdef long n = _columns(b, block)
-    cdef const double *s = sums + block * _stride(b)
-    cdef real *result = scratch
+    cdef double *total = <double *>scratch
+    cdef real *result
+    scratch += 2 * b.ld
+    result = scratch
     if real is double:
-        c.means_f64(b.d, b.ld, s, factor, scratch)
+        c.means_f64(b.is_turned, b.d, b.ld, sums, factor, scratch, total)
     else:
-        c.means_f32(b.d, b.ld, s, factor, scratch)
+        c.means_f32(b.is_turned, b.d, b.ld, sums, factor, scratch, total)
+    memcpy(partition, total, n * sizeof(double))
     if value_map is not None:
         result = scratch + b.d * b.ld
         if real is double:
@@ -161,7 +193,7 @@ cdef void _pair(
 ) noexcept nogil:
     """Add what block j gives block i and, with has_j, i gives j, to the sums of those in low … high - 1."""
     cdef const chs_kernels *c = table()
-    cdef long at_i = i * _stride(b), at_j = j * _stride(b)
+    cdef long at_i = i * b.size, at_j = j * b.size
     cdef double *sum_i = sums + at_i if low <= i < high else NULL
     cdef double *sum_j = sums + at_j if has_j and low <= j < high else NULL
     if sum_i == NULL and sum_j == NULL:
@@ -287,16 +319,13 @@ cdef void _item(
     """One item, which is ready, of work on one system."""
     cdef long *done = t.done + slot * LINE * t.players
     cdef long n_games = t.rounds * t.per_round
-    cdef long round_, m, g, h, i, j
+    cdef long round_, m, g, h, i, j, at
     if item < t.players:
         g = item
         for i in range(_first(b, g), _first(b, g + 1)):
-            _pack[real](b, i, x, scale, None, k)
-            if query_map is not None:
-                _map[real](b, i, query_map, k, q)
-            if v != k:
-                _pack[real](b, i, x, 1, weights, v)
-            memset(sums + i * _stride(b), 0, _stride(b) * sizeof(double))
+            at = i * b.size
+            _prepare[real](b, i, x, scale, query_map, weights, q + at, k + at, v + at, scratch)
+            memset(sums + at, 0, b.size * sizeof(double))
         chs_finish(done + LINE * g, 1)
     elif item < t.players + n_games and t.is_symmetric:
         round_, m = (item - t.players) // t.per_round, (item - t.players) % t.per_round
@@ -317,12 +346,10 @@ cdef void _item(
         g = item - t.players - n_games
         for i in range(max(low, _first(b, g)), min(high, _first(b, g + 1))):
             # Means are sums of scaled keys, divided by the scale, unless values are apart.
-            _finish[real](b, i, sums, 1 / scale if v == k else 1, value_map, value_scale, scratch,
-                          &out[replica, (i - low) * b.ld, 0])
+            _finish[real](b, i, sums + i * b.size, 1 / scale if v == k else 1, value_map, value_scale, scratch,
+                          &out[replica, (i - low) * b.ld, 0], &partition[replica, (i - low) * b.ld])
             if is_step and bad[replica * b.n_blocks + i] < 0:
                 bad[replica * b.n_blocks + i] = _move[real](b, i, x, alpha, &out[replica, i * b.ld, 0])
-            for j in range(_columns(b, i)):
-                partition[replica, (i - low) * b.ld + j] = sums[i * _stride(b) + b.d * b.ld + j]
 
 
 def block_size(long n_tokens):
@@ -346,8 +373,8 @@ def attend_bounded(
     that fails or -1.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
-    cdef Blocks b = _blocks(x.shape[1], x.shape[2], block_columns(x.shape[1]))
-    cdef long size = apart(b.n_blocks * _stride(b)), slots, unit, index, item, worker, replica, lap
+    cdef Blocks b = _turned(_blocks(x.shape[1], x.shape[2], block_columns(x.shape[1])), real is double)
+    cdef long size = apart(b.n_blocks * b.size), slots, unit, index, item, worker, replica, lap
     cdef long low = first // b.ld, high = (last + b.ld - 1) // b.ld
     # A tiny scale would lose its digits in scaled values.
     cdef bint separate = weights is not None or scale < 1e-15, is_step = step is not None
@@ -368,7 +395,7 @@ def attend_bounded(
     cdef Scratch values = Scratch(slots * size * sizeof(real) if separate else 0)
     cdef Scratch queries = Scratch(slots * size * sizeof(real) if query_map is not None else 0)
     cdef Scratch sums = Scratch(slots * size * sizeof(double))
-    cdef long each = apart(max(CHS_PAIR_SCRATCH(b.d, b.ld), 2 * b.d * b.ld))
+    cdef long each = apart(max(CHS_PAIR_SCRATCH(b.d, b.ld), 2 * (b.d + 1) * b.ld))
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
     # Where the tokens stand while the next step is written over them.
     cdef long n_numbers = apart(b.n * b.d)
@@ -425,13 +452,13 @@ cdef void _rows(
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
     cdef long replica = block // b.n_blocks, j, at
-    cdef long to = block * _stride(b)
+    cdef long to = block * b.size
     cdef real *t = top + block * b.ld
     for j in range(b.ld):
         t[j] = <real>-1e30
-    memset(sums + to, 0, _stride(b) * sizeof(double))
+    memset(sums + to, 0, b.size * sizeof(double))
     for j in range(bk.n_blocks):
-        at = (replica * bk.n_blocks + j) * _stride(bk)
+        at = (replica * bk.n_blocks + j) * bk.size
         if real is double:
             c.attend_rows_f64(b.d, _columns(b, block % b.n_blocks), _columns(bk, j), b.ld, q + to, k + at, k + at,
                               bias + j * bk.ld, w, t, sums + to)
@@ -456,13 +483,13 @@ def attend_rows(
     cdef long n_q = n_replicas * b.n_blocks, n_k = n_replicas * bk.n_blocks
     dtype = np.float64 if real is double else np.float32
     cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * bk.n * (b.d + 4))
-    cdef Scratch key_blocks = Scratch(n_k * _stride(bk) * sizeof(real))
-    cdef Scratch plain = Scratch(n_q * _stride(b) * sizeof(real))
-    cdef Scratch mapped = Scratch(n_q * _stride(b) * sizeof(real) if query_map is not None else 0)
-    cdef Scratch sums = Scratch(n_q * _stride(b) * sizeof(double))
+    cdef Scratch key_blocks = Scratch(n_k * bk.size * sizeof(real))
+    cdef Scratch plain = Scratch(n_q * b.size * sizeof(real))
+    cdef Scratch mapped = Scratch(n_q * b.size * sizeof(real) if query_map is not None else 0)
+    cdef Scratch sums = Scratch(n_q * b.size * sizeof(double))
     cdef Scratch tops = Scratch(n_q * ld * sizeof(real))
     cdef Scratch biases = Scratch(bk.n_blocks * ld * sizeof(real))
-    cdef long each = apart(max(<long>CHS_CHUNK, 2 * b.d) * ld)
+    cdef long each = apart(max(<long>CHS_CHUNK, 2 * (b.d + 1)) * ld)
     cdef Scratch tiles = Scratch(threads * each * sizeof(real))
     cdef real *k = <real *>key_blocks.at
     cdef real *x = <real *>plain.at
@@ -482,17 +509,16 @@ def attend_rows(
             bias[j] = <real>(0.0 if weights is None else log2(weights[j]))
     with nogil:
         for block in prange(n_k, schedule="static", num_threads=threads):
-            replica = block // bk.n_blocks
-            at = replica * bk.n_blocks * _stride(bk)
-            _pack[real](bk, block % bk.n_blocks, _rows_of(keys, replica), 1, None, k + at)
+            _pack[real](bk, block % bk.n_blocks, _rows_of(keys, block // bk.n_blocks), 1, None, k + block * bk.size)
         for block in prange(n_q, schedule="dynamic", num_threads=threads):
             replica, i = block // b.n_blocks, block % b.n_blocks
-            at = replica * b.n_blocks * _stride(b)
+            at = block * b.size
             _pack[real](b, i, _rows_of(queries, replica), scale, None, x + at)
             if query_map is not None:
                 _map[real](b, i, query_map, x + at, q + at)
             _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
-            _finish[real](b, i, s + at, 1, value_map, value_scale, w + threadid() * each, &mean[replica, i * ld, 0])
+            _finish[real](b, i, s + at, 1, value_map, value_scale, w + threadid() * each,
+                          &mean[replica, i * ld, 0], &logs[replica, i * ld])
             for j in range(_columns(b, i)):
-                logs[replica, i * ld + j] = top[block * ld + j] + log2(s[block * _stride(b) + b.d * ld + j])
+                logs[replica, i * ld + j] = top[block * ld + j] + log2(logs[replica, i * ld + j])
     return mean_array, log_array
