@@ -21,7 +21,7 @@
 #define CHS_TURNED_LEAST 16 /* least dimension in which attend_pair takes turned blocks */
 /* All weights of two turned blocks; else those of a chunk, then d + 1 rows of sums. */
 #define CHS_PAIR_SCRATCH(d, ld) (((d) < CHS_TURNED_LEAST ? CHS_CHUNK + (d) + 1 : (ld)) * (ld))
-#define CHS_HIDDEN 64   /* hidden units whose activations live at once */
+#define CHS_HIDDEN 128  /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8 /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
 #define CHS_FOURIER_TILE 256
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
@@ -69,7 +69,7 @@ enum chs_activation {
     void (*attend_rows_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_j, const real *bias_j, real *w, real *top_i, double *sum_i);            \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
-     * All ld columns are computed; scratch holds CHS_HIDDEN * ld. */                                                  \
+     * All ld columns are computed; scratch: CHS_HIDDEN CHS_COLUMNS numbers. */                                        \
     void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b, const real *w,        \
                            int activation, real *scratch, real *out);                                                  \
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \

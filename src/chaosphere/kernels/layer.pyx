@@ -10,20 +10,22 @@ from chaosphere.kernels.abi cimport (
 )
 
 
-cdef long _tile(long n_tokens) noexcept nogil:
-    # Tokens at once. The activations of 64, some 64 x 64 values, fill two thirds of a first-level cache; few tokens are
-    # cut smaller, for the threads. A token's bits do not depend on it.
-    return 64 if n_tokens > 512 else CHS_COLUMNS
+cdef long _tile(long n_replicas, long n_tokens, long d, int threads) noexcept nogil:
+    # Tokens at once, between which all weights go by: many, as long as the threads have enough of them and tokens and
+    # sums leave the weights their place in the second-level cache. A token's bits do not depend on it.
+    if n_tokens <= 512:
+        return CHS_COLUMNS
+    return 192 if d <= 128 and n_replicas * n_tokens >= 16 * 192 * threads else 64
 
 
 cdef long _layer(
-    long index, const real[:, :, :] x, const real[:, :, ::1] u, const real[:, ::1] b, const real[:, :, ::1] w,
+    long index, long tile, const real[:, :, :] x, const real[:, :, ::1] u, const real[:, ::1] b, const real[:, :, ::1] w,
     const real[:, ::1] c_out, int activation, double weight_std, double output_scale, bint is_step, double alpha,
     real *scratch, real[:, :, ::1] out
 ) noexcept nogil:
     """One tile of tokens; the flat index of a token where the step fails, or -1."""
     cdef const chs_kernels *c = table()
-    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tile = _tile(n), tiles = (n + tile - 1) // tile
+    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tiles = (n + tile - 1) // tile
     cdef long replica = index // tiles, first = (index % tiles) * tile, layer = replica if u.shape[0] > 1 else 0
     cdef long count = min(n - first, tile), ld = padded(count)
     cdef const char *start = <const char *>&x[replica, first, 0]
@@ -61,9 +63,9 @@ def layer(
     that fails, or -1.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], m = u.shape[1], index
-    cdef long tile = _tile(n), n_items = n_replicas * ((n + tile - 1) // tile)
-    cdef long each = apart((2 * d + CHS_HIDDEN) * tile)
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * m * (d + 4))
+    cdef long tile = _tile(n_replicas, n, d, threads), n_items = n_replicas * ((n + tile - 1) // tile)
+    cdef long each = apart(2 * d * tile + CHS_HIDDEN * CHS_COLUMNS)
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
     cdef real *s = <real *>scratch.at
     out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
@@ -72,9 +74,9 @@ def layer(
     cdef long[::1] bad = bad_array
     cdef bint is_step = step is not None
     cdef double alpha = step if is_step else 0
-    for index in prange(n_items, schedule="static", num_threads=threads, nogil=True):
-        bad[index] = _layer[real](index, x, u, b, w, output_bias, activation, weight_std, output_scale, is_step, alpha,
-                                  s + threadid() * each, out)
+    for index in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
+        bad[index] = _layer[real](index, tile, x, u, b, w, output_bias, activation, weight_std, output_scale, is_step,
+                                  alpha, s + threadid() * each, out)
     if is_step:
         found = bad_array[bad_array >= 0]
         return out_array, int(found[0]) if found.size else -1
