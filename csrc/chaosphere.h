@@ -15,12 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHS_ALIGN 64        /* bytes; one AVX-512 vector, one cache line */
-#define CHS_COLUMNS 32      /* columns of every block are a multiple of this */
-#define CHS_CHUNK 32        /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
-#define CHS_TURNED_LEAST 16 /* least dimension in which attend_pair takes turned blocks */
-/* All weights of two turned blocks; else those of a chunk, then d + 1 rows of sums. */
-#define CHS_PAIR_SCRATCH(d, ld) (((d) < CHS_TURNED_LEAST ? CHS_CHUNK + (d) + 1 : (ld)) * (ld))
+#define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
+#define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
+#define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
+/* All weights of two blocks and some of their sums; or those of a chunk, then d + 1 rows of sums. */
+#define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (ld) + (d) + 1) * (ld))
 #define CHS_HIDDEN 128  /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8 /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
 #define CHS_FOURIER_TILE 256
@@ -48,14 +47,14 @@ enum chs_activation {
     void (*unpack_##suffix)(long n, long d, long ld, const real *block, double scale, const real *shift, real *x);     \
     /* out[r, j] = sum_k a[r, k] x[k, j]; a is row-major (rows, d), x a block. */                                      \
     void (*map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);                 \
-    /* Numbers in a block for attend_pair, and in its sums: (d + 1) ld or, if d >= CHS_TURNED_LEAST, more: turned. */  \
+    /* Numbers in a block for attend_pair, and in its sums: (d + 1) ld or more: then they are turned. */               \
     long (*block_size_##suffix)(long d, long ld);                                                                      \
     /* Rows 0 ... d of a block as a turned block; a column of row d is the weight of its token. */                     \
     void (*turn_##suffix)(long d, long ld, const real *x, real *block);                                                \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
      *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and  sum_j[c, j] += sum_i w_ij v_i[c, i],  either unless it is NULL,     \
      * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless \
-     * it is too large for any weight to count. Blocks and sums are of block_size, turned if d >= CHS_TURNED_LEAST.    \
+     * it is too large for any weight to count. Blocks and sums are of block_size.                                     \
      * scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */                                                                    \
     void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_i, const real *v_j, real shift, real *scratch, double *sum_i,           \

@@ -8,7 +8,6 @@ cdef extern from "chaosphere.h" nogil:
         CHS_ALIGN
         CHS_COLUMNS
         CHS_CHUNK
-        CHS_TURNED_LEAST
         CHS_HIDDEN
         CHS_PAIR_ROWS
         CHS_N_ACTIVATIONS

@@ -9,7 +9,7 @@ import numpy as np
 
 from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
-    CHS_CHUNK, CHS_PAIR_SCRATCH, CHS_TURNED_LEAST, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
+    CHS_CHUNK, CHS_PAIR_SCRATCH, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
 )
 
 cdef extern from *:
@@ -57,8 +57,8 @@ cdef Blocks _blocks(long n, long d, long ld) noexcept nogil:
 
 cdef Blocks _turned(Blocks b, bint is_double) noexcept nogil:
     """The blocks that attend_pair takes."""
-    b.is_turned = b.d >= CHS_TURNED_LEAST
     b.size = table().block_size_f64(b.d, b.ld) if is_double else table().block_size_f32(b.d, b.ld)
+    b.is_turned = b.size > (b.d + 1) * b.ld
     return b
 
 
