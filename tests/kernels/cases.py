@@ -8,7 +8,7 @@ from chaosphere.kernels import sphere
 
 # Blocks hold 32 tokens up to N = 263, 64 up to 519, ... and 192 from N = 1536 on: one less, exactly, one more of each.
 BLOCK_EDGES = [1, 2, 31, 32, 33, 191, 192, 193, 255, 256, 257, 263, 264, 265, 1535, 1536, 1537]
-DIMS = [2, 3, 5, 17, 130]
+DIMS = [2, 3, 5, 17, 23, 47, 130]
 SHAPES = [(n, 3) for n in BLOCK_EDGES] + [(n, d) for n in (1, 2, 33, 257) for d in DIMS if d != 3]
 
 
