@@ -42,7 +42,7 @@ def test_some_tokens_of_many_coordinates(isa, dtype, is_symmetric):
     """Blocks with a second form, of which a part is computed: the bits of the whole."""
     n, dim = 2_000, 35
     x = cases.tokens(n, dim, dtype, n_replicas=2)
-    attention = cs.SoftmaxAttention(query=cases.form("symmetric" if is_symmetric else "general", dim), key=np.eye(dim))
+    attention = cs.SoftmaxAttention(query=cases.form("psd" if is_symmetric else "general", dim), key=np.eye(dim))
     whole = attention(x, n_threads=1)
     assert np.array_equal(attention(x, n_threads=3), whole)
     assert np.array_equal(attention.rows_of(x, first=192 * 2, stop=192 * 7, n_threads=2), whole[:, 192 * 2 : 192 * 7])
