@@ -10,6 +10,7 @@ from chaosphere.kernels import sphere
 BLOCK_EDGES = [1, 2, 31, 32, 33, 191, 192, 193, 255, 256, 257, 263, 264, 265, 1535, 1536, 1537]
 DIMS = [2, 3, 5, 17, 23, 47, 130]
 SHAPES = [(n, 3) for n in BLOCK_EDGES] + [(n, d) for n in (1, 2, 33, 257) for d in DIMS if d != 3]
+SHAPES += [(520, d) for d in DIMS if d > 5]  # blocks of more than 32 tokens with many coordinates have another layout
 
 
 def tokens(n, dim, dtype=np.float64, *, n_replicas=1, seed=0):

@@ -39,9 +39,8 @@ def test_every_block_shape_with_weights_and_replicas(isa, dtype, n, dim):
 
 @pytest.mark.parametrize("beta", [0.0, 1e-30, 1e-3, 50.0, 700.0, 1e4])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dim", [5, 47])  # weights kept in chunks, and all at once
-def test_sizes_of_beta(isa, dtype, beta, weighted, dim):
-    n = 65
+@pytest.mark.parametrize(("n", "dim"), [(65, 5), (300, 47)])  # weights kept in chunks, and all at once
+def test_sizes_of_beta(isa, dtype, beta, weighted, n, dim):
     x = cases.tokens(n, dim, dtype, n_replicas=2)
     check(x, beta, cases.weights(n) if weighted else None, expected(n, dim, dtype, 2, beta, weighted))
 
