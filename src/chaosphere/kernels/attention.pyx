@@ -139,7 +139,7 @@ cdef void _prepare(
     if b.is_turned:
         _turn[real](b, plain, k)
         if query_map is not None:
-            memset(mapped + b.d * b.ld, 0, b.ld * sizeof(real))
+            memset(mapped + b.d * b.ld, 0, b.ld * sizeof(real))  # queries have no weights
             _turn[real](b, mapped, q)
     if v != k:
         _pack[real](b, block, x, 1, weights, plain if b.is_turned else v)
