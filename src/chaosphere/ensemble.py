@@ -484,8 +484,9 @@ def _finished(
                     batch = running.pop(future)
                     try:
                         values = future.result()
-                    except KeyboardInterrupt as error:  # a signal to a worker
-                        interrupted = interrupted or Interrupted(str(error) or "a signal to a worker")
+                    except KeyboardInterrupt as error:  # a signal to a worker, which names it if it came in a run
+                        name = str(error) if stop.received is None else stop.received.name
+                        interrupted = interrupted or Interrupted(name or "a signal to a worker")
                     except futures.BrokenExecutor:  # one that caught it between two runs is gone
                         if stop.received is None:
                             raise

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -284,6 +285,24 @@ def test_signals_stop_with_everything_kept(tmp_path, number, kind):
     assert finished < 8
     # A worker that the signal found between two runs has none.
     assert len(checkpoints) == 1 if kind == "alone" else len(checkpoints) <= 4
+
+
+def test_the_signal_is_named_whatever_the_workers_say(tmp_path):
+    """Of two results ready at once, that of a run which never began may be seen before the one that was stopped."""
+
+    class Signalled(Executor):
+        n_submitted = 0
+
+        def submit(self, *_):
+            self.n_submitted += 1
+            if self.n_submitted == 1:  # a second signal would stop at once
+                os.kill(os.getpid(), signal.SIGINT)
+            future = Future()
+            future.set_exception(KeyboardInterrupt("stopped before the first step"))
+            return future
+
+    with pytest.raises(KeyboardInterrupt, match="SIGINT; 0 of 36 runs are in"):
+        cs.ensemble(transformer, LAW, **STUDY, executor=Signalled(), store=tmp_path / "a.zarr")
 
 
 def test_a_reader_may_open_it_while_it_is_written(tmp_path):
