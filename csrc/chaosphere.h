@@ -115,12 +115,13 @@ typedef struct chs_kernels {
     void (*normals)(uint32_t k0, uint32_t k1, uint64_t step, uint64_t first, long n, double *out);
     /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
      * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
-     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. scratch:
-     * CHS_PAIR_ROWS ld.
+     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. Blocks are
+     * padded with tokens of weight 0; turned: the same with |x|^2 as row d, or NULL where blocks are not turned.
+     * scratch: CHS_PAIR_ROWS ld.
      */
     void (*pair_statistics)(long d, long n_i, long n_j, long ld, int is_diagonal, const double *x_i, const double *x_j,
-                            const double *p_i, const double *p_j, double beta, long n_bins, double *scratch,
-                            double *energy, double *histogram);
+                            const double *turned_i, const double *turned_j, const double *p_i, const double *p_j,
+                            double beta, long n_bins, double *scratch, double *energy, double *histogram);
 } chs_kernels;
 
 /* Names compiled in, best last; NULL past the end. */

@@ -62,11 +62,14 @@ def fit(function, low, high, degree):
 # name, function, interval, degree in double, degree in float
 FITS = [
     ("EXP2", exp2_minus_one_over_f, -0.5, 0.5, 10, 5),
-    ("EXP2_TABLE", exp2_minus_one_over_f, "f64: -1/32, f32: -1/64", None, 5, 1),
     ("ERF", erf_over_x, 0, 0.25, 8, 4),
     ("ERFC", scaled_erfc, -1, 1, 24, 11),
     ("SIN", sin_over_x, 0, (mp.pi / 2) ** 2, 8, 4),
 ]
+
+
+# type, number k of roots 2^(1/k) in a table, degree of (2^f - 1) / f for |f| <= 1/(2k)
+ROOTS = [("f64", 16, 5), ("f32", 32, 1), ("f32", 8, 2)]
 
 
 # name, odd function, (scale, error) in double and in float: polynomials on intervals of length 1/scale around k/scale
@@ -113,33 +116,33 @@ def main():
     lines = ["/* Written by coefficients.py: do not edit. Relative errors are those of the fits. */", ""]
     for name, function, low, high, degree64, degree32 in FITS:
         for kind, degree in (("f64", degree64), ("f32", degree32)):
-            if high is None:
-                half = mp.mpf(1) / (32 if kind == "f64" else 64)
-                interval = (-half, half)
-            else:
-                interval = (low, high)
-            coefficients, error = fit(function, *interval, degree)
+            coefficients, error = fit(function, low, high, degree)
             print(f"{name:10s} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
             lines += [
                 f"/* {function.__doc__.splitlines()[0]} Relative error {mp.nstr(error, 2)}. */",
                 f"#define CHS_{name}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
                 "",
             ]
-    for kind, bits, low_bits in (("f64", 53, 4), ("f32", 24, 5)):
-        size = 2**low_bits
-        shift = bits - 1 - low_bits
+    for kind, size, degree in ROOTS:
+        coefficients, error = fit(exp2_minus_one_over_f, -mp.mpf(1) / (2 * size), mp.mpf(1) / (2 * size), degree)
+        print(f"EXP2_{size:<5d} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
+        bits, bias = (53, 1023) if kind == "f64" else (24, 127)
+        shift = bits - size.bit_length()
         values = [int(mp.nint(mp.mpf(2) ** (mp.mpf(k) / size) * 2 ** (bits - 1))) for k in range(size)]
-        bias = ((1023 if kind == "f64" else 127) - 1) << (bits - 1)  # less the implicit leading one
-        roots = [f"0x{value + bias - (k << shift):x}" for k, value in enumerate(values)]
+        first = (bias - 1) << (bits - 1)  # less the implicit leading one
+        roots = [f"0x{value + first - (k << shift):x}" for k, value in enumerate(values)]
         lines += [
+            f"/* (2^f - 1) / f where |f| <= 1/{2 * size}. Relative error {mp.nstr(error, 2)}. */",
+            f"#define CHS_EXP2_TABLE_{size} {{ \\\n    {emit(coefficients, kind)}}}",
+            "",
             f"/* Bits of 2^(k/{size}), k = 0 .. {size - 1}, less k << {shift}. */",
-            f"#define CHS_EXP2_ROOTS_{kind} {{ \\\n    {', '.join(roots)}}}",
+            f"#define CHS_EXP2_ROOTS_{size} {{ \\\n    {', '.join(roots)}}}",
             "",
         ]
-        parts = split(mp.pi / 2, 33 if kind == "f64" else 11, 3)
+    for kind, bits in (("f64", 33), ("f32", 11)):
         lines += [
             "/* pi/2 in three parts; n times each of the first two is exact for |n| < 2^20 (f64), 2^13 (f32). */",
-            f"#define CHS_HALF_PI_{kind} {{ \\\n    {emit(parts, kind)}}}",
+            f"#define CHS_HALF_PI_{kind} {{ \\\n    {emit(split(mp.pi / 2, bits, 3), kind)}}}",
             "",
         ]
     for name, function, *specs in LOOKUPS:

@@ -40,6 +40,23 @@ static void step(const chs_kernels *table, long n, long d, long row, long column
     free(x), free(v), free(out), free(again);
 }
 
+/* The block turned, with |x|^2 as row d; NULL where blocks of this size are not. */
+static double *turned(const chs_kernels *table, long d, long ld, const double *x) {
+    const long size = table->block_size_f64(d, ld);
+    if (size == (d + 1) * ld)
+        return NULL;
+    double *rows = DOUBLES((d + 1) * ld), *out = DOUBLES(size);
+    memcpy(rows, x, (size_t)(d * ld) * sizeof(double));
+    for (long j = 0; j < ld; j++) {
+        rows[d * ld + j] = 0;
+        for (long k = 0; k < d; k++)
+            rows[d * ld + j] += x[k * ld + j] * x[k * ld + j];
+    }
+    table->turn_f64(d, ld, rows, out);
+    free(rows);
+    return out;
+}
+
 static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld, int is_diagonal, long n_bins) {
     const double beta = 1.5;
     double *x_i = DOUBLES(d * ld), *x_j = is_diagonal ? x_i : DOUBLES(d * ld), *scratch = DOUBLES(CHS_PAIR_ROWS * ld);
@@ -76,12 +93,14 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
                 want[bin < 0 ? 0 : bin >= n_bins ? n_bins - 1 : bin] += (double)mass;
             }
         }
-    table->pair_statistics(d, n_i, n_j, ld, is_diagonal, x_i, x_j, p_i, p_j, beta, n_bins, scratch, energy, histogram);
+    double *turned_i = turned(table, d, ld, x_i), *turned_j = turned(table, d, ld, x_j);
+    table->pair_statistics(d, n_i, n_j, ld, is_diagonal, x_i, x_j, turned_i, turned_j, p_i, p_j, beta, n_bins, scratch,
+                           energy, histogram);
     CHECK_CLOSE(*energy, total + 3, 100 * DBL_EPSILON * (total + 3), "d %ld n %ld %ld: %g, want %Lg", d, n_i, n_j,
                 *energy, total + 3);
     for (long bin = 0; bin < n_bins; bin++)
         CHECK_CLOSE(histogram[bin], want[bin], 1e-12L * (1 + want[bin]), "bin %ld of %ld", bin, n_bins);
-    free(x_i), free(p_i), free(scratch), free(energy), free(histogram), free(want);
+    free(turned_i), free(turned_j), free(x_i), free(p_i), free(scratch), free(energy), free(histogram), free(want);
     if (!is_diagonal)
         free(x_j), free(p_j);
 }

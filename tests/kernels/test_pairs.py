@@ -42,10 +42,11 @@ def test_blocks_of_the_largest_size(isa, n):
     assert np.array_equal(np.rint(histogram[0] * n**2), counts)
 
 
-@pytest.mark.parametrize("separation", [1e-15, 1e-12, 1e-8, 1e-4, 1e-2])
+@pytest.mark.parametrize("separation", [1e-15, 1e-12, 1e-8, 1e-4, 1e-2, 0.09])
 @pytest.mark.parametrize("beta", [1e-6, 1.0, 700.0])
-def test_energy_near_consensus_keeps_relative_accuracy(isa, separation, beta):
-    n, dim = 70, 4
+@pytest.mark.parametrize(("n", "dim"), [(70, 4), (300, 20)])
+def test_energy_near_consensus_keeps_relative_accuracy(isa, separation, beta, n, dim):
+    # The last of them: with 20 dimensions some squares come from differences, others from products.
     rng = np.random.default_rng(3)
     centre = cases.tokens(1, dim)[0]
     x = (centre + separation * rng.standard_normal((n, dim)))[None]

@@ -81,8 +81,8 @@ cdef extern from "chaosphere.h" nogil:
             double *) noexcept nogil
         void (*normals)(uint32_t, uint32_t, uint64_t, uint64_t, long, double *) noexcept nogil
         void (*pair_statistics)(
-            long, long, long, long, int, const double *, const double *, const double *, const double *, double, long,
-            double *, double *, double *) noexcept nogil
+            long, long, long, long, int, const double *, const double *, const double *, const double *, const double *,
+            const double *, double, long, double *, double *, double *) noexcept nogil
 
     const char *chs_isa_name(int)
     int chs_isa_runs(const char *)
