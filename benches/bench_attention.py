@@ -10,7 +10,7 @@ POWER = {
     ("avx512", "float64"): (7, 13),
     ("avx512", "float32"): (3, 9),
     ("avx2", "float64"): (12, 17),
-    ("avx2", "float32"): (7, 12),
+    ("avx2", "float32"): (4, 10),
     ("baseline", "float64"): (12, 17),
     ("baseline", "float32"): (7, 12),
 }
