@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -54,10 +55,19 @@ def c_library(isa):
     )
 
 
+class BuildLibraries(build_clib):
+    """Compiles the instruction sets at the same time."""
+
+    def build_libraries(self, libraries):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(super().build_libraries, [[library] for library in libraries]))
+
+
 class BuildExt(build_ext):
-    """Adds OpenMP where a small program compiles with it *and runs*."""
+    """Adds OpenMP where a small program compiles with it *and runs*; compiles the modules at the same time."""
 
     def build_extensions(self):
+        self.parallel = self.parallel or os.cpu_count()
         if self.compiler.compiler_type == "msvc":
             raise SetupError("chaosphere needs GCC or Clang (vector extensions); MSVC cannot build it")
         flags = self.openmp_flags(os.environ.get("CHAOSPHERE_OPENMP", "auto"))
@@ -114,5 +124,5 @@ setup(
         },
         force=IS_DEBUG,
     ),
-    cmdclass={"build_ext": BuildExt, "build_clib": build_clib},
+    cmdclass={"build_ext": BuildExt, "build_clib": BuildLibraries},
 )
