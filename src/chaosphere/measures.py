@@ -67,7 +67,8 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     Double precision whatever the dtype of x, and a relative accuracy of 1e-12 down to consensus. For many tokens O(N K)
     with K harmonics, E_β = ½ e^β (1 − Σ_l e^{−β} λ_l Σ_k M_{l,k}²) of tokens projected onto the sphere (see
     `chaosphere.expansions`), where the error bound of this difference allows; else, that is for few tokens or close to
-    consensus, O(N² d) over differences x_i − x_j. Same bits for any number of threads.
+    consensus, O(N² d) over pairs, by differences x_i − x_j or, where tokens of many dimensions are apart, by products.
+    Same bits for any number of threads.
 
     Examples
     --------
