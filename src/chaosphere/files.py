@@ -1,12 +1,73 @@
-"""Files that are whole or absent, and stay so if the power fails."""
+"""Paths, locks, and files that are whole or absent, and stay so if the power fails."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
+import re
+import socket
+import time as clock
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+_WAIT = 2.0  # seconds: longer than the workers of a process that was killed live on
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+class InUseError(OSError):
+    """Another process writes to this file or store."""
+
+
+def local(path: Any, name: str) -> Path:
+    """Return a path of the local file system: `~` is expanded and symbolic links are followed.
+
+    Every path that a user names goes through here once, so that what is written and what is read are one file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a path, is empty, or is a URL, which nothing here can write.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{name} must be a path, a str or os.PathLike, got {path!r} ({type(path).__name__})")
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must be a path that is not empty and has no null character, got {text!r}")
+    # pathlib joins the slashes of a URL: Path("s3://bucket") is "s3:/bucket".
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise ValueError(
+            f"{name} must be a path on this machine, got the URL {text!r}; only local files can be written"
+        )
+    try:
+        return Path(os.path.realpath(Path(text).expanduser()))
+    except RuntimeError as error:  # ~somebody
+        raise ValueError(f"{name} must be a path, got {text!r}: {error}") from None
+
+
+def check_writable(path: Path, name: str) -> None:
+    """Make the folder of a file that will be written, and try to write a file there; called before long work.
+
+    Raises
+    ------
+    ValueError
+        If a folder stands in the place of the file, or the file's name or folder cannot be written.
+    """
+    trial = path.with_name(path.name + ".tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be written ({error.strerror or error}); name another place") from error
 
 
 def replace(path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None) -> None:
@@ -15,6 +76,7 @@ def replace(path: Path, write: Callable[[BinaryIO], object], *, previous: Path |
     Parameters
     ----------
     path : Path
+        A symbolic link is followed: it stays, and the file that it names is replaced.
     write : callable
         Writes the bytes to the open stream that it is given.
     previous : Path, optional
@@ -25,6 +87,7 @@ def replace(path: Path, write: Callable[[BinaryIO], object], *, previous: Path |
     OSError
         If the bytes cannot be written, such as on a full disk; `path` then is what it was.
     """
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as stream:
@@ -58,3 +121,90 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+class Lock:
+    """While entered, no other process (or other lock in this one) can enter a lock of the same path.
+
+    The lock is a file beside the path, `path` + ".lock", which names its holder. The operating system holds it for the
+    process, so that it ends with the process however that ends: a file that a killed process left behind locks nothing.
+
+    Parameters
+    ----------
+    path : Path
+        Of what is protected; a file, a folder, or nothing yet.
+    name : str
+        What to call it in the error: "checkpoint", "store".
+
+    Raises
+    ------
+    InUseError
+        On entering, if another process holds it and does not let go within two seconds.
+
+    Notes
+    -----
+    On a file system without locks a warning is given in their place.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self.file = path.with_name(path.name + ".lock")
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        end = clock.monotonic() + _WAIT
+        while True:
+            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                if self._try(descriptor):
+                    self._descriptor = descriptor
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, json.dumps(_holder()).encode())
+                    return self
+                if clock.monotonic() > end:
+                    raise InUseError(
+                        f"{self.name} {self.path} is in use by {_text(descriptor)}; wait for it, stop it, or give "
+                        "another name"
+                    )
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            clock.sleep(0.05)
+
+    def _try(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"{self.name} {self.path}: this file system has no locks; see that one process at a time writes it",
+                stacklevel=4,
+            )
+            return True
+        # The holder before may have removed the file between our opening and our locking it.
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(descriptor), self.file.stat())
+        return False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def _holder() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _text(descriptor: int) -> str:
+    """Return who wrote a lock file."""
+    try:
+        holder = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,128 @@
+"""Paths, locks and files that are whole or absent."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaosphere import files
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from chaosphere import files
+with files.Lock(Path(sys.argv[1]), "store"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A path, and a process that holds its lock."""
+    path = tmp_path / "s.zarr"
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield path, process
+        process.kill()
+
+
+def test_home_and_links_are_resolved(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert files.local("~/run.nc", "out") == tmp_path / "run.nc"
+    assert files.local(Path("~/link"), "out") == tmp_path / "target"
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/run.zarr", Path("s3://bucket/run.zarr"), "file:///tmp/x", "gs://b"])
+def test_urls_are_refused(path):
+    with pytest.raises(ValueError, match=r"store must be a path on this machine, got the URL"):
+        files.local(path, "store")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"x", TypeError),
+        (3, TypeError),
+        (None, TypeError),
+        ("", ValueError),
+        ("a\0b", ValueError),
+        ("~nobody9/x", ValueError),
+    ],
+)
+def test_what_is_no_path_is_refused(path, kind):
+    with pytest.raises(kind, match="store must be a path"):
+        files.local(path, "store")
+
+
+def test_replace_follows_links(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    files.replace(link, lambda stream: stream.write(b"new"))
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def fail(stream):
+        stream.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        files.replace(path, fail)
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert path.read_bytes() == b"old"
+
+
+def test_places_that_cannot_be_written_are_found(tmp_path):
+    (tmp_path / "f").touch()
+    files.check_writable(tmp_path / "new" / "x.nc", "out")
+    assert list((tmp_path / "new").iterdir()) == []
+    for path in (tmp_path / "f" / "x.nc", tmp_path / ("n" * 300), tmp_path / "new"):
+        with pytest.raises(ValueError, match="out: "):
+            files.check_writable(path, "out")
+
+
+def test_a_lock_keeps_others_out_and_names_its_holder(held):
+    path, process = held
+    with pytest.raises(files.InUseError, match=rf"store .*s.zarr is in use by process {process.pid} on .* since 20"):
+        files.Lock(path, "store").__enter__()
+
+
+def test_the_lock_of_a_killed_process_is_no_lock(held):
+    path, process = held
+    process.kill()
+    process.wait()
+    left = path.with_name("s.zarr.lock")
+    assert left.exists()
+    with files.Lock(path, "store"):
+        assert json.loads(left.read_text())["pid"] == os.getpid()
+    assert not left.exists()
+
+
+def test_a_lock_is_not_shared_within_a_process(tmp_path):
+    with files.Lock(tmp_path / "x", "checkpoint"), pytest.raises(files.InUseError, match=str(os.getpid())):
+        files.Lock(tmp_path / "x", "checkpoint").__enter__()
+
+
+def test_many_processes_take_turns_at_a_lock(tmp_path):
+    """Each adds one to a number under the lock; without it some additions would be lost."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom chaosphere import files\npath = Path(sys.argv[1])\n"
+        "for _ in range(30):\n"
+        "    with files.Lock(path, 'file'):\n"
+        "        path.write_text(str(int(path.read_text()) + 1))\n"
+    )
+    path = tmp_path / "number"
+    path.write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert path.read_text() == "90"
