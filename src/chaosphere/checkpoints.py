@@ -16,6 +16,7 @@ import numpy as np
 
 from chaosphere import checks, files
 from chaosphere.checks import Tokens
+from chaosphere.identity import differences as differences
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 _told = threading.Event()
@@ -33,7 +34,7 @@ class Checkpoint:
     ----------
     path : path
         Written to a temporary name that is forced to disk and renamed; the one before is kept as `path` + ".previous".
-        All are removed at the end of the run, unless `keep`.
+        All are removed at the end of the run, unless `keep`. `~` is expanded, and a symbolic link is followed.
     every_steps : int, optional
         At least 1; write after this many steps.
     every_seconds : float, optional
@@ -64,16 +65,14 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         """Check."""
-        if not isinstance(self.path, str | os.PathLike):
-            raise TypeError(f"path must be a path, got {self.path!r}")
+        path = files.local(self.path, "path")
         if self.every_steps is not None:
             checks.integer(self.every_steps, "every_steps", low=1)
         if self.every_seconds is not None:
             checks.number(self.every_seconds, "every_seconds", low=0)
         if self.every_steps is None and self.every_seconds is None:
             raise ValueError("every_steps and every_seconds must not both be None: nothing would be written")
-        folder = Path(self.path).parent
-        if not folder.is_dir():
+        if not path.parent.is_dir():
             raise ValueError(f"path must lie in a folder that exists, got {os.fspath(self.path)!r}")
 
 
@@ -86,7 +85,7 @@ class StopRequest:
     """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
 
     One entered inside another shares what is noted. Only the main thread of a process gets signals: in others this
-    notes nothing.
+    notes nothing. A signal that the process ignores, as under nohup, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -106,7 +105,8 @@ class StopRequest:
             if isinstance(outer, StopRequest):
                 self._noted = outer._noted
             for number in STOPPING:
-                self._handlers[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -128,6 +128,22 @@ class Record:
     states: list[Tokens]
     observables: dict[str, list[np.ndarray[Any, Any]]]
 
+    def add(self, name: str, value: np.ndarray[Any, Any], *, where: str) -> None:
+        """Append what an observable gave.
+
+        Raises
+        ------
+        ValueError
+            If its shape is not that of the values before.
+        """
+        values = self.observables[name]
+        if values and value.shape != values[0].shape:
+            raise ValueError(
+                f"observe[{name!r}] must return arrays of one shape, got {value.shape} at {where} and "
+                f"{values[0].shape} before"
+            )
+        values.append(value)
+
 
 class CheckpointFile:
     """The checkpoint of one particular run.
@@ -137,15 +153,21 @@ class CheckpointFile:
     spec : Checkpoint
     identity : dict
         JSON-able facts; a file with others belongs to another run.
+    start : Record
+        Of the run before its first step: what a file holds must be of its shapes and types.
+    n_steps : int
+        The run's last step.
     steps, state_steps : ndarray of int
         The steps at which observables and states are recorded.
     """
 
-    def __init__(self, spec: Checkpoint, identity: dict[str, Any], steps: Any, state_steps: Any) -> None:
-        self.spec, self.path = spec, Path(spec.path)
+    def __init__(
+        self, spec: Checkpoint, *, identity: dict[str, Any], start: Record, n_steps: int, steps: Any, state_steps: Any
+    ) -> None:
+        self.spec, self.path = spec, files.local(spec.path, "path")
         self.previous = self.path.with_name(self.path.name + ".previous")
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self.steps, self.state_steps = steps, state_steps
+        self.start, self.n_steps, self.steps, self.state_steps = start, n_steps, steps, state_steps
         self.step = -1  # of the newest file
         self.has_failed = False
         self._last_write = clock.monotonic()
@@ -162,7 +184,7 @@ class CheckpointFile:
             return
         self._last_write = clock.monotonic()
         # An interruption may have come half way through recording a later step: keep what belongs to record.step.
-        n_times, n_states = int((self.steps <= record.step).sum()), int((self.state_steps <= record.step).sum())
+        n_times, n_states = self._counts(record.step)
         arrays = {f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())}
 
         def save(stream: BinaryIO) -> None:
@@ -186,14 +208,34 @@ class CheckpointFile:
             ) from error
         self.step = record.step
 
-    def read(self, names: list[str]) -> Record | None:
+    def _counts(self, step: int) -> tuple[int, int]:
+        """Return how many times and states are recorded up to and including a step."""
+        return int((self.steps <= step).sum()), int((self.state_steps <= step).sum())
+
+    def _check(self, record: Record) -> None:
+        """Raise ValueError if a record cannot have come from this run: its sums say only that it was written whole."""
+        if not 0 <= record.step <= self.n_steps:
+            raise ValueError(f"its step {record.step} is not one of 0 … {self.n_steps}")
+        n_times, n_states = self._counts(record.step)
+        shape, dtype = self.start.tokens.shape, self.start.tokens.dtype
+        for name, states, n in (("tokens", [record.tokens], 1), ("states", record.states, n_states)):
+            if len(states) != n or any(state.shape != shape or state.dtype != dtype for state in states):
+                raise ValueError(f"its {name} are not {n} of shape {shape} and {dtype}")
+            for state in states:
+                checks.tokens(state, name)
+        for name, values in record.observables.items():
+            if len(values) != n_times:
+                raise ValueError(f"it has {len(values)} values of {name!r}, not {n_times}")
+
+    def read(self) -> Record | None:
         """Return what the file holds; None if there is neither it nor the one before.
 
         Raises
         ------
         ValueError
-            If the file is damaged or belongs to another run.
+            If the file is damaged, belongs to another run, or none can be written in its place.
         """
+        files.check_writable(self.path, "checkpoint")
         # Killed between two renames there is only the one before.
         path = self.path if self.path.exists() or not self.previous.exists() else self.previous
         if not path.exists():
@@ -207,8 +249,11 @@ class CheckpointFile:
                         step=int(file["step"]),
                         tokens=file["tokens"],
                         states=list(file["states"]),
-                        observables={name: list(file[f"observable_{i}"]) for i, name in enumerate(names)},
+                        observables={
+                            name: list(file[f"observable_{i}"]) for i, name in enumerate(self.start.observables)
+                        },
                     )
+                    self._check(record)
                     self.step = record.step
                     return record
         except Exception as error:  # whatever a reader of a broken file may raise
@@ -228,20 +273,3 @@ def remove(path: Path) -> None:
     """Remove a checkpoint and the one before."""
     for name in (path.name + ".previous", path.name):
         path.with_name(name).unlink(missing_ok=True)
-
-
-def differences(found: dict[str, Any], expected: dict[str, Any], *, inside: str = "") -> str:
-    """Return which values differ, as text: "key.inner is this, not that; ..."; empty if none does."""
-    told = []
-    for key in found | expected:
-        a, b = found.get(key), expected.get(key)
-        if isinstance(a, dict) and isinstance(b, dict) and a != b:
-            told.append(differences(a, b, inside=f"{inside}{key}."))
-        elif a != b:
-            told.append(f"{inside}{key} is {_short(a)}, not {_short(b)}")
-    return "; ".join(told)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 100 else text[:97] + "…"

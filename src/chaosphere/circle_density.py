@@ -17,7 +17,7 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.laws import Law
 from chaosphere.sde import LimitSDE
 from chaosphere.seeds import Noise, Seed, root
-from chaosphere.simulate import save_times, steps_at
+from chaosphere.simulate import save_steps
 
 Modes = NDArray[np.complex128]
 
@@ -164,7 +164,7 @@ class CircleDensity:
         rng : int, SeedSequence or Generator
             As in `simulate`: the same int gives the same noise.
         save_at : array_like of float, optional
-            Increasing times in [0, T]; the state at time t is that after ⌊t L / T⌋ steps. Default: T alone.
+            Increasing times in [0, T]; as in `simulate`. Default: T alone.
         n_replicas : int, optional
             R runs from the same law under independent noise, those of the replicas of `simulate`.
         n_threads : int, optional
@@ -184,8 +184,7 @@ class CircleDensity:
         """
         n_threads = checks.threads(n_threads)
         replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
-        times = np.array([self.model.horizon]) if save_at is None else save_times(save_at, self.model.horizon)
-        steps = steps_at(times, self.model)
+        times, steps = save_steps([self.model.horizon] if save_at is None else save_at, self.model)
         noise = Noise(root(rng), n_replicas=replicas)
         saved: list[Modes] = []
         for step, modes in enumerate(self._run(noise, replicas, n_threads)):

@@ -23,12 +23,13 @@ import numpy as np
 from chaosphere import checks, results
 from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.checks import Floats, Tokens
+from chaosphere.identity import check, describe
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.pools import Pool, processors, refuse_fork, workers
 from chaosphere.seeds import STREAM_VERSION
-from chaosphere.simulate import Observable, describe, save_times, simulate, trajectory
+from chaosphere.simulate import Observable, missing_members, observables, save_steps, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
@@ -53,6 +54,9 @@ class Plan:
     seeds : tuple of int
     observe : dict of str to callable
     times : ndarray
+        That the observables are recorded at.
+    save_at : array_like or None
+        That `simulate` is asked for.
     shapes : dict of str to (shape, dtype)
         Of one value of each observable of one member.
     batch_size : int
@@ -68,6 +72,7 @@ class Plan:
     seeds: tuple[int, ...]
     observe: dict[str, Observable]
     times: Floats
+    save_at: Any
     shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
     batch_size: int
 
@@ -176,8 +181,10 @@ def plan(
         except Exception as error:
             error.add_note(f"while making the model for {parameters}")
             raise
-        if not hasattr(models[point], "step"):
-            raise TypeError(f"model must return a model, got {models[point]!r} for {parameters}")
+        if missing := missing_members(models[point]):
+            raise TypeError(
+                f"model must return a model, got {models[point]!r} for {parameters}: it has no {', '.join(missing)}"
+            )
     if isinstance(x0, np.ndarray):
         if n_tokens is not None:
             raise ValueError("n_tokens must be left out where x0 is an array")
@@ -191,13 +198,7 @@ def plan(
         raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
     dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
     models = {point: made.prepare(n_tokens, dim, dtype) for point, made in models.items()}
-    horizons, n_steps = ({getattr(m, name) for m in models.values()} for name in ("horizon", "n_steps"))
-    if save_at is not None:
-        times = save_times(save_at, min(horizons))
-    elif len(horizons) > 1 or len(n_steps) > 1:
-        raise ValueError("save_at must be given where the models differ in horizon or number of steps")
-    else:
-        times = np.linspace(0, min(horizons), min(n_steps) + 1)
+    times = _times(save_at, models.values())
     made = Plan(
         names=tuple(sweep),
         values=values,
@@ -206,13 +207,34 @@ def plan(
         n_tokens=n_tokens,
         dim=dim,
         seeds=seeds,
-        observe=dict(observe),
+        observe=observables(observe),
         times=times,
+        save_at=save_at,
         shapes={},
         batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
     )
     check_memory(made, 1, memory_limit)  # before the first tokens are drawn, to see what the observables return
     return dataclasses.replace(made, shapes=_shapes(made))
+
+
+def _times(save_at: Any, models: Iterable[Steps]) -> Floats:
+    """Return the times that all models record."""
+    grids = {(model.horizon, model.n_steps): model for model in models}
+    if save_at is None:
+        if len(grids) > 1:
+            raise ValueError("save_at must be given where the models differ in horizon or number of steps")
+        [(horizon, n_steps)] = grids
+        return np.linspace(0, horizon, n_steps + 1)
+    times, *others = (save_steps(save_at, model)[0] for model in grids.values())
+    for other in others:
+        if (differs := times != other).any():
+            at = int(np.flatnonzero(differs)[0])
+            raise ValueError(
+                "save_at must hold times that every model reaches after a whole number of its steps, where the models "
+                f"differ in them: save_at[{at}] = {np.asarray(save_at)[at]} is that of {times[at]:g} in one and of "
+                f"{other[at]:g} in another"
+            )
+    return times
 
 
 def ensemble(
@@ -334,6 +356,7 @@ def run(
     identity = _identity(made)
     disk = None
     if store is not None:
+        check(identity, "store")
         disk = Store(Path(store))
         disk.open(identity, _coordinates(made), _variables(made))
     todo = [batch for batch in made.batches if disk is None or not disk.is_finished(batch)]
@@ -451,7 +474,7 @@ def _finished(
         path = None if folder is None else folder / _checkpoint_name(batch)
         model = made.models[batch[0]]
         where = dict(zip(made.names, (v[i].item() for v, i in zip(made.values, batch[0], strict=True)), strict=True))
-        return model, x0, seeds, made.n_tokens, made.observe, made.times, n_threads, share, isa, path, where, call
+        return model, x0, seeds, made.n_tokens, made.observe, made.save_at, n_threads, share, isa, path, where, call
 
     stop = StopRequest()
     with stop if is_stored else nullcontext():
@@ -510,7 +533,7 @@ def _run_batch(
     seeds: list[int],
     n_tokens: int,
     observe: dict[str, Observable],
-    times: Floats,
+    save_at: Any,
     n_threads: int | None,
     share: int | None,
     isa: str,
@@ -535,7 +558,7 @@ def _run_batch(
             model,
             x,
             rng=seeds,
-            save_at=times,
+            save_at=save_at,
             observe=observe,
             n_threads=n_threads,
             save_states=False,
@@ -592,8 +615,6 @@ def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     x = np.repeat(_initial_tokens(x0, seeds, made.n_tokens), 2, axis=0)
     shapes = {}
     for name, function in made.observe.items():
-        if not callable(function):
-            raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {function!r}")
         value = np.asarray(function(float(made.times[0]), x))
         if value.dtype.kind not in "iufb":
             raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")

@@ -36,7 +36,7 @@ def local(path: Any, name: str) -> Path:
         If it is not a path, is empty, or is a URL, which nothing here can write.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"{name} must be a path, a str or os.PathLike, got {path!r} ({type(path).__name__})")
+        raise TypeError(f"{name} must be a path, got {path!r}; pass a str or an os.PathLike of str")
     text = os.fspath(path)
     if not text or "\0" in text:
         raise ValueError(f"{name} must be a path that is not empty and has no null character, got {text!r}")

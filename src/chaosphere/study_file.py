@@ -20,7 +20,7 @@ from chaosphere.gaussian import GaussianField
 from chaosphere.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.sde import LimitSDE
-from chaosphere.simulate import save_times
+from chaosphere.simulate import save_steps
 from chaosphere.study import Measure, Picture, Study, critical_noise_scale
 from chaosphere.transformer import Transformer
 
@@ -122,8 +122,8 @@ def _study(content: dict[str, Any], name: str) -> Study:
     check_names(sweep, observe)
     save_at = run.take("save_at", None)
     if save_at is not None:
-        given = [checks.number(value, "[run] save_at") for value in _values(save_at, "[run] save_at")]
-        save_at = _prefixed("run", save_times, given, min(made.horizon for made in models))
+        save_at = [checks.number(value, "[run] save_at") for value in _values(save_at, "[run] save_at")]
+        _prefixed("run", save_steps, save_at, min(models, key=lambda one: one.horizon))
     asked = Study(
         name=name,
         title=top.text("title", name),

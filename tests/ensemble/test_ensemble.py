@@ -251,7 +251,7 @@ from chaosphere.ensemble import plan, run
 n = int(sys.argv[1])
 model = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.1), mlp=cs.MLP(width=4), depth=1, horizon=1.0)
 made = plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],
-            observe={"x": lambda t, x: x.reshape(len(x), -1)[:, :5]})
+            observe={"first": lambda t, x: x.reshape(len(x), -1)[:, :5]})
 run(made, n_threads=1)
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]), made.memory(1))
 """

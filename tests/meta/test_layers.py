@@ -36,7 +36,7 @@ LAYERS = [
         "two_point",
     ],
     ["transformer", "sde", "meanfield"],
-    ["distributed", "checkpoints", "pools"],
+    ["identity", "distributed", "checkpoints", "pools"],
     ["simulate", "circle_density"],
     ["config"],
     ["results", "store", "ensemble", "plotting", "study", "study_file"],
