@@ -233,9 +233,8 @@ class CheckpointFile:
         Raises
         ------
         ValueError
-            If the file is damaged, belongs to another run, or none can be written in its place.
+            If the file is damaged or belongs to another run.
         """
-        files.check_writable(self.path, "checkpoint")
         # Killed between two renames there is only the one before.
         path = self.path if self.path.exists() or not self.previous.exists() else self.previous
         if not path.exists():

@@ -59,7 +59,7 @@ def check_writable(path: Path, name: str) -> None:
     ValueError
         If a folder stands in the place of the file, or the file's name or folder cannot be written.
     """
-    trial = path.with_name(path.name + ".tmp")
+    trial = path.with_name(path.name + ".writable")  # as long as the longest name made from the path's
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")

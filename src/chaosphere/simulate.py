@@ -382,6 +382,7 @@ def simulate(
 
 def _open(file: CheckpointFile, held: ExitStack) -> Record | None:
     """Lock a checkpoint for as long as `held` lasts, and return what it holds."""
+    files.check_writable(file.path, "checkpoint")
     held.enter_context(files.Lock(file.path, "checkpoint"))
     return file.read()
 

@@ -294,3 +294,85 @@ def test_an_error_in_a_run_leaves_its_checkpoint(tmp_path):
 def test_bad_checkpoints(arguments, error, message):
     with pytest.raises(error, match=message):
         cs.Checkpoint(**arguments)
+
+
+def rewrite(path, **changes):
+    """Change what a checkpoint holds; its sums are right again."""
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    np.savez(path, **(arrays | {name: change(arrays[name]) for name, change in changes.items()}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"step": lambda a: a * 0 - 5}, r"its step -5 is not one of 0 … 20"),
+        ({"step": lambda a: a * 0 + 10**6}, r"its step 1000000 is not one of 0 … 20"),
+        ({"step": lambda a: a + 1}, r"its states are not 4 of shape"),
+        ({"states": lambda a: a[:-1]}, r"its states are not 3 of shape \(40, 3\) and float64"),
+        ({"tokens": lambda a: a.astype(np.float32)}, r"its tokens are not 1 of shape"),
+        ({"tokens": lambda a: a[:-1]}, r"its tokens are not 1 of shape"),
+        ({"tokens": lambda a: 1.22 * a}, r"tokens must lie on the unit sphere"),
+        ({"states": lambda a: a * np.nan}, r"states must lie on the unit sphere"),
+        ({"observable_0": lambda a: a[:-1]}, r"it has 2 values of 'first', not 3"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_of_this_run_is_refused(tmp_path, changes, reason):
+    path = tmp_path / "run.npz"
+    times = {"save_at": [0.0, 0.4, 0.9, 1.0, 2.0]}
+    leave(path, **times)
+    rewrite(path)
+    assert np.array_equal(resume(path, **times).final, cs.simulate(MODEL, X, rng=0).final)
+    leave(path, **times)
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=rf"run.npz is damaged \(ValueError: {reason}.*remove it to start again"):
+        resume(path, **times)
+
+
+def test_one_run_at_a_time_uses_a_checkpoint(tmp_path):
+    path = tmp_path / "run.npz"
+    with start(path, every_steps=1) as process:
+        process.stdout.readline()
+        process.stdout.readline()
+        with pytest.raises(files.InUseError, match=rf"checkpoint .*run.npz is in use by process {process.pid} on "):
+            cs.simulate(MODEL, X, rng=0, checkpoint=path)
+        process.kill()
+        process.wait()
+    path.unlink(missing_ok=True)
+    path.with_name("run.npz.previous").unlink(missing_ok=True)
+    cs.simulate(MODEL, X, rng=0, checkpoint=path)  # the lock of a killed process is none
+    assert not list(tmp_path.iterdir())
+
+
+def test_links_and_home_are_followed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run.npz").symlink_to(tmp_path / "disk" / "run.npz")
+    leave("~/run.npz")
+    assert (tmp_path / "run.npz").is_symlink()
+    assert stored_step(tmp_path / "disk" / "run.npz") == 9
+    resume("~/run.npz")
+    assert not list((tmp_path / "disk").iterdir())
+    with pytest.raises(ValueError, match="path must be a path on this machine, got the URL"):
+        cs.Checkpoint(path="s3://bucket/run.npz")
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_run(tmp_path):
+    def never(t, x):
+        raise AssertionError("ran")
+
+    for path in (tmp_path, tmp_path / ("n" * 300)):
+        with pytest.raises(ValueError, match=r"checkpoint: .* cannot be written"):
+            cs.simulate(MODEL, X, rng=0, observe={"never": never}, checkpoint=path)
+
+
+def test_an_ignored_signal_stays_ignored():
+    """As under nohup, where a shell has set SIGINT aside for the whole process."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with checkpoints.StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.received is None
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -178,3 +178,93 @@ def test_resume_is_bit_identical(tmp_path, moment):
     assert np.array_equal(resumed.states, whole.states)
     assert np.array_equal(resumed.observables["first"], whole.observables["first"])
     assert not file.exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(("depth", "horizon"), [(10, 1.0), (7, 0.3), (100, 2.0), (10, 3.0)])
+def test_times_of_a_grid_in_any_type_are_on_it(dtype, depth, horizon):
+    model = cs.Transformer(attention=None, mlp=cs.MLP(width=2), depth=depth, horizon=horizon)
+    sol = cs.simulate(model, X[:5], rng=0, save_at=np.linspace(0, horizon, depth + 1).astype(dtype))
+    for state, (_, tokens) in zip(sol.states, cs.trajectory(model, X[:5], rng=0), strict=True):
+        assert np.array_equal(state, tokens)
+    assert sol.times == pytest.approx(np.linspace(0, horizon, depth + 1), rel=1e-12, abs=0)
+
+
+def test_a_time_just_before_a_step_is_before_it():
+    """A thousandth of a step is no rounding."""
+    sol = cs.simulate(MODEL, X, rng=0, save_at=[0.0999, 0.1])
+    assert sol.times.tolist() == [0.0, 0.1]
+    assert np.array_equal(sol.states[0], X)
+
+
+def test_observables_are_told_the_time_of_the_state():
+    sol = cs.simulate(MODEL, X, rng=0, save_at=[0.15, 0.3], observe={"t": lambda t, x: t})
+    assert sol.observables["t"].tolist() == sol.times.tolist() == [0.1, 0.3]
+
+
+class Own:
+    """A model of a user's own: tokens turn about the first axis plane, or do what they must not."""
+
+    n_steps, horizon = 4, 2.0
+
+    def __init__(self, change=lambda y, index: y):
+        self.change = change
+
+    def prepare(self, n_tokens, dim=None, dtype="float64"):
+        return self
+
+    def step(self, x, index, *, noise, n_threads):
+        c, s = np.cos(0.1), np.sin(0.1)
+        y = x.copy()
+        y[..., 0], y[..., 1] = c * x[..., 0] - s * x[..., 1], s * x[..., 0] + c * x[..., 1]
+        return self.change(y, index)
+
+
+def test_a_model_of_ones_own_runs_with_checkpoints_and_in_ensembles(tmp_path):
+    expected = [tokens for _, tokens in cs.trajectory(Own(), X, rng=0)]
+    observe = {"first": stop_at(1.0)}
+    with pytest.raises(Stop):
+        cs.simulate(Own(), X, rng=0, observe=observe, checkpoint=tmp_path / "run.npz")
+    observe = {"first": stop_at(9)}
+    sol = cs.simulate(Own(), X, rng=0, observe=observe, checkpoint=tmp_path / "run.npz")
+    assert np.array_equal(sol.final, expected[-1])
+    assert sol.to_xarray().attrs["model"]
+    data = cs.ensemble(
+        Own(), X, seeds=[0, 1], observe={"m": lambda t, x: x.mean(axis=1)}, store=tmp_path / "s.zarr", n_threads=1
+    )
+    assert np.allclose(data["m"].values[0], [tokens.mean(axis=0) for tokens in expected], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y, index: y * (np.nan if index == 2 else 1), r"step 2 .*: tokens must lie on .* it is not finite"),
+        (lambda y, index: y * (1.22 if index == 2 else 1), r"step 2 .*: tokens must lie on .* \| \|x\| - 1 \| = 0.22"),
+    ],
+)
+def test_states_that_leave_the_sphere_are_refused(change, message):
+    every = {"observe": {"t": lambda t, x: t}}
+    for run in (
+        lambda: cs.simulate(Own(change), X, rng=0, **every),
+        lambda: list(cs.trajectory(Own(change), X, rng=0)),
+    ):
+        with pytest.raises(cs.SimulationError, match=message) as caught:
+            run()
+        assert caught.value.step == 2
+    with pytest.raises(cs.SimulationError, match=r"step 3 .* or one before it"):
+        cs.simulate(Own(change), X, rng=0)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda y, index: y[0], lambda y, index: y.astype("float32"), lambda y, index: y[:, 1:]]
+)
+def test_states_of_another_shape_or_type_are_refused(change):
+    with pytest.raises(TypeError, match=r"model must return tokens of shape \(1, 40, 3\) and float64 from its step"):
+        cs.simulate(Own(change), X, rng=0)
+
+
+@pytest.mark.parametrize("part", [cs.SoftmaxAttention(), cs.MLP(width=4), None, "transformer"])
+def test_parts_of_a_model_are_no_model(part):
+    for run in (lambda: cs.simulate(part, X, rng=0), lambda: list(cs.trajectory(part, X, rng=0))):
+        with pytest.raises(TypeError, match=r"model must be a model .* it has no prepare, n_steps, horizon, step"):
+            run()

@@ -1,0 +1,178 @@
+"""What tells runs apart: values, the code of functions and what it refers to."""
+
+import dataclasses
+import functools
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere.activations import Activation
+from chaosphere.identity import check, describe, differences
+
+SCALE = 2.0
+
+
+def level(t, x, c):
+    return np.full(len(x), c)
+
+
+def scaled(t, x):
+    return SCALE * x.mean()
+
+
+class Level:
+    def __init__(self, c):
+        self.c = c
+
+    def __call__(self, t, x):
+        return self.c
+
+    def method(self, t, x):
+        return self.c
+
+
+@dataclasses.dataclass
+class Field:
+    c: float
+
+    def __call__(self, t, x):
+        return self.c
+
+
+def closure(c):
+    return lambda t, x: c
+
+
+def default(c):
+    return lambda t, x, c=c: c
+
+
+def decorated(c):
+    def wrap(function):
+        @functools.wraps(function)
+        def wrapped(t, x):
+            return c * function(t, x)
+
+        return wrapped
+
+    return wrap(scaled)
+
+
+def activation(c):
+    return cs.MLP(width=4, activation=lambda x: np.tanh(c * x))
+
+
+def named(c):
+    return Activation(name="mine", function=lambda x: np.tanh(c * x), is_odd=True, lipschitz=2.0)
+
+
+def density(c):
+    return cs.laws.Density(function=lambda x: np.full(len(x), c), dim=3, bound=9.0)
+
+
+MAKERS = [
+    functools.partial(functools.partial, level),
+    Level,
+    Field,
+    closure,
+    default,
+    decorated,
+    activation,
+    named,
+    density,
+    lambda c: functools.partial(level, c=c),
+    lambda c: Level(c).method,
+    lambda c: np.vectorize(closure(c)),
+    lambda c: {"a": [closure(c), {c, 7.0}]},
+    lambda c: np.array([c, None]),
+    lambda c: cs.SoftmaxAttention(beta=c),
+    lambda c: float("nan") if c == 1.0 else float("inf"),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_differs_in_a_value_is_told_apart(make):
+    assert describe(make(1.0)) == describe(make(1.0))
+    assert describe(make(1.0)) != describe(make(2.0))
+    check(describe(make(1.0)), "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (lambda t, x: x.mean(), lambda t, x: x.max()),
+        (lambda t, x: [y for y in x if y > 0], lambda t, x: [y for y in x if y > 1]),
+        (np.sin, np.cos),
+        (len, max),
+        (int, float),
+    ],
+)
+def test_what_differs_in_its_code_is_told_apart(a, b):
+    assert describe(a) == describe(a)
+    assert describe(a) != describe(b)
+
+
+def test_globals_of_a_function_count(monkeypatch):
+    before = describe(scaled)
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert differences(before, describe(scaled)) == "globals.SCALE is 2.0, not 3.0"
+
+
+def test_code_does_not_depend_on_where_it_stands():
+    programs = ["f = lambda t, x: x.sum()", "# moved\n\n\nf = lambda t, x: x.sum()"]
+    spaces = [{}, {}]
+    for program, space in zip(programs, spaces, strict=True):
+        exec(compile(program, "program", "exec"), space)
+    assert describe(spaces[0]["f"]) == describe(spaces[1]["f"])
+
+
+def test_another_process_describes_the_same():
+    program = (
+        "import json, functools, numpy as np\nfrom chaosphere.identity import describe\n"
+        "def level(t, x, c=frozenset('abc')): return {'a', 'b', 'c', str(c)} & set('abc')\n"
+        "print(json.dumps(describe({'f': functools.partial(level, c=2), 'g': level, 's': set('abcdef')})))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env={"PYTHONHASHSEED": seed})
+        for seed in "12"
+    ]
+    assert runs[0].stdout == runs[1].stdout
+
+
+def test_what_refers_to_itself_is_described():
+    item = Level(1.0)
+    item.c = item
+    assert "(itself)" in str(describe(item))
+
+
+def test_threads_make_no_other_run():
+    energies = [cs.measures.Energy(n_threads=n) for n in (1, 2)]
+    assert describe(energies[0]) == describe(energies[1])
+
+
+def test_a_version_stands_for_what_cannot_be_described(tmp_path):
+    x = cs.sample_uniform(8, 3, rng=0)
+    model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=2, horizon=1.0)
+    observe = {"f": closure(threading.Lock())}
+    with pytest.raises(TypeError, match=r"checkpoint needs .* observe\.f\.closure\.c cannot .* an attribute `version`"):
+        cs.simulate(model, x, rng=0, observe=observe, checkpoint=tmp_path / "run.npz")
+    assert not list(tmp_path.iterdir())
+    observe["f"].version = 1
+    assert describe(observe["f"]) == {"name": f"{__name__}.closure.<locals>.<lambda>", "version": 1}
+
+
+def test_partials_do_not_share_a_store(tmp_path):
+    model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=3, horizon=1.0)
+
+    def run(c, store=tmp_path / "s.zarr"):
+        observe = {"f": functools.partial(level, c=c)}
+        data = cs.ensemble(model, cs.laws.Uniform(dim=3), n_tokens=5, seeds=range(3), observe=observe, store=store)
+        return data["f"].values[0, 0]
+
+    assert run(1.0) == run(1.0) == 1.0
+    with pytest.raises(ValueError, match=r"another study: observe.f.keywords.c is 1.0, not 2.0"):
+        run(2.0)
