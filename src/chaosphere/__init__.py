@@ -10,6 +10,7 @@ from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.config import show_config
+from chaosphere.coupled import CoupledRun, coupled_run
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.fields import MLP, MLPLayer
@@ -27,6 +28,7 @@ __all__ = [
     "AttentionResult",
     "Checkpoint",
     "CircleDensity",
+    "CoupledRun",
     "CovarianceKernel",
     "DensitySolution",
     "GaussianField",
@@ -39,6 +41,7 @@ __all__ = [
     "Solution",
     "Transformer",
     "UnresolvedDensityError",
+    "coupled_run",
     "ensemble",
     "laws",
     "load_ensemble",

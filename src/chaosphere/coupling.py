@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats, Tokens
+from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField, covariance_matrix, normalized_sum
 from chaosphere.seeds import Noise, Stream
@@ -188,7 +189,9 @@ def _deep_wide(
                         y = attention.move(y, step_size, system.weights, n_threads=n_threads)
                     g = basis.combine(y, coefficients, n_threads=n_threads)
                     if network.width is not None:
-                        g = _as_layer(g, y, network, mlp, field, noise, step)
+                        inner = replace(mlp, width=network.width, output_bias_std=0.0)
+                        layer = inner.draw_merged(dim, [noise.draws(Stream.LAYER, step)])
+                        g = as_layer(g, y, layer=layer, kernel=field.kernel, output_bias_std=mlp.output_bias_std)
                     runs[i][j] = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
         limit = states[-1][-1][-1][:, systems[-1].n_nodes :]
         for s, system in enumerate(systems):
@@ -201,22 +204,33 @@ def _deep_wide(
     return errors, width_errors
 
 
-def _as_layer(
-    g: Tokens, y: Tokens, network: _Network, mlp: MLP, field: GaussianField, noise: Noise, step: int
-) -> Tokens:
-    """Map values of the Gaussian field at y to those of a finite layer, given its inner weights."""
-    assert network.width is not None
-    inner = MLP(
-        width=network.width,
-        activation=mlp.activation,
-        bias_std=mlp.bias_std,
-        output_bias_std=0.0,
-        weight_std=mlp.weight_std,
-    )
-    layer = inner.draw_merged(y.shape[2], [noise.draws(Stream.LAYER, step)])
-    source = covariance_matrix(field.kernel, y[0])
-    target = layer_covariance(layer, y[0], mlp.output_bias_std)
-    return np.asarray((optimal_map(source, target) @ g[0])[None])
+def as_layer(g: Tokens, y: Tokens, *, layer: MLPLayer, kernel: CovarianceKernel, output_bias_std: float) -> Tokens:
+    """Return the values of finite layers at y that are optimally coupled with those of the Gaussian field.
+
+    Parameters
+    ----------
+    g : ndarray of float64, shape (R, N, d)
+        Values of the field with covariance κ at y.
+    y : ndarray of float64, shape (R, N, d)
+    layer : MLPLayer
+        Whose inner weights are used, of each replica or of all.
+    kernel : CovarianceKernel
+        κ.
+    output_bias_std : float
+        σ_W.
+
+    Returns
+    -------
+    ndarray, shape (R, N, d)
+        T g with T the optimal map from N(0, κ(yyᵀ)) to N(0, K_m): given the inner weights, the law of the layer at y.
+    """
+    out = np.empty_like(g)
+    for replica in range(len(y)):
+        own = slice(replica, replica + 1) if len(layer.u) > 1 else slice(None)
+        one = replace(layer, u=layer.u[own], w=layer.w[own], b=None if layer.b is None else layer.b[own], c=None)
+        source = covariance_matrix(kernel, y[replica])
+        out[replica] = optimal_map(source, layer_covariance(one, y[replica], output_bias_std)) @ g[replica]
+    return out
 
 
 def _mean_square(x: Tokens, y: Tokens) -> float:

@@ -37,7 +37,7 @@ LAYERS = [
     ],
     ["transformer", "sde", "meanfield"],
     ["identity", "distributed", "checkpoints", "pools"],
-    ["simulate", "circle_density"],
+    ["simulate", "coupled", "circle_density"],
     ["config"],
     ["results", "store", "ensemble", "plotting", "study", "study_file"],
     ["experiments"],

@@ -1,0 +1,217 @@
+"""A network and its deep-and-wide limit, run together under one noise."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from chaosphere import checks, sphere
+from chaosphere.checkpoints import Checkpoint
+from chaosphere.checks import Tokens
+from chaosphere.coupling import as_layer
+from chaosphere.covariance import CovarianceKernel
+from chaosphere.fields import MLP
+from chaosphere.gaussian import GaussianField
+from chaosphere.sde import LimitSDE
+from chaosphere.seeds import Noise, Seed, Stream
+from chaosphere.simulate import Observable, Solution, observables, simulate
+from chaosphere.transformer import Transformer
+
+_MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CoupledRun:
+    """The result of `coupled_run`: two solutions with the same times.
+
+    Attributes
+    ----------
+    network, limit : Solution
+    """
+
+    network: Solution
+    limit: Solution
+
+
+def coupled_run(
+    model: Transformer,
+    x: Tokens,
+    *,
+    rng: Seed | Sequence[Seed],
+    refinement: int = 4,
+    tolerance: float = 1e-6,
+    save_at: Any = None,
+    observe: Mapping[str, Observable] | None = None,
+    n_threads: int | None = None,
+    save_states: bool = True,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+) -> CoupledRun:
+    """Run a network and its deep-and-wide limit from the same tokens, as close to each other as the theorem makes them.
+
+    The limit is `LimitSDE` with scheme "split" and `refinement` steps per layer, under the noise that it has in a run
+    of its own with this seed. The network takes, at its own tokens Y, the limit's noise increment over its layer, and
+    maps it to the law of a layer given the layer's inner weights: G(Y) = T ΔW(Y), T the optimal map from N(0, κ(YYᵀ))
+    to N(0, K_m). It then has the law of `model` up to the field's tolerance, and the inner weights U, b_U of a run of
+    `model` with this seed; its path is another one (arXiv:2604.26898, Theorem 1: the coupling Γ).
+
+    Parameters
+    ----------
+    model : Transformer
+        With an MLP.
+    x : ndarray of float64, shape (N, d) or (R, N, d)
+        Up to 2 000 tokens.
+    rng : int, SeedSequence or Generator, or a list of them
+        As in `simulate`.
+    refinement : int
+        Steps of the limit per layer, >= 1.
+    tolerance : float
+        Share of the noise's variance that its harmonics may leave out, in (0, 1).
+    save_at, observe, n_threads, save_states, progress, checkpoint
+        As in `simulate`; times are those of the network's layers, and observables are called for network and limit.
+
+    Returns
+    -------
+    CoupledRun
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, there is no noise to couple, or the field needs too many harmonics.
+    SimulationError, OSError, Interrupted
+        As in `simulate`.
+
+    Notes
+    -----
+    O(N³) for each layer and replica, O(N² d) and the field's harmonics for each step of the limit. LAPACK runs on one
+    thread, so that results are the same for any number of threads.
+
+    See Also
+    --------
+    chaosphere.experiments.depth_width : the distance for many depths and widths, and its exponents.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=256, activation="tanh", bias_std=0.3)
+    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=mlp, depth=50, horizon=1.0)
+    >>> x = cs.sample_uniform(20, 3, rng=0)
+    >>> run = cs.coupled_run(model, x, rng=0)
+    >>> apart = ((run.network.final - run.limit.final) ** 2).sum(axis=-1).mean() ** 0.5
+    >>> alone = ((cs.simulate(model, x, rng=0).final - run.limit.final) ** 2).sum(axis=-1).mean() ** 0.5
+    >>> bool(apart < 0.2 < alone)
+    True
+    """
+    if not isinstance(model, Transformer):
+        raise TypeError(f"model must be a Transformer, got {model!r}")
+    if model.mlp is None or model.noise_scale == 0:
+        raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
+    batch = checks.tokens(x)
+    n_tokens, dim = batch.shape[1:]
+    if batch.dtype != np.float64:
+        raise TypeError(f"x must be a float64 array, got {batch.dtype}: the optimal maps need its digits")
+    if n_tokens > _MAX_TOKENS:
+        raise ValueError(f"x must have at most {_MAX_TOKENS} tokens, got {n_tokens}: a layer costs O(N³)")
+    refinement = checks.integer(refinement, "refinement", low=1)
+    kernel = model.mlp.kernel(dim)
+    pair = _Pair(
+        network=model,
+        mlp=model.mlp,
+        kernel=kernel,
+        limit=LimitSDE(
+            attention=model.attention,
+            field=GaussianField(kernel=kernel.scaled(model.noise_scale), method="spectral", tolerance=tolerance),
+            horizon=model.horizon,
+            n_steps=model.depth * refinement,
+            scheme="split",
+        ),
+    )
+    halves = {"network": slice(None, n_tokens), "limit": slice(n_tokens, None)}
+    observe = observables(observe)
+    sol = simulate(
+        pair,
+        np.concatenate([x, x], axis=-2),
+        rng=rng,
+        save_at=save_at,
+        observe={
+            f"{half}: {name}": _Half(function=function, rows=rows)
+            for half, rows in halves.items()
+            for name, function in observe.items()
+        },
+        n_threads=n_threads,
+        save_states=save_states,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    network, limit = (
+        replace(
+            sol,
+            states=sol.states[..., rows, :],
+            final=sol.final[..., rows, :],
+            observables={name: sol.observables[f"{half}: {name}"] for name in observe},
+            attributes=sol.attributes | {"part": half},
+        )
+        for half, rows in halves.items()
+    )
+    return CoupledRun(network=network, limit=limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Half:
+    """An observable of one half of the tokens of a `_Pair`."""
+
+    function: Observable
+    rows: slice
+
+    def __call__(self, time: float, x: Tokens) -> Any:
+        return self.function(time, x[..., self.rows, :])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """A model of 2N tokens: those of a network, followed by those of its limit."""
+
+    network: Transformer
+    mlp: MLP
+    kernel: CovarianceKernel
+    limit: LimitSDE
+
+    @property
+    def n_steps(self) -> int:
+        return self.network.n_steps
+
+    @property
+    def horizon(self) -> float:
+        return self.network.horizon
+
+    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> _Pair:
+        half = n_tokens // 2
+        network, limit = self.network.prepare(half, dim, dtype), self.limit.prepare(half, dim, dtype)
+        return replace(self, network=network, limit=limit)
+
+    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
+        half, refinement = x.shape[1] // 2, self.limit.n_steps // self.network.n_steps
+        y, z = x[:, :half], x[:, half:]
+        fine = range(index * refinement, (index + 1) * refinement)
+        for k in fine:
+            z = self.limit.step(z, k, noise=noise, n_threads=n_threads)
+        step_size = self.network.horizon / self.network.n_steps
+        if self.network.attention is not None:
+            y = self.network.attention.move(y, step_size, None, n_threads=n_threads)
+        field, dim = self.limit.field, x.shape[2]
+        assert field is not None
+        draws = (noise.draws(Stream.BROWNIAN, k) for k in fine)
+        g = field.increment(draws, duration=1.0, n_tokens=half)(y, n_threads=n_threads)
+        merged = self.network.n_merged
+        layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
+        layer = self.mlp.draw_merged(dim, layers)
+        with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
+            g = as_layer(g, y, layer=layer, kernel=self.kernel, output_bias_std=self.mlp.output_bias_std)
+        y = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
+        return np.concatenate([y, z], axis=1)
