@@ -68,7 +68,7 @@ class SoftmaxAttention:
             L, O(N L^{d−1}), L about the K above.
         nufft
             For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
-            (`chaosphere.nufft`; pip install 'chaosphere[nufft]'): for d = 3 and β in the hundreds and beyond, at loose
+            (`chaosphere.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds and beyond, at loose
             tolerances.
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
