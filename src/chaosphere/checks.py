@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 MAX_INTEGER = 2**53  # floats hold every integer up to here, and C's long does
 _MAX_C_INT = 2**31 - 1
+MAX_SIZE = 1e100  # of what models multiply: products of three and squares are finite
 _PACKAGES = {"ot": "POT"}  # where the name on an index is not that of the module
 _FLOATS = (np.float64, np.float32)
 SPHERE_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
@@ -161,7 +162,7 @@ def tokens(x: Any, name: str = "x") -> Tokens:
         raise ValueError(f"{name} must have dim >= 2 (points on the sphere of R^dim), got shape {x.shape}")
     batch = x if x.ndim == 3 else x[None]
     off, (replica, token) = sphere.deviation(batch)
-    if off > SPHERE_TOLERANCE[x.dtype]:
+    if not off <= SPHERE_TOLERANCE[x.dtype]:
         where = f"token {token}" + (f" of replica {replica}" if x.ndim == 3 else "")
         problem = f"| |x| - 1 | = {off:.3g}" if math.isfinite(off) else "it is not finite"
         raise ValueError(
