@@ -17,6 +17,7 @@ from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)
 AT_ONCE = 4e9  # multiply-adds of steps taken at once, some tenths of a second
+_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -42,7 +43,7 @@ class AttentionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SoftmaxAttention:
+class SoftmaxAttention(checks.ByValue):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -68,7 +69,7 @@ class SoftmaxAttention:
             L, O(N L^{d−1}), L about the K above.
         nufft
             For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
-            (`chaosphere.nufft`; pip install 'chaosphere[nufft]'): for d = 3 and β in the hundreds and beyond, at loose
+            (`chaosphere.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds and beyond, at loose
             tolerances.
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
@@ -115,7 +116,7 @@ class SoftmaxAttention:
     rtol: float | None = None
 
     def __post_init__(self) -> None:
-        """Check, and fill in the defaults."""
+        """Check, fill in the defaults, and convert numbers to float."""
         fill = object.__setattr__
         if (self.query is None) != (self.key is None):
             raise ValueError("query and key must be given together; for QᵀK = βI give beta alone")
@@ -131,6 +132,7 @@ class SoftmaxAttention:
             raise ValueError(f"query, key and value must have one shape, got {sorted(shapes)}")
         if self.query is None:
             fill(self, "beta", checks.number(1.0 if self.beta is None else self.beta, "beta", low=0))
+        self._check_norm(np.float64)
         if self.value is None:
             scale = 1.0 if self.value_scale is None else self.value_scale
             fill(self, "value_scale", checks.number(scale, "value_scale"))
@@ -139,7 +141,7 @@ class SoftmaxAttention:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"method: unknown {self.method!r}; {hint}known: {', '.join(METHODS)}")
         if self.rtol is not None:
-            fill(self, "rtol", checks.number(self.rtol, "rtol", low=1e-13, high=0.1))
+            checks.numbers(self, "rtol", low=1e-13, high=0.1)
             if self.method == "direct":
                 raise ValueError("rtol must be None with method='direct', which does not approximate")
         if self.method in ("fourier", "harmonic", "nufft") and self._scalar() is None:
@@ -372,17 +374,24 @@ class SoftmaxAttention:
         is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
         return beta if is_scalar and beta >= 0 else None
 
-    def _check_size(self, x: Tokens) -> None:
-        limit = 0.01 / float(np.finfo(x.dtype).eps)
+    def _check_norm(self, dtype: Any) -> None:
+        limit = 0.01 / float(np.finfo(dtype).eps)
         if self.beta is not None:
             size, name = self.beta, "beta"
         else:
-            size, name = float(np.linalg.norm(self._form(), 2)), "the norm of QᵀK"
-        if size > limit:
+            size, name = _norm(self._form()), "the norm of QᵀK"
+        if not size <= limit:
             raise ValueError(
-                f"{name} must be <= {limit:.3g} for {x.dtype} tokens, got {size:.6g}: beyond it the rounding of the "
-                "tokens decides the weights"
+                f"{name} must be <= {limit:.3g} for {np.dtype(dtype)} tokens, got {size:.6g}: beyond it the rounding "
+                "of the tokens decides the weights"
             )
+
+    def _check_size(self, x: Tokens) -> None:
+        self._check_norm(x.dtype)
+        limit = min(_VALUE_SHARE * float(np.finfo(x.dtype).max), checks.MAX_SIZE)
+        size, name = (abs(self._factor), "value_scale") if self.value is None else (_norm(self.value), "value")
+        if not size <= limit:
+            raise ValueError(f"the size of {name} must be <= {limit:.3g} for {x.dtype} tokens, got {size:.6g}")
         for matrix in (self.query, self.value):
             if matrix is not None and matrix.shape[0] != x.shape[2]:
                 raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")
@@ -455,10 +464,11 @@ class SoftmaxAttention:
         return np.ascontiguousarray(self._form() * LOG2_E, dtype=dtype), 1.0
 
     def _form(self) -> Floats:
-        """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩."""
+        """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩; not finite where the product of large entries is not."""
         assert self.query is not None
         assert self.key is not None
-        return np.asarray(self.key.T @ self.query)
+        with np.errstate(over="ignore", invalid="ignore"):  # which `_check_norm` sees
+            return np.asarray(self.key.T @ self.query)
 
     def _energy(self, log_z: Floats, p: Floats | None) -> Floats | None:
         if self.beta is None or self.beta > 700:
@@ -470,8 +480,19 @@ class SoftmaxAttention:
 
 
 def _relative(p: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
-    """Return weights with largest 1, or None, and the log of what 1 stands for."""
+    """Return weights with largest about 1, or None, and the log of what 1 stands for.
+
+    A quotient of a subnormal weight would lose digits: weights with such among them are scaled by a power of two.
+    """
     if p is None:
         return None, -math.log(n_tokens)
-    largest = float(p.max())
-    return p / largest, math.log(largest)
+    unit = float(p.max())
+    if p.min(where=p > 0, initial=1.0) < np.finfo(np.float64).tiny:
+        unit = 0.5 ** -math.frexp(unit)[1]
+    return p / unit, math.log(unit)
+
+
+def _norm(matrix: Floats) -> float:
+    """Return |A|₂, infinite if it overflows."""
+    largest = float(abs(matrix).max())
+    return largest * float(np.linalg.norm(matrix / largest, 2)) if 0 < largest < math.inf else largest

@@ -78,7 +78,7 @@ class DensitySolution:
         return np.asarray(self.modes[..., :1].real + 2 * (self.modes[..., 1:] @ waves).real)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CircleDensity:
     """The limiting equation for the law of infinitely many tokens on S¹, solved for its density.
 
@@ -140,7 +140,7 @@ class CircleDensity:
             raise ValueError("model must have attention with QᵀK = βI and V = δI, got general matrices")
         if self.law.dim != 2:
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
-        checks.integer(self.n_modes, "n_modes", low=4)
+        checks.integers(self, "n_modes", low=4)
         field = self.model.field
         if field is None:
             return

@@ -611,7 +611,8 @@ def bose(z: Array) -> Array:
 
 def _activation_form(phi: Activation, w2: float, s2: float, dim: int) -> tuple[forms.Form, float]:
     if phi is activations.ACTIVATIONS.get(phi.name) and phi.name in forms.CLOSED_FORMS:
-        return forms.ClosedForm(phi, w2, s2), 4.0 * forms.EPS
+        closed = forms.ClosedForm(phi, w2, s2)
+        return closed if w2 > 0.0 else forms.GegenbauerSeries(closed.value(np.zeros(1)), dim), 4.0 * forms.EPS
     if w2 == 0.0:
         # Both pre-activations are the same Gaussian: κ is the constant E φ².
         _, total = forms.hermite_squares(phi, s2, 1) if s2 > 0.0 else (None, _square_at_zero(phi))

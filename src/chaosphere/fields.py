@@ -17,6 +17,7 @@ from chaosphere.covariance import CovarianceKernel
 from chaosphere.kernels import layer as kernel
 from chaosphere.seeds import Draws
 
+_MAX_STD = 1e30  # a layer of float32 tokens stays finite
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
 
@@ -39,7 +40,7 @@ class MLP:
     bias_std, output_bias_std : float
         σ_U, σ_W >= 0.
     weight_std : float, optional
-        w > 0; default d^{-1/2}.
+        w >= 0; default d^{-1/2}. With 0 the layer is constant: it moves all tokens in one direction.
 
     Raises
     ------
@@ -63,15 +64,14 @@ class MLP:
     weight_std: float | None = None
 
     def __post_init__(self) -> None:
-        """Check."""
-        checks.integer(self.width, "width", low=1)
+        """Check, and convert numbers to int and float."""
+        checks.integers(self, "width", low=1)
         activation = activations.get(self.activation)
         if not isinstance(self.activation, str):
             object.__setattr__(self, "activation", activation)  # a callable is examined once, not at every draw
-        checks.number(self.bias_std, "bias_std", low=0)
-        checks.number(self.output_bias_std, "output_bias_std", low=0)
+        checks.numbers(self, "bias_std", "output_bias_std", low=0, high=_MAX_STD)
         if self.weight_std is not None:
-            checks.number(self.weight_std, "weight_std", above=0)
+            checks.numbers(self, "weight_std", low=0, high=_MAX_STD)
 
     def kernel(self, dim: int) -> CovarianceKernel:
         """Return κ with E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I in dimension d, the same for every width.

@@ -85,13 +85,13 @@ class GaussianField:
     width: int = 4096
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Check, and convert numbers to int and float."""
         if not isinstance(self.kernel, CovarianceKernel):
             raise TypeError(f"kernel must be a CovarianceKernel, got {self.kernel!r}")
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        checks.number(self.tolerance, "tolerance", above=0, high=1)
-        checks.integer(self.width, "width", low=1)
+        checks.numbers(self, "tolerance", above=0, high=1)
+        checks.integers(self, "width", low=1)
         if self.method == "features" and self.kernel.source is None:
             raise ValueError("method='features' needs a kernel that comes from an activation")
         if self.method == "spectral" and self._n_max() is None:

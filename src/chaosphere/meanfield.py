@@ -15,7 +15,7 @@ from chaosphere.seeds import Noise
 from chaosphere.transformer import Transformer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeanField:
     """A model with infinitely many tokens of a given initial law.
 
@@ -65,16 +65,17 @@ class MeanField:
     model: Transformer | LimitSDE
     law: Law
     n_nodes: int
-    _rule: Quadrature = field(init=False, repr=False)
+    _rule: Quadrature = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check, and make the nodes."""
+        """Check, convert numbers to int, and make the nodes."""
         if not isinstance(self.model, Transformer | LimitSDE):
             raise TypeError(f"model must be a Transformer or a LimitSDE, got {self.model!r}")
         if isinstance(self.model, LimitSDE) and self.model.temperature > 0:
             raise ValueError(
                 "model must have temperature 0: nodes do not carry the diffusion of each token's own noise"
             )
+        checks.integers(self, "n_nodes", low=2)
         object.__setattr__(self, "_rule", quadrature(self.law, self.n_nodes))
 
     @property
@@ -97,18 +98,44 @@ class MeanField:
         """Time that they span, that of the model."""
         return self.model.horizon
 
-    def start(self, passive: Tokens | None = None) -> Floats:
-        """Return the nodes, followed by passive tokens (N, d) if given, to be handed to `simulate`."""
+    def start(self, passive: Tokens | None = None) -> Tokens:
+        """Return the nodes, followed by passive tokens if given, to be handed to `simulate`.
+
+        Parameters
+        ----------
+        passive : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+
+        Returns
+        -------
+        ndarray, shape (n, d), (n + N, d) or (R, n + N, d)
+            Of the dtype of `passive`; R replicas of the nodes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `passive` is not made of tokens of the law's dimension.
+        """
         if passive is None:
             return self.nodes
-        return np.concatenate([self.nodes, checks.tokens(passive, "passive")[0]])
+        batch = checks.tokens(passive, "passive")
+        self._check_dim(batch.shape[2], "passive")
+        nodes = np.broadcast_to(self.nodes.astype(batch.dtype), (len(batch), *self.nodes.shape))
+        tokens = np.concatenate([nodes, batch], axis=1)
+        return tokens if passive.ndim == 3 else tokens[0]
 
     def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> MeanField:
         """Return the limit with every automatic choice of the model made."""
+        if dim is not None:
+            self._check_dim(dim, "x")
         return replace(self, model=self.model.prepare(n_tokens, dim, dtype))
+
+    def _check_dim(self, dim: int, name: str) -> None:
+        if dim != self.law.dim:
+            raise ValueError(f"{name} must have dim {self.law.dim}, that of the law, got {dim}")
 
     def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
         """Return nodes and passive tokens (R, n + N, d) after step `index` (from 0)."""
+        self._check_dim(x.shape[2], "x")
         n_passive = x.shape[1] - len(self.weights)
         if n_passive < 0:
             raise ValueError(f"x must start with the {len(self.weights)} nodes of `start()`, got {x.shape[1]} tokens")

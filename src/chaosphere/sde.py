@@ -72,15 +72,14 @@ class LimitSDE:
     n_merged: int = 1
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Check, and convert numbers to int and float."""
         if not isinstance(self.attention, SoftmaxAttention | None):
             raise TypeError(f"attention must be a SoftmaxAttention or None, got {self.attention!r}")
         if not isinstance(self.field, GaussianField | None):
             raise TypeError(f"field must be a GaussianField or None, got {self.field!r}")
-        checks.number(self.horizon, "horizon", above=0)
-        checks.integer(self.n_steps, "n_steps", low=1)
-        checks.number(self.temperature, "temperature", low=0)
-        checks.integer(self.n_merged, "n_merged", low=1)
+        checks.integers(self, "n_steps", "n_merged", low=1)
+        checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
+        checks.numbers(self, "temperature", low=0, high=checks.MAX_SIZE)
         if self.scheme not in SCHEMES:
             near = difflib.get_close_matches(str(self.scheme), SCHEMES, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
@@ -102,17 +101,23 @@ class LimitSDE:
         ValueError
             If factor does not divide n_steps.
         """
-        checks.integer(factor, "factor", low=1)
+        factor = checks.integer(factor, "factor", low=1)
         if self.n_steps % factor:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
         return replace(self, n_steps=self.n_steps // factor, n_merged=factor * self.n_merged)
 
     def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> LimitSDE:
         """Return the model with every automatic choice made for n_tokens tokens; without dim attention waits."""
+        if dim is not None:
+            self._check_dim(dim)
         field = None if self.field is None else self.field.resolve(n_tokens)
         if self.attention is None or dim is None:
             return replace(self, field=field)
         return replace(self, field=field, attention=self.attention.resolve(n_tokens, dim, dtype))
+
+    def _check_dim(self, dim: int) -> None:
+        if self.field is not None and self.field.kernel.dim != dim:
+            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {dim}")
 
     def increment(self, index: int, *, noise: Noise, n_tokens: int) -> Increment | None:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
@@ -128,8 +133,7 @@ class LimitSDE:
     def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int, weights: Floats | None = None) -> Tokens:
         """Return the tokens (R, N, d), weighted in attention, after step `index` (from 0)."""
         step_size = self.horizon / self.n_steps
-        if self.field is not None and self.field.kernel.dim != x.shape[2]:
-            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {x.shape[2]}")
+        self._check_dim(x.shape[2])
         increment = self.increment(index, noise=noise, n_tokens=x.shape[1])
         own = None
         if self.temperature > 0:

@@ -55,17 +55,16 @@ class Transformer:
     n_merged: int = 1
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Check, and convert numbers to int and float."""
         if not isinstance(self.attention, SoftmaxAttention | None):
             raise TypeError(f"attention must be a SoftmaxAttention or None, got {self.attention!r}")
         if not isinstance(self.mlp, MLP | None):
             raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
         if self.attention is None and self.mlp is None:
             raise ValueError("attention and mlp must not both be None: nothing would move")
-        checks.integer(self.depth, "depth", low=1)
-        checks.number(self.horizon, "horizon", above=0)
-        checks.number(self.noise_scale, "noise_scale", low=0)
-        checks.integer(self.n_merged, "n_merged", low=1)
+        checks.integers(self, "depth", "n_merged", low=1)
+        checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
+        checks.numbers(self, "noise_scale", low=0, high=checks.MAX_SIZE)
 
     @property
     def n_steps(self) -> int:
@@ -98,7 +97,7 @@ class Transformer:
         ValueError
             If factor does not divide the depth.
         """
-        checks.integer(factor, "factor", low=1)
+        factor = checks.integer(factor, "factor", low=1)
         if self.depth % factor:
             raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
         return replace(self, depth=self.depth // factor, n_merged=factor * self.n_merged)
