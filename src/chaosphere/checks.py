@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,17 +17,23 @@ from chaosphere.kernels import abi, sphere
 Tokens = NDArray[Any]  # float64 or float32
 Floats = NDArray[np.float64]
 
+MAX_INTEGER = 2**53  # floats hold every integer up to here, and C's long does
+_MAX_C_INT = 2**31 - 1
+_PACKAGES = {"ot": "POT"}  # where the name on an index is not that of the module
 _FLOATS = (np.float64, np.float32)
 SPHERE_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
 
 
-def integer(value: Any, name: str, *, low: int) -> int:
-    """Return value as an int that is at least low."""
+def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
+    """Return value as an int in [low, high]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r} ({type(value).__name__})")
-    if value < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {value}")
-    return int(value)
+    integer = int(value)
+    if integer < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {_shown(integer)}")
+    if integer > high:
+        raise ValueError(f"{name} must be an integer <= {high}, got {_shown(integer)}")
+    return integer
 
 
 def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
@@ -41,17 +48,97 @@ def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.
     """Return value as a finite float in [low, high], larger than above."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, got {value!r} ({type(value).__name__})")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or number < low or number > high or number <= above:
         rules = [f">= {low:g}"] * (low > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
         rules += [f"<= {high:g}"] * (high < math.inf)
-        raise ValueError(f"{name} must be a finite number{' ' if rules else ''}{' and '.join(rules)}, got {value!r}")
+        must = f"must be a finite number{' ' if rules else ''}{' and '.join(rules)}"
+        raise ValueError(f"{name} {must}, got {_shown(value)}")
     return number
+
+
+def _shown(value: Any) -> str:
+    """Return how a message shows a number: an integer of thousands of digits by their number alone."""
+    if isinstance(value, Integral) and abs(int(value)) >= 10**30:
+        return f"an integer of {int(value).bit_length()} bits"
+    return repr(value)
+
+
+def integers(spec: object, *names: str, low: int, high: int = MAX_INTEGER) -> None:
+    """Set fields of a frozen spec to what `integer` returns for them."""
+    for name in names:
+        object.__setattr__(spec, name, integer(getattr(spec, name), name, low=low, high=high))
+
+
+def numbers(
+    spec: object, *names: str, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
+) -> None:
+    """Set fields of a frozen spec to what `number` returns for them."""
+    for name in names:
+        object.__setattr__(spec, name, number(getattr(spec, name), name, low=low, high=high, above=above))
+
+
+class ByValue:
+    """A frozen dataclass that compares and hashes by value, arrays included; for `@dataclass(eq=False)`."""
+
+    __slots__ = ()
+
+    def _values(self) -> tuple[Any, ...]:
+        values = (getattr(self, field.name) for field in fields(self) if field.compare)  # type: ignore[arg-type]
+        # + 0.0: −0.0 equals 0.0, in an array as elsewhere.
+        return tuple((v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v for v in values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+
+def plain(value: Any, name: str) -> None:
+    """Refuse arrays with an arithmetic of their own: np.ma.MaskedArray, np.matrix and other subclasses of ndarray.
+
+    An np.memmap is an array like any other.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must not be a masked array, whose masks would be lost: drop what is masked, and pass "
+            f"np.asarray({name})"
+        )
+    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
+        raise TypeError(
+            f"{name} must not be a {type(value).__name__}, an array with an arithmetic of its own; pass "
+            f"np.asarray({name})"
+        )
+
+
+def array(value: Any, name: str) -> Floats:
+    """Return value, a list or an array of real numbers, as a float64 array; nothing is copied that need not be."""
+    plain(value, name)
+    try:
+        values = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise TypeError(f"{name} must be an array of real numbers: {error}{_conversion(value, name)}") from error
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__} of {values.dtype}")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _conversion(value: Any, name: str) -> str:
+    """Return how an object becomes an array of floats, as the end of a message; nothing where there is no way."""
+    if type(value).__module__.partition(".")[0] == "torch":
+        return f"; pass {name}.numpy(force=True)"
+    if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and np.asarray(value).dtype.kind in "fiu"):
+        return f"; pass np.asarray({name}, dtype=np.float64)"
+    return ""
 
 
 def square_matrix(value: Any, name: str) -> Floats:
     """Return value as a read-only (d, d) float64 array."""
-    matrix = np.array(value, dtype=np.float64, order="C")
+    matrix = np.array(array(value, name), order="C")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] < 2:
         raise ValueError(f"{name} must be a square matrix (d, d) with d >= 2, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
@@ -62,9 +149,10 @@ def square_matrix(value: Any, name: str) -> Floats:
 
 def tokens(x: Any, name: str = "x") -> Tokens:
     """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d)."""
+    plain(x, name)
     if not isinstance(x, np.ndarray) or x.dtype not in _FLOATS:
         kind = f"array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise TypeError(f"{name} must be a float64 or float32 array, got {kind}")
+        raise TypeError(f"{name} must be a float64 or float32 array, got {kind}{_conversion(x, name)}")
     if x.ndim not in (2, 3):
         raise ValueError(f"{name} must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), got {x.shape}")
     if 0 in x.shape[:-1]:
@@ -84,28 +172,45 @@ def tokens(x: Any, name: str = "x") -> Tokens:
 
 
 def weights(p: Any, n_tokens: int, name: str = "weights") -> Floats | None:
-    """Return p as (N,) float64 probabilities; None stands for 1/N each."""
+    """Return p as (N,) float64 probabilities; None stands for 1/N each.
+
+    The sum must be 1 to 1e-9. Weights of a narrower type, float32 or float16, must be normalised in that type, and are
+    normalised again in float64.
+    """
     if p is None:
         return None
-    values = np.ascontiguousarray(p, dtype=np.float64)
+    values = np.ascontiguousarray(array(p, name))
     if values.shape != (n_tokens,):
         raise ValueError(f"{name} must have shape ({n_tokens},), one per token, got {values.shape}")
     if not np.isfinite(values).all() or (values < 0).any():
         at = int(np.flatnonzero(~np.isfinite(values) | (values < 0))[0])
         raise ValueError(f"{name} must be finite and >= 0: {name}[{at}] = {values[at]}")
-    if abs(values.sum() - 1) > 1e-9:
-        raise ValueError(f"{name} must sum to 1, got {float(values.sum())!r}; pass {name} / {name}.sum()")
-    return values
+    total, kind = float(values.sum()), np.asarray(p).dtype
+    # The rounding of the quotients leaves ε/2, a pairwise sum (10 + ½ log₂ N) ε of its type.
+    slack = max(1e-9, 32 * float(np.finfo(kind).eps)) if kind.kind == "f" else 1e-9
+    if not abs(total - 1) <= slack:
+        raise ValueError(
+            f"{name} must sum to 1, got {total!r}, off by more than {slack:.2g}; pass {name} / {name}.sum()"
+        )
+    return values / total if slack > 1e-9 else values
 
 
 def threads(n_threads: Any) -> int:
     """Return the number of threads; None stands for all that OpenMP may use."""
-    return abi.max_threads() if n_threads is None else integer(n_threads, "n_threads", low=1)
+    return abi.max_threads() if n_threads is None else integer(n_threads, "n_threads", low=1, high=_MAX_C_INT)
 
 
 def extra(module: str, group: str) -> Any:
-    """Return an optional module, or say which extra to install."""
+    """Return an optional module, or say what is missing and how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"{module} is needed here: pip install 'chaosphere[{group}]'") from error
+        package = _PACKAGES.get(module, module.partition(".")[0])
+        raise ImportError(
+            f"{package} is needed here and cannot be imported: {how_to_install(package, group)}"
+        ) from error
+
+
+def how_to_install(package: str, group: str) -> str:
+    """Return the commands that install an optional package, and the extra that it is part of."""
+    return f"pip install {package}, or in a checkout of chaosphere pip install '.[{group}]'"

@@ -22,6 +22,7 @@ from chaosphere.activations import Activation
 from chaosphere.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.checks import Floats, Tokens
 from chaosphere.covariance import CovarianceKernel
+from chaosphere.errors import Picklable
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, roots
@@ -32,7 +33,7 @@ Observable = Callable[[float, Tokens], Any]
 _COSINES = np.linspace(-1, 1, 9)  # κ at these tells kernels apart
 
 
-class SimulationError(RuntimeError):
+class SimulationError(Picklable, RuntimeError):
     """A run stopped because a token became zero or not finite.
 
     Attributes
@@ -47,13 +48,6 @@ class SimulationError(RuntimeError):
         super().__init__(message)
         self.step = step
         self.last_state = last_state
-
-    def __reduce__(self) -> Any:
-        return _simulation_error, (str(self), self.step, self.last_state)
-
-
-def _simulation_error(message: str, step: int, last_state: Tokens) -> SimulationError:
-    return SimulationError(message, step=step, last_state=last_state)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
