@@ -1,4 +1,4 @@
-"""Every exception of the package survives pickle: a pool of processes loses, or waits for ever for, one that does not."""
+"""Every exception of the package survives pickle; a pool of processes waits for ever for one that does not."""
 
 import concurrent.futures
 import importlib
