@@ -14,6 +14,7 @@ from scipy import fft, special
 from chaosphere import checks
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats, Tokens
+from chaosphere.errors import Picklable
 from chaosphere.laws import Law
 from chaosphere.sde import LimitSDE
 from chaosphere.seeds import Noise, Seed, root
@@ -32,7 +33,7 @@ _COURANT, _LEAST_MODES = 2.0, 128
 _SAFE_BETA = 14.0
 
 
-class UnresolvedDensityError(ValueError):
+class UnresolvedDensityError(Picklable, ValueError):
     """A density has become too steep for its number of modes.
 
     Attributes

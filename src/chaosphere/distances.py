@@ -254,6 +254,11 @@ def _quantiles(values: Floats, masses: NDArray[Any]) -> tuple[Floats, NDArray[An
     return values[order], ends
 
 
+def _at(values: Floats, ends: NDArray[Any], t: NDArray[Any]) -> Floats:
+    """Return the quantile function at t in [0, its end]; at the end, or past it by rounding, its last value."""
+    return values[np.minimum(np.searchsorted(ends, t, side="right"), len(values) - 1)]
+
+
 def _parts(n: int) -> Iterator[slice]:
     """Return slices of n numbers, each short enough for arrays of its length to stay in a cache."""
     return (slice(first, min(first + 2**15, n)) for first in range(0, n, 2**15))
@@ -278,8 +283,7 @@ def _continued(values: Floats, ends: NDArray[Any], t: NDArray[Any]) -> Floats:
         turns = place // len(values)
         return np.asarray(values[place - turns * len(values)] + 2 * math.pi * turns)
     turns = np.floor_divide(t, ends[-1])
-    index = np.searchsorted(ends, t - turns * ends[-1], side="right")
-    return np.asarray(values[np.minimum(index, len(values) - 1)] + 2 * math.pi * turns)
+    return np.asarray(_at(values, ends, t - turns * ends[-1]) + 2 * math.pi * turns)
 
 
 def sliced_wasserstein2(
@@ -358,8 +362,7 @@ def _line_squared(x: Floats, y: Floats, p: NDArray[Any], q: NDArray[Any]) -> flo
     f, f_ends = _quantiles(x, p)
     g, g_ends = _quantiles(y, q)
     lengths, at = _pieces(np.sort(np.concatenate([f_ends, g_ends, [0 * f_ends[-1]]])))
-    f_at, g_at = (v[np.searchsorted(e, at, side="right")] for v, e in ((f, f_ends), (g, g_ends)))
-    return float((lengths * (f_at - g_at) ** 2).sum() / f_ends[-1])
+    return float((lengths * (_at(f, f_ends, at) - _at(g, g_ends, at)) ** 2).sum() / f_ends[-1])
 
 
 def entropic_wasserstein2(

@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Protocol, cast
 
 import numpy as np
+from numpy.polynomial import Polynomial, polynomial
 from scipy import special, stats
 
 from chaosphere import checks
 from chaosphere.checks import Floats
 from chaosphere.seeds import Noise, Seed, Stream, root
-from chaosphere.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.sphere import CONCENTRATED, normalize, sample_uniform, sample_von_mises_fisher
+
+# A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
+_PROPOSALS = 1_000_000
+
+_MOST_NODES = 2**30  # more than fit into memory, and few enough for every index
+
+_BESSEL_TERMS, _BESSEL_LEAST = 12, 50.0
 
 
 class Law(Protocol):
@@ -28,6 +37,47 @@ class Law(Protocol):
 
     def density(self, x: Floats) -> Floats:
         """Return the density with respect to the uniform probability at points (N, d), shape (N,)."""
+
+
+def check_law(law: Any, name: str = "law") -> Law:
+    """Return a law of ours or of a user's own class, or say what it lacks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dim` is not an integer >= 2, or `sample` or `density` is not a method.
+    """
+    if isinstance(law, type):
+        raise TypeError(f"{name} must be a law, got the class {law.__name__}; make an instance of it")
+    missing = [member for member in ("dim", "sample", "density") if not hasattr(law, member)]
+    missing += [f"{m} (a method)" for m in ("sample", "density") if m not in missing and not callable(getattr(law, m))]
+    if missing:
+        raise TypeError(
+            f"{name} must have dim, sample(n_tokens, *, rng, n_replicas) and density(x), as chaosphere.laws.Law says; "
+            f"{type(law).__name__} lacks {', '.join(missing)}"
+        )
+    checks.integer(law.dim, f"{name}.dim", low=2)
+    return cast(Law, law)
+
+
+def density_at(law: Law, x: Floats, name: str = "law") -> Floats:
+    """Return the density of any law at points (N, d), checked: finite, not negative, shape (N,)."""
+    values = checks.array(law.density(x), f"{name}.density(x)")
+    if values.shape != (len(x),):
+        raise ValueError(
+            f"{name}.density must return shape ({len(x)},) at points ({len(x)}, {x.shape[1]}), got {values.shape}"
+        )
+    if not np.isfinite(values).all() or (values < 0).any():
+        at = int(np.flatnonzero(~np.isfinite(values) | (values < 0))[0])
+        raise ValueError(f"{name}.density must be finite and >= 0, got {values[at]} at {x[at].tolist()}")
+    return values
+
+
+def _points(x: Any, dim: int) -> Floats:
+    """Return points (N, d), checked."""
+    if checks.tokens(x).shape[2] != dim or x.ndim != 2:
+        raise ValueError(f"x must have shape (n_points, {dim}), got {x.shape}")
+    return cast(Floats, x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +99,7 @@ class Uniform:
 
     def __post_init__(self) -> None:
         """Check."""
-        checks.integer(self.dim, "dim", low=2)
+        checks.integers(self, "dim", low=2)
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens; see `sample_uniform`."""
@@ -57,7 +107,7 @@ class Uniform:
 
     def density(self, x: Floats) -> Floats:
         """Return ones."""
-        return np.ones(len(x))
+        return np.ones(len(_points(x, self.dim)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +138,10 @@ class VonMisesFisher:
 
     def __post_init__(self) -> None:
         """Check."""
-        try:
-            m = np.array(self.mean_direction, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"mean_direction must be d numbers, got {self.mean_direction!r}") from error
+        m = np.array(checks.array(self.mean_direction, "mean_direction"))
         checks.tokens(m[None], "mean_direction")
         object.__setattr__(self, "mean_direction", tuple(m.tolist()))
-        checks.number(self.concentration, "concentration", above=0)
+        checks.numbers(self, "concentration", above=0)
 
     @property
     def dim(self) -> int:
@@ -107,11 +154,60 @@ class VonMisesFisher:
         return sample_von_mises_fisher(n_tokens, m, concentration=self.concentration, rng=rng, n_replicas=n_replicas)
 
     def density(self, x: Floats) -> Floats:
-        """Return e^{c(⟨m, x⟩ − 1)} over its mean on the sphere."""
-        nu, c = 0.5 * self.dim - 1, self.concentration
-        # Mean of e^{c⟨m,x⟩}: Γ(ν + 1) (2/c)^ν I_ν(c); ive carries the factor e^{−c}.
-        log_mean = special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(special.ive(nu, c))
-        return np.asarray(np.exp(c * (x @ np.array(self.mean_direction) - 1) - log_mean))
+        """Return e^{c(⟨m, x⟩ − 1)} over its mean on the sphere.
+
+        Raises
+        ------
+        ValueError
+            If a density is above the largest float, as it may be for a large c in a high dimension.
+        """
+        x, m, c = _points(x, self.dim), np.array(self.mean_direction), self.concentration
+        with np.errstate(over="ignore"):
+            if c <= CONCENTRATED:
+                exponents = c * (x @ m - 1)
+            else:  # by |x − m|²: the difference ⟨m, x⟩ − 1 has lost what is multiplied by c
+                gaps = normalize(x.astype(np.float64, copy=False)) - normalize(m[None])
+                exponents = -0.5 * c * (gaps**2).sum(axis=1)
+            values = np.asarray(np.exp(exponents - _log_mean(0.5 * self.dim - 1, c)))
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"concentration = {c:g} is too large in dim {self.dim}: the density at x exceeds the largest float"
+            )
+        return values
+
+
+def _log_mean(nu: float, c: float) -> float:
+    """Return the logarithm of the mean of e^{c(⟨m, x⟩ − 1)} on S^{2ν+1}: Γ(ν + 1) (2/c)^ν I_ν(c) e^{−c}."""
+    c = max(c, 1e-300)  # 2/c must not overflow; the mean is 1 there
+    scaled = float(special.ive(nu, c))
+    if scaled > 1e-290:
+        return float(special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(scaled))
+    # Outside SciPy's range: small c, where the mean of e^{c⟨m, x⟩} is next to 1, or the uniform asymptotic expansion.
+    size = math.hypot(nu, c)
+    if size < _BESSEL_LEAST:
+        return math.log(special.hyp0f1(nu + 1, 0.25 * c * c)) - c
+    # DLMF 10.41.3 with r = √(ν² + c²); ν log ν − ν of Stirling's series is taken out of both factors.
+    terms = (polynomial.polyval((nu / size) ** 2, u) * (1 / size) ** k for k, u in enumerate(_debye_polynomials()))
+    excess = c * (c / (nu + size))  # r − ν
+    bulk = nu * (math.log1p(excess / (2 * nu)) + (c + excess) / (c + size)) if nu else 0.0
+    return _log_gamma_rest(nu) - bulk - 0.5 * math.log(size) + math.log(sum(terms))
+
+
+def _log_gamma_rest(nu: float) -> float:
+    """Return log Γ(ν + 1) − ν log ν + ν − ½ log 2π."""
+    if nu < _BESSEL_LEAST:
+        return float(special.gammaln(nu + 1) - special.xlogy(nu, nu) + nu - 0.5 * math.log(2 * math.pi))
+    return 0.5 * math.log(nu) + 1 / (12 * nu) - 1 / (360 * nu**3) + 1 / (1260 * nu**5) - 1 / (1680 * nu**7)
+
+
+@cache
+def _debye_polynomials() -> list[Floats]:
+    """Return u_k(p)/p^k of DLMF 10.41.9 as polynomials in p²."""
+    p, u, out = Polynomial([0.0, 1.0]), Polynomial([1.0]), []
+    for k in range(_BESSEL_TERMS):
+        out.append(np.asarray(u.coef[k::2], np.float64))
+        u = 0.5 * p**2 * (1 - p**2) * u.deriv() + 0.125 * ((1 - 5 * p**2) * u).integ()
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +239,19 @@ class Mixture:
 
     def __post_init__(self) -> None:
         """Check."""
-        if len({law.dim for law in self.components}) != 1:
-            raise ValueError(f"components must have one dim, got {[law.dim for law in self.components]}")
-        p = checks.weights(self.proportions, len(self.components))
+        try:
+            components = tuple(self.components)
+        except TypeError as error:
+            raise TypeError(f"components must be a tuple of laws, got {self.components!r}") from error
+        for k, law in enumerate(components):
+            check_law(law, f"components[{k}]")
+        if len({law.dim for law in components}) != 1:
+            raise ValueError(f"components must have one dim, got {[law.dim for law in components]}")
+        p = checks.weights(self.proportions, len(components), "proportions")
         if p is None or (p <= 0).any():
             raise ValueError(f"proportions must be positive, got {self.proportions}")
+        object.__setattr__(self, "components", components)
+        object.__setattr__(self, "proportions", tuple(p.tolist()))
 
     @property
     def dim(self) -> int:
@@ -156,23 +260,28 @@ class Mixture:
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens: a component for each, then a point of it."""
-        sequence = root(rng)
+        sequence, n_copies = root(rng), _copies(n_replicas)
         draws = [
             law.sample(
                 n_tokens,
                 rng=np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, k)),
-                n_replicas=n_replicas or 1,
+                n_replicas=n_copies,
             )
             for k, law in enumerate(self.components)
         ]
-        generators = Noise(sequence, n_replicas=n_replicas or 1).at(Stream.SUBSAMPLE, 0)
+        generators = Noise(sequence, n_replicas=n_copies).at(Stream.SUBSAMPLE, 0)
         labels = np.stack([g.choice(len(draws), size=n_tokens, p=self.proportions) for g in generators])
         x: Floats = np.select([(labels == k)[:, :, None] for k in range(len(draws))], draws)
         return x[0] if n_replicas is None else x
 
     def density(self, x: Floats) -> Floats:
         """Return the mean of the components' densities."""
-        return np.asarray(sum(p * law.density(x) for p, law in zip(self.proportions, self.components, strict=True)))
+        x, pairs = _points(x, self.dim), zip(self.proportions, self.components, strict=True)
+        return np.asarray(sum(p * density_at(law, x, "component") for p, law in pairs))
+
+
+def _copies(n_replicas: Any) -> int:
+    return 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +299,14 @@ class Density:
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range; when the function exceeds its bound or is negative at a point it is asked at.
+        If an argument is out of range; when the function exceeds its bound or is negative at a point it is asked at;
+        when sampling accepts too few proposals.
+
+    Notes
+    -----
+    The acceptance is the function's mean over its bound. Sampling gives up where, after the first million proposals of
+    a replica, fewer than one in a million was accepted. A law with an acceptance of 2e-5 or more is refused in fewer
+    than 3e-9 of all samples: none of a million accepted has probability e^{−20}, and later alarms add less than 1e-15.
 
     Examples
     --------
@@ -207,24 +323,38 @@ class Density:
         """Check."""
         if not callable(self.function):
             raise TypeError(f"function must be callable on points (N, d), got {self.function!r}")
-        checks.integer(self.dim, "dim", low=2)
-        checks.number(self.bound, "bound", above=0)
+        checks.integers(self, "dim", low=2)
+        checks.numbers(self, "bound", above=0)
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens by rejection; the expected work per token is bound / mean of the function."""
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
         out = []
-        for generator in Noise(rng, n_replicas=n_replicas or 1).at(Stream.TOKENS, 0):
+        for generator in Noise(rng, n_replicas=_copies(n_replicas)).at(Stream.TOKENS, 0):
             kept: list[Floats] = []
-            while sum(map(len, kept)) < n_tokens:
+            n_kept, n_proposals, largest = 0, 0, 0.0
+            while n_kept < n_tokens:
                 x = normalize(generator.standard_normal((n_tokens, self.dim)))
-                kept.append(x[generator.random(n_tokens) * self.bound < self.density(x)])
+                values = self._values(x)
+                x = x[generator.random(n_tokens) * self.bound < values]
+                n_kept, n_proposals, largest = n_kept + len(x), n_proposals + n_tokens, max(largest, values.max())
+                if len(x):
+                    kept.append(x)
+                if n_proposals >= _PROPOSALS and n_kept * _PROPOSALS < n_proposals:
+                    raise ValueError(
+                        f"function must not be so small against bound = {self.bound:g}: {n_kept} of {n_proposals} "
+                        f"uniform proposals were accepted, and its largest value there was {largest:.3g}; lower bound "
+                        "to the function's maximum, or give the law as a Mixture of VonMisesFisher where it lives"
+                    )
             out.append(np.concatenate(kept)[:n_tokens])
         return out[0] if n_replicas is None else np.stack(out)
 
     def density(self, x: Floats) -> Floats:
         """Return the function at x, checked."""
-        values = np.asarray(self.function(x), dtype=np.float64)
+        return self._values(_points(x, self.dim))
+
+    def _values(self, x: Floats) -> Floats:
+        values = checks.array(self.function(x), "function(x)")
         if values.shape != (len(x),):
             raise ValueError(
                 f"function must return shape ({len(x)},) at points ({len(x)}, {self.dim}), got {values.shape}"
@@ -285,7 +415,8 @@ def quadrature(law: Law, n_nodes: int) -> Quadrature:
     >>> rule.degree, bool(abs(rule.weights @ rule.nodes[:, 2] ** 2 - 1 / 3) < 1e-15)
     (19, True)
     """
-    n_nodes = checks.integer(n_nodes, "n_nodes", low=2)
+    check_law(law)
+    n_nodes = checks.integer(n_nodes, "n_nodes", low=2, high=_MOST_NODES)
     degree: int | None
     if law.dim == 2:
         angle = 2 * np.pi * np.arange(n_nodes) / n_nodes
@@ -306,7 +437,7 @@ def quadrature(law: Law, n_nodes: int) -> Quadrature:
         cube = stats.qmc.Sobol(law.dim, scramble=True, rng=np.random.default_rng(0)).random_base2(power)
         nodes, weights, degree = stats.norm.ppf(np.clip(cube, 1e-12, 1 - 1e-12)), np.ones(2**power), None
     nodes = normalize(np.ascontiguousarray(nodes))
-    weights = weights * law.density(nodes)
+    weights = weights * density_at(law, nodes)
     if not weights.sum() > 0:
         raise ValueError("law must have a positive density at some node; raise n_nodes")
     return Quadrature(nodes=nodes, weights=weights / weights.sum(), degree=degree)

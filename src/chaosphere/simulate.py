@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from chaosphere import checks, distributed, files, identity
 from chaosphere.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.checks import Floats, Tokens
+from chaosphere.errors import Picklable
 from chaosphere.identity import describe as describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps
@@ -31,7 +32,7 @@ Observable = Callable[[float, Tokens], Any]
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
 
 
-class SimulationError(RuntimeError):
+class SimulationError(Picklable, RuntimeError):
     """A run stopped because a token became zero or not finite, or left the sphere.
 
     Attributes
@@ -46,13 +47,6 @@ class SimulationError(RuntimeError):
         super().__init__(message)
         self.step = step
         self.last_state = last_state
-
-    def __reduce__(self) -> Any:
-        return _simulation_error, (str(self), self.step, self.last_state)
-
-
-def _simulation_error(message: str, step: int, last_state: Tokens) -> SimulationError:
-    return SimulationError(message, step=step, last_state=last_state)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

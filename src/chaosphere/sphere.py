@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from chaosphere import checks, kernels
 from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import sphere as kernel
 from chaosphere.seeds import Noise, Seed, Stream
+
+# SciPy's sampler takes 1 − ⟨m, x⟩ as a difference of numbers near 1: up to this concentration, times d − 1, it keeps
+# ten digits of it. On S² it divides a logarithm near 0 by c: from the second number on with a relative 1e-13.
+CONCENTRATED, _DIFFUSE = 1e5, 1e-3
 
 
 def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
@@ -76,7 +81,8 @@ def sample_von_mises_fisher(
 
     Notes
     -----
-    Drawn by `scipy.stats.vonmises_fisher`.
+    Drawn by `scipy.stats.vonmises_fisher`. For c > 1e5 (d − 1), and for c < 1e-3 on S², where its rounding shows, the
+    height 1 − ⟨m, x⟩ is drawn itself: by its quantile function on S², else by rejection from its limit, a gamma law.
 
     Examples
     --------
@@ -86,12 +92,35 @@ def sample_von_mises_fisher(
     """
     n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
     concentration = checks.number(concentration, "concentration", above=0)
-    direction = checks.tokens(np.array(mean_direction, dtype=np.float64)[None], "mean_direction")[0, 0]
+    direction = checks.tokens(np.array(checks.array(mean_direction, "mean_direction"))[None], "mean_direction")[0, 0]
     n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
-    law = stats.vonmises_fisher(direction, concentration)
     generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
-    x = normalize(np.stack([law.rvs(n_tokens, random_state=generator) for generator in generators]))
+    dim = len(direction)
+    if dim > 2 and (concentration > CONCENTRATED * (dim - 1) or (dim == 3 and concentration < _DIFFUSE)):
+        draws = [_near_or_far(n_tokens, direction, concentration, generator) for generator in generators]
+    else:
+        law = stats.vonmises_fisher(direction, concentration)
+        draws = [law.rvs(n_tokens, random_state=generator) for generator in generators]
+    x = normalize(np.stack(draws))
     return x[0] if n_replicas is None else x
+
+
+def _near_or_far(n_tokens: int, direction: Floats, c: float, generator: np.random.Generator) -> Floats:
+    """Draw from the von Mises–Fisher law by g = 1 − ⟨m, x⟩, which has density ∝ e^{−cg} (g(2 − g))^{(d−3)/2}."""
+    dim = len(direction)
+    if dim == 3:
+        gap = -np.log1p(generator.random(n_tokens) * math.expm1(-2 * c)) / c
+    else:
+        gap = np.empty(0)
+        while len(gap) < n_tokens:
+            trial = generator.gamma(0.5 * (dim - 1), size=n_tokens) / c
+            accepted = generator.random(n_tokens) < np.maximum(1 - 0.5 * trial, 0) ** (0.5 * (dim - 3))
+            gap = np.concatenate([gap, trial[accepted]])
+    gap = np.minimum(gap[:n_tokens], 2)[:, None]
+    m = normalize(direction[None])[0]
+    side = generator.standard_normal((n_tokens, dim))
+    side = normalize(side - np.outer(side @ m, m))
+    return np.asarray((1 - gap) * m + np.sqrt(gap * (2 - gap)) * side)
 
 
 def normalize(x: Tokens) -> Tokens:

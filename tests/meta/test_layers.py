@@ -14,6 +14,7 @@ LAYERS = [
     [
         "chebyshev",
         "checks",
+        "errors",
         "files",
         "seeds",
         "activations",
