@@ -138,8 +138,8 @@ def dataset_names(observables: Mapping[str, int], *, others: Iterable[str], suff
         for key, owner in own.items():
             if key in owners:
                 raise ValueError(
-                    f"observe must not give one name to two parts of the dataset: {key!r} is {owner} and {owners[key]}; "
-                    "rename the observable"
+                    f"observe must not give one name to two parts of the dataset: {key!r} is {owner} and "
+                    f"{owners[key]}; rename the observable"
                 )
         owners |= own
 

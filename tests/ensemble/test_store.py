@@ -91,10 +91,11 @@ def test_it_is_a_plain_zarr_group(tmp_path):
     assert {"model", "sweep", "seeds", "stream_version", "chaosphere", "numpy", "instruction_set"} <= set(
         json.loads(plain.attrs["identity"])
     )
-    # Never pickle: numbers and fixed strings without filters, which are what could hold objects.
+    # Never pickle: numbers and fixed strings, packed and summed by codecs that hold no objects.
     headers = [json.loads(path.read_text()) for path in store.glob("*/.zarray")]
     assert {header["dtype"] for header in headers} == {"<f8", "<i8", "|i1", "<U4"}
-    assert all(header["filters"] is None for header in headers)
+    assert {header["compressor"] for header in headers} == {None}
+    assert {tuple(codec["id"] for codec in header["filters"]) for header in headers} == {("zstd", "crc32c")}
 
 
 @pytest.mark.parametrize(
