@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
@@ -199,6 +200,46 @@ def weights(p: Any, n_tokens: int, name: str = "weights") -> Floats | None:
 def threads(n_threads: Any) -> int:
     """Return the number of threads; None stands for all that OpenMP may use."""
     return abi.max_threads() if n_threads is None else integer(n_threads, "n_threads", low=1, high=_MAX_C_INT)
+
+
+def label(value: Any, name: str) -> str:
+    """Return value as a name that a variable of a dataset and a folder on disk can have."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name, a str, got {value!r} ({type(value).__name__})")
+    is_plain = value.isprintable() and value.strip() == value != "" and not {"/", "\\"} & set(value)
+    if not is_plain or value.startswith(".") or len(value.encode()) > 200:
+        raise ValueError(
+            f"{name} must be a printable name of at most 200 bytes, without / and \\ in it, a dot before it or blanks "
+            f"around it, got {value!r}"
+        )
+    return value
+
+
+def dataset_names(observables: Mapping[str, int], *, others: Iterable[str], suffixes: Sequence[str] = ()) -> None:
+    """Raise TypeError or ValueError unless every part of a dataset has a name of its own.
+
+    Parameters
+    ----------
+    observables : mapping of str to int
+        Each name with the number of axes that the observable has for itself; axis i of NAME is the dimension NAME_i.
+    others : iterable of str
+        The other names in the dataset: dimensions, coordinates, parameters, flags.
+    suffixes : sequence of str
+        Of the variables that are computed from each observable: "_mean" for NAME_mean.
+    """
+    owners = dict.fromkeys(others, "another part of the dataset")
+    for name, n_axes in observables.items():
+        label(name, "a name in observe")
+        own = {name: f"observe[{name!r}]"}
+        own |= {f"{name}{suffix}": f"the {suffix.strip('_')} of observe[{name!r}]" for suffix in suffixes}
+        own |= {f"{name}_{axis}": f"axis {axis} of observe[{name!r}]" for axis in range(n_axes)}
+        for key, owner in own.items():
+            if key in owners:
+                raise ValueError(
+                    f"observe must not give one name to two parts of the dataset: {key!r} is {owner} and "
+                    f"{owners[key]}; rename the observable"
+                )
+        owners |= own
 
 
 def extra(module: str, group: str) -> Any:

@@ -20,21 +20,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere import checks, results
+from chaosphere import checks, files, results
 from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.checks import Floats, Tokens
 from chaosphere.identity import check, describe
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
 from chaosphere.measures import Steps
-from chaosphere.pools import Pool, processors, refuse_fork, workers
+from chaosphere.pools import Pool, end_if_stopped, processors, refuse_fork, workers
 from chaosphere.seeds import STREAM_VERSION
 from chaosphere.simulate import Observable, missing_members, observables, save_steps, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
-_stopped: set[str] = set()  # calls of `ensemble` whose runs a signal ended in this process; it has others in hand
+# Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
+_stopped: dict[str, str] = {}
 _RESERVED = ("replica", "time", "seed", "finished")
+_MEANS = ("_mean", "_low", "_high")
+_MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,7 +117,7 @@ class Plan:
 
     def memory(self, n_workers: int) -> int:
         """Estimate of the bytes that results, their means and this many running batches take together."""
-        return 2 * self.result_bytes + n_workers * self.batch_bytes
+        return 2 * self.result_bytes + n_workers * self.batch_bytes + _MEMBER_BYTES * self.n_members
 
     def start(self, batch: Batch) -> tuple[Tokens | Law, list[int]]:
         """Return what a worker needs to make the initial tokens of a batch, and its seeds."""
@@ -160,14 +163,21 @@ def plan(
     memory_limit: int | None = None,
 ) -> Plan:
     """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
+    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str | bytes):
+        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {seeds!r}")
+    if not isinstance(sweep, Mapping | None):
+        raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {sweep!r}")
+    sweep = dict(sweep or {})
+    values = tuple(parameter_values(given, f"sweep[{name!r}]") for name, given in sweep.items())
+    check_names(sweep, observe if isinstance(observe, Mapping) else ())
+    observe = observables(observe)
+    if not observe:
+        raise ValueError("observe must hold at least one observable: nothing else is kept")
+    n_members = math.prod(map(len, values)) * len(seeds)
+    _check_bytes(n_members * (_MEMBER_BYTES + 8 * len(observe)), n_members, memory_limit)  # before they are listed
     seeds = tuple(checks.integer(seed, "seeds", low=0) for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
         raise ValueError(f"seeds must be distinct integers below 2**63, at least one, got {list(seeds)[:10]}")
-    if not observe:
-        raise ValueError("observe must hold at least one observable: nothing else is kept")
-    sweep = dict(sweep or {})
-    values = tuple(parameter_values(given, f"sweep[{name!r}]") for name, given in sweep.items())
-    check_names(sweep, observe)
     models: dict[tuple[int, ...], Steps] = {}
     is_model = hasattr(model, "step") and hasattr(model, "n_steps")
     if is_model and sweep:
@@ -193,11 +203,15 @@ def plan(
             raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
         n_tokens, dim = shape[1:]
     elif hasattr(x0, "sample"):
-        n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), x0.dim
+        n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(_dim(x0), "x0.dim", low=2)
     else:
         raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
     dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
     models = {point: made.prepare(n_tokens, dim, dtype) for point, made in models.items()}
+    grids = {(model.horizon, model.n_steps) for model in models.values()}
+    if save_at is None and len(grids) == 1:
+        n_times = min(grids)[1] + 1
+        _check_bytes(n_members * (_MEMBER_BYTES + 8 * len(observe) * n_times), n_members, memory_limit)
     times = _times(save_at, models.values())
     made = Plan(
         names=tuple(sweep),
@@ -207,14 +221,17 @@ def plan(
         n_tokens=n_tokens,
         dim=dim,
         seeds=seeds,
-        observe=observables(observe),
+        observe=observe,
         times=times,
         save_at=save_at,
         shapes={},
         batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
     )
     check_memory(made, 1, memory_limit)  # before the first tokens are drawn, to see what the observables return
-    return dataclasses.replace(made, shapes=_shapes(made))
+    made = dataclasses.replace(made, shapes=_shapes(made))
+    names = {name: len(shape) for name, (shape, _) in made.shapes.items()}
+    checks.dataset_names(names, others=(*_RESERVED, *sweep), suffixes=_MEANS)
+    return made
 
 
 def _times(save_at: Any, models: Iterable[Steps]) -> Floats:
@@ -353,11 +370,32 @@ def run(
     refuse_fork(executor)
     n_workers, n_per_host = workers(executor)
     check_memory(made, n_per_host or 1, memory_limit)
+    disk = None if store is None else Store(files.local(store, "store"))
+    with nullcontext() if disk is None else disk.lock():
+        return _run(
+            made,
+            disk,
+            executor=executor,
+            n_workers=n_workers,
+            n_per_host=n_per_host,
+            n_threads=n_threads,
+            progress=progress,
+        )
+
+
+def _run(
+    made: Plan,
+    disk: Store | None,
+    *,
+    executor: futures.Executor | None,
+    n_workers: int,
+    n_per_host: int | None,
+    n_threads: int | None,
+    progress: bool,
+) -> Any:
     identity = _identity(made)
-    disk = None
-    if store is not None:
+    if disk is not None:
         check(identity, "store")
-        disk = Store(Path(store))
         disk.open(identity, _coordinates(made), _variables(made))
     todo = [batch for batch in made.batches if disk is None or not disk.is_finished(batch)]
     memory = {}
@@ -395,6 +433,13 @@ def run(
             f"{stopped}; {disk.n_finished()} of {made.n_members} runs are in {disk.path}, and the same call again "
             "continues from there"
         ) from None
+    except ChildProcessError as error:
+        if disk is None:
+            raise ChildProcessError(f"{error}; with a store, what is finished is kept") from error.__cause__
+        raise ChildProcessError(
+            f"{error}; {disk.path} keeps {disk.n_finished()} of {made.n_members} runs, and the same call again "
+            "continues from there"
+        ) from error.__cause__
     finally:
         if bar is not None:
             bar.close()
@@ -434,24 +479,27 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
 
     Examples
     --------
-    >>> load_ensemble("nowhere.zarr")
+    >>> load_ensemble("nowhere.zarr")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: store nowhere.zarr is not there, or is not a store
+    ValueError: store ...nowhere.zarr is not there, or is not a store
     """
-    return _with_means(Store(Path(store)).read())
+    return _with_means(Store(files.local(store, "store")).read())
 
 
 def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
     """Raise ValueError if the estimate for this machine passes the limit in bytes; None is the machine's memory."""
-    n_bytes = made.memory(n_workers)
+    _check_bytes(made.memory(n_workers), made.n_members, limit)
+
+
+def _check_bytes(n_bytes: int, n_members: int, limit: int | None) -> None:
     if limit is None:
         limit, kind = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine's memory"
     else:
         limit, kind = checks.integer(limit, "memory_limit", low=1), "memory_limit"
     if n_bytes > limit:
         raise ValueError(
-            f"memory_limit: {made.n_members} runs would take about {n_bytes / 1e9:.3g} GB here, more than "
+            f"memory_limit: {n_members} runs would take about {n_bytes / 1e9:.3g} GB here, more than "
             f"{limit / 1e9:.3g} GB ({kind}); take fewer tokens, or observe less or at fewer times (save_at)"
         )
 
@@ -474,7 +522,9 @@ def _finished(
         path = None if folder is None else folder / _checkpoint_name(batch)
         model = made.models[batch[0]]
         where = dict(zip(made.names, (v[i].item() for v, i in zip(made.values, batch[0], strict=True)), strict=True))
-        return model, x0, seeds, made.n_tokens, made.observe, made.save_at, n_threads, share, isa, path, where, call
+        shapes = {name: (len(seeds), *shape) for name, (shape, _) in made.shapes.items()}
+        observe, save_at = (made.observe, shapes), made.save_at
+        return model, x0, seeds, made.n_tokens, observe, save_at, n_threads, share, isa, path, where, call
 
     stop = StopRequest()
     with stop if is_stored else nullcontext():
@@ -489,15 +539,19 @@ def _finished(
         left = iter(todo)
         running: dict[futures.Future[dict[str, Floats]], Batch] = {}
         interrupted: Interrupted | None = None
+        broken: Exception | None = None
         try:
-            while True:
+            while broken is None:
                 if stop.received is not None and interrupted is None:
                     interrupted = Interrupted(stop.received.name)
                     if isinstance(executor, Pool):
                         executor.stop_runs()
                 if interrupted is None:
-                    for batch in itertools.islice(left, window - len(running)):
-                        running[executor.submit(_run_batch, *arguments(batch))] = batch
+                    try:
+                        for batch in itertools.islice(left, window - len(running)):
+                            running[executor.submit(_run_batch, *arguments(batch))] = batch
+                    except futures.BrokenExecutor as error:
+                        broken = error
                 elif not hasattr(executor, "_client"):  # Dask would cancel those that run, too
                     running = {future: batch for future, batch in running.items() if not future.cancel()}
                 if not running:
@@ -510,10 +564,11 @@ def _finished(
                     except KeyboardInterrupt as error:  # a signal to a worker, which names it if it came in a run
                         name = str(error) if stop.received is None else stop.received.name
                         interrupted = interrupted or Interrupted(name or "a signal to a worker")
-                    except futures.BrokenExecutor:  # one that caught it between two runs is gone
+                    except _worker_deaths(executor) as error:
                         if stop.received is None:
-                            raise
-                        interrupted = Interrupted(stop.received.name)
+                            broken = error  # but others of these may be there
+                        else:  # one that caught it between two runs is gone
+                            interrupted = Interrupted(stop.received.name)
                     else:
                         yield batch, values
         finally:
@@ -521,6 +576,15 @@ def _finished(
                 future.cancel()
         if interrupted is not None:
             raise interrupted
+        if broken is not None:
+            raise ChildProcessError("a worker died, killed or out of memory (the system's log may tell)") from broken
+
+
+def _worker_deaths(executor: futures.Executor) -> tuple[type[Exception], ...]:
+    """Return the errors by which an executor reports that a worker is gone."""
+    if not hasattr(executor, "_client"):
+        return (futures.BrokenExecutor,)
+    return futures.BrokenExecutor, checks.extra("distributed", "dask").KilledWorker
 
 
 def _checkpoint_name(batch: Batch) -> str:
@@ -532,7 +596,7 @@ def _run_batch(
     x0: Law | Tokens,
     seeds: list[int],
     n_tokens: int,
-    observe: dict[str, Observable],
+    observe: tuple[dict[str, Observable], dict[str, tuple[int, ...]]],
     save_at: Any,
     n_threads: int | None,
     share: int | None,
@@ -541,17 +605,21 @@ def _run_batch(
     where: dict[str, Any],
     call: str,
 ) -> dict[str, Floats]:
-    """Run replicas of one parameter point; what a worker does. Returns arrays (replica, time, ...)."""
+    """Run replicas of one parameter point; what a worker does. Returns arrays (replica, time, ...).
+
+    `observe` holds the observables and the shapes of one value of each.
+    """
     if abi.isa_in_use() != isa:
         raise RuntimeError(
             f"a worker uses the instruction set {abi.isa_in_use()}, this process {isa}, which would change bits: set "
             f"CHAOSPHERE_ISA to one that both have"
         )
+    end_if_stopped()
     if call in _stopped:
-        raise Interrupted("stopped before the first step")
+        raise Interrupted(_stopped[call])
     if n_threads is None:
         n_threads = 1 if share is None else max(1, processors() // share)
-    observe = {name: _with_threads(function, n_threads) for name, function in observe.items()}
+    functions = {name: _with_threads(function, n_threads) for name, function in observe[0].items()}
     try:
         x = _initial_tokens(x0, seeds, n_tokens)
         sol = simulate(
@@ -559,18 +627,25 @@ def _run_batch(
             x,
             rng=seeds,
             save_at=save_at,
-            observe=observe,
+            observe=functions,
             n_threads=n_threads,
             save_states=False,
             checkpoint=None if checkpoint is None else Checkpoint(path=checkpoint, keep=True),
         )
-    except KeyboardInterrupt:
-        _stopped.add(call)
+        for name, shape in observe[1].items():
+            values = sol.observables[name]
+            if values.shape[1:] != shape or values.dtype.kind not in "iufb":
+                raise ValueError(
+                    f"observe[{name!r}] must return real numbers of one shape for as many tokens: before the run it "
+                    f"was {shape}, now {values.shape[1:]} of {values.dtype}"
+                )
+        return {name: np.moveaxis(values, 0, 1) for name, values in sol.observables.items()}
+    except KeyboardInterrupt as error:
+        _stopped[call] = str(error)
         raise
     except Exception as error:
         error.add_note(f"in the runs with {where or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
         raise
-    return {name: np.moveaxis(values, 0, 1) for name, values in sol.observables.items()}
 
 
 def _with_threads(function: Observable, n_threads: int) -> Observable:
@@ -583,7 +658,14 @@ def _with_threads(function: Observable, n_threads: int) -> Observable:
 
 def _initial_tokens(x0: Law | Tokens, seeds: Sequence[int], n_tokens: int) -> Tokens:
     if not isinstance(x0, np.ndarray):
-        return np.stack([x0.sample(n_tokens, rng=seed) for seed in seeds])
+        samples = [x0.sample(n_tokens, rng=seed) for seed in seeds]
+        for sample in samples:
+            if checks.tokens(sample, "what x0.sample returns").shape != (1, n_tokens, x0.dim) or sample.ndim != 2:
+                raise ValueError(
+                    f"x0.sample must return tokens of shape {(n_tokens, x0.dim)}, as n_tokens and dim say, got "
+                    f"{sample.shape}"
+                )
+        return np.stack(samples)
     return x0 if x0.ndim == 3 else np.repeat(x0[None], len(seeds), axis=0)
 
 
@@ -599,33 +681,58 @@ def parameter_values(given: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
 
 
 def check_names(sweep: Iterable[str], observe: Iterable[str]) -> None:
-    """Raise ValueError if a parameter and an observable share a name, or one has a name that the dataset needs."""
+    """Raise TypeError or ValueError if a name cannot be one of the dataset's, or stands for two of its parts."""
     for name in [*sweep, *observe]:
-        if not isinstance(name, str) or name in _RESERVED or "/" in name:
+        if name in _RESERVED or (isinstance(name, str) and "/" in name):
             raise ValueError(
                 f"sweep and observe need names other than {', '.join(_RESERVED)} and without /, got {name!r}"
             )
+    for name in sweep:
+        checks.label(name, "a name in sweep")
     if set(sweep) & set(observe):
         raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
+    checks.dataset_names(dict.fromkeys(observe, 0), others=(*_RESERVED, *sweep), suffixes=_MEANS)
 
 
 def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Observe the start of two replicas, to see what each observable returns."""
+    """Observe the start of two replicas and of one, to see what each observable returns."""
     x0, seeds = made.start(((), slice(0, 1)))
     x = np.repeat(_initial_tokens(x0, seeds, made.n_tokens), 2, axis=0)
     shapes = {}
     for name, function in made.observe.items():
-        value = np.asarray(function(float(made.times[0]), x))
-        if value.dtype.kind not in "iufb":
-            raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")
-        if value.shape[:1] != (2,):
+        value, alone = (_observed(function, name, time=float(made.times[0]), tokens=x[:n]) for n in (2, 1))
+        # For another number of replicas, what is no axis of theirs keeps its length.
+        if alone.shape != (1, *value.shape[1:]):
             raise ValueError(
-                f"observe[{name!r}] must return an array with one entry per replica first: for tokens {x.shape} "
-                f"shape (2, ...), got {value.shape}"
+                f"observe[{name!r}] must return an array with one entry per replica first: for tokens {x.shape} it "
+                f"returned shape {value.shape}, for tokens {x[:1].shape} shape {alone.shape}"
             )
         dtype = np.dtype(np.float32) if value.dtype == np.float32 else np.dtype(np.float64)
         shapes[name] = (value.shape[1:], dtype)
     return shapes
+
+
+def _observed(function: Observable, name: str, *, time: float, tokens: Tokens) -> np.ndarray[Any, Any]:
+    """Return the value of an observable, checked to be real numbers with one entry per replica first."""
+    returned = function(time, tokens)
+    try:
+        value = np.asarray(returned)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"observe[{name!r}] must return an array of real numbers, got {returned!r}") from error
+    if value.dtype.kind not in "iufb":
+        raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype} ({type(returned).__name__})")
+    if value.shape[:1] != (len(tokens),):
+        raise ValueError(
+            f"observe[{name!r}] must return an array with one entry per replica first: for tokens {tokens.shape} "
+            f"shape ({len(tokens)}, ...), got {value.shape}"
+        )
+    return value
+
+
+def _dim(law: Any) -> Any:
+    if not hasattr(law, "dim"):
+        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {law!r}")
+    return law.dim
 
 
 def _coordinates(made: Plan) -> dict[str, Coordinate]:

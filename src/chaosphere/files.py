@@ -114,13 +114,19 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to disk; some filesystems cannot be asked."""
+    """Force the names in a folder (or the bytes of a file) to disk; some filesystems cannot be asked."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Force a folder and all that it holds to disk."""
+    for path in (*folder.rglob("*"), folder):
+        sync_folder(path)
 
 
 class Lock:

@@ -45,12 +45,26 @@ class Pool(futures.ProcessPoolExecutor):
         """Wait for the workers, which an error ends early."""
         if kind is not None:
             self.stop_runs()
+        if self._broken:  # a worker died: the others, which hold back the executor's SIGTERM, have nothing to take up
+            for process in list((self._processes or {}).values()):
+                process.kill()
         super().__exit__(kind, *caught)
         self.stop_runs()
 
 
+_line: Connection | None = None  # of a worker to its pool
+
+
+def end_if_stopped() -> None:
+    """Stop the runs of this worker if its pool has ended them; the thread that waits for this may be late."""
+    if _line is not None and _line.poll():
+        stop_runs()
+
+
 def _listen(line: Connection) -> None:
     """Prepare a worker."""
+    global _line
+    _line = line
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     threading.Thread(target=_obey, args=(line,), daemon=True).start()
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from scipy import stats
 
-from chaosphere import checks
+from chaosphere import checks, files
+from chaosphere.checkpoints import differences
 from chaosphere.checks import Floats
 from chaosphere.config import configuration as configuration
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
+_MARK = b"\nSHA-256 of all before this line: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,27 +76,91 @@ def require() -> None:
 
 
 def save(dataset: Any, path: str | os.PathLike[str]) -> None:
-    """Write an xarray.Dataset as NetCDF, to a temporary name that is then renamed.
+    """Write an xarray.Dataset as NetCDF, so that the file is complete or what it was before.
 
-    Facts about this installation go into the attribute `configuration`.
+    Facts about this installation go into the attribute `configuration`. The file ends with the SHA-256 of all that is
+    before it, which `load` verifies and other readers leave alone; for them, arrays of numbers carry checksums.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    path : path
 
     Raises
     ------
     ImportError
         If xarray, h5netcdf or h5py is not installed.
+    OSError
+        If the file cannot be written, such as on a full disk, or another process writes it.
+
+    Notes
+    -----
+    The file is put together in memory.
     """
     require()
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    target = files.local(path, "path")
     dataset = dataset.assign_attrs(configuration=json.dumps(configuration()))
-    dataset.to_netcdf(temporary, engine="h5netcdf")
-    temporary.replace(path)
+    arrays = [name for name, array in dataset.variables.items() if array.ndim and array.size]
+    summed = {name: {"fletcher32": True} for name in arrays if dataset[name].dtype.kind in "biuf"}
+    # HDF5 that fails to write a file cannot close it either, and crashes later.
+    buffer = io.BytesIO()
+    dataset.to_netcdf(buffer, engine="h5netcdf", encoding=summed)
+    content = buffer.getvalue()
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(content)
+        stream.write(_MARK + _digest(content))
+
+    try:
+        with files.Lock(target, "file"):
+            files.replace(target, write)
+    except files.InUseError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, f"{target} could not be written ({error.strerror})") from error
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read a dataset that `save` wrote, whole into memory, and close the file."""
+    """Read a dataset that `save` wrote, all into memory, and close the file.
+
+    Raises
+    ------
+    ImportError
+        If xarray, h5netcdf or h5py is not installed.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is damaged, or is not NetCDF.
+
+    Notes
+    -----
+    A file without its SHA-256, as version 0.1.0 wrote it or as other programs leave it, is read with a warning.
+    """
     require()
-    return checks.extra("xarray", "io").load_dataset(path, engine="h5netcdf")
+    target = files.local(path, "path")
+    content = target.read_bytes()
+    content, end = content[: -len(_MARK) - 64], content[-len(_MARK) - 64 :]
+    has_mark, has_digest = end.startswith(_MARK), end.endswith(_digest(content))
+    try:
+        if has_mark != has_digest:
+            raise ValueError("it does not agree with its checksum")
+        dataset = checks.extra("xarray", "io").load_dataset(
+            io.BytesIO(content if has_mark else content + end), engine="h5netcdf"
+        )
+    except Exception as error:  # whatever the libraries raise for a broken file
+        raise ValueError(
+            f"{target} is damaged, or is not NetCDF ({error or type(error).__name__}); remove it and run again, or "
+            "bring back a copy"
+        ) from error
+    if not has_mark:
+        warnings.warn(
+            f"{target} has no checksum, as version 0.1.0 wrote it: not all damage can be noticed", stacklevel=2
+        )
+    return dataset
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
@@ -101,16 +169,26 @@ def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
     Raises
     ------
     ValueError
-        If the file holds another study.
+        If the file is damaged or holds another study.
     """
-    if path is None or not Path(path).exists():
+    target = None if path is None else files.local(path, "store")
+    if target is None or not target.exists():
         return None
-    dataset = load(path)
-    if dataset.attrs.get("identity") != identity:
+    dataset = load(target)
+    stored = dataset.attrs.get("identity")
+    if stored != identity:
         raise ValueError(
-            f"store {path} holds another study (parameters or seed differ); remove it or name another file"
+            f"store {target} holds another study{_mismatch(stored, identity)}; remove it or name another file"
         )
     return dataset
+
+
+def _mismatch(stored: Any, identity: str) -> str:
+    """Return which parameters differ, where both studies say theirs."""
+    try:
+        return ": " + differences(dict(json.loads(stored)), dict(json.loads(identity)))
+    except (TypeError, ValueError):
+        return ""
 
 
 def root_mean_square(mean_squares: Floats) -> tuple[Floats, Floats, Floats]:

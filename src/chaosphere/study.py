@@ -22,6 +22,9 @@ from chaosphere.measures import Steps
 from chaosphere.pools import Pool, processors, signals_blocked
 from chaosphere.results import Claim
 
+_MAX_WORKERS = 1024  # processes on this machine
+_MAX_THREADS = 2**31 - 1  # what OpenMP counts to
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
@@ -122,9 +125,9 @@ class Study:
 
     def __post_init__(self) -> None:
         """Check what says where to run, which the command line may change."""
-        for name in ("workers", "threads"):
-            if getattr(self, name) is not None:
-                checks.integer(getattr(self, name), name, low=1)
+        for name, value, most in (("workers", self.workers, _MAX_WORKERS), ("threads", self.threads, _MAX_THREADS)):
+            if value is not None and checks.integer(value, name, low=1) > most:
+                raise ValueError(f"{name} must be at most {most}, got {value}")
         if self.scheduler is not None and self.executor != "dask":
             raise ValueError(f"scheduler is for executor 'dask', got executor {self.executor!r}")
         if self.workers is not None and (self.executor in ("none", "mpi") or self.scheduler is not None):

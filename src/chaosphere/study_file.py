@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, laws, measures
+from chaosphere import checks, files, laws, measures
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.ensemble import check_names, parameter_values
 from chaosphere.fields import MLP
@@ -27,15 +28,16 @@ from chaosphere.transformer import Transformer
 _MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")
 _EXECUTORS = ("none", "processes", "dask", "mpi")
 _LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
+_MAX_COUNT = 100_000  # values of a swept parameter
 _KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
 
 
-def read(path: Path) -> Study:
+def read(path: str | os.PathLike[str]) -> Study:
     """Read and check a study.
 
     Parameters
     ----------
-    path : Path
+    path : path
         A TOML file; the README shows one whole, `examples/` others.
 
     Returns
@@ -49,16 +51,21 @@ def read(path: Path) -> Study:
     OSError
         If the file cannot be read.
     """
+    file, name = files.local(path, "file"), Path(path).stem
     try:
-        with path.open("rb") as stream:
+        with file.open("rb") as stream:
             content = tomllib.load(stream)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not a study: its values are nested too deeply") from error
     try:
-        return _study(content, path.stem)
+        return _study(content, name)
     except (TypeError, ValueError) as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         raise type(error)(f"{path}: {error}{notes}") from error
+    except OverflowError as error:
+        raise ValueError(f"{path}: a number is too large: {error}") from error
 
 
 class _Table:
@@ -139,14 +146,34 @@ def _study(content: dict[str, Any], name: str) -> Study:
         workers=run.integer("workers", low=1, default=None),
         threads=run.integer("threads", low=1, default=None),
         scheduler=run.text("scheduler", None),
-        memory_limit_gb=run.number("memory_limit_gb", above=0, default=None),
+        memory_limit_gb=run.number("memory_limit_gb", above=0, high=1e9, default=None),
         picture=_picture(top.take("picture", None), sweep, observe),
     )
+    _check_title(asked)
     if asked.first_seed + asked.replicas > 2**63:
         raise ValueError(f"[run] first_seed must be below 2**63 less the replicas, got {asked.first_seed}")
     if asked.picture is not None and asked.picture.critical:
         critical_noise_scale(asked, asked.picture.x)
     return asked
+
+
+def _check_title(study: Study) -> None:
+    """Raise ValueError if the title cannot be written to a file or drawn, which is found out after the work else."""
+    title = study.title
+    if "\0" in title or title.encode(errors="ignore").decode() != title:  # the name of a file may be no text
+        raise ValueError(f"title must be Unicode text without null characters, got {title!r}")
+    if study.picture is None or "$" not in title:
+        return
+    cbook, mathtext = checks.extra("matplotlib.cbook", "plot"), checks.extra("matplotlib.mathtext", "plot")
+    for line in title.split("\n"):
+        if cbook.is_math_text(line):
+            try:
+                mathtext.MathTextParser("path").parse(line)
+            except ValueError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise ValueError(
+                    f"title must hold formulas that matplotlib can draw ({reason}), got {title!r}; \\$ is a dollar sign"
+                ) from error
 
 
 def _models(model: Callable[..., Steps], sweep: dict[str, list[Any]], paths: Mapping[str, str]) -> list[Any]:
@@ -281,6 +308,8 @@ def _values(given: Any, where: str) -> list[Any]:
         if key not in given:
             raise ValueError(f"{where}.{key} must be given")
     count = checks.integer(given["count"], f"{where}.count", low=1)
+    if count > _MAX_COUNT:
+        raise ValueError(f"{where}.count must be at most {_MAX_COUNT}, got {count}")
     scale = given.get("scale", "linear")
     if scale not in ("linear", "log"):
         raise ValueError(f"{where}.scale: unknown {_unknown(scale, ('linear', 'log'))}")

@@ -5,15 +5,23 @@
 """
 
 import hashlib
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 
 import chaosphere as cs
 from chaosphere.pools import Pool
+
+
+def environment():
+    """Of a process that imports this module, and chaosphere from where this one does."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def transformer(beta, activation):

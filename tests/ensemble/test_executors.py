@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from members import LAW, STUDY, digest, processes, transformer
+from members import LAW, STUDY, digest, environment, processes, transformer
 
 import chaosphere as cs
 from chaosphere.pools import Pool, processors, workers
@@ -115,7 +115,7 @@ def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
         capture_output=True,
         text=True,
         timeout=300,
-        env=os.environ | {"PYTHONPATH": str(MEMBERS.parent)},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from chaosphere import files
+from chaosphere import checks, files
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from chaosphere import files
+from chaosphere import checks, files
 with files.Lock(Path(sys.argv[1]), "store"):
     print("held", flush=True)
     time.sleep(60)
@@ -126,3 +126,30 @@ def test_many_processes_take_turns_at_a_lock(tmp_path):
     processes = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert path.read_text() == "90"
+
+
+@pytest.mark.parametrize("name", ["", ".zarray", "..", "a/b", "a\\b", "a\nb", " a", "a\0", "\ud800", "é" * 101])
+def test_names_that_no_folder_can_have(name):
+    with pytest.raises(ValueError, match="a name in observe must be a printable name"):
+        checks.dataset_names({name: 0}, others=())
+    with pytest.raises(TypeError, match=r"a name in observe must be a name, a str, got 3 \(int\)"):
+        checks.dataset_names({3: 0}, others=())
+
+
+@pytest.mark.parametrize(
+    ("observables", "message"),
+    [
+        ({"e": 0, "e_mean": 0}, r"'e_mean' is observe\['e_mean'\] and the mean of observe\['e'\]"),
+        ({"e_mean": 0, "e": 0}, r"'e_mean' is the mean of observe\['e'\] and observe\['e_mean'\]"),
+        ({"a": 1, "a_0": 0}, r"'a_0' is observe\['a_0'\] and axis 0 of observe\['a'\]"),
+        ({"x": 0}, r"'x' is observe\['x'\] and another part of the dataset"),
+        ({"beta": 2}, r"'beta_1' is axis 1 of observe\['beta'\] and another part"),
+    ],
+)
+def test_two_parts_of_a_dataset_do_not_share_a_name(observables, message):
+    with pytest.raises(ValueError, match=message):
+        checks.dataset_names(observables, others=("x", "beta_1"), suffixes=("_mean",))
+
+
+def test_other_names_are_taken():
+    checks.dataset_names({"e": 2, "e_mean": 1, "e_2": 0, "énergie libre": 0, "a.b": 0}, others=("x", "time"))
