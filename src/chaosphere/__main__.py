@@ -3,23 +3,72 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import io
 import json
+import os
+import signal
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chaosphere import MLP, SoftmaxAttention, Transformer, normalize, plotting, results, show_config
+from chaosphere import (
+    MLP,
+    SimulationError,
+    SoftmaxAttention,
+    Transformer,
+    checks,
+    files,
+    normalize,
+    plotting,
+    results,
+    show_config,
+)
 from chaosphere.checks import Tokens
 from chaosphere.results import Claim
+from chaosphere.study import duration
+
+_LARGEST = 10**9  # of every count
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code, 0 when it ran and 2 for bad arguments."""
+    """Run one command; return the exit code: 0 when it ran, 1 when it failed on the way, 2 for bad arguments."""
+    _open_streams()
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # of standard output alone: the rest is handled
+        # What is left to write would fail again as Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        print(f"chaosphere: error: standard output: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _open_streams() -> None:
+    """Give closed streams a place to write to, and encodings an escape for the letters that they lack."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:  # else the first file that is opened takes the number, and messages are written into it
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="chaosphere", description="Interacting particles on the unit sphere.")
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (_add_chaos, _add_depth_width, _add_mean_field, _add_sync, _add_run, _add_figure, _add_table):
@@ -28,17 +77,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     info.set_defaults(run=lambda options: show_config())
     options = parser.parse_args(arguments)
     try:
+        _check(options)
         options.run(options)
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"chaosphere {options.command}: error: {error}", file=sys.stderr)
-        return 2
+    except BrokenPipeError:
+        raise
+    except (ValueError, TypeError, OverflowError, ImportError) as error:
+        return _fail(options, error, code=2)
+    except (OSError, MemoryError, SimulationError, ArithmeticError) as error:
+        return _fail(options, error, code=1)
     except KeyboardInterrupt as error:
-        more = (
-            "; the same command goes on from the files it wrote" if options.command in ("chaos", "depth-width") else ""
-        )
+        more = "; the same command continues from the files it wrote" if options.command in _GROWING else ""
         print(f"chaosphere {options.command}: {str(error) or 'interrupted'}{more}", file=sys.stderr)
         return 130
     return 0
+
+
+def _fail(options: argparse.Namespace, error: Exception, *, code: int) -> int:
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"chaosphere {options.command}: error: {text}", file=sys.stderr)
+    return code
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Resolve the paths among the options, and check the numbers that no experiment can take."""
+    for name, value in vars(options).items():
+        option = "FILE" if name == "file" else f"--{name.replace('_', '-')}"
+        if name in _PATHS and value is not None:
+            setattr(options, name, files.local(value, option))
+        for number in value if isinstance(value, list) else [value]:
+            if name == "seed" and number is not None:
+                checks.integer(number, option, low=0)
+            elif type(number) is int and abs(number) > _LARGEST:
+                raise ValueError(f"{option} must be at most {_LARGEST}, got {number}")
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, more: str) -> Any:
@@ -49,7 +119,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None]
     parser.set_defaults(run=run)
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--threads", type=int, help="number of threads (default all; never changes a result)")
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder of the files written")
+    parser.add_argument("--out", default="out", metavar="DIR", help="folder of the files written")
     parser.add_argument("--json", action="store_true", help="print the claims on stdout as JSON instead of the table")
     return parser
 
@@ -69,6 +139,8 @@ def _attention(options: argparse.Namespace) -> SoftmaxAttention | None:
     return SoftmaxAttention(beta=options.beta, value_scale=options.value_scale)
 
 
+_PATHS = ("out", "x0", "file")
+_GROWING = ("chaos", "depth-width")  # commands that write after every replica
 _NAMES = "relu, silu, gelu, tanh, sigmoid, erf, sin, cos, linear"
 
 
@@ -83,8 +155,8 @@ def _add_chaos(commands: Any) -> None:
         "errors of N tokens against the mean-field limit under the same noise",
         "Propagation of chaos. Studies: rates in N of smooth statistics, coupled particles and the transport distance, "
         "for several dimensions; regimes (attraction, none, repulsion; with, without and given the noise; a steep "
-        "one); depths (the same over L); limits (N, L and m in either order). Run again with more --replicas it goes "
-        "on from the files it wrote.",
+        "one); depths (the same over L); limits (N, L and m in either order). Run again with more --replicas it "
+        "continues from the files it wrote.",
     )
     _add_model_options(parser, bias_std=0.3, value_scale=1.0)
     parser.add_argument(
@@ -106,51 +178,68 @@ def _add_chaos(commands: Any) -> None:
     rates.add_argument(
         "--nodes", type=int, help="nodes of the mean-field limit (default: 256, 3200, 8192 for d = 2, 3, more)"
     )
-    rates.add_argument(
-        "--x0", type=Path, metavar="FILE", help="your tokens, an (M, d) array in .npy or .npz, instead of a law"
-    )
+    rates.add_argument("--x0", metavar="FILE", help="your tokens, an (M, d) array in .npy or .npz, instead of a law")
     rates.add_argument("--normalize", action="store_true", help="project the tokens of --x0 to the sphere")
 
 
 def _chaos(options: argparse.Namespace) -> None:
     from chaosphere.experiments import chaos, limits
 
-    _require()
     attention = _attention(options)
     mlp = MLP(width=options.width, activation=options.activation, bias_std=options.bias_std)
     model = Transformer(attention=attention, mlp=mlp, depth=options.depth, horizon=options.horizon)
     # Everything is checked before anything runs.
     plans, has_limits = _chaos_plans(options, model)
+    outputs = {name: _outputs(options, name) for name in [*plans, *["chaos-limits"] * has_limits]}
     shared = {"rng": options.seed, "n_replicas": options.replicas, "n_threads": options.threads}
+    n_limits = 3 * options.replicas  # of some tens of tokens each
+    print(_chaos_plan(options, plans, n_limits if has_limits else 0), file=sys.stderr)
     found: list[Claim] = []
     for name, cases in plans.items():
-        pairs = options.replicas * sum(case.pairs for case in cases)
-        print(f"{name}: {options.replicas} replicas, {pairs:.2g} pair interactions", file=sys.stderr)
-        with _Progress(options.replicas * sum(case.model.depth for case in cases), "layer") as bar:
-            dataset = chaos.run(cases, store=_file(options, f"{name}.nc"), on_step=bar.step, **shared)
+        with _Progress(options.replicas * sum(case.model.depth for case in cases), name, "layers") as bar:
+            dataset = chaos.run(cases, store=outputs[name].data, on_step=bar.step, **shared)
         claims = chaos.depth_claims(dataset) if name == "chaos-depths" else chaos.claims(dataset)
         draw = plotting.chaos if name == "chaos" else plotting.chaos_exponents
-        _report(options, name, dataset, draw, chaos.table(dataset, claims), claims, is_last=False)
+        _report(options, outputs[name], dataset, draw, chaos.table(dataset, claims), claims, is_last=False)
         found += claims
     if has_limits:
         assert attention is not None
-        shared["n_replicas"] *= 3  # of some tens of tokens each
-        print(f"chaos-limits: {shared['n_replicas']} replicas", file=sys.stderr)
-        with _Progress(shared["n_replicas"], "replica") as bar:
+        with _Progress(n_limits, "chaos-limits", "replicas") as bar:
             dataset = limits.run(
                 mlp,
                 attention=attention,
                 horizon=options.horizon,
                 concentration=options.concentration,
-                store=_file(options, "chaos-limits.nc"),
+                store=outputs["chaos-limits"].data,
                 on_step=bar.step,
-                **shared,
+                **shared | {"n_replicas": n_limits},
             )
         claims = limits.claims(dataset)
-        _report(options, "chaos-limits", dataset, plotting.limits, limits.table(dataset), claims, is_last=False)
+        out = outputs["chaos-limits"]
+        _report(options, out, dataset, plotting.limits, limits.table(dataset), claims, is_last=False)
         found += claims
     if options.json:
         _print_claims(found)
+    else:
+        print(f"Summary\n{results.summary(found)}")
+
+
+def _chaos_plan(options: argparse.Namespace, plans: dict[str, Any], n_limits: int) -> str:
+    """Return what each study will do, and an estimate of the time, as text."""
+    from chaosphere.experiments import chaos
+
+    lines, total = [], 0.0
+    for name, cases in plans.items():
+        pairs = options.replicas * sum(case.pairs for case in cases)
+        seconds = options.replicas * chaos.seconds(cases, n_threads=options.threads)
+        total += seconds
+        lines.append(
+            f"{name:>18}  {len(cases)} cases, {options.replicas} replicas, {pairs:.2g} pair interactions, "
+            f"about {duration(seconds)}"
+        )
+    if n_limits:
+        lines.append(f"{'chaos-limits':>18}  {n_limits} replicas of some tens of tokens")
+    return "\n".join([*lines, f"{'estimated time':>18}  {duration(total)}{' and the limits' if n_limits else ''}"])
 
 
 def _chaos_plans(options: argparse.Namespace, model: Transformer) -> tuple[dict[str, Any], bool]:
@@ -210,8 +299,8 @@ def _add_depth_width(commands: Any) -> None:
 def _depth_width(options: argparse.Namespace) -> None:
     from chaosphere.experiments import depth_width
 
-    _require()
-    with _Progress(options.replicas, "replica") as bar:
+    out = _outputs(options, "depth-width")
+    with _Progress(options.replicas, "depth-width", "replicas") as bar:
         dataset = depth_width.run(
             MLP(width=1, activation=options.activation, bias_std=options.bias_std),
             rng=options.seed,
@@ -224,17 +313,10 @@ def _depth_width(options: argparse.Namespace) -> None:
             refinement=options.refinement,
             n_replicas=options.replicas,
             n_threads=options.threads,
-            store=_file(options, "depth-width.nc"),
+            store=out.data,
             on_step=bar.step,
         )
-    _report(
-        options,
-        "depth-width",
-        dataset,
-        plotting.depth_width,
-        depth_width.table(dataset),
-        depth_width.claims(dataset),
-    )
+    _report(options, out, dataset, plotting.depth_width, depth_width.table(dataset), depth_width.claims(dataset))
 
 
 def _add_mean_field(commands: Any) -> None:
@@ -265,8 +347,8 @@ def _add_mean_field(commands: Any) -> None:
 def _mean_field(options: argparse.Namespace) -> None:
     from chaosphere.experiments import mean_field
 
-    _require()
-    with _Progress(mean_field.N_PARTS, "part") as bar:
+    out = _outputs(options, "mean-field")
+    with _Progress(mean_field.N_PARTS, "mean-field", "parts") as bar:
         dataset = mean_field.run(
             rng=options.seed,
             activation=options.activation,
@@ -283,10 +365,10 @@ def _mean_field(options: argparse.Namespace) -> None:
             n_replicas=options.replicas,
             n_pair_replicas=options.pair_replicas,
             n_threads=options.threads,
+            store=out.data,
             on_part=bar.step,
         )
-    results.save(dataset, _file(options, "mean-field.nc"))
-    _report(options, "mean-field", dataset, plotting.mean_field, mean_field.table(dataset), mean_field.claims(dataset))
+    _report(options, out, dataset, plotting.mean_field, mean_field.table(dataset), mean_field.claims(dataset))
 
 
 def _add_sync(commands: Any) -> None:
@@ -314,8 +396,8 @@ def _add_sync(commands: Any) -> None:
 def _sync(options: argparse.Namespace) -> None:
     from chaosphere.experiments import synchronization
 
-    _require()
-    with _Progress(len(options.activations), "activation") as bar:
+    out = _outputs(options, "sync")
+    with _Progress(len(options.activations), "sync", "activations") as bar:
         dataset = synchronization.run(
             options.activations,
             rng=options.seed,
@@ -330,17 +412,11 @@ def _sync(options: argparse.Namespace) -> None:
             horizon=options.horizon,
             n_replicas=options.replicas,
             n_threads=options.threads,
+            store=out.data,
             on_run=bar.step,
         )
-    results.save(dataset, _file(options, "sync.nc"))
-    _report(
-        options,
-        "sync",
-        dataset,
-        plotting.synchronization,
-        synchronization.table(dataset),
-        synchronization.claims(dataset),
-    )
+    draw, claims = plotting.synchronization, synchronization.claims(dataset)
+    _report(options, out, dataset, draw, synchronization.table(dataset), claims)
 
 
 def _add_figure(commands: Any) -> None:
@@ -358,24 +434,18 @@ def _add_figure(commands: Any) -> None:
 def _figure(options: argparse.Namespace) -> None:
     from chaosphere.experiments import paper
 
-    _require()
     if options.number == 1 and options.replicas != 1:
         raise ValueError("--replicas is for figures 2 to 6")
     name = f"figure-{options.number}"
-    with _Progress({1: 2, 6: 9}.get(options.number, 18), "run") as bar:
+    out = _outputs(options, name)
+    shared = {"rng": options.seed, "n_threads": options.threads, "store": out.data}
+    with _Progress({1: 2, 6: 9}.get(options.number, 18), name, "runs") as bar:
         if options.number == 1:
-            dataset = paper.figure_1(rng=options.seed, n_threads=options.threads, on_run=bar.step)
+            dataset = paper.figure_1(on_run=bar.step, **shared)
         else:
-            dataset = paper.figure(
-                options.number,
-                rng=options.seed,
-                n_replicas=options.replicas,
-                n_threads=options.threads,
-                on_run=bar.step,
-            )
-    results.save(dataset, _file(options, f"{name}.nc"))
+            dataset = paper.figure(options.number, n_replicas=options.replicas, on_run=bar.step, **shared)
     draw = plotting.tokens if options.number == 1 else plotting.cosines_and_energy
-    _report(options, name, dataset, draw, dataset.attrs["title"], [])
+    _report(options, out, dataset, draw, dataset.attrs["title"], [])
 
 
 def _add_table(commands: Any) -> None:
@@ -397,9 +467,9 @@ def _add_table(commands: Any) -> None:
 def _table(options: argparse.Namespace) -> None:
     from chaosphere.experiments import paper
 
-    _require()
-    dataset = paper.table(dims=options.dims, bias_stds=options.bias_std, activations=options.activations)
-    results.save(dataset, _file(options, "table-1.nc"))
+    out = _outputs(options, "table-1")
+    shared = {"bias_stds": options.bias_std, "activations": options.activations}
+    dataset = paper.table(dims=options.dims, store=out.data, **shared)
     claims = [
         Claim(quantity=f"{name} {activation} d={dim} σ={bias:g}", measured=value, low=value, high=value, expected=None)
         for name in ("lyapunov_exponent", "lambda_bar")
@@ -410,12 +480,12 @@ def _table(options: argparse.Namespace) -> None:
     ]
     # The picture shows how the exponents pass from one of the dimensions to the next.
     between = sorted({int(d) for d in np.geomspace(min(options.dims), max(options.dims), 12)} | set(options.dims))
-    curves = paper.table(dims=between, bias_stds=options.bias_std, activations=options.activations)
+    curves = paper.table(dims=between, **shared)
 
     def draw(_: Any, path: Path) -> None:
         plotting.exponents(curves, path)
 
-    _report(options, "table-1", dataset, draw, paper.format_table(dataset), claims)
+    _report(options, out, dataset, draw, paper.format_table(dataset), claims)
 
 
 def _add_run(commands: Any) -> None:
@@ -427,7 +497,7 @@ def _add_run(commands: Any) -> None:
         "A study: a model, a law of the tokens, a sweep over parameters, observables, and where to run. It grows in "
         "DIR/NAME.zarr, and started again it continues from there.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the study, a TOML file")
+    parser.add_argument("file", metavar="FILE", help="the study, a TOML file")
     parser.add_argument("--executor", choices=["none", "processes", "dask", "mpi"], help="instead of the file's")
     parser.add_argument("--workers", type=int, help="with --executor processes or dask (default one per processor)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="with --executor dask: a cluster that is there already")
@@ -438,44 +508,57 @@ def _add_run(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     from chaosphere import study, study_file
 
-    asked = study_file.read(options.file)
+    try:
+        plan = study_file.read(options.file)
+    except OSError as error:
+        raise ValueError(f"{options.file} cannot be read ({error.strerror})") from error
     if options.seed is not None:
-        asked = replace(asked, first_seed=options.seed)
+        plan = replace(plan, first_seed=options.seed)
     if options.threads is not None:
-        asked = replace(asked, threads=options.threads)
+        plan = replace(plan, threads=options.threads)
     if options.executor is not None:
-        asked = replace(asked, executor=options.executor, workers=options.workers, scheduler=options.scheduler)
+        plan = replace(plan, executor=options.executor, workers=options.workers, scheduler=options.scheduler)
     elif options.workers is not None or options.scheduler is not None:
         raise ValueError("--workers and --scheduler need --executor")
     if options.dry_run:
-        print(study.dry_run(asked))
+        print(study.dry_run(plan))
         return
-    _require()
-    dataset = study.run(asked, store=_file(options, f"{asked.name}.zarr"), progress=sys.stderr.isatty())
-    file, picture = _file(options, f"{asked.name}.nc"), _file(options, f"{asked.name}.png")
-    results.save(dataset, file)
-    if asked.picture is not None:
-        study.draw(asked, dataset, picture)
-    claims = [claim.as_dict() for claim in study.claims(dataset)]
-    print(json.dumps(claims, indent=2) if options.json else study.table(dataset))
-    print(f"wrote {file}{'' if asked.picture is None else f' and {picture}'}", file=sys.stderr)
+    out = _outputs(options, plan.name)
+    dataset = study.run(plan, store=options.out / f"{plan.name}.zarr", progress=_has_bar())
+    # The store says whose study it is; these are made from it.
+    results.save(dataset, out.data)
+    if plan.picture is not None:
+        study.draw(plan, dataset, out.picture)
+    if options.json:
+        _print_claims(study.claims(dataset))
+    else:
+        print(study.table(dataset))
+    print(f"wrote {out.data}{'' if plan.picture is None else f' and {out.picture}'}", file=sys.stderr)
 
 
-def _require() -> None:
-    """Refuse to start work whose results could not be written."""
+def _has_bar() -> bool:
+    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    data: Path
+    picture: Path
+
+
+def _outputs(options: argparse.Namespace, name: str) -> _Outputs:
+    """Return the names of the files of a study; refuse to start work whose results could not be written."""
     results.require()
     plotting.require()
-
-
-def _file(options: argparse.Namespace, name: str) -> Path:
-    folder: Path = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
+    out = _Outputs(options.out / f"{name}.nc", options.out / f"{name}.png")
+    for path in (out.data, out.picture):
+        files.check_writable(path, "--out")
+    return out
 
 
 def _report(
     options: argparse.Namespace,
-    name: str,
+    out: _Outputs,
     dataset: Any,
     draw: Callable[[Any, Path], None],
     text: str,
@@ -484,17 +567,16 @@ def _report(
     is_last: bool = True,
 ) -> None:
     """Draw the picture, print the table or, from the last report of a command, the claims; say what was written."""
-    picture = _file(options, f"{name}.png")
-    draw(dataset, picture)
+    draw(dataset, out.picture)
     if not options.json:
         print(text, end="\n" if is_last else "\n\n")
     elif is_last:
         _print_claims(claims)
-    print(f"wrote {_file(options, f'{name}.nc')} and {picture}", file=sys.stderr)
+    print(f"wrote {out.data} and {out.picture}", file=sys.stderr)
 
 
 def _print_claims(claims: Sequence[Claim]) -> None:
-    print(json.dumps([claim.as_dict() for claim in claims], indent=2))
+    print(json.dumps([claim.as_dict() for claim in claims], indent=2, allow_nan=False))
 
 
 def _read_tokens(path: Path, *, is_normalized: bool) -> Tokens:
@@ -516,28 +598,38 @@ def _read_tokens(path: Path, *, is_normalized: bool) -> Tokens:
 
 
 class _Progress:
-    """A bar on stderr when that is a terminal and tqdm is there; silent otherwise."""
+    """A line on standard error that counts, from the start, where that is a terminal; silent otherwise."""
 
-    def __init__(self, n_steps: int, unit: str) -> None:
-        self._bar: Any = None
-        if sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return
-            self._bar = tqdm(total=n_steps, unit=unit)
+    def __init__(self, total: int, name: str, unit: str) -> None:
+        self.total, self.name, self.unit, self.done = total, name, unit, 0
+        self._is_shown = sys.stderr.isatty()
+        self._start = self._last = time.monotonic()
 
     def __enter__(self) -> _Progress:
+        self._show()
         return self
 
     def __exit__(self, *unused: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._show()
+        if self._is_shown:
+            print(file=sys.stderr)
 
     def step(self) -> None:
         """Count one."""
-        if self._bar is not None:
-            self._bar.update()
+        self.done += 1
+        if time.monotonic() - self._last > 0.2:
+            self._show()
+
+    def _show(self) -> None:
+        if not self._is_shown:
+            return
+        self._last = time.monotonic()
+        elapsed = self._last - self._start
+        left = (
+            f", {duration(elapsed / self.done * (self.total - self.done))} left" if 0 < self.done < self.total else ""
+        )
+        text = f"{self.name}: {self.done} of {self.total} {self.unit}, {duration(elapsed)}{left}"
+        print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,14 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
     return integer
 
 
+def distinct(values: Any, name: str) -> list[Any]:
+    """Return values as a list of at least one, each once."""
+    listed = list(values)
+    if not listed or len(set(listed)) < len(listed):
+        raise ValueError(f"{name} must be different values, at least one, got {listed}")
+    return listed
+
+
 def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
     """Return values as a tuple of at least two increasing integers."""
     steps = tuple(integer(value, name, low=low) for value in values)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chaosphere import checks
+from chaosphere import checks, files
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers and in grey
 _MARKERS = ("o", "s", "^", "D")
@@ -26,11 +29,30 @@ def figure(width: float = 5.0, height: float = 3.6, *, n_columns: int = 1) -> tu
     return canvas, canvas.subplots(1, n_columns)
 
 
-def write(canvas: Any, path: Path) -> None:
-    """Write a figure as PNG at 200 dots per inch, to a temporary name that is then renamed."""
-    temporary = path.with_name(path.name + ".tmp")
-    canvas.savefig(temporary, dpi=200, format="png")
-    temporary.replace(path)
+def write(canvas: Any, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG at 200 dots per inch; the file is whole or what it was before."""
+    files.replace(files.local(path, "path"), lambda stream: canvas.savefig(stream, dpi=200, format="png"))
+
+
+def check_text(text: str, name: str) -> None:
+    """Raise ValueError unless a text can be drawn: its parts between dollar signs are formulas; called before work."""
+    canvas = checks.extra("matplotlib.figure", "plot").Figure(figsize=(1, 1))
+    canvas.text(0, 0, text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a letter that the font lacks is drawn as a box
+            canvas.savefig(io.BytesIO(), format="png")
+    except Exception as error:  # Matplotlib does not say which errors its parser of formulas raises
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{name} must be text that can be drawn, with formulas between dollar signs (\\$ is a dollar sign), "
+            f"got {text!r}: {reason}"
+        ) from error
+
+
+def plain(text: str) -> str:
+    """Return a text as Matplotlib draws it letter by letter, without formulas."""
+    return text.replace("$", r"\$")
 
 
 def chaos(dataset: Any, path: Path) -> None:
@@ -218,16 +240,24 @@ def synchronization(dataset: Any, path: Path) -> None:
     path : Path
         PNG file to write.
     """
-    canvas, axes = figure(5.0, 3.8)
+    canvas, axes = figure(5.0, 4.2)
     times = dataset["time"].values
     for index, name in enumerate(dataset["activation"].values):
         row, colour = dataset.sel(activation=name), _COLOURS[index % len(_COLOURS)]
-        axes.plot(times, row["energy_mean"], color=colour, linewidth=1.2, label=str(name))
+        mean, has_band = row["energy_mean"].values, np.isfinite(row["energy_low"].values)
+        # A mean without a band says little of the expectation.
+        axes.plot(times, mean, color=colour, linewidth=0.6, alpha=0.5)
+        axes.plot(times, np.where(has_band, mean, np.nan), color=colour, linewidth=1.4, label=str(name))
         axes.fill_between(times, row["energy_low"], row["energy_high"], color=colour, alpha=0.2, linewidth=0)
+        if has_band.any():
+            last = np.flatnonzero(has_band)[-1]
+            axes.plot(times[last], mean[last], "|", color=colour, markersize=9)
         axes.plot(times, row["pair_equation"], color=colour, linestyle=":", linewidth=1.5)
         axes.plot(times, row["bound"], color=colour, linestyle="--", linewidth=0.9)
     axes.plot([], [], color="black", linestyle=":", label="pair equation")
     axes.plot([], [], color="black", linestyle="--", label="bound of the theorem")
+    few = f"{dataset.attrs['fewest_replicas']:g} of {dataset.sizes['replica']}"
+    axes.plot([], [], "|-", color="0.4", linewidth=0.6, label=f"beyond |: fewer than {few} replicas carry the mean")
     first = float(dataset["energy_mean"].max())
     lowest = max(float(dataset["energy_mean"].min()) / 3, 1e-9 * first)
     axes.set(yscale="log", xlabel="time", ylabel="mean energy, 99 % band", ylim=(lowest, 3 * first))
@@ -360,7 +390,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
         axes.set_xlim(left, right)
         axes.legend(fontsize=8, loc="upper right")
     for name, set_label, set_ticks in ((x, axes.set_xlabel, axes.set_xticks), (y, axes.set_ylabel, axes.set_yticks)):
-        set_label(_LABELS.get(name, name.replace("_", " ")))
+        set_label(_LABELS.get(name, plain(name.replace("_", " "))))
         if dataset[name].dtype.kind not in "iuf":
             set_ticks(range(dataset.sizes[name]), [str(v) for v in dataset[name].values])
     axes.set_title(dataset.attrs["title"], fontsize=7)
@@ -391,17 +421,17 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
         axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
         axes.plot(places, row[f"{value}_mean"], color=shade, label=str(row[others[0]].item()) if others else None)
     if others:
-        axes.legend(title=_LABELS.get(others[0], others[0]), fontsize=7, title_fontsize=7, frameon=False)
+        axes.legend(title=_LABELS.get(others[0], plain(others[0])), fontsize=7, title_fontsize=7, frameon=False)
     if dataset[x].dtype.kind not in "iuf":
         axes.set_xticks(places, [str(v) for v in dataset[x].values])
-    axes.set(xlabel=_LABELS.get(x, x.replace("_", " ")), ylabel=f"mean {_words(dataset, value)}, 99 % band")
+    axes.set(xlabel=_LABELS.get(x, plain(x.replace("_", " "))), ylabel=f"mean {_words(dataset, value)}, 99 % band")
     axes.set_title(dataset.attrs["title"], fontsize=7)
     axes.grid(alpha=0.2, linewidth=0.5)
     write(canvas, path)
 
 
 def _words(dataset: Any, name: str) -> str:
-    return str(dataset[name].attrs.get("long_name", name.replace("_", " ")))
+    return plain(str(dataset[name].attrs.get("long_name", name.replace("_", " "))))
 
 
 def _places(values: Any) -> Any:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from scipy import stats
 
 from chaosphere import checks, files
-from chaosphere.checkpoints import differences
 from chaosphere.checks import Floats
 from chaosphere.config import configuration as configuration
+from chaosphere.identity import differences
+from chaosphere.seeds import STREAM_VERSION
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 _MARK = b"\nSHA-256 of all before this line: "
+FEWEST_REPLICAS = 2.0  # effective ones that must carry the mean of a positive quantity for it to have an interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +37,12 @@ class Claim:
     ----------
     quantity : str
     measured, low, high : float
-        Estimate and the ends of its 99 % interval.
+        Estimate and the ends of its 99 % interval; NaN where there is none.
     expected : float or None
     is_bound : bool
         The expected value is an upper bound.
+    relevant : float or None
+        Difference from the expected value that an interval must be able to tell; half of the expected value if None.
     """
 
     quantity: str
@@ -43,30 +51,55 @@ class Claim:
     high: float
     expected: float | None
     is_bound: bool = False
+    relevant: float | None = None
 
     @property
     def verdict(self) -> str:
-        """Whether the interval holds the expected value, or one below the bound: "agrees", "differs", "no claim"."""
+        """What the interval says: "agrees", "differs", "inconclusive", or "no claim" where nothing is expected.
+
+        A bound is confirmed by an interval below it, refuted by one above it; one that straddles it is inconclusive.
+        A value is refuted by an interval that leaves it out. One that holds it agrees, unless it reaches farther from
+        the value than `relevant`: then it could not have told a difference that matters, and is inconclusive.
+        """
         if self.expected is None:
             return "no claim"
-        return "agrees" if self.low <= self.expected and (self.is_bound or self.expected <= self.high) else "differs"
+        if not self.low <= self.high:
+            return "inconclusive"
+        if self.low > self.expected or (self.high < self.expected and not self.is_bound):
+            return "differs"
+        if self.is_bound:
+            return "agrees" if self.high <= self.expected else "inconclusive"
+        reach = max(self.expected - self.low, self.high - self.expected)
+        relevant = abs(self.expected) / 2 if self.relevant is None else self.relevant
+        return "agrees" if reach <= relevant else "inconclusive"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return quantity, measured, low, high, expected and verdict as plain values."""
-        fields = asdict(self)
-        fields.pop("is_bound")
-        return fields | {"verdict": self.verdict}
+        """Return quantity, measured, low, high, expected and verdict as values of JSON; None for what is not finite."""
+        numbers = {name: getattr(self, name) for name in ("measured", "low", "high", "expected")}
+        finite = {name: v if v is not None and math.isfinite(v) else None for name, v in numbers.items()}
+        return {"quantity": self.quantity, **finite, "verdict": self.verdict}
 
 
 def format_claims(claims: Sequence[Claim]) -> str:
     """Return the claims as lines of text: quantity, measured, 99 % interval, expected, verdict."""
+    if not claims:
+        return "no claims: nothing here can be held against an expected value"
     width = max(len(claim.quantity) for claim in claims)
     lines = [f"{'':>{width}} {'measured':>9}   {'99 % interval':^20} {'expected':>9}"]
     for claim in claims:
         expected = "" if claim.expected is None else f"{'≤ ' if claim.is_bound else ''}{claim.expected:.4f}"
-        interval = f"[{claim.low:8.4f}, {claim.high:8.4f}]"
+        interval = f"[{claim.low:8.4f}, {claim.high:8.4f}]" if claim.low <= claim.high else f"{'none':^20}"
         lines.append(f"{claim.quantity:>{width}} {claim.measured:9.4f}   {interval} {expected:>9}   {claim.verdict}")
     return "\n".join(lines)
+
+
+def summary(claims: Sequence[Claim]) -> str:
+    """Return how many claims have each verdict, and those that differ or are inconclusive, as lines of text."""
+    counts = Counter(claim.verdict for claim in claims if claim.expected is not None)
+    text = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("agrees", "differs", "inconclusive"))
+    lines = [f"{counts.total()} claims: {text}"]
+    rest = [claim for claim in claims if claim.verdict in ("differs", "inconclusive")]
+    return "\n".join([*lines, format_claims(rest)] if rest else lines)
 
 
 def require() -> None:
@@ -91,11 +124,11 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
     ImportError
         If xarray, h5netcdf or h5py is not installed.
     OSError
-        If the file cannot be written, such as on a full disk, or another process writes it.
+        If the file cannot be written, such as on a full disk.
 
     Notes
     -----
-    The file is put together in memory.
+    The file is put together in memory. `held` keeps other processes from writing it.
     """
     require()
     target = files.local(path, "path")
@@ -112,10 +145,7 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
         stream.write(_MARK + _digest(content))
 
     try:
-        with files.Lock(target, "file"):
-            files.replace(target, write)
-    except files.InUseError:
-        raise
+        files.replace(target, write)
     except OSError as error:
         raise OSError(error.errno, f"{target} could not be written ({error.strerror})") from error
 
@@ -163,13 +193,23 @@ def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
+def identity(parameters: Mapping[str, Any], sequence: np.random.SeedSequence) -> str:
+    """Return what decides the numbers of a study, its parameters and its seed, as JSON."""
+    seed = {
+        "entropy": str(sequence.entropy),
+        "spawn_key": str(sequence.spawn_key),
+        "stream_version": STREAM_VERSION,
+    }
+    return json.dumps({**parameters, **seed})
+
+
 def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
     """Return the dataset in a file, None if there is none yet; the attribute `identity` says which study it is.
 
     Raises
     ------
     ValueError
-        If the file is damaged or holds another study.
+        If the file is damaged or holds another study; the message names the parameters that differ.
     """
     target = None if path is None else files.local(path, "store")
     if target is None or not target.exists():
@@ -178,17 +218,64 @@ def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
     stored = dataset.attrs.get("identity")
     if stored != identity:
         raise ValueError(
-            f"store {target} holds another study{_mismatch(stored, identity)}; remove it or name another file"
+            f"{target} holds another study ({study_differences(stored, identity)}); remove it or name another "
+            "place (on the command line: --out)"
         )
     return dataset
 
 
-def _mismatch(stored: Any, identity: str) -> str:
-    """Return which parameters differ, where both studies say theirs."""
+def study_differences(stored: Any, identity: str) -> str:
+    """Return in which parameters two studies differ, as text: "model.depth is 8, not 16; ..."."""
     try:
-        return ": " + differences(dict(json.loads(stored)), dict(json.loads(identity)))
+        return differences(_parameters(json.loads(stored)), _parameters(json.loads(identity)))
     except (TypeError, ValueError):
-        return ""
+        return "it does not say of which"
+
+
+def _parameters(study: Any) -> dict[str, Any]:
+    """Return the values of an identity by the path of their names; one that is the same in all cases stands once."""
+    values: dict[str, list[Any]] = {}
+
+    def visit(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                visit(inner, f"{path}.{key}" if path else ("seed" if key == "entropy" else key))
+        elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+            for inner in value:
+                visit(inner, path)
+        elif value not in values.setdefault(path, []):
+            values[path].append(value)
+
+    visit(study, "")
+    return {path: inner[0] if len(inner) == 1 else inner for path, inner in values.items()}
+
+
+@contextlib.contextmanager
+def held(store: str | os.PathLike[str] | None, identity: str) -> Iterator[tuple[Path | None, Any]]:
+    """Hold the NetCDF file of an experiment for this process, and yield its path and what it holds so far.
+
+    Parameters
+    ----------
+    store : path or None
+        None, for an experiment that keeps no file, yields (None, None).
+    identity : str
+        The study, as JSON; see `resume`.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be written, or holds another study.
+    OSError
+        If another process writes it.
+    """
+    if store is None:
+        yield None, None
+        return
+    require()
+    path = files.local(store, "store")
+    files.check_writable(path, "store")
+    with files.Lock(path, "file"):
+        yield path, resume(path, identity)
 
 
 def root_mean_square(mean_squares: Floats) -> tuple[Floats, Floats, Floats]:
@@ -206,7 +293,7 @@ def root_mean_square(mean_squares: Floats) -> tuple[Floats, Floats, Floats]:
     n = len(mean_squares)
     mean = mean_squares.mean(axis=0)
     error = mean_squares.std(axis=0, ddof=1) / np.sqrt(n) / mean
-    width = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * 0.5 * error
+    width = _student(n) * 0.5 * error
     value = np.sqrt(mean)
     return value, value * np.exp(-width), value * np.exp(width)
 
@@ -240,12 +327,12 @@ def log_slope(x: Floats, mean_squares: Floats, weights: Floats) -> tuple[float, 
     value = slope(mean_squares)
     left_out = np.array([slope(np.delete(mean_squares, r, axis=0)) for r in range(n)])
     error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error)
+    width = float(_student(n) * error)
     return value, value - width, value + width
 
 
 def ratio_of_means(numerator: Floats, denominator: Floats) -> tuple[float, float, float]:
-    """Return the ratio of two means over replicas with Student's interval on the jackknife.
+    """Return the ratio of two positive means over replicas with Student's interval on the jackknife of its logarithm.
 
     Parameters
     ----------
@@ -258,15 +345,113 @@ def ratio_of_means(numerator: Floats, denominator: Floats) -> tuple[float, float
     """
     n = len(numerator)
     value = float(numerator.mean() / denominator.mean())
-    left_out = (numerator.sum() - numerator) / (denominator.sum() - denominator)
+    left_out = np.log((numerator.sum() - numerator) / (denominator.sum() - denominator))
     error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error)
-    return value, value - width, value + width
+    width = float(_student(n) * error)
+    return value, value * math.exp(-width), value * math.exp(width)
 
 
-def mean_interval(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the mean over replicas (first axis) with Student's interval: value, low, high."""
-    n = len(values)
-    mean = values.mean(axis=0)
-    width = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+def mean_interval(
+    values: Floats, *, at_least: float = -math.inf, at_most: float = math.inf
+) -> tuple[Floats, Floats, Floats]:
+    """Return the mean over replicas (first axis) with its 99 % interval, which respects the range of the values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (R, ...)
+        One independent value per replica.
+    at_least, at_most : float
+        Range of the values: none (Student's interval), from `at_least` on, or between both.
+
+    Returns
+    -------
+    mean, low, high : ndarray, shape (...)
+        The interval is NaN for one replica. In a range with one end it is also NaN where fewer than FEWEST_REPLICAS
+        carry the mean; see `effective_replicas`.
+
+    Notes
+    -----
+    Between two ends: the interval of Clopper and Pearson for a fraction, with the number of draws that have the
+    variance of the mean, corrected for few replicas (Korn and Graubard, Survey Methodology 24, 1998).
+
+    With one end (values such as energies and squares of distances are positive): the logarithm of the mean, from the
+    smaller to the larger end of two intervals. One is Student's with the relative variance of the sample. The other is
+    that of a log-normal law (Zou, Huo and Taleban, Environmetrics 20, 2009), which distances follow under a common
+    noise: of its large values a sample holds too few, and Student's interval leaves out the mean.
+
+    Examples
+    --------
+    >>> mean, low, high = mean_interval(np.array([1.0, 0.9, 1.0, 1.0]), at_least=0, at_most=1)
+    >>> bool(low < mean < high <= 1)
+    True
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n, mean = len(values), values.mean(axis=0)
+    if n < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    if math.isfinite(at_least) and math.isfinite(at_most):
+        scale = at_most - at_least
+        low, high = _interval_of_fraction((values - at_least) / scale)
+        return mean, at_least + scale * low, at_least + scale * high
+    if math.isfinite(at_least):
+        low, high = _interval_of_positive(values - at_least)
+        return mean, at_least + low, at_least + high
+    width = _student(n) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return mean, mean - width, mean + width
+
+
+def effective_replicas(values: Floats) -> Floats:
+    """Return how many replicas carry the mean of positive values: R exp(−s²), s² the variance of their logarithms.
+
+    Under a log-normal law this is R E[X]²/E[X²], the number of equal values whose mean varies as much. It is taken
+    from the logarithms because a sample that misses the large values cannot show by its own mean that it does.
+
+    Parameters
+    ----------
+    values : ndarray, shape (R, ...)
+        R >= 2, positive.
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.nan_to_num(np.log(values).var(axis=0, ddof=1), nan=np.inf)
+    # Equal values, zeros among them, have no spread.
+    return np.asarray(len(values) * np.exp(-np.where(np.ptp(values, axis=0) == 0, 0.0, spread)))
+
+
+def _interval_of_positive(values: Floats) -> tuple[Floats, Floats]:
+    n, mean = len(values), values.mean(axis=0)
+    t, tail = _student(n), (1 - CONFIDENCE) / 2
+    smaller, larger = (n - 1) / stats.chi2.ppf([1 - tail, tail], n - 1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        logarithms = np.log(values)
+        variance = logarithms.var(axis=0, ddof=1)
+        centre, error = logarithms.mean(axis=0) + variance / 2, t**2 * variance / n
+        width = t * values.std(axis=0, ddof=1) / np.sqrt(n) / mean
+        low = np.minimum(np.log(mean) - width, centre - np.sqrt(error + (variance / 2 * (1 - smaller)) ** 2))
+        high = np.maximum(np.log(mean) + width, centre + np.sqrt(error + (variance / 2 * (larger - 1)) ** 2))
+        ends = np.exp(low), np.exp(high)
+    is_equal = np.ptp(values, axis=0) == 0
+    is_carried = effective_replicas(values) >= FEWEST_REPLICAS
+    low, high = (np.where(is_equal, mean, np.where(is_carried, end, np.nan)) for end in ends)
+    return low, high
+
+
+def _interval_of_fraction(values: Floats) -> tuple[Floats, Floats]:
+    n, mean = len(values), np.clip(values.mean(axis=0), 0, 1)
+    tail = (1 - CONFIDENCE) / 2
+    variance = values.var(axis=0, ddof=1) / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = mean * (1 - mean) / variance * (stats.norm.ppf(tail) / _student(n)) ** 2
+    # Equal values say no more than as many answers of yes or no.
+    draws = np.where(variance > 0, draws, n)
+    hits = draws * mean
+    low = np.where(hits > 0, stats.beta.ppf(tail, hits, draws - hits + 1), 0.0)
+    high = np.where(hits < draws, stats.beta.ppf(1 - tail, hits + 1, draws - hits), 1.0)
+    return low, high
+
+
+def _student(n_replicas: int) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, n_replicas - 1))

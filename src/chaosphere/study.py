@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, measures, plotting
+from chaosphere import checks, measures, plotting, results
 from chaosphere.checkpoints import Interrupted, StopRequest
 from chaosphere.checks import Floats, Tokens
 from chaosphere.ensemble import Plan, check_memory, plan
@@ -24,6 +24,13 @@ from chaosphere.results import Claim
 
 _MAX_WORKERS = 1024  # processes on this machine
 _MAX_THREADS = 2**31 - 1  # what OpenMP counts to
+_RANGES: dict[str, dict[str, float]] = {
+    "energy": {"at_least": 0},
+    "order_parameter": {"at_least": 0, "at_most": 1},
+    "mean_cosine": {"at_least": -1, "at_most": 1},
+    "pair_fraction": {"at_least": 0, "at_most": 1},
+    "cluster_count": {"at_least": 1},
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +233,8 @@ def table(dataset: Any) -> str:
     ]
     found = claims(dataset)
     for claim in found[:30]:
-        lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   [{claim.low:.4g}, {claim.high:.4g}]")
+        interval = f"[{claim.low:.4g}, {claim.high:.4g}]" if claim.low <= claim.high else "no interval: few replicas"
+        lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   {interval}")
     if len(found) > 30:
         lines.append(f"… and {len(found) - 30} more in the file")
     return "\n".join(lines)
@@ -247,7 +255,12 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
             progress=progress,
         )
     for name, measure in study.observe.items():
-        dataset[name].attrs["long_name"] = measure.words
+        values = dataset[name]
+        values.attrs["long_name"] = measure.words
+        axis = values.dims.index("replica")
+        ends = results.mean_interval(np.moveaxis(values.values, axis, 0), **_RANGES[measure.name])[1:]
+        for part, end in zip(("low", "high"), ends, strict=True):
+            dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)
 
 

@@ -127,6 +127,15 @@ class Case:
             per_step += self.n_nodes // 2 * (self.n_nodes // 2 + min(CHECKED, self.n_reference))
         return float(per_step) * self.model.depth
 
+    @property
+    def n_moved(self) -> int:
+        """Tokens that a step of one replica moves: systems, reference and, against the limit, nodes and targets."""
+        n = sum(s * size for s, size in zip(self.n_systems("energy"), self.tokens, strict=True)) + self.n_reference
+        if self.x0 is not None:
+            return n
+        n += self.n_nodes + self.n_nodes // 2 + min(CHECKED, self.n_reference)
+        return n + sum(self._n_targets(size) for size, s in self._transported() if s)
+
     def targets(self) -> dict[int, tuple[Floats, Floats]]:
         """Return for each N with a transport distance the points that stand for the initial law, and their weights."""
         if self.law is None:

@@ -29,8 +29,9 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
-from chaosphere.seeds import STREAM_VERSION, Noise, Seed, Stream, root
+from chaosphere.seeds import Noise, Seed, Stream, root
 from chaosphere.simulate import describe, trajectory
+from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
 ERRORS = {
@@ -108,30 +109,47 @@ def run(
         raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")
-    if store is not None:
-        results.require()
     sequence = root(rng)
-    identity = json.dumps(
-        {
-            "cases": [describe(case) for case in cases],
-            "entropy": str(sequence.entropy),
-            "spawn_key": str(sequence.spawn_key),
-            "stream_version": STREAM_VERSION,
-        }
-    )
-    done = _stored(store, identity)
-    for replica in range(len(done), n_replicas):
-        own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        keys = [sequence if case.is_conditional else own for case in cases]
-        done.append(
-            [
-                _replica(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
-                for case, key in zip(cases, keys, strict=True)
-            ]
-        )
-        if store is not None and len(done) >= 2:
-            results.save(_dataset(xarray, done, cases, identity), store)
+    identity = results.identity({"cases": [describe(case) for case in cases]}, sequence)
+    with results.held(store, identity) as (path, stored):
+        done = [] if stored is None else _stored(stored, identity)
+        for replica in range(len(done), n_replicas):
+            own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
+            keys = [sequence if case.is_conditional else own for case in cases]
+            done.append(
+                [
+                    _replica(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
+                    for case, key in zip(cases, keys, strict=True)
+                ]
+            )
+            if path is not None and len(done) >= 2:
+                results.save(_dataset(xarray, done, cases, identity), path)
     return _dataset(xarray, done[:n_replicas], cases, identity)
+
+
+def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
+    """Estimate how long one replica of all cases takes, to a factor of about two, from a timed step of each.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    n_threads : int, optional
+    """
+    n_threads, total = checks.threads(n_threads), 0.0
+    for case in cases:
+        n = min(2048, case.n_reference)
+        x = sample_uniform(n, case.dim, rng=0) if case.x0 is None else case.x0[:n]
+        steps = trajectory(case.model, x, rng=0, n_threads=n_threads)
+        next(steps)
+        begin = time.perf_counter()
+        next(steps)
+        per_token = (time.perf_counter() - begin) / n
+        # The cost of a token is that in systems of n: less in smaller ones, about as much in larger ones by fast sums.
+        total += per_token * case.n_moved * case.model.depth
+        if case.dim > 2:
+            sizes = zip(case.tokens, case.n_systems("transport"), strict=True)
+            total += _TRANSPORT_TIMES * sum(0.4 * s * (size / 512) ** 2.3 for size, s in sizes)
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,10 +251,7 @@ def _shuffled(x0: Tokens | None, rng: Seed) -> Tokens:
     return np.ascontiguousarray(x0[order])
 
 
-def _stored(store: str | os.PathLike[str] | None, identity: str) -> list[list[_Measured]]:
-    dataset = results.resume(store, identity)
-    if dataset is None:
-        return []
+def _stored(dataset: Any, identity: str) -> list[list[_Measured]]:
     found = []
     ladders = [np.isin(dataset["n_tokens"].values, case["tokens"]) for case in json.loads(identity)["cases"]]
     for replica in range(dataset.sizes["replica"]):
@@ -388,6 +403,8 @@ def depth_claims(dataset: Any) -> list[Claim]:
     for quantity in QUANTITIES[2:]:
         # Weighted by N^{power of the rate}, every N counts alike.
         values = dataset["mean_square"].sel(quantity=quantity) * dataset["n_tokens"]
+        if not values.any():
+            continue  # without attention tokens and partners are one
         deepest, before = (values.isel(case=k).mean("n_tokens").values for k in (-1, -2))
         ratio, low, high = results.ratio_of_means(deepest, before)
         names = dataset["case"].values
@@ -408,18 +425,17 @@ def table(dataset: Any, found: Sequence[Claim]) -> str:
     lines = [dataset.attrs["title"]]
     for name in dataset["case"].values:
         case = dataset.sel(case=name)
-        lines += ["", f"{name!s:>12}" + "".join(f"{ERRORS[q]:>26}" for q in QUANTITIES)]
+        lines += ["", f"{name!s:>12}" + "".join(f"{ERRORS[q]:>30}" for q in QUANTITIES)]
         for n in dataset["n_tokens"].values[np.isfinite(case["n_effective"].values)]:
             cells = []
             for quantity in QUANTITIES:
                 cell = case.sel(quantity=quantity, n_tokens=n)
-                value = float(cell["error"])
-                width = 0.5 * (float(cell["error_high"]) - float(cell["error_low"]))
-                cells.append("" if math.isnan(value) else f"{value:.3e} ± {width:.0e}")
-            lines.append(f"{f'N = {n}':>12}" + "".join(f"{cell:>26}" for cell in cells))
+                value, low, high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
+                cells.append("" if math.isnan(value) else f"{value:.2e} [{low:.1e}, {high:.1e}]")
+            lines.append(f"{f'N = {n}':>12}" + "".join(f"{cell:>30}" for cell in cells))
         if dataset.attrs["is_limit"]:
             nodes = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
-            lines.append(f"{'nodes':>12}" + "".join("" if math.isnan(e) else f"{e:26.1e}" for e in nodes))
+            lines.append(f"{'nodes':>12}" + "".join("" if math.isnan(e) else f"{e:30.1e}" for e in nodes))
     if dataset.attrs["is_limit"]:
         lines += ["", "nodes: error of the limit itself, from half as many nodes under the same noise"]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

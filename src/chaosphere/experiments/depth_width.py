@@ -15,7 +15,7 @@ from chaosphere.checks import Floats
 from chaosphere.coupling import System, deep_wide
 from chaosphere.fields import MLP
 from chaosphere.results import Claim
-from chaosphere.seeds import STREAM_VERSION, Noise, Seed, root
+from chaosphere.seeds import Noise, Seed, root
 from chaosphere.simulate import describe
 from chaosphere.sphere import sample_uniform
 
@@ -94,9 +94,7 @@ def run(
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")
     n_threads = checks.threads(n_threads)
     sequence = root(rng)
-    if store is not None:
-        results.require()
-    identity = json.dumps(
+    identity = results.identity(
         {
             "mlp": describe(mlp),
             "attention": describe(attention),
@@ -106,33 +104,31 @@ def run(
             "depths": depths,
             "widths": widths,
             "refinement": refinement,
-            "entropy": str(sequence.entropy),
-            "spawn_key": str(sequence.spawn_key),
-            "stream_version": STREAM_VERSION,
-        }
+        },
+        sequence,
     )
-    done: list[tuple[Floats, Floats]] = []
-    stored = results.resume(store, identity)
-    if stored is not None:
-        done = list(zip(stored["mean_square"].values, stored["width_mean_square"].values, strict=True))
-    for replica in range(len(done), n_replicas):
-        key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        errors, width_errors = deep_wide(
-            attention,
-            mlp,
-            [System(points=sample_uniform(n_tokens, dim, rng=key))],
-            horizon=horizon,
-            depths=depths,
-            widths=widths,
-            fine_depth=refinement * depths[-1],
-            noise=Noise(key),
-            n_threads=n_threads,
-        )
-        done.append((errors[0], width_errors[0]))
-        if store is not None and len(done) >= 2:
-            results.save(_dataset(xarray, done, depths, widths, refinement, identity), store)
-        if on_step is not None:
-            on_step()
+    with results.held(store, identity) as (path, stored):
+        done: list[tuple[Floats, Floats]] = []
+        if stored is not None:
+            done = list(zip(stored["mean_square"].values, stored["width_mean_square"].values, strict=True))
+        for replica in range(len(done), n_replicas):
+            key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
+            errors, width_errors = deep_wide(
+                attention,
+                mlp,
+                [System(points=sample_uniform(n_tokens, dim, rng=key))],
+                horizon=horizon,
+                depths=depths,
+                widths=widths,
+                fine_depth=refinement * depths[-1],
+                noise=Noise(key),
+                n_threads=n_threads,
+            )
+            done.append((errors[0], width_errors[0]))
+            if path is not None and len(done) >= 2:
+                results.save(_dataset(xarray, done, depths, widths, refinement, identity), path)
+            if on_step is not None:
+                on_step()
     return _dataset(xarray, done[:n_replicas], depths, widths, refinement, identity)
 
 

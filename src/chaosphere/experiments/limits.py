@@ -23,7 +23,7 @@ from chaosphere.experiments.cases import start_law
 from chaosphere.fields import MLP
 from chaosphere.laws import quadrature
 from chaosphere.results import Claim
-from chaosphere.seeds import STREAM_VERSION, Noise, Seed, root
+from chaosphere.seeds import Noise, Seed, root
 from chaosphere.simulate import describe
 
 _REFINEMENT = 4  # steps of the limit per layer of the deepest network
@@ -102,10 +102,8 @@ def run(
         if depths[-1] % depth:
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")
     n_threads = checks.threads(n_threads)
-    if store is not None:
-        results.require()
     sequence = root(rng)
-    identity = json.dumps(
+    identity = results.identity(
         {
             "mlp": describe(mlp),
             "attention": describe(attention),
@@ -116,39 +114,37 @@ def run(
             "concentration": concentration,
             "n_nodes": n_nodes,
             "refinement": _REFINEMENT,
-            "entropy": str(sequence.entropy),
-            "spawn_key": str(sequence.spawn_key),
-            "stream_version": STREAM_VERSION,
-        }
+        },
+        sequence,
     )
     law = start_law(2, concentration)
     rule = quadrature(law, n_nodes)
-    stored = results.resume(store, identity)
-    done: list[Floats] = [] if stored is None else list(stored["mean_square"].values)
-    for replica in range(len(done), n_replicas):
-        key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        x = law.sample(tokens[-1], rng=key)
-        whole = System(
-            points=np.concatenate([rule.nodes, x]),
-            n_nodes=n_nodes,
-            weights=np.concatenate([rule.weights, np.zeros(len(x))]),
-        )
-        errors, _ = deep_wide(
-            attention,
-            mlp,
-            [*(System(points=x[:n]) for n in tokens), whole],
-            horizon=horizon,
-            depths=depths,
-            widths=widths,
-            fine_depth=_REFINEMENT * depths[-1],
-            noise=Noise(key),
-            n_threads=n_threads,
-        )
-        done.append(errors)
-        if store is not None and len(done) >= 2:
-            results.save(_dataset(xarray, done, identity), store)
-        if on_step is not None:
-            on_step()
+    with results.held(store, identity) as (path, stored):
+        done: list[Floats] = [] if stored is None else list(stored["mean_square"].values)
+        for replica in range(len(done), n_replicas):
+            key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
+            x = law.sample(tokens[-1], rng=key)
+            whole = System(
+                points=np.concatenate([rule.nodes, x]),
+                n_nodes=n_nodes,
+                weights=np.concatenate([rule.weights, np.zeros(len(x))]),
+            )
+            errors, _ = deep_wide(
+                attention,
+                mlp,
+                [*(System(points=x[:n]) for n in tokens), whole],
+                horizon=horizon,
+                depths=depths,
+                widths=widths,
+                fine_depth=_REFINEMENT * depths[-1],
+                noise=Noise(key),
+                n_threads=n_threads,
+            )
+            done.append(errors)
+            if path is not None and len(done) >= 2:
+                results.save(_dataset(xarray, done, identity), path)
+            if on_step is not None:
+                on_step()
     return _dataset(xarray, done[:n_replicas], identity)
 
 

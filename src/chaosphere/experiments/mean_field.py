@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -60,6 +61,7 @@ def run(
     n_replicas: int = 16,
     n_pair_replicas: int = 1000,
     n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     on_part: Callable[[], object] | None = None,
 ) -> Any:
     """Solve the mean-field equation on the circle by density and by nodes, and measure what is known of both.
@@ -92,6 +94,8 @@ def run(
     n_replicas, n_pair_replicas : int
         Independent noises of (a) to (c), and of (d); at least 2.
     n_threads : int, optional
+    store : path, optional
+        NetCDF file that is written at the end; one that holds another study is refused at the start.
     on_part : callable, optional
         Called after each of the four parts (a) with (b), (c), (d), picture.
 
@@ -158,32 +162,55 @@ def run(
         ),
         lambda: _picture(drawn, law, n_modes, rng=sequence, n_threads=n_threads),
     ]
-    variables: dict[str, Any] = {}
-    for part in parts:
-        variables |= part()
-        if on_part is not None:
-            on_part()
-    drift = "no attention" if attention is None else f"β = {beta:g}, δ = {value_scale:g}"
-    return xarray.Dataset(
-        variables,
-        coords={
-            "n_steps": list(n_steps),
-            "n_nodes": list(n_nodes),
-            "function": list(functions),
-            "pair_time": pair_times,
-        },
-        attrs={
-            "title": (
-                f"Mean-field limit on the circle: {activation}, σ_U = {bias_std:g}, {drift}, T = {horizon:g}, "
-                f"{n_replicas} and {n_pair_replicas} replicas"
-            ),
+    identity = results.identity(
+        {
+            "activation": activation,
+            "bias_std": bias_std,
+            "beta": beta,
+            "value_scale": value_scale,
+            "horizon": horizon,
+            "n_steps": n_steps,
             "refinement": refinement,
-            "entropy": str(sequence.entropy),
-            "spawn_key": str(sequence.spawn_key),
-            "stream_version": STREAM_VERSION,
-            "parameters": json.dumps({"width": width, "depth": depth, "horizon": horizon}),
+            "n_modes": n_modes,
+            "n_nodes": n_nodes,
+            "width": width,
+            "depth": depth,
+            "n_replicas": n_replicas,
+            "n_pair_replicas": n_pair_replicas,
         },
+        sequence,
     )
+    with results.held(store, identity) as (path, _):
+        variables: dict[str, Any] = {}
+        for part in parts:
+            variables |= part()
+            if on_part is not None:
+                on_part()
+        drift = "no attention" if attention is None else f"β = {beta:g}, δ = {value_scale:g}"
+        dataset = xarray.Dataset(
+            variables,
+            coords={
+                "n_steps": list(n_steps),
+                "n_nodes": list(n_nodes),
+                "function": list(functions),
+                "pair_time": pair_times,
+            },
+            attrs={
+                "title": (
+                    f"Mean-field limit on the circle: {activation}, σ_U = {bias_std:g}, {drift}, T = {horizon:g}, "
+                    f"{n_replicas} and {n_pair_replicas} replicas"
+                ),
+                "refinement": refinement,
+                "entropy": str(sequence.entropy),
+                "spawn_key": str(sequence.spawn_key),
+                "stream_version": STREAM_VERSION,
+                "parameters": json.dumps({"width": width, "depth": depth, "horizon": horizon}),
+                "identity": identity,
+            },
+        )
+        if path is not None:
+            results.save(dataset, path)
+        return dataset
 
 
 def pair_law(
@@ -225,7 +252,7 @@ def pair_law(
     Returns
     -------
     dict
-        pair_mean, pair_low, pair_high (the left side with its 99 % interval, Student's over replicas) and pair_expected
+        pair_mean, pair_low, pair_high (the left side with its 99 % interval over replicas) and pair_expected
         (the right side), each (dimensions, array of shape (n_functions, n_times)).
 
     Raises
@@ -263,7 +290,13 @@ def pair_law(
     start = np.tile(limit.start(), (n_replicas, 1, 1))
     sol = simulate(limit, start, rng=rng, save_at=times, observe={"pairs": means}, n_threads=n_threads)
     values = sol.observables["pairs"].T  # (R, n_functions, n_times)
-    mean, low, high = results.mean_interval(values)
+    # A mean of f lies in the range of f.
+    grid = np.cos(np.linspace(0, np.pi, 1001))
+    rows = []
+    for f, row in zip(functions.values(), values.swapaxes(0, 1), strict=True):
+        reach = np.concatenate([f(grid), row.ravel()])
+        rows.append(results.mean_interval(row, at_least=float(reach.min()), at_most=float(reach.max())))
+    mean, low, high = (np.stack(part) for part in zip(*rows, strict=True))
     # Symmetric rules have few distinct cosines.
     cosines, where = np.unique(np.clip(limit.nodes @ limit.nodes.T, -1, 1).round(12), return_inverse=True)
     u0 = (cosines, np.bincount(where.ravel(), np.outer(p, p).ravel()))
