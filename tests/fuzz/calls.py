@@ -19,7 +19,7 @@ from worker import Fault
 
 import chaosphere as cs
 
-LIMIT = 40
+LIMIT = 20
 X = cs.sample_uniform(8, 3, rng=0)
 BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
 CIRCLE = cs.sample_uniform(8, 2, rng=0)

@@ -84,14 +84,14 @@ class Effort:
                 break
             last = rows[-1]
             tail = "\n".join(done.stderr.splitlines()[:30])
-            faults.append(last | {"fault": f"the process ended with code {done.returncode}: crash or hang\n{tail}"})
+            faults.append(last | {"fault": f"crash or hang (code {done.returncode}): {last['label'][:150]}\n{tail}"})
             first = last["index"] + 1
         assert not faults, self._report(suite, faults)
 
     def _report(self, suite, faults):
         kinds = {}
         for row in faults:
-            kinds.setdefault(row["fault"].splitlines()[0], []).append(row)
+            kinds.setdefault((row["label"].split("(")[0], row["fault"].splitlines()[0][:60]), []).append(row)
         text = [f"{len(faults)} faults of {len(kinds)} kinds; repeat one with"]
         text.append(f"    python tests/fuzz/worker.py {suite} {self.seed} INDEX")
         for rows in kinds.values():

@@ -15,7 +15,7 @@ from worker import Fault
 
 import chaosphere as cs
 
-LIMIT = 60
+LIMIT = 15
 X = cs.sample_uniform(12, 3, rng=0, n_replicas=2)
 
 

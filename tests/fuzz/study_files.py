@@ -16,7 +16,7 @@ from worker import Fault
 
 from chaosphere.__main__ import main
 
-LIMIT = 60
+LIMIT = 15
 STUDIES = (
     """title = "small"
 [model]

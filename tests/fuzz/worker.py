@@ -1,8 +1,9 @@
 """Try the cases of one suite, one after the other: `python worker.py SUITE SEED INDEX` repeats one.
 
-A suite is a module with `LIMIT`, the seconds that a case may take, and `cases(folder)`, which returns a function from a
-random generator to (label, check). `check` raises `Fault`, or anything else that it lets through, where a rule is
-broken. What is tried is written to FOLDER/SUITE.jsonl before it runs, so that a crash or a hang is known by its case.
+A suite is a module with `LIMIT`, the seconds of processor time that a case may take (ten times as much on the clock),
+and `cases(folder)`, which returns a function from a random generator to (label, check). `check` raises `Fault`, or
+anything else that it lets through, where a rule is broken. What is tried is written to FOLDER/SUITE.jsonl before it
+runs, so that a crash or a hang is known by its case.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import faulthandler
 import importlib
 import json
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +40,8 @@ def main():
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)  # the signal then ends the process
     warnings.simplefilter("ignore")
     end = time.monotonic() + options.seconds
     suite = importlib.import_module(options.suite)
@@ -50,7 +54,8 @@ def main():
                 label, check = draw(np.random.default_rng([options.seed, index]))
                 row = {"index": index, "label": label[:600]}
                 log.write(json.dumps(row) + "\n")
-                faulthandler.dump_traceback_later(suite.LIMIT, exit=True)
+                signal.setitimer(signal.ITIMER_PROF, suite.LIMIT)
+                faulthandler.dump_traceback_later(10 * suite.LIMIT, exit=True)
                 try:
                     check()
                 except Fault as error:
@@ -59,6 +64,7 @@ def main():
                     lines = traceback.format_exc().splitlines()
                     log.write(json.dumps(row | {"fault": "\n".join([lines[-1], *lines[-12:]])}) + "\n")
                 faulthandler.cancel_dump_traceback_later()
+                signal.setitimer(signal.ITIMER_PROF, 0)
     if options.count == 1:
         print((options.folder / f"{options.suite}.jsonl").read_text())
 
