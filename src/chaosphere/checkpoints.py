@@ -269,6 +269,6 @@ class CheckpointFile:
 
 
 def remove(path: Path) -> None:
-    """Remove a checkpoint and the one before."""
-    for name in (path.name + ".previous", path.name):
+    """Remove a checkpoint, the one before, and what a writer that was killed has left."""
+    for name in (path.name + ".tmp", path.name + ".previous", path.name):
         path.with_name(name).unlink(missing_ok=True)

@@ -175,7 +175,7 @@ def plan(
         raise ValueError("observe must hold at least one observable: nothing else is kept")
     n_members = math.prod(map(len, values)) * len(seeds)
     _check_bytes(n_members * (_MEMBER_BYTES + 8 * len(observe)), n_members, memory_limit)  # before they are listed
-    seeds = tuple(checks.integer(seed, "seeds", low=0) for seed in seeds)
+    seeds = tuple(checks.integer(seed, "seeds", low=0, high=2**63) for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
         raise ValueError(f"seeds must be distinct integers below 2**63, at least one, got {list(seeds)[:10]}")
     models: dict[tuple[int, ...], Steps] = {}
