@@ -15,12 +15,12 @@ import numpy as np
 from scipy import stats
 
 from chaosphere import checks, files
-from chaosphere.checkpoints import differences
 from chaosphere.checks import Floats
 from chaosphere.config import configuration as configuration
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 _MARK = b"\nSHA-256 of all before this line: "
+_NOTE = {"checksum": "SHA-256 at the end of the file"}  # an attribute, so that an end which is lost is missed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
     """
     require()
     target = files.local(path, "path")
-    dataset = dataset.assign_attrs(configuration=json.dumps(configuration()))
+    dataset = dataset.assign_attrs(_NOTE, configuration=json.dumps(configuration()))
     arrays = [name for name, array in dataset.variables.items() if array.ndim and array.size]
     summed = {name: {"fletcher32": True} for name in arrays if dataset[name].dtype.kind in "biuf"}
     # HDF5 that fails to write a file cannot close it either, and crashes later.
@@ -112,7 +112,7 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
         stream.write(_MARK + _digest(content))
 
     try:
-        with files.Lock(target, "file"):
+        with files.Lock(target.with_name(target.name + ".tmp"), "file"):
             files.replace(target, write)
     except files.InUseError:
         raise
@@ -147,6 +147,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         dataset = checks.extra("xarray", "io").load_dataset(
             io.BytesIO(content if has_mark else content + end), engine="h5netcdf"
         )
+        if _NOTE.keys() & dataset.attrs.keys() and not has_mark:
+            raise ValueError("its checksum is lost")
     except Exception as error:  # whatever the libraries raise for a broken file
         raise ValueError(
             f"{target} is damaged, or is not NetCDF ({error or type(error).__name__}); remove it and run again, or "
@@ -156,6 +158,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         warnings.warn(
             f"{target} has no checksum, as version 0.1.0 wrote it: not all damage can be noticed", stacklevel=2
         )
+    for name in _NOTE:
+        dataset.attrs.pop(name, None)
     return dataset
 
 
@@ -175,20 +179,11 @@ def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
     if target is None or not target.exists():
         return None
     dataset = load(target)
-    stored = dataset.attrs.get("identity")
-    if stored != identity:
+    if dataset.attrs.get("identity") != identity:
         raise ValueError(
-            f"store {target} holds another study{_mismatch(stored, identity)}; remove it or name another file"
+            f"store {path} holds another study (parameters or seed differ); remove it or name another file"
         )
     return dataset
-
-
-def _mismatch(stored: Any, identity: str) -> str:
-    """Return which parameters differ, where both studies say theirs."""
-    try:
-        return ": " + differences(dict(json.loads(stored)), dict(json.loads(identity)))
-    except (TypeError, ValueError):
-        return ""
 
 
 def root_mean_square(mean_squares: Floats) -> tuple[Floats, Floats, Floats]:
