@@ -27,6 +27,7 @@ from chaosphere.seeds import STREAM_VERSION
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 _MARK = b"\nSHA-256 of all before this line: "
 FEWEST_REPLICAS = 2.0  # effective ones that must carry the mean of a positive quantity for it to have an interval
+_NOTE = {"checksum": "SHA-256 at the end of the file"}  # an attribute, so that an end which is lost is missed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
     """
     require()
     target = files.local(path, "path")
-    dataset = dataset.assign_attrs(configuration=json.dumps(configuration()))
+    dataset = dataset.assign_attrs(_NOTE, configuration=json.dumps(configuration()))
     arrays = [name for name, array in dataset.variables.items() if array.ndim and array.size]
     summed = {name: {"fletcher32": True} for name in arrays if dataset[name].dtype.kind in "biuf"}
     # HDF5 that fails to write a file cannot close it either, and crashes later.
@@ -145,7 +146,10 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
         stream.write(_MARK + _digest(content))
 
     try:
-        files.replace(target, write)
+        with files.Lock(target.with_name(target.name + ".tmp"), "file"):
+            files.replace(target, write)
+    except files.InUseError:
+        raise
     except OSError as error:
         raise OSError(error.errno, f"{target} could not be written ({error.strerror})") from error
 
@@ -177,6 +181,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         dataset = checks.extra("xarray", "io").load_dataset(
             io.BytesIO(content if has_mark else content + end), engine="h5netcdf"
         )
+        if _NOTE.keys() & dataset.attrs.keys() and not has_mark:
+            raise ValueError("its checksum is lost")
     except Exception as error:  # whatever the libraries raise for a broken file
         raise ValueError(
             f"{target} is damaged, or is not NetCDF ({error or type(error).__name__}); remove it and run again, or "
@@ -186,6 +192,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         warnings.warn(
             f"{target} has no checksum, as version 0.1.0 wrote it: not all damage can be noticed", stacklevel=2
         )
+    for name in _NOTE:
+        dataset.attrs.pop(name, None)
     return dataset
 
 

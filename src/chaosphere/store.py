@@ -231,21 +231,23 @@ class Store:
 
     def _open(self, mode: str) -> dict[str, Any] | None:
         """Open the group once its constant files are verified, and return its identity; None if there is no store."""
-        try:
-            text = (self.path / ".zattrs").read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        file, is_store = self.path / ".zattrs", (self.path / "finished" / ".zarray").exists()
+        if not file.exists():
+            if is_store:
+                raise self._damaged(file, "it is missing")
             return None
+        content = file.read_bytes()
         try:
-            attributes = json.loads(text)
+            attributes = json.loads(content)
             identity: dict[str, Any] = json.loads(attributes["identity"])
             self._attributes = {name: attributes[name] for name in ("configuration", "identity")}
             self._has_checksums = "attributes_sha256" in attributes
             if self._has_checksums and attributes.pop("attributes_sha256") != _digest(attributes):
                 raise ValueError("it does not agree with its checksum")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            if not list(self.path.glob("finished/.zarray")):
+            if not is_store:
                 return None  # a group of somebody else's
-            raise self._damaged(self.path / ".zattrs", error) from error
+            raise self._damaged(file, error) from error
         self._verify(json.loads(attributes["files_sha256"]) if self._has_checksums else {})
         with self._zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage
             group = self._zarr.open_group(self.path, mode=mode, zarr_format=2, use_consolidated=False)
