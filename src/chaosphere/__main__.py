@@ -36,6 +36,7 @@ from chaosphere.results import Claim
 from chaosphere.study import duration
 
 _LARGEST = 10**9  # of every count
+_LARGEST_DIM = 10**6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,10 +113,10 @@ def _check(options: argparse.Namespace) -> None:
         if name in _PATHS and value is not None:
             setattr(options, name, files.local(value, option))
         for number in value if isinstance(value, list) else [value]:
-            if name == "seed" and number is not None:
-                checks.integer(number, option, low=0)
-            elif type(number) is int and abs(number) > _LARGEST:
-                raise ValueError(f"{option} must be at most {_LARGEST}, got {number}")
+            if name in ("seed", "threads") and number is not None:
+                checks.integer(number, option, low=1 if name == "threads" else 0)
+            elif type(number) is int and number > (largest := _LARGEST_DIM if name == "dim" else _LARGEST):
+                raise ValueError(f"{option} must be at most {largest}, got {number}")
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, more: str) -> Any:

@@ -106,10 +106,12 @@ def test_own_tokens(tmp_path, capsys, suffix):
         (["--dim", "1"], "dim must be an integer >= 2"),
         (["--nodes", "3"], "n_nodes must be at least 4"),
         (["--value-scale", "0", "--study", "limits"], "--study limits needs attention"),
-        (["--threads", "0"], "n_threads must be an integer >= 1"),
+        (["--threads", "0"], "--threads must be an integer >= 1"),
         (["--seed", "-3"], "--seed must be an integer >= 0"),
         (["--depth", str(10**18)], "--depth must be at most 1000000000"),
         (["--threads", str(2**31)], "--threads must be at most 1000000000"),
+        (["--nodes", str(10**9)], "and this machine has"),
+        (["--dim", str(10**9)], "--dim must be at most 1000000"),
         (["--dim", "2", "-1"], "dim must be an integer >= 2"),
     ],
 )
