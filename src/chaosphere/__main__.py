@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import io
 import json
@@ -35,6 +36,7 @@ from chaosphere.results import Claim
 from chaosphere.study import duration
 
 _LARGEST = 10**9  # of every count
+_LARGEST_DIM = 10**6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
             return 128 + signal.SIGPIPE
-        print(f"chaosphere: error: standard output: {error.strerror}", file=sys.stderr)
+        _say(f"chaosphere: error: standard output: {error.strerror}")
         return 1
 
 
@@ -87,14 +89,20 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _fail(options, error, code=1)
     except KeyboardInterrupt as error:
         more = "; the same command continues from the files it wrote" if options.command in _GROWING else ""
-        print(f"chaosphere {options.command}: {str(error) or 'interrupted'}{more}", file=sys.stderr)
+        _say(f"chaosphere {options.command}: {str(error) or 'interrupted'}{more}")
         return 130
     return 0
 
 
+def _say(text: str, *, end: str = "\n") -> None:
+    """Write to standard error; nobody may be there to read it, and that stops no work."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
+
+
 def _fail(options: argparse.Namespace, error: Exception, *, code: int) -> int:
     text = " ".join(str(error).split()) or type(error).__name__
-    print(f"chaosphere {options.command}: error: {text}", file=sys.stderr)
+    _say(f"chaosphere {options.command}: error: {text}")
     return code
 
 
@@ -105,10 +113,10 @@ def _check(options: argparse.Namespace) -> None:
         if name in _PATHS and value is not None:
             setattr(options, name, files.local(value, option))
         for number in value if isinstance(value, list) else [value]:
-            if name == "seed" and number is not None:
-                checks.integer(number, option, low=0)
-            elif type(number) is int and abs(number) > _LARGEST:
-                raise ValueError(f"{option} must be at most {_LARGEST}, got {number}")
+            if name in ("seed", "threads") and number is not None:
+                checks.integer(number, option, low=1 if name == "threads" else 0)
+            elif type(number) is int and number > (largest := _LARGEST_DIM if name == "dim" else _LARGEST):
+                raise ValueError(f"{option} must be at most {largest}, got {number}")
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, more: str) -> Any:
@@ -193,7 +201,7 @@ def _chaos(options: argparse.Namespace) -> None:
     outputs = {name: _outputs(options, name) for name in [*plans, *["chaos-limits"] * has_limits]}
     shared = {"rng": options.seed, "n_replicas": options.replicas, "n_threads": options.threads}
     n_limits = 3 * options.replicas  # of some tens of tokens each
-    print(_chaos_plan(options, plans, n_limits if has_limits else 0), file=sys.stderr)
+    _say(_chaos_plan(options, plans, n_limits if has_limits else 0))
     found: list[Claim] = []
     for name, cases in plans.items():
         with _Progress(options.replicas * sum(case.model.depth for case in cases), name, "layers") as bar:
@@ -220,7 +228,7 @@ def _chaos(options: argparse.Namespace) -> None:
         found += claims
     if options.json:
         _print_claims(found)
-    else:
+    elif len(outputs) > 1:
         print(f"Summary\n{results.summary(found)}")
 
 
@@ -533,7 +541,7 @@ def _run(options: argparse.Namespace) -> None:
         _print_claims(study.claims(dataset))
     else:
         print(study.table(dataset))
-    print(f"wrote {out.data}{'' if plan.picture is None else f' and {out.picture}'}", file=sys.stderr)
+    _say(f"wrote {out.data}{'' if plan.picture is None else f' and {out.picture}'}")
 
 
 def _has_bar() -> bool:
@@ -572,7 +580,7 @@ def _report(
         print(text, end="\n" if is_last else "\n\n")
     elif is_last:
         _print_claims(claims)
-    print(f"wrote {out.data} and {out.picture}", file=sys.stderr)
+    _say(f"wrote {out.data} and {out.picture}")
 
 
 def _print_claims(claims: Sequence[Claim]) -> None:
@@ -612,7 +620,7 @@ class _Progress:
     def __exit__(self, *unused: object) -> None:
         self._show()
         if self._is_shown:
-            print(file=sys.stderr)
+            _say("")
 
     def step(self) -> None:
         """Count one."""
@@ -629,7 +637,7 @@ class _Progress:
             f", {duration(elapsed / self.done * (self.total - self.done))} left" if 0 < self.done < self.total else ""
         )
         text = f"{self.name}: {self.done} of {self.total} {self.unit}, {duration(elapsed)}{left}"
-        print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
+        _say(f"\r{text:<78}", end="")
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def format_claims(claims: Sequence[Claim]) -> str:
 def summary(claims: Sequence[Claim]) -> str:
     """Return how many claims have each verdict, and those that differ or are inconclusive, as lines of text."""
     counts = Counter(claim.verdict for claim in claims if claim.expected is not None)
-    text = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("agrees", "differs", "inconclusive"))
+    text = f"{counts['agrees']} agree, {counts['differs']} differ, {counts['inconclusive']} are inconclusive"
     lines = [f"{counts.total()} claims: {text}"]
     rest = [claim for claim in claims if claim.verdict in ("differs", "inconclusive")]
     return "\n".join([*lines, format_claims(rest)] if rest else lines)

@@ -1,6 +1,8 @@
 """The command line as a user sees it: files, tables, JSON, exit codes."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 
@@ -8,11 +10,20 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import results
+from chaosphere import files, results
 from chaosphere.__main__ import main
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
 TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
+
+
+def strict_json(text):
+    """Parse as a strict reader does: NaN and Infinity are no JSON."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def test_chaos_writes_table_dataset_and_picture(tmp_path, capsys):
@@ -34,18 +45,20 @@ def test_chaos_writes_table_dataset_and_picture(tmp_path, capsys):
 
 def test_chaos_json(tmp_path, capsys):
     assert main(["chaos", *TINY, "--out", str(tmp_path), "--json"]) == 0
-    claims = json.loads(capsys.readouterr().out)
+    claims = strict_json(capsys.readouterr().out)
     assert [claim["expected"] for claim in claims] == [-0.5, -0.5, -1, -1, 0]
     for claim in claims[:4]:
         assert set(claim) == {"quantity", "measured", "low", "high", "expected", "verdict"}
-        assert claim["low"] < claim["measured"] < claim["high"]
-        is_inside = claim["low"] <= claim["expected"] <= claim["high"]
-        assert claim["verdict"] == ("agrees" if is_inside else "differs")
+        low, high, expected = claim["low"], claim["high"], claim["expected"]
+        assert low < claim["measured"] < high
+        is_narrow = max(expected - low, high - expected) <= abs(expected) / 2
+        inside = "agrees" if is_narrow else "inconclusive"
+        assert claim["verdict"] == (inside if low <= expected <= high else "differs")
 
 
 def test_chaos_limits_study(tmp_path, capsys):
     assert main(["chaos", "--study", "limits", "--replicas", "2", "--out", str(tmp_path), "--json"]) == 0
-    claims = json.loads(capsys.readouterr().out)
+    claims = strict_json(capsys.readouterr().out)
     assert [claim["expected"] for claim in claims] == [-1, -1, -1, -1, 1]
     data = results.load(tmp_path / "chaos-limits.nc")
     assert data["mean_square"].shape == (6, 4, 4, 4)
@@ -63,7 +76,7 @@ def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
     assert np.array_equal(extended, fresh)
     capsys.readouterr()
     assert main(["chaos", *TINY, "--seed", "1", "--out", str(tmp_path / "a")]) == 2
-    assert "holds another study" in capsys.readouterr().err
+    assert 'holds another study (seed is "0", not "1")' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -93,8 +106,13 @@ def test_own_tokens(tmp_path, capsys, suffix):
         (["--dim", "1"], "dim must be an integer >= 2"),
         (["--nodes", "3"], "n_nodes must be at least 4"),
         (["--value-scale", "0", "--study", "limits"], "--study limits needs attention"),
-        (["--threads", "0"], "n_threads must be an integer >= 1"),
-        (["--seed", "-3"], "rng must be an int >= 0"),
+        (["--threads", "0"], "--threads must be an integer >= 1"),
+        (["--seed", "-3"], "--seed must be an integer >= 0"),
+        (["--depth", str(10**18)], "--depth must be at most 1000000000"),
+        (["--threads", str(2**31)], "--threads must be at most 1000000000"),
+        (["--nodes", str(10**9)], "and this machine has"),
+        (["--dim", str(10**9)], "--dim must be at most 1000000"),
+        (["--dim", "2", "-1"], "dim must be an integer >= 2"),
     ],
 )
 def test_bad_arguments_exit_with_2(tmp_path, capsys, arguments, message):
@@ -140,7 +158,7 @@ def test_depth_width(tmp_path, capsys):
     first = results.load(tmp_path / "depth-width.nc")["mean_square"].values
     assert first.shape == (3, 3, 3)
     assert main(["depth-width", *arguments, "--replicas", "4", "--out", str(tmp_path), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert len(strict_json(capsys.readouterr().out)) == 3
     assert np.array_equal(results.load(tmp_path / "depth-width.nc")["mean_square"].values[:3], first)
     assert main(["depth-width", *arguments, "--widths", "--tokens", "200", "--out", str(tmp_path / "deep")]) == 0
     assert results.load(tmp_path / "deep" / "depth-width.nc")["mean_square"].shape == (3, 3, 1)
@@ -174,7 +192,7 @@ def test_mean_field(tmp_path, capsys):
 
 def test_mean_field_json(tmp_path, capsys):
     assert main(["mean-field", *TINY_MEAN_FIELD, "--value-scale", "0", "--out", str(tmp_path), "--json"]) == 0
-    claims = json.loads(capsys.readouterr().out)
+    claims = strict_json(capsys.readouterr().out)
     assert len(claims) == 8
     mass = next(claim for claim in claims if "mass" in claim["quantity"])
     assert mass["measured"] == mass["expected"] == 0
@@ -237,6 +255,8 @@ def test_figures(tmp_path, capsys, monkeypatch, number):
         assert (energy.sel(value_scale=-1.0).diff("time") > -1e-12).all()
         assert np.isnan(data["bound"]).all()
     capsys.readouterr()
+    assert main(["figure", number, "--seed", "1", "--out", str(tmp_path)]) == 2
+    assert 'seed is "0", not "1"' in capsys.readouterr().err
     assert main(["figure", "1", "--replicas", "3", "--out", str(tmp_path)]) == 2
     assert "--replicas is for figures 2 to 6" in capsys.readouterr().err
 
@@ -249,3 +269,213 @@ def test_figure_2_small():
     assert np.isfinite(data["pair_equation"]).all()
     with pytest.raises(ValueError, match=r"number must be one of 2 … 6, got 7"):
         paper.figure(7, rng=0)
+
+
+TINY_SYNC = ["--activations", "tanh", "--tokens", "4", "--width", "4", "--depth", "4", "--horizon", "1"]
+TINY_TABLE = ["--activations", "relu", "--dims", "5", "--bias-std", "0"]
+EVERY_EXPERIMENT = [
+    ["chaos", *TINY],
+    [
+        "depth-width",
+        "--depths",
+        "2",
+        "4",
+        "--widths",
+        "4",
+        "8",
+        "--tokens",
+        "5",
+        "--refinement",
+        "2",
+        "--replicas",
+        "2",
+    ],
+    ["mean-field", *TINY_MEAN_FIELD],
+    ["sync", *TINY_SYNC, "--replicas", "2"],
+    ["figure", "6"],
+    ["table", "1", *TINY_TABLE],
+]
+ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
+STUDY = """
+[model]
+depth = 4
+horizon = 1.0
+[model.attention]
+beta = 1.0
+[tokens]
+n_tokens = 3
+dim = 3
+[observe.energy]
+beta = 1.0
+[run]
+replicas = 1
+"""
+
+
+@ALL
+def test_json_is_strict(tmp_path, capsys, arguments):
+    assert main([*arguments, "--json", "--out", str(tmp_path)]) == 0
+    claims = strict_json(capsys.readouterr().out)
+    assert all(set(c) == {"quantity", "measured", "low", "high", "expected", "verdict"} for c in claims)
+    assert all(c["verdict"] in ("agrees", "differs", "inconclusive", "no claim") for c in claims)
+
+
+def test_an_interval_of_one_replica_is_null(tmp_path, capsys):
+    file = tmp_path / "one.toml"
+    file.write_text(STUDY)
+    assert main(["run", str(file), "--json", "--out", str(tmp_path)]) == 0
+    (claim,) = strict_json(capsys.readouterr().out)
+    assert claim["low"] is claim["high"] is claim["expected"] is None
+    assert 0 < claim["measured"] < 1
+
+
+@ALL
+@pytest.mark.parametrize("kind", ["file in the place of a folder", "folder in the place of the picture"])
+def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, arguments, kind):
+    def work(*unused, **also_unused):
+        raise AssertionError("the work began")
+
+    out = tmp_path / "out"
+    if kind.startswith("file"):
+        out.touch()
+        out /= "x"
+    else:
+        names = {"figure": "figure-6", "table": "table-1"}
+        (out / f"{names.get(arguments[0], arguments[0])}.png").mkdir(parents=True)
+    for name in ("chaos", "depth_width", "mean_field", "synchronization"):
+        monkeypatch.setattr(f"chaosphere.experiments.{name}.run", work)
+    for name in ("figure", "figure_1", "table"):
+        monkeypatch.setattr(f"chaosphere.experiments.paper.{name}", work)
+    assert main([*arguments, "--out", str(out)]) == 2
+    message = capsys.readouterr().err
+    assert "--out: " in message
+    assert "cannot be written" in message
+    assert message.count("\n") == 1
+
+
+@ALL
+def test_a_file_of_another_study_is_refused_and_one_of_the_same_is_not(tmp_path, capsys, arguments):
+    other = {"figure": ["--replicas", "2"], "table": ["--bias-std", "0.1"]}.get(arguments[0], ["--beta", "2"])
+    word = {"figure": "n_replicas is 1, not 2", "table": "bias_stds is [0.0], not [0.1]"}
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main([*arguments, *other, "--out", str(tmp_path)]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "holds another study" in message
+    assert word.get(arguments[0], "beta is 1.0, not 2.0") in message
+    assert message.endswith("(on the command line: --out)")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_that_another_process_grows_is_refused(tmp_path, capsys):
+    with files.Lock(tmp_path / "sync.nc", "file"):
+        assert main(["sync", *TINY_SYNC, "--replicas", "2", "--out", str(tmp_path)]) == 1
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_paths_are_those_of_the_user_s_home(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    x = cs.sample_uniform(300, 3, rng=0)
+    np.save(tmp_path / "home" / "x.npy", x)
+    (tmp_path / "home" / "one.toml").write_text(STUDY)
+    assert main(["chaos", "--x0", "~/x.npy", "--replicas", "2", "--depth", "2", "--width", "4", "--out=~/res"]) == 0
+    assert main(["run", "~/one.toml", "--out=~/res"]) == 0
+    assert not (tmp_path / "~").exists()
+    assert {path.name for path in (tmp_path / "home" / "res").iterdir()} >= {"chaos.nc", "chaos.png", "one.nc"}
+    assert main(["table", "1", *TINY_TABLE, "--out", "s3://bucket/x"]) == 2
+    assert "--out must be a path on this machine, got the URL" in capsys.readouterr().err
+    assert main(["run", "missing.toml"]) == 2
+    assert "missing.toml cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
+def test_sync_without_a_claim(tmp_path, capsys):
+    assert main(["sync", *TINY_SYNC, "--replicas", "2", "--out", str(tmp_path)]) == 0
+    assert "no claims" in capsys.readouterr().out
+
+
+def test_the_band_of_sync_says_where_it_ends(tmp_path, capsys):
+    arguments = ["--activations", "sigmoid", "--tokens", "6", "--width", "8", "--depth", "80", "--horizon", "20"]
+    assert main(["sync", *arguments, "--replicas", "8", "--out", str(tmp_path)]) == 0
+    data = results.load(tmp_path / "sync.nc").isel(activation=0)
+    end, has_band = float(data["band_end"]), np.isfinite(data["energy_low"].values)
+    assert 0 < end < 20
+    assert np.array_equal(has_band, data["time"].values <= end)
+    assert (
+        f"fewer than 2 of 8 replicas carry the mean (R exp(−s²), s² the variance of log E): at time sigmoid {end:g}"
+        in (capsys.readouterr().out)
+    )
+
+
+def run_command(shell, *, folder, **environment):
+    """Run a shell's command line in which $CS is the command; closed streams are closed before Python starts."""
+    command = f"{sys.executable} -m chaosphere"
+    return subprocess.run(
+        ["bash", "-c", shell],
+        env={**os.environ, "CS": command, **environment},
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+
+
+TABLE = "$CS table 1 --activations relu --dims 5"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "1>&-", "0<&-", "1>&- 2>&-"])
+def test_closed_streams(tmp_path, closed):
+    done = run_command(f"{TABLE} --json --out o {closed}", folder=tmp_path)
+    assert done.returncode == 0
+    if "1>" not in closed:
+        assert len(strict_json(done.stdout)) == 4
+    assert results.load(tmp_path / "o" / "table-1.nc")["kappa"].shape == (1, 1, 2)
+    assert (tmp_path / "o" / "table-1.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("command", ["$CS chaos --help", f"{TABLE} --out o", "$CS run one.toml --dry-run"])
+def test_narrow_encodings(tmp_path, encoding, command):
+    (tmp_path / "one.toml").write_text("title = 'β ≤ 1'\n" + STUDY)
+    done = run_command(command, folder=tmp_path, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"\\u03b" in done.stdout or "β".encode() not in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours(tmp_path):
+    # The reader has left before the first line: the pipe is broken at the first write.
+    done = run_command(f"{{ sleep 1; {TABLE} --out o; echo $? >&2; }} | true", folder=tmp_path)
+    assert done.stderr.splitlines()[-1] == b"141"
+    assert b"Error" not in done.stderr
+
+
+def test_a_full_disk_behind_standard_output(tmp_path):
+    done = run_command(f"{TABLE} --out o > /dev/full", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(b"No space left on device")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_ends_with_one_line(tmp_path, capsys, monkeypatch):
+    def full(*unused):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert main(["table", "1", *TINY_TABLE, "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_progress_on_a_terminal_from_the_start_and_the_plan_first(tmp_path):
+    own, other = pty.openpty()
+    command = [sys.executable, "-m", "chaosphere", "chaos", *TINY, "--study", "rates", "--out", str(tmp_path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=other, check=True)
+    os.close(other)
+    text = os.read(own, 100_000).decode()
+    os.close(own)
+    plan, bar = text.index("estimated time"), text.index("chaos: 0 of 16 layers")
+    assert plan < bar < text.index("chaos: 16 of 16 layers") < text.index("wrote ")
+    assert "pair interactions, about" in text[:plan]
+    assert b"\r" not in done.stdout

@@ -27,6 +27,7 @@ import numpy as np
 from chaosphere import checks, measures, results
 from chaosphere.checks import Floats, Tokens
 from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
+from chaosphere.experiments.sizes import check_memory
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.seeds import Noise, Seed, Stream, root
@@ -107,6 +108,7 @@ def run(
     cases = list(cases)
     if not cases or len({case.name for case in cases}) != len(cases):
         raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
+    _check_memory(cases)
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")
     sequence = root(rng)
@@ -136,8 +138,9 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
     n_threads : int, optional
     """
     n_threads, total = checks.threads(n_threads), 0.0
+    _check_memory(cases)
     for case in cases:
-        n = min(2048, case.n_reference)
+        n = min(2048, case.n_reference, max(2**22 // case.dim, 2))
         x = sample_uniform(n, case.dim, rng=0) if case.x0 is None else case.x0[:n]
         steps = trajectory(case.model, x, rng=0, n_threads=n_threads)
         next(steps)
@@ -150,6 +153,12 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
             sizes = zip(case.tokens, case.n_systems("transport"), strict=True)
             total += _TRANSPORT_TIMES * sum(0.4 * s * (size / 512) ** 2.3 for size, s in sizes)
     return total
+
+
+def _check_memory(cases: Sequence[Case]) -> None:
+    for case in cases:
+        width = 0 if case.model.mlp is None else case.model.mlp.width
+        check_memory(n_tokens=case.n_moved, dim=case.dim, n_layer_numbers=width * (2 * case.dim + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from chaosphere import checks, results
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats
 from chaosphere.coupling import System, deep_wide
+from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.results import Claim
 from chaosphere.seeds import Noise, Seed, root
@@ -93,6 +94,13 @@ def run(
         if depths[-1] % depth:
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")
     n_threads = checks.threads(n_threads)
+    n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
+    n_networks, largest = (len(depths) + 1) * (len(widths) + 1), max(widths, default=0)
+    # Layers of finite width are mapped by matrices over the tokens.
+    n_matrices = 8 * n_tokens**2 if widths else 0
+    check_memory(
+        n_tokens=n_networks * n_tokens, dim=dim, n_layer_numbers=largest * (2 * dim + 1 + n_tokens) + n_matrices
+    )
     sequence = root(rng)
     identity = results.identity(
         {

@@ -17,6 +17,7 @@ from chaosphere.attention import SoftmaxAttention
 from chaosphere.chebyshev import Function
 from chaosphere.checks import Floats
 from chaosphere.circle_density import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
+from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
 from chaosphere.laws import Law, Mixture, VonMisesFisher
@@ -128,6 +129,14 @@ def run(
     checks.integer(refinement, "refinement", low=1)
     checks.integer(n_modes, "n_modes", low=2 * N_MOMENTS)
     checks.integer(n_replicas, "n_replicas", low=2)
+    checks.integer(n_pair_replicas, "n_replicas", low=2)
+    checks.integer(width, "width", low=1)
+    check_memory(
+        n_tokens=max(4 * n_nodes[-1] * n_replicas, n_modes * n_replicas, 128 * n_pair_replicas),
+        dim=2,
+        n_layer_numbers=5 * width * n_replicas,
+        n_results=_N_HORIZONS * n_steps[-2] * 721,
+    )
     law, sequence = start_law(), root(rng)
     mlp = MLP(width=width, activation=activation, bias_std=bias_std)
     attention = None if value_scale == 0 else SoftmaxAttention(beta=beta, value_scale=value_scale)

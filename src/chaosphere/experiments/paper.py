@@ -12,6 +12,7 @@ import numpy as np
 from chaosphere import checks, measures, results
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats, Tokens
+from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.fields import MLP
 from chaosphere.seeds import STREAM_VERSION, Seed, root
@@ -191,6 +192,14 @@ def figure(
     if number not in FIGURES:
         raise ValueError(f"number must be one of 2 … 6, got {number}")
     n_replicas = checks.integer(n_replicas, "n_replicas", low=1)
+    largest = max(dims)
+    n_layer_numbers = n_replicas * width * (2 * largest + 1)
+    check_memory(
+        n_tokens=64 * n_replicas,
+        dim=largest,
+        n_layer_numbers=n_layer_numbers,
+        n_results=n_replicas * (depth + 1) * len(dims) * len(BIASES) * len(VALUE_SCALES),
+    )
     activation = FIGURES[number]
     biases = BIASES if activation is not None else (0.0,)
     horizon, n_tokens, beta = 5.0, 64, 1.0

@@ -14,6 +14,7 @@ from chaosphere import checks, measures, results, two_point
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats
 from chaosphere.covariance import CovarianceKernel
+from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.results import Claim
 from chaosphere.seeds import STREAM_VERSION, Seed, root
@@ -98,6 +99,13 @@ def run(
         )
         for name in activations
     ]
+    n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
+    check_memory(
+        n_tokens=n_replicas * n_tokens,
+        dim=dim,
+        n_layer_numbers=n_replicas * width * (2 * dim + 1),
+        n_results=len(models) * (n_replicas + 6) * depth,
+    )
     sequence = root(rng)
     identity = results.identity(
         {
@@ -136,7 +144,8 @@ def run(
         mean, low, high = results.mean_interval(np.stack(energies, axis=1), at_least=0)
         # Once few replicas carry the mean, a later interval is luck.
         has_band = np.logical_and.accumulate(np.isfinite(low), axis=1)
-        low, high = np.where(has_band, low, np.nan), np.where(has_band, high, np.nan)
+        low = np.where(has_band, low, np.nan)
+        high = np.where(has_band, np.minimum(high, math.sinh(beta)), np.nan)  # E_β <= (e^β − e^−β)/2
         by_time = ("activation", "time")
         attributes = {
             "title": (
