@@ -99,8 +99,8 @@ def weights(p: Any, n_tokens: int, name: str = "weights") -> Floats | None:
 
 
 def threads(n_threads: Any) -> int:
-    """Return the number of threads; None stands for all that OpenMP may use."""
-    return abi.max_threads() if n_threads is None else integer(n_threads, "n_threads", low=1)
+    """Return the number of threads, no more than a call starts; None stands for all that OpenMP may use."""
+    return abi.max_threads() if n_threads is None else min(integer(n_threads, "n_threads", low=1), abi.thread_limit())
 
 
 def extra(module: str, group: str) -> Any:
