@@ -8,6 +8,8 @@
  * token j at [k * ld + j], is aligned to CHS_ALIGN bytes and is padded with zeros up to ld. Functions that
  * take `n` columns round it up to CHS_COLUMNS themselves; padding never changes a result.
  * Every function exists for double (_f64) and float (_f32); sums over tokens leave a tile as double.
+ * Sizes may be 0: of no tokens, rows or columns every sum is 0 and nothing is read. Only fourier_field needs n_steps >= 1
+ * and the harmonics d >= 2.
  */
 #ifndef CHAOSPHERE_H
 #define CHAOSPHERE_H
@@ -83,10 +85,10 @@ enum chs_activation {
      * norm is zero or not finite is returned, or -1. */                                                               \
     long (*step_##suffix)(long n, long d, const char *x, ptrdiff_t x_row, ptrdiff_t x_column, const real *v,           \
                           double alpha, real *out);                                                                    \
-    /* Largest | |x_i| - 1 | over n rows and its row; not-a-number counts as infinite. */                              \
+    /* Largest | |x_i| - 1 | over n rows and its row, 0 and -1 of none; not-a-number counts as infinite. */            \
     double (*deviation_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,         \
                                  long *row);                                                                           \
-    /* n tokens, projected onto the sphere, as a block of doubles whose padding repeats the first of them. */          \
+    /* n tokens, projected onto the sphere, as a block of doubles whose padding repeats the first of them, or is 0. */ \
     void (*unit_block_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, long ld, \
                                 double *block);                                                                        \
     /* mean[j, k] = sums[k, j] / sums[d, j] (contiguous) and z[j] = sums[d, j] for n tokens of a block. */             \
@@ -101,10 +103,12 @@ enum chs_activation {
                                      long n_steps, const double *a, double *scratch, real *mean, double *z);           \
     /* The transpose of harmonic_field, d >= 3: moments, laid out as its a, of n tokens in tiles of ld (a multiple of  \
      * CHS_COLUMNS): sum_j p_j {1, x_1j, ..., x_dj}[c] times the harmonics at x_j, c < n_rows; n_rows is 1 or d + 1, p \
-     * NULL counts 1 each. scratch: (8 harmonics of degree <= n_max + ld) n_rows + d ld + rows of harmonic_field. */   \
+     * NULL counts 1 each. scratch: (8 harmonics of degree <= n_max + ld) n_rows + d ld + rows of harmonic_field. It   \
+     * keeps the sums from call to call, after one with is_first, until one with moments that are not NULL; all calls  \
+     * but the last take multiples of ld tokens. */                                                                    \
     void (*harmonic_moments_##suffix)(long d, long n_max, long n_rows, long n, long ld, const char *x,                 \
                                       ptrdiff_t row_stride, ptrdiff_t column_stride, const double *p,                  \
-                                      const double *steps, double *scratch, double *moments);
+                                      const double *steps, int is_first, double *scratch, double *moments);
 
 typedef struct chs_kernels {
     const char *name;

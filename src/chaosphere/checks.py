@@ -206,8 +206,10 @@ def weights(p: Any, n_tokens: int, name: str = "weights") -> Floats | None:
 
 
 def threads(n_threads: Any) -> int:
-    """Return the number of threads; None stands for all that OpenMP may use."""
-    return abi.max_threads() if n_threads is None else integer(n_threads, "n_threads", low=1, high=_MAX_C_INT)
+    """Return the number of threads, no more than a call starts; None stands for all that OpenMP may use."""
+    if n_threads is None:
+        return abi.max_threads()
+    return min(integer(n_threads, "n_threads", low=1, high=_MAX_C_INT), abi.thread_limit())
 
 
 def label(value: Any, name: str) -> str:

@@ -151,6 +151,18 @@ class MLP:
         )
 
 
+def _check_array(array: Any, name: str, shape: tuple[int | None, ...]) -> None:
+    """Raise unless this is a contiguous float64 array of that shape, None standing for any size."""
+    if type(array) is not np.ndarray or array.dtype != np.float64:
+        kind = f"array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be a float64 array, got {kind}")
+    if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+        sizes = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must have shape ({sizes}), got {array.shape}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be contiguous in C order; numpy.ascontiguousarray({name}) makes it so")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MLPLayer:
     """One realisation of an `MLP`: a function of position, the same for all tokens of a replica.
@@ -171,6 +183,21 @@ class MLPLayer:
     c: NDArray[np.float64] | None
     activation: Activation
     weight_std: float
+
+    def __post_init__(self) -> None:
+        """Check."""
+        _check_array(self.u, "u", (None, None, None))
+        r, m, d = self.u.shape
+        if min(r, m) < 1 or d < 2:
+            raise ValueError(f"u must have shape (R, m, d) with R, m >= 1 and d >= 2, got {self.u.shape}")
+        _check_array(self.w, "w", (r, d, m))
+        if self.b is not None:
+            _check_array(self.b, "b", (r, m))
+        if self.c is not None:
+            _check_array(self.c, "c", (r, d))
+        if not isinstance(self.activation, Activation):
+            raise TypeError(f"activation must be an Activation, got {self.activation!r}; activations.get makes one")
+        checks.number(self.weight_std, "weight_std")
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         """Return G(x_i) for every token.

@@ -170,6 +170,15 @@ class GaussianField:
         return _truncation(self.kernel, self.tolerance)
 
 
+def _check_shape(x: Tokens, shape: tuple[int, int | None, int]) -> None:
+    """Raise unless x (R, N, d) fits an increment's replicas (1 serves all), tokens (None for any number) and dim."""
+    n_replicas, n_tokens, dim = shape
+    sizes = [None if n_replicas == 1 else n_replicas, n_tokens, dim]
+    if x.ndim != 3 or any(n not in (None, m) for n, m in zip(sizes, x.shape, strict=True)):
+        wanted = ", ".join("any" if n is None else str(n) for n in sizes)
+        raise ValueError(f"x must have shape ({wanted}), that of the noise, got {x.shape}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Spectral:
     basis: HarmonicBasis
@@ -177,6 +186,7 @@ class _Spectral:
     scale: float
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        _check_shape(x, (len(self.coefficients), None, self.basis.dim))
         return self.basis.combine(x, self.coefficients, scale=self.scale, n_threads=n_threads)
 
 
@@ -187,6 +197,7 @@ class _Dense:
     scale: float
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        _check_shape(x, self.normals.shape)
         out = np.empty_like(x)
         for replica in range(x.shape[0]):
             root = covariance_root(self.kernel, x[replica].astype(np.float64, copy=False))

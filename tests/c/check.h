@@ -31,21 +31,30 @@ static const char *isa = "";
 #define CHECK_CLOSE(actual, expected, tolerance, ...)                                                                  \
     CHECK(fabsl((long double)(actual) - (expected)) <= (tolerance), __VA_ARGS__)
 
-/* A buffer of exactly this size, so that AddressSanitizer sees the first byte too many; full of NaN. */
-static void *exact(size_t n_bytes) {
-    void *at = malloc(n_bytes);
+/* What a function must not use: NaN, or what MemorySanitizer knows to be uninitialised. */
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#define IS_MEMORY_CHECKED 1
+#endif
+#endif
+static void *spoiled(void *at, size_t n_bytes) {
     CHECK(at, "no memory");
+#ifndef IS_MEMORY_CHECKED
     memset(at, 0xff, n_bytes);
+#endif
+    (void)n_bytes;
     return at;
+}
+
+/* A buffer of exactly this size, so that AddressSanitizer sees the first byte too many. */
+static void *exact(size_t n_bytes) {
+    return spoiled(malloc(n_bytes), n_bytes);
 }
 
 /* The same for blocks, which are aligned; their sizes are multiples of the alignment. */
 static void *block(size_t n_values, size_t size) {
     CHECK(n_values * size % CHS_ALIGN == 0, "a block of %zu values", n_values);
-    void *at = aligned_alloc(CHS_ALIGN, n_values * size);
-    CHECK(at, "no memory");
-    memset(at, 0xff, n_values * size);
-    return at;
+    return spoiled(aligned_alloc(CHS_ALIGN, n_values * size), n_values * size);
 }
 #define REALS(n) ((real *)block((size_t)(n), sizeof(real)))
 #define DOUBLES(n) ((double *)block((size_t)(n), sizeof(double)))

@@ -87,12 +87,18 @@ static void transpose(const chs_kernels *table, long d, long n_max, long n_rows,
     real *tokens = REALS(d * ld), *scratch = REALS(rows * ld), *out = REALS(n_rows * ld);
     double *p = exact((size_t)n * sizeof(double)), *same_steps = exact((size_t)n_steps * sizeof(double));
     double *sums = DOUBLES(8 * n_a + (n_rows + d + rows) * ld), *moments = exact((size_t)n_a * sizeof(double));
+    double *in_parts = exact((size_t)n_a * sizeof(double));
     for (long i = 0; i < n_steps; i++)
         same_steps[i] = steps[i] = (real)(1 + 0.1 * uniform()); /* any recurrence will do */
     fill(n_a, a, 1);
     for (long j = 0; j < n; j++)
         p[j] = 1 + uniform();
-    CALL(harmonic_moments_)(d, n_max, n_rows, n, ld, (const char *)x, d * size, size, p, same_steps, sums, moments);
+    CALL(harmonic_moments_)(d, n_max, n_rows, n, ld, (const char *)x, d * size, size, p, same_steps, 1, sums, moments);
+    for (long first = 0; first < n; first += ld)
+        CALL(harmonic_moments_)(d, n_max, n_rows, n - first < ld ? n - first : ld, ld, (const char *)(x + first * d),
+                                d * size, size, p + first, same_steps, first == 0, sums,
+                                first + ld < n ? NULL : in_parts);
+    CHECK(memcmp(moments, in_parts, (size_t)n_a * sizeof(double)) == 0, "d %ld: moments in parts", d);
     long double one = 0, other = 0, scale = 0;
     for (long first = 0; first < n; first += ld) {
         long count = n - first < ld ? n - first : ld;
@@ -110,7 +116,7 @@ static void transpose(const chs_kernels *table, long d, long n_max, long n_rows,
     CHECK_CLOSE(one, other, 2000 * EPS * (scale + (long double)n), "d %ld, n_max %ld, %ld rows, n %ld", d, n_max,
                 n_rows, n);
     free(x), free(steps), free(a), free(tokens), free(scratch), free(out), free(p), free(same_steps), free(sums);
-    free(moments);
+    free(moments), free(in_parts);
 }
 
 static void body(const chs_kernels *table) {

@@ -1,4 +1,4 @@
-"""The C library alone, under AddressSanitizer and UndefinedBehaviorSanitizer, on buffers of exactly stated sizes."""
+"""The C library alone, under the sanitizers of GCC and Clang, on buffers of exactly stated sizes."""
 
 import ast
 import os
@@ -11,9 +11,26 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+HAS_CLANG = shutil.which("clang") is not None
+# .ci/run sets the variable once it has installed Clang: there nothing is left out.
+needs_clang = pytest.mark.skipif(not HAS_CLANG and not os.environ.get("CHAOSPHERE_REQUIRE_CLANG"), reason="needs clang")
+ADDRESS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+MEMORY = ["-fsanitize=memory", "-fno-sanitize-recover=all"]
+# Compiler, what it checks, and whether for every instruction set or for the baseline alone.
+BUILDS = {
+    "gcc": (os.environ.get("CC", "cc"), ["-O1", *ADDRESS], True),
+    "clang": ("clang", ["-O0", *ADDRESS], True),
+    "clang-memory": ("clang", ["-O0", *MEMORY], False),
+}
+PARAMETERS = [pytest.param(name, marks=[needs_clang] * name.startswith("clang")) for name in BUILDS]
 TYPES = {"f64": ["-Dreal=double", "-DSUFFIX=f64"], "f32": ["-Dreal=float", "-DSUFFIX=f32"]}
-MAINS = ["test_attention", "test_expansions", "test_layer", "test_sphere"]
+OUT_OF_BOUNDS = [("overrun", "heap-buffer-overflow"), ("misaligned", "misaligned address")]
+FAULTS = {
+    "gcc": OUT_OF_BOUNDS,
+    "clang": OUT_OF_BOUNDS,
+    "clang-memory": [("uninitialised", "use-of-uninitialized-value")],
+}
+MAINS = ["test_attention", "test_expansions", "test_layer", "test_sphere", "test_zero"]
 
 
 def build_settings():
@@ -32,40 +49,62 @@ def run(command, **environment):
     )
 
 
-def compile_c(source, target, *flags):
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    assert compiler, "no C compiler: the library was built with one, so these tests need it too"
+def compile_c(sources, target, *flags, compiler):
+    assert shutil.which(compiler), f"{compiler} is needed here"
     result = run(
-        [compiler, "-std=c11", "-ffp-contract=off", *SANITIZE, f"-I{ROOT / 'csrc'}", *flags, *source, "-o", target]
+        [compiler, "-std=c11", "-ffp-contract=off", "-g1", f"-I{ROOT / 'csrc'}", *flags, *sources, "-o", target]
     )
-    assert "cannot find" not in result.stderr, f"the sanitizer runtime (libasan, libubsan) is missing:\n{result.stderr}"
-    assert result.returncode == 0, f"{' '.join(map(str, source))} does not compile:\n{result.stderr[:3000]}"
+    assert "cannot find" not in result.stderr, f"a library is missing, of the sanitizers perhaps:\n{result.stderr}"
+    assert result.returncode == 0, f"{' '.join(map(str, sources))} does not compile:\n{result.stderr[:3000]}"
 
 
-@pytest.fixture(scope="session")
-def objects(tmp_path_factory):
-    """The library's object files, sanitized, for every instruction set that setup.py names."""
-    settings, folder = build_settings(), tmp_path_factory.mktemp("objects")
-    macros = [f"-D{name}={value}" for name, value in settings["MACROS"]]
+def compile_library(folder, *flags, compiler, is_complete):
+    """Object files of the library, for every instruction set that setup.py names or for the baseline alone."""
+    settings = build_settings()
+    sets = settings["ISA_FLAGS"] if is_complete else {"baseline": []}
+    macros = [f"-D{name}={value}" for name, value in settings["MACROS"]] if is_complete else []
     jobs = [(ROOT / "csrc/dispatch.c", folder / "dispatch.o", [])]
-    jobs += [(ROOT / f"csrc/isa_{isa}.c", folder / f"{isa}.o", flags) for isa, flags in settings["ISA_FLAGS"].items()]
+    jobs += [(ROOT / f"csrc/isa_{isa}.c", folder / f"{isa}.o", isa_flags) for isa, isa_flags in sets.items()]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda job: compile_c([job[0]], job[1], "-c", *macros, *job[2]), jobs))
+        list(pool.map(lambda job: compile_c([job[0]], job[1], "-c", *flags, *macros, *job[2], compiler=compiler), jobs))
     return [job[1] for job in jobs]
+
+
+@pytest.fixture(scope="session", params=PARAMETERS)
+def build(request, tmp_path_factory):
+    """A function that compiles and runs a program with one build of the library."""
+    compiler, flags, is_complete = BUILDS[request.param]
+    objects = compile_library(
+        tmp_path_factory.mktemp(request.param), *flags, compiler=compiler, is_complete=is_complete
+    )
+
+    def program(name, target, *more):
+        compile_c([HERE / f"{name}.c", *objects], target, *flags, *more, "-Wall", "-Wextra", "-lm", compiler=compiler)
+        # The library allocates nothing, and the leak checker does not run under every container.
+        return run([target], ASAN_OPTIONS="detect_leaks=0:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
+
+    return program
 
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("main", MAINS)
-def test_library_under_sanitizers(objects, tmp_path, main, kind):
-    compile_c([HERE / f"{main}.c", *objects], tmp_path / main, *TYPES[kind], "-Wall", "-Wextra", "-lm")
-    # The library allocates nothing, and the leak checker does not run under every container.
-    result = run([tmp_path / main], ASAN_OPTIONS="detect_leaks=0:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
+def test_library_under_sanitizers(build, tmp_path, main, kind):
+    result = build(main, tmp_path / main, *TYPES[kind])
     assert result.returncode == 0, result.stderr[:5000]
     assert "baseline" in result.stdout
 
 
-def test_an_overrun_is_caught(objects, tmp_path):
-    compile_c([HERE / "overrun.c", *objects], tmp_path / "overrun", *TYPES["f64"], "-lm")
-    result = run([tmp_path / "overrun"], ASAN_OPTIONS="detect_leaks=0:abort_on_error=0")
+@pytest.mark.parametrize(
+    ("build", "fault", "message"),
+    [
+        pytest.param(name, *fault, marks=[needs_clang] * name.startswith("clang"))
+        for name, faults in FAULTS.items()
+        for fault in faults
+    ],
+    indirect=["build"],
+)
+def test_a_fault_is_caught(build, tmp_path, fault, message):
+    """Each sanitizer sees the fault that is put in for it."""
+    result = build(fault, tmp_path / fault, *TYPES["f64"])
     assert result.returncode != 0
-    assert "heap-buffer-overflow" in result.stderr, result.stderr[:3000]
+    assert message in result.stderr, result.stderr[:3000]

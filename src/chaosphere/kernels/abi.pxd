@@ -74,11 +74,11 @@ cdef extern from "chaosphere.h" nogil:
         double (*fourier_field_f32)(
             long, const char *, ptrdiff_t, ptrdiff_t, long, const double *, double *, float *, double *) noexcept nogil
         void (*harmonic_moments_f64)(
-            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, double *,
-            double *) noexcept nogil
+            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, int,
+            double *, double *) noexcept nogil
         void (*harmonic_moments_f32)(
-            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, double *,
-            double *) noexcept nogil
+            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, int,
+            double *, double *) noexcept nogil
         void (*normals)(uint32_t, uint32_t, uint64_t, uint64_t, long, double *) noexcept nogil
         void (*pair_statistics)(
             long, long, long, long, int, const double *, const double *, const double *, const double *, const double *,
@@ -99,7 +99,20 @@ cdef class Scratch:
     cdef void *at
     cdef size_t size, used
 
+cdef long n_harmonics(long n_max, long d) noexcept nogil
+cdef long scratch_rows(long n_max, long d) noexcept nogil
 cdef long padded(long n) noexcept nogil
 cdef long apart(long n) noexcept nogil
 cdef long block_columns(long n_tokens) noexcept nogil
-cdef int useful_threads(int n_threads, double work) noexcept nogil
+cdef int useful_threads(long n_threads, double work) except -1
+
+cdef struct Watch:
+    # The signals of one call, which its first thread looks after between items of work.
+    long is_stopped
+    long apart[15]  # from what the first thread changes
+    long left, period
+    double next
+
+cdef Watch watch(long n_items, double work) noexcept nogil
+cdef bint is_stopped(Watch *w, int thread) noexcept nogil
+cdef int raise_if_stopped(const Watch *w) except -1

@@ -1,6 +1,8 @@
 """The instruction set in use, block sizes, and scratch memory: what every kernel module shares."""
 
 import math
+import os
+import warnings
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from libc.stdlib cimport free
 
 cdef extern from *:
     """
+    #include <errno.h>
     #include <stdlib.h>
     #if defined(__linux__)
     #include <sys/mman.h>
@@ -27,14 +30,78 @@ cdef extern from *:
     #endif
         return at;
     }
+    #include <time.h>
     #ifdef _OPENMP
     #include <omp.h>
+    #include <pthread.h>
     #define CHS_HAS_OPENMP 1
     #define chs_max_threads() omp_get_max_threads()
+    #define chs_processors() omp_get_num_procs()
+
+    /* A child of fork has OpenMP's records of its threads, but not the threads: it would wait for them for ever. */
+    static volatile int chs_has_team, chs_lost_team;
+    static void chs_in_child(void) {
+        chs_lost_team = chs_has_team;
+    }
+    static int chs_watch_forks(void) {
+        return pthread_atfork(NULL, NULL, chs_in_child);
+    }
+
+    /* OpenMP ends the process where a thread cannot be started. So n of them are started here first, all at once. */
+    static pthread_mutex_t chs_gate = PTHREAD_MUTEX_INITIALIZER;
+    static void *chs_pass(void *unused) {
+        pthread_mutex_lock(&chs_gate);
+        pthread_mutex_unlock(&chs_gate);
+        return unused;
+    }
+    static int chs_try_threads(int n) {
+        pthread_t *threads = malloc((size_t)n * sizeof *threads);
+        int error = threads ? 0 : ENOMEM, n_started = 0;
+        pthread_mutex_lock(&chs_gate);
+        while (!error && n_started < n) {
+            error = pthread_create(&threads[n_started], NULL, chs_pass, NULL);
+            n_started += !error;
+        }
+        pthread_mutex_unlock(&chs_gate);
+        for (int i = 0; i < n_started; i++)
+            pthread_join(threads[i], NULL);
+        free(threads);
+        return error;
+    }
+    static _Thread_local int chs_most = 1; /* of this thread's teams: OpenMP keeps a team for each thread */
+    static int chs_prepare_team(int n) {
+        chs_has_team = 1;
+        if (n > chs_most) {
+            int error = chs_try_threads(n - 1);
+            if (error)
+                return error;
+            chs_most = n;
+        }
+        return 0;
+    }
     #else
     #define CHS_HAS_OPENMP 0
     #define chs_max_threads() 1
+    #define chs_processors() 1
+    #define chs_lost_team 0
+    #define chs_watch_forks() 0
+    #define chs_prepare_team(n) 0
     #endif
+
+    static double chs_seconds(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    }
+    /* Runs Python's handlers of signals, in its main thread; nonzero, with the exception set, where one raises. */
+    static int chs_signals(void) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        int is_raised = PyErr_CheckSignals();
+        PyGILState_Release(state);
+        return is_raised;
+    }
+    #define chs_load(at) __atomic_load_n(at, __ATOMIC_RELAXED)
+    #define chs_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELAXED)
     #if defined(__clang__)
     #define CHS_COMPILER __VERSION__
     #else
@@ -44,6 +111,14 @@ cdef extern from *:
     void *chs_allocate(size_t n_bytes) nogil
     int CHS_HAS_OPENMP
     int chs_max_threads()
+    int chs_processors()
+    bint chs_lost_team
+    int chs_watch_forks()
+    int chs_prepare_team(int)
+    double chs_seconds() nogil
+    bint chs_signals() nogil
+    bint chs_load(const long *) nogil
+    void chs_store(long *, long) nogil
     const char *CHS_COMPILER
 
 has_openmp = bool(CHS_HAS_OPENMP)
@@ -87,9 +162,18 @@ def use_isa(str name):
     _table = found
 
 
+cdef enum:
+    THREADS_PER_PROCESSOR = 4  # at most: more would wait for each other, and thousands can be refused by the system
+
+
+def thread_limit():
+    """Threads that a call starts at most, whatever it is asked for; its results do not depend on them."""
+    return THREADS_PER_PROCESSOR * chs_processors()
+
+
 def max_threads():
-    """Threads that OpenMP would use by itself (OMP_NUM_THREADS and the affinity mask); 1 without OpenMP."""
-    return chs_max_threads()
+    """Threads that a call uses by itself: OMP_NUM_THREADS or the affinity mask, up to the limit; 1 without OpenMP."""
+    return min(chs_max_threads(), thread_limit())
 
 
 cdef enum:
@@ -157,6 +241,20 @@ def empty(tuple shape, dtype):
     return np.frombuffer(Scratch(n_bytes), dtype).reshape(shape)
 
 
+cdef long n_harmonics(long n_max, long d) noexcept nogil:
+    """Number of harmonics of degree <= n_max in dimension d: C(n_max + d - 1, d - 1) + C(n_max + d - 2, d - 1)."""
+    cdef long whole = 1, less = 1, i
+    for i in range(1, d):
+        whole = whole * (n_max + i) // i
+        less = less * (n_max - 1 + i) // i
+    return whole + less
+
+
+cdef long scratch_rows(long n_max, long d) noexcept nogil:
+    """Rows of scratch that the tile kernels of harmonics need."""
+    return n_harmonics(n_max, max(<long>2, d - 1)) * (2 if d > 3 else 1) + n_max + 3
+
+
 cdef long padded(long n) noexcept nogil:
     return (n + CHS_COLUMNS - 1) // CHS_COLUMNS * CHS_COLUMNS
 
@@ -185,5 +283,77 @@ def use_thread_work(double work):
     return before
 
 
-cdef int useful_threads(int n_threads, double work) noexcept nogil:
-    return <int>max(1.0, min(<double>n_threads, work / _thread_work))
+if chs_watch_forks():
+    raise MemoryError("no memory to register what the kernels do after a fork")
+
+cdef bint _has_warned = False
+
+
+cdef int useful_threads(long n_threads, double work) except -1:
+    """Threads for a call: up to n_threads, and as many as can be started.
+
+    One in a child of fork whose parent has used several, whichever call of the parent and of the child it is.
+    """
+    global _has_warned
+    cdef int n = <int>max(1.0, min(1e6, <double>n_threads, work / _thread_work)), error
+    if n == 1:
+        return 1
+    n = min(n, THREADS_PER_PROCESSOR * chs_processors())
+    if chs_lost_team:
+        if not _has_warned:
+            _has_warned = True
+            warnings.warn(
+                "chaosphere runs on one thread here: this process was forked after kernels had run on several, and a "
+                "fork does not copy OpenMP's threads. Results are the same. To use more, start processes with "
+                "multiprocessing.get_context('spawn'); n_threads=1 says that one is meant.",
+                RuntimeWarning,
+                stacklevel=1,
+            )
+        return 1
+    error = chs_prepare_team(n)
+    if error:
+        raise RuntimeError(
+            f"the system refused to start {n - 1} more threads ({os.strerror(error)}); pass a smaller n_threads, set "
+            "OMP_NUM_THREADS, or raise the limit (ulimit -u, or that of the container)"
+        )
+    return n
+
+
+cdef enum:
+    WORK_BETWEEN_LOOKS = 10_000_000  # multiply-adds of one thread: some milliseconds, so that short calls read no clock
+
+cdef double SECONDS_BETWEEN_SIGNALS = 0.1
+
+
+cdef Watch watch(long n_items, double work) noexcept nogil:
+    """A watch for a call of n_items items of work, `work` multiply-adds in all."""
+    cdef Watch w
+    w.is_stopped, w.next = 0, 0
+    w.period = <long>max(1.0, min(1e9, WORK_BETWEEN_LOOKS * max(1.0, <double>n_items) / max(1.0, work)))
+    w.left = w.period
+    return w
+
+
+cdef bint is_stopped(Watch *w, int thread) noexcept nogil:
+    """Whether a signal has ended the call; every thread calls it before each item, and does no more if so.
+
+    The first thread, which is the one that called, runs Python's handlers ten times a second.
+    """
+    cdef double now
+    if thread == 0:
+        w.left -= 1
+        if w.left <= 0 and not w.is_stopped:
+            w.left = w.period
+            now = chs_seconds()
+            if w.next == 0:
+                w.next = now + SECONDS_BETWEEN_SIGNALS
+            elif now >= w.next:
+                w.next = now + SECONDS_BETWEEN_SIGNALS
+                if chs_signals():
+                    chs_store(&w.is_stopped, 1)
+    return chs_load(&w.is_stopped)
+
+
+cdef int raise_if_stopped(const Watch *w) except -1:
+    """Raise what a handler raised, KeyboardInterrupt as a rule."""
+    return -1 if w.is_stopped else 0

@@ -9,7 +9,8 @@ import numpy as np
 
 from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
-    CHS_CHUNK, CHS_PAIR_SCRATCH, Scratch, apart, block_columns, chs_kernels, real, table, useful_threads
+    CHS_CHUNK, CHS_PAIR_SCRATCH, Scratch, Watch, apart, block_columns, chs_kernels, is_stopped, raise_if_stopped,
+    real, table, useful_threads, watch
 )
 
 cdef extern from *:
@@ -189,14 +190,17 @@ cdef long _move(Blocks b, long block, Rows x, double alpha, real *rows) noexcept
 
 cdef void _pair(
     Blocks b, long i, long j, bint has_j, const real *q, const real *k, const real *v, double shift, real *w, long low,
-    long high, double *sums
+    long high, double *sums, Watch *look, int thread
 ) noexcept nogil:
-    """Add what block j gives block i and, with has_j, i gives j, to the sums of those in low … high - 1."""
+    """Add what block j gives block i and, with has_j, i gives j, to the sums of those in low … high - 1.
+
+    Nothing once a signal has ended the call.
+    """
     cdef const chs_kernels *c = table()
     cdef long at_i = i * b.size, at_j = j * b.size
     cdef double *sum_i = sums + at_i if low <= i < high else NULL
     cdef double *sum_j = sums + at_j if has_j and low <= j < high else NULL
-    if sum_i == NULL and sum_j == NULL:
+    if (sum_i == NULL and sum_j == NULL) or is_stopped(look, thread):
         return
     if real is double:
         c.attend_pair_f64(b.d, _columns(b, i), _columns(b, j), b.ld, q + at_i, k + at_j, v + at_i, v + at_j, shift, w,
@@ -278,9 +282,10 @@ cdef bint _is_ready(const Tournament *t, long unit) noexcept nogil:
     return True
 
 
-cdef long _next_unit(const Tournament *t, long worker) noexcept nogil:
+cdef long _next_unit(const Tournament *t, long worker, Watch *look, int thread) noexcept nogil:
     """The next item for a worker: of its own lane or, while that has none that is ready, of another; -1 at the end.
 
+    The end comes early where a signal ends the call.
     No deadlock: of all items not finished the first in the order of `unit` is ready; its lane's worker holds it, and
     looks at it after every other item, or it is the next of its lane, which anybody takes.
     """
@@ -288,7 +293,7 @@ cdef long _next_unit(const Tournament *t, long worker) noexcept nogil:
     cdef Lane *lane
     cdef long unit, position, i
     cdef bint is_end
-    while True:
+    while not is_stopped(look, thread):
         if own.held < 0:
             own.held = chs_take(&own.next)
         is_end = own.held >= t.n_replicas * own.n_items
@@ -308,13 +313,14 @@ cdef long _next_unit(const Tournament *t, long worker) noexcept nogil:
         if is_end:
             return -1
         sched_yield()
+    return -1
 
 
 cdef void _item(
     Blocks b, const Tournament *t, long item, long replica, long slot, Rows x, const real[:, ::1] query_map,
     const real[:, ::1] value_map, const double[::1] weights, double scale, double shift, double value_scale,
     bint is_step, double alpha, real *q, real *k, real *v, double *sums, real *scratch, long low, long high,
-    real[:, :, ::1] out, double[:, ::1] partition, long *bad
+    real[:, :, ::1] out, double[:, ::1] partition, long *bad, Watch *look, int thread
 ) noexcept nogil:
     """One item, which is ready, of work on one system."""
     cdef long *done = t.done + slot * LINE * t.players
@@ -332,7 +338,7 @@ cdef void _item(
         g, h = (round_ + m) % t.players, (round_ - m + t.players) % t.players
         for i in range(_first(b, g), _first(b, g + 1)):
             for j in range(i if g == h else _first(b, h), _first(b, h + 1)):
-                _pair(b, i, j, i != j, q, k, v, shift, scratch, low, high, sums)
+                _pair(b, i, j, i != j, q, k, v, shift, scratch, low, high, sums, look, thread)
         chs_finish(done + LINE * g, round_ + 2)
         if g != h:
             chs_finish(done + LINE * h, round_ + 2)
@@ -340,7 +346,7 @@ cdef void _item(
         g = item - t.players
         for i in range(_first(b, g), _first(b, g + 1)):
             for j in range(b.n_blocks):
-                _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums)
+                _pair(b, i, j, False, q, k, v, shift, scratch, low, high, sums, look, thread)
         chs_finish(done + LINE * g, 2)
     else:
         g = item - t.players - n_games
@@ -352,6 +358,12 @@ cdef void _item(
                 bad[replica * b.n_blocks + i] = _move[real](b, i, x, alpha, &out[replica, i * b.ld, 0])
 
 
+cdef int _check_maps(long d, const real[:, ::1] query_map, const real[:, ::1] value_map) except -1:
+    assert query_map is None or (query_map.shape[0] == d and query_map.shape[1] == d), "query_map"
+    assert value_map is None or (value_map.shape[0] == d and value_map.shape[1] == d), "value_map"
+    return 0
+
+
 def block_size(long n_tokens):
     """Number of tokens in a block of a system of n_tokens; the last block may be smaller."""
     return block_columns(n_tokens)
@@ -359,7 +371,7 @@ def block_size(long n_tokens):
 
 def attend_bounded(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
-    double scale, double shift, bint is_symmetric, int n_threads, long first=0, long stop=-1, double value_scale=1,
+    double scale, double shift, bint is_symmetric, long n_threads, long first=0, long stop=-1, double value_scale=1,
     step=None, long n_steps=1
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
@@ -380,7 +392,13 @@ def attend_bounded(
     cdef bint separate = weights is not None or scale < 1e-15, is_step = step is not None
     cdef double alpha = step if is_step else 0
     dtype = np.float64 if real is double else np.float32
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * (last - first) * b.n * (b.d + 4))
+    assert b.n >= 1 and (weights is None or weights.shape[0] == b.n), "weights"
+    _check_maps(b.d, query_map, value_map)
+    assert 0 <= first <= last <= b.n and first % b.ld == 0 and (last % b.ld == 0 or last == b.n), "first, stop"
+    assert n_steps == 1 or (is_step and first == 0 and last == b.n), "n_steps"
+    cdef double work = <double>n_replicas * (last - first) * b.n * (b.d + 4)
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_steps * n_replicas * (high - low) * b.n_blocks, n_steps * work)
     # Many systems: a worker takes one from beginning to end. Few: the workers share them item by item.
     cdef bint is_whole = n_replicas >= 8 * threads or threads == 1
     if n_steps > 1 and not is_whole:
@@ -420,10 +438,12 @@ def attend_bounded(
     for worker in prange(threads, schedule="static", chunksize=1, num_threads=threads, nogil=True):
         while is_whole:
             index = chs_take(&t.lanes[0].next) * at_once
-            if index >= n_replicas:
+            if index >= n_replicas or is_stopped(&look, threadid()):
                 break
             for replica in range(index, min(n_replicas, index + at_once)):
                 for lap in range(n_steps):
+                    if is_stopped(&look, threadid()):
+                        break
                     rows = _rows_of(x, replica)
                     if lap > 0:
                         rows = _kept(b, &out[replica, 0, 0], state + worker * n_numbers)
@@ -431,16 +451,18 @@ def attend_bounded(
                         _item[real](
                             b, &t, item, replica, worker, rows, query_map, value_map, weights, scale, shift,
                             value_scale, is_step, alpha, q + worker * size, k + worker * size, v + worker * size,
-                            s + worker * size, w + worker * each, low, high, out, partition, &bad[0])
+                            s + worker * size, w + worker * each, low, high, out, partition, &bad[0], &look,
+                            threadid())
         while not is_whole:
-            unit = _next_unit(&t, worker)
+            unit = _next_unit(&t, worker, &look, threadid())
             if unit < 0:
                 break
             replica = unit // t.n_items
             _item[real](
                 b, &t, unit % t.n_items, replica, replica, _rows_of(x, replica), query_map, value_map, weights, scale,
                 shift, value_scale, is_step, alpha, q + replica * size, k + replica * size, v + replica * size,
-                s + replica * size, w + worker * each, low, high, out, partition, &bad[0])
+                s + replica * size, w + worker * each, low, high, out, partition, &bad[0], &look, threadid())
+    raise_if_stopped(&look)
     if is_step:
         found = np.flatnonzero(bad_array >= 0)
         return out_array, int(found[0] // b.n_blocks * b.n + bad_array[found[0]]) if found.size else -1
@@ -448,7 +470,8 @@ def attend_bounded(
 
 
 cdef void _rows(
-    Blocks b, Blocks bk, long block, const real *q, const real *k, const real *bias, real *w, real *top, double *sums
+    Blocks b, Blocks bk, long block, const real *q, const real *k, const real *bias, real *w, real *top, double *sums,
+    Watch *look, int thread
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
     cdef long replica = block // b.n_blocks, j, at
@@ -458,6 +481,8 @@ cdef void _rows(
         t[j] = <real>-1e30
     memset(sums + to, 0, b.size * sizeof(double))
     for j in range(bk.n_blocks):
+        if is_stopped(look, thread):
+            return
         at = (replica * bk.n_blocks + j) * bk.size
         if real is double:
             c.attend_rows_f64(b.d, _columns(b, block % b.n_blocks), _columns(bk, j), b.ld, q + to, k + at, k + at,
@@ -469,7 +494,7 @@ cdef void _rows(
 
 def attend_rows(
     const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map,
-    const real[:, ::1] value_map, const double[::1] weights, double scale, int n_threads, double value_scale=1
+    const real[:, ::1] value_map, const double[::1] weights, double scale, long n_threads, double value_scale=1
 ):
     """Attention of queries (R, M, d) to keys (R, N, d) with weights p_j 2^(scale q_i.y_j), or 2^(scale A q_i.y_j).
 
@@ -482,7 +507,12 @@ def attend_rows(
     cdef Blocks bk = _blocks(keys.shape[1], keys.shape[2], ld)
     cdef long n_q = n_replicas * b.n_blocks, n_k = n_replicas * bk.n_blocks
     dtype = np.float64 if real is double else np.float32
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * b.n * bk.n * (b.d + 4))
+    assert b.n >= 1 and bk.n >= 1 and keys.shape[0] == n_replicas and bk.d == b.d, "keys"
+    assert weights is None or weights.shape[0] == bk.n, "weights"
+    _check_maps(b.d, query_map, value_map)
+    cdef double work = <double>n_replicas * b.n * bk.n * (b.d + 4)
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_q * bk.n_blocks, work)
     cdef Scratch key_blocks = Scratch(n_k * bk.size * sizeof(real))
     cdef Scratch plain = Scratch(n_q * b.size * sizeof(real))
     cdef Scratch mapped = Scratch(n_q * b.size * sizeof(real) if query_map is not None else 0)
@@ -516,9 +546,10 @@ def attend_rows(
             _pack[real](b, i, _rows_of(queries, replica), scale, None, x + at)
             if query_map is not None:
                 _map[real](b, i, query_map, x + at, q + at)
-            _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s)
+            _rows[real](b, bk, block, q, k, bias, w + threadid() * each, top, s, &look, threadid())
             _finish[real](b, i, s + at, 1, value_map, value_scale, w + threadid() * each,
                           &mean[replica, i * ld, 0], &logs[replica, i * ld])
             for j in range(_columns(b, i)):
                 logs[replica, i * ld + j] = top[block * ld + j] + log2(logs[replica, i * ld + j])
+    raise_if_stopped(&look)
     return mean_array, log_array

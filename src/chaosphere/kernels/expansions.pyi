@@ -15,7 +15,7 @@ def harmonic_moments(
     n_rows: int,
     steps: _Floats,
     n_scratch_rows: int,
-    n_harmonics: int,
+    size: int,
     n_threads: int,
 ) -> _Floats: ...
 def harmonic_field(

@@ -10,16 +10,18 @@ import numpy as np
 
 from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
-    CHS_FOURIER_SCRATCH, Scratch, apart, chs_kernels, real, table, useful_threads
+    CHS_FOURIER_SCRATCH, Scratch, Watch, apart, chs_kernels, is_stopped, n_harmonics, raise_if_stopped, real,
+    scratch_rows, table, useful_threads, watch
 )
 
 cdef enum:
     BLOCK = 4096  # tokens of one work item on the circle
     PRODUCTS = 14  # moments of seven powers, before they are combined
     MOST_BLOCKS = 64  # of moments in harmonics: some thousand numbers each
+    PART = 100_000_000  # multiply-adds of moments in harmonics at once, some ten milliseconds
 
 
-def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_steps, int n_threads):
+def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_steps, long n_threads):
     """Products of powers of tokens (R, N, 2), summed over each block: (R, blocks, n_steps, 7, 2), see chaosphere.h.
 
     weights (N,) or None, which counts 1 each.
@@ -27,7 +29,11 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
     cdef long each = apart(CHS_FOURIER_SCRATCH(n_steps))
-    cdef int threads = useful_threads(n_threads, 20.0 * n_replicas * n * n_steps)
+    assert n >= 1 and x.shape[2] == 2 and n_steps >= 1, "x"
+    assert weights is None or weights.shape[0] == n, "weights"
+    cdef double work = 20.0 * n_replicas * n * n_steps
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_replicas * blocks, work)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef const double *p = NULL if weights is None else &weights[0]
@@ -37,6 +43,8 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
         replica = index // blocks
         first = index % blocks * BLOCK
         count = min(n - first, <long>BLOCK)
+        if is_stopped(&look, threadid()):
+            continue
         if real is double:
             c.fourier_moments_f64(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2],
                                   NULL if p == NULL else p + first, n_steps, s + threadid() * each,
@@ -45,10 +53,11 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
             c.fourier_moments_f32(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2],
                                   NULL if p == NULL else p + first, n_steps, s + threadid() * each,
                                   &out[replica, index % blocks, 0, 0, 0])
+    raise_if_stopped(&look)
     return out_array
 
 
-def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_threads):
+def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, long n_threads):
     """Three trigonometric sums with coefficients a (R, n_steps, 3, 2, 7) at tokens (R, N, 2), see chaosphere.h.
 
     Returns the first two divided by the third, (R, N, 2), the third, (R, N), and its least value, (R,).
@@ -56,7 +65,11 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
     cdef long n_steps = a.shape[1], each = apart(CHS_FOURIER_SCRATCH(n_steps))
-    cdef int threads = useful_threads(n_threads, 50.0 * n_replicas * n * n_steps)
+    assert n >= 1 and x.shape[2] == 2, "x"
+    assert a.shape[0] == n_replicas and n_steps >= 1 and (a.shape[2], a.shape[3], a.shape[4]) == (3, 2, 7), "a"
+    cdef double work = 50.0 * n_replicas * n * n_steps
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_replicas * blocks, work)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
     mean_array = abi.empty((n_replicas, n, 2), np.float64 if real is double else np.float32)
@@ -69,6 +82,8 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_
         replica = index // blocks
         first = index % blocks * BLOCK
         count = min(n - first, <long>BLOCK)
+        if is_stopped(&look, threadid()):
+            continue
         if real is double:
             least[replica, index % blocks] = c.fourier_field_f64(
                 count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps, &a[replica, 0, 0, 0, 0],
@@ -77,7 +92,15 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, int n_
             least[replica, index % blocks] = c.fourier_field_f32(
                 count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps, &a[replica, 0, 0, 0, 0],
                 s + threadid() * each, &mean[replica, first, 0], &z[replica, first])
+    raise_if_stopped(&look)
     return mean_array, z_array, least_array.min(axis=1)
+
+
+cdef int _check_harmonics(long n, long d, long n_max, long n_steps, long n_scratch_rows) except -1:
+    assert n >= 1 and d >= 3 and n_max >= 0, "x"
+    assert n_steps >= (d - 2) * (n_max + 1) * (n_max + 1), "steps"
+    assert n_scratch_rows >= scratch_rows(n_max, d), "n_scratch_rows"
+    return 0
 
 
 cdef long _tile(long n_max) noexcept nogil:
@@ -98,42 +121,55 @@ cdef void _unit_block(
 
 def harmonic_moments(
     const real[:, :, :] x, const double[::1] weights, long n_max, long n_rows, const double[::1] steps,
-    long n_scratch_rows, long n_harmonics, int n_threads
+    long n_scratch_rows, long size, long n_threads
 ):
-    """Sums of the harmonics at tokens (R, N, d), d >= 3, over each block: (R, blocks, n_harmonics n_rows).
+    """Sums of the harmonics at tokens (R, N, d), d >= 3, over each block: (R, blocks, size n_rows).
 
     With n_rows = d + 1 the harmonics times 1, x_1, ..., x_d; with n_rows = 1 times 1 alone. Layout as in chaosphere.h.
-    weights (N,) or None, which counts 1 each.
+    weights (N,) or None, which counts 1 each. size is the number of harmonics.
     """
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first, count
+    _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
+    assert n_rows == 1 or n_rows == d + 1, "n_rows"
+    assert size == n_harmonics(n_max, d), "size"
+    assert weights is None or weights.shape[0] == n, "weights"
     cdef long tiles = (n + ld - 1) // ld, length = (tiles + MOST_BLOCKS - 1) // MOST_BLOCKS * ld
     cdef long blocks = (n + length - 1) // length
-    cdef long each = apart(8 * n_harmonics * n_rows + (d + n_rows + n_scratch_rows) * ld)
-    cdef int threads = useful_threads(n_threads, 2.0 * n_replicas * n * n_harmonics * n_rows)
+    cdef long each = apart(8 * size * n_rows + (d + n_rows + n_scratch_rows) * ld), stop
+    cdef long part = max(<long>1, PART // (ld * size * n_rows)) * ld
+    cdef double *to
+    cdef double work = 2.0 * n_replicas * n * size * n_rows
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_replicas * blocks * ((length + part - 1) // part), work)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef const double *p = NULL if weights is None else &weights[0]
-    out_array = np.empty((n_replicas, blocks, n_harmonics * n_rows))
+    out_array = np.empty((n_replicas, blocks, size * n_rows))
     cdef double[:, :, ::1] out = out_array
     for index in prange(n_replicas * blocks, schedule="dynamic", num_threads=threads, nogil=True):
         replica = index // blocks
         first = index % blocks * length
-        count = min(n - first, length)
-        if real is double:
-            c.harmonic_moments_f64(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
-                                   x.strides[2], NULL if p == NULL else p + first, &steps[0], s + threadid() * each,
-                                   &out[replica, index % blocks, 0])
-        else:
-            c.harmonic_moments_f32(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
-                                   x.strides[2], NULL if p == NULL else p + first, &steps[0], s + threadid() * each,
-                                   &out[replica, index % blocks, 0])
+        stop = min(n, first + length)
+        while first < stop and not is_stopped(&look, threadid()):  # in parts, between which signals are looked after
+            count = min(stop - first, part)
+            to = &out[replica, index % blocks, 0] if first + count == stop else NULL
+            if real is double:
+                c.harmonic_moments_f64(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
+                                       x.strides[2], NULL if p == NULL else p + first, &steps[0],
+                                       first == index % blocks * length, s + threadid() * each, to)
+            else:
+                c.harmonic_moments_f32(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
+                                       x.strides[2], NULL if p == NULL else p + first, &steps[0],
+                                       first == index % blocks * length, s + threadid() * each, to)
+            first = first + count
+    raise_if_stopped(&look)
     return out_array
 
 
 def harmonic_field(
     const real[:, :, :] x, const double[:, ::1] a, long n_max, const double[::1] steps, long n_scratch_rows,
-    int n_threads
+    long n_threads
 ):
     """d + 1 sums of harmonics, coefficients a (R, K (d + 1)), at tokens (R, N, d), d >= 3; layout as in chaosphere.h.
 
@@ -142,7 +178,11 @@ def harmonic_field(
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first
     cdef long tiles = (n + ld - 1) // ld, each = apart((2 * d + 1 + n_scratch_rows) * ld), count
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * n * a.shape[1])
+    _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
+    assert a.shape[0] == n_replicas and a.shape[1] == n_harmonics(n_max, d) * (d + 1), "a"
+    cdef double work = <double>n_replicas * n * a.shape[1]
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_replicas * tiles, work)
     cdef Scratch scratch = Scratch(threads * each * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef double *tokens
@@ -155,6 +195,8 @@ def harmonic_field(
         replica = index // tiles
         first = index % tiles * ld
         count = min(n - first, ld)
+        if is_stopped(&look, threadid()):
+            continue
         tokens = s + threadid() * each
         sums = tokens + d * ld
         _unit_block[real](x, replica, first, count, ld, tokens)
@@ -163,4 +205,5 @@ def harmonic_field(
             c.ratios_f64(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
         else:
             c.ratios_f32(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
+    raise_if_stopped(&look)
     return mean_array, z_array

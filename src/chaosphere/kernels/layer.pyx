@@ -6,7 +6,8 @@ import numpy as np
 
 from chaosphere.kernels import abi
 from chaosphere.kernels.abi cimport (
-    CHS_HIDDEN, CHS_COLUMNS, Scratch, apart, chs_kernels, padded, real, table, useful_threads
+    CHS_HIDDEN, CHS_COLUMNS, CHS_N_ACTIVATIONS, Scratch, Watch, apart, chs_kernels, is_stopped, padded,
+    raise_if_stopped, real, table, useful_threads, watch
 )
 
 
@@ -53,7 +54,7 @@ cdef long _layer(
 
 def layer(
     const real[:, :, :] x, const real[:, :, ::1] u, const real[:, ::1] b, const real[:, :, ::1] w,
-    const real[:, ::1] output_bias, int activation, double weight_std, double output_scale, int n_threads,
+    const real[:, ::1] output_bias, int activation, double weight_std, double output_scale, long n_threads,
     step=None
 ):
     """output_scale * W phi(weight_std U x + b) + output_bias for tokens (R, N, d).
@@ -62,8 +63,14 @@ def layer(
     one layer for all replicas. With a number `step`, LN(x + step times that) and the flat index of the first token where
     that fails, or -1.
     """
-    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], m = u.shape[1], index
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * n * m * (d + 4))
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], m = u.shape[1], index, r = u.shape[0]
+    assert n >= 1 and (r == 1 or r == n_replicas) and u.shape[2] == d, "u"
+    assert w.shape[0] == r and w.shape[1] == d and w.shape[2] == m, "w"
+    assert b is None or (b.shape[0] == r and b.shape[1] == m), "b"
+    assert output_bias is None or (output_bias.shape[0] == r and output_bias.shape[1] == d), "output_bias"
+    assert 0 <= activation < CHS_N_ACTIVATIONS, "activation"
+    cdef double work = <double>n_replicas * n * m * (d + 4)
+    cdef int threads = useful_threads(n_threads, work)
     cdef long tile = _tile(n_replicas, n, d, threads), n_items = n_replicas * ((n + tile - 1) // tile)
     cdef long each = apart(2 * d * tile + CHS_HIDDEN * CHS_COLUMNS)
     cdef Scratch scratch = Scratch(threads * each * sizeof(real))
@@ -74,9 +81,12 @@ def layer(
     cdef long[::1] bad = bad_array
     cdef bint is_step = step is not None
     cdef double alpha = step if is_step else 0
+    cdef Watch look = watch(n_items, work)
     for index in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
-        bad[index] = _layer[real](index, tile, x, u, b, w, output_bias, activation, weight_std, output_scale, is_step,
-                                  alpha, s + threadid() * each, out)
+        if not is_stopped(&look, threadid()):
+            bad[index] = _layer[real](index, tile, x, u, b, w, output_bias, activation, weight_std, output_scale,
+                                      is_step, alpha, s + threadid() * each, out)
+    raise_if_stopped(&look)
     if is_step:
         found = bad_array[bad_array >= 0]
         return out_array, int(found[0]) if found.size else -1
@@ -85,6 +95,7 @@ def layer(
 
 def activate(const real[::1] x, int activation):
     """phi(x), element by element."""
+    assert 0 <= activation < CHS_N_ACTIVATIONS, "activation"
     cdef long n = x.shape[0], i
     cdef Scratch scratch = Scratch(padded(n) * sizeof(real))
     cdef real *s = <real *>scratch.at

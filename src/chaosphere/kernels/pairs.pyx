@@ -6,7 +6,10 @@ from libc.string cimport memset
 
 import numpy as np
 
-from chaosphere.kernels.abi cimport CHS_PAIR_ROWS, Scratch, apart, block_columns, chs_kernels, table, useful_threads
+from chaosphere.kernels.abi cimport (
+    CHS_PAIR_ROWS, Scratch, Watch, apart, block_columns, chs_kernels, is_stopped, raise_if_stopped, table,
+    useful_threads, watch
+)
 
 
 cdef void _prepare(
@@ -28,18 +31,21 @@ cdef void _prepare(
 
 cdef void _row_of_blocks(
     long i, long n, long d, long ld, long n_blocks, const double *x, const double *turned, long turned_size,
-    const double *p, double beta, long n_bins, double *scratch, double *energy, double *histogram
+    const double *p, double beta, long n_bins, double *scratch, double *energy, double *histogram, Watch *look,
+    int thread
 ) noexcept nogil:
     cdef const chs_kernels *c = table()
     cdef long j, size = (d + 1) * ld
     cdef const double *turned_i = turned + i * turned_size if turned_size else NULL
     for j in range(i, n_blocks):
+        if is_stopped(look, thread):
+            return
         c.pair_statistics(d, min(ld, n - i * ld), min(ld, n - j * ld), ld, i == j, x + i * size, x + j * size,
                           turned_i, turned + j * turned_size, p + i * ld, p + j * ld, beta, n_bins, scratch, energy,
                           histogram)
 
 
-def pair_statistics(const double[:, :, :] x, const double[::1] weights, double beta, long n_bins, int n_threads):
+def pair_statistics(const double[:, :, :] x, const double[::1] weights, double beta, long n_bins, long n_threads):
     """Sum of p_i p_j (1 - e^(-beta |x_i - x_j|^2 / 2)) per replica, and the histogram of cosines over pairs i != j.
 
     x is (R, N, d), weights (N,) or None for 1/N. The histogram (R, n_bins) holds sums of p_i p_j.
@@ -47,7 +53,10 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
     cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = block_columns(x.shape[1]), block, first
     cdef long n_blocks = (n + ld - 1) // ld, replica, index
-    cdef int threads = useful_threads(n_threads, <double>n_replicas * n * n * (d + 8))
+    assert n >= 1 and n_bins >= 0 and (weights is None or weights.shape[0] == n), "weights"
+    cdef double work = <double>n_replicas * n * n * (d + 8)
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch look = watch(n_replicas * n_blocks * (n_blocks + 1) // 2, work / 2)
     cdef long size = (d + 1) * ld, turned_size = c.block_size_f64(d, ld)
     if turned_size == size:
         turned_size = 0
@@ -74,5 +83,7 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
         replica = index % n_replicas
         _row_of_blocks(index // n_replicas, n, d, ld, n_blocks, b + replica * n_blocks * size,
                        turned + replica * n_blocks * turned_size, turned_size, p, beta, n_bins, s + threadid() * each,
-                       &energy[replica, index // n_replicas], &histogram[replica, index // n_replicas, 0])
+                       &energy[replica, index // n_replicas], &histogram[replica, index // n_replicas, 0], &look,
+                       threadid())
+    raise_if_stopped(&look)
     return energies.sum(axis=1), histograms.sum(axis=1)[:, :n_bins]

@@ -26,16 +26,18 @@ cdef long _step(
     return -1 if bad < 0 else replica * n + first + bad
 
 
-def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, int n_threads, out_array=None):
+def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, long n_threads, out_array=None):
     """LN(x + alpha v) for tokens (R, N, d); v None gives LN(x). Written to out_array if given, which may be v.
 
     Returns the new tokens and the flat index of the first token whose norm was zero or not finite, or -1.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], chunks = (n + ROWS - 1) // ROWS, index
+    assert n >= 1 and (v is None or (v.shape[0] == n_replicas and v.shape[1] == n and v.shape[2] == d)), "v"
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * (4 * d + 40))
     if out_array is None:
         out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
     cdef real[:, :, ::1] out = out_array
+    assert out.shape[0] == n_replicas and out.shape[1] == n and out.shape[2] == d, "out_array"
     bad_array = np.empty(n_replicas * chunks, np.int64)
     cdef long[::1] bad = bad_array
     for index in prange(n_replicas * chunks, schedule="static", num_threads=threads, nogil=True):
@@ -57,6 +59,7 @@ cdef double _deviation(
 
 def deviation(const real[:, :, :] x):
     """Largest | |x_i| - 1 | over tokens (R, N, d) and the (replica, token) where it is; infinite where not finite."""
+    assert x.shape[0] >= 1 and x.shape[1] >= 1, "x"
     cdef long n = x.shape[1], chunks = (n + ROWS - 1) // ROWS, index
     cdef long n_items = x.shape[0] * chunks
     cdef int threads = useful_threads(abi.max_threads(), <double>n_items * n // chunks * (x.shape[2] + 4))

@@ -1,0 +1,26 @@
+"""Attention through its parallel schedules under ThreadSanitizer: each call against one thread, bitwise."""
+
+import itertools
+
+import numpy as np
+
+from chaosphere.kernels import abi, attention
+
+abi.use_thread_work(1.0)
+assert abi.max_threads() >= 2, "needs several threads"
+rng = np.random.default_rng(0)
+n_calls = 0
+for dtype, (n, n_replicas), is_symmetric in itertools.product(
+    (np.float64, np.float32), ((300, 1), (290, 3), (200, 40), (1, 5)), (True, False)
+):
+    x = rng.standard_normal((n_replicas, n, 3))
+    x = (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(dtype)
+    form = None if is_symmetric else rng.standard_normal((3, 3)).astype(dtype)
+    for several in ({}, {"step": 0.1, "n_steps": 2}):
+        want, other = attention.attend_bounded(x, form, None, None, 1.0, 4.0, is_symmetric, 1, **several)
+        for n_threads in (2, 3, 4):
+            got, others = attention.attend_bounded(x, form, None, None, 1.0, 4.0, is_symmetric, n_threads, **several)
+            assert np.array_equal(want, got), (n, n_replicas, n_threads)
+            assert np.array_equal(other, others), (n, n_replicas, n_threads)
+            n_calls += 1
+print(f"{n_calls} calls")

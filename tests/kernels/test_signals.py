@@ -1,0 +1,169 @@
+"""Ctrl-C during a long call: KeyboardInterrupt at once, workspaces given back, and the next call works."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+PROGRAM = """
+import sys
+import numpy as np
+from chaosphere import harmonics
+from chaosphere.kernels import abi, attention, expansions, layer, normals, pairs
+
+name, THREADS = sys.argv[1], int(sys.argv[2])
+
+def tokens(n, d, n_replicas=1):
+    x = np.random.default_rng(0).standard_normal((n_replicas, n, d))
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+def bounded(n, d, n_replicas=1, is_symmetric=True, **several):
+    x, query = tokens(n, d, n_replicas), None if is_symmetric else np.eye(d)
+    return lambda: attention.attend_bounded(x, query, None, None, 1.0, 1.0, is_symmetric, THREADS, **several)
+
+def by_rows(n):
+    x = tokens(n, 3)
+    return lambda: attention.attend_rows(x, x, None, None, None, 1.0, THREADS)
+
+def energy(n):
+    x = tokens(n, 3)
+    return lambda: pairs.pair_statistics(x, None, 1.0, 20, THREADS)
+
+def random_layer(n, m):
+    x, u, w = tokens(n, 8), np.ones((1, m, 8)), np.ones((1, 8, m))
+    return lambda: layer.layer(x, u, None, w, None, 3, 1.0, 1.0, THREADS)
+
+def basis(n, n_max, call):
+    x, harmonic = tokens(n, 3), harmonics.HarmonicBasis(dim=3, n_max=n_max)
+    return lambda: call(harmonic, x, np.ones((1, harmonic.size, 4)))
+
+def circle(n, n_steps, call):
+    x, a = tokens(n, 2), np.ones((1, n_steps, 3, 2, 7))
+    return lambda: call(x, a)
+
+# Each with a size that takes no time and one that takes minutes.
+CALLS = {
+    "attention": (lambda: bounded(2000, 3), lambda: bounded(600_000, 3)),
+    "attention in many dimensions": (lambda: bounded(600, 64), lambda: bounded(150_000, 64)),
+    "general attention": (
+        lambda: bounded(2000, 3, is_symmetric=False), lambda: bounded(500_000, 3, is_symmetric=False)
+    ),
+    "attention of many systems": (lambda: bounded(200, 3, 40), lambda: bounded(15_000, 3, 200)),
+    "steps of attention": (
+        lambda: bounded(100, 3, 16, step=0.1, n_steps=2), lambda: bounded(100, 3, 16, step=0.1, n_steps=10**7)
+    ),
+    "attention by rows": (lambda: by_rows(2000), lambda: by_rows(400_000)),
+    "pairs": (lambda: energy(2000), lambda: energy(300_000)),
+    "layer": (lambda: random_layer(300, 300), lambda: random_layer(400_000, 200_000)),
+    "field": (
+        lambda: basis(500, 5, lambda b, x, a: b.combine(x, a[..., :3], n_threads=THREADS)),
+        lambda: basis(2_000_000, 140, lambda b, x, a: b.combine(x, a[..., :3], n_threads=THREADS)),
+    ),
+    "moments": (
+        lambda: basis(500, 5, lambda b, x, a: b.moments(x, None, with_coordinates=True, n_threads=THREADS)),
+        lambda: basis(2_000_000, 140, lambda b, x, a: b.moments(x, None, with_coordinates=True, n_threads=THREADS)),
+    ),
+    "ratios": (
+        lambda: basis(500, 5, lambda b, x, a: b.ratios(x, a, n_threads=THREADS)),
+        lambda: basis(2_000_000, 140, lambda b, x, a: b.ratios(x, a, n_threads=THREADS)),
+    ),
+    "moments on the circle": (
+        lambda: circle(5000, 3, lambda x, a: expansions.fourier_moments(x, None, a.shape[1], THREADS)),
+        lambda: circle(2_000_000, 10_000, lambda x, a: expansions.fourier_moments(x, None, a.shape[1], THREADS)),
+    ),
+    "field on the circle": (
+        lambda: circle(5000, 3, lambda x, a: expansions.fourier_field(x, a, THREADS)),
+        lambda: circle(2_000_000, 10_000, lambda x, a: expansions.fourier_field(x, a, THREADS)),
+    ),
+}
+def flat(result):
+    return [np.asarray(part).tobytes() for part in (result if isinstance(result, tuple) else (result,))]
+
+short, long = CALLS[name]
+want = flat(short()())
+call = long()
+print("ready", flush=True)
+try:
+    call()
+    print("ended", flush=True)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+assert flat(short()()) == want
+assert abi.kept_bytes() <= 2**27
+"""
+LIMIT = 5.0  # seconds; a tenth of one is usual, on a busy machine two
+NAMES = [
+    "attention",
+    "attention in many dimensions",
+    "general attention",
+    "attention of many systems",
+    "steps of attention",
+    "attention by rows",
+    "pairs",
+    "layer",
+    "field",
+    "moments",
+    "ratios",
+    "moments on the circle",
+    "field on the circle",
+]
+
+
+def interrupted(name, n_threads):
+    """Seconds from SIGINT, half a second into a call that would take minutes, to its KeyboardInterrupt."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, name, str(n_threads)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as program:
+        watchdog = threading.Timer(60, program.kill)  # a call that no signal ends would hold this test for minutes
+        watchdog.start()
+        try:
+            assert program.stdout.readline() == "ready\n", program.stderr.read()
+            time.sleep(0.5)
+            start = time.monotonic()
+            program.send_signal(signal.SIGINT)
+            assert program.stdout.readline() == "stopped\n", program.stderr.read()
+            seconds = time.monotonic() - start
+            _, errors = program.communicate(timeout=100)
+            assert program.returncode == 0, errors
+            return seconds
+        finally:
+            watchdog.cancel()
+            program.kill()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signal_ends_a_long_call(name):
+    assert interrupted(name, 2) < LIMIT
+
+
+def test_a_signal_ends_a_long_call_on_one_thread():
+    assert interrupted("attention", 1) < LIMIT
+
+
+def test_a_handler_that_returns_lets_the_call_end():
+    """Handlers run during the call, in the main thread; without an exception the result is what it is without them."""
+    code = """
+import signal, threading, time
+import numpy as np
+import chaosphere as cs
+from chaosphere.kernels import pairs
+x = cs.sample_uniform(20_000, 3, rng=0)[None]
+seen = []
+want = pairs.pair_statistics(x, None, 1.0, 10, 2)
+signal.signal(signal.SIGINT, lambda *_: seen.append((threading.current_thread(), time.monotonic())))
+start = time.monotonic()
+threading.Timer(0.02, lambda: signal.raise_signal(signal.SIGINT)).start()
+while not seen and time.monotonic() - start < 60:
+    got = pairs.pair_statistics(x, None, 1.0, 10, 2)
+assert seen[0][0] is threading.main_thread()
+assert all(np.array_equal(p, q) for p, q in zip(got, want, strict=True))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
