@@ -32,8 +32,13 @@ class AttentionResult:
     log_partition : ndarray of float64, shape (N,) or (R, N)
         log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}.
     energy : float, ndarray of shape (R,) or None
-        E_β from the same pass, to an absolute error of (2 + 2β) ε e^β, ε = 2.2e-16 or 1.2e-7 (`measures.energy` keeps
-        relative accuracy near consensus, for a pass of its own); None unless QᵀK = βI with β <= 700.
+        E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700. The absolute error is at most
+
+            e^β ((4 + (2 + √d/4) β) ε + rtol/4 + β η + σ/2)
+
+        with ε = 2.2e-16 or 1.2e-7, rtol as `resolve` tells it (0 for the direct sum), η the largest distance of a token
+        from the sphere, and σ the distance of the sum of the weights from 1. `measures.energy` keeps relative accuracy
+        near consensus, for a pass of its own.
     """
 
     value: Tokens
@@ -69,8 +74,8 @@ class SoftmaxAttention(checks.ByValue):
             L, O(N L^{d−1}), L about the K above.
         nufft
             For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
-            (`chaosphere.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds and beyond, at loose
-            tolerances.
+            (`chaosphere.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds, at loose
+            tolerances. Refused where it would take more than 2 GB (d = 3, β about 1 100 by default, 1 900 at 1e-3).
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
             alone, so that results have the same bits on every machine with the same instruction set. One exception: for
@@ -178,6 +183,12 @@ class SoftmaxAttention(checks.ByValue):
             if not nufft.LEAST_BETA <= beta <= expansions.MOST_BETA:
                 raise ValueError(
                     f"method='nufft' serves β from {nufft.LEAST_BETA:g} to {expansions.MOST_BETA:g}, got {beta:g}"
+                )
+            n_bytes = nufft.memory(beta, dim, float(expansions.multipliers(beta, dim)[0]), rtol)
+            if n_bytes > nufft.MOST_BYTES:
+                raise ValueError(
+                    f"method='nufft' would take {n_bytes / 1e9:.1f} GB for β = {beta:g}, dim {dim} and rtol {rtol:.2g} "
+                    f"(limit {nufft.MOST_BYTES / 1e9:.1f}); raise rtol, or use method='auto' or 'direct'"
                 )
         elif not expansions.serves(beta, dim, rtol):
             raise ValueError(

@@ -25,7 +25,8 @@ from chaosphere.checks import Floats, Tokens
 LEAST_BETA = 0.1  # below, β divides a gradient that vanishes: the other expansions need a dozen terms
 _LEAST_EPS = 1e-14  # what finufft attains in double precision
 _CHUNK = 250_000  # tokens
-_MOST_MODES = 200  # in each direction: chosen by itself up to here, a gigabyte for each chunk that runs
+_BYTES_PER_MODE = 256  # finufft's own grid is twice as fine in each direction, and it takes two transforms at once
+MOST_BYTES = _BYTES_PER_MODE * 200**3  # 2 GB for each chunk that runs
 
 
 def eps_for(beta: float, dim: int, uniform: float, rtol: float) -> float:
@@ -40,17 +41,23 @@ def modes_for(beta: float, eps: float) -> tuple[float, int]:
     return period, 2 * math.ceil(math.sqrt(2 * beta * digits) * period / (2 * math.pi)) + 2
 
 
+def memory(beta: float, dim: int, uniform: float, rtol: float) -> int:
+    """Return the bytes that `attend` takes for each chunk that runs, at most, as measured with finufft 2.5."""
+    eps = max(eps_for(beta, dim, uniform, rtol), _LEAST_EPS)
+    return int(_BYTES_PER_MODE * modes_for(beta, eps)[1] ** dim)
+
+
 def nanoseconds(n_tokens: int, beta: float, uniform: float, rtol: float) -> float:
     """Return the time that `attend` takes on one processor for d = 3, as measured with finufft 2.5.
 
-    Infinite where it needs more than 200³ frequencies, or finufft lacks the accuracy. A chunk of tokens has a Fourier
+    Infinite where it needs more memory than MOST_BYTES, or finufft lacks the accuracy. A chunk of tokens has a Fourier
     transform of its own.
     """
     if beta < LEAST_BETA or (eps := eps_for(beta, 3, uniform, rtol)) < _LEAST_EPS:
         return math.inf
-    n_modes = modes_for(beta, eps)[1]
-    if n_modes > _MOST_MODES:
+    if memory(beta, 3, uniform, rtol) > MOST_BYTES:
         return math.inf
+    n_modes = modes_for(beta, eps)[1]
     digits = -math.log10(eps)
     return 7.5 * digits**2 * n_modes**3 * math.ceil(n_tokens / _CHUNK) + (400 + 28 * digits**2) * n_tokens
 
