@@ -15,7 +15,7 @@ from chaosphere import checks
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats, Tokens
 from chaosphere.errors import Picklable
-from chaosphere.laws import Law
+from chaosphere.laws import Law, check_law, density_at
 from chaosphere.sde import LimitSDE
 from chaosphere.seeds import Noise, Seed, root
 from chaosphere.simulate import save_steps
@@ -28,6 +28,8 @@ _LARGEST_TAIL = 1e-6
 # Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
 # accuracy decides.
 _COURANT, _LEAST_MODES = 2.0, 128
+
+_MOST_MODES = 2**24  # a gibibyte of them in the arrays of a step
 
 # Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
 _SAFE_BETA = 14.0
@@ -139,9 +141,9 @@ class CircleDensity:
         attention = self.model.attention
         if attention is not None and (attention.beta is None or attention.value_scale is None):
             raise ValueError("model must have attention with QᵀK = βI and V = δI, got general matrices")
-        if self.law.dim != 2:
+        if check_law(self.law).dim != 2:
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
-        checks.integers(self, "n_modes", low=4)
+        checks.integers(self, "n_modes", low=4, high=_MOST_MODES)
         field = self.model.field
         if field is None:
             return
@@ -181,7 +183,8 @@ class CircleDensity:
             If an argument is out of range; also if the partition function drowns in rounding, which takes a narrow
             cluster and β > 14.
         UnresolvedDensityError
-            If a mode above ¾ K exceeds 1e-6; it names a larger K.
+            If, after the flow of a step, a mode above ¾ K exceeds 1e-6, a mode exceeds the mass or the density falls
+            below −2e-6 K; it names a larger K.
         """
         n_threads = checks.threads(n_threads)
         replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
@@ -206,7 +209,7 @@ class CircleDensity:
         half_diffusion = np.exp(-0.5 * model.temperature * step_size * np.arange(self.n_modes + 1) ** 2)
         attention = None if model.attention is None else _Attention(model.attention, self.n_modes, self.n_points)
         modes = np.tile(_initial_modes(self.law, points, self.n_modes), (n_replicas, 1))
-        self._check_tail(modes, 0)
+        self._check(modes, 0)
         yield modes
         for index in range(model.n_steps):
             increment = model.increment(index, noise=noise, n_tokens=self.n_points)
@@ -229,17 +232,23 @@ class CircleDensity:
                     f"beta = {attention.beta:g} is too large for this density: attention is lost to rounding where "
                     "there is next to no mass; lower it, or use MeanField"
                 ) from error
+            self._check(modes, index + 1)  # before the diffusion, which would hide what the flow has not resolved
             modes *= half_diffusion
-            self._check_tail(modes, index + 1)
             yield modes
 
-    def _check_tail(self, modes: Modes, step: int) -> None:
+    def _check(self, modes: Modes, step: int) -> None:
         tail = float(np.abs(modes[:, 3 * self.n_modes // 4 + 1 :]).max())
         if not tail <= _LARGEST_TAIL:
             # Modes that fall geometrically reach the bound at this multiple; a steeper density needs still more.
             factor = math.log(_LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
             what = f"modes above {3 * self.n_modes // 4} reach {tail:.1e}, more than {_LARGEST_TAIL:g}"
             raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
+        largest = float(np.abs(modes).max())
+        if not largest <= 1 + _LARGEST_TAIL:
+            raise self._unresolved(step, f"a mode reaches {largest:.6g}, more than the mass, 1", 2)
+        least = float(_values(modes, self.n_points).min())
+        if not least >= -2 * self.n_modes * _LARGEST_TAIL:  # what modes below the bound may take from a density of 0
+            raise self._unresolved(step, f"it falls to {least:.1e}", 2)
 
     def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
         time, enough = step * self.model.horizon / self.model.n_steps, factor * self.n_modes
@@ -270,8 +279,11 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     >>> moments(np.array([[0.0, 1.0]]), 2).round(12) + 0
     array([ 1.+0.j,  0.-1.j, -1.+0.j])
     """
-    n_modes = checks.integer(n_modes, "n_modes", low=0)
-    if x.shape[-1] != 2:
+    n_modes = checks.integer(n_modes, "n_modes", low=0, high=_MOST_MODES)
+    checks.plain(x, "x")
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        raise TypeError(f"x must be an array of floats, got {getattr(x, 'dtype', type(x).__name__)}")
+    if x.ndim < 2 or x.shape[-1] != 2:
         raise ValueError(f"x must have dim 2, the circle; got shape {x.shape}")
     p = checks.weights(weights, x.shape[-2])
     if p is None:
@@ -311,7 +323,7 @@ def _values(modes: Modes, n_points: int) -> Floats:
 
 
 def _initial_modes(law: Law, points: Floats, n_modes: int) -> Modes:
-    values = law.density(points)
+    values = density_at(law, points)
     if not values.sum() > 0:
         raise ValueError("law must have a positive density at some point of the grid; raise n_modes")
     modes = fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]

@@ -23,6 +23,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 from scipy import linalg, special
 
+from chaosphere import checks
 from chaosphere.chebyshev import Array, Function, chebyshev_series
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.pair_diffusion import Pair, at_y, generator, interpolation, to_u, to_x
@@ -403,7 +404,7 @@ def _solve(
     weights: Array,
     is_energy: bool = False,
 ) -> PairSolution:
-    times = np.asarray(t, dtype=np.float64)
+    times = checks.array(t, "t")
     if not (np.all(np.isfinite(times)) and np.all(times >= 0.0)):
         raise ValueError(f"t = {t!r} must be finite and >= 0")
     probe = np.asarray(f(np.linspace(-1.0, 1.0, 101)))
@@ -488,15 +489,19 @@ def _speed_density(pair: Pair, u: Array, n: int) -> Array:
 
 
 def _doubled(function: Callable[[int], Array]) -> Array:
-    """Return function(n) with n doubled until it moves by less than 1e-9; at least to 1e-5."""
-    previous = function(256)
-    for n in (512, 1024, 2048):
-        now = function(n)
-        error = np.max(np.abs(now - previous) / np.maximum(1.0, np.abs(now)), initial=0.0)
-        if error <= _TARGET:
-            return now
-        previous = now
-    if error > _TOLERANCE:
+    """Return function(n) with n doubled until it moves by less than 1e-9; at least to 1e-5.
+
+    Noise that is next to nothing against the attention overflows: what comes out is not finite, and is refused.
+    """
+    with np.errstate(all="ignore"):
+        previous = function(256)
+        for n in (512, 1024, 2048):
+            now = function(n)
+            error = float(np.max(np.abs(now - previous) / np.maximum(1.0, np.abs(now)), initial=0.0))
+            if error <= _TARGET:
+                return now
+            previous = now
+    if not error <= _TOLERANCE:
         raise ValueError(
             f"kernel: not resolved, error estimate {error:.1e} (limit {_TOLERANCE:.0e}); the noise "
             "is too weak against the attention"
@@ -517,19 +522,16 @@ def _accept(solution: PairSolution, scale: float) -> float | Array:
 
 
 def _check_attention(beta: float | None, value_scale: float) -> tuple[float, float]:
-    if not math.isfinite(value_scale):
-        raise ValueError(f"value_scale = {value_scale} must be finite")
+    value_scale = checks.number(value_scale, "value_scale")
     if beta is None:
         if value_scale != 0.0:
             raise ValueError(f"value_scale = {value_scale} needs beta, got beta = None")
         return 0.0, 0.0
-    if not (math.isfinite(beta) and beta >= 0.0):
-        raise ValueError(f"beta = {beta} must be finite and >= 0")
-    return float(beta), float(value_scale)
+    return checks.number(beta, "beta", low=0), value_scale
 
 
 def _check_cosines(name: str, u: ArrayLike) -> Array:
-    x = np.asarray(u, dtype=np.float64)
+    x = checks.array(u, name)
     if not np.all(np.abs(x) <= 1.0):
         raise ValueError(f"{name} = {u!r} must be in [-1, 1]")
     return x
@@ -546,7 +548,7 @@ def _check_law(u0: Law, dim: int) -> tuple[Array, Array]:
     if isinstance(u0, tuple):
         if len(u0) != 2:
             raise ValueError(f"u0 must be (nodes, weights), got {len(u0)} items")
-        nodes, weights = _check_cosines("u0 nodes", u0[0]), np.asarray(u0[1], dtype=np.float64)
+        nodes, weights = _check_cosines("u0 nodes", u0[0]), checks.array(u0[1], "u0 weights")
         if nodes.ndim != 1 or nodes.shape != weights.shape:
             raise ValueError(f"u0: nodes {nodes.shape} and weights {weights.shape} must be 1-D and equally long")
         if not (np.all(weights >= 0.0) and abs(np.sum(weights) - 1.0) <= 1e-9):

@@ -170,6 +170,34 @@ def test_an_unresolved_density_is_refused_and_enough_modes_are_named():
         solve(model(), law=cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=500.0), n_modes=32)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.1, 1.0])
+def test_diffusion_does_not_hide_an_unresolved_flow(temperature):
+    """Four steps of strong noise: the flow makes modes of 2 within a step; densities were −5 after the diffusion."""
+    kernel = cs.MLP(width=1, activation="cos", bias_std=0.3).kernel(2).scaled(10.0)
+    field = cs.GaussianField(kernel=kernel, tolerance=1e-2)
+    of = model(attention=None, field=field, horizon=1.0, n_steps=4, temperature=temperature)
+    with pytest.raises(cs.UnresolvedDensityError, match=r"after step 1 \(time 0.25\): modes above 96 reach"):
+        solve(of)
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [([1.0, 1.1, 0, 0, 0, 0, 0, 0, 0], "a mode reaches 1.1"), ([1.0, 0.9, 0, 0, 0, 0, 0, 0, 0], "it falls to -7.9e-01")],
+)
+def test_modes_that_belong_to_no_probability_are_refused(modes, message):
+    """ρ = 1 + 1.8 cos θ is −0.79 on the 25 points of the grid, with no tail at all."""
+    of = cs.CircleDensity(model=model(), law=SMOOTH, n_modes=8)
+    with pytest.raises(cs.UnresolvedDensityError, match=message):
+        of._check(np.array([modes], dtype=complex), 3)
+    of._check(np.array([[1.0, 0.5, 0, 0, 0, 0, 0, 0, 0]], dtype=complex), 3)  # 1 + cos θ touches 0
+
+
+def test_resolved_densities_are_positive_with_noise_attention_and_diffusion():
+    sol = solve(model(temperature=0.1), save_at=np.linspace(0, 0.25, 9), n_replicas=4)
+    assert (sol.density(np.linspace(0, 6.28, 300)) > 0).all()
+    assert (np.abs(sol.modes) <= 1).all()
+
+
 def test_attention_lost_to_rounding_is_refused():
     law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=200.0)
     with pytest.raises(ValueError, match=r"beta = 40 is too large for this density"):

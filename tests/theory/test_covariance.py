@@ -229,6 +229,37 @@ def test_spectrum_rebuilds_the_kernel(name, dim):
     np.testing.assert_array_equal(again.spectrum(70)[:61], c)
 
 
+SIGN = Activation(name="sign", function=np.sign, is_odd=True, lipschitz=math.inf, kinks=(0.0,))
+
+
+def test_spectra_on_the_circle_are_those_of_their_fourier_series():
+    """sign: 1 − 2θ/π, c_n = 8/(πn)² for odd n; relu (q = 1): c_n = (2/π²)/(n² − 1)² for even n, to degree 1999."""
+    n = np.arange(2000)
+    odd = n % 2 == 1
+    sign = from_activation(SIGN, dim=2)
+    exact = np.where(odd, 8 / (np.pi * np.maximum(n, 1)) ** 2, 0)
+    np.testing.assert_allclose(sign.spectrum(1999), exact, rtol=0, atol=2e-13)
+    relu = from_activation("relu", dim=2, weight_std=1.0)
+    exact = np.where(odd, 0, 2 / np.pi**2 / (n**2 - 1.0) ** 2)
+    exact[:2] = 1 / np.pi**2, 0.25
+    np.testing.assert_allclose(relu.spectrum(1999), exact, rtol=0, atol=2e-15)
+
+
+def test_spectra_on_the_circle_cost_no_gauss_rule(monkeypatch):
+    """SciPy's rule of 16 520 nodes takes half a minute."""
+    monkeypatch.setattr(forms.special, "roots_legendre", None)
+    for activation in ("relu", "erf", SIGN, lambda x: np.maximum(x, 0.1 * x)):
+        k = from_activation(activation, dim=2)
+        assert k.spectrum(1999).sum() == pytest.approx(k(1.0), rel=1e-3)
+
+
+def test_fejer_rule_is_exact_to_its_degree():
+    for n in (1, 2, 9, 64):
+        x, w = forms._fejer(n)
+        for k in range(n):
+            assert w @ x**k == pytest.approx(0 if k % 2 else 2 / (k + 1), abs=1e-15)
+
+
 def test_spectrum_series_derivative():
     k = CovarianceKernel.from_spectrum([0.1, 0.2, 0.0, 0.3], dim=3)
     np.testing.assert_allclose(k.derivative(U), 0.2 + 0.3 * (7.5 * U**2 - 1.5), atol=1e-14)
