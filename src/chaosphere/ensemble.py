@@ -12,7 +12,7 @@ import os
 import shutil
 import time as clock
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
@@ -163,7 +163,7 @@ def plan(
     memory_limit: int | None = None,
 ) -> Plan:
     """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
-    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str | bytes):
+    if not isinstance(seeds, Collection) or np.ndim(cast(Any, seeds)) == 0:
         raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {seeds!r}")
     if not isinstance(sweep, Mapping | None):
         raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {sweep!r}")
@@ -314,11 +314,12 @@ def ensemble(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, the memory would pass the limit, or the store holds another study.
+        If an argument is out of range, the memory would pass the limit, or the store is damaged or holds another study.
     RuntimeError
         If a worker uses another instruction set, which would change bits.
     OSError
-        If the store cannot be written, such as on a full disk; it keeps what is finished.
+        If the store cannot be written, such as on a full disk, or another process writes it; or a worker died
+        (ChildProcessError). It keeps what is finished.
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
 
@@ -471,11 +472,12 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If there is no store at the path.
+        If there is no store at the path, or it is damaged.
 
     Notes
     -----
-    The store is a plain Zarr group: `xarray.open_zarr(store, consolidated=False)` reads parts of it.
+    Checksums of all that is read are verified; a store of version 0.1.0, which has none, is read with a warning. The
+    store is a plain Zarr group: `xarray.open_zarr(store, consolidated=False)` reads parts of it.
 
     Examples
     --------
@@ -698,6 +700,7 @@ def _shapes(made: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Observe the start of two replicas and of one, to see what each observable returns."""
     x0, seeds = made.start(((), slice(0, 1)))
     x = np.repeat(_initial_tokens(x0, seeds, made.n_tokens), 2, axis=0)
+    x.flags.writeable = False
     shapes = {}
     for name, function in made.observe.items():
         value, alone = (_observed(function, name, time=float(made.times[0]), tokens=x[:n]) for n in (2, 1))

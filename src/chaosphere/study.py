@@ -174,7 +174,7 @@ class Study:
                     n = self.workers or processors()
                     with signals_blocked():
                         where = stack.enter_context(
-                            distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None)
+                            distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0")
                         )
                 client = stack.enter_context(distributed.Client(where))
                 client.wait_for_workers(1, timeout=60)

@@ -4,8 +4,10 @@
 `python -m mpi4py.futures`).
 """
 
+import dataclasses
 import hashlib
 import os
+import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +18,18 @@ import numpy as np
 
 import chaosphere as cs
 from chaosphere.pools import Pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly:
+    """An observable that kills the process it is called in, unless that has this id."""
+
+    spared: int
+
+    def __call__(self, time, x):
+        if os.getpid() != self.spared:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros(len(x))
 
 
 def environment():
@@ -54,7 +68,7 @@ def dask(n_workers):
 
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
         ) as cluster,
         Client(cluster) as client,
     ):

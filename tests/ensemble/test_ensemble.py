@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from members import LAW, STUDY, digest, transformer
+from members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
 from chaosphere import results
@@ -165,6 +165,26 @@ def test_a_failing_member_names_its_coordinates():
         ({"seeds": [1, 1]}, ValueError, "seeds must be distinct integers"),
         ({"seeds": [-1]}, ValueError, "seeds must be an integer >= 0"),
         ({"seeds": [2**63]}, ValueError, r"below 2\*\*63"),
+        ({"seeds": 5}, TypeError, r"seeds must be a sequence of integers, such as range\(5\), got 5"),
+        ({"seeds": range(10**9)}, ValueError, "memory_limit: 1000000000 runs would take about"),
+        ({"observe": ["energy"]}, TypeError, r"observe must be a mapping of names to functions .*, got \['energy'\]"),
+        ({"observe": {3: len}}, TypeError, r"a name in observe must be a name, a str, got 3 \(int\)"),
+        ({"observe": {".zarray": len}}, ValueError, "a name in observe must be a printable name"),
+        ({"observe": {"a\\b": len}}, ValueError, "a name in observe must be a printable name"),
+        ({"observe": {"e": mean, "e_mean": mean}}, ValueError, r"'e_mean' is observe\['e_mean'\] and the mean of"),
+        ({"observe": {"e_low": mean, "e": mean}}, ValueError, r"'e_low' is the low of observe\['e'\] and observe"),
+        ({"observe": {"m": mean, "m_0": mean}}, ValueError, r"'m_0' is observe\['m_0'\] and axis 0 of observe\['m'\]"),
+        ({"sweep": ["beta"]}, TypeError, "sweep must be a mapping of parameters' names to their values"),
+        ({"sweep": {"m_0": [1.0]}, "observe": {"m": mean}}, ValueError, "'m_0' is axis 0 of .* another part"),
+        ({"sweep": {"m_mean": [1.0]}, "observe": {"m": mean}}, ValueError, "'m_mean' is the mean of .* another part"),
+        ({"observe": {"a": lambda t, x: None}}, TypeError, r"observe\['a'\] must return real numbers, .*NoneType"),
+        ({"observe": {"a": lambda t, x: {"b": 1}}}, TypeError, r"observe\['a'\] must return real numbers, .*dict"),
+        ({"observe": {"a": lambda t, x: [[1], [1, 2]]}}, ValueError, r"observe\['a'\] must return an array of real"),
+        (
+            {"observe": {"a": lambda t, x: x[:, 0].squeeze()}},
+            ValueError,
+            r"observe\['a'\] .* shape \(1, ...\), got \(3,\)",
+        ),
         ({"observe": {}}, ValueError, "observe must hold at least one observable"),
         ({"observe": {"time": len}}, ValueError, "names other than replica, time"),
         ({"observe": {"a": 3}}, TypeError, r"observe\['a'\] must be callable"),
@@ -182,7 +202,84 @@ def test_a_failing_member_names_its_coordinates():
 )
 def test_bad_arguments(changes, error, message):
     with pytest.raises(error, match=message):
-        cs.ensemble(one, LAW, **(SMALL | changes))
+        cs.ensemble(axes, LAW, **(SMALL | changes))
+
+
+def axes(beta=1.0, m_0=0, m_mean=0):
+    return one(beta)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_coordinates_are_not_taken_for_replicas(dim):
+    """In d = 2 the mean over two replicas has as many entries as there are replicas."""
+    observe = {"m": lambda t, x: x.mean(axis=(0, 1))}
+    with pytest.raises(ValueError, match=r"observe\['m'\] must return an array with one entry per replica first"):
+        cs.ensemble(one(), cs.laws.Uniform(dim=dim), n_tokens=5, seeds=range(2), observe=observe)
+
+
+def test_a_shape_that_is_another_in_the_run():
+    """Also where it stays the same within the run: the places for the results are made before."""
+    counts = iter([3, 3, *[2] * 100])
+    with pytest.raises(ValueError, match=r"observe\['a'\] must return .* before the run it was \(3, 3\), now \(3, 2\)"):
+        cs.ensemble(one(), LAW, n_tokens=8, seeds=range(3), observe={"a": lambda t, x: x[:, 0, : next(counts)]})
+
+
+@dataclasses.dataclass(frozen=True)
+class Pole:
+    """A law of a user's own: all tokens at one point."""
+
+    dim: int = 3
+
+    def sample(self, n_tokens, *, rng):
+        return np.tile(np.eye(self.dim)[0], (n_tokens, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Still:
+    """A model of a user's own: nothing moves."""
+
+    n_steps: int = 2
+    horizon: float = 1.0
+
+    def prepare(self, n_tokens, dim=None, dtype="float64"):
+        return self
+
+    def step(self, x, index, *, noise, n_threads):
+        return x
+
+
+def test_laws_and_models_of_the_user(tmp_path):
+    data = cs.ensemble(Still(), Pole(), store=tmp_path / "s.zarr", **SMALL)
+    assert np.ptp(data["energy"].values) == 0
+    assert data.sizes["time"] == 3
+
+    class Flat(Pole):
+        def sample(self, n_tokens, *, rng):
+            return np.eye(3)[0]
+
+    class Scaled(Pole):
+        def sample(self, n_tokens, *, rng):
+            return 2 * np.eye(3)
+
+    class Short(Pole):
+        def sample(self, n_tokens, *, rng):
+            return np.eye(3)
+
+    class Nowhere:
+        def sample(self, n_tokens, *, rng):
+            return np.eye(3)
+
+    for law, message in (
+        (Flat(), "what x0.sample returns must have shape"),
+        (Scaled(), "what x0.sample returns must lie on the unit sphere"),
+        (Short(), r"x0.sample must return tokens of shape \(8, 3\), as n_tokens and dim say, got \(3, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cs.ensemble(one(), law, **SMALL)
+    with pytest.raises(TypeError, match="x0 must have dim, the dimension of its tokens"):
+        cs.ensemble(one(), Nowhere(), **SMALL)
+    with pytest.raises(TypeError, match="model must have prepare, n_steps, horizon, as"):
+        cs.ensemble(lambda: type("Half", (), {"step": None})(), LAW, **SMALL)
 
 
 def test_progress_is_over_all_runs(capsys):

@@ -75,6 +75,26 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
         assert pool.submit(processors).result() >= 1
 
 
+NOTICED = """
+from multiprocessing import Pipe
+from chaosphere import pools
+from chaosphere.checkpoints import StopRequest
+
+pools._line, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
+for stop in (False, True):
+    if stop:
+        other.close()
+    pools.end_if_stopped()
+    print(StopRequest().received)
+"""
+
+
+def test_a_worker_notices_the_end_before_it_takes_up_a_run():
+    """Whatever its thread does: under load that came late, and a run or two were finished."""
+    done = subprocess.run([sys.executable, "-c", NOTICED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "15"]
+
+
 def test_thread_pool(expected):
     with ThreadPoolExecutor(2) as executor:
         assert digest(cs.ensemble(transformer, LAW, executor=executor, **STUDY)) == expected

@@ -5,18 +5,21 @@ import itertools
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import Executor, Future
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray
 import zarr
-from members import LAW, STUDY, digest, environment, processes, transformer
+from members import KINDS, LAW, STUDY, Deadly, digest, environment, processes, transformer
 
 import chaosphere as cs
 from chaosphere import ensemble as ensemble_function
@@ -138,6 +141,181 @@ def test_what_is_no_store_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"theirs.zarr exists and is not a store"):
         cs.ensemble(transformer, LAW, store=tmp_path / "theirs.zarr", **STUDY)
     assert zarr.open_group(tmp_path / "theirs.zarr", mode="r").attrs["title"] == "words"
+
+
+def first(time, x):
+    return x[:, 0]
+
+
+def height(time, x):
+    return time + x[:, 0, 0]
+
+
+# Two points of two batches each, for little.
+QUICK = {
+    "n_tokens": 2000,
+    "seeds": range(4),
+    "sweep": {"scale": [1.0, 2.0]},
+    "observe": {"first": first, "energy": height},
+}
+
+
+def free(scale):
+    """A model without attention."""
+    return cs.Transformer(attention=None, mlp=cs.MLP(width=2), depth=2, horizon=1.0, noise_scale=scale)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A store, and the dataset in it."""
+    store = tmp_path_factory.mktemp("quick") / "study.zarr"
+    return store, cs.ensemble(free, LAW, store=store, **QUICK)
+
+
+def damages(content, seed):
+    """Single bits flipped at random, the first and the last among them; cut, emptied, grown; None for gone."""
+    pick = random.Random(seed)
+    for at in [0, len(content) - 1, *(pick.randrange(len(content)) for _ in range(4))]:
+        yield content[:at] + bytes([content[at] ^ (1 << pick.randrange(8))]) + content[at + 1 :]
+    yield from (content[: pick.randrange(len(content))], b"", content + b"\0", None)
+
+
+def test_damage_of_every_file_is_refused(quick, tmp_path):
+    """By bits, by length, or gone: a message that names the store and the remedy, or what is damaged is not used."""
+    store, data = quick
+    expected, n_refused = digest(data), 0
+    paths = [path.relative_to(store) for path in sorted(store.rglob("*")) if path.is_file()]
+    assert len(paths) == 2 + 2 * 6 + 3 + 3 * 4  # group; headers; coordinates; chunks
+    copy = tmp_path / "study.zarr"
+    shutil.copytree(store, copy)
+    for seed, path in enumerate(paths):
+        for content in damages((store / path).read_bytes(), seed):
+            (copy / path).unlink() if content is None else (copy / path).write_bytes(content)
+            is_flag = path.parts[0] == "finished" and not path.name.startswith(".")
+            if is_flag and content is None:  # its members are to be run, and nothing is lost
+                assert int(cs.load_ensemble(copy)["finished"].sum()) == 6
+            else:
+                with pytest.raises(ValueError, match=rf"{copy} is damaged in {re.escape(str(path))} .*; remove "):
+                    cs.load_ensemble(copy)
+                with pytest.raises(ValueError, match=rf"{copy} is damaged in {re.escape(str(path))} .*; remove "):
+                    cs.ensemble(free, LAW, store=copy, **QUICK)
+                n_refused += 1
+            (copy / path).write_bytes((store / path).read_bytes())
+    assert n_refused == 10 * len(paths) - 4
+    assert digest(cs.load_ensemble(copy)) == expected
+
+
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_the_remedy_for_a_damaged_chunk(quick, tmp_path, how):
+    store, data = quick
+    copy = tmp_path / "study.zarr"
+    shutil.copytree(store, copy)
+    chunk = copy / "energy" / "1.1.0"
+    content = bytearray(chunk.read_bytes())
+    content[20] ^= 64
+    chunk.write_bytes(content)
+    if how == "gone":
+        chunk.unlink()
+    with pytest.raises(ValueError, match="to compute its 2 runs anew") as caught:
+        cs.ensemble(free, LAW, store=copy, **QUICK)
+    Path(re.search(r"remove (\S+) and run the study again", str(caught.value))[1]).unlink()
+    assert cs.load_ensemble(copy)["finished"].values.tolist() == [[True] * 4, [True, True, False, False]]
+    assert digest(cs.ensemble(free, LAW, store=copy, **QUICK)) == digest(data)
+
+
+def without_checksums(store, path):
+    """Copy a store as version 0.1.0 wrote it."""
+    old, new = zarr.open_group(store, mode="r"), zarr.open_group(path, mode="w", zarr_format=2)
+    for name, array in old.arrays():
+        new.create_array(name, data=array[...], chunks=array.chunks).attrs.update(array.attrs)
+    new.attrs.update({name: old.attrs[name] for name in ("identity", "configuration")})
+
+
+def test_stores_of_earlier_versions_are_read_and_not_added_to(quick, tmp_path):
+    store, data = quick
+    without_checksums(store, tmp_path / "old.zarr")
+    with pytest.warns(UserWarning, match="has no checksums, as an earlier version wrote it"):
+        assert digest(cs.load_ensemble(tmp_path / "old.zarr")) == digest(data)
+    with pytest.raises(ValueError, match=r"has no checksums, .*; remove it or give another name"):
+        cs.ensemble(free, LAW, store=tmp_path / "old.zarr", **QUICK)
+
+
+@pytest.mark.parametrize("header", [{"dtype": "|O"}, {"filters": [{"id": "pickle"}]}, {"compressor": {"id": "pickle"}}])
+def test_nothing_that_a_store_holds_is_run(quick, tmp_path, header):
+    without_checksums(quick[0], tmp_path / "old.zarr")
+    file = tmp_path / "old.zarr" / "energy" / ".zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | header))
+    with pytest.raises(ValueError, match=r"damaged in energy/.zarray \(it names a type or a codec that no store has\)"):
+        cs.load_ensemble(tmp_path / "old.zarr")
+
+
+def test_results_that_are_not_a_number_are_there(tmp_path):
+    """Zarr leaves out chunks of nothing but its fill value, unless it is told; then one that is missing is damage."""
+    options = QUICK | {"observe": {"nothing": lambda t, x: np.full(len(x), np.nan)}}
+    data = cs.ensemble(free, LAW, store=tmp_path / "s.zarr", **options)
+    assert bool(data["finished"].all())
+    assert np.isnan(cs.load_ensemble(tmp_path / "s.zarr")["nothing"]).all()
+
+
+def test_a_store_has_one_writer(quick, tmp_path):
+    store = tmp_path / "study.zarr"
+    with (
+        files.Lock(store, "store"),
+        pytest.raises(files.InUseError, match=rf"store {store} is in use by process {os.getpid()} on .*; wait for it"),
+    ):
+        cs.ensemble(free, LAW, store=store, **QUICK)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "study.zarr.new").mkdir()  # of a start that was killed
+    (tmp_path / "study.zarr.new" / ".zgroup").write_text("half")
+    assert digest(cs.ensemble(free, LAW, store=store, **QUICK)) == digest(quick[1])
+    assert list(tmp_path.iterdir()) == [store]
+
+
+def test_several_starts_at_once(tmp_path, expected):
+    """One of them runs; the others say who does, or come after it and find all there."""
+    store = tmp_path / "study.zarr"
+    with ExitStack() as stack:
+        processes = [stack.enter_context(start("alone", 1, store)) for _ in range(3)]
+        ends = [(*process.communicate(timeout=300), process.returncode) for process in processes]
+    for printed, errors, code in ends:
+        assert (code, printed.strip()) == (0, expected) or (
+            code == 1 and f"store {store} is in use by process" in errors
+        )
+    assert 0 in [code for *_, code in ends]
+    assert digest(cs.load_ensemble(store)) == expected
+    assert list(tmp_path.iterdir()) == [store]
+
+
+def test_a_path_is_resolved_once(tmp_path, monkeypatch, quick):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert digest(cs.ensemble(free, LAW, store="~/study.zarr", **QUICK)) == digest(quick[1])
+    assert digest(cs.load_ensemble("~/study.zarr")) == digest(quick[1])
+    assert [path.name for path in tmp_path.iterdir()] == ["study.zarr"]
+    (tmp_path / "link.zarr").symlink_to("study.zarr")
+    assert digest(cs.load_ensemble(tmp_path / "link.zarr")) == digest(quick[1])
+    for function in (lambda path: cs.ensemble(free, LAW, store=path, **QUICK), cs.load_ensemble):
+        with pytest.raises(ValueError, match=r"got the URL 's3://bucket/s\.zarr'"):
+            function("s3://bucket/s.zarr")
+        with pytest.raises(TypeError, match=r"store must be a path, .* got 3 \(int\)"):
+            function(3)
+    (tmp_path / "file").write_text("words")
+    with pytest.raises(ValueError, match=r"store: .*/file/s.zarr cannot be written"):
+        cs.ensemble(free, LAW, store=tmp_path / "file" / "s.zarr", **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["processes", "pool"])
+def test_a_killed_worker(tmp_path, kind):
+    """As by the system, for its memory."""
+    store = tmp_path / "study.zarr"
+    options = STUDY | {"observe": {"a": Deadly(os.getpid())}}
+    with (
+        pytest.raises(ChildProcessError, match=rf"^a worker died, .*; {store} keeps 0 of 36 runs, and the same call"),
+        KINDS[kind](2) as executor,
+    ):
+        cs.ensemble(transformer, LAW, executor=executor, store=store, **options)
+    assert int(cs.load_ensemble(store)["finished"].sum()) == 0
 
 
 FULL = """

@@ -360,6 +360,58 @@ def test_errors_of_structure(tmp_path, capsys, old, new, message):
     assert re.search(message, capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (GOOD, "a = " + "[" * 1000 + "]" * 1000, "not a study: its values are nested too deeply"),
+        ("depth = 4\n", "depth = 1000000000000000000\n", r"memory_limit: 30 runs would take about"),
+        ("count = 3", "count = 10000000000", r"\[sweep\] noise_scale.count must be at most 100000, got 10000000000"),
+        ("replicas = 5", "replicas = 100000000", r"memory_limit: 600000000 runs would take about"),
+        (
+            '"none"',
+            '"none"\nmemory_limit_gb = 1e308',
+            r"\[run\] memory_limit_gb must be a finite number > 0 and <= 1e\+09",
+        ),
+        ('"none"', '"none"\nthreads = 2147483648', r"threads must be at most 2147483647, got 2147483648"),
+        ('"processes"', '"processes"\nworkers = 100000', r"workers must be at most 1024, got 100000"),
+        ("[observe.met]", '[observe.".zarray"]', r"a name in observe must be a printable name .* got '.zarray'"),
+        ("[observe.met]", '[observe."a\\\\b"]', r"a name in observe must be a printable name"),
+        (
+            "[observe.met]",
+            "[observe.energy_mean]",
+            r"'energy_mean' is observe\['energy_mean'\] and the mean of observe",
+        ),
+        ("A study", "$\\\\frac{a$", r"title must hold formulas that matplotlib can draw \(.*Expected.*\), got '\$"),
+        ("A study", "a\\u0000b", r"title must be Unicode text without null characters, got 'a\\x00b'"),
+    ],
+)
+def test_what_is_out_of_all_proportion_is_refused_at_once(tmp_path, capsys, old, new, message):
+    """Before memory is asked for, a worker started, or an output found out not to be writable at the end."""
+    text = GOOD.replace("save_at = [0.0, 0.5, 1.0]\n", "") if old.startswith("depth") else GOOD
+    text = text.replace('"none"', '"processes"') if "processes" in old else text
+    path = tmp_path / "small.toml"
+    path.write_text(text.replace(old, new))
+    assert text.replace(old, new) != text
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("title", ["costs 5 $", r"a \\$ b \\$", "E at $\\\\beta_{1}$", "two\\nlines of $x$"])
+def test_titles_that_can_be_drawn(tmp_path, title):
+    assert study_file.read(written(tmp_path, GOOD.replace("A study", title))).picture is not None
+
+
+def test_a_link_to_a_study_has_its_own_name(tmp_path):
+    written(tmp_path, GOOD)
+    (tmp_path / "other.toml").symlink_to("small.toml")
+    assert study_file.read(tmp_path / "other.toml").name == "other"
+    with pytest.raises(ValueError, match=r"file must be a path on this machine, got the URL"):
+        study_file.read("https://example.org/a.toml")
+
+
 def test_every_key_of_the_file_was_driven():
     """Whatever `GOOD` holds is in a test of errors above, so that a new key needs one."""
     content, keys = tomllib.loads(GOOD), set()
