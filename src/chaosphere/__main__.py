@@ -113,8 +113,10 @@ def _check(options: argparse.Namespace) -> None:
         if name in _PATHS and value is not None:
             setattr(options, name, files.local(value, option))
         for number in value if isinstance(value, list) else [value]:
-            if name in ("seed", "threads") and number is not None:
-                checks.integer(number, option, low=1 if name == "threads" else 0)
+            if name == "threads" and number is not None:
+                checks.integer(number, option, low=1)
+            if name == "seed" and number is not None:
+                checks.integer(number, option, low=0)
             elif type(number) is int and number > (largest := _LARGEST_DIM if name == "dim" else _LARGEST):
                 raise ValueError(f"{option} must be at most {largest}, got {number}")
 
