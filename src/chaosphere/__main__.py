@@ -81,7 +81,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         _check(options)
         options.run(options)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader of standard output left
         raise
     except (ValueError, TypeError, OverflowError, ImportError) as error:
         return _fail(options, error, code=2)
@@ -203,6 +203,12 @@ def _chaos(options: argparse.Namespace) -> None:
     outputs = {name: _outputs(options, name) for name in [*plans, *["chaos-limits"] * has_limits]}
     shared = {"rng": options.seed, "n_replicas": options.replicas, "n_threads": options.threads}
     n_limits = 3 * options.replicas  # of some tens of tokens each
+    for name, cases in plans.items():
+        results.resume(outputs[name].data, chaos.identity(cases, options.seed))
+    if has_limits:
+        assert attention is not None
+        grid = {"attention": attention, "horizon": options.horizon, "concentration": options.concentration}
+        results.resume(outputs["chaos-limits"].data, limits.identity(mlp, rng=options.seed, **grid))
     _say(_chaos_plan(options, plans, n_limits if has_limits else 0))
     found: list[Claim] = []
     for name, cases in plans.items():
@@ -213,16 +219,13 @@ def _chaos(options: argparse.Namespace) -> None:
         _report(options, outputs[name], dataset, draw, chaos.table(dataset, claims), claims, is_last=False)
         found += claims
     if has_limits:
-        assert attention is not None
         with _Progress(n_limits, "chaos-limits", "replicas") as bar:
             dataset = limits.run(
                 mlp,
-                attention=attention,
-                horizon=options.horizon,
-                concentration=options.concentration,
+                **grid,
                 store=outputs["chaos-limits"].data,
                 on_step=bar.step,
-                **shared | {"n_replicas": n_limits},
+                **{**shared, "n_replicas": n_limits},
             )
         claims = limits.claims(dataset)
         out = outputs["chaos-limits"]

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import xarray
 
 import chaosphere as cs
 from chaosphere import files, results
@@ -383,6 +384,15 @@ def test_a_file_of_another_study_is_refused_and_one_of_the_same_is_not(tmp_path,
     assert word.get(arguments[0], "beta is 1.0, not 2.0") in message
     assert message.endswith("(on the command line: --out)")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_every_file_of_chaos_is_checked_before_the_first_study_runs(tmp_path, capsys):
+    results.save(xarray.Dataset(attrs={"identity": '{"horizon": 7.0}'}), tmp_path / "chaos-limits.nc")
+    assert main(["chaos", *TINY, "--study", "rates", "limits", "--out", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "chaos-limits.nc holds another study" in message
+    assert "horizon is 7.0, not 1.0" in message
+    assert not (tmp_path / "chaos.nc").exists()
 
 
 def test_a_file_that_another_process_grows_is_refused(tmp_path, capsys):
