@@ -81,7 +81,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         _check(options)
         options.run(options)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader of standard output left
         raise
     except (ValueError, TypeError, OverflowError, ImportError) as error:
         return _fail(options, error, code=2)
@@ -113,8 +113,10 @@ def _check(options: argparse.Namespace) -> None:
         if name in _PATHS and value is not None:
             setattr(options, name, files.local(value, option))
         for number in value if isinstance(value, list) else [value]:
-            if name in ("seed", "threads") and number is not None:
-                checks.integer(number, option, low=1 if name == "threads" else 0)
+            if name == "threads" and number is not None:
+                checks.integer(number, option, low=1)
+            if name == "seed" and number is not None:
+                checks.integer(number, option, low=0)
             elif type(number) is int and number > (largest := _LARGEST_DIM if name == "dim" else _LARGEST):
                 raise ValueError(f"{option} must be at most {largest}, got {number}")
 
@@ -201,6 +203,12 @@ def _chaos(options: argparse.Namespace) -> None:
     outputs = {name: _outputs(options, name) for name in [*plans, *["chaos-limits"] * has_limits]}
     shared = {"rng": options.seed, "n_replicas": options.replicas, "n_threads": options.threads}
     n_limits = 3 * options.replicas  # of some tens of tokens each
+    for name, cases in plans.items():
+        results.resume(outputs[name].data, chaos.identity(cases, options.seed))
+    if has_limits:
+        assert attention is not None
+        grid = {"attention": attention, "horizon": options.horizon, "concentration": options.concentration}
+        results.resume(outputs["chaos-limits"].data, limits.identity(mlp, rng=options.seed, **grid))
     _say(_chaos_plan(options, plans, n_limits if has_limits else 0))
     found: list[Claim] = []
     for name, cases in plans.items():
@@ -211,16 +219,13 @@ def _chaos(options: argparse.Namespace) -> None:
         _report(options, outputs[name], dataset, draw, chaos.table(dataset, claims), claims, is_last=False)
         found += claims
     if has_limits:
-        assert attention is not None
         with _Progress(n_limits, "chaos-limits", "replicas") as bar:
             dataset = limits.run(
                 mlp,
-                attention=attention,
-                horizon=options.horizon,
-                concentration=options.concentration,
+                **grid,
                 store=outputs["chaos-limits"].data,
                 on_step=bar.step,
-                **shared | {"n_replicas": n_limits},
+                **{**shared, "n_replicas": n_limits},
             )
         claims = limits.claims(dataset)
         out = outputs["chaos-limits"]

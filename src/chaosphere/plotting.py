@@ -424,7 +424,9 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
         axes.legend(title=_LABELS.get(others[0], plain(others[0])), fontsize=7, title_fontsize=7, frameon=False)
     if dataset[x].dtype.kind not in "iuf":
         axes.set_xticks(places, [str(v) for v in dataset[x].values])
-    axes.set(xlabel=_LABELS.get(x, plain(x.replace("_", " "))), ylabel=f"mean {_words(dataset, value)}, 99 % band")
+    is_cut = bool(np.isnan(dataset[f"{value}_low"].values[np.isfinite(dataset[f"{value}_mean"].values)]).any())
+    band = "99 % band" + (",\nnone where few replicas carry the mean" if is_cut else "")
+    axes.set(xlabel=_LABELS.get(x, plain(x.replace("_", " "))), ylabel=f"mean {_words(dataset, value)}, {band}")
     axes.set_title(dataset.attrs["title"], fontsize=7)
     axes.grid(alpha=0.2, linewidth=0.5)
     write(canvas, path)

@@ -453,12 +453,15 @@ def _interval_of_fraction(values: Floats) -> tuple[Floats, Floats]:
     variance = values.var(axis=0, ddof=1) / n
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = mean * (1 - mean) / variance * (stats.norm.ppf(tail) / _student(n)) ** 2
-    # Equal values say no more than as many answers of yes or no.
-    draws = np.where(variance > 0, draws, n)
-    hits = draws * mean
-    low = np.where(hits > 0, stats.beta.ppf(tail, hits, draws - hits + 1), 0.0)
-    high = np.where(hits < draws, stats.beta.ppf(1 - tail, hits + 1, draws - hits), 1.0)
-    return low, high
+    # Values that are all 0 or all 1 say no more than as many answers of yes or no.
+    draws = np.where(np.isnan(draws) | (draws == 0), n, draws)
+    hits, misses = draws * mean, draws * (1 - mean)
+    # Far from the ends the interval is Student's, which needs no function of huge numbers.
+    is_far = np.minimum(hits, misses) > 1e8
+    width, hits, misses = _student(n) * np.sqrt(variance), np.where(is_far, 1, hits), np.where(is_far, 1, misses)
+    low = np.where(hits > 0, stats.beta.ppf(tail, hits, misses + 1), 0.0)
+    high = np.where(misses > 0, stats.beta.ppf(1 - tail, hits + 1, misses), 1.0)
+    return np.where(is_far, mean - width, low), np.where(is_far, mean + width, high)
 
 
 def _student(n_replicas: int) -> float:

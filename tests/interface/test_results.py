@@ -54,6 +54,10 @@ def test_a_fraction_stays_between_0_and_1():
     mean, low, high = results.mean_interval(np.ones(5), at_least=0, at_most=1)
     assert (mean, high) == (1, 1)
     assert low == pytest.approx(0.005**0.2, rel=1e-12, abs=0)
+    # Equal values elsewhere have no spread, up to rounding either.
+    assert results.mean_interval(np.full(5, 0.25), at_least=0, at_most=1) == (0.25, 0.25, 0.25)
+    mean, low, high = results.mean_interval(np.array([0.4, 0.4, np.nextafter(0.4, 1)]), at_least=0, at_most=1)
+    assert 0.4 - 1e-14 < low <= mean <= high < 0.4 + 1e-14
     # Ranges are affine images of [0, 1].
     shifted = results.mean_interval(2 * values - 1, at_least=-1, at_most=1)
     expected = [2 * float(end) - 1 for end in results.mean_interval(values, at_least=0, at_most=1)]

@@ -112,9 +112,9 @@ def run(
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")
     sequence = root(rng)
-    identity = results.identity({"cases": [describe(case) for case in cases]}, sequence)
-    with results.held(store, identity) as (path, stored):
-        done = [] if stored is None else _stored(stored, identity)
+    study = identity(cases, sequence)
+    with results.held(store, study) as (path, stored):
+        done = [] if stored is None else _stored(stored, study)
         for replica in range(len(done), n_replicas):
             own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
             keys = [sequence if case.is_conditional else own for case in cases]
@@ -125,8 +125,13 @@ def run(
                 ]
             )
             if path is not None and len(done) >= 2:
-                results.save(_dataset(xarray, done, cases, identity), path)
-    return _dataset(xarray, done[:n_replicas], cases, identity)
+                results.save(_dataset(xarray, done, cases, study), path)
+    return _dataset(xarray, done[:n_replicas], cases, study)
+
+
+def identity(cases: Sequence[Case], rng: Seed) -> str:
+    """Return what decides the numbers of a study, as JSON; replicas and threads do not."""
+    return results.identity({"cases": [describe(case) for case in cases]}, root(rng))
 
 
 def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:

@@ -26,6 +26,7 @@ from chaosphere.results import Claim
 from chaosphere.seeds import Noise, Seed, root
 from chaosphere.simulate import describe
 
+TOKENS, DEPTHS, WIDTHS, N_NODES = (8, 16, 32), (4, 8, 16), (16, 32, 64), 48
 _REFINEMENT = 4  # steps of the limit per layer of the deepest network
 
 
@@ -34,12 +35,12 @@ def run(
     *,
     rng: Seed,
     attention: SoftmaxAttention,
-    tokens: Sequence[int] = (8, 16, 32),
-    depths: Sequence[int] = (4, 8, 16),
-    widths: Sequence[int] = (16, 32, 64),
+    tokens: Sequence[int] = TOKENS,
+    depths: Sequence[int] = DEPTHS,
+    widths: Sequence[int] = WIDTHS,
     horizon: float = 1.0,
     concentration: float = 1.0,
-    n_nodes: int = 48,
+    n_nodes: int = N_NODES,
     n_replicas: int = 12,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -103,23 +104,20 @@ def run(
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")
     n_threads = checks.threads(n_threads)
     sequence = root(rng)
-    identity = results.identity(
-        {
-            "mlp": describe(mlp),
-            "attention": describe(attention),
-            "tokens": tokens,
-            "depths": depths,
-            "widths": widths,
-            "horizon": horizon,
-            "concentration": concentration,
-            "n_nodes": n_nodes,
-            "refinement": _REFINEMENT,
-        },
-        sequence,
+    study = identity(
+        mlp,
+        rng=sequence,
+        attention=attention,
+        tokens=tokens,
+        depths=depths,
+        widths=widths,
+        horizon=horizon,
+        concentration=concentration,
+        n_nodes=n_nodes,
     )
     law = start_law(2, concentration)
     rule = quadrature(law, n_nodes)
-    with results.held(store, identity) as (path, stored):
+    with results.held(store, study) as (path, stored):
         done: list[Floats] = [] if stored is None else list(stored["mean_square"].values)
         for replica in range(len(done), n_replicas):
             key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
@@ -142,10 +140,39 @@ def run(
             )
             done.append(errors)
             if path is not None and len(done) >= 2:
-                results.save(_dataset(xarray, done, identity), path)
+                results.save(_dataset(xarray, done, study), path)
             if on_step is not None:
                 on_step()
-    return _dataset(xarray, done[:n_replicas], identity)
+    return _dataset(xarray, done[:n_replicas], study)
+
+
+def identity(
+    mlp: MLP,
+    *,
+    rng: Seed,
+    attention: SoftmaxAttention,
+    tokens: Sequence[int] = TOKENS,
+    depths: Sequence[int] = DEPTHS,
+    widths: Sequence[int] = WIDTHS,
+    horizon: float = 1.0,
+    concentration: float = 1.0,
+    n_nodes: int = N_NODES,
+) -> str:
+    """Return what decides the numbers of a study, as JSON; parameters as those of `run`."""
+    return results.identity(
+        {
+            "mlp": describe(mlp),
+            "attention": describe(attention),
+            "tokens": tokens,
+            "depths": depths,
+            "widths": widths,
+            "horizon": horizon,
+            "concentration": concentration,
+            "n_nodes": n_nodes,
+            "refinement": _REFINEMENT,
+        },
+        root(rng),
+    )
 
 
 def claims(dataset: Any) -> list[Claim]:

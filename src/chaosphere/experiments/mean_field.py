@@ -350,6 +350,8 @@ def claims(dataset: Any) -> list[Claim]:
                 low=float(row["pair_low"]),
                 high=float(row["pair_high"]),
                 expected=float(row["pair_expected"]),
+                # An interval must tell the change since the start from none.
+                relevant=abs(float(row["pair_expected"] - dataset["pair_expected"].sel(function=name)[0])),
             )
         )
     return found
