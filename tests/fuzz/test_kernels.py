@@ -95,7 +95,7 @@ def check_scalar(value):
 
 
 def test_attention_of_a_multiple_of_the_identity(effort):
-    effort.explore(check_scalar, scalar_attention(), n_fixed=120)
+    effort.explore(check_scalar, scalar_attention(), n_fixed=60)
 
 
 @st.composite
@@ -113,7 +113,7 @@ def check_matrix(value):
 
 
 def test_attention_of_any_form(effort):
-    effort.explore(check_matrix, matrix_attention(), n_fixed=100)
+    effort.explore(check_matrix, matrix_attention(), n_fixed=60)
 
 
 @st.composite
