@@ -79,6 +79,24 @@ def check_direct(case, attention, form, norm, value):
         twins.assert_close(result.log_partition[r], log_z, atol=base + 1e-15, rtol=1e-15)
 
 
+def check_energy_of_the_pass(case, attention, beta):
+    """The bound that AttentionResult states, for tokens as they are."""
+    with instruction_set(case.isa):
+        got = attention.evaluate(case.x, case.p, n_threads=case.n_threads).energy
+    if beta > 700:
+        assert got is None
+        return
+    _, n, dim = case.x.shape
+    rtol = attention.resolve(n, dim, case.x.dtype).rtol or 0.0
+    p = np.full(n, 1 / LONG(n)) if case.p is None else case.p.astype(LONG)
+    for x, energy in zip(case.x.astype(LONG), got, strict=True):
+        want = LONG(0.5) * (p @ -np.expm1(beta * (x @ x.T - 1)) @ p)
+        off = np.abs(np.sqrt((x**2).sum(axis=1)) - 1).max()
+        bound = (4 + (2 + math.sqrt(dim) / 4) * beta) * case.eps + rtol / 4 + beta * off + abs(p.sum() - 1) / 2
+        error = abs(energy * np.exp(-LONG(beta)) - want)
+        assert error <= bound, f"the energy is off by {float(error):.3g} e^beta, allowed {float(bound):.3g}"
+
+
 @st.composite
 def scalar_attention(draw):
     case = draw(weighted())
@@ -92,6 +110,7 @@ def check_scalar(value):
     beta = min(beta, 0.0099 / case.eps)
     attention = cs.SoftmaxAttention(beta=beta, value_scale=scale, method="direct")
     check_direct(case, attention, beta, beta, scale)
+    check_energy_of_the_pass(case, attention, beta)
 
 
 def test_attention_of_a_multiple_of_the_identity(effort):
@@ -150,6 +169,7 @@ def check_fast(value):
         # log(1 ± rtol/2), and the rounding of log Z̃ + β, both of which may be of size β
         atol = -math.log1p(-rtol / 2) + direct + 4 * EPS * (1 + beta)
         twins.assert_close(result.log_partition[r], log_z, atol=atol, rtol=EPS)
+    check_energy_of_the_pass(case, attention, beta)
 
 
 def test_fast_sums(effort):
