@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import mpmath as mp
@@ -414,6 +415,8 @@ def check_determinism(value):
         results = [cs.simulate(model, x, rng=seeds, n_threads=n).final for n in (1, 2, 3)]
         cut = [cs.simulate(model, x[part], rng=seeds[part], n_threads=2).final for part in (slice(0, 1), slice(1, 4))]
         alone = cs.simulate(model, x[2], rng=2, n_threads=3).final
+        with ThreadPoolExecutor(3) as pool:
+            results += pool.map(lambda n: cs.simulate(model, x, rng=seeds, n_threads=n).final, (1, 2, 3))
         values = [measures.energy(x, 2.0, n_threads=n) for n in (1, 2, 3)]
         counts = [measures.cosine_histogram(x, 9, n_threads=n)[0] for n in (1, 2, 3)] if x.shape[1] > 1 else []
     results += [np.concatenate(cut)]
@@ -423,5 +426,5 @@ def check_determinism(value):
     assert np.array_equal(alone, results[0][2])
 
 
-def test_threads_and_chunks_of_replicas_change_nothing(effort):
+def test_threads_callers_and_chunks_of_replicas_change_nothing(effort):
     effort.explore(check_determinism, runs(), n_fixed=25)
