@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import mpmath as mp
@@ -79,6 +80,24 @@ def check_direct(case, attention, form, norm, value):
         twins.assert_close(result.log_partition[r], log_z, atol=base + 1e-15, rtol=1e-15)
 
 
+def check_energy_of_the_pass(case, attention, beta):
+    """The bound that AttentionResult states, for tokens as they are."""
+    with instruction_set(case.isa):
+        got = attention.evaluate(case.x, case.p, n_threads=case.n_threads).energy
+    if beta > 700:
+        assert got is None
+        return
+    _, n, dim = case.x.shape
+    rtol = attention.resolve(n, dim, case.x.dtype).rtol or 0.0
+    p = np.full(n, 1 / LONG(n)) if case.p is None else case.p.astype(LONG)
+    for x, energy in zip(case.x.astype(LONG), got, strict=True):
+        want = LONG(0.5) * (p @ -np.expm1(beta * (x @ x.T - 1)) @ p)
+        off = np.abs(np.sqrt((x**2).sum(axis=1)) - 1).max()
+        bound = (4 + (2 + math.sqrt(dim) / 4) * beta) * case.eps + rtol / 4 + beta * off + abs(p.sum() - 1) / 2
+        error = abs(energy * np.exp(-LONG(beta)) - want)
+        assert error <= bound, f"the energy is off by {float(error):.3g} e^beta, allowed {float(bound):.3g}"
+
+
 @st.composite
 def scalar_attention(draw):
     case = draw(weighted())
@@ -92,10 +111,11 @@ def check_scalar(value):
     beta = min(beta, 0.0099 / case.eps)
     attention = cs.SoftmaxAttention(beta=beta, value_scale=scale, method="direct")
     check_direct(case, attention, beta, beta, scale)
+    check_energy_of_the_pass(case, attention, beta)
 
 
 def test_attention_of_a_multiple_of_the_identity(effort):
-    effort.explore(check_scalar, scalar_attention(), n_fixed=120)
+    effort.explore(check_scalar, scalar_attention(), n_fixed=60)
 
 
 @st.composite
@@ -113,7 +133,7 @@ def check_matrix(value):
 
 
 def test_attention_of_any_form(effort):
-    effort.explore(check_matrix, matrix_attention(), n_fixed=100)
+    effort.explore(check_matrix, matrix_attention(), n_fixed=60)
 
 
 @st.composite
@@ -150,6 +170,7 @@ def check_fast(value):
         # log(1 ± rtol/2), and the rounding of log Z̃ + β, both of which may be of size β
         atol = -math.log1p(-rtol / 2) + direct + 4 * EPS * (1 + beta)
         twins.assert_close(result.log_partition[r], log_z, atol=atol, rtol=EPS)
+    check_energy_of_the_pass(case, attention, beta)
 
 
 def test_fast_sums(effort):
@@ -394,6 +415,8 @@ def check_determinism(value):
         results = [cs.simulate(model, x, rng=seeds, n_threads=n).final for n in (1, 2, 3)]
         cut = [cs.simulate(model, x[part], rng=seeds[part], n_threads=2).final for part in (slice(0, 1), slice(1, 4))]
         alone = cs.simulate(model, x[2], rng=2, n_threads=3).final
+        with ThreadPoolExecutor(3) as pool:
+            results += pool.map(lambda n: cs.simulate(model, x, rng=seeds, n_threads=n).final, (1, 2, 3))
         values = [measures.energy(x, 2.0, n_threads=n) for n in (1, 2, 3)]
         counts = [measures.cosine_histogram(x, 9, n_threads=n)[0] for n in (1, 2, 3)] if x.shape[1] > 1 else []
     results += [np.concatenate(cut)]
@@ -403,5 +426,5 @@ def check_determinism(value):
     assert np.array_equal(alone, results[0][2])
 
 
-def test_threads_and_chunks_of_replicas_change_nothing(effort):
+def test_threads_callers_and_chunks_of_replicas_change_nothing(effort):
     effort.explore(check_determinism, runs(), n_fixed=25)

@@ -2,8 +2,8 @@
 
 
 def test_mutated_study_files(effort):
-    effort.loop("study_files", n_fixed=150)
+    effort.loop("study_files", n_fixed=80)
 
 
 def test_observables_that_misbehave(effort):
-    effort.loop("observables", n_fixed=120)
+    effort.loop("observables", n_fixed=80)
