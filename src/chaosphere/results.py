@@ -143,16 +143,17 @@ def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
     Raises
     ------
     ValueError
-        If the file holds another study; the message names the parameters that differ.
+        If the file is damaged or holds another study; the message names the parameters that differ.
     """
-    if path is None or not Path(path).exists():
+    target = None if path is None else files.local(path, "store")
+    if target is None or not target.exists():
         return None
-    dataset = load(path)
+    dataset = load(target)
     stored = dataset.attrs.get("identity")
     if stored != identity:
         mismatch = "it does not say of which" if stored is None else study_differences(stored, identity)
         raise ValueError(
-            f"{path} holds another study ({mismatch}); remove it or name another place (on the command line: --out)"
+            f"{target} holds another study ({mismatch}); remove it or name another place (on the command line: --out)"
         )
     return dataset
 
