@@ -91,6 +91,10 @@ def test_a_positive_mean_has_a_positive_interval_or_none():
 def test_a_ratio_of_positive_means_is_positive():
     ratio, low, high = results.ratio_of_means(np.array([1.0, 0.1, 0.2]), np.array([1.0, 1.1, 0.9]))
     assert 0 < low < ratio < high
+    # Two replicas that differ much: no upper end, and no warning.
+    ratio, low, high = results.ratio_of_means(np.array([1.0, 1e-30]), np.array([1.0, 1.0]))
+    assert 0 <= low < ratio < high == math.inf
+    assert Claim(quantity="q", measured=ratio, low=low, high=high, expected=1.0).verdict == "inconclusive"
 
 
 def test_differences_of_studies_name_the_parameters():
