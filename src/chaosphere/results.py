@@ -353,10 +353,13 @@ def ratio_of_means(numerator: Floats, denominator: Floats) -> tuple[float, float
     """
     n = len(numerator)
     value = float(numerator.mean() / denominator.mean())
-    left_out = np.log((numerator.sum() - numerator) / (denominator.sum() - denominator))
-    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    width = float(_student(n) * error)
-    return value, value * math.exp(-width), value * math.exp(width)
+    # Two replicas may say nothing: then the upper end is infinite, or there is no interval.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        rest = [(np.delete(numerator, r).sum(), np.delete(denominator, r).sum()) for r in range(n)]
+        left_out = np.log([a / b for a, b in rest])
+        error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+        low, high = value * np.exp(np.array([-1, 1]) * _student(n) * error)
+    return value, float(low), float(high)
 
 
 def mean_interval(

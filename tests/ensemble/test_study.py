@@ -150,7 +150,7 @@ def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
         (["--executor", "processes", "--workers", "0"], "workers must be an integer >= 1, got 0"),
         (["--executor", "none", "--scheduler", "tcp://a:1"], "scheduler is for executor 'dask'"),
         (["--threads", "0"], "threads must be an integer >= 1, got 0"),
-        (["--seed", "-1"], "seeds must be an integer >= 0, got -1"),
+        (["--seed", "-1"], "--seed must be an integer >= 0, got -1"),
     ],
 )
 def test_bad_options(tmp_path, capsys, arguments, message):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from chaosphere import results
+from chaosphere import files, plotting, results
 from chaosphere.results import Claim
 
 
@@ -91,6 +91,10 @@ def test_a_positive_mean_has_a_positive_interval_or_none():
 def test_a_ratio_of_positive_means_is_positive():
     ratio, low, high = results.ratio_of_means(np.array([1.0, 0.1, 0.2]), np.array([1.0, 1.1, 0.9]))
     assert 0 < low < ratio < high
+    # Two replicas that differ much: no upper end, and no warning.
+    ratio, low, high = results.ratio_of_means(np.array([1.0, 1e-30]), np.array([1.0, 1.0]))
+    assert 0 <= low < ratio < high == math.inf
+    assert Claim(quantity="q", measured=ratio, low=low, high=high, expected=1.0).verdict == "inconclusive"
 
 
 def test_differences_of_studies_name_the_parameters():
@@ -101,3 +105,27 @@ def test_differences_of_studies_name_the_parameters():
     stored, identity = (json.dumps({"cases": c, "entropy": "0"}) for c in (cases, other))
     assert results.study_differences(stored, identity) == "cases.model.attention.beta is 1.0, not 2.0"
     assert results.study_differences(stored, json.dumps({"cases": cases, "entropy": "1"})) == 'seed is "0", not "1"'
+
+
+def test_text_that_cannot_be_drawn_is_refused():
+    for text in (r"decay $e^{-\lambda t}$", "cost: 5 $", r"a \$ and a \$"):
+        plotting.check_text(text, "title")
+    with pytest.raises(ValueError, match=r"title must be text that can be drawn.*Expected .frac"):
+        plotting.check_text(r"bad $\frac{1$", "title")
+    plotting.check_text(plotting.plain(r"bad $\frac{1$"), "title")
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    def full(*unused):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a.png"
+    canvas, axes = plotting.figure()
+    plotting.write(canvas, path)
+    before = path.read_bytes()
+    axes.plot([1, 2])
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        plotting.write(canvas, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -245,7 +245,7 @@ def claims(dataset: Any) -> list[Claim]:
             )
         has_band = np.isfinite(row["energy_low"].values)
         if bool(row["theorem_applies"]) and has_band[0]:
-            at = int(np.flatnonzero(has_band & (times <= 2.0))[-1])
+            at = int(np.flatnonzero(has_band & (times <= 2 * (1 + 1e-12)))[-1])
             if at > 0:
                 found.append(_rate_claim(row, at, name=str(name)))
     return found
