@@ -12,7 +12,7 @@ import os
 import shutil
 import time as clock
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
@@ -163,8 +163,10 @@ def plan(
     memory_limit: int | None = None,
 ) -> Plan:
     """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
-    if not isinstance(seeds, Collection) or np.ndim(cast(Any, seeds)) == 0:
-        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {seeds!r}")
+    try:
+        n_seeds = len(seeds)
+    except TypeError as error:
+        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {seeds!r}") from error
     if not isinstance(sweep, Mapping | None):
         raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {sweep!r}")
     sweep = dict(sweep or {})
@@ -173,7 +175,7 @@ def plan(
     observe = observables(observe)
     if not observe:
         raise ValueError("observe must hold at least one observable: nothing else is kept")
-    n_members = math.prod(map(len, values)) * len(seeds)
+    n_members = math.prod(map(len, values)) * n_seeds
     _check_bytes(n_members * (_MEMBER_BYTES + 8 * len(observe)), n_members, memory_limit)  # before they are listed
     seeds = tuple(checks.integer(seed, "seeds", low=0, high=2**63) for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:

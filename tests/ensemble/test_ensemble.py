@@ -165,6 +165,7 @@ def test_a_failing_member_names_its_coordinates():
         ({"seeds": [1, 1]}, ValueError, "seeds must be distinct integers"),
         ({"seeds": [-1]}, ValueError, "seeds must be an integer >= 0"),
         ({"seeds": [2**63]}, ValueError, r"below 2\*\*63"),
+        ({"seeds": np.array(5)}, TypeError, r"seeds must be a sequence of integers"),
         ({"seeds": 5}, TypeError, r"seeds must be a sequence of integers, such as range\(5\), got 5"),
         ({"seeds": range(10**9)}, ValueError, "memory_limit: 1000000000 runs would take about"),
         ({"observe": ["energy"]}, TypeError, r"observe must be a mapping of names to functions .*, got \['energy'\]"),
