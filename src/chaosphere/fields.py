@@ -18,6 +18,7 @@ from chaosphere.kernels import layer as kernel
 from chaosphere.seeds import Draws
 
 _MAX_STD = 1e30  # a layer of float32 tokens stays finite
+_FLOAT64 = np.dtype(np.float64)
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
 
@@ -151,14 +152,13 @@ class MLP:
         )
 
 
-def _check_array(array: Any, name: str, shape: tuple[int | None, ...]) -> None:
-    """Raise unless this is a contiguous float64 array of that shape, None standing for any size."""
-    if type(array) is not np.ndarray or array.dtype != np.float64:
+def _check_array(array: Any, name: str, shape: tuple[int, ...]) -> None:
+    """Raise unless this is a contiguous float64 array of that shape."""
+    if type(array) is not np.ndarray or array.dtype != _FLOAT64:
         kind = f"array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(f"{name} must be a float64 array, got {kind}")
-    if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
-        sizes = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} must have shape ({sizes}), got {array.shape}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} must be contiguous in C order; numpy.ascontiguousarray({name}) makes it so")
 
@@ -186,10 +186,11 @@ class MLPLayer:
 
     def __post_init__(self) -> None:
         """Check."""
-        _check_array(self.u, "u", (None, None, None))
-        r, m, d = self.u.shape
-        if min(r, m) < 1 or d < 2:
-            raise ValueError(f"u must have shape (R, m, d) with R, m >= 1 and d >= 2, got {self.u.shape}")
+        shape = np.shape(self.u)
+        _check_array(self.u, "u", shape)
+        if len(shape) != 3 or 0 in shape or shape[2] < 2:
+            raise ValueError(f"u must have shape (R, m, d) with R, m >= 1 and d >= 2, got {shape}")
+        r, m, d = shape
         _check_array(self.w, "w", (r, d, m))
         if self.b is not None:
             _check_array(self.b, "b", (r, m))

@@ -1,4 +1,4 @@
-"""The schedule of kernels/attention.pyx under ThreadSanitizer, with LLVM's OpenMP and Archer, which tells it of barriers."""
+"""The schedule of attention.pyx under ThreadSanitizer, with LLVM's OpenMP and Archer, which tells it of barriers."""
 
 import os
 import re

@@ -131,7 +131,7 @@ def parts(**changes):
         ({"w": ones(1, 4, 3)}, ValueError, r"w must have shape \(1, 3, 4\), got \(1, 4, 3\)"),
         ({"w": ones(2, 3, 4)}, ValueError, r"w must have shape \(1, 3, 4\), got \(2, 3, 4\)"),
         ({"u": ones(1, 10**6, 3)}, ValueError, r"w must have shape \(1, 3, 1000000\), got \(1, 3, 4\)"),
-        ({"u": ones(4, 3)}, ValueError, r"u must have shape \(any, any, any\), got \(4, 3\)"),
+        ({"u": ones(4, 3)}, ValueError, r"u must have shape \(R, m, d\) with R, m >= 1 and d >= 2, got \(4, 3\)"),
         ({"u": ones(1, 4, 1)}, ValueError, "u must have shape"),
         ({"u": ones(1, 0, 3), "w": ones(1, 3, 0)}, ValueError, "u must have shape"),
         ({"b": ones(1, 3)}, ValueError, r"b must have shape \(1, 4\), got \(1, 3\)"),

@@ -162,18 +162,18 @@ def use_isa(str name):
     _table = found
 
 
-cdef enum:
-    THREADS_PER_PROCESSOR = 4  # at most: more would wait for each other, and thousands can be refused by the system
+# Four a processor: more would wait for each other, and the system may refuse thousands.
+cdef int _thread_limit = 4 * chs_processors()
 
 
 def thread_limit():
     """Threads that a call starts at most, whatever it is asked for; its results do not depend on them."""
-    return THREADS_PER_PROCESSOR * chs_processors()
+    return _thread_limit
 
 
 def max_threads():
     """Threads that a call uses by itself: OMP_NUM_THREADS or the affinity mask, up to the limit; 1 without OpenMP."""
-    return min(chs_max_threads(), thread_limit())
+    return min(chs_max_threads(), _thread_limit)
 
 
 cdef enum:
@@ -295,10 +295,9 @@ cdef int useful_threads(long n_threads, double work) except -1:
     One in a child of fork whose parent has used several, whichever call of the parent and of the child it is.
     """
     global _has_warned
-    cdef int n = <int>max(1.0, min(1e6, <double>n_threads, work / _thread_work)), error
+    cdef int n = <int>max(1.0, min(<double>min(n_threads, <long>_thread_limit), work / _thread_work)), error
     if n == 1:
         return 1
-    n = min(n, THREADS_PER_PROCESSOR * chs_processors())
     if chs_lost_team:
         if not _has_warned:
             _has_warned = True
