@@ -499,7 +499,7 @@ def _relative(p: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
         return None, -math.log(n_tokens)
     unit = float(p.max())
     if p.min(where=p > 0, initial=1.0) < np.finfo(np.float64).tiny:
-        unit = 0.5 ** -math.frexp(unit)[1]
+        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
     return p / unit, math.log(unit)
 
 
