@@ -72,6 +72,20 @@ def test_narrow_parameters_do_not_change_a_bit(kind):
     assert np.array_equal(final(kind(1), kind(1)), final(1.0, 1.0))
 
 
+def test_sizes_of_narrow_types_choose_the_same_method():
+    attention = cs.SoftmaxAttention(beta=4.0)
+    assert attention.resolve(np.uint16(60_000), np.uint8(3)) == attention.resolve(60_000, 3)
+    field = cs.GaussianField(kernel=MLP.kernel(3), method="dense")
+    assert field.resolve(np.uint8(200)) == field.resolve(200)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "cos"])
+def test_the_largest_layers_are_finite_in_float32(activation):
+    mlp = cs.MLP(width=1000, activation=activation, bias_std=1e30, output_bias_std=1e30, weight_std=1e30)
+    layer = mlp.draw(3, rng=np.random.default_rng(0))
+    assert np.isfinite(layer(X.astype(np.float32))).all()
+
+
 def test_a_sweep_over_an_array_of_integers():
     def model(width):
         return cs.Transformer(attention=None, mlp=cs.MLP(width=width), depth=4, horizon=1.0)
@@ -114,6 +128,7 @@ class Annotated(np.ndarray):
     ("call", "name"),
     [
         (lambda c: cs.SoftmaxAttention()(c(X)), "x"),
+        (lambda c: cs.normalize(c(X)), "x"),
         (lambda c: cs.SoftmaxAttention()(X, c(WEIGHTS)), "weights"),
         (lambda c: cs.SoftmaxAttention(value=c(MATRIX)), "value"),
         (lambda c: cs.SoftmaxAttention(query=c(MATRIX), key=MATRIX), "query"),
