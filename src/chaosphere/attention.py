@@ -159,9 +159,10 @@ class SoftmaxAttention(checks.ByValue):
 
         Raises
         ------
-        ValueError
-            If the method does not serve this dimension or β.
+        TypeError, ValueError
+            If a size is no integer or too small, or the method does not serve this dimension or β.
         """
+        n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
             rtol = min((1e-12 if np.dtype(dtype) == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
@@ -499,7 +500,7 @@ def _relative(p: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
         return None, -math.log(n_tokens)
     unit = float(p.max())
     if p.min(where=p > 0, initial=1.0) < np.finfo(np.float64).tiny:
-        unit = 0.5 ** -math.frexp(unit)[1]
+        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
     return p / unit, math.log(unit)
 
 

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 MAX_INTEGER = 2**53  # floats hold every integer up to here, and C's long does
 _MAX_C_INT = 2**31 - 1
 MAX_SIZE = 1e100  # of what models multiply: products of three and squares are finite
+MAX_STD = 1e30  # of a layer's parameters: float32 tokens get finite numbers
 _PACKAGES = {"ot": "POT"}  # where the name on an index is not that of the module
 _FLOATS = (np.float64, np.float32)
 SPHERE_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
@@ -64,7 +65,7 @@ def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.
         number = math.inf
     if not math.isfinite(number) or number < low or number > high or number <= above:
         rules = [f">= {low:g}"] * (low > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
-        rules += [f"<= {high:g}"] * (high < math.inf)
+        rules += [f"<= {high:g}"] * (high < MAX_STD or number > high)  # others are named where they are broken
         must = f"must be a finite number{' ' if rules else ''}{' and '.join(rules)}"
         raise ValueError(f"{name} {must}, got {_shown(value)}")
     return number
@@ -157,25 +158,31 @@ def square_matrix(value: Any, name: str) -> Floats:
     return matrix
 
 
-def tokens(x: Any, name: str = "x") -> Tokens:
-    """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d)."""
+def floating(x: Any, name: str) -> Tokens:
+    """Return x, an array of float64 or float32."""
     plain(x, name)
     if not isinstance(x, np.ndarray) or x.dtype not in _FLOATS:
         kind = f"array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(f"{name} must be a float64 or float32 array, got {kind}{_conversion(x, name)}")
-    if x.ndim not in (2, 3):
-        raise ValueError(f"{name} must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), got {x.shape}")
-    if 0 in x.shape[:-1]:
-        raise ValueError(f"{name} must hold at least one token, got shape {x.shape}")
-    if x.shape[-1] < 2:
-        raise ValueError(f"{name} must have dim >= 2 (points on the sphere of R^dim), got shape {x.shape}")
-    batch = x if x.ndim == 3 else x[None]
+    return x
+
+
+def tokens(x: Any, name: str = "x") -> Tokens:
+    """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d)."""
+    points = floating(x, name)
+    if points.ndim not in (2, 3):
+        raise ValueError(f"{name} must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), got {points.shape}")
+    if 0 in points.shape[:-1]:
+        raise ValueError(f"{name} must hold at least one token, got shape {points.shape}")
+    if points.shape[-1] < 2:
+        raise ValueError(f"{name} must have dim >= 2 (points on the sphere of R^dim), got shape {points.shape}")
+    batch = points if points.ndim == 3 else points[None]
     off, (replica, token) = sphere.deviation(batch)
-    if not off <= SPHERE_TOLERANCE[x.dtype]:
-        where = f"token {token}" + (f" of replica {replica}" if x.ndim == 3 else "")
+    if not off <= SPHERE_TOLERANCE[points.dtype]:
+        where = f"token {token}" + (f" of replica {replica}" if points.ndim == 3 else "")
         problem = f"| |x| - 1 | = {off:.3g}" if math.isfinite(off) else "it is not finite"
         raise ValueError(
-            f"{name} must lie on the unit sphere to {SPHERE_TOLERANCE[x.dtype]:g}: at {where} {problem}; "
+            f"{name} must lie on the unit sphere to {SPHERE_TOLERANCE[points.dtype]:g}: at {where} {problem}; "
             "chaosphere.normalize(x) projects"
         )
     return batch

@@ -17,7 +17,6 @@ from chaosphere.covariance import CovarianceKernel
 from chaosphere.kernels import layer as kernel
 from chaosphere.seeds import Draws
 
-_MAX_STD = 1e30  # a layer of float32 tokens stays finite
 _FLOAT64 = np.dtype(np.float64)
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
@@ -70,9 +69,9 @@ class MLP:
         activation = activations.get(self.activation)
         if not isinstance(self.activation, str):
             object.__setattr__(self, "activation", activation)  # a callable is examined once, not at every draw
-        checks.numbers(self, "bias_std", "output_bias_std", low=0, high=_MAX_STD)
+        checks.numbers(self, "bias_std", "output_bias_std", low=0, high=checks.MAX_STD)
         if self.weight_std is not None:
-            checks.numbers(self, "weight_std", low=0, high=_MAX_STD)
+            checks.numbers(self, "weight_std", low=0, high=checks.MAX_STD)
 
     def kernel(self, dim: int) -> CovarianceKernel:
         """Return κ with E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I in dimension d, the same for every width.

@@ -102,6 +102,7 @@ class GaussianField:
 
     def resolve(self, n_tokens: int) -> GaussianField:
         """Return this field with the method chosen for n_tokens; itself unless the method is "auto"."""
+        n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
         if self.method != "auto":
             if self.method == "dense" and n_tokens > _MOST_DENSE:
                 raise ValueError(f"method='dense' takes up to {_MOST_DENSE} tokens, got {n_tokens}")

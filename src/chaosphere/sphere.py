@@ -147,8 +147,7 @@ def normalize(x: Tokens) -> Tokens:
     >>> normalize(np.array([[3.0, 4.0]]))
     array([[0.6, 0.8]])
     """
-    if not isinstance(x, np.ndarray) or x.dtype not in (np.float64, np.float32):
-        raise TypeError(f"x must be a float64 or float32 array, got {getattr(x, 'dtype', type(x).__name__)}")
+    x = checks.floating(x, "x")
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise ValueError(f"x must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), none 0, got {x.shape}")
     out, bad = kernel.step(x if x.ndim == 3 else x[None], None, 0.0, kernels.abi.max_threads())

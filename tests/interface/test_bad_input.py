@@ -57,7 +57,7 @@ RULES = [
     (lambda: cs.MLP(width=4, activation=3), TypeError, r"activation must be a name, a callable"),
     (lambda: cs.MLP(width=4, bias_std=-0.1), ValueError, r"bias_std must be a finite number >= 0, got -0.1"),
     (lambda: cs.MLP(width=4, output_bias_std=np.nan), ValueError, r"output_bias_std must be a finite number"),
-    (lambda: cs.MLP(width=4, weight_std=0.0), ValueError, r"weight_std must be a finite number > 0, got 0.0"),
+    (lambda: cs.MLP(width=4, weight_std=-0.1), ValueError, r"weight_std must be a finite number >= 0, got -0.1"),
     (lambda: MLP.draw(4, rng=np.random.default_rng(0))(X), ValueError, r"x must have dim 4, that of the layer"),
     # transformer
     (lambda: cs.Transformer(attention=None, mlp=None, depth=1, horizon=1.0), ValueError, r"must not both be None"),
