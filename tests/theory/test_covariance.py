@@ -211,6 +211,12 @@ def test_very_steep_smooth_activation_against_its_limit():
     np.testing.assert_allclose(k(u), exact, rtol=0, atol=1e-13 * k(1.0))
 
 
+def test_kinks_may_be_any_sequence():
+    phi = Activation(name="a", function=np.abs, is_odd=False, lipschitz=1.0, kinks=np.array([0.0], np.float32))
+    assert phi.kinks == (0.0,)
+    assert hash(from_activation(phi, dim=3)) == hash(from_activation(phi, dim=3))
+
+
 def test_what_is_too_rough_is_refused_first():
     wave = Activation(name="wave", function=lambda x: np.sin(20 * x) ** 3, is_odd=True, lipschitz=60.0)
     with pytest.raises(ValueError, match=r"'wave' takes more than 600 panels .* lower weight_std or bias_std"):
