@@ -125,8 +125,8 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
         _refuse_long(
             _ASSIGNMENT * n**3,
             f"an assignment of {n} tokens in concentrated clouds",
-            "pip install 'chaosphere[transport]' for a faster method, or use sliced_wasserstein2, or coupled_distance "
-            "where tokens correspond",
+            f"{checks.how_to_install('POT', 'transport')}, for a faster method, or use sliced_wasserstein2, or "
+            "coupled_distance where tokens correspond",
         )
     # The centred cost differs by a function of x_i plus one of y_j, so the best plan is the same; distant clouds then
     # do not drown the differences that decide.
