@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from chaosphere import checks
 from chaosphere.chebyshev import Array, Function, chebyshev_series
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
@@ -59,6 +60,10 @@ class Activation:
     lipschitz: float
     kernel_id: int | None = None
     kinks: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check."""
+        object.__setattr__(self, "kinks", tuple(checks.array(self.kinks, "kinks").tolist()))
 
     def __call__(self, x: Array) -> Array:
         """Return φ(x), elementwise."""

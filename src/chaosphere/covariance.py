@@ -25,6 +25,7 @@ from chaosphere.chebyshev import Array, Function, chebyshev_series
 # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake.
 _COSINE_SLACK = 1e-6
 _CHECKED_DEGREE = 64
+_LARGEST_STD = 1e150  # its square, and a few times that, are floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +51,28 @@ class Synchronization:
     lambda_bar: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Same:
+    """A function, or None, that equals itself alone."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Function | None) -> None:
+        self.function = function
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.function is other.function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CovarianceKernel:
     """Covariance κ of an isotropic random field G on the sphere S^{d−1} with values in R^d.
 
     E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I_d. Make one with `from_activation`, `from_spectrum` or
-    `from_function`. Instances do not change. Calling one evaluates κ.
+    `from_function`. Instances do not change. Calling one evaluates κ. Kernels compare and hash by
+    what they were made of; functions count as equal to themselves alone.
 
     Attributes
     ----------
@@ -77,9 +94,10 @@ class CovarianceKernel:
 
     dim: int
     name: str
-    error_estimate: float
-    source: tuple[Activation, float, float, float] | None = None
-    _form: forms.Form = field(repr=False)
+    error_estimate: float = field(compare=False)
+    source: tuple[Activation, float, float, float] | None = field(default=None, compare=False)
+    _form: forms.Form = field(repr=False, compare=False)
+    _identity: tuple[object, ...] = field(repr=False)
     _scale: float = field(default=1.0, repr=False)
     _offset: float = field(default=0.0, repr=False)
 
@@ -119,14 +137,16 @@ class CovarianceKernel:
         Raises
         ------
         ValueError, TypeError
-            If an argument is out of range, or quadrature cannot reach 1e-6.
+            If an argument is out of range, E φ(√q Z)² diverges or its integrand has not decayed where φ overflows or
+            at 56 standard deviations, or quadrature cannot reach 1e-6.
 
         Notes
         -----
         relu, erf, sin, cos and linear have closed forms. Other smooth φ use their Hermite series
         (milliseconds, about 1e-14). A φ with kinks, or one that is too steep for 4096 terms, uses
-        2-D quadrature with panels cut at the kinks (a fifth of a second; seconds with many kinks),
-        where κ′ has about ten digits unless the `Activation` states φ′. See `error_estimate`.
+        2-D quadrature with panels cut at the kinks (a fifth of a second; seconds with many kinks, or
+        for a variance above 9, where panels are fitted to φ), where κ′ has about ten digits unless
+        the `Activation` states φ′. The range of integration grows with φ. See `error_estimate`.
 
         Examples
         --------
@@ -137,17 +157,21 @@ class CovarianceKernel:
         dim = checks.integer(dim, "dim", low=2)
         phi = activations.get(activation)
         weight_std = dim**-0.5 if weight_std is None else weight_std
-        w2 = checks.number(weight_std, "weight_std", low=0) ** 2
-        s2 = checks.number(bias_std, "bias_std", low=0) ** 2
-        offset = checks.number(output_bias_std, "output_bias_std", low=0) ** 2
+        weight_std = checks.number(weight_std, "weight_std", low=0, high=_LARGEST_STD)
+        bias_std = checks.number(bias_std, "bias_std", low=0, high=_LARGEST_STD)
+        output_bias_std = checks.number(output_bias_std, "output_bias_std", low=0, high=_LARGEST_STD)
+        w2, s2, offset = weight_std**2, bias_std**2, output_bias_std**2
         form, error = _activation_form(phi, w2, s2, dim)
         if error > 1e-6:
             raise ValueError(
                 f"activation: the kernel of {phi.name!r} is known only to {error:.1e} "
                 "(limit 1e-6); state its kinks in an Activation, or lower weight_std or bias_std"
             )
-        source = (phi, float(weight_std), float(bias_std), float(output_bias_std))
-        return cls(dim=dim, name=phi.name, error_estimate=error, source=source, _form=form, _offset=offset)
+        source = (phi, weight_std, bias_std, output_bias_std)
+        identity = (_Same(phi.function), _Same(phi.derivative), phi.kinks, *source[1:])
+        return cls(
+            dim=dim, name=phi.name, error_estimate=error, source=source, _form=form, _offset=offset, _identity=identity
+        )
 
     @classmethod
     def from_spectrum(cls, coefficients: ArrayLike, *, dim: int) -> Self:
@@ -175,7 +199,7 @@ class CovarianceKernel:
         0.1
         """
         dim = checks.integer(dim, "dim", low=2)
-        c = np.array(coefficients, dtype=np.float64)
+        c = np.array(checks.array(coefficients, "coefficients"))
         if c.ndim != 1 or c.size == 0:
             raise ValueError(f"coefficients must have shape (n_max + 1,), got {c.shape}")
         for n, value in enumerate(c):
@@ -183,7 +207,8 @@ class CovarianceKernel:
                 raise ValueError(f"coefficients[{n}] = {value} must be finite and >= 0")
         c.setflags(write=False)
         error = 4.0 * forms.EPS
-        return cls(dim=dim, name="spectrum", error_estimate=error, _form=forms.GegenbauerSeries(c, dim))
+        form, identity = forms.GegenbauerSeries(c, dim), tuple(c.tolist())
+        return cls(dim=dim, name="spectrum", error_estimate=error, _form=form, _identity=identity)
 
     @classmethod
     def from_function(cls, kappa: Function, *, dim: int, derivative: Function | None = None) -> Self:
@@ -228,13 +253,13 @@ class CovarianceKernel:
                 y = np.asarray(function(u), dtype=np.float64)
                 if y.shape != u.shape or not np.all(np.isfinite(y)):
                     raise ValueError(f"{name} must return finite values of its input's shape")
-        error = 4.0 * forms.EPS
+        error, identity = 4.0 * forms.EPS, (_Same(kappa), _Same(derivative))
         if derivative is None:
             series, error = forms.theta_series(kappa)
             derivative = series.slope
         kernel = cls(
             dim=dim, name="function", error_estimate=error,
-            _form=forms.FunctionForm(kappa, derivative),
+            _form=forms.FunctionForm(kappa, derivative), _identity=identity,
         )  # fmt: skip
         kernel.spectrum(_CHECKED_DEGREE)
         return kernel
@@ -256,7 +281,9 @@ class CovarianceKernel:
         >>> CovarianceKernel.from_spectrum([0.0, 0.5], dim=4).scaled(2.0)(1.0)
         2.0
         """
-        s2 = checks.number(noise_scale, "noise_scale", low=0) ** 2
+        s2 = checks.number(noise_scale, "noise_scale", low=0, high=_LARGEST_STD) ** 2
+        if not math.isfinite(s2 * self(1.0)):
+            raise ValueError(f"noise_scale = {noise_scale:g} is too large: kappa(1) = {self(1.0):g} times it overflows")
         return replace(self, _scale=s2 * self._scale, _offset=s2 * self._offset)
 
     # --- evaluation -----------------------------------------------------------------------------
@@ -554,8 +581,7 @@ class CovarianceKernel:
         >>> round(k.critical_noise_scale(-1.0), 6)
         3.162278
         """
-        if not math.isfinite(value_scale):
-            raise ValueError(f"value_scale = {value_scale} must be finite")
+        value_scale = checks.number(value_scale, "value_scale")
         exponent = self.lyapunov_exponent()
         if exponent == 0.0 or not value_scale / exponent > 0.0:
             return math.nan
@@ -615,8 +641,11 @@ def _activation_form(phi: Activation, w2: float, s2: float, dim: int) -> tuple[f
         return closed if w2 > 0.0 else forms.GegenbauerSeries(closed.value(np.zeros(1)), dim), 4.0 * forms.EPS
     if w2 == 0.0:
         # Both pre-activations are the same Gaussian: κ is the constant E φ².
-        _, total = forms.hermite_squares(phi, s2, 1) if s2 > 0.0 else (None, _square_at_zero(phi))
-        return forms.GegenbauerSeries(np.array([total]), dim), 4.0 * forms.EPS
+        total = check = _square_at_zero(phi)
+        if s2 > 0.0:
+            total, check = (forms.hermite_squares(phi, s2, 1, n)[1] for n in (64, 48))
+        error = abs(total - check) / max(total, 1e-300)
+        return forms.GegenbauerSeries(np.array([total]), dim), max(error, 4.0 * forms.EPS)
     series = forms.hermite_series(phi, w2, s2)
     form, error = series if series is not None else forms.quadrature(phi, w2, s2)
     return form, max(error, 4.0 * forms.EPS)
@@ -631,7 +660,7 @@ def _like(u: float | Array, out: Array) -> float | Array:
 
 
 def _check_cosine(u: float | Array) -> Array:
-    x = np.asarray(u, dtype=np.float64)
+    x = checks.array(u, "u")
     bad = ~(np.abs(x) <= 1.0 + _COSINE_SLACK)
     if np.any(bad):
         raise ValueError(f"u = {x[bad].ravel()[0]} must be in [-1, 1]")

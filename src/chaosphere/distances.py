@@ -24,6 +24,7 @@ _LARGEST_DENSE = 2**31  # bytes that a matrix of costs may take
 _LONGEST = 600.0  # seconds that a call may take by its estimate
 _ASSIGNMENT = 7e-10  # seconds per N³ of SciPy's assignment between concentrated clouds; ten times less if uniform
 _SMALL = 1000  # tokens up to which the assignment is as fast as the network simplex
+_MOST_DEGREES = 2**24
 _TILE = 256  # 256 x 256 cosines and two polynomials of them stay in a second-level cache
 
 _Indices = NDArray[np.intp]
@@ -630,7 +631,7 @@ def sobolev(
     order : float
         s > 0: the norm of H^{−s}.
     n_max : int
-        Largest degree, >= 1.
+        Largest degree, >= 1, at most 2^24.
     x_weights, y_weights : array_like, shapes (N,) and (M,), optional
         p_i, q_j >= 0 with sum 1 (default 1/N and 1/M).
 
@@ -671,7 +672,7 @@ def sobolev(
     """
     mu, nu = (_projected(cloud) for cloud in _clouds(x, y, x_weights, y_weights))
     order = checks.number(order, "order", above=0)
-    n_max = checks.integer(n_max, "n_max", low=1)
+    n_max = checks.integer(n_max, "n_max", low=1, high=_MOST_DEGREES)
     dim = x.shape[1]
     degrees = np.arange(1, n_max + 1, dtype=np.float64)
     log_factors = -order * np.log(degrees * (degrees + dim - 2))

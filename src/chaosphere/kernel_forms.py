@@ -11,9 +11,10 @@ q ∓ covariance = w²(1 − u) and w²(1 + u) + 2σ², which keep all digits at
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.polynomial import chebyshev, polynomial
@@ -23,6 +24,14 @@ from chaosphere.activations import Activation
 from chaosphere.chebyshev import Array, Function, chebyshev_series
 
 EPS = float(np.finfo(np.float64).eps)
+
+# How far φ is looked at, in standard deviations of the pre-activation: the normal density is e^{−1568} there, and φ²
+# times it less than e^{−148} as long as φ is a float. The recurrence of Hermite functions starts at e^{−z²/4}.
+_FARTHEST, _LAST_HERMITE = 56, 52
+
+# Pre-activations of a larger variance are integrated conditionally, on panels fitted to φ; at most so many of them.
+_STEEP, _MOST_PANELS = 9.0, 600
+_CHUNK = 2**21  # values of φ at once
 
 
 class Form(Protocol):
@@ -250,17 +259,49 @@ class HermiteSeries:
         return c[: n_max + 1], 1e-13 * c[: n_max + 1]
 
 
+def reach(activation: Activation, variance: float, *, least: int, tail: float) -> tuple[int, float]:
+    """Return how many standard deviations of N(0, variance) carry all of E φ² but a relative `tail`, and what is left.
+
+    Raises
+    ------
+    ValueError
+        If E φ² diverges, or its integrand has not decayed where φ overflows or at 56 standard deviations.
+    """
+    z = np.arange(1, 8 * _FARTHEST + 1) / 8.0
+    both = np.stack([-z, z])
+    with np.errstate(all="ignore"):
+        phi = np.asarray(activation.function(np.sqrt(variance) * both.ravel()), dtype=np.float64).reshape(both.shape)
+        logs = 2.0 * np.log(np.abs(phi)) - 0.5 * z**2
+    is_bad = ~np.isfinite(phi).all(axis=0)
+    logs = np.max(logs[:, : int(np.argmax(is_bad)) if is_bad.any() else len(z)], axis=0)
+    last, before = logs[-8:], logs[-16:-8]
+    if len(logs) >= 8 * (least + 2) and last.max() <= before.max():
+        masses = np.exp(logs - max(logs.max(), -1e300))
+        outside = np.append(np.cumsum(masses[::-1])[::-1], 0.0) / max(masses.sum(), 1e-300)
+        for cut in range(least, min(len(logs) // 8 - 1, _LAST_HERMITE + 1)):
+            if outside[8 * cut] <= tail:
+                return cut, float(outside[8 * cut])
+    raise ValueError(
+        f"activation: E φ² of {activation.name!r} under a variance of {variance:g} diverges or cannot be told: it has "
+        f"not decayed within {len(logs) / 8:g} standard deviations; lower weight_std or bias_std"
+    )
+
+
 def hermite_squares(activation: Activation, variance: float, n_terms: int, n_nodes: int = 64) -> tuple[Array, float]:
     """Return a_n² for n < n_terms and E φ² = Σ a_n², by one composite Gauss–Legendre rule."""
     scale = float(np.sqrt(variance))
+    cut, _ = reach(activation, variance, least=14, tail=1e-28)
     kinks = np.array(activation.kinks) / scale
-    edges = np.sort(np.concatenate((np.arange(-14.0, 15.0), kinks[np.abs(kinks) < 14.0])))
+    edges = np.sort(np.concatenate((np.arange(-cut, cut + 1.0), kinks[np.abs(kinks) < cut])))
     z, w = panels(edges, n_nodes)
     phi = np.asarray(activation.function(scale * z), dtype=np.float64)
     # ψ_n = h_n(z) e^{−z²/4} (2π)^{−1/4}, h_n orthonormal: bounded, with a stable recurrence.
     before, now = np.zeros_like(z), np.exp(-0.25 * z**2) * (2.0 * np.pi) ** -0.25
     weighted = w * phi * now
-    total = float(np.sum(w * (phi * now) ** 2))
+    with np.errstate(over="ignore"):
+        total = float(np.sum(w * (phi * now) ** 2))
+    if not np.isfinite(total):
+        raise ValueError(f"activation: E φ² of {activation.name!r} under a variance of {variance:g} overflows")
     squares = np.empty(n_terms)
     for n in range(n_terms):
         squares[n] = (now @ weighted) ** 2
@@ -279,6 +320,8 @@ def hermite_series(
         if np.sum(slopes[-n_terms // 4 :]) <= 1e-16 * np.sum(slopes):
             check, _ = hermite_squares(activation, variance, n_terms, n_nodes=48)
             error = max(abs(total - np.sum(squares)), float(np.sum(np.abs(check - squares))))
+            # What lies beyond the cut, by the Cauchy–Schwarz inequality.
+            error += 2.0 * total * math.sqrt(reach(activation, variance, least=14, tail=1e-28)[1])
             n_kept = int(np.flatnonzero(slopes > 1e-20 * np.sum(slopes)).max(initial=0)) + 1
             series = HermiteSeries(squares[:n_kept], weight_variance, bias_variance)
             return series, error / max(total, np.finfo(np.float64).tiny)
@@ -300,7 +343,7 @@ def _best_spectrum(form: ClosedForm | Quadrature, activation: Activation, n_max:
     series, _ = HermiteSeries(squares, w2, s2).spectrum(n_max, dim)
     half, _ = HermiteSeries(squares[:1024], w2, s2).spectrum(n_max, dim)
     series_error = series - half + 1e-13 * series
-    better = (series_error < error) & (series - half <= 0.5 * half)
+    better = (series_error < error) & (series - half < 0.5 * half)
     return np.where(better, series, c), np.where(better, series_error, error)
 
 
@@ -369,17 +412,22 @@ class Quadrature:
 
 
 def quadrature(activation: Activation, weight_variance: float, bias_variance: float) -> tuple[Quadrature, float]:
-    """Return κ by quadrature and its relative error (Chebyshev tail, and more nodes per panel)."""
+    """Return κ by quadrature and its relative error (Chebyshev tail, and more nodes per panel on a wider range)."""
+    variance = weight_variance + bias_variance
+    cut, _ = reach(activation, variance, least=9, tail=1e-15)
+    mesh = _mesh(activation, (cut + 3) * math.sqrt(variance)) if variance > _STEEP else None
 
-    def expectation(phi: Function, u: Array, n_nodes: int) -> Array:
+    def expectation(phi: Function, u: Array, n_nodes: int, extra: int = 0) -> Array:
         below = weight_variance * (1.0 - u)
         above = weight_variance * (1.0 + u) + 2.0 * bias_variance
         pairs = zip(below, above, strict=True)
-        return np.array([pair_expectation(phi, activation.kinks, *p, n_nodes) for p in pairs])
+        if mesh is None:
+            return np.array([pair_expectation(phi, activation.kinks, *p, n_nodes, reach=cut + extra) for p in pairs])
+        return np.array([conditional_expectation(phi, mesh, *p, n_nodes=n_nodes, reach=cut + extra) for p in pairs])
 
     series, error = theta_series(lambda u: expectation(activation.function, u, 16))
     u = np.cos(np.array([1e-3, 0.1, 0.5, 1.2, 1.9, 2.6, 3.1]))
-    check = expectation(activation.function, u, 24)
+    check = expectation(activation.function, u, 24, 3)
     error = max(error, float(np.max(np.abs(check - series.value(u))) / np.max(np.abs(check))))
     derivative_series = None
     if (derivative := activation.derivative) is not None:
@@ -394,7 +442,9 @@ def quadrature(activation: Activation, weight_variance: float, bias_variance: fl
     return form, error
 
 
-def pair_expectation(phi: Function, kinks_of_phi: tuple[float, ...], below: float, above: float, n_nodes: int) -> float:
+def pair_expectation(
+    phi: Function, kinks_of_phi: tuple[float, ...], below: float, above: float, n_nodes: int, *, reach: int = 9
+) -> float:
     """Return E φ(a + b) φ(a − b), a ~ N(0, above/2) and b ~ N(0, below/2) independent.
 
     The variable of smaller spread is outside: for each of its values the inner integral has its
@@ -405,22 +455,88 @@ def pair_expectation(phi: Function, kinks_of_phi: tuple[float, ...], below: floa
     sums = np.unique(np.add.outer(kinks, kinks)) / 2
     is_b_outside = below <= above
     spread, inner_spread = np.sqrt(0.5 * np.sort([below, above]))
-    s, w = _gaussian_panels(differences if is_b_outside else sums, spread, n_nodes)
+    s, w = _gaussian_panels(differences if is_b_outside else sums, spread, n_nodes, reach)
     cuts = kinks - s[:, None], (kinks + s[:, None] if is_b_outside else s[:, None] - kinks)
-    r, v = _gaussian_panels(np.concatenate(cuts, axis=1), inner_spread, n_nodes)
+    r, v = _gaussian_panels(np.concatenate(cuts, axis=1), inner_spread, n_nodes, reach)
     minus = r - s[:, None] if is_b_outside else s[:, None] - r
     return float(w @ np.sum(v * phi(s[:, None] + r) * phi(minus), axis=1))
 
 
-def _gaussian_panels(cuts: Array, spread: float, n_nodes: int) -> tuple[Array, Array]:
+def _gaussian_panels(cuts: Array, spread: float, n_nodes: int, reach: int) -> tuple[Array, Array]:
     """Return nodes and weights for N(0, spread²) with panels also cut at `cuts` (last axis)."""
-    n_panels = int(np.ceil(18.0 * max(1.0, spread)))
-    grid = np.linspace(-9.0 * spread, 9.0 * spread, n_panels + 1)
+    n_panels = int(np.ceil(2.0 * reach * max(1.0, spread)))
+    grid = np.linspace(-reach * spread, reach * spread, n_panels + 1)
     grid = np.broadcast_to(grid, (*cuts.shape[:-1], len(grid)))
     edges = np.concatenate((grid, np.clip(cuts, grid[..., :1], grid[..., -1:])), axis=-1)
     nodes, weights = panels(np.sort(edges, axis=-1), n_nodes)
     density = np.exp(-0.5 * (nodes / spread) ** 2) / (spread * np.sqrt(2.0 * np.pi))
     return nodes, weights * density
+
+
+class _Mesh(NamedTuple):
+    """Points between which φ is a polynomial of degree 15 to rounding, and its kinks among them."""
+
+    edges: Array
+    kinks: Array
+
+
+def _mesh(activation: Activation, half_width: float) -> _Mesh:
+    """Return a mesh for φ on [−half_width, half_width], by halving.
+
+    On wide panels φ may bend between the nodes: it is also probed at distances 2^k from 0 and from its kinks.
+    """
+    size = float(np.max(np.abs(activation.function(np.linspace(-1.0, 1.0, 65) * half_width / 12.0))))
+    kinks = np.array([k for k in activation.kinks if abs(k) < half_width])
+    steps = 0.7 * 2.0 ** np.arange(-4, np.log2(half_width) + 1)
+    probes = np.unique(np.add.outer(np.append(kinks, 0.0), np.concatenate((-steps, steps))))
+    left_over = list(itertools.pairwise(np.unique(np.concatenate(([-half_width, 0.0, half_width], kinks)))))
+    edges = [half_width]
+    while left_over:
+        left, right = left_over.pop()
+        middle, half = 0.5 * (left + right), 0.5 * (right - left)
+        c = chebyshev_series(lambda s, m=middle, h=half: activation.function(m + h * s), 15)  # type: ignore[misc]
+        inside = probes[(probes > left) & (probes < right)]
+        misfit = np.abs(chebyshev.chebval((inside - middle) / half, c) - activation.function(inside))
+        slack = 16.0 * EPS * max(size, float(np.max(np.abs(c))))
+        if np.max(np.abs(c[-3:])) <= slack and np.max(misfit, initial=0.0) <= 16.0 * slack:
+            edges.append(left)
+        else:
+            left_over += [(left, middle), (middle, right)]
+        if len(edges) + len(left_over) > _MOST_PANELS:
+            raise ValueError(
+                f"activation: {activation.name!r} takes more than {_MOST_PANELS} panels of degree 15 on "
+                f"[{-half_width:g}, {half_width:g}], where its pre-activation may lie; state its kinks in an "
+                "Activation, or lower weight_std or bias_std"
+            )
+    return _Mesh(np.sort(edges), kinks)
+
+
+def conditional_expectation(
+    phi: Function, mesh: _Mesh, below: float, above: float, *, n_nodes: int, reach: int
+) -> float:
+    """Return E φ(X) φ(Y) as that of φ(X) E[φ(Y) | X]; (X, Y) is Gaussian of variance q, q ∓ covariance as stated.
+
+    Y = cX + σZ. The outer panels end where φ(X) changes and where its smoothed copy at cX does, on the scale σ.
+    """
+    variance = 0.5 * (below + above)
+    c, sigma = 0.5 * (above - below) / variance, math.sqrt(below * above / variance)
+    scale = math.sqrt(variance)
+    widths = np.diff(mesh.edges, prepend=-np.inf, append=np.inf)
+    is_sharp = (np.minimum(widths[:-1], widths[1:]) < 4.0 * sigma) | np.isin(mesh.edges, mesh.kinks)
+    steps = np.unique(np.add.outer(np.round(mesh.edges[is_sharp] / sigma), np.arange(-reach, reach + 1)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        smoothed = steps * sigma / c
+    end = reach * scale
+    edges = np.concatenate((mesh.edges, smoothed[np.isfinite(smoothed)], np.arange(-reach, reach + 1) * scale))
+    x, weights = panels(np.unique(edges[np.abs(edges) <= end]), n_nodes)
+    weights *= phi(x) * np.exp(-0.5 * (x / scale) ** 2) / (scale * math.sqrt(2.0 * math.pi))
+    total = 0.0
+    rows = max(1, _CHUNK // (n_nodes * (2 * reach + len(mesh.edges))))
+    for start in range(0, len(x), rows):
+        mean = c * x[start : start + rows, None]
+        z, inner = _gaussian_panels((mesh.edges - mean) / sigma, 1.0, n_nodes, reach)
+        total += float(weights[start : start + rows] @ np.sum(inner * phi(mean + sigma * z), axis=1))
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from chaosphere.seeds import Noise, Seed, Stream
 from chaosphere.sphere import normalize
 
 _LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take
+_MOST_BINS = _MOST_DEGREES = 2**24
 
 
 def _pair_statistics(x: Tokens, beta: float, n_bins: int, weights: Any, n_threads: int | None) -> tuple[Floats, Floats]:
@@ -111,7 +112,9 @@ class Energy:
 
     def __post_init__(self) -> None:
         """Check."""
-        checks.number(self.beta, "beta", above=0, high=700)
+        checks.numbers(self, "beta", above=0, high=700)
+        if self.n_threads is not None:
+            object.__setattr__(self, "n_threads", checks.threads(self.n_threads))
 
     def __call__(self, time: float, x: Tokens) -> float | Floats:
         """Return `energy(x, beta)`."""
@@ -243,7 +246,7 @@ def cosine_histogram(
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
     n_bins : int
-        Number of equal bins.
+        Number of equal bins, at most 2^24.
     weights : array_like, shape (N,), optional
     n_threads : int, optional
 
@@ -267,7 +270,7 @@ def cosine_histogram(
     >>> cosine_histogram(np.array([[1.0, 0.0], [-1.0, 0.0]]), n_bins=4)[0]
     array([1., 0., 0., 0.])
     """
-    n_bins = checks.integer(n_bins, "n_bins", low=1)
+    n_bins = checks.integer(n_bins, "n_bins", low=1, high=_MOST_BINS)
     _, histogram = _pair_statistics(x, 1.0, n_bins, weights, n_threads)
     total = histogram.sum(axis=1, keepdims=True)
     if (total <= 0).any():
@@ -286,7 +289,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
     n_max : int
-        Largest degree, >= 0; at most 40 000 harmonics for d >= 3.
+        Largest degree, >= 0; at most 2^24 for d = 2, and 40 000 harmonics for d >= 3.
     weights : array_like, shape (N,), optional
     n_threads : int, optional
 
@@ -311,7 +314,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     """
     batch = checks.tokens(x)
     p = checks.weights(weights, batch.shape[1])
-    n_max = checks.integer(n_max, "n_max", low=0)
+    n_max = checks.integer(n_max, "n_max", low=0, high=_MOST_DEGREES)
     dim = batch.shape[2]
     if dim > 2 and harmonics_below(n_max + 1, dim) > expansions.MOST_HARMONICS:
         raise ValueError(f"n_max = {n_max} is too large in dim {dim}: more than {expansions.MOST_HARMONICS} harmonics")

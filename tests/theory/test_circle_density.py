@@ -182,7 +182,10 @@ def test_diffusion_does_not_hide_an_unresolved_flow(temperature):
 
 @pytest.mark.parametrize(
     ("modes", "message"),
-    [([1.0, 1.1, 0, 0, 0, 0, 0, 0, 0], "a mode reaches 1.1"), ([1.0, 0.9, 0, 0, 0, 0, 0, 0, 0], "it falls to -7.9e-01")],
+    [
+        ([1.0, 1.1, 0, 0, 0, 0, 0, 0, 0], "a mode reaches 1.1"),
+        ([1.0, 0.9, 0, 0, 0, 0, 0, 0, 0], "it falls to -7.9e-01"),
+    ],
 )
 def test_modes_that_belong_to_no_probability_are_refused(modes, message):
     """ρ = 1 + 1.8 cos θ is −0.79 on the 25 points of the grid, with no tail at all."""

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from fractions import Fraction
 from itertools import permutations
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from scipy.special import eval_gegenbauer, ive
 
 import chaosphere as cs
-from chaosphere import distances
+from chaosphere import distances, laws
 from chaosphere.distances import (
+    _line_squared,
     circular_wasserstein2,
     coupled_distance,
     entropic_wasserstein2,
@@ -303,6 +305,53 @@ def test_sliced_weights_as_repetitions():
     )
 
 
+@pytest.mark.parametrize("concentration", range(20, 60, 3))
+def test_sliced_weights_of_a_wide_range(concentration):
+    """Sums of weights that end at 1 before the last token; tokens of weight below 1e-17 change nothing to 1e-13."""
+    x = cs.sample_uniform(50, 2, rng=0)
+    rule = laws.quadrature(laws.VonMisesFisher(mean_direction=(0.6, 0.8), concentration=float(concentration)), 200)
+    keep = rule.weights > 1e-17
+    assert not keep.all()
+    kept = rule.weights[keep] / rule.weights[keep].sum()
+    value = sliced_wasserstein2(rule.nodes, x, x_weights=rule.weights, rng=0)
+    assert value == pytest.approx(sliced_wasserstein2(rule.nodes[keep], x, x_weights=kept, rng=0), rel=1e-13)
+    arc = circular_wasserstein2(rule.nodes, x, x_weights=rule.weights)
+    assert arc == pytest.approx(circular_wasserstein2(rule.nodes[keep], x, x_weights=kept), rel=1e-7)
+
+
+def test_the_line_with_weights_of_a_wide_range_against_exact_arithmetic():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal(40), rng.standard_normal(30)
+    p, q = 10.0 ** rng.uniform(-40, 0, 40), 10.0 ** rng.uniform(-40, 0, 30)
+    p, q = p / p.sum(), q / q.sum()
+
+    def exact():
+        left, right = ([(Fraction(v), Fraction(m)) for v, m in sorted(zip(*z, strict=True))] for z in ((x, p), (y, q)))
+        totals = [sum(m for _, m in side) for side in (left, right)]
+        left, right = ([[v, m / t] for v, m in side] for side, t in zip((left, right), totals, strict=True))
+        cost, i, j = Fraction(0), 0, 0
+        while i < len(left) and j < len(right):
+            mass = min(left[i][1], right[j][1])
+            cost += mass * (left[i][0] - right[j][0]) ** 2
+            for side, k in ((left, i), (right, j)):
+                side[k][1] -= mass
+            i, j = i + (left[i][1] == 0), j + (right[j][1] == 0)
+        return float(cost)
+
+    assert _line_squared(x, y, p, q) == pytest.approx(exact(), rel=1e-14)
+
+
+@pytest.mark.parametrize("kind", [np.matrix, np.ma.array])
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("name", ALL)
+def test_arrays_with_an_arithmetic_of_their_own_are_refused(name, kind):
+    x = equispaced(4)
+    with pytest.raises(TypeError, match="x must not be a"):
+        ALL[name](kind(x), x)
+    with pytest.raises(TypeError, match="y_weights must not be a"):
+        ALL[name](x, x, y_weights=kind(np.full(4, 0.25)))
+
+
 def test_sliced_directions():
     """Null: frames are uniform, so SW2² has the mean of the squared distance over all directions, from a dense grid.
 
@@ -445,5 +494,5 @@ def test_large_requests_are_refused(without_pot):
 
 def test_pot_is_asked_for(without_pot):
     x, y = cs.sample_uniform(3, 3, rng=0), cs.sample_uniform(5, 3, rng=0)
-    with pytest.raises(ImportError, match=r"pip install 'chaosphere\[transport\]'"):
+    with pytest.raises(ImportError, match=r"pip install POT, or .*'\.\[transport\]'"):
         wasserstein2(x, y)

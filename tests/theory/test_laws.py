@@ -163,8 +163,8 @@ def log_mean(dim, c):
         return mpmath.exp(-c * g + power * mpmath.log(abs(g * (2 - g)) + mpmath.mpf(10) ** -600) - log_peak)
 
     integral = width * mpmath.quad(integrand, [end / width for end in ends])
-    whole = (2 * power + 1) * mpmath.log(2) + 2 * mpmath.loggamma(power + 1) - mpmath.loggamma(2 * power + 2)
-    return log_peak + mpmath.log(integral) - whole
+    everything = (2 * power + 1) * mpmath.log(2) + 2 * mpmath.loggamma(power + 1) - mpmath.loggamma(2 * power + 2)
+    return log_peak + mpmath.log(integral) - everything
 
 
 @pytest.mark.parametrize("dim", DIMS)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from chaosphere import two_point
 from chaosphere.covariance import CovarianceKernel
@@ -223,7 +224,7 @@ def test_long_times_of_an_odd_field_do_not_drift():
         (lambda k, e: e(k, identity, 1.0, u0=([0.1], [0.5])), ValueError, "sum 1"),
         (lambda k, e: e(k, identity, 1.0, u0=([0.1], [0.5, 0.5])), ValueError, "equally long"),
         (lambda k, e: e(k, identity, 1.0, u0=0.0, value_scale=1.0), ValueError, "needs beta"),
-        (lambda k, e: e(k, identity, 1.0, u0=0.0, beta=-1.0), ValueError, "beta = -1"),
+        (lambda k, e: e(k, identity, 1.0, u0=0.0, beta=-1.0), ValueError, "beta must be a finite number >= 0, got -1"),
         (lambda k, e: e(k, lambda u: u[:2], 1.0, u0=0.0), ValueError, "f must return"),
         (lambda _, e: e(0.3, identity, 1.0, u0=0.0), TypeError, "kernel must be"),
         (lambda k, e: e(k.scaled(0.0), identity, 1.0, u0=0.0), ValueError, "without noise"),
@@ -242,3 +243,39 @@ def test_bad_energy_input():
         two_point.energy_ratio(k, 1.0, beta=1.0, u0="uniform")
     with pytest.raises(ValueError, match="open interval"):
         two_point.stationary_density(k, 1.0, beta=1.0, value_scale=-1.0)
+
+
+@pytest.mark.parametrize(("noise_scale", "slack"), [(1e-2, 1e-3), (1e-3, 1e-5), (1e-4, 1e-5)])
+def test_repelled_tokens_under_weak_noise_settle_in_a_gamma_law(noise_scale, slack):
+    """Near u = −1, w = 1 + u: a = 2Kw, b = (d−1)K − gw, K = κ(1) + κ(−1), g = 4|δ|/(e^{2β}+1): shape (d−1)/2."""
+    k = from_activation("relu", dim=5).scaled(noise_scale)
+    scale = 2 * (k(1.0) + k(-1.0)) * (math.exp(2.0) + 1) / 4
+    u = -1 + np.array([0.5, 2.0]) * scale
+    density = two_point.stationary_density(k, u, beta=1.0, value_scale=-1.0)
+    np.testing.assert_allclose(density, stats.gamma.pdf(1 + u, 2, scale=scale), rtol=slack)
+
+
+def test_noise_that_attention_swamps_is_refused():
+    """What came out was NaN, which passed as resolved."""
+    k = from_activation("relu", dim=5).scaled(1e-100)
+    with pytest.raises(ValueError, match=r"error estimate nan .* the noise is too weak against the attention"):
+        two_point.stationary_density(k, np.array([-0.9, 0.0, 0.9]), beta=1.0, value_scale=-1.0)
+    k = from_activation("tanh", dim=4).scaled(1e-6)
+    with pytest.raises(ValueError, match=r"not resolved, error estimate .* the noise is too weak"):
+        two_point.hitting_probabilities(k, 0.0, beta=30.0, value_scale=1.0)
+
+
+@pytest.mark.parametrize("argument", ["beta", "value_scale"])
+def test_attention_of_two_tokens_takes_numbers(argument):
+    k = from_activation("relu", dim=3)
+    settings = {"beta": 1.0, "value_scale": -1.0}
+    right = two_point.hitting_probabilities(k, 0.0, **settings)
+    assert two_point.hitting_probabilities(k, 0.0, **settings | {argument: np.float32(settings[argument])}) == right
+    for value, error in (("1", TypeError), (10**400, ValueError), (math.nan, ValueError)):
+        with pytest.raises(error, match=f"{argument} must be a"):
+            two_point.hitting_probabilities(k, 0.0, **settings | {argument: value})
+
+
+def test_masked_cosines_are_refused():
+    with pytest.raises(TypeError, match="u0 must not be a masked array"):
+        two_point.hitting_probabilities(from_activation("relu", dim=3), np.ma.array([0.5, 0.1]))
