@@ -499,7 +499,8 @@ def documented(function):
     parts = [function] if is_plain else [type(function), type(function).__call__]
     text = " ".join(inspect.getdoc(part) or "" for part in parts)
     raises = re.search(r"Raises\s*\n-+\n(.*?)(\n\n[A-Z][a-z]+\n-+|\Z)", text, re.DOTALL)
-    return set(re.findall(r"^[A-Za-z, ]*?(\w+Error)\b|(?<=, )(\w+Error)\b", raises[1], re.M)) if raises else set()
+    names = [line for line in raises[1].splitlines() if not line.startswith(" ")] if raises else []
+    return set(re.findall(r"\w+Error", " ".join(names)))
 
 
 def _frozen(value):

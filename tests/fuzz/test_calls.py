@@ -20,4 +20,4 @@ def test_arguments_as_they_should_be(tmp_path, monkeypatch):
 
 
 def test_wrong_arguments(effort):
-    effort.loop("calls", n_fixed=120)
+    effort.loop("calls", n_fixed=100)

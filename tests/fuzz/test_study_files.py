@@ -2,8 +2,8 @@
 
 
 def test_mutated_study_files(effort):
-    effort.loop("study_files", n_fixed=80)
+    effort.loop("study_files", n_fixed=60)
 
 
 def test_observables_that_misbehave(effort):
-    effort.loop("observables", n_fixed=80)
+    effort.loop("observables", n_fixed=60)
