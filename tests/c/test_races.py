@@ -36,7 +36,7 @@ def package(folder, sources, objects):
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
 
     def module(name):
-        flags = [*FLAGS, "-fopenmp", "-shared", "-shared-libsan", "-w", f"-I{sysconfig.get_path('include')}"]
+        flags = [*FLAGS, "-fopenmp", "-shared", "-w", INCLUDE]
         compile_c(
             [sources[name], *(objects if name == "abi" else [])], kernels / f"{name}{suffix}", *flags, compiler="clang"
         )
@@ -61,7 +61,7 @@ def watched(folder):
         | {
             "PYTHONHOME": sys.base_prefix,
             "PYTHONPATH": os.pathsep.join([str(folder), sysconfig.get_path("platlib")]),
-            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:exitcode=66",
+            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:exitcode=66:halt_on_error=1",
             "OMP_TOOL_LIBRARIES": archer(),
             "ARCHER_OPTIONS": "verbose=1",
             "OMP_NUM_THREADS": "4",
@@ -84,8 +84,8 @@ def parts(tmp_path_factory):
 def test_the_schedule_has_no_races(parts, tmp_path):
     done = watched(package(tmp_path, *parts))
     assert done.returncode == 0, done.stdout + done.stderr[:5000]
-    assert "Archer detected OpenMP application with TSan" in done.stderr
-    assert int(done.stdout.split()[0]) >= 90
+    assert "Archer detected OpenMP application with TSan" in done.stdout
+    assert "64 calls" in done.stdout
 
 
 def test_a_race_is_caught(parts, tmp_path):
