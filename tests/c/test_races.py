@@ -65,6 +65,7 @@ def watched(folder):
             "OMP_TOOL_LIBRARIES": archer(),
             "ARCHER_OPTIONS": "verbose=1",
             "OMP_NUM_THREADS": "4",
+            "KMP_BLOCKTIME": "0",
             "OPENBLAS_NUM_THREADS": "1",
         },
     )
