@@ -17,7 +17,7 @@ from chaosphere.covariance import CovarianceKernel
 from chaosphere.kernels import layer as kernel
 from chaosphere.seeds import Draws
 
-_FLOAT64 = np.dtype(np.float64)
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
 
@@ -152,10 +152,10 @@ class MLP:
 
 
 def _check_array(array: Any, name: str, shape: tuple[int, ...]) -> None:
-    """Raise unless this is a contiguous float64 array of that shape."""
-    if type(array) is not np.ndarray or array.dtype != _FLOAT64:
+    """Raise unless this is a contiguous float64 or float32 array of that shape."""
+    if type(array) is not np.ndarray or array.dtype not in _FLOATS:
         kind = f"array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"{name} must be a float64 array, got {kind}")
+        raise TypeError(f"{name} must be a float64 or float32 array, got {kind}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if not array.flags.c_contiguous:

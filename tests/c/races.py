@@ -18,7 +18,7 @@ for dtype, (n, n_replicas), is_symmetric in itertools.product(
     form = None if is_symmetric else rng.standard_normal((3, 3)).astype(dtype)
     for several in ({}, {"step": 0.1, "n_steps": 2}):
         want, other = attention.attend_bounded(x, form, None, None, 1.0, 4.0, is_symmetric, 1, **several)
-        for n_threads in (2, 3, 4):
+        for n_threads in (2, 4):
             got, others = attention.attend_bounded(x, form, None, None, 1.0, 4.0, is_symmetric, n_threads, **several)
             assert np.array_equal(want, got), (n, n_replicas, n_threads)
             assert np.array_equal(other, others), (n, n_replicas, n_threads)
