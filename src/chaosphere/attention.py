@@ -401,9 +401,10 @@ class SoftmaxAttention(checks.ByValue):
     def _check_size(self, x: Tokens) -> None:
         self._check_norm(x.dtype)
         limit = min(_VALUE_SHARE * float(np.finfo(x.dtype).max), checks.MAX_SIZE)
-        size, name = (abs(self._factor), "value_scale") if self.value is None else (_norm(self.value), "value")
+        size = abs(self._factor) if self.value is None else float(abs(self.value).max())
         if not size <= limit:
-            raise ValueError(f"the size of {name} must be <= {limit:.3g} for {x.dtype} tokens, got {size:.6g}")
+            name = "value_scale" if self.value is None else "the entries of value"
+            raise ValueError(f"{name} must be <= {limit:.3g} in size for {x.dtype} tokens, got {size:.6g}")
         for matrix in (self.query, self.value):
             if matrix is not None and matrix.shape[0] != x.shape[2]:
                 raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")

@@ -18,7 +18,8 @@ from chaosphere.kernels import abi, sphere
 Tokens = NDArray[Any]  # float64 or float32
 Floats = NDArray[np.float64]
 
-MAX_INTEGER = 2**53  # floats hold every integer up to here, and C's long does
+MAX_INTEGER = 2**63 - 1  # C's long
+MAX_COUNT = 2**53  # floats hold every integer up to here
 _MAX_C_INT = 2**31 - 1
 MAX_SIZE = 1e100  # of what models multiply: products of three and squares are finite
 MAX_STD = 1e30  # of a layer's parameters: float32 tokens get finite numbers
@@ -78,7 +79,7 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def integers(spec: object, *names: str, low: int, high: int = MAX_INTEGER) -> None:
+def integers(spec: object, *names: str, low: int, high: int = MAX_COUNT) -> None:
     """Set fields of a frozen spec to what `integer` returns for them."""
     for name in names:
         object.__setattr__(spec, name, integer(getattr(spec, name), name, low=low, high=high))

@@ -109,7 +109,7 @@ def test_it_is_a_plain_zarr_group(tmp_path):
         ({"n_tokens": 901}, "n_tokens is 900, not 901"),
         (
             {"observe": {"energy": cs.measures.Energy(beta=2.0)}},
-            'observe.energy.beta is 1.0, not 2.0; observe.mean is "mean", not null',
+            r'observe.energy.beta is 1.0, not 2.0; observe.mean is \{"name": "members.mean", .*, not null',
         ),
         ({"sweep": {"beta": [0.5], "activation": ["relu"]}}, r"sweep.beta is \[0.5, 4.0\], not \[0.5\]"),
     ],
@@ -298,7 +298,7 @@ def test_a_path_is_resolved_once(tmp_path, monkeypatch, quick):
     for function in (lambda path: cs.ensemble(free, LAW, store=path, **QUICK), cs.load_ensemble):
         with pytest.raises(ValueError, match=r"got the URL 's3://bucket/s\.zarr'"):
             function("s3://bucket/s.zarr")
-        with pytest.raises(TypeError, match=r"store must be a path, .* got 3 \(int\)"):
+        with pytest.raises(TypeError, match=r"store must be a path, got 3;"):
             function(3)
     (tmp_path / "file").write_text("words")
     with pytest.raises(ValueError, match=r"store: .*/file/s.zarr cannot be written"):

@@ -230,11 +230,11 @@ def test_float64_weights_are_taken_as_they_are():
         (lambda: cs.SoftmaxAttention(query=1e200 * MATRIX, key=1e100 * MATRIX), "the norm of QᵀK must be"),
         (
             lambda: cs.SoftmaxAttention(value=1e300 * MATRIX)(X.astype(np.float32)),
-            r"size of value must be <= 3\.4e\+30",
+            r"the entries of value must be <= 3\.4e\+30",
         ),
-        (lambda: cs.SoftmaxAttention(value=1e307 * MATRIX)(X), r"size of value must be <= 1e\+100"),
-        (lambda: cs.SoftmaxAttention(value_scale=-1e300)(X.astype(np.float32)), "size of value_scale must be"),
-        (lambda: cs.SoftmaxAttention(value_scale=1e300)(X), "size of value_scale must be"),
+        (lambda: cs.SoftmaxAttention(value=1e307 * MATRIX)(X), r"the entries of value must be <= 1e\+100"),
+        (lambda: cs.SoftmaxAttention(value_scale=-1e300)(X.astype(np.float32)), "value_scale must be <= .* in size"),
+        (lambda: cs.SoftmaxAttention(value_scale=1e300)(X), "value_scale must be <= .* in size"),
     ],
 )
 def test_numbers_out_of_range(call, message):
