@@ -25,6 +25,7 @@ from chaosphere.chebyshev import Array, Function, chebyshev_series
 # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake.
 _COSINE_SLACK = 1e-6
 _CHECKED_DEGREE = 64
+_MAX_VARIANCE, _MAX_VARIANCE_OF_DERIVATIVE = 1e10, 1e4  # of a pre-activation, in quadratures of φ and of φ′
 _LARGEST_STD = 1e150  # its square, and a few times that, are floats
 
 
@@ -646,6 +647,12 @@ def _activation_form(phi: Activation, w2: float, s2: float, dim: int) -> tuple[f
             total, check = (forms.hermite_squares(phi, s2, 1, n)[1] for n in (64, 48))
         error = abs(total - check) / max(total, 1e-300)
         return forms.GegenbauerSeries(np.array([total]), dim), max(error, 4.0 * forms.EPS)
+    limit = _MAX_VARIANCE if phi.derivative is None else _MAX_VARIANCE_OF_DERIVATIVE
+    if not w2 + s2 <= limit:
+        raise ValueError(
+            f"weight_std and bias_std must have squares of sum <= {limit:g} for the kernel of {phi.name!r}, got "
+            f"{w2 + s2:g}: beyond it quadrature does not resolve where the activation bends"
+        )
     series = forms.hermite_series(phi, w2, s2)
     form, error = series if series is not None else forms.quadrature(phi, w2, s2)
     return form, max(error, 4.0 * forms.EPS)
