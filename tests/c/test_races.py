@@ -79,7 +79,7 @@ def parts(tmp_path_factory):
         assert path.exists(), f"{path} is missing: build the package in place (pip install -e .)"
         assert path.stat().st_mtime >= (KERNELS / f"{name}.pyx").stat().st_mtime, f"{path} is older than its source"
     folder = tmp_path_factory.mktemp("threads")
-    return sources, compile_library(folder, *FLAGS, compiler="clang", is_complete=False)
+    return sources, compile_library(folder, FLAGS, wide_flags=None, compiler="clang")
 
 
 def test_the_schedule_has_no_races(parts, tmp_path):
