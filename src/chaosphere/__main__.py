@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -595,14 +594,20 @@ def _print_claims(claims: Sequence[Claim]) -> None:
 def _read_tokens(path: Path, *, is_normalized: bool) -> Tokens:
     """Return the one 2-D array of a .npy or .npz file."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"--x0 {path} must be a .npy or .npz file of numbers: {error}") from error
-    if not isinstance(loaded, np.ndarray):
-        with loaded:
-            if len(loaded.files) != 1:
-                raise ValueError(f"--x0 {path} must hold one array, found {loaded.files}")
-            loaded = loaded[loaded.files[0]]
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                for part in loaded.zip.infolist():
+                    if part.file_size > 20 * part.compress_size + 2**20:  # tokens do not shrink like that
+                        raise ValueError(f"it would unpack to {part.file_size / 1e9:.3g} GB")
+                arrays = [loaded[name] for name in loaded.files[:2]]
+                if len(arrays) != 1:
+                    raise ValueError(f"it must hold one array, found {loaded.files}")
+                loaded = arrays[0]
+    except Exception as error:  # whatever a reader of a broken file may raise
+        raise ValueError(
+            f"--x0 {path} must be a .npy or .npz file of numbers: {error or type(error).__name__}"
+        ) from error
     if loaded.ndim != 2 or loaded.dtype not in (np.float64, np.float32):
         raise ValueError(
             f"--x0 {path} must be a float64 or float32 array of shape (M, d), got {loaded.dtype} {loaded.shape}"

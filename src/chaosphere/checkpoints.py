@@ -67,9 +67,9 @@ class Checkpoint:
         """Check."""
         path = files.local(self.path, "path")
         if self.every_steps is not None:
-            checks.integer(self.every_steps, "every_steps", low=1)
+            checks.integers(self, "every_steps", low=1)
         if self.every_seconds is not None:
-            checks.number(self.every_seconds, "every_seconds", low=0)
+            checks.numbers(self, "every_seconds", low=0)
         if self.every_steps is None and self.every_seconds is None:
             raise ValueError("every_steps and every_seconds must not both be None: nothing would be written")
         if not path.parent.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
@@ -258,6 +259,21 @@ def dataset_names(observables: Mapping[str, int], *, others: Iterable[str], suff
                     f"{owners[key]}; rename the observable"
                 )
         owners |= own
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def sample_size(n_tokens: int, dim: int, n_replicas: int) -> None:
+    """Raise ValueError if a sample of tokens in float64 would not fit into this machine's memory."""
+    n_bytes = 8 * n_tokens * dim * n_replicas
+    if n_bytes > machine_memory():
+        raise ValueError(
+            f"n_tokens = {n_tokens} and n_replicas = {n_replicas} in dim {dim} take {n_bytes / 1e9:.3g} GB, more than "
+            f"the {machine_memory() / 1e9:.3g} GB of this machine"
+        )
 
 
 def extra(module: str, group: str) -> Any:

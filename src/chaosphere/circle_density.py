@@ -77,7 +77,10 @@ class DensitySolution:
         -------
         ndarray, shape (n_times, n) or (n_times, R, n)
         """
-        waves = np.exp(1j * np.outer(np.arange(1, self.modes.shape[-1]), np.asarray(angles, dtype=np.float64)))
+        theta = checks.array(angles, "angles")
+        if theta.ndim != 1 or not (np.abs(theta) <= 1e6).all():
+            raise ValueError("angles must be a list of finite numbers, in [-1e6, 1e6]")
+        waves = np.exp(1j * np.outer(np.arange(1, self.modes.shape[-1]), theta))
         return np.asarray(self.modes[..., :1].real + 2 * (self.modes[..., 1:] @ waves).real)
 
 

@@ -146,8 +146,9 @@ class CovarianceKernel:
         relu, erf, sin, cos and linear have closed forms. Other smooth φ use their Hermite series
         (milliseconds, about 1e-14). A φ with kinks, or one that is too steep for 4096 terms, uses
         2-D quadrature with panels cut at the kinks (a fifth of a second; seconds with many kinks, or
-        for a variance above 9, where panels are fitted to φ), where κ′ has about ten digits unless
-        the `Activation` states φ′. The range of integration grows with φ. See `error_estimate`.
+        for a variance above 9, where panels are fitted to φ, and up to two minutes above 400), where
+        κ′ has about ten digits unless the `Activation` states φ′. The range of integration grows with
+        φ. See `error_estimate`.
 
         Examples
         --------
@@ -549,7 +550,7 @@ class CovarianceKernel:
 
         def rate(log_beta: float) -> float:
             beta = math.exp(log_beta)
-            offset = epsilon(beta) if callable(epsilon) else epsilon
+            offset = checks.number(epsilon(beta) if callable(epsilon) else epsilon, "epsilon")
             return offset + self.dissipation_rate(beta)
 
         grid = np.linspace(math.log(0.01), math.log(100.0), 33)

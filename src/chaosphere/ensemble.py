@@ -26,10 +26,10 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.identity import check, describe
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
-from chaosphere.measures import Steps
+from chaosphere.measures import Steps, missing_members
 from chaosphere.pools import Pool, end_if_stopped, processors, refuse_fork, workers
 from chaosphere.seeds import STREAM_VERSION
-from chaosphere.simulate import Observable, missing_members, observables, save_steps, simulate, trajectory
+from chaosphere.simulate import Observable, observables, save_steps, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
@@ -498,7 +498,7 @@ def check_memory(made: Plan, n_workers: int, limit: int | None) -> None:
 
 def _check_bytes(n_bytes: int, n_members: int, limit: int | None) -> None:
     if limit is None:
-        limit, kind = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine's memory"
+        limit, kind = checks.machine_memory(), "this machine's memory"
     else:
         limit, kind = checks.integer(limit, "memory_limit", low=1), "memory_limit"
     if n_bytes > limit:
@@ -726,6 +726,8 @@ def _observed(function: Observable, name: str, *, time: float, tokens: Tokens) -
         raise ValueError(f"observe[{name!r}] must return an array of real numbers, got {returned!r}") from error
     if value.dtype.kind not in "iufb":
         raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype} ({type(returned).__name__})")
+    if value.size == 0:
+        raise ValueError(f"observe[{name!r}] must return at least one number per replica, got shape {value.shape}")
     if value.shape[:1] != (len(tokens),):
         raise ValueError(
             f"observe[{name!r}] must return an array with one entry per replica first: for tokens {tokens.shape} "

@@ -114,6 +114,8 @@ class MLP:
         -------
         MLPLayer
         """
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {rng!r}")
         return self.draw_merged(checks.integer(dim, "dim", low=2), [Draws.of(rng)])
 
     def draw_merged(self, dim: int, steps: Iterable[Draws]) -> MLPLayer:
@@ -230,6 +232,8 @@ class MLPLayer:
             out = self._call_slowly(batch)
         else:
             out = kernel.layer(batch, *self._arguments(batch), n_threads)
+        if not np.isfinite(out).all():
+            raise ValueError("u, w, b, c and weight_std must be such that the layer is finite at x; it is not")
         return out if x.ndim == 3 else out[0]
 
     def move(self, x: Tokens, alpha: float, *, n_threads: int) -> Tokens:

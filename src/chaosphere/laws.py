@@ -329,6 +329,7 @@ class Density:
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens by rejection; the expected work per token is bound / mean of the function."""
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
+        checks.sample_size(n_tokens, self.dim, _copies(n_replicas))
         out = []
         for generator in Noise(rng, n_replicas=_copies(n_replicas)).at(Stream.TOKENS, 0):
             kept: list[Floats] = []

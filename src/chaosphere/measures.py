@@ -429,6 +429,20 @@ class Steps(Protocol):
         """Return the tokens (R, N, d) after step `index`."""
 
 
+def missing_members(model: Any) -> list[str]:
+    """Return the names of what a model needs (`Steps`) and this object does not have."""
+    return [name for name in ("prepare", "n_steps", "horizon", "step") if not hasattr(model, name)]
+
+
+def check_model(model: Any) -> None:
+    """Raise TypeError if an object cannot be run: the members of `Steps` are what a model needs."""
+    if missing := missing_members(model):
+        raise TypeError(
+            f"model must be a model such as a Transformer or a LimitSDE, got {model!r}: it has no {', '.join(missing)} "
+            "(attention, layers and fields are parts of a model)"
+        )
+
+
 def lyapunov_exponent(
     model: Steps, x: Tokens, *, rng: Seed, separation: float = 1e-7, n_threads: int | None = None
 ) -> float | Floats:
@@ -466,6 +480,7 @@ def lyapunov_exponent(
     >>> cs.measures.lyapunov_exponent(model, cs.sample_uniform(1, 3, rng=0, n_replicas=20), rng=0).shape
     (20,)
     """
+    check_model(model)
     separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
     n_threads = checks.threads(n_threads)
     here = checks.tokens(x)

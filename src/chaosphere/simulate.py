@@ -23,7 +23,7 @@ from chaosphere.checks import Floats, Tokens
 from chaosphere.errors import Picklable
 from chaosphere.identity import describe as describe
 from chaosphere.kernels import abi
-from chaosphere.measures import Steps
+from chaosphere.measures import Steps, check_model
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.sphere import DegenerateTokenError
 from chaosphere.transformer import Transformer
@@ -379,20 +379,6 @@ def _open(file: CheckpointFile, held: ExitStack) -> Record | None:
     files.check_writable(file.path, "checkpoint")
     held.enter_context(files.Lock(file.path, "checkpoint"))
     return file.read()
-
-
-def missing_members(model: Any) -> list[str]:
-    """Return the names of what a model needs (`measures.Steps`) and this object does not have."""
-    return [name for name in ("prepare", "n_steps", "horizon", "step") if not hasattr(model, name)]
-
-
-def check_model(model: Any) -> None:
-    """Raise TypeError if an object cannot be run: the members of `measures.Steps` are what a model needs."""
-    if missing := missing_members(model):
-        raise TypeError(
-            f"model must be a model such as a Transformer or a LimitSDE, got {model!r}: it has no {', '.join(missing)} "
-            "(attention, layers and fields are parts of a model)"
-        )
 
 
 def observables(observe: Any) -> dict[str, Observable]:

@@ -48,6 +48,7 @@ def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None
     """
     n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
     n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+    checks.sample_size(n_tokens, dim, n_copies)
     generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
     x = normalize(np.stack([generator.standard_normal((n_tokens, dim)) for generator in generators]))
     return x[0] if n_replicas is None else x
@@ -94,6 +95,7 @@ def sample_von_mises_fisher(
     concentration = checks.number(concentration, "concentration", above=0)
     direction = checks.tokens(np.array(checks.array(mean_direction, "mean_direction"))[None], "mean_direction")[0, 0]
     n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+    checks.sample_size(n_tokens, len(direction), n_copies)
     generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
     dim = len(direction)
     if dim > 2 and (concentration > CONCENTRATED * (dim - 1) or (dim == 3 and concentration < _DIFFUSE)):

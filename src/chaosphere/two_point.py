@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -174,7 +174,7 @@ def solve(
     True
     """
     pair = Pair(kernel, *_check_attention(beta, value_scale))
-    nodes, weights = _check_law(u0, kernel.dim)
+    nodes, weights = _check_law(u0, _check_kernel(kernel).dim)
     return _solve(pair, f, t, nodes=nodes, weights=weights)
 
 
@@ -225,7 +225,7 @@ def energy_ratio(
     if beta is None:
         raise TypeError("beta must be a number >= 0, got None")
     beta, value_scale = _check_attention(beta, value_scale)
-    nodes, weights = _check_law(u0, kernel.dim)
+    nodes, weights = _check_law(u0, _check_kernel(kernel).dim)
     if nodes.size != 1:
         raise ValueError(f"u0 = {u0!r} must be a number in [-1, 1]")
     pair = Pair(kernel, beta, value_scale)
@@ -392,7 +392,13 @@ def stationary_density(
 
 
 def _pair(kernel: CovarianceKernel, beta: float | None, value_scale: float) -> Pair:
-    return Pair(kernel, *_check_attention(beta, value_scale))
+    return Pair(_check_kernel(kernel), *_check_attention(beta, value_scale))
+
+
+def _check_kernel(kernel: Any) -> CovarianceKernel:
+    if not isinstance(kernel, CovarianceKernel):
+        raise TypeError(f"kernel must be a CovarianceKernel, got {kernel!r}; a layer has one: MLP(...).kernel(dim)")
+    return kernel
 
 
 def _solve(
@@ -405,6 +411,8 @@ def _solve(
     is_energy: bool = False,
 ) -> PairSolution:
     times = checks.array(t, "t")
+    if times.size == 0:
+        raise ValueError("t must hold at least one time, got none")
     if not (np.all(np.isfinite(times)) and np.all(times >= 0.0)):
         raise ValueError(f"t = {t!r} must be finite and >= 0")
     probe = np.asarray(f(np.linspace(-1.0, 1.0, 101)))

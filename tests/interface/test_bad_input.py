@@ -146,3 +146,29 @@ def test_a_token_brought_to_the_origin_stops_the_run_with_its_last_state():
     assert info.value.step == 0
     assert np.array_equal(info.value.last_state[0], consensus)
     assert np.array_equal(cs.simulate(model, x, rng=0).final, x)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: MLP.draw(3, rng=2), TypeError, r"rng must be a numpy Generator, .* got 2"),
+        (lambda: cs.measures.lyapunov_exponent(True, X, rng=0), TypeError, r"model must be a model .* got True"),
+        (lambda: cs.two_point.energy_ratio(1.0, 0.5, beta=1.0, u0=0.3), TypeError, r"kernel must be a CovarianceK"),
+        (lambda: cs.two_point.long_time("relu"), TypeError, r"kernel must be a CovarianceKernel, got 'relu'"),
+        (lambda: cs.two_point.expectation(MLP.kernel(3), np.square, (), u0=0.3), ValueError, r"t must hold at least"),
+        (lambda: MLP.kernel(3).best_beta(epsilon=lambda beta: np.nan), ValueError, r"epsilon must be a finite number"),
+        (lambda: cs.sample_uniform(8, 3, rng=0, n_replicas=10**9), ValueError, r"take 192 GB, more than the"),
+        (lambda: cs.laws.Uniform(dim=3).sample(2**40, rng=0), ValueError, r"n_tokens = 1099511627776 .* GB"),
+        (lambda: cs.CovarianceKernel.from_activation("tanh", dim=3, weight_std=1e38), ValueError, r"sum <= 10000 for"),
+    ],
+)
+def test_what_fuzzing_found(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_layer_of_numbers_that_are_not_finite_is_refused():
+    layer = MLP.draw(3, rng=np.random.default_rng(0))
+    broken = replace(layer, w=layer.w * np.nan)
+    with pytest.raises(ValueError, match="u, w, b, c and weight_std must be such that the layer is finite"):
+        broken(cs.sample_uniform(5, 3, rng=0))

@@ -13,7 +13,7 @@ import xarray
 
 import chaosphere as cs
 from chaosphere import files, results
-from chaosphere.__main__ import main
+from chaosphere.__main__ import _read_tokens, main
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
 TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
@@ -510,3 +510,22 @@ def test_progress_on_a_terminal_from_the_start_and_the_plan_first(tmp_path):
     assert plan < bar < text.index("chaos: 16 of 16 layers") < text.index("wrote ")
     assert "pair interactions, about" in text[:plan]
     assert b"\r" not in done.stdout
+
+
+def test_token_files_that_are_damaged_or_bombs_are_refused(tmp_path, capsys):
+    good = tmp_path / "x.npz"
+    np.savez_compressed(good, x=cs.sample_uniform(50, 3, rng=0))
+    content, bad, generator = good.read_bytes(), tmp_path / "bad.npz", np.random.default_rng(0)
+    arguments = ["chaos", "--tokens", "8", "16", "--out", str(tmp_path / "out"), "--x0", str(bad)]
+    for _ in range(40):
+        at = int(generator.integers(len(content)))
+        bad.write_bytes(content[: at // 2] if generator.random() < 0.3 else content[:at] + b"\xff" + content[at + 1 :])
+        try:
+            tokens = _read_tokens(bad, is_normalized=False)
+        except ValueError as error:
+            assert "bad.npz must be" in str(error)  # noqa: PT017
+        else:
+            assert np.array_equal(tokens, cs.sample_uniform(50, 3, rng=0))
+    np.savez_compressed(bad, x=np.zeros((10**7, 3)))
+    assert main(arguments) == 2
+    assert "it would unpack to 0.24 GB" in capsys.readouterr().err

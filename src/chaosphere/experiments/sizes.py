@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from chaosphere import checks
 
 
 def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results: int = 0) -> None:
@@ -19,7 +19,7 @@ def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results
         Numbers that are recorded.
     """
     n_bytes = 8.0 * (12 * n_tokens * (dim + 1) + 2 * n_layer_numbers + 2 * n_results)
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = checks.machine_memory()
     if n_bytes > limit:
         raise ValueError(
             f"this would take about {n_bytes / 1e9:.3g} GB, and this machine has {limit / 1e9:.3g} GB; take fewer "
