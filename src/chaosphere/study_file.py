@@ -53,8 +53,7 @@ def read(path: str | os.PathLike[str]) -> Study:
     """
     file, name = files.local(path, "file"), Path(path).stem
     try:
-        with file.open("rb") as stream:
-            content = tomllib.load(stream)
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file: {error}") from error
     except RecursionError as error:

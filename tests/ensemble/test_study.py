@@ -513,3 +513,13 @@ def test_pair_fraction():
         cs.measures.pair_fraction(x[:1], 0.5)
     with pytest.raises(ValueError, match="above must be a finite number >= -1 and <= 1"):
         cs.measures.pair_fraction(x, 1.5)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path):
+    plain, marked = tmp_path / "plain.toml", tmp_path / "marked.toml"
+    plain.write_text(GOOD, encoding="utf-8")
+    marked.write_text(GOOD, encoding="utf-8-sig")
+    assert marked.read_bytes().startswith(b"\xef\xbb\xbf")
+    studies = [study_file.read(path) for path in (plain, marked)]
+    for name in ("law", "n_tokens", "sweep", "observe", "picture", "title"):
+        assert getattr(studies[0], name) == getattr(studies[1], name)
