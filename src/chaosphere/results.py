@@ -403,12 +403,14 @@ def mean_interval(
     if math.isfinite(at_least) and math.isfinite(at_most):
         scale = at_most - at_least
         low, high = _interval_of_fraction((values - at_least) / scale)
-        return mean, at_least + scale * low, at_least + scale * high
-    if math.isfinite(at_least):
+        low, high = at_least + scale * low, at_least + scale * high
+    elif math.isfinite(at_least):
         low, high = _interval_of_positive(values - at_least)
-        return mean, at_least + low, at_least + high
-    width = _student(n) * values.std(axis=0, ddof=1) / np.sqrt(n)
-    return mean, mean - width, mean + width
+        low, high = at_least + low, at_least + high
+    else:
+        width = _student(n) * values.std(axis=0, ddof=1) / np.sqrt(n)
+        low, high = mean - width, mean + width
+    return mean, np.minimum(low, mean), np.maximum(high, mean)  # equal values: the ends have roundings of their own
 
 
 def effective_replicas(values: Floats) -> Floats:

@@ -129,3 +129,13 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
         plotting.write(canvas, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("limits", [{}, {"at_least": 0.0}, {"at_least": -1.0, "at_most": 1.0}])
+def test_the_mean_lies_in_its_interval_whatever_the_rounding(limits):
+    """Equal values, whose interval is a point: pictures draw the distances of its ends, which must not be negative."""
+    values = np.repeat(np.random.default_rng(0).uniform(0.01, 0.99, 200)[None], 7, axis=0)
+    mean, low, high = results.mean_interval(values, **limits)
+    assert (low <= mean).all()
+    assert (mean <= high).all()
+    np.testing.assert_allclose(high - low, 0, rtol=0, atol=4e-15)  # rounding of the standard deviation, times t
