@@ -138,7 +138,11 @@ class VonMisesFisher:
 
     def __post_init__(self) -> None:
         """Check."""
-        m = np.array(checks.array(self.mean_direction, "mean_direction"))
+        checks.plain(self.mean_direction, "mean_direction")
+        try:
+            m = np.array(checks.array(self.mean_direction, "mean_direction"))
+        except TypeError as error:
+            raise TypeError(f"mean_direction must be d numbers, got {self.mean_direction!r}") from error
         checks.tokens(m[None], "mean_direction")
         object.__setattr__(self, "mean_direction", tuple(m.tolist()))
         checks.numbers(self, "concentration", above=0)

@@ -333,7 +333,7 @@ def test_one_run_at_a_time_uses_a_checkpoint(tmp_path):
     path = tmp_path / "run.npz"
     with start(path, every_steps=1) as process:
         process.stdout.readline()
-        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
         with pytest.raises(files.InUseError, match=rf"checkpoint .*run.npz is in use by process {process.pid} on "):
             cs.simulate(MODEL, X, rng=0, checkpoint=path)
         process.kill()

@@ -364,7 +364,8 @@ def test_errors_of_structure(tmp_path, capsys, old, new, message):
     ("old", "new", "message"),
     [
         (GOOD, "a = " + "[" * 1000 + "]" * 1000, "not a study: its values are nested too deeply"),
-        ("depth = 4\n", "depth = 1000000000000000000\n", r"memory_limit: 30 runs would take about"),
+        ("depth = 4\n", "depth = 1000000000000000000\n", r"\[model\] depth must be an integer <= 9007199254740992"),
+        ("depth = 4\n", "depth = 1000000000000000\n", r"memory_limit: 30 runs would take about"),
         ("count = 3", "count = 10000000000", r"\[sweep\] noise_scale.count must be at most 100000, got 10000000000"),
         ("replicas = 5", "replicas = 100000000", r"memory_limit: 600000000 runs would take about"),
         (

@@ -250,6 +250,8 @@ NOT_CALLED |= {
     "two_point.PairSolution",
     "laws.check_law",
     "laws.density_at",
+    "measures.check_model",
+    "measures.missing_members",
     "laws",
     "measures",
     "two_point",
