@@ -16,7 +16,7 @@ import numpy as np
 
 from chaosphere import checks, files
 from chaosphere.checks import Tokens
-from chaosphere.identity import differences as differences
+from chaosphere.identity import differences
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 _told = threading.Event()

@@ -21,7 +21,7 @@ from chaosphere import checks, distributed, files, identity
 from chaosphere.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.checks import Floats, Tokens
 from chaosphere.errors import Picklable
-from chaosphere.identity import describe as describe
+from chaosphere.identity import describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, check_model
 from chaosphere.seeds import STREAM_VERSION, Noise, Seed, roots

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from chaosphere import checks, files
-from chaosphere.checkpoints import differences
 from chaosphere.checks import Floats
+from chaosphere.identity import differences
 from chaosphere.results import configuration
 
 Batch = tuple[tuple[int, ...], slice]  # indices of the parameter point, and which replicas

@@ -1,7 +1,6 @@
 """The C library alone, under the sanitizers of GCC and Clang, on buffers of exactly stated sizes."""
 
 import ast
-import functools
 import os
 import shutil
 import subprocess
@@ -78,36 +77,55 @@ def compile_library(folder, flags, *, wide_flags, compiler):
         return list(pool.map(compile_part, jobs))
 
 
-@pytest.fixture(scope="session")
-def libraries(tmp_path_factory):
-    """A function from the name of a build to the object files of its library, compiled once."""
-
-    @functools.cache
-    def library(name):
-        compiler, flags, wide_flags = BUILDS[name]
-        return compile_library(tmp_path_factory.mktemp(name), flags, wide_flags=wide_flags, compiler=compiler)
-
-    return library
+PROGRAMS = pytest.StashKey["Programs"]()
 
 
-@pytest.fixture(params=PARAMETERS)
-def build(request, libraries):
-    """A function that compiles and runs a program with one build of the library."""
-    compiler, flags, _ = BUILDS[request.param]
-    objects = libraries(request.param)
+class Programs:
+    """Programs compiled with sanitized libraries and run, two at a time, in the background."""
 
-    def program(name, target, *more):
-        compile_c([HERE / f"{name}.c", *objects], target, *flags, *more, "-Wall", "-Wextra", "-lm", compiler=compiler)
+    def __init__(self, folder):
+        self.folder = folder
+        self.pool = ThreadPoolExecutor(2)
+        names = [name for name in BUILDS if HAS_CLANG or not name.startswith("clang")]
+        # Libraries first: a program that waits for its own then never keeps another from being compiled.
+        self.libraries = {name: self.pool.submit(self._library, name) for name in names}
+        keys = [(name, main, kind) for name in names for main in MAINS for kind in TYPES]
+        keys += [(name, fault, "f64") for name in names for fault, _ in FAULTS[name]]
+        self.results = {key: self.pool.submit(self._run, *key) for key in keys}
+
+    def _library(self, build):
+        compiler, flags, wide_flags = BUILDS[build]
+        (self.folder / build).mkdir()
+        return compile_library(self.folder / build, flags, wide_flags=wide_flags, compiler=compiler)
+
+    def _run(self, build, name, kind):
+        compiler, flags, _ = BUILDS[build]
+        objects, target = self.libraries[build].result(), self.folder / build / f"{name}-{kind}"
+        warned = [*TYPES[kind], "-Wall", "-Wextra", "-lm"]
+        compile_c([HERE / f"{name}.c", *objects], target, *flags, *warned, compiler=compiler)
         # The library allocates nothing, and the leak checker does not run under every container.
         return run([target], ASAN_OPTIONS="detect_leaks=0:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
 
-    return program
+    def close(self):
+        self.pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self.folder)
+
+    def result(self, build, name, kind):
+        """What a program did, or raise what its compilation raised."""
+        return self.results[build, name, kind].result()
 
 
+@pytest.fixture(scope="session")
+def programs(pytestconfig):
+    """The programs that conftest.py has started."""
+    return pytestconfig.stash[PROGRAMS]
+
+
+@pytest.mark.parametrize("build", PARAMETERS)
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("main", MAINS)
-def test_library_under_sanitizers(build, tmp_path, main, kind):
-    result = build(main, tmp_path / main, *TYPES[kind])
+def test_library_under_sanitizers(programs, build, main, kind):
+    result = programs.result(build, main, kind)
     assert result.returncode == 0, result.stderr[:5000]
     assert "baseline" in result.stdout
 
@@ -119,10 +137,9 @@ def test_library_under_sanitizers(build, tmp_path, main, kind):
         for name, faults in FAULTS.items()
         for fault in faults
     ],
-    indirect=["build"],
 )
-def test_a_fault_is_caught(build, tmp_path, fault, message):
+def test_a_fault_is_caught(programs, build, fault, message):
     """Each sanitizer sees the fault that is put in for it."""
-    result = build(fault, tmp_path / fault, *TYPES["f64"])
+    result = programs.result(build, fault, "f64")
     assert result.returncode != 0
     assert message in result.stderr, result.stderr[:3000]

@@ -211,23 +211,22 @@ CALLS = {
         {"kernel": KERNEL, "u": COSINES[1:-1], "beta": 1.0, "value_scale": -0.5},
     ),
 }
-if "coupled_run" in cs.__all__:
-    CALLS["coupled_run"] = (
-        cs.coupled_run,
-        {
-            "model": MODEL,
-            "x": X,
-            "rng": 0,
-            "refinement": 2,
-            "tolerance": 1e-3,
-            "save_at": None,
-            "observe": {"r": observe},
-            "n_threads": 1,
-            "save_states": True,
-            "progress": False,
-            "checkpoint": None,
-        },
-    )
+CALLS["coupled_run"] = (
+    cs.coupled_run,
+    {
+        "model": MODEL,
+        "x": X,
+        "rng": 0,
+        "refinement": 2,
+        "tolerance": 1e-3,
+        "save_at": None,
+        "observe": {"r": observe},
+        "n_threads": 1,
+        "save_states": True,
+        "progress": False,
+        "checkpoint": None,
+    },
+)
 for _name in ("mean_vector", "order_parameter", "mean_direction", "mean_cosine"):
     CALLS[f"measures.{_name}"] = (getattr(cs.measures, _name), {"x": X, "weights": P})
 for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTURE, "Density": DENSITY}.items():

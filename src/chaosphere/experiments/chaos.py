@@ -24,14 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, measures, results
+from chaosphere import activations, checks, measures, results
 from chaosphere.checks import Floats, Tokens
 from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.experiments.sizes import check_memory
+from chaosphere.identity import describe
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.seeds import Noise, Seed, Stream, root
-from chaosphere.simulate import describe, trajectory
+from chaosphere.simulate import trajectory
 from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
@@ -363,7 +364,7 @@ def _title(cases: Sequence[Case], n_replicas: int) -> str:
             parts += [f"δ = {model.attention.value_scale:g}"]
     if model.mlp is not None:
         mlp = model.mlp
-        parts += [f"{describe(mlp.activation)}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
+        parts += [f"{activations.get(mlp.activation).name}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
     return f"Propagation of chaos against {against}, {n_replicas} replicas\n{', '.join(parts)}"
 
 

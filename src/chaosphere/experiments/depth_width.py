@@ -15,9 +15,9 @@ from chaosphere.checks import Floats
 from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
+from chaosphere.identity import describe
 from chaosphere.results import Claim
 from chaosphere.seeds import Noise, Seed, root
-from chaosphere.simulate import describe
 from chaosphere.sphere import sample_uniform
 
 DEFAULT_DEPTHS = (8, 16, 32, 64, 128)
