@@ -236,8 +236,9 @@ def simulate(
         File that keeps the state of the run: written every minute, or as often as the Checkpoint says, and on SIGINT
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it,
         bitwise identical to a run that was never interrupted. It is removed at the end, unless kept. While the run
-        lasts no other can use it. It belongs to one model, tokens and observables: functions are told apart by their code, and
-        by what they refer to (`chaosphere.identity.describe`), or by an attribute `version` that you give them.
+        lasts no other can use it. It belongs to one model, tokens and observables: functions are told apart by their
+        code and by what they refer to (`chaosphere.identity.describe`), or by an attribute `version` that you give
+        them.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
         gathers the others once per evaluation of attention. The same bits as one process, on every rank. The first
