@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, files, laws, measures
+from chaosphere import checks, files, laws, measures, plotting
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.ensemble import check_names, parameter_values
 from chaosphere.fields import MLP
@@ -161,18 +161,8 @@ def _check_title(study: Study) -> None:
     title = study.title
     if "\0" in title or title.encode(errors="ignore").decode() != title:  # the name of a file may be no text
         raise ValueError(f"title must be Unicode text without null characters, got {title!r}")
-    if study.picture is None or "$" not in title:
-        return
-    cbook, mathtext = checks.extra("matplotlib.cbook", "plot"), checks.extra("matplotlib.mathtext", "plot")
-    for line in title.split("\n"):
-        if cbook.is_math_text(line):
-            try:
-                mathtext.MathTextParser("path").parse(line)
-            except ValueError as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise ValueError(
-                    f"title must hold formulas that matplotlib can draw ({reason}), got {title!r}; \\$ is a dollar sign"
-                ) from error
+    if study.picture is not None and "$" in title:
+        plotting.check_text(title, "title")
 
 
 def _models(model: Callable[..., Steps], sweep: dict[str, list[Any]], paths: Mapping[str, str]) -> list[Any]:

@@ -382,7 +382,7 @@ def test_errors_of_structure(tmp_path, capsys, old, new, message):
             "[observe.energy_mean]",
             r"'energy_mean' is observe\['energy_mean'\] and the mean of observe",
         ),
-        ("A study", "$\\\\frac{a$", r"title must hold formulas that matplotlib can draw \(.*Expected.*\), got '\$"),
+        ("A study", "$\\\\frac{a$", r"title must be text that can be drawn, with formulas .*, got '\$.*Expected"),
         ("A study", "a\\u0000b", r"title must be Unicode text without null characters, got 'a\\x00b'"),
     ],
 )
