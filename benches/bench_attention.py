@@ -3,7 +3,7 @@
 import pytest
 import registry
 
-from chaosphere import config
+from chaosphere.common import config
 
 # Operations of one exponential, by instruction set and type: multiply-adds, and all (docs/kernels.md).
 POWER = {

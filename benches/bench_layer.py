@@ -3,7 +3,7 @@
 import pytest
 import registry
 
-from chaosphere import config
+from chaosphere.common import config
 
 # Operations of one activation with AVX-512: multiply-adds, and all (docs/kernels.md).
 ACTIVATION = {

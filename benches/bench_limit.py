@@ -6,8 +6,8 @@ import pytest
 import registry
 
 import chaosphere as cs
+from chaosphere.common.streams import Noise, Stream
 from chaosphere.experiments import paper
-from chaosphere.seeds import Noise, Stream
 
 N_TOKENS = 600 if registry.IS_QUICK else 16384
 KERNEL = cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(3)

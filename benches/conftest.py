@@ -105,6 +105,6 @@ def bench(benchmark):
 
 
 def _isa():
-    from chaosphere import config
+    from chaosphere.common import config
 
     return config.configuration()["instruction set in use"]

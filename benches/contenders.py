@@ -115,7 +115,7 @@ class Chaosphere:
 
     def draws(self, case: Case) -> Draws:
         """Return the weights that `transformer` uses, so that the others can be given the same."""
-        from chaosphere.seeds import Noise, Stream
+        from chaosphere.common.streams import Noise, Stream
 
         noise, mlp = Noise(0), self.cs.MLP(width=case.width, activation=case.activation)
         layers = [mlp.draw_merged(case.dim, [noise.draws(Stream.LAYER, k)]) for k in range(case.depth)]

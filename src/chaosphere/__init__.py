@@ -9,7 +9,7 @@ from chaosphere import laws, measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
-from chaosphere.config import show_config
+from chaosphere.common.config import show_config
 from chaosphere.coupled import CoupledRun, coupled_run
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.ensemble import ensemble, load_ensemble

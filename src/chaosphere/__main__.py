@@ -18,19 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import (
-    MLP,
-    SimulationError,
-    SoftmaxAttention,
-    Transformer,
-    checks,
-    files,
-    normalize,
-    plotting,
-    results,
-    show_config,
-)
-from chaosphere.checks import Tokens
+from chaosphere import MLP, SimulationError, SoftmaxAttention, Transformer, normalize, plotting, results, show_config
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Tokens
 from chaosphere.results import Claim
 from chaosphere.study import duration
 

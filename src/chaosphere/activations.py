@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from chaosphere import checks
-from chaosphere.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common import checks
+from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
 # not land on a kink at a round number and step over it.

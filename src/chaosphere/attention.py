@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks, expansions, nufft, sphere
-from chaosphere.checks import Floats, Tokens
+from chaosphere import expansions, nufft, sphere
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)

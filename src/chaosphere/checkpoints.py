@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chaosphere import checks, files
-from chaosphere.checks import Tokens
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Tokens
 from chaosphere.identity import differences
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, special
 
-from chaosphere import checks
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
-from chaosphere.errors import Picklable
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.errors import Picklable
+from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.laws import Law, check_law, density_at
 from chaosphere.sde import LimitSDE
-from chaosphere.seeds import Noise, Seed, root
 from chaosphere.simulate import save_steps
 
 Modes = NDArray[np.complex128]

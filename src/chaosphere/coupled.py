@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chaosphere import checks, sphere
+from chaosphere import sphere
 from chaosphere.checkpoints import Checkpoint
-from chaosphere.checks import Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Tokens
+from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.coupling import as_layer
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
 from chaosphere.sde import LimitSDE
-from chaosphere.seeds import Noise, Seed, Stream
 from chaosphere.simulate import Observable, Solution, observables, simulate
 from chaosphere.transformer import Transformer
 

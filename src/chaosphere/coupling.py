@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Stream
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField, covariance_matrix, normalized_sum
-from chaosphere.seeds import Noise, Stream
 
 
 def optimal_map(source: Floats, target: Floats) -> Floats:

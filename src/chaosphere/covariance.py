@@ -17,10 +17,11 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 from scipy import optimize
 
-from chaosphere import activations, checks
+from chaosphere import activations
 from chaosphere import kernel_forms as forms
 from chaosphere.activations import Activation
-from chaosphere.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common import checks
+from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 
 # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake.
 _COSINE_SLACK = 1e-6

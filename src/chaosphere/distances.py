@@ -13,11 +13,12 @@ from scipy.optimize import brentq, linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln
 
-from chaosphere import checks, expansions
-from chaosphere.checks import Floats, Tokens
+from chaosphere import expansions
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.harmonics import harmonics_below
 from chaosphere.kernels import attention as kernel
-from chaosphere.seeds import Noise, Seed, Stream
 
 _LOG2_E = math.log2(math.e)
 _LARGEST_DENSE = 2**31  # bytes that a matrix of costs may take

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chaosphere import checks, sphere
+from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
 from chaosphere.sde import LimitSDE
 from chaosphere.transformer import Transformer

@@ -20,15 +20,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere import checks, files, results
+from chaosphere import results
 from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.identity import check, describe
 from chaosphere.kernels import abi
 from chaosphere.laws import Law
 from chaosphere.measures import Steps, missing_members
 from chaosphere.pools import Pool, end_if_stopped, processors, refuse_fork, workers
-from chaosphere.seeds import STREAM_VERSION
 from chaosphere.simulate import Observable, observables, save_steps, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 

@@ -43,7 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.harmonics import HarmonicBasis, harmonics_below, multiplicity
 from chaosphere.kernels import expansions as kernel
 

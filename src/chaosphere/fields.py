@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import activations, checks, sphere
+from chaosphere import activations, sphere
 from chaosphere.activations import Activation
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Draws
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.kernels import layer as kernel
-from chaosphere.seeds import Draws
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array

@@ -11,12 +11,12 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import lapack
 
-from chaosphere import checks
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Draws
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP
 from chaosphere.harmonics import HarmonicBasis, harmonics_below
-from chaosphere.seeds import Draws
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step

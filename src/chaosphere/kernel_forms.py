@@ -21,7 +21,7 @@ from numpy.polynomial import chebyshev, polynomial
 from scipy import fft, special
 
 from chaosphere.activations import Activation
-from chaosphere.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 
 EPS = float(np.finfo(np.float64).eps)
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.polynomial import Polynomial, polynomial
 from scipy import special, stats
 
-from chaosphere import checks
-from chaosphere.checks import Floats
-from chaosphere.seeds import Noise, Seed, Stream, root
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.sphere import CONCENTRATED, normalize, sample_uniform, sample_von_mises_fisher
 
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise
 from chaosphere.laws import Law, Quadrature, quadrature
 from chaosphere.sde import LimitSDE
-from chaosphere.seeds import Noise
 from chaosphere.transformer import Transformer
 
 

@@ -9,8 +9,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks, expansions
-from chaosphere.checks import Floats, Tokens
+from chaosphere import expansions
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.distances import circular_wasserstein2 as circular_wasserstein2
 from chaosphere.distances import coupled_distance as coupled_distance
 from chaosphere.distances import entropic_wasserstein2 as entropic_wasserstein2
@@ -20,7 +22,6 @@ from chaosphere.distances import sobolev as sobolev
 from chaosphere.distances import wasserstein2 as wasserstein2
 from chaosphere.harmonics import harmonics_below
 from chaosphere.kernels import pairs as kernel
-from chaosphere.seeds import Noise, Seed, Stream
 from chaosphere.sphere import normalize
 
 _LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
 
 LEAST_BETA = 0.1  # below, β divides a gradient that vanishes: the other expansions need a dozen terms
 _LEAST_EPS = 1e-14  # what finufft attains in double precision

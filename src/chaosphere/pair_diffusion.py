@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from chaosphere.chebyshev import Array
+from chaosphere.common.chebyshev import Array
 from chaosphere.covariance import CovarianceKernel, bose
 
 # Root of 1 − |u| that makes the coordinate of the pair PDE. A higher one reaches longer times but

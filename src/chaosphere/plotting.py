@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, files
+from chaosphere.common import checks, files
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers and in grey
 _MARKERS = ("o", "s", "^", "D")

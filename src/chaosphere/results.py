@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from scipy import stats
 
-from chaosphere import checks, files
-from chaosphere.checks import Floats
-from chaosphere.config import configuration as configuration
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Floats
+from chaosphere.common.config import configuration as configuration
+from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.identity import differences
-from chaosphere.seeds import STREAM_VERSION
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 _MARK = b"\nSHA-256 of all before this line: "

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, sphere
+from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Stream
 from chaosphere.gaussian import GaussianField, Increment, normalized_sum
-from chaosphere.seeds import Noise, Stream
 
 SCHEMES = ("projected-euler", "geodesic-euler", "heun", "split", "rk4")
 

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import checks, distributed, files, identity
+from chaosphere import distributed, identity
 from chaosphere.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
-from chaosphere.checks import Floats, Tokens
-from chaosphere.errors import Picklable
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.errors import Picklable
+from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.identity import describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, check_model
-from chaosphere.seeds import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.sphere import DegenerateTokenError
 from chaosphere.transformer import Transformer
 

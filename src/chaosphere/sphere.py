@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from chaosphere import checks, kernels
-from chaosphere.checks import Floats, Tokens
+from chaosphere import kernels
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.kernels import sphere as kernel
-from chaosphere.seeds import Noise, Seed, Stream
 
 # SciPy's sampler takes 1 − ⟨m, x⟩ as a difference of numbers near 1: up to this concentration, times d − 1, it keeps
 # ten digits of it. On S² it divides a logarithm near 0 by c: from the second number on with a relative 1e-13.

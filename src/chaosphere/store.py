@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, files
-from chaosphere.checks import Floats
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Floats
 from chaosphere.identity import differences
 from chaosphere.results import configuration
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, measures, plotting, results
+from chaosphere import measures, plotting, results
 from chaosphere.checkpoints import Interrupted, StopRequest
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.ensemble import Plan, check_memory, plan
 from chaosphere.ensemble import run as run_plan
 from chaosphere.laws import Law

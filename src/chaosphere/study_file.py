@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, files, laws, measures, plotting
+from chaosphere import laws, measures, plotting
 from chaosphere.attention import SoftmaxAttention
+from chaosphere.common import checks, files
 from chaosphere.ensemble import check_names, parameter_values
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField

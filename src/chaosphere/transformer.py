@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaosphere import checks
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Stream
 from chaosphere.fields import MLP
-from chaosphere.seeds import Noise, Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

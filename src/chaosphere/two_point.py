@@ -23,8 +23,8 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 from scipy import linalg, special
 
-from chaosphere import checks
-from chaosphere.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common import checks
+from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.pair_diffusion import Pair, at_y, generator, interpolation, to_u, to_x
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from chaosphere.seeds import STREAM_VERSION
+from chaosphere.common.streams import STREAM_VERSION
 
 # Prints each step before recording it; the last line tells the result apart from every other.
 RUN = """

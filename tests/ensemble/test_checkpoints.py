@@ -11,7 +11,8 @@ import pytest
 from killing import RUN, kill_until_done, start, stored_step, uninterrupted
 
 import chaosphere as cs
-from chaosphere import checkpoints, files
+from chaosphere import checkpoints
+from chaosphere.common import files
 
 MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0

@@ -15,9 +15,9 @@ from members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
 from chaosphere import results
+from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensemble import plan
 from chaosphere.pools import processors, workers
-from chaosphere.seeds import STREAM_VERSION
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 

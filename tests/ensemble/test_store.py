@@ -23,8 +23,8 @@ from members import KINDS, LAW, STUDY, Deadly, digest, environment, processes, t
 
 import chaosphere as cs
 from chaosphere import ensemble as ensemble_function
-from chaosphere import files
-from chaosphere.seeds import STREAM_VERSION
+from chaosphere.common import files
+from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.store import Store
 
 MEMBERS = Path(__file__).with_name("members.py")

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ortho_group
 
 import chaosphere as cs
-from chaosphere.seeds import Draws
+from chaosphere.common.streams import Draws
 
 
 @pytest.fixture

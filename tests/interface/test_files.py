@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosphere import checks, files
+from chaosphere.common import checks, files
 
 HOLD = """
 import sys, time

@@ -18,7 +18,7 @@ PROGRAM = """
 from pathlib import Path
 import numpy as np
 import chaosphere as cs
-from chaosphere.seeds import Noise, Stream
+from chaosphere.common.streams import Noise, Stream
 
 def peak():  # of this process; getrusage starts from its parent's
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

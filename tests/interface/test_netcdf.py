@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray
 
-from chaosphere import files, results
+from chaosphere import results
+from chaosphere.common import files
 
 
 def dataset(n=4):

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from chaosphere import files, plotting, results
+from chaosphere import plotting, results
+from chaosphere.common import files
 from chaosphere.results import Claim
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.seeds import Noise, Stream
+from chaosphere.common.streams import Noise, Stream
 from chaosphere.sphere import DegenerateTokenError
 
 MODEL = cs.Transformer(

@@ -102,15 +102,19 @@ def test_c_library_knows_no_python():
     ("importer", "source", "wrong"),
     [
         ("sphere", "from chaosphere.attention import SoftmaxAttention", {"attention"}),
-        ("kernels", "import chaosphere.checks", {"checks"}),
+        ("kernels", "import chaosphere.common.checks", {"checks"}),
         ("simulate", "def f():\n    from chaosphere import plotting, seeds", {"plotting"}),
         ("fields", "from chaosphere import MLP", {"__init__"}),
         ("experiments", "import chaosphere as cs", {"__init__"}),
-        ("simulate", "from chaosphere.config import show_config", {"config"}),
-        ("experiments", "from chaosphere.config import show_config", {"config"}),
+        ("simulate", "from chaosphere.common.config import show_config", {"config"}),
+        ("experiments", "from chaosphere.common.config import show_config", {"config"}),
         ("checks", "from chaosphere.sphere import normalize", {"sphere"}),
         ("__main__", "import chaosphere\nfrom chaosphere import config, experiments, kernels", set()),
-        ("measures", "import numpy\nfrom chaosphere.seeds import Noise\nfrom chaosphere.measures import x", set()),
+        (
+            "measures",
+            "import numpy\nfrom chaosphere.common.streams import Noise\nfrom chaosphere.measures import x",
+            set(),
+        ),
     ],
 )
 def test_the_rule_itself(importer, source, wrong):

@@ -12,9 +12,9 @@ from scipy import stats
 
 import chaosphere as cs
 from chaosphere import two_point
+from chaosphere.common.streams import Noise, Stream
 from chaosphere.experiments import cases, chaos, limits
 from chaosphere.results import CONFIDENCE
-from chaosphere.seeds import Noise, Stream
 
 pytestmark = pytest.mark.statistical
 

@@ -7,8 +7,8 @@ from scipy import special
 import chaosphere as cs
 from chaosphere import circle_density
 from chaosphere.circle_density import moments
+from chaosphere.common.streams import Noise
 from chaosphere.results import log_slope
-from chaosphere.seeds import Noise
 
 SMOOTH = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
 FIELD = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.common.streams import Draws, Noise, Stream
 from chaosphere.gaussian import covariance_matrix, covariance_root
-from chaosphere.seeds import Draws, Noise, Stream
 
 KERNELS = {
     "relu d=2": cs.MLP(width=1, activation="relu").kernel(2),

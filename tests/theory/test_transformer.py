@@ -12,7 +12,7 @@ from scipy import integrate, stats
 from scipy.special import erf
 
 import chaosphere as cs
-from chaosphere.seeds import Noise, Stream
+from chaosphere.common.streams import Noise, Stream
 
 FIVE_SIGMA = 5.0  # two-sided false-alarm rate 5.7e-7
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chaosphere import checks
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.laws import Law, Uniform, VonMisesFisher, quadrature
 from chaosphere.transformer import Transformer
 

@@ -24,14 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import activations, checks, measures, results
-from chaosphere.checks import Floats, Tokens
+from chaosphere import activations, measures, results
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.identity import describe
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
-from chaosphere.seeds import Noise, Seed, Stream, root
 from chaosphere.simulate import trajectory
 from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, results
+from chaosphere import results
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.identity import describe
 from chaosphere.results import Claim
-from chaosphere.seeds import Noise, Seed, root
 from chaosphere.sphere import sample_uniform
 
 DEFAULT_DEPTHS = (8, 16, 32, 64, 128)

@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, results
+from chaosphere import results
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.cases import start_law
 from chaosphere.fields import MLP
 from chaosphere.identity import describe
 from chaosphere.laws import quadrature
 from chaosphere.results import Claim
-from chaosphere.seeds import Noise, Seed, root
 
 TOKENS, DEPTHS, WIDTHS, N_NODES = (8, 16, 32), (4, 8, 16), (16, 32, 64), 48
 _REFINEMENT = 4  # steps of the limit per layer of the deepest network

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere import activations, checks, results, two_point
+from chaosphere import activations, results, two_point
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.chebyshev import Function
-from chaosphere.checks import Floats
 from chaosphere.circle_density import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
+from chaosphere.common import checks
+from chaosphere.common.chebyshev import Function
+from chaosphere.common.checks import Floats
+from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
@@ -24,7 +26,6 @@ from chaosphere.laws import Law, Mixture, VonMisesFisher
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.sde import LimitSDE
-from chaosphere.seeds import STREAM_VERSION, Seed, root
 from chaosphere.simulate import simulate
 from chaosphere.transformer import Transformer
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, measures, results
+from chaosphere import measures, results
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats, Tokens
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.fields import MLP
-from chaosphere.seeds import STREAM_VERSION, Seed, root
 from chaosphere.simulate import Observable, simulate
 from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer

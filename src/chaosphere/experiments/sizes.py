@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaosphere import checks
+from chaosphere.common import checks
 
 
 def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results: int = 0) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import checks, measures, results, two_point
+from chaosphere import measures, results, two_point
 from chaosphere.attention import SoftmaxAttention
-from chaosphere.checks import Floats
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.results import Claim
-from chaosphere.seeds import STREAM_VERSION, Seed, root
 from chaosphere.simulate import simulate
 from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
