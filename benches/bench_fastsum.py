@@ -9,7 +9,7 @@ import registry
 
 def operations(case: registry.Case) -> float:
     """Multiply-adds (or products, or sums) per token, of both passes, with the padding of the degree."""
-    from chaosphere import expansions
+    from chaosphere.geometry import expansions
 
     degree = expansions.degree(case.beta, case.dim, (1e-12 if case.dtype == "float64" else 1e-7) * (1 + case.beta / 8))
     if case.dim == 2:

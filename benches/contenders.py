@@ -83,7 +83,7 @@ class Chaosphere:
         return lambda: layer(x, n_threads=THREADS)
 
     def step(self, case: Case) -> Run:
-        from chaosphere.sphere import layer_norm_step
+        from chaosphere.geometry.sphere import layer_norm_step
 
         x, v = tokens(case), directions(case)
         return lambda: layer_norm_step(x, v, STEP_LENGTH, THREADS)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import chaosphere as cs
 from chaosphere import measures
-from chaosphere.laws import Mixture, VonMisesFisher
+from chaosphere.geometry.laws import Mixture, VonMisesFisher
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--quick", action="store_true", help="small sizes")

@@ -5,7 +5,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 
 from importlib.metadata import version
 
-from chaosphere import laws, measures, two_point
+from chaosphere import measures, two_point
 from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
@@ -15,10 +15,11 @@ from chaosphere.covariance import CovarianceKernel
 from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField
+from chaosphere.geometry import laws
+from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.meanfield import MeanField
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
-from chaosphere.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.transformer import Transformer
 
 __version__ = version("chaosphere")

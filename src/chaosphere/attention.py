@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import expansions, nufft, sphere
+from chaosphere import nufft
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.geometry import expansions, sphere
 from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)
@@ -82,7 +83,7 @@ class SoftmaxAttention(checks.ByValue):
             alone, so that results have the same bits on every machine with the same instruction set. One exception: for
             d = 3, an rtol that is given, and β that would take too many harmonics (beyond about 500), it is nufft from
             N of about 100 000 if finufft is installed. Expansions win from about N = 530 for d = 2, and at β = 4 from
-            1 600 for d = 3, 20 000 for d = 4 and 210 000 for d = 5 (see `chaosphere.expansions`).
+            1 600 for d = 3, 20 000 for d = 4 and 210 000 for d = 5 (see `chaosphere.geometry.expansions`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
         each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for
@@ -99,7 +100,7 @@ class SoftmaxAttention(checks.ByValue):
     Direct: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
     Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none
     overflows, whatever the size of QᵀK.
-    Expansions: bounds and their derivation stand in `chaosphere.expansions`. Tokens are projected onto the sphere first
+    Expansions: bounds and their derivation stand in `chaosphere.geometry.expansions`. Tokens are projected onto the sphere first
     (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double; memory is that
     of the results, 8 (d + 1) bytes per float64 token. By either way results have the same bits for any number of
     threads.

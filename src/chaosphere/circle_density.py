@@ -16,7 +16,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.streams import Noise, Seed, root
-from chaosphere.laws import Law, check_law, density_at
+from chaosphere.geometry.laws import Law, check_law, density_at
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import save_steps
 

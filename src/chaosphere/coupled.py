@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chaosphere import sphere
 from chaosphere.checkpoints import Checkpoint
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
@@ -20,6 +19,7 @@ from chaosphere.coupling import as_layer
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
+from chaosphere.geometry import sphere
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import Observable, Solution, observables, simulate
 from chaosphere.transformer import Transformer

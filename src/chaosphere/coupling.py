@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP, MLPLayer
 from chaosphere.gaussian import GaussianField, covariance_matrix, normalized_sum
+from chaosphere.geometry import sphere
 
 
 def optimal_map(source: Floats, target: Floats) -> Floats:

@@ -13,11 +13,11 @@ from scipy.optimize import brentq, linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln
 
-from chaosphere import expansions
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream
-from chaosphere.harmonics import harmonics_below
+from chaosphere.geometry import expansions
+from chaosphere.geometry.harmonics import harmonics_below
 from chaosphere.kernels import attention as kernel
 
 _LOG2_E = math.log2(math.e)
@@ -557,7 +557,7 @@ def mmd(
     Notes
     -----
     O((N + M) K) where K harmonics make this cheaper than pairs: MMD² = Σ_l e^{−β} λ_l Σ_k |∫ Y_{l,k} d(μ − ν)|² (see
-    `chaosphere.expansions`), cut where the degrees left out carry 1e-28, hence accurate to about 1e-14 absolutely.
+    `chaosphere.geometry.expansions`), cut where the degrees left out carry 1e-28, hence accurate to about 1e-14 absolutely.
     Else O((N + M)² d) by three passes of attention: MMD² is then a difference of sums of size 1, with an absolute error
     of up to about (1 + β) 2e-15, an MMD below (1 + β)^{1/2} 5e-8 is not told from 0, and a negative difference is such
     rounding and taken as 0. Memory O((N + M) d), double precision whatever the dtype; tokens are projected onto the

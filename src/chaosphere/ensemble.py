@@ -25,9 +25,9 @@ from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION
+from chaosphere.geometry.laws import Law
 from chaosphere.identity import check, describe
 from chaosphere.kernels import abi
-from chaosphere.laws import Law
 from chaosphere.measures import Steps, missing_members
 from chaosphere.pools import Pool, end_if_stopped, processors, refuse_fork, workers
 from chaosphere.simulate import Observable, observables, save_steps, simulate, trajectory

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import activations, sphere
+from chaosphere import activations
 from chaosphere.activations import Activation
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Draws
 from chaosphere.covariance import CovarianceKernel
+from chaosphere.geometry import sphere
 from chaosphere.kernels import layer as kernel
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))

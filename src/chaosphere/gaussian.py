@@ -16,7 +16,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Draws
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.fields import MLP
-from chaosphere.harmonics import HarmonicBasis, harmonics_below
+from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step

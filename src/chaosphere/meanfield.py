@@ -10,7 +10,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise
-from chaosphere.laws import Law, Quadrature, quadrature
+from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.sde import LimitSDE
 from chaosphere.transformer import Transformer
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import expansions
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream
@@ -20,9 +19,10 @@ from chaosphere.distances import mmd as mmd
 from chaosphere.distances import sliced_wasserstein2 as sliced_wasserstein2
 from chaosphere.distances import sobolev as sobolev
 from chaosphere.distances import wasserstein2 as wasserstein2
-from chaosphere.harmonics import harmonics_below
+from chaosphere.geometry import expansions
+from chaosphere.geometry.harmonics import harmonics_below
+from chaosphere.geometry.sphere import normalize
 from chaosphere.kernels import pairs as kernel
-from chaosphere.sphere import normalize
 
 _LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take
 _MOST_BINS = _MOST_DEGREES = 2**24
@@ -68,7 +68,7 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     -----
     Double precision whatever the dtype of x, and a relative accuracy of 1e-12 down to consensus. For many tokens O(N K)
     with K harmonics, E_β = ½ e^β (1 − Σ_l e^{−β} λ_l Σ_k M_{l,k}²) of tokens projected onto the sphere (see
-    `chaosphere.expansions`), where the error bound of this difference allows; else, that is for few tokens or close to
+    `chaosphere.geometry.expansions`), where the error bound of this difference allows; else, that is for few tokens or close to
     consensus, O(N² d) over pairs, by differences x_i − x_j or, where tokens of many dimensions are apart, by products.
     Same bits for any number of threads.
 

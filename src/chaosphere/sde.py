@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import sphere
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.gaussian import GaussianField, Increment, normalized_sum
+from chaosphere.geometry import sphere
 
 SCHEMES = ("projected-euler", "geodesic-euler", "heun", "split", "rk4")
 

@@ -23,10 +23,10 @@ from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
+from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.identity import describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, check_model
-from chaosphere.sphere import DegenerateTokenError
 from chaosphere.transformer import Transformer
 
 Observable = Callable[[float, Tokens], Any]

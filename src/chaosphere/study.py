@@ -18,7 +18,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.ensemble import Plan, check_memory, plan
 from chaosphere.ensemble import run as run_plan
-from chaosphere.laws import Law
+from chaosphere.geometry.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.pools import Pool, processors, signals_blocked
 from chaosphere.results import Claim

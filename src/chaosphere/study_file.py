@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import laws, measures, plotting
+from chaosphere import measures, plotting
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks, files
 from chaosphere.ensemble import check_names, parameter_values
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
-from chaosphere.laws import Law
+from chaosphere.geometry import laws
+from chaosphere.geometry.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import save_steps

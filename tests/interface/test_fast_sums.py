@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import distances, expansions, measures, nufft
+from chaosphere import distances, measures, nufft
+from chaosphere.geometry import expansions
 from chaosphere.kernels import pairs
 
 

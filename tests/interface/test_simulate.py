@@ -7,7 +7,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.sphere import DegenerateTokenError
+from chaosphere.geometry.sphere import DegenerateTokenError
 
 MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0

@@ -108,7 +108,7 @@ def test_c_library_knows_no_python():
         ("experiments", "import chaosphere as cs", {"__init__"}),
         ("simulate", "from chaosphere.common.config import show_config", {"config"}),
         ("experiments", "from chaosphere.common.config import show_config", {"config"}),
-        ("checks", "from chaosphere.sphere import normalize", {"sphere"}),
+        ("checks", "from chaosphere.geometry.sphere import normalize", {"sphere"}),
         ("__main__", "import chaosphere\nfrom chaosphere import config, experiments, kernels", set()),
         (
             "measures",

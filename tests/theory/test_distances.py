@@ -10,7 +10,7 @@ import pytest
 from scipy.special import eval_gegenbauer, ive
 
 import chaosphere as cs
-from chaosphere import distances, laws
+from chaosphere import distances
 from chaosphere.distances import (
     _line_squared,
     circular_wasserstein2,
@@ -21,7 +21,8 @@ from chaosphere.distances import (
     sobolev,
     wasserstein2,
 )
-from chaosphere.harmonics import HarmonicBasis, multiplicity
+from chaosphere.geometry import laws
+from chaosphere.geometry.harmonics import HarmonicBasis, multiplicity
 
 ALL = {
     "wasserstein2": wasserstein2,

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import eval_gegenbauer
 
 import chaosphere as cs
-from chaosphere.harmonics import HarmonicBasis, harmonics_below, multiplicity
+from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicity
 
 
 def all_harmonics(basis, x, dtype=float):

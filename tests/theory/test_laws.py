@@ -6,8 +6,8 @@ import pytest
 from scipy import special
 
 import chaosphere as cs
-from chaosphere import laws
-from chaosphere.laws import quadrature
+from chaosphere.geometry import laws
+from chaosphere.geometry.laws import quadrature
 
 LAWS = {
     "uniform d=2": laws.Uniform(dim=2),

@@ -10,7 +10,7 @@ import numpy as np
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.laws import Law, Uniform, VonMisesFisher, quadrature
+from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
 from chaosphere.transformer import Transformer
 
 # Each is stored as its mean square; the exponents are those of the error in the power given here.

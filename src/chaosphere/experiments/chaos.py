@@ -30,11 +30,11 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.experiments.sizes import check_memory
+from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.simulate import trajectory
-from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
 ERRORS = {

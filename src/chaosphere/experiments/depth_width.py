@@ -17,9 +17,9 @@ from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
+from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
 from chaosphere.results import Claim
-from chaosphere.sphere import sample_uniform
 
 DEFAULT_DEPTHS = (8, 16, 32, 64, 128)
 DEFAULT_WIDTHS = (16, 32, 64, 128, 256)

@@ -22,7 +22,7 @@ from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
 from chaosphere.gaussian import GaussianField
-from chaosphere.laws import Law, Mixture, VonMisesFisher
+from chaosphere.geometry.laws import Law, Mixture, VonMisesFisher
 from chaosphere.meanfield import MeanField
 from chaosphere.results import Claim
 from chaosphere.sde import LimitSDE
@@ -277,7 +277,7 @@ def pair_law(
 
     Examples
     --------
-    >>> from chaosphere.laws import Uniform
+    >>> from chaosphere.geometry.laws import Uniform
     >>> field = GaussianField(kernel=MLP(width=1, activation="erf").kernel(3))
     >>> model = LimitSDE(attention=None, field=field, horizon=0.5, n_steps=10, scheme="heun")
     >>> found = pair_law(model, Uniform(dim=3), functions={"u²": np.square}, times=[0.5], rng=0, n_nodes=50,

@@ -17,8 +17,8 @@ from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.fields import MLP
+from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.simulate import Observable, simulate
-from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")

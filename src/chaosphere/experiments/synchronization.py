@@ -18,9 +18,9 @@ from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.covariance import CovarianceKernel
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.fields import MLP
+from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.results import Claim
 from chaosphere.simulate import simulate
-from chaosphere.sphere import sample_uniform
 from chaosphere.transformer import Transformer
 
 _CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster

@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.harmonics import HarmonicBasis, harmonics_below, multiplicity
+from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicity
 from chaosphere.kernels import expansions as kernel
 
 MOST_BETA = 1e4  # a thousand degrees on the circle

@@ -15,7 +15,7 @@ from scipy import special, stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, Stream, root
-from chaosphere.sphere import CONCENTRATED, normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.geometry.sphere import CONCENTRATED, normalize, sample_uniform, sample_von_mises_fisher
 
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
 _PROPOSALS = 1_000_000
