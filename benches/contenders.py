@@ -68,7 +68,7 @@ class Chaosphere:
         return lambda: attention(x, n_threads=THREADS)
 
     def layer(self, case: Case) -> Run:
-        from chaosphere import activations
+        from chaosphere.noise import activations
 
         x, (u, w) = tokens(case), weights(case)
         # Weights in the dtype of the tokens, as the peers have them; `draw` would give float64.

@@ -11,13 +11,13 @@ from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.common.config import show_config
 from chaosphere.coupled import CoupledRun, coupled_run
-from chaosphere.covariance import CovarianceKernel
 from chaosphere.ensemble import ensemble, load_ensemble
-from chaosphere.fields import MLP, MLPLayer
-from chaosphere.gaussian import GaussianField
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.meanfield import MeanField
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
 from chaosphere.transformer import Transformer

@@ -16,10 +16,10 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.coupling import as_layer
-from chaosphere.covariance import CovarianceKernel
-from chaosphere.fields import MLP
-from chaosphere.gaussian import GaussianField
 from chaosphere.geometry import sphere
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.mlp import MLP
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import Observable, Solution, observables, simulate
 from chaosphere.transformer import Transformer

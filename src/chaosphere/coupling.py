@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.covariance import CovarianceKernel
-from chaosphere.fields import MLP, MLPLayer
-from chaosphere.gaussian import GaussianField, covariance_matrix, normalized_sum
 from chaosphere.geometry import sphere
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.gaussian import GaussianField, covariance_matrix, normalized_sum
+from chaosphere.noise.mlp import MLP, MLPLayer
 
 
 def optimal_map(source: Floats, target: Floats) -> Floats:

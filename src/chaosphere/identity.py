@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.activations import Activation
-from chaosphere.covariance import CovarianceKernel
+from chaosphere.noise.activations import Activation
+from chaosphere.noise.covariance import CovarianceKernel
 
 _COSINES = np.linspace(-1, 1, 9)  # κ at these tells kernels apart
 _UNKNOWN = "unknown"  # key of a part that nothing tells from another

@@ -14,8 +14,8 @@ from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.gaussian import GaussianField, Increment, normalized_sum
 from chaosphere.geometry import sphere
+from chaosphere.noise.gaussian import GaussianField, Increment, normalized_sum
 
 SCHEMES = ("projected-euler", "geodesic-euler", "heun", "split", "rk4")
 

@@ -17,11 +17,11 @@ from chaosphere import measures, plotting
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks, files
 from chaosphere.ensemble import check_names, parameter_values
-from chaosphere.fields import MLP
-from chaosphere.gaussian import GaussianField
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.measures import Steps
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.mlp import MLP
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import save_steps
 from chaosphere.study import Measure, Picture, Study, critical_noise_scale

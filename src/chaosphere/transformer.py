@@ -10,7 +10,7 @@ from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.fields import MLP
+from chaosphere.noise.mlp import MLP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from scipy import linalg, special
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
-from chaosphere.covariance import CovarianceKernel
+from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.pair_diffusion import Pair, at_y, generator, interpolation, to_u, to_x
 
 Law = float | str | tuple[ArrayLike, ArrayLike]
@@ -130,7 +130,7 @@ def expectation(
     --------
     One token's cosine with a fixed one is not this law; two tokens under a linear field are:
 
-    >>> from chaosphere.covariance import CovarianceKernel
+    >>> from chaosphere.noise.covariance import CovarianceKernel
     >>> k = CovarianceKernel.from_activation("linear", dim=3, weight_std=1.0)
     >>> print(f"{expectation(k, lambda u: u**2, 1.0, u0=0.3):.4f}")
     0.6603
@@ -168,7 +168,7 @@ def solve(
 
     Examples
     --------
-    >>> from chaosphere.covariance import CovarianceKernel
+    >>> from chaosphere.noise.covariance import CovarianceKernel
     >>> k = CovarianceKernel.from_activation("relu", dim=3)
     >>> solve(k, lambda u: u, 1.0, u0="uniform").error_estimate < 1e-9
     True
@@ -217,7 +217,7 @@ def energy_ratio(
 
     Examples
     --------
-    >>> from chaosphere.covariance import CovarianceKernel
+    >>> from chaosphere.noise.covariance import CovarianceKernel
     >>> k = CovarianceKernel.from_activation("sigmoid", dim=5)
     >>> energy_ratio(k, 1.0, beta=1.0, u0=0.0) < math.exp(k.dissipation_rate(1.0))
     True
@@ -268,7 +268,7 @@ def hitting_probabilities(
 
     Examples
     --------
-    >>> from chaosphere.covariance import CovarianceKernel
+    >>> from chaosphere.noise.covariance import CovarianceKernel
     >>> k = CovarianceKernel.from_activation("tanh", dim=4)
     >>> plus, minus = hitting_probabilities(k, 0.0)
     >>> round(plus, 9), round(minus, 9)
@@ -309,7 +309,7 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
 
     Examples
     --------
-    >>> from chaosphere.covariance import CovarianceKernel
+    >>> from chaosphere.noise.covariance import CovarianceKernel
     >>> k = CovarianceKernel.from_activation("relu", dim=5)
     >>> long_time(k).description
     'u converges to 1'
@@ -371,7 +371,7 @@ def stationary_density(
 
     Examples
     --------
-    >>> from chaosphere.covariance import CovarianceKernel
+    >>> from chaosphere.noise.covariance import CovarianceKernel
     >>> k = CovarianceKernel.from_activation("relu", dim=5)
     >>> density = stationary_density(k, np.array([0.0, 0.99]), beta=1.0, value_scale=-1.0)
     >>> bool(density[0] > density[1])

@@ -17,8 +17,8 @@ from test_layer import CLAIM, PHI
 
 import chaosphere as cs
 from chaosphere import measures, nufft
-from chaosphere.activations import ACTIVATIONS
 from chaosphere.kernels import abi, layer, pairs, sphere
+from chaosphere.noise.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.skipif(
     np.finfo(np.longdouble).eps > 2e-19, reason="long double is no wider than double on this machine"

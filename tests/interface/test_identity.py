@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.activations import Activation
 from chaosphere.identity import check, describe, differences
+from chaosphere.noise.activations import Activation
 
 SCALE = 2.0
 

@@ -10,8 +10,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from chaosphere.activations import ACTIVATIONS
 from chaosphere.kernels import layer as kernel
+from chaosphere.noise.activations import ACTIVATIONS
 
 # Largest errors seen over both dtypes and three instruction sets: silu 1.1, gelu 1.7, tanh 1.95, sigmoid 1.2, erf 1.8,
 # sin and cos 0.9.

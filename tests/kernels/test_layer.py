@@ -6,10 +6,10 @@ import pytest
 import twins
 from scipy import special
 
-from chaosphere import activations
 from chaosphere.common.streams import Draws
-from chaosphere.fields import MLP, MLPLayer
 from chaosphere.kernels import layer as kernel
+from chaosphere.noise import activations
+from chaosphere.noise.mlp import MLP, MLPLayer
 
 # In long double where NumPy has the function; φ of scipy in double otherwise, one rounding of |φ| away from exact.
 PHI = {

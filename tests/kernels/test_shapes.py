@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.activations import get
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.kernels import attention, expansions, harmonics, layer, normals, pairs, sphere
+from chaosphere.noise.activations import get
 
 X = cs.sample_uniform(6, 3, rng=0, n_replicas=2)
 CIRCLE = cs.sample_uniform(6, 2, rng=0, n_replicas=2)

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from chaosphere import activations
-from chaosphere.activations import ACTIVATIONS, Activation, get
+from chaosphere.noise import activations
+from chaosphere.noise.activations import ACTIVATIONS, Activation, get
 
 X = np.linspace(-8.0, 8.0, 4001)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from chaosphere import kernel_forms as forms
-from chaosphere.activations import ACTIVATIONS, Activation
-from chaosphere.covariance import CovarianceKernel
+from chaosphere.noise import forms as forms
+from chaosphere.noise.activations import ACTIVATIONS, Activation
+from chaosphere.noise.covariance import CovarianceKernel
 
 from_activation = CovarianceKernel.from_activation
 U = np.cos(np.linspace(0.0, np.pi, 41))

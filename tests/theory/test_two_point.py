@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from chaosphere import two_point
-from chaosphere.covariance import CovarianceKernel
+from chaosphere.noise.covariance import CovarianceKernel
 
 from_activation = CovarianceKernel.from_activation
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import activations, measures, results
+from chaosphere import measures, results
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream, root
@@ -33,6 +33,7 @@ from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
 from chaosphere.meanfield import MeanField
+from chaosphere.noise import activations
 from chaosphere.results import Claim
 from chaosphere.simulate import trajectory
 from chaosphere.transformer import Transformer

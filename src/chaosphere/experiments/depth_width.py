@@ -16,9 +16,9 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.sizes import check_memory
-from chaosphere.fields import MLP
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
+from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 
 DEFAULT_DEPTHS = (8, 16, 32, 64, 128)

@@ -22,9 +22,9 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.cases import start_law
-from chaosphere.fields import MLP
 from chaosphere.geometry.laws import quadrature
 from chaosphere.identity import describe
+from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 
 TOKENS, DEPTHS, WIDTHS, N_NODES = (8, 16, 32), (4, 8, 16), (16, 32, 64), 48

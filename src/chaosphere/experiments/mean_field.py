@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere import activations, results, two_point
+from chaosphere import results, two_point
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.circle_density import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
 from chaosphere.common import checks
@@ -20,10 +20,11 @@ from chaosphere.common.chebyshev import Function
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
-from chaosphere.fields import MLP
-from chaosphere.gaussian import GaussianField
 from chaosphere.geometry.laws import Law, Mixture, VonMisesFisher
 from chaosphere.meanfield import MeanField
+from chaosphere.noise import activations
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import simulate

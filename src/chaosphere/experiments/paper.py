@@ -16,8 +16,8 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
-from chaosphere.fields import MLP
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.noise.mlp import MLP
 from chaosphere.simulate import Observable, simulate
 from chaosphere.transformer import Transformer
 

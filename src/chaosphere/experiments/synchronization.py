@@ -15,10 +15,10 @@ from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
-from chaosphere.covariance import CovarianceKernel
 from chaosphere.experiments.sizes import check_memory
-from chaosphere.fields import MLP
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 from chaosphere.simulate import simulate
 from chaosphere.transformer import Transformer

@@ -17,11 +17,11 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 from scipy import optimize
 
-from chaosphere import activations
-from chaosphere import kernel_forms as forms
-from chaosphere.activations import Activation
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.noise import activations
+from chaosphere.noise import forms as forms
+from chaosphere.noise.activations import Activation
 
 # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake.
 _COSINE_SLACK = 1e-6
@@ -124,7 +124,7 @@ class CovarianceKernel:
         Parameters
         ----------
         activation : str, callable or Activation
-            See `chaosphere.activations.get`.
+            See `chaosphere.noise.activations.get`.
         dim : int
             d ≥ 2.
         bias_std, output_bias_std : float

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import activations
-from chaosphere.activations import Activation
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Draws
-from chaosphere.covariance import CovarianceKernel
 from chaosphere.geometry import sphere
 from chaosphere.kernels import layer as kernel
+from chaosphere.noise import activations
+from chaosphere.noise.activations import Activation
+from chaosphere.noise.covariance import CovarianceKernel
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array

@@ -14,9 +14,9 @@ from scipy.linalg import lapack
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Draws
-from chaosphere.covariance import CovarianceKernel
-from chaosphere.fields import MLP
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.mlp import MLP
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step

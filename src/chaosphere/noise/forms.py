@@ -20,8 +20,8 @@ import numpy as np
 from numpy.polynomial import chebyshev, polynomial
 from scipy import fft, special
 
-from chaosphere.activations import Activation
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.noise.activations import Activation
 
 EPS = float(np.finfo(np.float64).eps)
 

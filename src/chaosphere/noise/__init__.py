@@ -1,0 +1,1 @@
+"""The common noise: activations, random layers, Gaussian fields and their covariance kernels."""
