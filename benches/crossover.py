@@ -100,7 +100,7 @@ def main() -> int:
 
     registry.set_environment()
     import chaosphere as cs
-    from chaosphere import nufft
+    from chaosphere.interactions import nufft
 
     clock = time.process_time if arguments.cpu else time.perf_counter
     seconds = 0.0 if arguments.quick else 0.15

@@ -6,7 +6,6 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 from importlib.metadata import version
 
 from chaosphere import measures, two_point
-from chaosphere.attention import AttentionResult, SoftmaxAttention
 from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.common.config import show_config
@@ -14,6 +13,7 @@ from chaosphere.coupled import CoupledRun, coupled_run
 from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.meanfield import MeanField
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField

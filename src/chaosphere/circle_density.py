@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, special
 
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.laws import Law, check_law, density_at
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import save_steps
 

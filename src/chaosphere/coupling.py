@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.geometry import sphere
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField, covariance_matrix, normalized_sum
 from chaosphere.noise.mlp import MLP, MLPLayer

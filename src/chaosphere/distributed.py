@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import sphere
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import attention as kernel
 from chaosphere.sde import LimitSDE
 from chaosphere.transformer import Transformer

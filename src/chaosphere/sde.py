@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.geometry import sphere
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.gaussian import GaussianField, Increment, normalized_sum
 
 SCHEMES = ("projected-euler", "geodesic-euler", "heun", "split", "rk4")

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from chaosphere import measures, plotting
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks, files
 from chaosphere.ensemble import check_names, parameter_values
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.measures import Steps
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP

@@ -16,7 +16,8 @@ from test_activations import BOUND, EXACT, SINE_RANGE
 from test_layer import CLAIM, PHI
 
 import chaosphere as cs
-from chaosphere import measures, nufft
+from chaosphere import measures
+from chaosphere.interactions import nufft
 from chaosphere.kernels import abi, layer, pairs, sphere
 from chaosphere.noise.activations import ACTIVATIONS
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import distances, measures, nufft
+from chaosphere import distances, measures
 from chaosphere.geometry import expansions
+from chaosphere.interactions import nufft
 from chaosphere.kernels import pairs
 
 

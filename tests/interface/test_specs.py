@@ -304,7 +304,7 @@ def test_subnormal_weights_keep_their_digits(matrices, dtype):
 
 
 def test_ordinary_weights_are_scaled_as_before():
-    from chaosphere.attention import _relative
+    from chaosphere.interactions.softmax import _relative
 
     p = np.random.default_rng(0).random(100)
     p /= p.sum()

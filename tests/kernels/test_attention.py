@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import twins
 
-from chaosphere.attention import SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention
 
 
 @cache

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import twins
 
-from chaosphere.attention import LOG2_E, SoftmaxAttention
+from chaosphere.interactions.softmax import LOG2_E, SoftmaxAttention
 from chaosphere.kernels import attention as kernel
 
 

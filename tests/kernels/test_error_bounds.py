@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import twins
 
-from chaosphere.attention import SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention
 
 pytestmark = pytest.mark.skipif(
     np.finfo(np.longdouble).eps > 2e-19, reason="long double is no wider than double on this machine"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special
 
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.geometry import expansions
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
 from chaosphere.kernels import expansions as kernel
 

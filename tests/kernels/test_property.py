@@ -5,7 +5,7 @@ import twins
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaosphere.attention import SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import sphere
 
 

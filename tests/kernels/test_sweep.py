@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import twins
 
-from chaosphere.attention import SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
 from chaosphere.kernels import attention as attention_kernel
 from chaosphere.kernels import layer as layer_kernel

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cases
 import numpy as np
 
-from chaosphere.attention import SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
 
 

@@ -101,7 +101,7 @@ def test_c_library_knows_no_python():
 @pytest.mark.parametrize(
     ("importer", "source", "wrong"),
     [
-        ("sphere", "from chaosphere.attention import SoftmaxAttention", {"attention"}),
+        ("sphere", "from chaosphere.interactions.softmax import SoftmaxAttention", {"attention"}),
         ("kernels", "import chaosphere.common.checks", {"checks"}),
         ("simulate", "def f():\n    from chaosphere import plotting, seeds", {"plotting"}),
         ("fields", "from chaosphere import MLP", {"__init__"}),

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.transformer import Transformer
 
 # Each is stored as its mean square; the exponents are those of the error in the power given here.

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from chaosphere import results
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
@@ -18,6 +17,7 @@ from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from chaosphere import results
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
@@ -24,6 +23,7 @@ from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.cases import start_law
 from chaosphere.geometry.laws import quadrature
 from chaosphere.identity import describe
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 

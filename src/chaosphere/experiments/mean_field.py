@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chaosphere import results, two_point
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.circle_density import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Function
@@ -21,6 +20,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.laws import Law, Mixture, VonMisesFisher
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.meanfield import MeanField
 from chaosphere.noise import activations
 from chaosphere.noise.gaussian import GaussianField

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from chaosphere import measures, results
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.simulate import Observable, simulate
 from chaosphere.transformer import Transformer

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from chaosphere import measures, results, two_point
-from chaosphere.attention import SoftmaxAttention
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import nufft
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions, sphere
+from chaosphere.interactions import nufft
 from chaosphere.kernels import attention as kernel
 
 LOG2_E = math.log2(math.e)
@@ -76,7 +76,7 @@ class SoftmaxAttention(checks.ByValue):
             L, O(N L^{d−1}), L about the K above.
         nufft
             For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
-            (`chaosphere.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds, at loose
+            (`chaosphere.interactions.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds, at loose
             tolerances. Refused where it would take more than 2 GB (d = 3, β about 1 100 by default, 1 900 at 1e-3).
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
