@@ -5,7 +5,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 
 from importlib.metadata import version
 
-from chaosphere import measures, two_point
+from chaosphere import measures
 from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.common.config import show_config
@@ -20,6 +20,7 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
+from chaosphere.theory import two_point
 from chaosphere.transformer import Transformer
 
 __version__ = version("chaosphere")

@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 
 import chaosphere as cs
-from chaosphere import two_point
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.experiments import cases, chaos, limits
 from chaosphere.results import CONFIDENCE
+from chaosphere.theory import two_point
 
 pytestmark = pytest.mark.statistical
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import special
 
 import chaosphere as cs
-from chaosphere import two_point
 from chaosphere.experiments.mean_field import pair_law, start_law
+from chaosphere.theory import two_point
 
 FUNCTIONS = {"u": lambda u: u, "u²": np.square, "energy": lambda u: 0.5 * (np.exp(2.0) - np.exp(2.0 * u))}
 # Half a 99 % interval of 400 replicas is this many standard errors.

@@ -4,8 +4,8 @@ import numpy as np
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise
-from chaosphere.coupling import System, deep_wide, layer_covariance, optimal_map
 from chaosphere.experiments import depth_width
+from chaosphere.theory.coupling import System, deep_wide, layer_covariance, optimal_map
 
 
 def test_optimal_map_carries_one_covariance_to_the_other():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import two_point
+from chaosphere.theory import two_point
 
 
 def pair_at(cosine, dim, n_replicas):

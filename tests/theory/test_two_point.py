@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from chaosphere import two_point
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.theory import two_point
 
 from_activation = CovarianceKernel.from_activation
 

@@ -13,13 +13,13 @@ from chaosphere import results
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
-from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
+from chaosphere.theory.coupling import System, deep_wide
 
 DEFAULT_DEPTHS = (8, 16, 32, 64, 128)
 DEFAULT_WIDTHS = (16, 32, 64, 128, 256)

@@ -19,13 +19,13 @@ from chaosphere import results
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
-from chaosphere.coupling import System, deep_wide
 from chaosphere.experiments.cases import start_law
 from chaosphere.geometry.laws import quadrature
 from chaosphere.identity import describe
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
+from chaosphere.theory.coupling import System, deep_wide
 
 TOKENS, DEPTHS, WIDTHS, N_NODES = (8, 16, 32), (4, 8, 16), (16, 32, 64), 48
 _REFINEMENT = 4  # steps of the limit per layer of the deepest network

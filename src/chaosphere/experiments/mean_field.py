@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere import results, two_point
+from chaosphere import results
 from chaosphere.circle_density import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Function
@@ -28,6 +28,7 @@ from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 from chaosphere.sde import LimitSDE
 from chaosphere.simulate import simulate
+from chaosphere.theory import two_point
 from chaosphere.transformer import Transformer
 
 N_PARTS = 4  # calls of `on_part`

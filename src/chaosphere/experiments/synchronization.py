@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures, results, two_point
+from chaosphere import measures, results
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
@@ -21,6 +21,7 @@ from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 from chaosphere.simulate import simulate
+from chaosphere.theory import two_point
 from chaosphere.transformer import Transformer
 
 _CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster

@@ -26,7 +26,7 @@ from scipy import linalg, special
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.pair_diffusion import Pair, at_y, generator, interpolation, to_u, to_x
+from chaosphere.theory.pair_equation import Pair, at_y, generator, interpolation, to_u, to_x
 
 Law = float | str | tuple[ArrayLike, ArrayLike]
 

@@ -1,0 +1,1 @@
+"""What is known in closed form or by one-dimensional equations, and couplings of networks with their limits."""
