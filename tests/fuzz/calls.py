@@ -264,7 +264,7 @@ def public_names():
     names = set(cs.__all__)
     for module, homes in {
         cs.laws: {"chaosphere.laws"},
-        cs.measures: {"chaosphere.measures", "chaosphere.distances"},
+        cs.measures: {"chaosphere.measures", "chaosphere.measures.distances"},
         cs.two_point: {"chaosphere.two_point"},
     }.items():
         for name, value in vars(module).items():

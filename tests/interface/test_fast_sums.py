@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import distances, measures
+from chaosphere import measures
 from chaosphere.geometry import expansions
 from chaosphere.interactions import nufft
 from chaosphere.kernels import pairs
+from chaosphere.measures import distances
 
 
 def clustered(n, dim, seed=0, width=0.1):

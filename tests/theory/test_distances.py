@@ -10,8 +10,10 @@ import pytest
 from scipy.special import eval_gegenbauer, ive
 
 import chaosphere as cs
-from chaosphere import distances
-from chaosphere.distances import (
+from chaosphere.geometry import laws
+from chaosphere.geometry.harmonics import HarmonicBasis, multiplicity
+from chaosphere.measures import distances
+from chaosphere.measures.distances import (
     _line_squared,
     circular_wasserstein2,
     coupled_distance,
@@ -21,8 +23,6 @@ from chaosphere.distances import (
     sobolev,
     wasserstein2,
 )
-from chaosphere.geometry import laws
-from chaosphere.geometry.harmonics import HarmonicBasis, multiplicity
 
 ALL = {
     "wasserstein2": wasserstein2,

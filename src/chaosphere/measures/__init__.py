@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream
-from chaosphere.distances import circular_wasserstein2 as circular_wasserstein2
-from chaosphere.distances import coupled_distance as coupled_distance
-from chaosphere.distances import entropic_wasserstein2 as entropic_wasserstein2
-from chaosphere.distances import mmd as mmd
-from chaosphere.distances import sliced_wasserstein2 as sliced_wasserstein2
-from chaosphere.distances import sobolev as sobolev
-from chaosphere.distances import wasserstein2 as wasserstein2
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
 from chaosphere.geometry.sphere import normalize
 from chaosphere.kernels import pairs as kernel
+from chaosphere.measures.distances import circular_wasserstein2 as circular_wasserstein2
+from chaosphere.measures.distances import coupled_distance as coupled_distance
+from chaosphere.measures.distances import entropic_wasserstein2 as entropic_wasserstein2
+from chaosphere.measures.distances import mmd as mmd
+from chaosphere.measures.distances import sliced_wasserstein2 as sliced_wasserstein2
+from chaosphere.measures.distances import sobolev as sobolev
+from chaosphere.measures.distances import wasserstein2 as wasserstein2
 
 _LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take
 _MOST_BINS = _MOST_DEGREES = 2**24
