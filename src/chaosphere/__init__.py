@@ -7,21 +7,21 @@ from importlib.metadata import version
 
 from chaosphere import measures
 from chaosphere.checkpoints import Checkpoint, Interrupted
-from chaosphere.circle_density import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.common.config import show_config
 from chaosphere.coupled import CoupledRun, coupled_run
 from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
-from chaosphere.meanfield import MeanField
+from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
+from chaosphere.models.mean_field import MeanField
+from chaosphere.models.sde import LimitSDE
+from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
-from chaosphere.sde import LimitSDE
 from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
 from chaosphere.theory import two_point
-from chaosphere.transformer import Transformer
 
 __version__ = version("chaosphere")
 

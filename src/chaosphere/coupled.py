@@ -16,13 +16,13 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.geometry import sphere
+from chaosphere.models.sde import LimitSDE
+from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
-from chaosphere.sde import LimitSDE
 from chaosphere.simulate import Observable, Solution, observables, simulate
 from chaosphere.theory.coupling import as_layer
-from chaosphere.transformer import Transformer
 
 _MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds
 

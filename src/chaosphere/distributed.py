@@ -18,8 +18,8 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import sphere
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import attention as kernel
-from chaosphere.sde import LimitSDE
-from chaosphere.transformer import Transformer
+from chaosphere.models.sde import LimitSDE
+from chaosphere.models.transformer import Transformer
 
 T = TypeVar("T")
 

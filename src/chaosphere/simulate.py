@@ -27,7 +27,7 @@ from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.identity import describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, check_model
-from chaosphere.transformer import Transformer
+from chaosphere.models.transformer import Transformer
 
 Observable = Callable[[float, Tokens], Any]
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`

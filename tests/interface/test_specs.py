@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.circle_density import CircleDensity
 from chaosphere.common import checks
+from chaosphere.models.densities import CircleDensity
 
 X = cs.sample_uniform(8, 3, rng=0)
 MATRIX = np.array([[1.0, 0.5, 0.0], [0.0, 2.0, 0.0], [0.1, 0.0, 1.0]])

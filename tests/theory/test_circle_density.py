@@ -5,9 +5,9 @@ import pytest
 from scipy import special
 
 import chaosphere as cs
-from chaosphere import circle_density
-from chaosphere.circle_density import moments
 from chaosphere.common.streams import Noise
+from chaosphere.models import densities as circle_density
+from chaosphere.models.densities import moments
 from chaosphere.results import log_slope
 
 SMOOTH = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)

@@ -11,7 +11,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
 from chaosphere.interactions.softmax import SoftmaxAttention
-from chaosphere.transformer import Transformer
+from chaosphere.models.transformer import Transformer
 
 # Each is stored as its mean square; the exponents are those of the error in the power given here.
 POWERS = {"energy": 1, "mean direction": 1, "coupled particles": 2, "transport": 2}

@@ -32,11 +32,11 @@ from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.identity import describe
-from chaosphere.meanfield import MeanField
+from chaosphere.models.mean_field import MeanField
+from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
 from chaosphere.results import Claim
 from chaosphere.simulate import trajectory
-from chaosphere.transformer import Transformer
 
 ERRORS = {
     "energy": "energy, RMS",

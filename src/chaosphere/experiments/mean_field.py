@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chaosphere import results
-from chaosphere.circle_density import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Function
 from chaosphere.common.checks import Floats
@@ -21,15 +20,16 @@ from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.laws import Law, Mixture, VonMisesFisher
 from chaosphere.interactions.softmax import SoftmaxAttention
-from chaosphere.meanfield import MeanField
+from chaosphere.models.densities import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
+from chaosphere.models.mean_field import MeanField
+from chaosphere.models.sde import LimitSDE
+from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
-from chaosphere.sde import LimitSDE
 from chaosphere.simulate import simulate
 from chaosphere.theory import two_point
-from chaosphere.transformer import Transformer
 
 N_PARTS = 4  # calls of `on_part`
 N_MOMENTS = 4  # the Fourier modes 1 … 4 of the measure are compared

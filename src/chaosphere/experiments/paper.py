@@ -17,9 +17,9 @@ from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
 from chaosphere.simulate import Observable, simulate
-from chaosphere.transformer import Transformer
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")
 DIMS = (5, 64, 128)

@@ -17,12 +17,12 @@ from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
 from chaosphere.simulate import simulate
 from chaosphere.theory import two_point
-from chaosphere.transformer import Transformer
 
 _CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster
 

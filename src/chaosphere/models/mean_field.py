@@ -11,8 +11,8 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
-from chaosphere.sde import LimitSDE
-from chaosphere.transformer import Transformer
+from chaosphere.models.sde import LimitSDE
+from chaosphere.models.transformer import Transformer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
