@@ -6,9 +6,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 from importlib.metadata import version
 
 from chaosphere import measures
-from chaosphere.checkpoints import Checkpoint, Interrupted
 from chaosphere.common.config import show_config
-from chaosphere.coupled import CoupledRun, coupled_run
 from chaosphere.ensemble import ensemble, load_ensemble
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
@@ -20,7 +18,9 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
-from chaosphere.simulate import SimulationError, Solution, simulate, trajectory
+from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
+from chaosphere.simulation.coupled import CoupledRun, coupled_run
+from chaosphere.simulation.loop import SimulationError, Solution, simulate, trajectory
 from chaosphere.theory import two_point
 
 __version__ = version("chaosphere")

@@ -21,16 +21,16 @@ from typing import Any, cast
 import numpy as np
 
 from chaosphere import results
-from chaosphere.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.geometry.laws import Law
-from chaosphere.identity import check, describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, missing_members
 from chaosphere.pools import Pool, end_if_stopped, processors, refuse_fork, workers
-from chaosphere.simulate import Observable, observables, save_steps, simulate, trajectory
+from chaosphere.simulation.checkpoints import Checkpoint, Interrupted, StopRequest, remove
+from chaosphere.simulation.identity import check, describe
+from chaosphere.simulation.loop import Observable, observables, save_steps, simulate, trajectory
 from chaosphere.store import Batch, Coordinate, Store, Variable
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers

@@ -22,7 +22,7 @@ from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration as configuration
 from chaosphere.common.streams import STREAM_VERSION
-from chaosphere.identity import differences
+from chaosphere.simulation.identity import differences
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 _MARK = b"\nSHA-256 of all before this line: "

@@ -25,8 +25,8 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats
-from chaosphere.identity import differences
 from chaosphere.results import configuration
+from chaosphere.simulation.identity import differences
 
 Batch = tuple[tuple[int, ...], slice]  # indices of the parameter point, and which replicas
 Coordinate = tuple[tuple[str, ...], np.ndarray[Any, Any]]  # dimensions, values

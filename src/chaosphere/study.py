@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from chaosphere import measures, plotting, results
-from chaosphere.checkpoints import Interrupted, StopRequest
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.ensemble import Plan, check_memory, plan
@@ -22,6 +21,7 @@ from chaosphere.geometry.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.pools import Pool, processors, signals_blocked
 from chaosphere.results import Claim
+from chaosphere.simulation.checkpoints import Interrupted, StopRequest
 
 _MAX_WORKERS = 1024  # processes on this machine
 _MAX_THREADS = 2**31 - 1  # what OpenMP counts to

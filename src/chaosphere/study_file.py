@@ -24,7 +24,7 @@ from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
-from chaosphere.simulate import save_steps
+from chaosphere.simulation.loop import save_steps
 from chaosphere.study import Measure, Picture, Study, critical_noise_scale
 
 _MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")

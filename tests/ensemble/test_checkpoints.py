@@ -11,8 +11,8 @@ import pytest
 from killing import RUN, kill_until_done, start, stored_step, uninterrupted
 
 import chaosphere as cs
-from chaosphere import checkpoints
 from chaosphere.common import files
+from chaosphere.simulation import checkpoints
 
 MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
@@ -71,7 +71,7 @@ def test_signals_stop_after_the_current_step(tmp_path, expected, number):
         process.send_signal(number)
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "chaosphere.checkpoints.Interrupted" in errors
+    assert "chaosphere.simulation.checkpoints.Interrupted" in errors
     last = max([11, *map(int, rest.split())])
     assert f"{number.name}: stopped after step {last} of 60" in errors
     assert str(path) in errors

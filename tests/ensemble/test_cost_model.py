@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chaosphere import distributed
 from chaosphere.kernels.attention import block_size
+from chaosphere.simulation import partition as distributed
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -45,7 +45,7 @@ def test_process_pool(expected, n_workers):
 
 STARTING = """
 import os, signal
-from chaosphere.checkpoints import StopRequest
+from chaosphere.simulation.checkpoints import StopRequest
 from chaosphere.pools import Pool, processors
 
 if __name__ == "__main__":
@@ -78,7 +78,7 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
 NOTICED = """
 from multiprocessing import Pipe
 from chaosphere import pools
-from chaosphere.checkpoints import StopRequest
+from chaosphere.simulation.checkpoints import StopRequest
 
 pools._line, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
 for stop in (False, True):

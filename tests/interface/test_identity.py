@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.identity import check, describe, differences
 from chaosphere.noise.activations import Activation
+from chaosphere.simulation.identity import check, describe, differences
 
 SCALE = 2.0
 
@@ -132,7 +132,7 @@ def test_code_does_not_depend_on_where_it_stands():
 
 def test_another_process_describes_the_same():
     program = (
-        "import json, functools, numpy as np\nfrom chaosphere.identity import describe\n"
+        "import json, functools, numpy as np\nfrom chaosphere.simulation.identity import describe\n"
         "def level(t, x, c=frozenset('abc')): return {'a', 'b', 'c', str(c)} & set('abc')\n"
         "print(json.dumps(describe({'f': functools.partial(level, c=2), 'g': level, 's': set('abcdef')})))"
     )

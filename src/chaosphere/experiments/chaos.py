@@ -31,12 +31,12 @@ from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.experiments.cases import CHECKED, POWERS, QUANTITIES, Case
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
-from chaosphere.identity import describe
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
 from chaosphere.results import Claim
-from chaosphere.simulate import trajectory
+from chaosphere.simulation.identity import describe
+from chaosphere.simulation.loop import trajectory
 
 ERRORS = {
     "energy": "energy, RMS",

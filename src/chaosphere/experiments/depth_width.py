@@ -15,10 +15,10 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
-from chaosphere.identity import describe
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
+from chaosphere.simulation.identity import describe
 from chaosphere.theory.coupling import System, deep_wide
 
 DEFAULT_DEPTHS = (8, 16, 32, 64, 128)

@@ -21,10 +21,10 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.experiments.cases import start_law
 from chaosphere.geometry.laws import quadrature
-from chaosphere.identity import describe
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
+from chaosphere.simulation.identity import describe
 from chaosphere.theory.coupling import System, deep_wide
 
 TOKENS, DEPTHS, WIDTHS, N_NODES = (8, 16, 32), (4, 8, 16), (16, 32, 64), 48

@@ -28,7 +28,7 @@ from chaosphere.noise import activations
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
-from chaosphere.simulate import simulate
+from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
 N_PARTS = 4  # calls of `on_part`

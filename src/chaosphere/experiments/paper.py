@@ -19,7 +19,7 @@ from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
-from chaosphere.simulate import Observable, simulate
+from chaosphere.simulation.loop import Observable, simulate
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")
 DIMS = (5, 64, 128)

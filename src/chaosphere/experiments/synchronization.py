@@ -21,7 +21,7 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP
 from chaosphere.results import Claim
-from chaosphere.simulate import simulate
+from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
 _CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster

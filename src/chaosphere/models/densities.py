@@ -18,7 +18,7 @@ from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.laws import Law, check_law, density_at
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.sde import LimitSDE
-from chaosphere.simulate import save_steps
+from chaosphere.simulation.loop import save_steps
 
 Modes = NDArray[np.complex128]
 

@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere import distributed, identity
-from chaosphere.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
-from chaosphere.identity import describe
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, check_model
 from chaosphere.models.transformer import Transformer
+from chaosphere.simulation import identity
+from chaosphere.simulation import partition as distributed
+from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
+from chaosphere.simulation.identity import describe
 
 Observable = Callable[[float, Tokens], Any]
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
@@ -238,7 +239,7 @@ def simulate(
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it,
         bitwise identical to a run that was never interrupted. It is removed at the end, unless kept. While the run
         lasts no other can use it. It belongs to one model, tokens and observables: functions are told apart by their
-        code and by what they refer to (`chaosphere.identity.describe`), or by an attribute `version` that you give
+        code and by what they refer to (`chaosphere.simulation.identity.describe`), or by an attribute `version` that you give
         them.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and

@@ -16,7 +16,7 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
-from chaosphere.identity import differences
+from chaosphere.simulation.identity import differences
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 _told = threading.Event()

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chaosphere.checkpoints import Checkpoint
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.streams import Noise, Seed, Stream
@@ -21,7 +20,8 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
-from chaosphere.simulate import Observable, Solution, observables, simulate
+from chaosphere.simulation.checkpoints import Checkpoint
+from chaosphere.simulation.loop import Observable, Solution, observables, simulate
 from chaosphere.theory.coupling import as_layer
 
 _MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds
