@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import MLP, SimulationError, SoftmaxAttention, Transformer, normalize, plotting, results, show_config
+from chaosphere import MLP, SimulationError, SoftmaxAttention, Transformer, normalize, show_config
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
-from chaosphere.results import Claim
+from chaosphere.reporting import plotting, results
+from chaosphere.reporting.results import Claim
 from chaosphere.study import duration
 
 _LARGEST = 10**9  # of every count

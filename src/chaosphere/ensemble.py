@@ -20,7 +20,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere import results
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION
@@ -28,6 +27,7 @@ from chaosphere.geometry.laws import Law
 from chaosphere.kernels import abi
 from chaosphere.measures import Steps, missing_members
 from chaosphere.pools import Pool, end_if_stopped, processors, refuse_fork, workers
+from chaosphere.reporting import results
 from chaosphere.simulation.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.simulation.identity import check, describe
 from chaosphere.simulation.loop import Observable, observables, save_steps, simulate, trajectory

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures, plotting, results
+from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.ensemble import Plan, check_memory, plan
@@ -20,7 +20,8 @@ from chaosphere.ensemble import run as run_plan
 from chaosphere.geometry.laws import Law
 from chaosphere.measures import Steps
 from chaosphere.pools import Pool, processors, signals_blocked
-from chaosphere.results import Claim
+from chaosphere.reporting import plotting, results
+from chaosphere.reporting.results import Claim
 from chaosphere.simulation.checkpoints import Interrupted, StopRequest
 
 _MAX_WORKERS = 1024  # processes on this machine

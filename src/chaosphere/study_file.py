@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures, plotting
+from chaosphere import measures
 from chaosphere.common import checks, files
 from chaosphere.ensemble import check_names, parameter_values
 from chaosphere.geometry import laws
@@ -24,6 +24,7 @@ from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
+from chaosphere.reporting import plotting
 from chaosphere.simulation.loop import save_steps
 from chaosphere.study import Measure, Picture, Study, critical_noise_scale
 

@@ -14,10 +14,10 @@ import pytest
 from members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
-from chaosphere import results
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensemble import plan
 from chaosphere.pools import processors, workers
+from chaosphere.reporting import results
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import results, study, study_file
+from chaosphere import study, study_file
 from chaosphere.__main__ import main
+from chaosphere.reporting import results
 
 ROOT = Path(__file__).parents[2]
 GOOD = """

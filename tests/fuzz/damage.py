@@ -15,8 +15,8 @@ import numpy as np
 from worker import Fault
 
 import chaosphere as cs
-from chaosphere import results
 from chaosphere.__main__ import main
+from chaosphere.reporting import results
 
 LIMIT = 20
 X = cs.sample_uniform(20, 3, rng=0, n_replicas=2)

@@ -12,9 +12,9 @@ import pytest
 import xarray
 
 import chaosphere as cs
-from chaosphere import results
 from chaosphere.__main__ import _read_tokens, main
 from chaosphere.common import files
+from chaosphere.reporting import results
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
 TINY = [*SMALL, "--dim", "2", "--nodes", "32"]

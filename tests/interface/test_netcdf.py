@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray
 
-from chaosphere import results
 from chaosphere.common import files
+from chaosphere.reporting import results
 
 
 def dataset(n=4):

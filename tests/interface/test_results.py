@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from chaosphere import plotting, results
 from chaosphere.common import files
-from chaosphere.results import Claim
+from chaosphere.reporting import plotting, results
+from chaosphere.reporting.results import Claim
 
 
 @pytest.mark.parametrize(

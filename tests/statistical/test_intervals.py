@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from chaosphere import results
 from chaosphere.experiments import synchronization
+from chaosphere.reporting import results
 
 FALSE_ALARM = 1e-6
 

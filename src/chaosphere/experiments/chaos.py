@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures, results
+from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream, root
@@ -34,7 +34,8 @@ from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
-from chaosphere.results import Claim
+from chaosphere.reporting import results
+from chaosphere.reporting.results import Claim
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import trajectory
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import results
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
@@ -17,7 +16,8 @@ from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
-from chaosphere.results import Claim
+from chaosphere.reporting import results
+from chaosphere.reporting.results import Claim
 from chaosphere.simulation.identity import describe
 from chaosphere.theory.coupling import System, deep_wide
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import results
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
@@ -23,7 +22,8 @@ from chaosphere.experiments.cases import start_law
 from chaosphere.geometry.laws import quadrature
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
-from chaosphere.results import Claim
+from chaosphere.reporting import results
+from chaosphere.reporting.results import Claim
 from chaosphere.simulation.identity import describe
 from chaosphere.theory.coupling import System, deep_wide
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere import results
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Function
 from chaosphere.common.checks import Floats
@@ -27,7 +26,8 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
-from chaosphere.results import Claim
+from chaosphere.reporting import results
+from chaosphere.reporting.results import Claim
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures, results
+from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
@@ -19,6 +19,7 @@ from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
+from chaosphere.reporting import results
 from chaosphere.simulation.loop import Observable, simulate
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")

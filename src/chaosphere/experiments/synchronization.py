@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures, results
+from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
@@ -20,7 +20,8 @@ from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP
-from chaosphere.results import Claim
+from chaosphere.reporting import results
+from chaosphere.reporting.results import Claim
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 

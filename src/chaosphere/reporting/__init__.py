@@ -1,0 +1,1 @@
+"""Results for people: claims with intervals, NetCDF files, figures."""
