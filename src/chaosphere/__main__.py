@@ -21,9 +21,9 @@ import numpy as np
 from chaosphere import MLP, SimulationError, SoftmaxAttention, Transformer, normalize, show_config
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.ensembles.study import duration
 from chaosphere.reporting import plotting, results
 from chaosphere.reporting.results import Claim
-from chaosphere.study import duration
 
 _LARGEST = 10**9  # of every count
 _LARGEST_DIM = 10**6
@@ -509,7 +509,7 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from chaosphere import study, study_file
+    from chaosphere.ensembles import study, study_file
 
     try:
         plan = study_file.read(options.file)

@@ -15,8 +15,8 @@ from members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
 from chaosphere.common.streams import STREAM_VERSION
-from chaosphere.ensemble import plan
-from chaosphere.pools import processors, workers
+from chaosphere.ensembles.executors import processors, workers
+from chaosphere.ensembles.runs import plan
 from chaosphere.reporting import results
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
@@ -345,7 +345,7 @@ def test_memory_estimate_is_of_the_right_size():
 import re, sys
 from pathlib import Path
 import chaosphere as cs
-from chaosphere.ensemble import plan, run
+from chaosphere.ensembles.runs import plan, run
 n = int(sys.argv[1])
 model = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.1), mlp=cs.MLP(width=4), depth=1, horizon=1.0)
 made = plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],

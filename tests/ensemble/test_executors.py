@@ -12,7 +12,7 @@ import pytest
 from members import LAW, STUDY, digest, environment, processes, transformer
 
 import chaosphere as cs
-from chaosphere.pools import Pool, processors, workers
+from chaosphere.ensembles.executors import Pool, processors, workers
 
 MEMBERS = Path(__file__).with_name("members.py")
 
@@ -46,7 +46,7 @@ def test_process_pool(expected, n_workers):
 STARTING = """
 import os, signal
 from chaosphere.simulation.checkpoints import StopRequest
-from chaosphere.pools import Pool, processors
+from chaosphere.ensembles.executors import Pool, processors
 
 if __name__ == "__main__":
     with StopRequest() as stop, Pool(2) as pool:

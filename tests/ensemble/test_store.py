@@ -22,10 +22,10 @@ import zarr
 from members import KINDS, LAW, STUDY, Deadly, digest, environment, processes, transformer
 
 import chaosphere as cs
-from chaosphere import ensemble as ensemble_function
 from chaosphere.common import files
 from chaosphere.common.streams import STREAM_VERSION
-from chaosphere.store import Store
+from chaosphere.ensembles import runs as ensemble_function
+from chaosphere.ensembles.store import Store
 
 MEMBERS = Path(__file__).with_name("members.py")
 N_MEMBERS = 36

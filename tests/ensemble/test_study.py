@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere import study, study_file
 from chaosphere.__main__ import main
+from chaosphere.ensembles import study, study_file
 from chaosphere.reporting import results
 
 ROOT = Path(__file__).parents[2]

@@ -15,11 +15,11 @@ import numpy as np
 from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.ensemble import Plan, check_memory, plan
-from chaosphere.ensemble import run as run_plan
+from chaosphere.ensembles.executors import Pool, processors, signals_blocked
+from chaosphere.ensembles.runs import Plan, check_memory, plan
+from chaosphere.ensembles.runs import run as run_plan
 from chaosphere.geometry.laws import Law
 from chaosphere.measures import Steps
-from chaosphere.pools import Pool, processors, signals_blocked
 from chaosphere.reporting import plotting, results
 from chaosphere.reporting.results import Claim
 from chaosphere.simulation.checkpoints import Interrupted, StopRequest

@@ -15,7 +15,8 @@ import numpy as np
 
 from chaosphere import measures
 from chaosphere.common import checks, files
-from chaosphere.ensemble import check_names, parameter_values
+from chaosphere.ensembles.runs import check_names, parameter_values
+from chaosphere.ensembles.study import Measure, Picture, Study, critical_noise_scale
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -26,7 +27,6 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import plotting
 from chaosphere.simulation.loop import save_steps
-from chaosphere.study import Measure, Picture, Study, critical_noise_scale
 
 _MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")
 _EXECUTORS = ("none", "processes", "dask", "mpi")
