@@ -3,6 +3,7 @@
 Deep transformers at initialisation, their scaling limits and propagation of chaos (arXiv:2604.26898).
 """
 
+import sys
 from importlib.metadata import version
 
 from chaosphere import measures
@@ -24,6 +25,10 @@ from chaosphere.simulation.loop import SimulationError, Solution, simulate, traj
 from chaosphere.theory import two_point
 
 __version__ = version("chaosphere")
+
+# `from chaosphere.laws import Uniform` works as `chaosphere.laws.Uniform` does.
+sys.modules[f"{__name__}.laws"] = laws
+sys.modules[f"{__name__}.two_point"] = two_point
 
 __all__ = [
     "MLP",

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import cases
 import numpy as np
 from hypothesis import strategies as st
+from support import cases
 
 from chaosphere.kernels import abi, sphere
 

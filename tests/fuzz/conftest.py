@@ -1,13 +1,9 @@
 """Every test here runs twice: a fixed part in every run of the suite, a fresh part under `pytest -m fuzz`."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 from effort import SECONDS, SEED, Effort, fresh_seed
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))  # cases and twins
 
 FRESH = fresh_seed()
 

@@ -15,7 +15,7 @@ import numpy as np
 from worker import Fault
 
 import chaosphere as cs
-from chaosphere.__main__ import main
+from chaosphere.cli.main import main
 from chaosphere.reporting import results
 
 LIMIT = 20

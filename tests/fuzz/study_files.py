@@ -14,7 +14,7 @@ import sys
 
 from worker import Fault
 
-from chaosphere.__main__ import main
+from chaosphere.cli.main import main
 
 LIMIT = 15
 STUDIES = (
@@ -163,7 +163,7 @@ NAMES = (
 def cases(folder):
     os.chdir(folder)
     # A dry run times steps for a quarter of a second each; once is enough here.
-    ensemble = sys.modules["chaosphere.ensemble"]  # the package holds the function of that name
+    ensemble = sys.modules["chaosphere.ensembles.runs"]
     assert callable(ensemble._median_seconds)
     ensemble._median_seconds = lambda function, most: (function(), 1e-3)[1]
     return case

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import mpmath as mp
 import numpy as np
 import pytest
-import twins
 from clouds import DTYPES, ISAS, forms, probabilities, tokens, weighted
 from hypothesis import strategies as st
+from kernels.test_activations import BOUND, EXACT, SINE_RANGE
 from scipy.optimize import linear_sum_assignment
-from test_activations import BOUND, EXACT, SINE_RANGE
+from support import twins
 from test_layer import CLAIM, PHI
 
 import chaosphere as cs

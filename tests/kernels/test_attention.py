@@ -2,10 +2,9 @@
 
 from functools import cache
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 from chaosphere.interactions.softmax import SoftmaxAttention
 

@@ -2,10 +2,9 @@
 
 import math
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 from chaosphere.interactions.softmax import LOG2_E, SoftmaxAttention
 from chaosphere.kernels import attention as kernel

@@ -7,10 +7,9 @@ that order. The bounds here are those measured (9e-16 and 2e-7 over these cases)
 
 from functools import cache
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 from chaosphere.interactions.softmax import SoftmaxAttention
 

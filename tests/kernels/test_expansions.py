@@ -1,13 +1,12 @@
 """Attention through expansions agrees with dense sums in long double, within its own bound, for all kinds of tokens."""
 
-import cases
 import numpy as np
 import pytest
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special
+from support import cases, twins
 
 from chaosphere.geometry import expansions
 from chaosphere.interactions.softmax import SoftmaxAttention

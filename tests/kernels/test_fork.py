@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from programs import run
+from support.programs import run
 
 from chaosphere.kernels import abi
 

@@ -1,10 +1,9 @@
 """Random layers agree with their dense twin for every tile shape, layout and activation, to the stated error."""
 
-import cases
 import numpy as np
 import pytest
-import twins
 from scipy import special
+from support import cases, twins
 
 from chaosphere.common.streams import Draws
 from chaosphere.kernels import layer as kernel

@@ -2,10 +2,9 @@
 
 import math
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 from chaosphere import measures
 from chaosphere.kernels import pairs as kernel

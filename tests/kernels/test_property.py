@@ -1,9 +1,9 @@
 """Attention against its twin on inputs that hypothesis makes up."""
 
 import numpy as np
-import twins
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import twins
 
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import sphere

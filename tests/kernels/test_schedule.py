@@ -3,10 +3,9 @@
 import importlib.util
 from pathlib import Path
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 import chaosphere as cs
 

@@ -1,9 +1,8 @@
 """Normalised steps and the distance from the sphere: accuracy, extreme lengths, reports of bad rows."""
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 from chaosphere.kernels import sphere as kernel
 

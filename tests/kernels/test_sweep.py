@@ -1,9 +1,8 @@
 """One thread or eight: the same bits. One instruction set or another: the same values to rounding."""
 
-import cases
 import numpy as np
 import pytest
-import twins
+from support import cases, twins
 
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi

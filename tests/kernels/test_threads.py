@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from programs import run
+from support.programs import run
 
 import chaosphere as cs
 from chaosphere.kernels import abi

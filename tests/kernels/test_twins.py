@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-import twins
+from support import twins
 
 X = np.random.default_rng(0).standard_normal((6, 3))
 

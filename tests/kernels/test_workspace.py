@@ -2,8 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import cases
 import numpy as np
+from support import cases
 
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi

@@ -1,6 +1,8 @@
 """Imports inside the package go down the layers only."""
 
 import ast
+import importlib
+import types
 from pathlib import Path
 
 import pytest
@@ -8,48 +10,28 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "chaosphere"
 
-# From the bottom up. A module may import those in the lines below its own, and those before it in its own line.
-LAYERS = [
-    ["kernels"],
-    [
-        "chebyshev",
-        "checks",
-        "errors",
-        "files",
-        "seeds",
-        "activations",
-        "sphere",
-        "harmonics",
-        "kernel_forms",
-        "covariance",
-        "laws",
-    ],
-    [
-        "expansions",
-        "nufft",
-        "attention",
-        "fields",
-        "gaussian",
-        "distances",
-        "measures",
-        "coupling",
-        "pair_diffusion",
-        "two_point",
-    ],
-    ["transformer", "sde", "meanfield"],
-    ["identity", "distributed", "checkpoints", "pools"],
-    ["simulate", "coupled", "circle_density"],
-    ["config"],
-    ["results", "store", "ensemble", "plotting", "study", "study_file"],
-    ["experiments"],
-    ["__init__", "__main__"],
+# From the top down: a package may import those after it. The two modules beside the packages come first.
+PACKAGES = [
+    "__main__",
+    "cli",
+    "__init__",
+    "experiments",
+    "ensembles",
+    "reporting",
+    "simulation",
+    "measures",
+    "models",
+    "theory",
+    "interactions",
+    "noise",
+    "geometry",
+    "common",
+    "kernels",
 ]
-ORDER = [module for line in LAYERS for module in line]
-ONLY_USED_BY = {"config": {"__main__", "__init__", "results"}}
 
 
-def imported_modules(source, importer):
-    """The package's own modules that this source imports, also inside functions; the package itself is __init__."""
+def imported_packages(source, importer):
+    """The packages that this source imports, also inside functions; what chaosphere/__init__.py offers is __init__."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -60,28 +42,38 @@ def imported_modules(source, importer):
         else:
             continue
         for parts in (name.split(".") for name in dotted if name.split(".")[0] == "chaosphere"):
-            is_module = len(parts) > 1 and (parts[1] in ORDER or (PACKAGE / f"{parts[1]}.py").exists())
-            found.add(parts[1] if is_module else "__init__")
+            is_package = len(parts) > 1 and (PACKAGE / parts[1]).is_dir()
+            found.add(parts[1] if is_package else "__init__")
     return found - {importer}
 
 
 def upward(importer, imported):
-    """Those of the imported modules that this importer must not use."""
-    place = ORDER.index(importer)
-    return {
-        module
-        for module in imported
-        if ORDER.index(module) >= place or importer not in ONLY_USED_BY.get(module, {importer})
-    }
+    """Those of the imported packages that this importer must not use."""
+    return {package for package in imported if PACKAGES.index(package) <= PACKAGES.index(importer)}
+
+
+def test_the_list_is_the_tree():
+    found = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert found | {"__main__", "__init__"} == set(PACKAGES)
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_down(path):
-    module = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    assert module in ORDER, f"{module} is not in the layers; add it where it belongs"
-    imported = imported_modules(path.read_text(), module)
-    assert imported <= set(ORDER), f"not in the layers: {imported - set(ORDER)}"
-    assert not upward(module, imported), f"{module} must not import {upward(module, imported)}"
+    importer = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    wrong = upward(importer, imported_packages(path.read_text(), importer))
+    assert not wrong, f"{importer} must not import {wrong}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_function_hides_a_module(path):
+    """In chaosphere.a, `from chaosphere.a.b import b` would make a.b the function, and the module hard to reach."""
+    if path.name != "__init__.py":
+        return
+    modules = {p.stem for p in path.parent.glob("*.py")} | {p.name for p in path.parent.iterdir() if p.is_dir()}
+    name = ".".join(["chaosphere", *path.parent.relative_to(PACKAGE).parts])
+    package = importlib.import_module(name)
+    hidden = {m for m in modules & vars(package).keys() if not isinstance(vars(package)[m], types.ModuleType)}
+    assert not hidden
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").glob("*.p[yx][xdi]")), ids=lambda path: path.name)
@@ -101,26 +93,20 @@ def test_c_library_knows_no_python():
 @pytest.mark.parametrize(
     ("importer", "source", "wrong"),
     [
-        ("sphere", "from chaosphere.interactions.softmax import SoftmaxAttention", {"attention"}),
-        ("kernels", "import chaosphere.common.checks", {"checks"}),
-        ("simulate", "def f():\n    from chaosphere import plotting, seeds", {"plotting"}),
-        ("fields", "from chaosphere import MLP", {"__init__"}),
+        ("geometry", "from chaosphere.interactions.softmax import SoftmaxAttention", {"interactions"}),
+        ("kernels", "import chaosphere.common.checks", {"common"}),
+        ("simulation", "def f():\n    from chaosphere.reporting import plotting", {"reporting"}),
+        ("noise", "from chaosphere import MLP", {"__init__"}),
         ("experiments", "import chaosphere as cs", {"__init__"}),
-        ("simulate", "from chaosphere.common.config import show_config", {"config"}),
-        ("experiments", "from chaosphere.common.config import show_config", {"config"}),
-        ("checks", "from chaosphere.geometry.sphere import normalize", {"sphere"}),
-        ("__main__", "import chaosphere\nfrom chaosphere import config, experiments, kernels", set()),
-        (
-            "measures",
-            "import numpy\nfrom chaosphere.common.streams import Noise\nfrom chaosphere.measures import x",
-            set(),
-        ),
+        ("common", "from chaosphere.geometry.sphere import normalize", {"geometry"}),
+        ("cli", "import chaosphere\nfrom chaosphere import experiments, kernels", set()),
+        ("measures", "import numpy\nfrom chaosphere.common.streams import Noise\nimport chaosphere.models.sde", set()),
     ],
 )
 def test_the_rule_itself(importer, source, wrong):
-    assert upward(importer, imported_modules(source, importer)) == wrong
+    assert upward(importer, imported_packages(source, importer)) == wrong
 
 
 def test_relative_imports_are_refused():
     with pytest.raises(AssertionError, match="relative import"):
-        imported_modules("from . import checks", "sphere")
+        imported_packages("from . import checks", "geometry")

@@ -1,1 +1,1 @@
-"""What every other package uses: checks of arguments, errors, files, noise streams, Chebyshev series, the configuration."""
+"""What every other package uses: checks, errors, files, noise streams, Chebyshev series, the configuration."""

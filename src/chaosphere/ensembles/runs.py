@@ -27,11 +27,11 @@ from chaosphere.ensembles.executors import Pool, end_if_stopped, processors, ref
 from chaosphere.ensembles.store import Batch, Coordinate, Store, Variable
 from chaosphere.geometry.laws import Law
 from chaosphere.kernels import abi
-from chaosphere.measures import Steps, missing_members
+from chaosphere.models.protocol import Steps, missing_members, save_steps
 from chaosphere.reporting import results
 from chaosphere.simulation.checkpoints import Checkpoint, Interrupted, StopRequest, remove
 from chaosphere.simulation.identity import check, describe
-from chaosphere.simulation.loop import Observable, observables, save_steps, simulate, trajectory
+from chaosphere.simulation.loop import Observable, observables, simulate, trajectory
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.

@@ -19,7 +19,7 @@ from chaosphere.ensembles.executors import Pool, processors, signals_blocked
 from chaosphere.ensembles.runs import Plan, check_memory, plan
 from chaosphere.ensembles.runs import run as run_plan
 from chaosphere.geometry.laws import Law
-from chaosphere.measures import Steps
+from chaosphere.models.protocol import Steps
 from chaosphere.reporting import plotting, results
 from chaosphere.reporting.results import Claim
 from chaosphere.simulation.checkpoints import Interrupted, StopRequest

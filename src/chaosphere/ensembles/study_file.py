@@ -20,13 +20,12 @@ from chaosphere.ensembles.study import Measure, Picture, Study, critical_noise_s
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.softmax import SoftmaxAttention
-from chaosphere.measures import Steps
+from chaosphere.models.protocol import Steps, save_steps
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import plotting
-from chaosphere.simulation.loop import save_steps
 
 _MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")
 _EXECUTORS = ("none", "processes", "dask", "mpi")

@@ -100,10 +100,10 @@ class SoftmaxAttention(checks.ByValue):
     Direct: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
     Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none
     overflows, whatever the size of QᵀK.
-    Expansions: bounds and their derivation stand in `chaosphere.geometry.expansions`. Tokens are projected onto the sphere first
-    (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double; memory is that
-    of the results, 8 (d + 1) bytes per float64 token. By either way results have the same bits for any number of
-    threads.
+    Expansions: bounds and their derivation stand in `chaosphere.geometry.expansions`. Tokens are projected onto the
+    sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
+    memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
+    number of threads.
 
     Examples
     --------

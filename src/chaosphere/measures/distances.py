@@ -557,7 +557,7 @@ def mmd(
     Notes
     -----
     O((N + M) K) where K harmonics make this cheaper than pairs: MMD² = Σ_l e^{−β} λ_l Σ_k |∫ Y_{l,k} d(μ − ν)|² (see
-    `chaosphere.geometry.expansions`), cut where the degrees left out carry 1e-28, hence accurate to about 1e-14 absolutely.
+    `chaosphere.geometry.expansions`), cut where the degrees left out carry 1e-28, hence accurate to about 1e-14.
     Else O((N + M)² d) by three passes of attention: MMD² is then a difference of sums of size 1, with an absolute error
     of up to about (1 + β) 2e-15, an MMD below (1 + β)^{1/2} 5e-8 is not told from 0, and a negative difference is such
     rounding and taken as 0. Memory O((N + M) d), double precision whatever the dtype; tokens are projected onto the

@@ -17,8 +17,8 @@ from chaosphere.common.errors import Picklable
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.laws import Law, check_law, density_at
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
-from chaosphere.simulation.loop import save_steps
 
 Modes = NDArray[np.complex128]
 

@@ -23,10 +23,9 @@ from chaosphere.common.errors import Picklable
 from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.kernels import abi
-from chaosphere.measures import Steps, check_model
+from chaosphere.models.protocol import Steps, check_model, save_steps
 from chaosphere.models.transformer import Transformer
-from chaosphere.simulation import identity
-from chaosphere.simulation import partition as distributed
+from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.simulation.identity import describe
 
@@ -239,8 +238,8 @@ def simulate(
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it,
         bitwise identical to a run that was never interrupted. It is removed at the end, unless kept. While the run
         lasts no other can use it. It belongs to one model, tokens and observables: functions are told apart by their
-        code and by what they refer to (`chaosphere.simulation.identity.describe`), or by an attribute `version` that you give
-        them.
+        code and by what they refer to (`chaosphere.simulation.identity.describe`), or by an attribute `version` that
+        you give them.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
         gathers the others once per evaluation of attention. The same bits as one process, on every rank. The first
@@ -292,7 +291,7 @@ def simulate(
     state_times, state_steps = times, steps
     if save_at is None or not save_states:
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
-    over = distributed.rows(comm, n_tokens)
+    over = partition.rows(comm, n_tokens)
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
     attributes: dict[str, Any] = {
@@ -321,7 +320,7 @@ def simulate(
             bar = held.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
         first_step = max(record.step, 0)
         run = _steps(
-            distributed.spread(model, over),
+            partition.spread(model, over),
             over.own(record.tokens),
             rng=sequences if len(sequences) > 1 else sequences[0],
             shared_noise=shared_noise,
@@ -459,37 +458,3 @@ def _stopped(stop: StopRequest, file: CheckpointFile, step: int, n_steps: int) -
         f"{name}: stopped after step {step} of {n_steps}; {file.path} holds it, and the same call again continues from "
         "there"
     )
-
-
-def save_steps(save_at: Any, model: Steps) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the times that are recorded for `save_at`, and the steps made by then, ⌊t L / T⌋ for each time t.
-
-    A time within four units in the last place of its own type of a step is at that step. Times between two steps are
-    replaced by that of the step before, whose state is recorded.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are not increasing numbers in [0, T].
-    """
-    values = np.array(save_at)
-    if values.dtype.kind not in "fiu":
-        raise TypeError(f"save_at must be a list of times, got {save_at!r}")
-    times, n_steps, horizon = values.astype(np.float64), model.n_steps, model.horizon
-    if times.ndim != 1 or times.size == 0:
-        raise ValueError(f"save_at must be a list of times, got {times.tolist()}")
-    eps = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
-    if (
-        not np.isfinite(times).all()
-        or (np.diff(times) <= 0).any()
-        or times[0] < 0
-        or times[-1] > horizon * (1 + max(1e-12, 4 * eps))
-    ):
-        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {times.tolist()}")
-    position = times * n_steps / horizon
-    # The small excess absorbs the rounding of t L / T for times that lie on the grid.
-    slack = np.maximum(1e-9, 4 * eps * position)
-    nearest = np.minimum(np.rint(position), n_steps)
-    steps = np.where(np.abs(position - nearest) <= slack, nearest, np.floor(position)).astype(np.int64)
-    is_on_grid = np.abs(position - steps) <= 1e-9
-    return np.where(is_on_grid, times, steps * horizon / n_steps), steps

@@ -12,7 +12,7 @@ import pytest
 import xarray
 
 import chaosphere as cs
-from chaosphere.__main__ import _read_tokens, main
+from chaosphere.cli.main import _read_tokens, main
 from chaosphere.common import files
 from chaosphere.reporting import results
 

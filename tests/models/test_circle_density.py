@@ -6,7 +6,7 @@ from scipy import special
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise
-from chaosphere.models import densities as circle_density
+from chaosphere.models import densities
 from chaosphere.models.densities import moments
 from chaosphere.reporting.results import log_slope
 
@@ -141,7 +141,7 @@ def test_orders_against_nodes_under_the_same_noise():
 
 
 def test_spectral_convergence_in_modes(monkeypatch):
-    monkeypatch.setattr(circle_density, "_LARGEST_TAIL", 1.0)
+    monkeypatch.setattr(densities, "_LARGEST_TAIL", 1.0)
     reference = solve(model(), n_modes=96).modes[0, :5]
     errors = np.array([np.abs(solve(model(), n_modes=n).modes[0, :5] - reference).max() for n in (12, 16, 24)])
     assert (errors[1:] < 0.05 * errors[:-1]).all()

@@ -34,7 +34,7 @@ class Deadly:
 
 def environment():
     """Of a process that imports this module, and chaosphere from where this one does."""
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 

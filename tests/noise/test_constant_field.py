@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.noise import activations
 
 ANGLES = np.array([0.3, 1.1, 2.9, 4.4, 5.2])
 TOKENS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
@@ -87,7 +88,7 @@ def test_attention_with_beta_above_zero_is_no_moebius_map():
 
 
 @pytest.mark.parametrize("dim", [2, 3, 5])
-@pytest.mark.parametrize("activation", [*cs.activations.ACTIVATIONS, np.arctan])
+@pytest.mark.parametrize("activation", [*activations.ACTIVATIONS, np.arctan])
 @pytest.mark.parametrize("stds", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3), (0.5, 0.3)])
 def test_everything_that_a_constant_field_goes_through(dim, activation, stds):
     network = cs.MLP(width=8, activation=activation, weight_std=0.0, bias_std=stds[0], output_bias_std=stds[1])
@@ -113,4 +114,4 @@ def test_everything_that_a_constant_field_goes_through(dim, activation, stds):
 
 
 def network_function(activation):
-    return cs.activations.get(activation).function
+    return activations.get(activation).function

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.__main__ import main
+from chaosphere.cli.main import main
 from chaosphere.ensembles import study, study_file
 from chaosphere.reporting import results
 

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from killing import RUN, kill_until_done, start, stored_step, uninterrupted
+from support.killing import RUN, kill_until_done, start, stored_step, uninterrupted
 
 import chaosphere as cs
 from chaosphere.common import files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from members import LAW, STUDY, digest, environment, processes, transformer
+from support.members import LAW, STUDY, digest, environment, processes, transformer
 
 import chaosphere as cs
 from chaosphere.ensembles.executors import Pool, processors, workers
@@ -110,7 +110,7 @@ def test_dask(expected, tmp_path):
 ASKED = """
 import dataclasses, os
 import chaosphere as cs
-from members import LAW, dask
+from support.members import LAW, dask
 
 @dataclasses.dataclass(frozen=True)
 class Asked:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chaosphere.kernels.attention import block_size
-from chaosphere.simulation import partition as distributed
+from chaosphere.simulation import partition
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -40,7 +40,7 @@ def test_the_table_is_the_model_s(model):
 def test_counts_are_those_of_the_tournament(model, n_tokens, n_ranks):
     block = block_size(n_tokens)
     n_blocks = -(-n_tokens // block)
-    bounds = distributed.rows(Comm(n_ranks), n_tokens).bounds
+    bounds = partition.rows(Comm(n_ranks), n_tokens).bounds
     players, most = n_blocks | 1, 0
     for first, stop in itertools.pairwise(bounds):
         low, high = first // block, -(-stop // block)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from members import LAW, STUDY, digest, mean, transformer
+from support.members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
 from chaosphere.common.streams import STREAM_VERSION

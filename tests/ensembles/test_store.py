@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from members import KINDS, LAW, STUDY, Deadly, digest, environment, processes, transformer
+from support.members import KINDS, LAW, STUDY, Deadly, digest, environment, processes, transformer
 
 import chaosphere as cs
+from chaosphere import ensemble as ensemble_function
 from chaosphere.common import files
 from chaosphere.common.streams import STREAM_VERSION
-from chaosphere.ensembles import runs as ensemble_function
 from chaosphere.ensembles.store import Store
 
 MEMBERS = Path(__file__).with_name("members.py")
@@ -60,7 +60,8 @@ def test_finished_members_are_skipped(tmp_path, monkeypatch, expected):
     assert (np.isnan(part["energy"]).any("time") == ~part["finished"]).all()
     simulate = cs.simulate
     monkeypatch.setattr(
-        sys.modules["chaosphere.ensemble"], "simulate", lambda *a, **k: (made.append(k["rng"]), simulate(*a, **k))[1]
+        "chaosphere.ensembles.runs.simulate",
+        lambda *a, **k: (made.append(k["rng"]), simulate(*a, **k))[1],
     )
     assert digest(cs.ensemble(transformer, LAW, store=store, **STUDY)) == expected
     assert len(made) == 12 - 5
@@ -420,7 +421,7 @@ def test_hundreds_of_kills_of_studies(tmp_path, expected, kind, n_workers, seed)
 LONG = """
 import os, sys
 import chaosphere as cs
-from members import processes
+from support.members import processes
 
 def model(beta):
     return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=None, depth=400, horizon=1.0)

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from members import LAW, STUDY, digest, transformer
+from support.members import LAW, STUDY, digest, transformer
 from test_study import written
 
 import chaosphere as cs
-from chaosphere.__main__ import main
+from chaosphere.cli.main import main
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 HAS_MPI = shutil.which("mpiexec") is not None and importlib.util.find_spec("mpi4py") is not None
 
 # .ci/run sets the variable once it has installed both: there nothing is left out.
@@ -46,7 +46,7 @@ def mpiexec(n_ranks, *arguments):
 @pytest.mark.parametrize("n_ranks", [2, 3])
 def test_pool_executor(n_ranks, tmp_path):
     store = tmp_path / "study.zarr"
-    lines = mpiexec(n_ranks, "-m", "mpi4py.futures", HERE / "members.py", "mpi", n_ranks - 1, store)
+    lines = mpiexec(n_ranks, "-m", "mpi4py.futures", TESTS / "support" / "members.py", "mpi", n_ranks - 1, store)
     expected = digest(cs.ensemble(transformer, LAW, n_threads=1, **STUDY))
     assert lines[0] == expected
     assert digest(cs.load_ensemble(store)) == expected
@@ -64,7 +64,7 @@ def test_pool_executor(n_ranks, tmp_path):
     ],
 )
 def test_one_system_over_ranks(n_ranks, case, tmp_path):
-    lines = mpiexec(n_ranks, "-m", "mpi4py", HERE / "spread.py", case, tmp_path / "run.npz")
+    lines = mpiexec(n_ranks, "-m", "mpi4py", TESTS / "support" / "spread.py", case, tmp_path / "run.npz")
     assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
 
 
@@ -81,7 +81,7 @@ def test_the_example(tmp_path, monkeypatch):
     """The same line but for the number of ranks, and no checkpoint left."""
     monkeypatch.chdir(tmp_path)
     example = tmp_path / "one_system.py"
-    text = (HERE.parents[1] / "examples" / "one_system.py").read_text()
+    text = (TESTS.parent / "examples" / "one_system.py").read_text()
     example.write_text(text.replace("10_000", "1_000"))
     digests = {mpiexec(n, "-m", "mpi4py", example)[0].removeprefix(f"{n} ranks: ") for n in (1, 2)}
     assert len(digests) == 1
