@@ -22,11 +22,11 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 
-LEAST_BETA = 0.1  # below, β divides a gradient that vanishes: the other expansions need a dozen terms
-_LEAST_EPS = 1e-14  # what finufft attains in double precision
+MIN_BETA = 0.1  # below, β divides a gradient that vanishes: the other expansions need a dozen terms
+_MIN_EPS = 1e-14  # what finufft attains in double precision
 _CHUNK = 250_000  # tokens
 _BYTES_PER_MODE = 256  # finufft's own grid is twice as fine in each direction, and it takes two transforms at once
-MOST_BYTES = _BYTES_PER_MODE * 200**3  # 2 GB for each chunk that runs
+MAX_BYTES = _BYTES_PER_MODE * 200**3  # 2 GB for each chunk that runs
 
 
 def eps_for(beta: float, dim: int, uniform: float, rtol: float) -> float:
@@ -42,20 +42,20 @@ def modes_for(beta: float, eps: float) -> tuple[float, int]:
 
 
 def memory(beta: float, dim: int, uniform: float, rtol: float) -> int:
-    """Return the bytes that `attend` takes for each chunk that runs, at most, as measured with finufft 2.5."""
-    eps = max(eps_for(beta, dim, uniform, rtol), _LEAST_EPS)
+    """Return the bytes that a call of `Transforms` takes for each chunk that runs, at most, as measured with finufft 2.5."""
+    eps = max(eps_for(beta, dim, uniform, rtol), _MIN_EPS)
     return int(_BYTES_PER_MODE * modes_for(beta, eps)[1] ** dim)
 
 
 def nanoseconds(n_tokens: int, beta: float, uniform: float, rtol: float) -> float:
-    """Return the time that `attend` takes on one processor for d = 3, as measured with finufft 2.5.
+    """Return the time that a call of `Transforms` takes on one processor for d = 3, as measured with finufft 2.5.
 
-    Infinite where it needs more memory than MOST_BYTES, or finufft lacks the accuracy. A chunk of tokens has a Fourier
+    Infinite where it needs more memory than MAX_BYTES, or finufft lacks the accuracy. A chunk of tokens has a Fourier
     transform of its own.
     """
-    if beta < LEAST_BETA or (eps := eps_for(beta, 3, uniform, rtol)) < _LEAST_EPS:
+    if beta < MIN_BETA or (eps := eps_for(beta, 3, uniform, rtol)) < _MIN_EPS:
         return math.inf
-    if memory(beta, 3, uniform, rtol) > MOST_BYTES:
+    if memory(beta, 3, uniform, rtol) > MAX_BYTES:
         return math.inf
     n_modes = modes_for(beta, eps)[1]
     digits = -math.log10(eps)
@@ -67,52 +67,67 @@ def is_installed() -> bool:
     return importlib.util.find_spec("finufft") is not None
 
 
-def attend(
-    x: Tokens, p: Floats | None, beta: float, uniform: float, rtol: float, value: Floats, n_threads: int
-) -> tuple[Tokens, Floats, Floats, Floats]:
-    """Return attention mapped by V, Z̃, its least value and its error for tokens (R, N, d), d = 2 or 3.
+class Transforms:
+    """Attention mapped by V, Z̃, its least value and its error for tokens (R, N, d), d = 2 or 3: a `Sums`.
 
     `uniform` is the Z̃ of uniform tokens; those down to a tenth of it are served to rtol. finufft spreads in an order
-    that depends on its threads, so it runs on one for each chunk of tokens, and chunks are added in order: same bits
-    for any number of threads.
+    that depends on its threads, so it runs on one for each chunk of tokens, and chunks are added in order: results are
+    bitwise identical for any number of threads.
+
+    Parameters
+    ----------
+    beta : float
+    dim : int
+    uniform, rtol : float
+    value : ndarray of float64, shape (d, d)
     """
-    finufft = checks.extra("finufft", "nufft")
-    dim = x.shape[2]
-    eps = max(eps_for(beta, dim, uniform, rtol), _LEAST_EPS)
-    period, n_modes = modes_for(beta, eps)
-    frequency = 2 * math.pi / period * np.arange(-(n_modes // 2), n_modes // 2)
-    one = np.exp(-(frequency**2) / (2 * beta)) * math.sqrt(2 * math.pi / beta) / period
-    weight = one
-    for _ in range(dim - 1):
-        weight = np.multiply.outer(weight, one)
-    along = [frequency.reshape([-1 if k == c else 1 for k in range(dim)]) for c in range(dim)]
-    settings: dict[str, Any] = {"eps": eps, "nthreads": 1}
-    forward, backward = ((finufft.nufft2d1, finufft.nufft2d2), (finufft.nufft3d1, finufft.nufft3d2))[dim - 2]
-    chunks = [slice(first, first + _CHUNK) for first in range(0, x.shape[1], _CHUNK)]
-    mean, z = np.empty_like(x), np.empty(x.shape[:2])
-    with ThreadPoolExecutor(n_threads) as pool:
-        for replica in range(len(x)):
-            points = x[replica].T.astype(np.float64, order="C")
-            points /= np.sqrt((points**2).sum(axis=0))
-            scaled = points * (2 * math.pi / period)
-            strengths = np.full(x.shape[1], 1 / x.shape[1]) if p is None else p
 
-            def spread(part: slice, at: Any = scaled, of: Floats = strengths) -> Any:
-                return forward(
-                    *at[:, part].copy(), of[part].astype(np.complex128), (n_modes,) * dim, isign=-1, **settings
-                )
+    def __init__(self, *, beta: float, dim: int, uniform: float, rtol: float, value: Floats) -> None:
+        finufft = checks.extra("finufft", "nufft")
+        self.beta, self.value = beta, value
+        self.eps = max(eps_for(beta, dim, uniform, rtol), _MIN_EPS)
+        self.period, self.n_modes = modes_for(beta, self.eps)
+        frequency = 2 * math.pi / self.period * np.arange(-(self.n_modes // 2), self.n_modes // 2)
+        one = np.exp(-(frequency**2) / (2 * beta)) * math.sqrt(2 * math.pi / beta) / self.period
+        self.weight = one
+        for _ in range(dim - 1):
+            self.weight = np.multiply.outer(self.weight, one)
+        self.along = [frequency.reshape([-1 if k == c else 1 for k in range(dim)]) for c in range(dim)]
+        self.forward, self.backward = (
+            (finufft.nufft2d1, finufft.nufft2d2),
+            (finufft.nufft3d1, finufft.nufft3d2),
+        )[dim - 2]
 
-            modes = weight * sum(pool.map(spread, chunks))
-            # Z̃ and its derivatives are real: one complex transform brings two of them.
-            rows = [modes, *(1j * along[c] * modes for c in range(dim))]
-            pairs = np.stack([a + 1j * b for a, b in zip(rows[::2], [*rows[1::2], 0 * modes], strict=False)])
+    def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
+        """Return the sums of tokens with weights p."""
+        dim = x.shape[2]
+        settings: dict[str, Any] = {"eps": self.eps, "nthreads": 1}
+        chunks = [slice(first, first + _CHUNK) for first in range(0, x.shape[1], _CHUNK)]
+        strengths = np.full(x.shape[1], 1 / x.shape[1]) if p is None else p
+        mean, z = np.empty_like(x), np.empty(x.shape[:2])
+        with ThreadPoolExecutor(n_threads) as pool:
+            for replica in range(len(x)):
+                points = x[replica].T.astype(np.float64, order="C")
+                points /= np.sqrt((points**2).sum(axis=0))
+                scaled = points * (2 * math.pi / self.period)
 
-            def gather(part: slice, at: Any = scaled, of: Any = pairs) -> Any:
-                return backward(*at[:, part].copy(), of, isign=1, **settings)
+                def spread(part: slice, at: Any = scaled) -> Any:
+                    shape = (self.n_modes,) * dim
+                    return self.forward(
+                        *at[:, part].copy(), strengths[part].astype(np.complex128), shape, isign=-1, **settings
+                    )
 
-            found = np.concatenate(list(pool.map(gather, chunks)), axis=1)
-            sums = np.stack([found.real, found.imag], axis=1).reshape(-1, x.shape[1])[: dim + 1]
-            z[replica] = sums[0]
-            with np.errstate(divide="ignore", invalid="ignore"):  # where Z̃ is lost, which its caller sees
-                mean[replica] = (value @ (points + sums[1:] / (beta * sums[0]))).T
-    return mean, z, z.min(axis=1), np.full(len(x), 3 * eps * (1 + math.sqrt(dim / beta)))
+                modes = self.weight * sum(pool.map(spread, chunks))
+                # Z̃ and its derivatives are real: one complex transform brings two of them.
+                rows = [modes, *(1j * self.along[c] * modes for c in range(dim))]
+                pairs = np.stack([a + 1j * b for a, b in zip(rows[::2], [*rows[1::2], 0 * modes], strict=False)])
+
+                def interpolate(part: slice, at: Any = scaled, of: Any = pairs) -> Any:
+                    return self.backward(*at[:, part].copy(), of, isign=1, **settings)
+
+                values = np.concatenate(list(pool.map(interpolate, chunks)), axis=1)
+                sums = np.stack([values.real, values.imag], axis=1).reshape(-1, x.shape[1])[: dim + 1]
+                z[replica] = sums[0]
+                with np.errstate(divide="ignore", invalid="ignore"):  # where Z̃ is lost, which its caller sees
+                    mean[replica] = (self.value @ (points + sums[1:] / (self.beta * sums[0]))).T
+        return mean, z, z.min(axis=1), np.full(len(x), 3 * self.eps * (1 + math.sqrt(dim / self.beta)))

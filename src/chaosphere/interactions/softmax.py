@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +11,13 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.geometry import expansions, sphere
-from chaosphere.interactions import nufft
-from chaosphere.kernels import attention as kernel
+from chaosphere.common.shape import Shape
+from chaosphere.geometry import expansions
+from chaosphere.interactions import nufft, series
+from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
+from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 
-LOG2_E = math.log2(math.e)
-AT_ONCE = 4e9  # multiply-adds of steps taken at once, some tenths of a second
-_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
+_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -41,6 +39,8 @@ class AttentionResult:
         with ε = 2.2e-16 or 1.2e-7, rtol as `resolve` tells it (0 for the direct sum), η the largest distance of a token
         from the sphere, and σ the distance of the sum of the weights from 1. `measures.energy` keeps relative accuracy
         near consensus, for a pass of its own.
+    n_direct : int, or ndarray of int, shape (R,)
+        Tokens that were summed over all pairs: N by the direct sum; by the others those that an expansion cannot serve.
     """
 
     value: Tokens
@@ -143,10 +143,7 @@ class SoftmaxAttention(checks.ByValue):
         if self.value is None:
             scale = 1.0 if self.value_scale is None else self.value_scale
             fill(self, "value_scale", checks.number(scale, "value_scale"))
-        if self.method not in METHODS:
-            near = difflib.get_close_matches(str(self.method), METHODS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"method: unknown {self.method!r}; {hint}known: {', '.join(METHODS)}")
+        checks.choice(self.method, "method", known=METHODS)
         if self.rtol is not None:
             checks.numbers(self, "rtol", low=1e-13, high=0.1)
             if self.method == "direct":
@@ -183,15 +180,15 @@ class SoftmaxAttention(checks.ByValue):
         if not is_served:
             raise ValueError(f"method={method!r} serves dim {dims}, got {dim}")
         if method == "nufft":
-            if not nufft.LEAST_BETA <= beta <= expansions.MOST_BETA:
+            if not nufft.MIN_BETA <= beta <= expansions.MOST_BETA:
                 raise ValueError(
-                    f"method='nufft' serves β from {nufft.LEAST_BETA:g} to {expansions.MOST_BETA:g}, got {beta:g}"
+                    f"method='nufft' serves β from {nufft.MIN_BETA:g} to {expansions.MOST_BETA:g}, got {beta:g}"
                 )
             n_bytes = nufft.memory(beta, dim, float(expansions.multipliers(beta, dim)[0]), rtol)
-            if n_bytes > nufft.MOST_BYTES:
+            if n_bytes > nufft.MAX_BYTES:
                 raise ValueError(
                     f"method='nufft' would take {n_bytes / 1e9:.1f} GB for β = {beta:g}, dim {dim} and rtol {rtol:.2g} "
-                    f"(limit {nufft.MOST_BYTES / 1e9:.1f}); raise rtol, or use method='auto' or 'direct'"
+                    f"(limit {nufft.MAX_BYTES / 1e9:.1f}); raise rtol, or use method='auto' or 'direct'"
                 )
         elif not expansions.serves(beta, dim, rtol):
             raise ValueError(
@@ -205,14 +202,47 @@ class SoftmaxAttention(checks.ByValue):
         nufft, which may be missing, is among them only if an rtol was given, and where there are too many harmonics:
         where there are not, harmonics take about the same time or less.
         """
-        times = {"direct": expansions.direct_nanoseconds(n_tokens, dim, dtype)}
+        times = {"direct": direct_nanoseconds(n_tokens, dim, dtype)}
         if beta is not None and rtol is not None:
             if expansions.serves(beta, dim, rtol):
-                times["fourier" if dim == 2 else "harmonic"] = expansions.nanoseconds(n_tokens, beta, dim, rtol)
+                times["fourier" if dim == 2 else "harmonic"] = series.nanoseconds(n_tokens, beta, dim, rtol)
             elif dim == 3 and self.rtol is not None and beta <= expansions.MOST_BETA and nufft.is_installed():
                 uniform = float(expansions.multipliers(beta, dim)[0])
                 times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
         return min(times, key=lambda method: times[method])
+
+    def plan(self, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
+        """Return the plan for tokens of this shape; see `chaosphere.interactions.protocol`.
+
+        Raises
+        ------
+        ValueError
+            If the method does not serve this shape, or an entry is too large for its dtype.
+        """
+        self._check_shape(shape)
+        chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
+        beta = self._scalar() if chosen.method != "direct" else self.beta
+        direct = DirectPlan(
+            shape,
+            weights,
+            beta=beta,
+            form=None if beta is not None else self._form(),
+            value=self.value,
+            value_scale=1.0 if self.value_scale is None else self.value_scale,
+        )
+        if chosen.method == "direct":
+            return direct
+        assert beta is not None
+        assert chosen.rtol is not None
+        value = np.diag(np.full(shape.dim, self.value_scale)) if self.value is None else self.value
+        sums: Sums
+        if chosen.method == "nufft":
+            uniform = float(expansions.multipliers(beta, shape.dim)[0])
+            sums = nufft.Transforms(beta=beta, dim=shape.dim, uniform=uniform, rtol=chosen.rtol, value=value)
+        else:
+            n_max = expansions.degree(beta, shape.dim, chosen.rtol)
+            sums = series.Series(beta=beta, n_max=n_max, value=value)
+        return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return Attn(μ_x, x_i) for every token; parameters as in `evaluate`.
@@ -222,8 +252,8 @@ class SoftmaxAttention(checks.ByValue):
         ndarray
             Of the shape and dtype of x.
         """
-        batch, p, n_threads = self._checked(x, weights, n_threads)
-        mean, *_ = self._attend(batch, p, n_threads)
+        attended, _ = self._attend(x, weights, n_threads)
+        mean = attended.mean
         return mean if x.ndim == 3 else mean[0]
 
     def evaluate(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> AttentionResult:
@@ -248,136 +278,24 @@ class SoftmaxAttention(checks.ByValue):
             If an argument breaks a rule above, or β is so large that the rounding of x alone would change the weights
             by a hundredth.
         """
-        batch, p, n_threads = self._checked(x, weights, n_threads)
-        mean, log_partition, n_direct = self._attend(batch, p, n_threads)
-        log_z = log_partition()
-        energy = self._energy(log_z, p)
+        attended, p = self._attend(x, weights, n_threads)
+        log_z = attended.log_partition()
+        energy = self._energy(attended, p)
         if x.ndim == 3:
-            return AttentionResult(value=mean, log_partition=log_z, energy=energy, n_direct=n_direct)
+            return AttentionResult(value=attended.mean, log_partition=log_z, energy=energy, n_direct=attended.n_direct)
         return AttentionResult(
-            value=mean[0],
+            value=attended.mean[0],
             log_partition=log_z[0],
             energy=None if energy is None else float(energy[0]),
-            n_direct=int(n_direct[0]),
+            n_direct=int(attended.n_direct[0]),
         )
 
-    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int, n_steps: int = 1) -> Tokens:
-        """Return LN(x + τ Attn(μ_x, x)) for checked tokens (R, N, d), n_steps times over.
-
-        In one pass for the direct sum of QᵀK = βI; many small systems then stay in the cache from step to step.
-        """
-        self._check_size(x)
-        beta = self.beta
-        if beta is None or weights is not None or not self._is_one_pass(x):
-            for _ in range(n_steps):
-                mean = self._attend(x, weights, n_threads)[0]
-                x = sphere.layer_norm_step(x, mean, step_size, n_threads, over_v=True)
-            return x
-        several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self._factor}
-        scale, shift, value_map = math.sqrt(beta * LOG2_E), beta * LOG2_E, self._value_map(x)
-        out, bad = kernel.attend_bounded(x, None, value_map, None, scale, shift, True, n_threads, **several)
-        return sphere.moved(out, bad)
-
-    def _is_one_pass(self, x: Tokens) -> bool:
-        """Whether `move` is one pass over tokens without weights."""
-        is_direct = self.resolve(x.shape[1], x.shape[2], x.dtype).method == "direct"
-        return self.beta is not None and is_direct and self._is_bounded(self.beta, x.dtype)
-
-    def steps_at_once(self, x: Tokens) -> int:
-        """Return how many steps `move` should take at once: as many as take some tenths of a second."""
-        n_replicas, n_tokens, dim = x.shape
-        return max(1, int(AT_ONCE / (n_replicas * n_tokens**2 * (dim + 4)))) if self._is_one_pass(x) else 1
-
-    def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
-        """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, and of the direct sum a share of the work.
-
-        Both must be where a block of the kernel starts (`kernels.attention.block_size`), or the end.
-        """
-        self._check_size(x)
-        if self.resolve(x.shape[1], x.shape[2], x.dtype).method != "direct":
-            return np.ascontiguousarray(self._attend(x, None, n_threads)[0][:, first:stop])
-        return self._mean(x, None, self._value_map(x), n_threads, first, stop)[0]
-
-    def _checked(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Tokens, Floats | None, int]:
+    def _attend(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Attended, Floats | None]:
+        """Check the arguments, and return what a plan gives for them, with the weights."""
         batch = checks.tokens(x)
         threads = checks.threads(n_threads)
         p = checks.weights(weights, batch.shape[1])
-        self._check_size(batch)
-        return batch, p, threads
-
-    def _attend(
-        self, x: Tokens, p: Floats | None, n_threads: int
-    ) -> tuple[Tokens, Callable[[], Floats], NDArray[np.int64]]:
-        """Return attention, log Z on demand (logarithms take as long as a fast sum), the number of direct sums."""
-        chosen = self.resolve(x.shape[1], x.shape[2], x.dtype)
-        if chosen.method == "direct":
-            mean, log_z = self._direct(x, p, n_threads)
-            return mean, lambda: log_z, np.full(len(x), x.shape[1])
-        return chosen._expand(x, p, n_threads)
-
-    def _expand(
-        self, x: Tokens, p: Floats | None, n_threads: int
-    ) -> tuple[Tokens, Callable[[], Floats], NDArray[np.int64]]:
-        beta, rtol, dim = self._scalar(), self.rtol, x.shape[2]
-        assert beta is not None
-        assert rtol is not None
-        value = np.diag(np.full(dim, self.value_scale)) if self.value is None else self.value
-        if self.method == "nufft":
-            uniform = float(expansions.multipliers(beta, dim)[0])
-            mean, z, least, error = nufft.attend(x, p, beta, uniform, rtol, value, n_threads)
-        else:
-            n_max = expansions.degree(beta, dim, rtol)
-            mean, z, least, error = expansions.attend(x, p, beta, n_max, value, n_threads)
-        exact: list[tuple[int, Any, Floats]] = []
-        n_direct = np.zeros(len(x), np.int64)
-        # A token whose own sum is too small, compared with the error, is summed directly; `not >=` sees a NaN as well.
-        for replica in np.flatnonzero(~(least >= 2 * error / rtol)):
-            rows: Any = np.flatnonzero(~(z[replica] >= 2 * error[replica] / rtol))
-            if 2 * len(rows) > x.shape[1]:
-                rows = slice(None)
-                found, log_found = self._direct(x[replica][None], p, n_threads)
-            else:
-                found, log_found = self._direct_rows(x[replica][None], rows, p, n_threads)
-            mean[replica, rows] = found[0]
-            exact.append((int(replica), rows, log_found[0]))
-            n_direct[replica] = len(log_found[0])
-
-        def log_partition() -> Floats:
-            with np.errstate(divide="ignore", invalid="ignore"):  # where the direct sum stands in
-                log_z = np.log(z) + beta
-            for replica, rows, log_found in exact:
-                log_z[replica, rows] = log_found
-            return np.asarray(log_z)
-
-        return mean, log_partition, n_direct
-
-    def _direct(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats]:
-        """Return attention and log Z over all pairs."""
-        relative, log_unit = _relative(p, x.shape[1])
-        mean, log2_z = self._weighted_mean(x, relative, self._value_map(x), n_threads)
-        return mean, log2_z / LOG2_E + log_unit
-
-    def _direct_rows(self, x: Tokens, rows: Any, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats]:
-        """Return attention and log Z of some tokens of one system, QᵀK = βI."""
-        beta = self._scalar()
-        assert beta is not None
-        relative, log_unit = _relative(p, x.shape[1])
-        mean, log2_z = kernel.attend_rows(
-            x[:, rows], x, None, self._value_map(x), relative, beta * LOG2_E, n_threads, self._factor
-        )
-        return mean, log2_z / LOG2_E + log_unit
-
-    def _value_map(self, x: Tokens) -> Tokens | None:
-        return None if self.value is None else self.value.astype(x.dtype)
-
-    @property
-    def _factor(self) -> float:
-        return 1.0 if self.value_scale is None else self.value_scale
-
-    @staticmethod
-    def _is_bounded(beta: float, dtype: Any) -> bool:
-        # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
-        return bool(2.5 * checks.SPHERE_TOLERANCE[dtype] * beta * LOG2_E < 100)
+        return self.plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
@@ -400,83 +318,21 @@ class SoftmaxAttention(checks.ByValue):
                 "of the tokens decides the weights"
             )
 
-    def _check_size(self, x: Tokens) -> None:
-        self._check_norm(x.dtype)
-        limit = min(_VALUE_SHARE * float(np.finfo(x.dtype).max), checks.MAX_SIZE)
-        size = abs(self._factor) if self.value is None else float(abs(self.value).max())
+    def _check_shape(self, shape: Shape) -> None:
+        """Raise ValueError unless this attention serves tokens of a dtype and dimension."""
+        self._check_norm(shape.dtype)
+        limit = min(_MAX_VALUE_SHARE * float(np.finfo(shape.dtype).max), checks.MAX_SIZE)
+        if self.value is not None:
+            size = float(abs(self.value).max())
+        else:
+            assert self.value_scale is not None
+            size = abs(self.value_scale)
         if not size <= limit:
             name = "value_scale" if self.value is None else "the entries of value"
-            raise ValueError(f"{name} must be <= {limit:.3g} in size for {x.dtype} tokens, got {size:.6g}")
+            raise ValueError(f"{name} must be <= {limit:.3g} in size for {shape.dtype} tokens, got {size:.6g}")
         for matrix in (self.query, self.value):
-            if matrix is not None and matrix.shape[0] != x.shape[2]:
-                raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got shape {x.shape}")
-
-    def _weighted_mean(
-        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int
-    ) -> tuple[Tokens, Floats]:
-        """Return what `_mean` does; tokens without weight attend to the others but are not attended to."""
-        if p is None or p.all():
-            return self._mean(x, p, value_map, n_threads)
-        active, passive = np.flatnonzero(p), np.flatnonzero(p == 0)
-        keys, others = x[:, active], x[:, passive]
-        mean, log2_z = np.empty(x.shape, x.dtype), np.empty(x.shape[:2])
-        mean[:, active], log2_z[:, active] = self._mean(keys, p[active], value_map, n_threads)
-        query_map, row_scale = self._row_map(x.dtype)
-        mean[:, passive], log2_z[:, passive] = kernel.attend_rows(
-            others, keys, query_map, value_map, p[active], row_scale, n_threads, self._factor
-        )
-        return mean, log2_z
-
-    def _mean(
-        self, x: Tokens, p: Floats | None, value_map: Tokens | None, n_threads: int, first: int = 0, stop: int = -1
-    ) -> tuple[Tokens, Floats]:
-        """Return the weighted means, mapped by V, and log2 of the sums of p_j e^{⟨Qx_i, Kx_j⟩}; of all rows or some."""
-        own = x if stop < 0 else x[:, first:stop]
-        query_map, row_scale = self._row_map(x.dtype)
-        if self.beta is not None:
-            scale, shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
-            is_symmetric, is_bounded = True, self._is_bounded(self.beta, x.dtype)
-            bounded_map = None
-        else:
-            form = self._form()
-            norm = float(np.linalg.norm(form, 2))
-            is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
-            # One shift for all pairs must neither overflow nor let a whole row vanish.
-            is_bounded = 2 * norm * LOG2_E < (800 if x.dtype == np.float64 else 50)
-            if is_symmetric:
-                form = 0.5 * (form + form.T)
-            scale, shift = 1.0, norm * LOG2_E
-            bounded_map = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype)
-        if not is_bounded:
-            mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads, self._factor)
-            return mean, log2_z
-        mean, z = kernel.attend_bounded(
-            x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads, first, stop, self._factor
-        )
-        with np.errstate(divide="ignore"):
-            log2_z = np.log2(z) + shift
-        # A token of little weight, far from all others: weights below 2^-960 (2^-102) were dropped, so take it alone.
-        lost = z < (2.0**-800 if x.dtype == np.float64 else 2.0**-50)
-        for replica in np.flatnonzero(lost.any(axis=1)):
-            rows = np.flatnonzero(lost[replica])
-            alone, log2_alone = kernel.attend_rows(
-                own[replica][None, rows],
-                x[replica : replica + 1],
-                query_map,
-                value_map,
-                p,
-                row_scale,
-                n_threads,
-                self._factor,
-            )
-            mean[replica, rows], log2_z[replica, rows] = alone[0], log2_alone[0]
-        return mean, log2_z
-
-    def _row_map(self, dtype: Any) -> tuple[Tokens | None, float]:
-        """Return A log2 e, or nothing for QᵀK = βI, and the factor of queries in the one-sided kernel."""
-        if self.beta is not None:
-            return None, self.beta * LOG2_E
-        return np.ascontiguousarray(self._form() * LOG2_E, dtype=dtype), 1.0
+            if matrix is not None and matrix.shape[0] != shape.dim:
+                raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got {shape.dim}")
 
     def _form(self) -> Floats:
         """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩; not finite where the product of large entries is not."""
@@ -485,26 +341,12 @@ class SoftmaxAttention(checks.ByValue):
         with np.errstate(over="ignore", invalid="ignore"):  # which `_check_norm` sees
             return np.asarray(self.key.T @ self.query)
 
-    def _energy(self, log_z: Floats, p: Floats | None) -> Floats | None:
+    def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
         if self.beta is None or self.beta > 700:
             return None
-        ratio = np.exp(log_z - self.beta)
-        missing = 1 - ratio if p is None else p * (1 - ratio)
-        total = missing.mean(axis=1) if p is None else missing.sum(axis=1)
+        missing = 1 - attended.over(self.beta)
+        total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
         return np.asarray(0.5 * math.exp(self.beta) * np.maximum(total, 0))
-
-
-def _relative(p: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
-    """Return weights with largest about 1, or None, and the log of what 1 stands for.
-
-    A quotient of a subnormal weight would lose digits: weights with such among them are scaled by a power of two.
-    """
-    if p is None:
-        return None, -math.log(n_tokens)
-    unit = float(p.max())
-    if p.min(where=p > 0, initial=1.0) < np.finfo(np.float64).tiny:
-        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
-    return p / unit, math.log(unit)
 
 
 def _norm(matrix: Floats) -> float:

@@ -6,13 +6,14 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.geometry.sphere import normalize
-from chaosphere.models.protocol import Steps, check_model
+from chaosphere.models.protocol import Model, StepContext, check_model
 
 
 def lyapunov_exponent(
-    model: Steps, x: Tokens, *, rng: Seed, separation: float = 1e-7, n_threads: int | None = None
+    model: Model, x: Tokens, *, rng: Seed, separation: float = 1e-7, n_threads: int | None = None
 ) -> float | Floats:
     """Return the finite-time top Lyapunov exponent of a model's flow along one path: growth of a tangent vector.
 
@@ -58,14 +59,14 @@ def lyapunov_exponent(
     noise = Noise(rng, n_replicas=n_replicas)
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
     growth = np.zeros(n_replicas)
-    model = model.prepare(here.shape[1], here.shape[2], here.dtype)
+    plan, context = model.plan(Shape.of(here)), StepContext(noise=noise, n_threads=n_threads)
     for index in range(model.n_steps):
         tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
         tangent /= np.sqrt((tangent**2).sum(axis=(1, 2), keepdims=True))
         there = normalize(here + separation * tangent)
         before = np.sqrt(((there - here) ** 2).sum(axis=(1, 2)))
-        here = model.step(here, index, noise=noise, n_threads=n_threads)
-        tangent = model.step(there, index, noise=noise, n_threads=n_threads) - here
+        here = plan.advance(here, range(index, index + 1), context)
+        tangent = plan.advance(there, range(index, index + 1), context) - here
         growth += np.log(np.sqrt((tangent**2).sum(axis=(1, 2))) / before)
     exponent: Floats = growth / model.horizon
     return exponent if x.ndim == 3 else float(exponent[0])

@@ -142,6 +142,8 @@ class CircleDensity:
         if not isinstance(self.model, LimitSDE):
             raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
         attention = self.model.attention
+        if not isinstance(attention, SoftmaxAttention | None):
+            raise TypeError(f"model must have a SoftmaxAttention or no attention, got {attention!r}")
         if attention is not None and (attention.beta is None or attention.value_scale is None):
             raise ValueError("model must have attention with QᵀK = βI and V = δI, got general matrices")
         if check_law(self.law).dim != 2:
@@ -203,7 +205,7 @@ class CircleDensity:
 
     def _run(self, noise: Noise, n_replicas: int, n_threads: int) -> Iterator[Modes]:
         """Yield the modes (R, K + 1) at the start and after every step."""
-        model = self.model.prepare(self.n_points)
+        model = self.model.resolve(self.n_points, 2)
         step_size = model.horizon / model.n_steps
         angle = 2 * np.pi * np.arange(self.n_points) / self.n_points
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -9,10 +9,9 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.streams import Noise
+from chaosphere.common.shape import Shape
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
-from chaosphere.models.sde import LimitSDE
-from chaosphere.models.transformer import Transformer
+from chaosphere.models.protocol import Model, ModelPlan, check_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +29,9 @@ class MeanField:
 
     Parameters
     ----------
-    model : Transformer or LimitSDE
-        Without `temperature`: noise of each token's own makes a diffusion of the measure that nodes do not carry.
+    model : Transformer, LimitSDE, or another model
+        Without noise of each token's own (`has_own_noise`, here `temperature`): it makes a diffusion of the measure that
+        nodes do not carry.
     law : Law
         See `chaosphere.laws`.
     n_nodes : int
@@ -62,16 +62,15 @@ class MeanField:
     True
     """
 
-    model: Transformer | LimitSDE
+    model: Model
     law: Law
     n_nodes: int
     _rule: Quadrature = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check, convert numbers to int, and make the nodes."""
-        if not isinstance(self.model, Transformer | LimitSDE):
-            raise TypeError(f"model must be a Transformer or a LimitSDE, got {self.model!r}")
-        if isinstance(self.model, LimitSDE) and self.model.temperature > 0:
+        check_model(self.model)
+        if self.model.has_own_noise:
             raise ValueError(
                 "model must have temperature 0: nodes do not carry the diffusion of each token's own noise"
             )
@@ -123,21 +122,27 @@ class MeanField:
         tokens = np.concatenate([nodes, batch], axis=1)
         return tokens if passive.ndim == 3 else tokens[0]
 
-    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> MeanField:
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether tokens have noise of their own: no, `model` has none."""
+        return False
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> MeanField:
         """Return the limit with every automatic choice of the model made."""
-        if dim is not None:
-            self._check_dim(dim, "x")
-        return replace(self, model=self.model.prepare(n_tokens, dim, dtype))
+        self._check_dim(dim, "x")
+        return replace(self, model=self.model.resolve(n_tokens, dim, dtype))
+
+    def plan(self, shape: Shape, weights: Floats | None = None) -> ModelPlan:
+        """Return the model's plan with the nodes as sources; see `chaosphere.models.protocol`."""
+        if weights is not None:
+            raise ValueError("weights must be None for a MeanField, which has those of its nodes")
+        self._check_dim(shape.dim, "x")
+        if shape.n_tokens < len(self.weights):
+            raise ValueError(
+                f"x must start with the {len(self.weights)} nodes of `start()`, got {shape.n_tokens} tokens"
+            )
+        return self.model.plan(shape, self.weights)
 
     def _check_dim(self, dim: int, name: str) -> None:
         if dim != self.law.dim:
             raise ValueError(f"{name} must have dim {self.law.dim}, that of the law, got {dim}")
-
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
-        """Return nodes and passive tokens (R, n + N, d) after step `index` (from 0)."""
-        self._check_dim(x.shape[2], "x")
-        n_passive = x.shape[1] - len(self.weights)
-        if n_passive < 0:
-            raise ValueError(f"x must start with the {len(self.weights)} nodes of `start()`, got {x.shape[1]} tokens")
-        weights = np.concatenate([self.weights, np.zeros(n_passive)])
-        return self.model.step(x, index, noise=noise, n_threads=n_threads, weights=weights)

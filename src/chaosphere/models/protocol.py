@@ -1,41 +1,165 @@
-"""What the time loop, ensembles and measures need of a model, and the times of its steps."""
+"""What the time loop, ensembles and measures need of a model, and the times of its steps.
+
+A model is a frozen spec. For tokens of one shape it makes a plan, once a run, and the loop calls the plan:
+
+    @dataclass(frozen=True)
+    class Drift:
+        n_steps: int
+        horizon: float
+        has_own_noise = False
+
+        def resolve(self, n_tokens, dim, dtype="float64"):
+            return self
+
+        def plan(self, shape, weights=None):
+            return DriftPlan(self.horizon / self.n_steps)
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
+from chaosphere.interactions.protocol import Partition
 
 
-class Steps(Protocol):
-    """What a model must offer here: a number of steps, a horizon and one step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """What every step of a run is given.
 
-    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> Self:
-        """Return the model with every automatic choice made for tokens of this number, dimension and dtype."""
+    Attributes
+    ----------
+    noise : Noise
+        Of the run: normals by stream, replica and step.
+    n_threads : int
+        Never changes a bit.
+    """
+
+    noise: Noise
+    n_threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a step takes, for estimates of time and memory.
+
+    Attributes
+    ----------
+    pairs : float
+        Pair interactions of one replica.
+    normals : int
+        Random numbers that are drawn for one replica.
+    """
+
+    pairs: float = 0.0
+    normals: int = 0
+
+
+class ModelPlan(Protocol):
+    """A model for tokens of one shape. A class that inherits from this needs `advance` alone.
+
+    Attributes
+    ----------
+    max_fused_steps : int
+        How many steps `advance` may take in one call, where nothing is recorded between them.
+    cost : Cost
+    """
+
+    max_fused_steps: int = 1
+    cost: Cost = Cost()
+
+    def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
+        """Return the tokens after some steps.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens of the plan's shape on the sphere. They are not checked again, and must not be changed.
+        steps : range
+            The steps to take, counted from 0; at most `max_fused_steps`, each after the one before.
+        context : StepContext
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        Raises
+        ------
+        DegenerateTokenError
+            If a token becomes zero or not finite.
+        """
+        raise NotImplementedError
+
+    def distribute(self, partition: Partition) -> ModelPlan:
+        """Return the plan that moves the tokens that this process owns, where several share a system.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If tokens are coupled by more than can be shared.
+        """
+        raise TypeError(f"comm needs a model whose plan can be distributed, got {type(self).__name__}")
+
+
+class Model(Protocol):
+    """What the time loop, ensembles, mean-field limits and measures need of a model.
+
+    Checkpoints and stores describe a model by its class and the values that it holds: a frozen dataclass is best.
+    """
 
     @property
     def n_steps(self) -> int:
-        """Number of steps."""
+        """Number of steps, >= 1."""
 
     @property
     def horizon(self) -> float:
-        """Time that they span."""
+        """Time T > 0 that they span."""
 
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
-        """Return the tokens (R, N, d) after step `index`."""
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether tokens have noise of their own.
+
+        Without it the empirical measure moves by itself, conditional on the common noise: `MeanField` takes the model.
+        """
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> Self:
+        """Return the model with every automatic choice made for such tokens, as results record it; itself if none."""
+
+    def plan(self, shape: Shape, weights: Floats | None = None) -> ModelPlan:
+        """Return the plan for tokens of one shape.
+
+        Parameters
+        ----------
+        shape : Shape
+        weights : ndarray of float64, shape (n_sources,), optional
+            The first n_sources tokens make up the measure that moves all of them, with these weights; the rest are
+            passive tracers. None: all of them, 1/N each.
+
+        Returns
+        -------
+        ModelPlan
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the model does not serve this shape.
+        """
 
 
-def missing_members(model: Any) -> list[str]:
-    """Return the names of what a model needs (`Steps`) and this object does not have."""
-    return [name for name in ("prepare", "n_steps", "horizon", "step") if not hasattr(model, name)]
+def missing_members(model: object) -> list[str]:
+    """Return the names of what `Model` asks for and this object does not have."""
+    return [name for name in ("n_steps", "horizon", "has_own_noise", "resolve", "plan") if not hasattr(model, name)]
 
 
-def check_model(model: Any) -> None:
-    """Raise TypeError if an object cannot be run: the members of `Steps` are what a model needs."""
+def check_model(model: object) -> None:
+    """Raise TypeError if an object cannot be run as a model."""
     if missing := missing_members(model):
         raise TypeError(
             f"model must be a model such as a Transformer or a LimitSDE, got {model!r}: it has no {', '.join(missing)} "
@@ -43,7 +167,7 @@ def check_model(model: Any) -> None:
         )
 
 
-def save_steps(save_at: Any, model: Steps) -> tuple[Floats, NDArray[np.int64]]:
+def save_steps(save_at: Any, model: Model) -> tuple[Floats, NDArray[np.int64]]:
     """Return the times that are recorded for `save_at`, and the steps made by then, ⌊t L / T⌋ for each time t.
 
     A time within four units in the last place of its own type of a step is at that step. Times between two steps are

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.geometry import sphere
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.protocol import Interaction, InteractionPlan, Partition, check_interaction
+from chaosphere.models.protocol import Cost, ModelPlan, StepContext
+from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import GaussianField, Increment, normalized_sum
-
-SCHEMES = ("projected-euler", "geodesic-euler", "heun", "split", "rk4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +27,7 @@ class LimitSDE:
 
     Parameters
     ----------
-    attention : SoftmaxAttention or None
+    attention : SoftmaxAttention, another interaction, or None
     field : GaussianField or None
     horizon : float
         T > 0.
@@ -64,7 +61,7 @@ class LimitSDE:
     (20, 3)
     """
 
-    attention: SoftmaxAttention | None
+    attention: Interaction | None
     field: GaussianField | None
     horizon: float
     n_steps: int
@@ -74,21 +71,19 @@ class LimitSDE:
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
-        if not isinstance(self.attention, SoftmaxAttention | None):
-            raise TypeError(f"attention must be a SoftmaxAttention or None, got {self.attention!r}")
+        check_interaction(self.attention, "attention")
         if not isinstance(self.field, GaussianField | None):
             raise TypeError(f"field must be a GaussianField or None, got {self.field!r}")
         checks.integers(self, "n_steps", "n_merged", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         checks.numbers(self, "temperature", low=0, high=checks.MAX_SIZE)
-        if self.scheme not in SCHEMES:
-            near = difflib.get_close_matches(str(self.scheme), SCHEMES, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"scheme: unknown {self.scheme!r}; {hint}known: {', '.join(SCHEMES)}")
+        checks.choice(self.scheme, "scheme", known=SCHEMES)
         if self.attention is None and not self._is_noisy:
             raise ValueError("attention, field and temperature must not all be absent: nothing would move")
-        if self.scheme == "rk4" and self._is_noisy:
-            raise ValueError("scheme='rk4' is for attention alone; it has no order with a field or a temperature")
+        if self._is_noisy and SCHEMES[self.scheme].strong_order is None:
+            raise ValueError(
+                f"scheme={self.scheme!r} is for attention alone; it has no order with a field or a temperature"
+            )
 
     @property
     def _is_noisy(self) -> bool:
@@ -107,14 +102,22 @@ class LimitSDE:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
         return replace(self, n_steps=self.n_steps // factor, n_merged=factor * self.n_merged)
 
-    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> LimitSDE:
-        """Return the model with every automatic choice made for n_tokens tokens; without dim attention waits."""
-        if dim is not None:
-            self._check_dim(dim)
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether tokens have noise of their own."""
+        return self.temperature > 0
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> LimitSDE:
+        """Return the model with every automatic choice made for such tokens."""
+        self._check_dim(dim)
         field = None if self.field is None else self.field.resolve(n_tokens)
-        if self.attention is None or dim is None:
-            return replace(self, field=field)
-        return replace(self, field=field, attention=self.attention.resolve(n_tokens, dim, dtype))
+        attention = None if self.attention is None else self.attention.resolve(n_tokens, dim, dtype)
+        return replace(self, field=field, attention=attention)
+
+    def plan(self, shape: Shape, weights: Floats | None = None) -> SDEPlan:
+        """Return the plan for tokens of one shape; see `chaosphere.models.protocol`."""
+        self._check_dim(shape.dim)
+        return SDEPlan(self, shape, weights)
 
     def _check_dim(self, dim: int) -> None:
         if self.field is not None and self.field.kernel.dim != dim:
@@ -124,70 +127,69 @@ class LimitSDE:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
         if self.field is None:
             return None
-        parts = (noise.draws(Stream.BROWNIAN, k) for k in self._fine(index))
+        parts = (noise.draws(Stream.BROWNIAN, k) for k in self.fine_steps(index))
         return self.field.increment(parts, duration=self.horizon / self.n_steps, n_tokens=n_tokens)
 
-    def _fine(self, index: int) -> range:
+    def fine_steps(self, index: int) -> range:
         """Return the finer steps whose noise step `index` takes."""
         return range(index * self.n_merged, (index + 1) * self.n_merged)
 
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int, weights: Floats | None = None) -> Tokens:
-        """Return the tokens (R, N, d), weighted in attention, after step `index` (from 0)."""
-        step_size = self.horizon / self.n_steps
-        self._check_dim(x.shape[2])
-        increment = self.increment(index, noise=noise, n_tokens=x.shape[1])
-        own = None
-        if self.temperature > 0:
-            own_parts = (noise.draws(Stream.IDIOSYNCRATIC, k) for k in self._fine(index))
-            normals = normalized_sum(own_parts, x.shape[1:])
-            own = (math.sqrt(2 * self.temperature * step_size) * normals).astype(x.dtype)
 
-        def drift(y: Tokens) -> Tokens:
-            assert self.attention is not None
-            return self.attention(y, weights, n_threads=n_threads)
+class SDEPlan(ModelPlan):
+    """A scheme for tokens of one shape.
 
-        def shake(y: Tokens) -> Tokens:
-            total = np.zeros_like(y) if increment is None else increment(y, n_threads=n_threads)
-            return total if own is None else total + own
+    Parameters
+    ----------
+    model : LimitSDE
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+    """
 
-        def move(y: Tokens) -> Tokens:
-            total = shake(y)
-            if self.attention is not None:
-                total += y.dtype.type(step_size) * drift(y)
-            return _tangent(y, total)
+    def __init__(self, model: LimitSDE, shape: Shape, weights: Floats | None) -> None:
+        self.scheme, self.shape, self.has_weights = SCHEMES[model.scheme], shape, weights is not None
+        self.model = model if model.field is None else replace(model, field=model.field.resolve(shape.n_tokens))
+        self.attention: InteractionPlan | None = None
+        if model.attention is not None:
+            self.attention = model.attention.plan(shape, weights)
+        self.step_size = model.horizon / model.n_steps
+        self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
+        n_normals = 0 if self.model.field is None else self.model.field.n_normals(shape.n_tokens, model.n_merged)
+        if model.temperature > 0:
+            n_normals += model.n_merged * shape.n_tokens * shape.dim
+        n_pairs = 0.0 if self.attention is None else self.attention.pairs
+        self.cost = Cost(pairs=self.scheme.evaluations * n_pairs, normals=n_normals)
 
-        if self.scheme == "projected-euler":
-            return sphere.layer_norm_step(x, move(x), 1.0, n_threads)
-        if self.scheme == "geodesic-euler":
-            return _exponential(x, move(x))
-        if self.scheme == "heun":
-            first = move(x)
-            second = move(sphere.layer_norm_step(x, first, 1.0, n_threads))
-            return sphere.layer_norm_step(x, first + second, 0.5, n_threads)
-        if self.scheme == "split":
-            if self.attention is not None:
-                x = self.attention.move(x, step_size, weights, n_threads=n_threads)
-            return sphere.layer_norm_step(x, shake(x), 1.0, n_threads) if self._is_noisy else x
-        return self._runge_kutta(x, drift, step_size, n_threads)
+    def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
+        """Return the tokens after a step; see `ModelPlan`."""
+        for index in steps:
+            flow = Flow(
+                interaction=self.attention,
+                increment=self.model.increment(index, noise=context.noise, n_tokens=x.shape[1]),
+                own=self._own_noise(index, context.noise),
+                step_size=self.step_size,
+                n_threads=context.n_threads,
+            )
+            x = self.scheme.step(x, flow)
+        return x
 
-    def _runge_kutta(self, x: Tokens, drift: Callable[[Tokens], Tokens], step_size: float, n_threads: int) -> Tokens:
-        """Classical order 4 for the field y ↦ P_{LN y} Attn(LN y), whose flow keeps the sphere."""
+    def _own_noise(self, index: int, noise: Noise) -> Tokens | None:
+        """Return √(2τh) times standard normals of each token's own."""
+        if self.own_scale == 0:
+            return None
+        parts = (noise.draws(Stream.IDIOSYNCRATIC, k) for k in self.model.fine_steps(index))
+        normals = normalized_sum(parts, (self.shape.n_tokens, self.shape.dim))
+        return (self.own_scale * normals).astype(self.shape.dtype)
 
-        def slope(y: Tokens) -> Tokens:
-            return _tangent(y, drift(y))
-
-        k1 = slope(x)
-        k2 = slope(sphere.layer_norm_step(x, k1, 0.5 * step_size, n_threads))
-        k3 = slope(sphere.layer_norm_step(x, k2, 0.5 * step_size, n_threads))
-        k4 = slope(sphere.layer_norm_step(x, k3, step_size, n_threads))
-        return sphere.layer_norm_step(x, k1 + 2 * k2 + 2 * k3 + k4, step_size / 6, n_threads)
-
-
-def _tangent(x: Tokens, v: Tokens) -> Tokens:
-    return np.asarray(v - np.einsum("rik,rik->ri", x, v)[:, :, None] * x)
-
-
-def _exponential(x: Tokens, v: Tokens) -> Tokens:
-    """Return the end of the great circle from x with velocity v, a tangent vector."""
-    length = np.sqrt(np.einsum("rik,rik->ri", v, v))[:, :, None]
-    return sphere.normalize(np.cos(length) * x + np.sinc(length / np.pi) * v)
+    def distribute(self, partition: Partition) -> SDEPlan:
+        """Return the plan for the tokens that this process owns; see `ModelPlan`."""
+        if self.has_weights:
+            raise ValueError("comm needs tokens without weights, not a mean-field limit")
+        if self.own_scale > 0:
+            raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
+        field = self.model.field
+        if field is not None and field.method == "dense":
+            raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
+        mine = copy(self)
+        if self.attention is not None:
+            mine.attention = self.attention.distribute(partition)
+        return mine

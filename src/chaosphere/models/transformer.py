@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.streams import Noise, Stream
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.common.shape import Shape
+from chaosphere.common.streams import Stream
+from chaosphere.interactions.protocol import Interaction, InteractionPlan, Partition, check_interaction
+from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
 
 
@@ -21,7 +24,7 @@ class Transformer:
 
     Parameters
     ----------
-    attention : SoftmaxAttention or None
+    attention : SoftmaxAttention, another interaction, or None
         None leaves the first half out.
     mlp : MLP or None
         None leaves the second half out.
@@ -47,7 +50,7 @@ class Transformer:
     (100, 4)
     """
 
-    attention: SoftmaxAttention | None
+    attention: Interaction | None
     mlp: MLP | None
     depth: int
     horizon: float
@@ -56,8 +59,7 @@ class Transformer:
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
-        if not isinstance(self.attention, SoftmaxAttention | None):
-            raise TypeError(f"attention must be a SoftmaxAttention or None, got {self.attention!r}")
+        check_interaction(self.attention, "attention")
         if not isinstance(self.mlp, MLP | None):
             raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
         if self.attention is None and self.mlp is None:
@@ -71,11 +73,28 @@ class Transformer:
         """Number of steps: the depth."""
         return self.depth
 
-    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> Transformer:
-        """Return the model with every automatic choice made for n_tokens tokens; without dim attention waits."""
-        if self.attention is None or dim is None:
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether tokens have noise of their own: no, layers move all of them."""
+        return False
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> Transformer:
+        """Return the model with every automatic choice made for such tokens."""
+        if self.attention is None:
             return self
         return replace(self, attention=self.attention.resolve(n_tokens, dim, dtype))
+
+    def plan(self, shape: Shape, weights: Floats | None = None) -> TransformerPlan:
+        """Return the plan for tokens of one shape; see `chaosphere.models.protocol`."""
+        return TransformerPlan(
+            attention=None if self.attention is None else self.attention.plan(shape, weights),
+            mlp=self.mlp if self.noise_scale > 0 else None,
+            step_size=self.horizon / self.depth,
+            noise_scale=self.noise_scale,
+            n_fine_steps=self.n_merged,
+            dim=shape.dim,
+            has_weights=weights is not None,
+        )
 
     def coarsen(self, factor: int) -> Transformer:
         """Return the network of depth L/factor driven by the same noise.
@@ -102,34 +121,58 @@ class Transformer:
             raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
         return replace(self, depth=self.depth // factor, n_merged=factor * self.n_merged)
 
-    def steps_at_once(self, x: Tokens) -> int:
-        """Return how many layers `step` should take at once: more than one where nothing but attention moves them."""
-        if self.attention is None or (self.mlp is not None and self.noise_scale > 0):
-            return 1
-        return self.attention.steps_at_once(x)
 
-    def step(
+class TransformerPlan(ModelPlan):
+    """Layers for tokens of one shape.
+
+    Parameters
+    ----------
+    attention : InteractionPlan or None
+    mlp : MLP or None
+    step_size, noise_scale : float
+    n_fine_steps : int
+        Each layer's network is the scaled sum of this many.
+    dim : int
+    has_weights : bool
+    """
+
+    def __init__(
         self,
-        x: Tokens,
-        index: int,
         *,
-        noise: Noise,
-        n_threads: int,
-        weights: Floats | None = None,
-        n_steps: int = 1,
-    ) -> Tokens:
-        """Return the tokens (R, N, d), weighted in attention, after layer `index` (from 0) and n_steps − 1 more.
+        attention: InteractionPlan | None,
+        mlp: MLP | None,
+        step_size: float,
+        noise_scale: float,
+        n_fine_steps: int,
+        dim: int,
+        has_weights: bool,
+    ) -> None:
+        self.attention, self.mlp, self.dim, self.has_weights = attention, mlp, dim, has_weights
+        self.step_size, self.n_fine_steps = step_size, n_fine_steps
+        self.layer_scale = noise_scale * math.sqrt(step_size)
+        # More than one layer at once where nothing but attention moves the tokens.
+        self.max_fused_steps = 1 if attention is None or mlp is not None else attention.max_fused_steps
+        self.cost = Cost(
+            pairs=0.0 if attention is None else attention.pairs,
+            normals=0 if mlp is None else n_fine_steps * mlp.n_normals(dim),
+        )
 
-        More than one where nothing but attention moves the tokens.
-        """
-        if n_steps > 1 and (self.attention is None or (self.mlp is not None and self.noise_scale > 0)):
-            raise ValueError(f"n_steps must be 1 where random layers move the tokens, got {n_steps}")
-        step_size = self.horizon / self.depth
+    def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
+        """Return the tokens after some layers; see `ModelPlan`."""
+        n_threads = context.n_threads
         if self.attention is not None:
-            x = self.attention.move(x, step_size, weights, n_threads=n_threads, n_steps=n_steps)
-        if self.mlp is not None and self.noise_scale > 0:
-            fine = range(index * self.n_merged, (index + 1) * self.n_merged)
-            layer = self.mlp.draw_merged(x.shape[2], (noise.draws(Stream.LAYER, k) for k in fine))
-            scale = self.noise_scale * math.sqrt(step_size)
-            x = layer.move(x, scale, n_threads=n_threads)
+            x = self.attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
+        if self.mlp is not None:
+            fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
+            layer = self.mlp.draw_merged(self.dim, (context.noise.draws(Stream.LAYER, k) for k in fine))
+            x = layer.move(x, self.layer_scale, n_threads=n_threads)
         return x
+
+    def distribute(self, partition: Partition) -> TransformerPlan:
+        """Return the plan for the tokens that this process owns; see `ModelPlan`."""
+        if self.has_weights:
+            raise ValueError("comm needs tokens without weights, not a mean-field limit")
+        mine = copy(self)
+        if self.attention is not None:
+            mine.attention, mine.max_fused_steps = self.attention.distribute(partition), 1
+        return mine

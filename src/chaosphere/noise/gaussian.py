@@ -118,6 +118,15 @@ class GaussianField:
             )
         return replace(self, method="features")
 
+    def n_normals(self, n_tokens: int, n_parts: int) -> int:
+        """Return how many random numbers, of one replica, the increment over n_parts intervals holds at once."""
+        method, dim = self.resolve(n_tokens).method, self.kernel.dim
+        if method == "spectral":
+            return self.basis()[0].size * dim
+        if method == "dense":
+            return n_tokens * (dim + 2 * n_tokens)  # with the covariance matrix and its root
+        return n_parts * self.width * (2 * dim + 1)
+
     def basis(self) -> tuple[HarmonicBasis, Floats]:
         """Return the harmonics of the spectral method and the standard deviation of each coefficient, shape (K,).
 

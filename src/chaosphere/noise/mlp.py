@@ -102,6 +102,10 @@ class MLP:
             weight_std=self.weight_std,
         )
 
+    def n_normals(self, dim: int) -> int:
+        """Return how many random numbers a layer takes in dimension d: 2md + m + d."""
+        return self.width * (2 * dim + 1) + dim
+
     def draw(self, dim: int, *, rng: np.random.Generator) -> MLPLayer:
         """Draw one realisation in dimension d, a function on the sphere; see `MLPLayer`.
 

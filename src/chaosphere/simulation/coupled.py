@@ -12,9 +12,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Tokens
-from chaosphere.common.streams import Noise, Seed, Stream
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.common.streams import Seed, Stream
 from chaosphere.geometry import sphere
+from chaosphere.models.protocol import ModelPlan, StepContext
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
@@ -191,28 +193,49 @@ class _Pair:
     def horizon(self) -> float:
         return self.network.horizon
 
-    def prepare(self, n_tokens: int, dim: int | None = None, dtype: Any = "float64") -> _Pair:
+    @property
+    def has_own_noise(self) -> bool:
+        return False
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> _Pair:
         half = n_tokens // 2
-        network, limit = self.network.prepare(half, dim, dtype), self.limit.prepare(half, dim, dtype)
+        network, limit = self.network.resolve(half, dim, dtype), self.limit.resolve(half, dim, dtype)
         return replace(self, network=network, limit=limit)
 
-    def step(self, x: Tokens, index: int, *, noise: Noise, n_threads: int) -> Tokens:
-        half, refinement = x.shape[1] // 2, self.limit.n_steps // self.network.n_steps
-        y, z = x[:, :half], x[:, half:]
-        fine = range(index * refinement, (index + 1) * refinement)
-        for k in fine:
-            z = self.limit.step(z, k, noise=noise, n_threads=n_threads)
-        step_size = self.network.horizon / self.network.n_steps
-        if self.network.attention is not None:
-            y = self.network.attention.move(y, step_size, None, n_threads=n_threads)
-        field, dim = self.limit.field, x.shape[2]
+    def plan(self, shape: Shape, weights: Floats | None = None) -> _PairPlan:
+        return _PairPlan(self, replace(shape, n_tokens=shape.n_tokens // 2))
+
+
+class _PairPlan(ModelPlan):
+    """The first half of the tokens moves by the network, the second by the limit."""
+
+    def __init__(self, pair: _Pair, half: Shape) -> None:
+        self.pair, self.half = pair, half
+        self.refinement = pair.limit.n_steps // pair.network.n_steps
+        self.step_size = pair.network.horizon / pair.network.n_steps
+        self.limit = pair.limit.plan(half)
+        self.attention = None if pair.network.attention is None else pair.network.attention.plan(half)
+
+    def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
+        for index in steps:
+            y, z = x[:, : self.half.n_tokens], x[:, self.half.n_tokens :]
+            fine = range(index * self.refinement, (index + 1) * self.refinement)
+            for k in fine:
+                z = self.limit.advance(z, range(k, k + 1), context)
+            x = np.concatenate([self._network(y, index, fine, context), z], axis=1)
+        return x
+
+    def _network(self, y: Tokens, index: int, fine: range, context: StepContext) -> Tokens:
+        """Return the network's tokens after a layer."""
+        noise, n_threads = context.noise, context.n_threads
+        if self.attention is not None:
+            y = self.attention.move(y, self.step_size, n_threads=n_threads)
+        field, merged = self.pair.limit.field, self.pair.network.n_merged
         assert field is not None
         draws = (noise.draws(Stream.BROWNIAN, k) for k in fine)
-        g = field.increment(draws, duration=1.0, n_tokens=half)(y, n_threads=n_threads)
-        merged = self.network.n_merged
+        g = field.increment(draws, duration=1.0, n_tokens=self.half.n_tokens)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
-        layer = self.mlp.draw_merged(dim, layers)
+        layer = self.pair.mlp.draw_merged(self.half.dim, layers)
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
-            g = as_layer(g, y, layer=layer, kernel=self.kernel, output_bias_std=self.mlp.output_bias_std)
-        y = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
-        return np.concatenate([y, z], axis=1)
+            g = as_layer(g, y, layer=layer, kernel=self.pair.kernel, output_bias_std=self.pair.mlp.output_bias_std)
+        return sphere.layer_norm_step(y, g, math.sqrt(self.step_size), n_threads)

@@ -1,6 +1,6 @@
 """The time loop, its result, and its checkpoints.
 
-A model is known by its `n_steps`, `horizon` and `step` alone; a Transformer may take several steps at once.
+A model is known by `chaosphere.models.protocol` alone. Its plan, made once a run, takes the steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.kernels import abi
-from chaosphere.models.protocol import Steps, check_model, save_steps
-from chaosphere.models.transformer import Transformer
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.simulation.identity import describe
@@ -107,7 +107,7 @@ class Solution:
 
 
 def trajectory(
-    model: Steps,
+    model: Model,
     x: Tokens,
     *,
     rng: Seed | Sequence[Seed],
@@ -141,7 +141,10 @@ def trajectory(
     """
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
-    run = _steps(model, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None)
+    plan = model.plan(Shape.of(checks.tokens(x)))
+    run = _steps(
+        model, plan, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None
+    )
     del x  # a caller who keeps no state needs memory for one
     for index, tokens in run:
         if index > first_step:
@@ -150,7 +153,8 @@ def trajectory(
 
 
 def _steps(
-    model: Steps,
+    model: Model,
+    plan: ModelPlan,
     x: Tokens,
     *,
     rng: Seed | Sequence[Seed],
@@ -160,22 +164,21 @@ def _steps(
     stops: NDArray[np.int64] | None,
 ) -> Iterator[tuple[int, Tokens]]:
     """Yield (steps taken, tokens) at the start and after every step; with stops at least there, to the same bits."""
-    batch = checks.tokens(x)
-    model = model.prepare(batch.shape[1], batch.shape[2], batch.dtype)
-    n_threads = checks.threads(n_threads)
-    noise = Noise(rng, n_replicas=batch.shape[0], is_shared=shared_noise, n_threads=n_threads)
-    is_batch, shape, dtype = x.ndim == 3, batch.shape, batch.dtype
+    is_batch = x.ndim == 3
+    batch = x if is_batch else x[None]
+    shape, dtype = batch.shape, batch.dtype
+    threads = checks.threads(n_threads)
+    noise = Noise(rng, n_replicas=len(batch), is_shared=shared_noise, n_threads=threads)
+    context = StepContext(noise=noise, n_threads=threads)
     yield first_step, x
     del x
     index = first_step
     while index < model.n_steps:
         n_steps = 1
+        if stops is not None:
+            n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
         try:
-            if stops is not None and isinstance(model, Transformer):
-                n_steps = min(model.steps_at_once(batch), int(stops[stops > index][0]) - index)
-                batch = model.step(batch, index, noise=noise, n_threads=n_threads, n_steps=n_steps)
-            else:
-                batch = model.step(batch, index, noise=noise, n_threads=n_threads)
+            batch = plan.advance(batch, range(index, index + n_steps), context)
         except DegenerateTokenError as error:
             if n_steps > 1:  # which of them?
                 stops = np.arange(model.n_steps + 1)
@@ -186,14 +189,14 @@ def _steps(
         index += n_steps
         if batch.shape != shape or batch.dtype != dtype:
             raise TypeError(
-                f"model must return tokens of shape {shape} and {dtype} from its step, got {batch.shape} and "
+                f"model must return tokens of shape {shape} and {dtype} from a step, got {batch.shape} and "
                 f"{batch.dtype} from {type(model).__name__} at step {index}"
             )
         yield index, batch if is_batch else batch[0]
 
 
 def simulate(
-    model: Steps,
+    model: Model,
     x: Tokens,
     *,
     rng: Seed | Sequence[Seed],
@@ -280,7 +283,7 @@ def simulate(
     check_model(model)
     batch = checks.tokens(x)
     n_replicas, n_tokens, dim = batch.shape
-    model = model.prepare(n_tokens, dim, x.dtype)
+    model = model.resolve(n_tokens, dim, x.dtype)
     sequences = roots(rng, n_replicas=n_replicas, is_shared=shared_noise)
     observe = observables(observe)
     if save_at is None:
@@ -291,7 +294,9 @@ def simulate(
     state_times, state_steps = times, steps
     if save_at is None or not save_states:
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
-    over = partition.rows(comm, n_tokens)
+    plan, over = model.plan(Shape.of(batch)), partition.rows(comm, n_tokens)
+    if comm is not None:
+        plan = plan.distribute(over)
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
     attributes: dict[str, Any] = {
@@ -320,7 +325,8 @@ def simulate(
             bar = held.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
         first_step = max(record.step, 0)
         run = _steps(
-            partition.spread(model, over),
+            model,
+            plan,
             over.own(record.tokens),
             rng=sequences if len(sequences) > 1 else sequences[0],
             shared_noise=shared_noise,
@@ -434,7 +440,7 @@ def _read_only(tokens: Tokens) -> Tokens:
     return view
 
 
-def _check_state(tokens: Tokens, *, step: int, model: Steps, last: Tokens | None) -> None:
+def _check_state(tokens: Tokens, *, step: int, model: Model, last: Tokens | None) -> None:
     """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
     try:
         checks.tokens(tokens, "tokens")

@@ -1,8 +1,8 @@
 """One system over the ranks of an MPI communicator: each rank owns the tokens of some of the kernel's blocks.
 
-A rank moves its own rows with the model's own step. Only attention couples tokens: it gathers all tokens and returns
-the rows that the rank owns, each sum in the order of the one-process kernel. Ranks share the sum over pairs; Fourier
-sums, harmonics and the NUFFT, which take O(N), each computes whole.
+A rank moves its own rows by a plan that the model distributes. Only attention couples tokens: its plan gathers all
+tokens and returns the rows that the rank owns, each sum in the order of the one-process kernel. Ranks share the sum
+over pairs; Fourier sums, harmonics and the NUFFT, which take O(N), each computes whole.
 """
 
 from __future__ import annotations
@@ -13,13 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chaosphere.common import checks
-from chaosphere.common.checks import Floats, Tokens
-from chaosphere.geometry import sphere
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.common.checks import Tokens
 from chaosphere.kernels import attention as kernel
-from chaosphere.models.sde import LimitSDE
-from chaosphere.models.transformer import Transformer
 
 T = TypeVar("T")
 
@@ -96,36 +91,6 @@ class Rows:
         return answer
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SharedAttention(SoftmaxAttention):
-    """Softmax attention that takes and returns this process's rows of a system spread over ranks.
-
-    Parameters
-    ----------
-    rows : Rows
-    """
-
-    rows: Rows
-
-    def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
-        """Return Attn(μ, x_i) for this process's tokens, μ that of all processes' tokens."""
-        if weights is not None:
-            raise ValueError("weights must be None where tokens are spread over ranks")
-        return self.rows_of(
-            self.rows.gather(x), first=self.rows.first, stop=self.rows.stop, n_threads=checks.threads(n_threads)
-        )
-
-    def move(self, x: Tokens, step_size: float, weights: Floats | None, *, n_threads: int, n_steps: int = 1) -> Tokens:
-        """Return LN(x + τ Attn(μ, x)) for this process's tokens, n_steps times over."""
-        for _ in range(n_steps):
-            x = sphere.layer_norm_step(x, self(x, weights, n_threads=n_threads), step_size, n_threads)
-        return x
-
-    def steps_at_once(self, x: Tokens) -> int:
-        """Return 1: processes meet after every step."""
-        return 1
-
-
 def rows(comm: Any, n_tokens: int) -> Rows:
     """Return how n_tokens are spread over the ranks of comm, whole blocks of the attention kernel to each.
 
@@ -147,25 +112,3 @@ def rows(comm: Any, n_tokens: int) -> Rows:
         )
     bounds = tuple(min(n_tokens, block * (rank * n_blocks // size)) for rank in range(size + 1))
     return Rows(comm=comm, bounds=(*bounds[:-1], n_tokens))
-
-
-def spread(model: Any, over: Rows) -> Any:
-    """Return the model that moves this process's rows; it is prepared already.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the model couples tokens by more than attention.
-    """
-    if over.comm is None:
-        return model
-    if not isinstance(model, Transformer | LimitSDE):
-        raise TypeError(f"comm needs a Transformer or a LimitSDE, got {type(model).__name__}")
-    if isinstance(model, LimitSDE) and model.temperature > 0:
-        raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
-    if isinstance(model, LimitSDE) and model.field is not None and model.field.method == "dense":
-        raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
-    if model.attention is None:
-        return model
-    given = {field.name: getattr(model.attention, field.name) for field in dataclasses.fields(model.attention)}
-    return dataclasses.replace(model, attention=SharedAttention(**given, rows=over))

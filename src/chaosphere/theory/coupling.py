@@ -10,9 +10,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.geometry import sphere
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField, covariance_matrix, normalized_sum
 from chaosphere.noise.mlp import MLP, MLPLayer
@@ -99,7 +100,7 @@ class System:
 
 
 def deep_wide(
-    attention: SoftmaxAttention | None,
+    attention: Interaction | None,
     mlp: MLP,
     systems: Sequence[System],
     *,
@@ -120,7 +121,7 @@ def deep_wide(
 
     Parameters
     ----------
-    attention : SoftmaxAttention or None
+    attention : Interaction or None
     mlp : MLP
         Its own width is not used.
     systems : sequence of System
@@ -151,7 +152,7 @@ def deep_wide(
 
 
 def _deep_wide(
-    attention: SoftmaxAttention | None,
+    attention: Interaction | None,
     mlp: MLP,
     systems: Sequence[System],
     horizon: float,
@@ -169,6 +170,10 @@ def _deep_wide(
         for depth in (*depths, fine_depth)
     ]
     states = [[[system.points[None] for _ in row] for row in networks] for system in systems]
+    plans = [
+        None if attention is None else attention.plan(Shape.of(system.points[None]), system.weights)
+        for system in systems
+    ]
     sums = [np.zeros((1, basis.size, dim)) for _ in networks]
     errors = np.zeros((len(systems), len(networks), len(networks[0])))
     width_errors = np.zeros((len(systems), len(networks), len(widths)))
@@ -182,11 +187,11 @@ def _deep_wide(
             stride = row[0].stride
             coefficients, sums[i] = sums[i] * deviations[:, None] / math.sqrt(stride), np.zeros_like(normals)
             step_size = horizon * stride / fine_depth
-            for system, runs in zip(systems, states, strict=True):
+            for plan, runs in zip(plans, states, strict=True):
                 for j, network in enumerate(row):
                     y = runs[i][j]
-                    if attention is not None:
-                        y = attention.move(y, step_size, system.weights, n_threads=n_threads)
+                    if plan is not None:
+                        y = plan.move(y, step_size, n_threads=n_threads)
                     g = basis.combine(y, coefficients, n_threads=n_threads)
                     if network.width is not None:
                         inner = replace(mlp, width=network.width, output_bias_std=0.0)

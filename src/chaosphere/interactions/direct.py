@@ -1,0 +1,232 @@
+"""Softmax attention over all pairs of tokens, O(N² d), for any QᵀK.
+
+The bounded kernel takes one shift for all scores; when QᵀK is symmetric, one exponential serves (i, j) and (j, i).
+The kernel of rows keeps a running maximum for each token; it serves scores of any size, passive tracers, and tokens so
+far from all sources that their weights vanish under the common shift.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.geometry import sphere
+from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.kernels import attention as kernel
+
+LOG2_E = math.log2(math.e)
+_FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
+# Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
+_MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
+# Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
+_LOST = {np.dtype(np.float64): 2.0**-800, np.dtype(np.float32): 2.0**-50}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attended:
+    """One evaluation of attention for tokens (R, N, d).
+
+    Attributes
+    ----------
+    mean : ndarray, shape (R, N, d)
+        Attention, V applied.
+    sums : ndarray of float64, shape (R, N)
+        Partition sums as the kernel computes them: Z = sums · e^log_scale.
+    log_scale : float or ndarray of float64, shape (R, N)
+    n_direct : ndarray of int, shape (R,)
+        Tokens that were summed over all pairs.
+    """
+
+    mean: Tokens
+    sums: Floats
+    log_scale: float | Floats
+    n_direct: NDArray[np.int64]
+
+    def log_partition(self) -> Floats:
+        """Return log Z, shape (R, N)."""
+        return np.asarray(np.log(self.sums) + self.log_scale)
+
+    def over(self, log_unit: float) -> Floats:
+        """Return Z e^−log_unit, shape (R, N)."""
+        return np.asarray(self.sums * np.exp(self.log_scale - log_unit))
+
+
+class DirectPlan(InteractionPlan):
+    """Softmax attention over all pairs, for tokens of one shape.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+        Those that are 0 make their tokens passive tracers, too.
+    beta : float, optional
+        QᵀK = βI; else `form`.
+    form : ndarray of float64, shape (d, d), optional
+        A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩.
+    value : ndarray of float64, shape (d, d), optional
+        V; else V = value_scale · I.
+    value_scale : float
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        weights: Floats | None,
+        *,
+        beta: float | None,
+        form: Floats | None,
+        value: Floats | None,
+        value_scale: float,
+    ) -> None:
+        self.shape, self.value_scale = shape, value_scale
+        self.value_map = None if value is None else value.astype(shape.dtype)
+        self._choose_kernel(beta, form)
+        relative, self.log_unit = relative_weights(weights, shape.n_tokens)
+        is_source = np.zeros(shape.n_tokens, dtype=bool)
+        is_source[: shape.n_tokens if weights is None else len(weights)] = True if weights is None else weights > 0
+        self.sources = _rows(is_source)
+        self.tracers = None if is_source.all() else _rows(~is_source)
+        self.weights = None if relative is None else relative[relative > 0]
+        n_sources = int(is_source.sum())
+        self.pairs = float(shape.n_tokens) * n_sources
+        self.is_fused = self.is_bounded and beta is not None and weights is None
+        work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
+        self.max_fused_steps = max(1, int(_FUSED_WORK / work)) if self.is_fused else 1
+
+    def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
+        """Set the maps, the scale and the shift of the kernels."""
+        dtype = self.shape.dtype
+        if beta is not None:
+            self.row_map, self.row_scale = None, beta * LOG2_E
+            self.pair_map, self.scale, self.shift = None, math.sqrt(beta * LOG2_E), beta * LOG2_E
+            self.log_shift, self.is_symmetric = beta, True
+            # Tokens off the sphere by the tolerance push exponents above 0, by this much at most.
+            self.is_bounded = bool(2.5 * checks.SPHERE_TOLERANCE[dtype] * beta * LOG2_E < 100)
+            return
+        assert form is not None
+        norm = float(np.linalg.norm(form, 2))
+        self.row_map, self.row_scale = np.ascontiguousarray(form * LOG2_E, dtype=dtype), 1.0
+        self.is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
+        self.is_bounded = 2 * norm * LOG2_E < _MAX_RANGE[dtype]
+        symmetric = 0.5 * (form + form.T) if self.is_symmetric else form
+        self.pair_map = np.ascontiguousarray(symmetric * LOG2_E, dtype=dtype)
+        self.scale, self.shift, self.log_shift = 1.0, norm * LOG2_E, norm
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return attention; see `InteractionPlan`."""
+        return self.attend(x, n_threads=n_threads).mean
+
+    def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
+        """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`.
+
+        One pass over the tokens for QᵀK = βI without weights; many small systems then stay in the cache from step to
+        step.
+        """
+        if not self.is_fused:
+            return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
+        several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
+        out, bad = kernel.attend_bounded(
+            x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
+        )
+        return sphere.moved(out, bad)
+
+    def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
+        """Return some rows of attention at their share of the work; see `InteractionPlan`."""
+        return self._sources(x, n_threads=n_threads, first=first, stop=stop).mean
+
+    def attend(self, x: Tokens, *, n_threads: int) -> Attended:
+        """Return attention and partition sums of all tokens (R, N, d)."""
+        if self.tracers is None:
+            return self._sources(x, n_threads=n_threads)
+        keys = x[:, self.sources]
+        of_sources = self._sources(keys, n_threads=n_threads)
+        mean, log2_sums = self.attend_rows(x[:, self.tracers], keys, n_threads=n_threads)
+        whole = Attended(
+            mean=np.empty(x.shape, x.dtype),
+            sums=np.ones(x.shape[:2]),
+            log_scale=np.empty(x.shape[:2]),
+            n_direct=np.full(len(x), x.shape[1]),
+        )
+        log_scale: Any = whole.log_scale
+        whole.mean[:, self.sources], whole.mean[:, self.tracers] = of_sources.mean, mean
+        whole.sums[:, self.sources] = of_sources.sums
+        log_scale[:, self.sources], log_scale[:, self.tracers] = (
+            of_sources.log_scale,
+            log2_sums / LOG2_E + self.log_unit,
+        )
+        return whole
+
+    def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats]:
+        """Return attention of queries (R, M, d) to keys, all the sources, and log2 of the sums of relative weights."""
+        return kernel.attend_rows(
+            queries, keys, self.row_map, self.value_map, self.weights, self.row_scale, n_threads, self.value_scale
+        )
+
+    def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
+        """Return attention between the sources x, of all of them or of rows first … stop − 1."""
+        own = x if stop < 0 else x[:, first:stop]
+        n_direct = np.full(len(own), own.shape[1])
+        if not self.is_bounded:
+            mean, log2_sums = self.attend_rows(own, x, n_threads=n_threads)
+            return Attended(
+                mean=mean, sums=np.ones(own.shape[:2]), log_scale=log2_sums / LOG2_E + self.log_unit, n_direct=n_direct
+            )
+        mean, sums = kernel.attend_bounded(
+            x,
+            self.pair_map,
+            self.value_map,
+            self.weights,
+            self.scale,
+            self.shift,
+            self.is_symmetric,
+            n_threads,
+            first,
+            stop,
+            self.value_scale,
+        )
+        log_scale: Any = self.log_shift + self.log_unit
+        # A token of little weight, far from all others: its weights were dropped, so take it alone.
+        lost = sums < _LOST[x.dtype]
+        if lost.any():
+            log_scale = np.full(sums.shape, log_scale)
+            for replica in np.flatnonzero(lost.any(axis=1)):
+                rows = np.flatnonzero(lost[replica])
+                alone, log2_alone = self.attend_rows(
+                    own[replica][None, rows], x[replica : replica + 1], n_threads=n_threads
+                )
+                mean[replica, rows], sums[replica, rows] = alone[0], 1.0
+                log_scale[replica, rows] = log2_alone[0] / LOG2_E + self.log_unit
+        return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
+
+
+def direct_nanoseconds(n_tokens: int, dim: int, dtype: Any) -> float:
+    """Return the time that the direct sum takes on one processor, as measured by benches/crossover.py."""
+    pair = 0.18 + 0.041 * dim if np.dtype(dtype) == np.float64 else 0.075 + 0.022 * dim
+    return 3e4 + pair * n_tokens**2
+
+
+def relative_weights(weights: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
+    """Return weights with largest about 1, or None, and the log of what 1 stands for.
+
+    A quotient of a subnormal weight would lose digits: weights with such among them are scaled by a power of two.
+    """
+    if weights is None:
+        return None, -math.log(n_tokens)
+    unit = float(weights.max())
+    if weights.min(where=weights > 0, initial=1.0) < np.finfo(np.float64).tiny:
+        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
+    return weights / unit, math.log(unit)
+
+
+def _rows(mask: NDArray[np.bool_]) -> Any:
+    """Return an index of the rows where a mask holds: a slice if they follow each other."""
+    rows = np.flatnonzero(mask)
+    is_run = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+    return slice(int(rows[0]), int(rows[-1]) + 1) if is_run else rows

@@ -1,0 +1,67 @@
+"""Softmax attention by sums that take O(N), with the tokens that they cannot serve summed directly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.interactions.direct import LOG2_E, Attended, DirectPlan
+from chaosphere.interactions.protocol import InteractionPlan
+
+# Of tokens (R, N, d), their weights (N,) or None, and a number of threads: attention (R, N, d) mapped by V, the sums
+# Z̃ = e^{−β} Z (R, N), their least value (R,), and a bound of their error (R,).
+Sums = Callable[[Tokens, Floats | None, int], tuple[Tokens, Floats, Floats, Floats]]
+
+
+class FastSumsPlan(InteractionPlan):
+    """Softmax attention of QᵀK = βI for tokens of one shape, to a given accuracy.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+    sums : Sums
+    direct : DirectPlan
+        For the same tokens and weights.
+    beta, rtol : float
+        A token is served while Z̃ is at least 2/rtol times the error.
+    """
+
+    def __init__(
+        self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, beta: float, rtol: float
+    ) -> None:
+        self.sums, self.direct, self.beta, self.rtol = sums, direct, beta, rtol
+        self.pairs = direct.pairs
+        self.weights = None if weights is None else np.append(weights, np.zeros(shape.n_tokens - len(weights)))
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return attention; see `InteractionPlan`."""
+        return self.attend(x, n_threads=n_threads).mean
+
+    def attend(self, x: Tokens, *, n_threads: int) -> Attended:
+        """Return attention and partition sums of all tokens (R, N, d)."""
+        mean, sums, least, error = self.sums(x, self.weights, n_threads)
+        log_scale: Any = self.beta
+        n_direct = np.zeros(len(x), np.int64)
+        # A token whose own sum is too small, compared with the error, is summed directly; `not >=` sees a NaN as well.
+        for replica in np.flatnonzero(~(least >= 2 * error / self.rtol)):
+            is_lost = ~(sums[replica] >= 2 * error[replica] / self.rtol)
+            rows: Any = np.flatnonzero(is_lost)
+            system = x[replica : replica + 1]
+            log_scale = log_scale if isinstance(log_scale, np.ndarray) else np.full(sums.shape, log_scale)
+            if 2 * len(rows) > x.shape[1]:
+                whole = self.direct.attend(system, n_threads=n_threads)
+                mean[replica], sums[replica], log_scale[replica] = whole.mean[0], whole.sums[0], whole.log_scale
+                n_direct[replica] = x.shape[1]
+                continue
+            alone, log2_sums = self.direct.attend_rows(
+                system[:, rows], system[:, self.direct.sources], n_threads=n_threads
+            )
+            mean[replica, rows], sums[replica, rows] = alone[0], 1.0
+            log_scale[replica, rows] = log2_sums[0] / LOG2_E + self.direct.log_unit
+            n_direct[replica] = len(rows)
+        return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
