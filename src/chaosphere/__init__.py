@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from chaosphere import measures
 from chaosphere.common.config import show_config
-from chaosphere.ensembles.runs import ensemble, load_ensemble
+from chaosphere.ensembles.run import ensemble, load_ensemble
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention

@@ -16,7 +16,7 @@ from support.members import LAW, STUDY, digest, mean, transformer
 import chaosphere as cs
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import processors, workers
-from chaosphere.ensembles.runs import plan
+from chaosphere.ensembles.plan import make_plan
 from chaosphere.reporting import results
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
@@ -324,7 +324,7 @@ def test_bad_models_and_tokens():
 
 
 def test_plan_counts():
-    made = plan(one, LAW, sweep={"beta": [1.0, 2.0]}, n_tokens=1500, seeds=range(5), observe=SMALL["observe"])
+    made = make_plan(one, LAW, sweep={"beta": [1.0, 2.0]}, n_tokens=1500, seeds=range(5), observe=SMALL["observe"])
     assert made.n_members == 10
     assert made.batch_size == 2
     assert [(point, part.start, part.stop) for point, part in made.batches[:4]] == [
@@ -345,12 +345,13 @@ def test_memory_estimate_is_of_the_right_size():
 import re, sys
 from pathlib import Path
 import chaosphere as cs
-from chaosphere.ensembles.runs import plan, run
+from chaosphere.ensembles.plan import make_plan
+from chaosphere.ensembles.run import run_plan
 n = int(sys.argv[1])
 model = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.1), mlp=cs.MLP(width=4), depth=1, horizon=1.0)
-made = plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],
+made = make_plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],
             observe={"first": lambda t, x: x.reshape(len(x), -1)[:, :5]})
-run(made, n_threads=1)
+run_plan(made, n_threads=1)
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]), made.memory(1))
 """
     sizes = {}

@@ -60,7 +60,7 @@ def test_finished_members_are_skipped(tmp_path, monkeypatch, expected):
     assert (np.isnan(part["energy"]).any("time") == ~part["finished"]).all()
     simulate = cs.simulate
     monkeypatch.setattr(
-        "chaosphere.ensembles.runs.simulate",
+        "chaosphere.ensembles.worker.simulate",
         lambda *a, **k: (made.append(k["rng"]), simulate(*a, **k))[1],
     )
     assert digest(cs.ensemble(transformer, LAW, store=store, **STUDY)) == expected

@@ -16,8 +16,8 @@ from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.ensembles.executors import Pool, processors, signals_blocked
-from chaosphere.ensembles.runs import Plan, check_memory, plan
-from chaosphere.ensembles.runs import run as run_plan
+from chaosphere.ensembles.plan import Plan, make_plan
+from chaosphere.ensembles.run import run_plan
 from chaosphere.geometry.laws import Law
 from chaosphere.models.protocol import Steps
 from chaosphere.reporting import plotting, results
@@ -149,7 +149,7 @@ class Study:
 
     def plan(self) -> Plan:
         """Return the plan of the ensemble."""
-        return plan(
+        return make_plan(
             self.model,
             self.law,
             n_tokens=self.n_tokens,
@@ -288,7 +288,7 @@ def dry_run(study: Study) -> str:
     made = study.plan()
     n_workers = 1 if study.executor in ("none", "mpi") else study.workers or processors()
     n_threads = study.threads or max(1, processors() // n_workers)
-    check_memory(made, n_workers, study.memory_limit)
+    made.check_memory(n_workers, study.memory_limit)
     seconds = made.seconds(n_workers=n_workers, n_threads=n_threads)
     steps = sum(model.n_steps for model in made.models.values()) * len(made.seeds)
     is_elsewhere = study.executor == "mpi" or study.scheduler is not None

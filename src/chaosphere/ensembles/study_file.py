@@ -15,8 +15,8 @@ import numpy as np
 
 from chaosphere import measures
 from chaosphere.common import checks, files
-from chaosphere.ensembles.runs import check_names, parameter_values
 from chaosphere.ensembles.study import Measure, Picture, Study, critical_noise_scale
+from chaosphere.ensembles.sweep import check_names, parameter_values
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.softmax import SoftmaxAttention

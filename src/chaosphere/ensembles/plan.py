@@ -1,0 +1,335 @@
+"""The plan of an ensemble: what will run, checked, cut into batches, and what it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time as clock
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.ensembles.store import Batch
+from chaosphere.ensembles.sweep import MEAN_SUFFIXES, RESERVED, check_names, models_at_points, parameter_values
+from chaosphere.geometry.laws import Law
+from chaosphere.models.protocol import Steps, save_steps
+from chaosphere.simulation.loop import Observable, observables, trajectory
+
+_TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
+_MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """The initial tokens of some replicas, which a worker draws if they are those of a law.
+
+    Attributes
+    ----------
+    x0 : Law or ndarray, shape (N, d) or (R, N, d)
+    n_tokens : int
+    seeds : list of int
+        R of them.
+    """
+
+    x0: Law | Tokens
+    n_tokens: int
+    seeds: list[int]
+
+    def tokens(self) -> Tokens:
+        """Return the tokens, shape (R, N, d)."""
+        if isinstance(self.x0, np.ndarray):
+            return self.x0 if self.x0.ndim == 3 else np.repeat(self.x0[None], len(self.seeds), axis=0)
+        samples = [self.x0.sample(self.n_tokens, rng=seed) for seed in self.seeds]
+        shape = (self.n_tokens, self.x0.dim)
+        for sample in samples:
+            if checks.tokens(sample, "what x0.sample returns").shape != (1, *shape) or sample.ndim != 2:
+                raise ValueError(
+                    f"x0.sample must return tokens of shape {shape}, as n_tokens and dim say, got {sample.shape}"
+                )
+        return np.stack(samples)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """What `ensemble` will run, checked; `make_plan` makes it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the parameters.
+    values : tuple of ndarray
+        Of each parameter.
+    models : dict
+        The model at each parameter point, by its indices into `values`.
+    x0 : Law or ndarray
+    n_tokens, dim : int
+    seeds : tuple of int
+    observe : dict of str to callable
+    times : ndarray
+        That the observables are recorded at.
+    save_at : array_like or None
+        That `simulate` is asked for.
+    shapes : dict of str to (shape, dtype)
+        Of one value of each observable of one member.
+    batch_size : int
+        Replicas that run as one batch; a function of the number of tokens alone.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[np.ndarray[Any, Any], ...]
+    models: dict[tuple[int, ...], Steps]
+    x0: Law | Tokens
+    n_tokens: int
+    dim: int
+    seeds: tuple[int, ...]
+    observe: dict[str, Observable]
+    times: Floats
+    save_at: Any
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    batch_size: int
+
+    @property
+    def n_members(self) -> int:
+        """Number of runs: parameter points times replicas."""
+        return len(self.models) * len(self.seeds)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The batches, in the order in which they are started."""
+        slices = [
+            slice(start, min(start + self.batch_size, len(self.seeds)))
+            for start in range(0, len(self.seeds), self.batch_size)
+        ]
+        return [(point, part) for point in self.models for part in slices]
+
+    def start(self, batch: Batch) -> Start:
+        """Return the initial tokens of a batch."""
+        _, replicas = batch
+        is_per_replica = isinstance(self.x0, np.ndarray) and self.x0.ndim == 3
+        x0 = self.x0[replicas] if is_per_replica else self.x0  # type: ignore[index]
+        return Start(x0=x0, n_tokens=self.n_tokens, seeds=list(self.seeds[replicas]))
+
+    @property
+    def n_pairs(self) -> float:
+        """Pair interactions of attention over all runs, N² each time that it is evaluated."""
+        evaluations = sum(m.n_steps * _evaluations_per_step(m) for m in self.models.values())
+        return float(evaluations) * len(self.seeds) * self.n_tokens**2
+
+    @property
+    def result_bytes(self) -> int:
+        """Size of the results."""
+        per_time = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.shapes.values())
+        return self.n_members * len(self.times) * per_time
+
+    @property
+    def batch_bytes(self) -> int:
+        """Estimate of the memory of one running batch: tokens, workspaces, parameters of a layer, and its results."""
+        n_replicas = min(self.batch_size, len(self.seeds))
+        # Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
+        tokens = 12 * n_replicas * (self.n_tokens + 24) * (self.dim + 1) * 8
+        layer = max(_layer_numbers(m, dim=self.dim, n_tokens=self.n_tokens) for m in self.models.values())
+        own = self.result_bytes // self.n_members * n_replicas
+        return tokens + 2 * 8 * n_replicas * layer + 2 * own
+
+    def memory(self, n_workers: int) -> int:
+        """Estimate of the bytes that results, their means and this many running batches take together."""
+        return 2 * self.result_bytes + n_workers * self.batch_bytes + _MEMBER_BYTES * self.n_members
+
+    def check_memory(self, n_workers: int, limit: int | None) -> None:
+        """Raise ValueError if the estimate for this machine passes the limit in bytes; None is the machine's memory."""
+        _check_bytes(self.memory(n_workers), n_members=self.n_members, limit=limit)
+
+    def seconds(self, *, n_workers: int = 1, n_threads: int | None = None) -> float:
+        """Estimate how long the runs take, from up to half a second of steps and of observing at four of the points."""
+        start = self.start(self.batches[0])
+        x = start.tokens()
+        models, per_run = list(self.models.values()), []
+        for index in np.unique(np.linspace(0, len(models) - 1, 4).astype(int)):
+            model = models[index]
+            steps = trajectory(model, x, rng=start.seeds, n_threads=n_threads)
+            next(steps)
+            step = _median_seconds(functools.partial(next, steps), min(model.n_steps, 1000))
+            once = _median_seconds(lambda: [f(0.0, x) for f in self.observe.values()], 1000)
+            per_run.append((step * model.n_steps + once * len(self.times)) / len(start.seeds))
+        return float(np.mean(per_run)) * self.n_members / n_workers
+
+
+def make_plan(
+    model: Steps | Callable[..., Steps],
+    x0: Law | Tokens,
+    *,
+    seeds: Sequence[int],
+    observe: Mapping[str, Observable],
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    n_tokens: int | None = None,
+    save_at: Any = None,
+    memory_limit: int | None = None,
+) -> Plan:
+    """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
+    try:
+        n_seeds = len(seeds)
+    except TypeError as error:
+        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {seeds!r}") from error
+    if not isinstance(sweep, Mapping | None):
+        raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {sweep!r}")
+    sweep = dict(sweep or {})
+    values = tuple(parameter_values(raw, f"sweep[{name!r}]") for name, raw in sweep.items())
+    check_names(sweep, observe if isinstance(observe, Mapping) else ())
+    observe = observables(observe)
+    if not observe:
+        raise ValueError("observe must hold at least one observable: nothing else is kept")
+    n_members = math.prod(map(len, values)) * n_seeds
+    # Before they are listed.
+    _check_bytes(n_members * (_MEMBER_BYTES + 8 * len(observe)), n_members=n_members, limit=memory_limit)
+    seeds = tuple(checks.integer(seed, "seeds", low=0, high=2**63) for seed in seeds)
+    if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
+        raise ValueError(f"seeds must be distinct integers below 2**63, at least one, got {list(seeds)[:10]}")
+    models = models_at_points(model, sweep)
+    n_tokens, dim = _token_shape(x0, n_tokens=n_tokens, n_replicas=len(seeds))
+    dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
+    models = {point: model.prepare(n_tokens, dim, dtype) for point, model in models.items()}
+    grids = {(model.horizon, model.n_steps) for model in models.values()}
+    if save_at is None and len(grids) == 1:
+        n_numbers = len(observe) * (min(grids)[1] + 1)
+        _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
+    plan = Plan(
+        names=tuple(sweep),
+        values=values,
+        models=models,
+        x0=x0,
+        n_tokens=n_tokens,
+        dim=dim,
+        seeds=seeds,
+        observe=observe,
+        times=_times(save_at, models.values()),
+        save_at=save_at,
+        shapes={},
+        batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
+    )
+    plan.check_memory(1, memory_limit)  # before the first tokens are drawn, to see what the observables return
+    plan = dataclasses.replace(plan, shapes=_shapes(plan))
+    n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
+    checks.dataset_names(n_axes, others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
+    return plan
+
+
+def _token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> tuple[int, int]:
+    """Return N and d of the initial tokens, checked."""
+    if isinstance(x0, np.ndarray):
+        if n_tokens is not None:
+            raise ValueError("n_tokens must be left out where x0 is an array")
+        shape = checks.tokens(x0, "x0").shape
+        if x0.ndim == 3 and len(x0) != n_replicas:
+            raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
+        return shape[1], shape[2]
+    if not hasattr(x0, "sample"):
+        raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
+    n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
+    if not hasattr(x0, "dim"):
+        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {x0!r}")
+    return n_tokens, checks.integer(x0.dim, "x0.dim", low=2)
+
+
+def _times(save_at: Any, models: Iterable[Steps]) -> Floats:
+    """Return the times that all models record."""
+    grids = {(model.horizon, model.n_steps): model for model in models}
+    if save_at is None:
+        if len(grids) > 1:
+            raise ValueError("save_at must be given where the models differ in horizon or number of steps")
+        [(horizon, n_steps)] = grids
+        return np.linspace(0, horizon, n_steps + 1)
+    times, *others = (save_steps(save_at, model)[0] for model in grids.values())
+    for other in others:
+        if (differs := times != other).any():
+            at = int(np.flatnonzero(differs)[0])
+            raise ValueError(
+                "save_at must hold times that every model reaches after a whole number of its steps, where the models "
+                f"differ in them: save_at[{at}] = {np.asarray(save_at)[at]} is that of {times[at]:g} in one and of "
+                f"{other[at]:g} in another"
+            )
+    return times
+
+
+def _shapes(plan: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Observe the start of two replicas and of one, to see what each observable returns."""
+    x = np.repeat(plan.start(((), slice(0, 1))).tokens(), 2, axis=0)
+    x.flags.writeable = False
+    shapes = {}
+    for name, function in plan.observe.items():
+        value, alone = (_observed(function, name, time=float(plan.times[0]), tokens=x[:n]) for n in (2, 1))
+        # For another number of replicas, what is no axis of theirs keeps its length.
+        if alone.shape != (1, *value.shape[1:]):
+            raise ValueError(
+                f"observe[{name!r}] must return an array with one entry per replica first: for tokens {x.shape} it "
+                f"returned shape {value.shape}, for tokens {x[:1].shape} shape {alone.shape}"
+            )
+        dtype = np.dtype(np.float32) if value.dtype == np.float32 else np.dtype(np.float64)
+        shapes[name] = (value.shape[1:], dtype)
+    return shapes
+
+
+def _observed(function: Observable, name: str, *, time: float, tokens: Tokens) -> np.ndarray[Any, Any]:
+    """Return the value of an observable, checked to be real numbers with one entry per replica first."""
+    returned = function(time, tokens)
+    try:
+        value = np.asarray(returned)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"observe[{name!r}] must return an array of real numbers, got {returned!r}") from error
+    if value.dtype.kind not in "iufb":
+        raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype} ({type(returned).__name__})")
+    if value.size == 0:
+        raise ValueError(f"observe[{name!r}] must return at least one number per replica, got shape {value.shape}")
+    if value.shape[:1] != (len(tokens),):
+        raise ValueError(
+            f"observe[{name!r}] must return an array with one entry per replica first: for tokens {tokens.shape} "
+            f"shape ({len(tokens)}, ...), got {value.shape}"
+        )
+    return value
+
+
+def _check_bytes(n_bytes: int, *, n_members: int, limit: int | None) -> None:
+    if limit is None:
+        limit, kind = checks.machine_memory(), "this machine's memory"
+    else:
+        limit, kind = checks.integer(limit, "memory_limit", low=1), "memory_limit"
+    if n_bytes > limit:
+        raise ValueError(
+            f"memory_limit: {n_members} runs would take about {n_bytes / 1e9:.3g} GB here, more than "
+            f"{limit / 1e9:.3g} GB ({kind}); take fewer tokens, or observe less or at fewer times (save_at)"
+        )
+
+
+def _median_seconds(function: Callable[[], object], most: int) -> float:
+    """Time a call, repeated for a quarter of a second or `most` times."""
+    spent: list[float] = []
+    while len(spent) < most and sum(spent) < 0.25:
+        began = clock.perf_counter()
+        function()
+        spent.append(clock.perf_counter() - began)
+    return float(np.median(spent))
+
+
+def _evaluations_per_step(model: Any) -> int:
+    """How often a step of the model evaluates attention."""
+    inner = getattr(model, "model", model)  # of a mean-field limit
+    if getattr(inner, "attention", None) is None:
+        return 0
+    return {"heun": 2, "rk4": 4}.get(getattr(inner, "scheme", ""), 1)
+
+
+def _layer_numbers(model: Any, *, dim: int, n_tokens: int) -> int:
+    """How many normals a step of the model draws for a replica."""
+    inner = getattr(model, "model", model)
+    mlp, field = getattr(inner, "mlp", None), getattr(inner, "field", None)
+    n_merged = getattr(inner, "n_merged", 1)
+    if mlp is not None:
+        return n_merged * int(mlp.width) * (2 * dim + 1)
+    if field is None:
+        return 0
+    if field.method == "spectral":
+        return int(field.basis()[0].size) * dim
+    return n_tokens * (dim + 2 * n_tokens) if field.method == "dense" else n_merged * field.width * (2 * dim + 1)

@@ -1,0 +1,264 @@
+"""Many runs over seeds and parameters, on any executor, into one labelled dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Tokens
+from chaosphere.ensembles.dataset import Memory, coordinates, identity, variables, with_means
+from chaosphere.ensembles.dispatch import Dispatch
+from chaosphere.ensembles.executors import refuse_fork, workers
+from chaosphere.ensembles.plan import Plan, make_plan
+from chaosphere.ensembles.store import Batch, Store
+from chaosphere.geometry.laws import Law
+from chaosphere.models.protocol import Steps
+from chaosphere.simulation.checkpoints import Interrupted, remove
+from chaosphere.simulation.identity import check
+from chaosphere.simulation.loop import Observable
+
+
+def ensemble(
+    model: Steps | Callable[..., Steps],
+    x0: Law | Tokens,
+    *,
+    seeds: Sequence[int],
+    observe: Mapping[str, Observable],
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    n_tokens: int | None = None,
+    save_at: Any = None,
+    executor: futures.Executor | None = None,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_limit: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Run a model for every seed and every point of a grid of parameters.
+
+    The member with seed s at a point is, to the bit, `simulate(model(**point), law.sample(n_tokens, rng=s), rng=s)`:
+    the same initial tokens and noise at every point.
+
+    Parameters
+    ----------
+    model : model, or function that returns one
+        With `sweep`, it is called with one value of each parameter by name.
+    x0 : Law or ndarray, shape (N, d) or (R, N, d)
+        The law of the initial tokens, or the tokens: the same for all seeds, or a replica for each.
+    seeds : sequence of int
+        R distinct seeds, one per replica.
+    observe : mapping of str to callable
+        Each is called with (time, tokens of shape (R', N, d)) for any R' and returns an array with R' first.
+    sweep : mapping of str to sequence, optional
+        Values, numbers or strings, of each parameter.
+    n_tokens : int
+        N, where x0 is a law.
+    save_at : array_like of float, optional
+        Increasing times at which to observe. Default: after every step.
+    executor : concurrent.futures.Executor, optional
+        None: this process. Else a process pool (of a context other than fork), `client.get_executor()` of Dask,
+        `mpi4py.futures.MPIPoolExecutor`, or any other. Does not change a bit of the result.
+    n_threads : int, optional
+        Of each worker. Default: the processors that it may use, divided by the workers on its machine; 1 where their
+        number is unknown. Does not change a bit of the result.
+    store : path, optional
+        Zarr group that keeps finished members and grows by batches; see `load_ensemble`. Members of the same
+        study that it holds are not run again; functions are known by their names only.
+    memory_limit : int, optional
+        Bytes. Default: this machine's memory.
+    progress : bool
+        Show a bar with the time that is left on stderr.
+
+    Returns
+    -------
+    xarray.Dataset
+        Each observable with dimensions (parameters ..., replica, time, ...), its mean over replicas NAME_mean with a
+        Student 99 % interval NAME_low, NAME_high, the coordinate `seed` and the flag `finished`. Attributes carry the
+        study, the versions and the instruction set.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, the memory would pass the limit, or the store is damaged or holds another study.
+    RuntimeError
+        If a worker uses another instruction set, which would change bits.
+    OSError
+        If the store cannot be written, such as on a full disk, or another process writes it; or a worker died
+        (ChildProcessError). It keeps what is finished.
+    Interrupted
+        A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
+
+    Notes
+    -----
+    Runs of one point go through the kernels in batches of max(1, 4096 // N) replicas: the unit that a worker takes, and
+    a chunk of the store. With a store, this process and workers of a process pool also keep a `Checkpoint` of each
+    running batch beside it. A failing member ends the ensemble with a note of its coordinates; finished ones stay in
+    the store.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> def model(beta):
+    ...     return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=8), depth=4, horizon=1.0)
+    >>> data = cs.ensemble(
+    ...     model, cs.laws.Uniform(dim=3), n_tokens=10, seeds=range(5), sweep={"beta": [1.0, 4.0]},
+    ...     observe={"energy": cs.measures.Energy(beta=1.0)},
+    ... )
+    >>> dict(data["energy"].sizes)
+    {'beta': 2, 'replica': 5, 'time': 5}
+    """
+    plan = make_plan(
+        model,
+        x0,
+        seeds=seeds,
+        observe=observe,
+        sweep=sweep,
+        n_tokens=n_tokens,
+        save_at=save_at,
+        memory_limit=memory_limit,
+    )
+    return run_plan(
+        plan, executor=executor, n_threads=n_threads, store=store, memory_limit=memory_limit, progress=progress
+    )
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    executor: futures.Executor | None = None,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_limit: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Run a plan; parameters, result and errors as in `ensemble`."""
+    checks.extra("xarray", "io")
+    if n_threads is not None:
+        checks.integer(n_threads, "n_threads", low=1)
+    refuse_fork(executor)
+    n_workers, workers_per_host = workers(executor)
+    plan.check_memory(workers_per_host or 1, memory_limit)
+    dispatch = Dispatch(
+        plan=plan,
+        executor=executor,
+        n_workers=n_workers,
+        workers_per_host=workers_per_host,
+        n_threads=n_threads,
+        checkpoints=None,
+        is_stored=store is not None,
+    )
+    if store is None:
+        return _run_in_memory(dispatch, progress=progress)
+    disk = Store(files.local(store, "store"))
+    with disk.lock():
+        facts = identity(plan)
+        check(facts, "store")
+        disk.open(facts, coordinates(plan), variables(plan))
+        is_local = executor is None or isinstance(executor, futures.ProcessPoolExecutor)
+        with _checkpoint_folder(disk) if is_local else nullcontext() as folder:
+            _run_into_store(dataclasses.replace(dispatch, checkpoints=folder), disk, progress=progress)
+        return load_ensemble(disk.path)
+
+
+def _run_in_memory(dispatch: Dispatch, *, progress: bool) -> Any:
+    plan = dispatch.plan
+    facts, memory = identity(plan), Memory(plan)
+    try:
+        with _bar(plan.n_members, 0, progress=progress) as advance:
+            for batch, values in dispatch.results(plan.batches):
+                memory.write(batch, values)
+                advance(_length(batch))
+    except ChildProcessError as error:
+        raise ChildProcessError(f"{error}; with a store, what is finished is kept") from error.__cause__
+    return memory.dataset(facts)
+
+
+def _run_into_store(dispatch: Dispatch, disk: Store, *, progress: bool) -> None:
+    plan = dispatch.plan
+    batches = [batch for batch in plan.batches if not disk.is_finished(batch)]
+    n_finished = plan.n_members - sum(map(_length, batches))
+    try:
+        with _bar(plan.n_members, n_finished, progress=progress) as advance:
+            for batch, values in dispatch.results(batches):
+                disk.write(batch, values)
+                if (checkpoint := dispatch.checkpoint(batch)) is not None:
+                    remove(checkpoint)
+                advance(_length(batch))
+    except KeyboardInterrupt as error:
+        stopped = str(error).partition(";")[0] or "interrupted at once"  # the rest tells how to resume one run
+        raise Interrupted(
+            f"{stopped}; {disk.n_finished()} of {plan.n_members} runs are in {disk.path}, and the same call again "
+            "continues from there"
+        ) from None
+    except ChildProcessError as error:
+        raise ChildProcessError(
+            f"{error}; {disk.path} keeps {disk.n_finished()} of {plan.n_members} runs, and the same call again "
+            "continues from there"
+        ) from error.__cause__
+
+
+def _length(batch: Batch) -> int:
+    _, replicas = batch
+    return int(replicas.stop - replicas.start)
+
+
+@contextmanager
+def _checkpoint_folder(disk: Store) -> Iterator[Path]:
+    """Make the folder for the checkpoints of running batches; after an error it stays, unless it is empty."""
+    folder = disk.path.with_name(disk.path.name + ".running")
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    shutil.rmtree(folder, ignore_errors=True)  # a kill may have left the checkpoint of a batch that is in the store
+
+
+@contextmanager
+def _bar(total: int, initial: int, *, progress: bool) -> Iterator[Callable[[int], object]]:
+    """Show a bar of runs where `progress` is set, and yield the function that advances it."""
+    if not progress:
+        yield lambda n: None
+        return
+    with checks.extra("tqdm", "progress").tqdm(total=total, initial=initial, unit="run") as bar:
+        yield bar.update
+
+
+def load_ensemble(store: str | os.PathLike[str]) -> Any:
+    """Return the dataset of an ensemble's store as it is now, also while it is being written.
+
+    Parameters
+    ----------
+    store : path
+
+    Returns
+    -------
+    xarray.Dataset
+        As `ensemble` returns; results of members that are not `finished` are NaN, and means are over the finished ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no store at the path, or it is damaged.
+
+    Notes
+    -----
+    Checksums of all that is read are verified; a store of version 0.1.0, which has none, is read with a warning. The
+    store is a plain Zarr group: `xarray.open_zarr(store, consolidated=False)` reads parts of it.
+
+    Examples
+    --------
+    >>> load_ensemble("nowhere.zarr")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: store ...nowhere.zarr is not there, or is not a store
+    """
+    return with_means(Store(files.local(store, "store")).read())

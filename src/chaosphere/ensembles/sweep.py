@@ -1,0 +1,76 @@
+"""Swept parameters: their names, their values, and the models at the points of their grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.models.protocol import Steps, missing_members
+
+RESERVED = ("replica", "time", "seed", "finished")  # names of the dataset that are no parameter's or observable's
+MEAN_SUFFIXES = ("_mean", "_low", "_high")
+
+
+def parameter_values(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
+    """Return the values of a swept parameter as an array, checked."""
+    kinds = {isinstance(value, str) for value in values}
+    array = np.array(list(values) if len(kinds) == 1 else [])
+    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iufUb":
+        raise ValueError(f"{name} must be a list of numbers or of strings, got {values!r}")
+    if len(np.unique(array)) < len(array) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        raise ValueError(f"{name} must be finite and distinct, got {values!r}")
+    return array
+
+
+def check_names(sweep: Iterable[str], observe: Iterable[str]) -> None:
+    """Raise TypeError or ValueError if a name cannot be one of the dataset's, or stands for two of its parts."""
+    for name in [*sweep, *observe]:
+        if name in RESERVED or (isinstance(name, str) and "/" in name):
+            raise ValueError(
+                f"sweep and observe need names other than {', '.join(RESERVED)} and without /, got {name!r}"
+            )
+    for name in sweep:
+        checks.label(name, "a name in sweep")
+    if set(sweep) & set(observe):
+        raise ValueError(f"sweep and observe must not share names, got {sorted(set(sweep) & set(observe))}")
+    checks.dataset_names(dict.fromkeys(observe, 0), others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
+
+
+def models_at_points(
+    model: Steps | Callable[..., Steps], sweep: Mapping[str, Sequence[Any]]
+) -> dict[tuple[int, ...], Steps]:
+    """Return the model at every point of the grid, by the indices of its parameters' values.
+
+    Parameters
+    ----------
+    model : model, or function that returns one
+        With swept parameters, it is called with one value of each by name.
+    sweep : mapping of str to sequence
+        The parameters' values as the user wrote them, which is how the function gets them.
+
+    Raises
+    ------
+    TypeError
+        If it is no model, or does not return one; what the function itself raises gets a note of the point.
+    """
+    is_model = hasattr(model, "step") and hasattr(model, "n_steps")
+    if is_model and sweep:
+        raise TypeError("model must be a function of the swept parameters that returns a model, where sweep is given")
+    if not is_model and not callable(model):
+        raise TypeError(f"model must be a model or a function that returns one, got {model!r}")
+    models: dict[tuple[int, ...], Steps] = {}
+    for point in np.ndindex(*map(len, sweep.values())):
+        parameters = {name: values[i] for (name, values), i in zip(sweep.items(), point, strict=True)}
+        try:
+            models[point] = cast(Steps, model) if is_model else cast(Callable[..., Steps], model)(**parameters)
+        except Exception as error:
+            error.add_note(f"while making the model for {parameters}")
+            raise
+        if missing := missing_members(models[point]):
+            raise TypeError(
+                f"model must return a model, got {models[point]!r} for {parameters}: it has no {', '.join(missing)}"
+            )
+    return models

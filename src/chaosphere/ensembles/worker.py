@@ -1,0 +1,112 @@
+"""What a worker does: run the replicas of one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from chaosphere.common.checks import Floats
+from chaosphere.ensembles.executors import end_if_stopped, processors
+from chaosphere.ensembles.plan import Start
+from chaosphere.kernels import abi
+from chaosphere.models.protocol import Steps
+from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
+from chaosphere.simulation.loop import Observable, simulate
+
+# Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
+_stopped: dict[str, str] = {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """One batch of replicas at one parameter point, with all that a worker needs to run it.
+
+    Attributes
+    ----------
+    model : Steps
+    start : Start
+    observe : dict of str to callable
+    shapes : dict of str to tuple of int
+        Of the values of each observable at one time, replicas first.
+    save_at : array_like or None
+    point : dict
+        The values of the swept parameters, for errors.
+    checkpoint : Path or None
+        Where the runs keep their state.
+    n_threads : int or None
+        None divides the processors of the worker's machine by `workers_per_host`.
+    workers_per_host : int or None
+        None where it is unknown: one thread then.
+    isa : str
+        The instruction set of the process that started the ensemble.
+    call : str
+        Tells the tasks of one call of `ensemble` from those of others.
+    """
+
+    model: Steps
+    start: Start
+    observe: dict[str, Observable]
+    shapes: dict[str, tuple[int, ...]]
+    save_at: Any
+    point: dict[str, Any]
+    checkpoint: Path | None
+    n_threads: int | None
+    workers_per_host: int | None
+    isa: str
+    call: str
+
+
+def run_task(task: Task) -> dict[str, Floats]:
+    """Run the replicas of one batch, and return what was observed: arrays (replica, time, ...)."""
+    if abi.isa_in_use() != task.isa:
+        raise RuntimeError(
+            f"a worker uses the instruction set {abi.isa_in_use()}, this process {task.isa}, which would change bits: "
+            "set CHAOSPHERE_ISA to one that both have"
+        )
+    end_if_stopped()
+    if task.call in _stopped:
+        raise Interrupted(_stopped[task.call])
+    try:
+        return _run(task)
+    except KeyboardInterrupt as error:
+        _stopped[task.call] = str(error)
+        raise
+    except Exception as error:
+        seeds = task.start.seeds
+        error.add_note(f"in the runs with {task.point or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
+        raise
+
+
+def _run(task: Task) -> dict[str, Floats]:
+    n_threads = task.n_threads
+    if n_threads is None:
+        n_threads = 1 if task.workers_per_host is None else max(1, processors() // task.workers_per_host)
+    solution = simulate(
+        task.model,
+        task.start.tokens(),
+        rng=task.start.seeds,
+        save_at=task.save_at,
+        observe={name: _with_threads(function, n_threads) for name, function in task.observe.items()},
+        n_threads=n_threads,
+        save_states=False,
+        checkpoint=None if task.checkpoint is None else Checkpoint(path=task.checkpoint, keep=True),
+    )
+    for name, shape in task.shapes.items():
+        values = solution.observables[name]
+        if values.shape[1:] != shape or values.dtype.kind not in "iufb":
+            raise ValueError(
+                f"observe[{name!r}] must return real numbers of one shape for as many tokens: before the run it "
+                f"was {shape}, now {values.shape[1:]} of {values.dtype}"
+            )
+    return {name: np.moveaxis(values, 0, 1) for name, values in solution.observables.items()}
+
+
+def _with_threads(function: Observable, n_threads: int) -> Observable:
+    """Return an observable that asks for as many threads as the run, where it has a field for them that is unset."""
+    if dataclasses.is_dataclass(function) and getattr(function, "n_threads", 0) is None:
+        threaded: Observable = dataclasses.replace(cast(Any, function), n_threads=n_threads)
+        return threaded
+    return function
