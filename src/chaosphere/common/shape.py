@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Shape:
     n_replicas: int = 1
     n_tokens: int
     dim: int
-    dtype: Any = np.dtype(np.float64)
+    dtype: Any = field(default_factory=lambda: np.dtype(np.float64))
 
     @classmethod
     def of(cls, batch: Tokens) -> Shape:

@@ -13,10 +13,11 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES, RESERVED, check_names, models_at_points, parameter_values
 from chaosphere.geometry.laws import Law
-from chaosphere.models.protocol import Steps, save_steps
+from chaosphere.models.protocol import Cost, Model, save_steps
 from chaosphere.simulation.loop import Observable, observables, trajectory
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
@@ -65,6 +66,8 @@ class Plan:
         Of each parameter.
     models : dict
         The model at each parameter point, by its indices into `values`.
+    costs : dict
+        Of a step of each model.
     x0 : Law or ndarray
     n_tokens, dim : int
     seeds : tuple of int
@@ -81,7 +84,8 @@ class Plan:
 
     names: tuple[str, ...]
     values: tuple[np.ndarray[Any, Any], ...]
-    models: dict[tuple[int, ...], Steps]
+    models: dict[tuple[int, ...], Model]
+    costs: dict[tuple[int, ...], Cost]
     x0: Law | Tokens
     n_tokens: int
     dim: int
@@ -115,9 +119,8 @@ class Plan:
 
     @property
     def n_pairs(self) -> float:
-        """Pair interactions of attention over all runs, N² each time that it is evaluated."""
-        evaluations = sum(m.n_steps * _evaluations_per_step(m) for m in self.models.values())
-        return float(evaluations) * len(self.seeds) * self.n_tokens**2
+        """Pair interactions over all runs."""
+        return len(self.seeds) * sum(model.n_steps * self.costs[point].pairs for point, model in self.models.items())
 
     @property
     def result_bytes(self) -> int:
@@ -131,7 +134,7 @@ class Plan:
         n_replicas = min(self.batch_size, len(self.seeds))
         # Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
         tokens = 12 * n_replicas * (self.n_tokens + 24) * (self.dim + 1) * 8
-        layer = max(_layer_numbers(m, dim=self.dim, n_tokens=self.n_tokens) for m in self.models.values())
+        layer = max(cost.normals for cost in self.costs.values())
         own = self.result_bytes // self.n_members * n_replicas
         return tokens + 2 * 8 * n_replicas * layer + 2 * own
 
@@ -159,7 +162,7 @@ class Plan:
 
 
 def make_plan(
-    model: Steps | Callable[..., Steps],
+    model: Model | Callable[..., Model],
     x0: Law | Tokens,
     *,
     seeds: Sequence[int],
@@ -191,15 +194,18 @@ def make_plan(
     models = models_at_points(model, sweep)
     n_tokens, dim = _token_shape(x0, n_tokens=n_tokens, n_replicas=len(seeds))
     dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
-    models = {point: model.prepare(n_tokens, dim, dtype) for point, model in models.items()}
+    models = {point: model.resolve(n_tokens, dim, dtype) for point, model in models.items()}
     grids = {(model.horizon, model.n_steps) for model in models.values()}
     if save_at is None and len(grids) == 1:
         n_numbers = len(observe) * (min(grids)[1] + 1)
         _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
+    batch_size = max(1, _TOKENS_PER_BATCH // n_tokens)
+    shape = Shape(n_replicas=min(batch_size, len(seeds)), n_tokens=n_tokens, dim=dim, dtype=dtype)
     plan = Plan(
         names=tuple(sweep),
         values=values,
         models=models,
+        costs={point: model.plan(shape).cost for point, model in models.items()},
         x0=x0,
         n_tokens=n_tokens,
         dim=dim,
@@ -208,7 +214,7 @@ def make_plan(
         times=_times(save_at, models.values()),
         save_at=save_at,
         shapes={},
-        batch_size=max(1, _TOKENS_PER_BATCH // n_tokens),
+        batch_size=batch_size,
     )
     plan.check_memory(1, memory_limit)  # before the first tokens are drawn, to see what the observables return
     plan = dataclasses.replace(plan, shapes=_shapes(plan))
@@ -234,7 +240,7 @@ def _token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> 
     return n_tokens, checks.integer(x0.dim, "x0.dim", low=2)
 
 
-def _times(save_at: Any, models: Iterable[Steps]) -> Floats:
+def _times(save_at: Any, models: Iterable[Model]) -> Floats:
     """Return the times that all models record."""
     grids = {(model.horizon, model.n_steps): model for model in models}
     if save_at is None:
@@ -311,25 +317,3 @@ def _median_seconds(function: Callable[[], object], most: int) -> float:
         function()
         spent.append(clock.perf_counter() - began)
     return float(np.median(spent))
-
-
-def _evaluations_per_step(model: Any) -> int:
-    """How often a step of the model evaluates attention."""
-    inner = getattr(model, "model", model)  # of a mean-field limit
-    if getattr(inner, "attention", None) is None:
-        return 0
-    return {"heun": 2, "rk4": 4}.get(getattr(inner, "scheme", ""), 1)
-
-
-def _layer_numbers(model: Any, *, dim: int, n_tokens: int) -> int:
-    """How many normals a step of the model draws for a replica."""
-    inner = getattr(model, "model", model)
-    mlp, field = getattr(inner, "mlp", None), getattr(inner, "field", None)
-    n_merged = getattr(inner, "n_merged", 1)
-    if mlp is not None:
-        return n_merged * int(mlp.width) * (2 * dim + 1)
-    if field is None:
-        return 0
-    if field.method == "spectral":
-        return int(field.basis()[0].size) * dim
-    return n_tokens * (dim + 2 * n_tokens) if field.method == "dense" else n_merged * field.width * (2 * dim + 1)

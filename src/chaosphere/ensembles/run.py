@@ -19,14 +19,14 @@ from chaosphere.ensembles.executors import refuse_fork, workers
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.store import Batch, Store
 from chaosphere.geometry.laws import Law
-from chaosphere.models.protocol import Steps
+from chaosphere.models.protocol import Model
 from chaosphere.simulation.checkpoints import Interrupted, remove
 from chaosphere.simulation.identity import check
 from chaosphere.simulation.loop import Observable
 
 
 def ensemble(
-    model: Steps | Callable[..., Steps],
+    model: Model | Callable[..., Model],
     x0: Law | Tokens,
     *,
     seeds: Sequence[int],

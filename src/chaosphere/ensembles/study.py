@@ -19,7 +19,7 @@ from chaosphere.ensembles.executors import Pool, processors, signals_blocked
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import run_plan
 from chaosphere.geometry.laws import Law
-from chaosphere.models.protocol import Steps
+from chaosphere.models.protocol import Model
 from chaosphere.reporting import plotting, results
 from chaosphere.reporting.results import Claim
 from chaosphere.simulation.checkpoints import Interrupted, StopRequest
@@ -117,7 +117,7 @@ class Study:
 
     name: str
     title: str
-    model: Callable[..., Steps]
+    model: Callable[..., Model]
     law: Law
     n_tokens: int
     sweep: dict[str, list[Any]]

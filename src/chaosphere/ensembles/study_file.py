@@ -20,7 +20,7 @@ from chaosphere.ensembles.sweep import check_names, parameter_values
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.softmax import SoftmaxAttention
-from chaosphere.models.protocol import Steps, save_steps
+from chaosphere.models.protocol import Model, save_steps
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
@@ -167,7 +167,7 @@ def _check_title(study: Study) -> None:
         plotting.check_text(title, "title")
 
 
-def _models(model: Callable[..., Steps], sweep: dict[str, list[Any]], paths: Mapping[str, str]) -> list[Any]:
+def _models(model: Callable[..., Model], sweep: dict[str, list[Any]], paths: Mapping[str, str]) -> list[Any]:
     """Return the models with each swept value in turn and the others at their first; errors tell the values."""
     first = {name: values[0] for name, values in sweep.items()}
     found = []
@@ -217,7 +217,7 @@ def _prefixed(where: str, function: Callable[..., Any], *arguments: Any, **optio
         raise type(error)(f"[{where}] {error}") from error
 
 
-def _factory(values: Any, dim: int, paths: Mapping[str, str]) -> Callable[..., Steps]:
+def _factory(values: Any, dim: int, paths: Mapping[str, str]) -> Callable[..., Model]:
     """Return the function from swept values, by the last parts of their paths, to models."""
     kind = _Table(values, "model", tuple(values) if isinstance(values, dict) else ()).choice(
         "type", ("transformer", "limit"), "transformer"
@@ -242,7 +242,7 @@ def _factory(values: Any, dim: int, paths: Mapping[str, str]) -> Callable[..., S
         if key in (values[table[0]] if table else values):
             raise ValueError(f"[sweep] {path} must not be given in [{'.'.join(['model', *table])}] as well")
 
-    def model(**point: Any) -> Steps:
+    def model(**point: Any) -> Model:
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
         merged.pop("type", None)
         for name, value in point.items():
@@ -259,7 +259,7 @@ def _factory(values: Any, dim: int, paths: Mapping[str, str]) -> Callable[..., S
             kernel = _make(MLP, network, "model.field").kernel(dim)
             rest = {key: value for key, value in given.items() if key not in _KERNEL_KEYS}
             parts["field"] = _make(GaussianField, {"kernel": kernel} | rest, "model.field")
-        made: Steps = _make(cls, merged | parts, "model")
+        made: Model = _make(cls, merged | parts, "model")
         return made
 
     return model

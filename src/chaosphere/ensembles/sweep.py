@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.models.protocol import Steps, missing_members
+from chaosphere.models.protocol import Model, missing_members
 
 RESERVED = ("replica", "time", "seed", "finished")  # names of the dataset that are no parameter's or observable's
 MEAN_SUFFIXES = ("_mean", "_low", "_high")
@@ -40,8 +40,8 @@ def check_names(sweep: Iterable[str], observe: Iterable[str]) -> None:
 
 
 def models_at_points(
-    model: Steps | Callable[..., Steps], sweep: Mapping[str, Sequence[Any]]
-) -> dict[tuple[int, ...], Steps]:
+    model: Model | Callable[..., Model], sweep: Mapping[str, Sequence[Any]]
+) -> dict[tuple[int, ...], Model]:
     """Return the model at every point of the grid, by the indices of its parameters' values.
 
     Parameters
@@ -56,16 +56,16 @@ def models_at_points(
     TypeError
         If it is no model, or does not return one; what the function itself raises gets a note of the point.
     """
-    is_model = hasattr(model, "step") and hasattr(model, "n_steps")
+    is_model = hasattr(model, "plan") and hasattr(model, "n_steps")
     if is_model and sweep:
         raise TypeError("model must be a function of the swept parameters that returns a model, where sweep is given")
     if not is_model and not callable(model):
         raise TypeError(f"model must be a model or a function that returns one, got {model!r}")
-    models: dict[tuple[int, ...], Steps] = {}
+    models: dict[tuple[int, ...], Model] = {}
     for point in np.ndindex(*map(len, sweep.values())):
         parameters = {name: values[i] for (name, values), i in zip(sweep.items(), point, strict=True)}
         try:
-            models[point] = cast(Steps, model) if is_model else cast(Callable[..., Steps], model)(**parameters)
+            models[point] = cast(Model, model) if is_model else cast(Callable[..., Model], model)(**parameters)
         except Exception as error:
             error.add_note(f"while making the model for {parameters}")
             raise

@@ -12,7 +12,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.ensembles.executors import end_if_stopped, processors
 from chaosphere.ensembles.plan import Start
 from chaosphere.kernels import abi
-from chaosphere.models.protocol import Steps
+from chaosphere.models.protocol import Model
 from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
 from chaosphere.simulation.loop import Observable, simulate
 
@@ -26,7 +26,7 @@ class Task:
 
     Attributes
     ----------
-    model : Steps
+    model : Model
     start : Start
     observe : dict of str to callable
     shapes : dict of str to tuple of int
@@ -46,7 +46,7 @@ class Task:
         Tells the tasks of one call of `ensemble` from those of others.
     """
 
-    model: Steps
+    model: Model
     start: Start
     observe: dict[str, Observable]
     shapes: dict[str, tuple[int, ...]]

@@ -42,7 +42,7 @@ def modes_for(beta: float, eps: float) -> tuple[float, int]:
 
 
 def memory(beta: float, dim: int, uniform: float, rtol: float) -> int:
-    """Return the bytes that a call of `Transforms` takes for each chunk that runs, at most, as measured with finufft 2.5."""
+    """Return the bytes that a call of `Transforms` takes at most for each chunk, as measured with finufft 2.5."""
     eps = max(eps_for(beta, dim, uniform, rtol), _MIN_EPS)
     return int(_BYTES_PER_MODE * modes_for(beta, eps)[1] ** dim)
 

@@ -13,6 +13,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
+from chaosphere.interactions.series import is_cheaper
 from chaosphere.kernels import pairs as kernel
 
 _LARGEST_DENSE = 2**30  # bytes that pairwise_cosines may take
@@ -73,7 +74,7 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     batch = checks.tokens(x)
     p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
     missing = np.full(len(batch), np.nan)  # Σ p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)})
-    if expansions.is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
+    if is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
         present, error = expansions.mean_kernel(batch, p, beta, threads)
         missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
     left = np.isnan(missing)

@@ -212,7 +212,9 @@ class CircleDensity:
         tangent = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
         grid = np.tile(points, (n_replicas, 1, 1))
         half_diffusion = np.exp(-0.5 * model.temperature * step_size * np.arange(self.n_modes + 1) ** 2)
-        attention = None if model.attention is None else _Attention(model.attention, self.n_modes, self.n_points)
+        attention = None
+        if isinstance(model.attention, SoftmaxAttention):
+            attention = _Attention(model.attention, self.n_modes, self.n_points)
         modes = np.tile(_initial_modes(self.law, points, self.n_modes), (n_replicas, 1))
         self._check(modes, 0)
         yield modes

@@ -30,8 +30,8 @@ class MeanField:
     Parameters
     ----------
     model : Transformer, LimitSDE, or another model
-        Without noise of each token's own (`has_own_noise`, here `temperature`): it makes a diffusion of the measure that
-        nodes do not carry.
+        Without noise of each token's own (`has_own_noise`; here `temperature`), which makes a diffusion of the measure
+        that nodes do not carry.
     law : Law
         See `chaosphere.laws`.
     n_nodes : int
