@@ -41,7 +41,7 @@ def variables(plan: Plan) -> dict[str, Variable]:
 
 def identity(plan: Plan) -> dict[str, Any]:
     """Return what decides the bits of the results, as JSON-able values; the models by the first and a digest of all."""
-    models = [describe(model) for model in plan.models.values()]
+    models = list(plan.descriptions.values())
     return {
         "model": models[0],
         "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),

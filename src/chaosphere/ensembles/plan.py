@@ -17,7 +17,8 @@ from chaosphere.common.shape import Shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES, RESERVED, check_names, models_at_points, parameter_values
 from chaosphere.geometry.laws import Law
-from chaosphere.models.protocol import Cost, Model, save_steps
+from chaosphere.models.protocol import Cost, Model, resolved, save_steps
+from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import Observable, observables, trajectory
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
@@ -66,6 +67,8 @@ class Plan:
         Of each parameter.
     models : dict
         The model at each parameter point, by its indices into `values`.
+    descriptions : dict
+        Of each model, with every automatic choice made.
     costs : dict
         Of a step of each model.
     x0 : Law or ndarray
@@ -85,6 +88,7 @@ class Plan:
     names: tuple[str, ...]
     values: tuple[np.ndarray[Any, Any], ...]
     models: dict[tuple[int, ...], Model]
+    descriptions: dict[tuple[int, ...], Any]
     costs: dict[tuple[int, ...], Cost]
     x0: Law | Tokens
     n_tokens: int
@@ -134,9 +138,8 @@ class Plan:
         n_replicas = min(self.batch_size, len(self.seeds))
         # Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
         tokens = 12 * n_replicas * (self.n_tokens + 24) * (self.dim + 1) * 8
-        layer = max(cost.normals for cost in self.costs.values())
         own = self.result_bytes // self.n_members * n_replicas
-        return tokens + 2 * 8 * n_replicas * layer + 2 * own
+        return tokens + max(cost.bytes for cost in self.costs.values()) + 2 * own
 
     def memory(self, n_workers: int) -> int:
         """Estimate of the bytes that results, their means and this many running batches take together."""
@@ -194,18 +197,19 @@ def make_plan(
     models = models_at_points(model, sweep)
     n_tokens, dim = _token_shape(x0, n_tokens=n_tokens, n_replicas=len(seeds))
     dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
-    models = {point: model.resolve(n_tokens, dim, dtype) for point, model in models.items()}
     grids = {(model.horizon, model.n_steps) for model in models.values()}
     if save_at is None and len(grids) == 1:
         n_numbers = len(observe) * (min(grids)[1] + 1)
         _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
     batch_size = max(1, _TOKENS_PER_BATCH // n_tokens)
     shape = Shape(n_replicas=min(batch_size, len(seeds)), n_tokens=n_tokens, dim=dim, dtype=dtype)
+    plans = {point: model.plan(shape) for point, model in models.items()}
     plan = Plan(
         names=tuple(sweep),
         values=values,
         models=models,
-        costs={point: model.plan(shape).cost for point, model in models.items()},
+        descriptions={point: describe(resolved(model, plans[point])) for point, model in models.items()},
+        costs={point: plan.cost for point, plan in plans.items()},
         x0=x0,
         n_tokens=n_tokens,
         dim=dim,

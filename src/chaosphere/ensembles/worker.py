@@ -14,6 +14,7 @@ from chaosphere.ensembles.plan import Start
 from chaosphere.kernels import abi
 from chaosphere.models.protocol import Model
 from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
+from chaosphere.simulation.identity import differences
 from chaosphere.simulation.loop import Observable, simulate
 
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
@@ -27,6 +28,8 @@ class Task:
     Attributes
     ----------
     model : Model
+    description : object
+        Of the model, with the automatic choices that the process which started the ensemble made.
     start : Start
     observe : dict of str to callable
     shapes : dict of str to tuple of int
@@ -47,6 +50,7 @@ class Task:
     """
 
     model: Model
+    description: Any
     start: Start
     observe: dict[str, Observable]
     shapes: dict[str, tuple[int, ...]]
@@ -94,6 +98,9 @@ def _run(task: Task) -> dict[str, Floats]:
         save_states=False,
         checkpoint=None if task.checkpoint is None else Checkpoint(path=task.checkpoint, keep=True),
     )
+    if solution.attributes["model"] != task.description:
+        difference = differences(solution.attributes["model"], task.description)
+        raise RuntimeError(f"a worker chose another method, which would change bits: {difference}")
     for name, shape in task.shapes.items():
         values = solution.observables[name]
         if values.shape[1:] != shape or values.dtype.kind not in "iufb":

@@ -205,7 +205,7 @@ class CircleDensity:
 
     def _run(self, noise: Noise, n_replicas: int, n_threads: int) -> Iterator[Modes]:
         """Yield the modes (R, K + 1) at the start and after every step."""
-        model = self.model.resolve(self.n_points, 2)
+        model = self.model
         step_size = model.horizon / model.n_steps
         angle = 2 * np.pi * np.arange(self.n_points) / self.n_points
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
-from chaosphere.models.protocol import Model, ModelPlan, check_model
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class MeanField:
     def __post_init__(self) -> None:
         """Check, convert numbers to int, and make the nodes."""
         check_model(self.model)
-        if self.model.has_own_noise:
+        if getattr(self.model, "has_own_noise", True):  # a model that says nothing may have some
             raise ValueError(
                 "model must have temperature 0: nodes do not carry the diffusion of each token's own noise"
             )
@@ -127,12 +127,7 @@ class MeanField:
         """Whether tokens have noise of their own: no, `model` has none."""
         return False
 
-    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> MeanField:
-        """Return the limit with every automatic choice of the model made."""
-        self._check_dim(dim, "x")
-        return replace(self, model=self.model.resolve(n_tokens, dim, dtype))
-
-    def plan(self, shape: Shape, weights: Floats | None = None) -> ModelPlan:
+    def plan(self, shape: Shape, weights: Floats | None = None) -> MeanFieldPlan:
         """Return the model's plan with the nodes as sources; see `chaosphere.models.protocol`."""
         if weights is not None:
             raise ValueError("weights must be None for a MeanField, which has those of its nodes")
@@ -141,8 +136,31 @@ class MeanField:
             raise ValueError(
                 f"x must start with the {len(self.weights)} nodes of `start()`, got {shape.n_tokens} tokens"
             )
-        return self.model.plan(shape, self.weights)
+        return MeanFieldPlan(self, self.model.plan(shape, self.weights))
 
     def _check_dim(self, dim: int, name: str) -> None:
         if dim != self.law.dim:
             raise ValueError(f"{name} must have dim {self.law.dim}, that of the law, got {dim}")
+
+
+class MeanFieldPlan(ModelPlan):
+    """The plan of a model whose first tokens are the nodes of a limit.
+
+    Parameters
+    ----------
+    limit : MeanField
+    inner : ModelPlan
+    """
+
+    def __init__(self, limit: MeanField, inner: ModelPlan) -> None:
+        self.limit, self.inner = limit, inner
+        self.max_fused_steps, self.cost = inner.max_fused_steps, inner.cost
+
+    def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
+        """Return nodes and passive tokens after some steps; see `ModelPlan`."""
+        return self.inner.advance(x, steps, context)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the limit with every automatic choice of its model made."""
+        values = {field.name: getattr(self.limit, field.name) for field in fields(self.limit)}
+        return {"type": type(self.limit).__name__} | values | {"model": resolved(self.limit.model, self.inner)}

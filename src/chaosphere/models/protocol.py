@@ -1,24 +1,31 @@
 """What the time loop, ensembles and measures need of a model, and the times of its steps.
 
-A model is a frozen spec. For tokens of one shape it makes a plan, once a run, and the loop calls the plan:
+A model is a frozen spec. For tokens of one shape it makes a plan, once a run, and the loop calls the plan. A model of
+your own needs no more than this:
+
+    class RotationPlan(ModelPlan):
+        def __init__(self, matrix):
+            self.matrix = matrix
+
+        def advance(self, x, steps, context):
+            return x @ self.matrix
 
     @dataclass(frozen=True)
-    class Drift:
-        n_steps: int
-        horizon: float
+    class Rotation:
+        angle: float
+        n_steps: int = 100
+        horizon: float = 1.0
         has_own_noise = False
 
-        def resolve(self, n_tokens, dim, dtype="float64"):
-            return self
-
         def plan(self, shape, weights=None):
-            return DriftPlan(self.horizon / self.n_steps)
+            c, s = math.cos(self.angle), math.sin(self.angle)
+            return RotationPlan(np.array([[c, s], [-s, c]]))
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +62,13 @@ class Cost:
         Pair interactions of one replica.
     normals : int
         Random numbers that are drawn for one replica.
+    bytes : int
+        Memory of all replicas besides that of tokens.
     """
 
     pairs: float = 0.0
     normals: int = 0
+    bytes: int = 0
 
 
 class ModelPlan(Protocol):
@@ -107,11 +117,19 @@ class ModelPlan(Protocol):
         """
         raise TypeError(f"comm needs a model whose plan can be distributed, got {type(self).__name__}")
 
+    def describe(self) -> Any:
+        """Return the model with every automatic choice made, as results and checkpoints record it.
+
+        None, the default, stands for the model as it is.
+        """
+        return None
+
 
 class Model(Protocol):
     """What the time loop, ensembles, mean-field limits and measures need of a model.
 
-    Checkpoints and stores describe a model by its class and the values that it holds: a frozen dataclass is best.
+    `MeanField` takes a model that has an attribute `has_own_noise`, which is False: tokens have no noise of their own, so
+    that the empirical measure moves by itself, conditional on the common noise.
     """
 
     @property
@@ -121,16 +139,6 @@ class Model(Protocol):
     @property
     def horizon(self) -> float:
         """Time T > 0 that they span."""
-
-    @property
-    def has_own_noise(self) -> bool:
-        """Whether tokens have noise of their own.
-
-        Without it the empirical measure moves by itself, conditional on the common noise: `MeanField` takes the model.
-        """
-
-    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> Self:
-        """Return the model with every automatic choice made for such tokens, as results record it; itself if none."""
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> ModelPlan:
         """Return the plan for tokens of one shape.
@@ -153,9 +161,15 @@ class Model(Protocol):
         """
 
 
+def resolved(model: Model, plan: ModelPlan) -> Any:
+    """Return what tells a model's runs from others: the model, with the automatic choices of a plan."""
+    description = plan.describe()
+    return model if description is None else description
+
+
 def missing_members(model: object) -> list[str]:
     """Return the names of what `Model` asks for and this object does not have."""
-    return [name for name in ("n_steps", "horizon", "has_own_noise", "resolve", "plan") if not hasattr(model, name)]
+    return [name for name in ("n_steps", "horizon", "plan") if not hasattr(model, name)]
 
 
 def check_model(model: object) -> None:

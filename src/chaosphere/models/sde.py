@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -107,21 +106,11 @@ class LimitSDE:
         """Whether tokens have noise of their own."""
         return self.temperature > 0
 
-    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> LimitSDE:
-        """Return the model with every automatic choice made for such tokens."""
-        self._check_dim(dim)
-        field = None if self.field is None else self.field.resolve(n_tokens)
-        attention = None if self.attention is None else self.attention.resolve(n_tokens, dim, dtype)
-        return replace(self, field=field, attention=attention)
-
     def plan(self, shape: Shape, weights: Floats | None = None) -> SDEPlan:
         """Return the plan for tokens of one shape; see `chaosphere.models.protocol`."""
-        self._check_dim(shape.dim)
+        if self.field is not None and self.field.kernel.dim != shape.dim:
+            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {shape.dim}")
         return SDEPlan(self, shape, weights)
-
-    def _check_dim(self, dim: int) -> None:
-        if self.field is not None and self.field.kernel.dim != dim:
-            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {dim}")
 
     def increment(self, index: int, *, noise: Noise, n_tokens: int) -> Increment | None:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
@@ -146,25 +135,32 @@ class SDEPlan(ModelPlan):
     """
 
     def __init__(self, model: LimitSDE, shape: Shape, weights: Floats | None) -> None:
-        self.scheme, self.shape, self.has_weights = SCHEMES[model.scheme], shape, weights is not None
-        self.model = model if model.field is None else replace(model, field=model.field.resolve(shape.n_tokens))
+        self.scheme, self.shape, self.resolved = SCHEMES[model.scheme], shape, model
         self.attention: InteractionPlan | None = None
         if model.attention is not None:
+            attention = model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
+            self.resolved = replace(self.resolved, attention=attention)
             self.attention = model.attention.plan(shape, weights)
+        if model.field is not None:
+            self.resolved = replace(self.resolved, field=model.field.resolve(shape.n_tokens))
         self.step_size = model.horizon / model.n_steps
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
-        n_normals = 0 if self.model.field is None else self.model.field.n_normals(shape.n_tokens, model.n_merged)
+        n_normals = 0
+        if self.resolved.field is not None:
+            n_normals = self.resolved.field.n_normals(shape.n_tokens, model.n_merged)
         if model.temperature > 0:
             n_normals += model.n_merged * shape.n_tokens * shape.dim
         n_pairs = 0.0 if self.attention is None else self.attention.pairs
-        self.cost = Cost(pairs=self.scheme.evaluations * n_pairs, normals=n_normals)
+        self.cost = Cost(
+            pairs=self.scheme.evaluations * n_pairs, normals=n_normals, bytes=16 * shape.n_replicas * n_normals
+        )
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the tokens after a step; see `ModelPlan`."""
         for index in steps:
             flow = Flow(
                 interaction=self.attention,
-                increment=self.model.increment(index, noise=context.noise, n_tokens=x.shape[1]),
+                increment=self.resolved.increment(index, noise=context.noise, n_tokens=x.shape[1]),
                 own=self._own_noise(index, context.noise),
                 step_size=self.step_size,
                 n_threads=context.n_threads,
@@ -176,20 +172,22 @@ class SDEPlan(ModelPlan):
         """Return √(2τh) times standard normals of each token's own."""
         if self.own_scale == 0:
             return None
-        parts = (noise.draws(Stream.IDIOSYNCRATIC, k) for k in self.model.fine_steps(index))
+        parts = (noise.draws(Stream.IDIOSYNCRATIC, k) for k in self.resolved.fine_steps(index))
         normals = normalized_sum(parts, (self.shape.n_tokens, self.shape.dim))
         return (self.own_scale * normals).astype(self.shape.dtype)
 
     def distribute(self, partition: Partition) -> SDEPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
-        if self.has_weights:
-            raise ValueError("comm needs tokens without weights, not a mean-field limit")
         if self.own_scale > 0:
             raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
-        field = self.model.field
+        field = self.resolved.field
         if field is not None and field.method == "dense":
             raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
         mine = copy(self)
         if self.attention is not None:
             mine.attention = self.attention.distribute(partition)
         return mine
+
+    def describe(self) -> LimitSDE:
+        """Return the model with every automatic choice made."""
+        return self.resolved

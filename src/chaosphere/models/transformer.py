@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -78,23 +77,9 @@ class Transformer:
         """Whether tokens have noise of their own: no, layers move all of them."""
         return False
 
-    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> Transformer:
-        """Return the model with every automatic choice made for such tokens."""
-        if self.attention is None:
-            return self
-        return replace(self, attention=self.attention.resolve(n_tokens, dim, dtype))
-
     def plan(self, shape: Shape, weights: Floats | None = None) -> TransformerPlan:
         """Return the plan for tokens of one shape; see `chaosphere.models.protocol`."""
-        return TransformerPlan(
-            attention=None if self.attention is None else self.attention.plan(shape, weights),
-            mlp=self.mlp if self.noise_scale > 0 else None,
-            step_size=self.horizon / self.depth,
-            noise_scale=self.noise_scale,
-            n_fine_steps=self.n_merged,
-            dim=shape.dim,
-            has_weights=weights is not None,
-        )
+        return TransformerPlan(self, shape, weights)
 
     def coarsen(self, factor: int) -> Transformer:
         """Return the network of depth L/factor driven by the same noise.
@@ -127,34 +112,27 @@ class TransformerPlan(ModelPlan):
 
     Parameters
     ----------
-    attention : InteractionPlan or None
-    mlp : MLP or None
-    step_size, noise_scale : float
-    n_fine_steps : int
-        Each layer's network is the scaled sum of this many.
-    dim : int
-    has_weights : bool
+    model : Transformer
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
     """
 
-    def __init__(
-        self,
-        *,
-        attention: InteractionPlan | None,
-        mlp: MLP | None,
-        step_size: float,
-        noise_scale: float,
-        n_fine_steps: int,
-        dim: int,
-        has_weights: bool,
-    ) -> None:
-        self.attention, self.mlp, self.dim, self.has_weights = attention, mlp, dim, has_weights
-        self.step_size, self.n_fine_steps = step_size, n_fine_steps
-        self.layer_scale = noise_scale * math.sqrt(step_size)
+    def __init__(self, model: Transformer, shape: Shape, weights: Floats | None) -> None:
+        self.resolved, self.dim, self.n_fine_steps = model, shape.dim, model.n_merged
+        self.attention: InteractionPlan | None = None
+        if model.attention is not None:
+            self.resolved = replace(model, attention=model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
+            self.attention = model.attention.plan(shape, weights)
+        self.mlp = model.mlp if model.noise_scale > 0 else None
+        self.step_size = model.horizon / model.depth
+        self.layer_scale = model.noise_scale * math.sqrt(self.step_size)
         # More than one layer at once where nothing but attention moves the tokens.
-        self.max_fused_steps = 1 if attention is None or mlp is not None else attention.max_fused_steps
+        self.max_fused_steps = 1 if self.attention is None or self.mlp is not None else self.attention.max_fused_steps
+        n_normals = 0 if self.mlp is None else self.n_fine_steps * self.mlp.n_normals(shape.dim)
         self.cost = Cost(
-            pairs=0.0 if attention is None else attention.pairs,
-            normals=0 if mlp is None else n_fine_steps * mlp.n_normals(dim),
+            pairs=0.0 if self.attention is None else self.attention.pairs,
+            normals=n_normals,
+            bytes=16 * shape.n_replicas * n_normals,
         )
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
@@ -170,9 +148,11 @@ class TransformerPlan(ModelPlan):
 
     def distribute(self, partition: Partition) -> TransformerPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
-        if self.has_weights:
-            raise ValueError("comm needs tokens without weights, not a mean-field limit")
         mine = copy(self)
         if self.attention is not None:
             mine.attention, mine.max_fused_steps = self.attention.distribute(partition), 1
         return mine
+
+    def describe(self) -> Transformer:
+        """Return the model with every automatic choice made."""
+        return self.resolved

@@ -193,15 +193,6 @@ class _Pair:
     def horizon(self) -> float:
         return self.network.horizon
 
-    @property
-    def has_own_noise(self) -> bool:
-        return False
-
-    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> _Pair:
-        half = n_tokens // 2
-        network, limit = self.network.resolve(half, dim, dtype), self.limit.resolve(half, dim, dtype)
-        return replace(self, network=network, limit=limit)
-
     def plan(self, shape: Shape, weights: Floats | None = None) -> _PairPlan:
         return _PairPlan(self, replace(shape, n_tokens=shape.n_tokens // 2))
 
@@ -210,11 +201,11 @@ class _PairPlan(ModelPlan):
     """The first half of the tokens moves by the network, the second by the limit."""
 
     def __init__(self, pair: _Pair, half: Shape) -> None:
-        self.pair, self.half = pair, half
+        network, self.limit, self.half = pair.network.plan(half), pair.limit.plan(half), half
+        self.pair = replace(pair, network=network.describe(), limit=self.limit.describe())
+        self.attention = network.attention
         self.refinement = pair.limit.n_steps // pair.network.n_steps
         self.step_size = pair.network.horizon / pair.network.n_steps
-        self.limit = pair.limit.plan(half)
-        self.attention = None if pair.network.attention is None else pair.network.attention.plan(half)
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         for index in steps:
@@ -239,3 +230,6 @@ class _PairPlan(ModelPlan):
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
             g = as_layer(g, y, layer=layer, kernel=self.pair.kernel, output_bias_std=self.pair.mlp.output_bias_std)
         return sphere.layer_norm_step(y, g, math.sqrt(self.step_size), n_threads)
+
+    def describe(self) -> _Pair:
+        return self.pair

@@ -24,7 +24,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.kernels import abi
-from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, save_steps
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
 from chaosphere.simulation.identity import describe
@@ -281,10 +281,11 @@ def simulate(
     ((11,), (50, 3))
     """
     check_model(model)
-    batch = checks.tokens(x)
-    n_replicas, n_tokens, dim = batch.shape
-    model = model.resolve(n_tokens, dim, x.dtype)
-    sequences = roots(rng, n_replicas=n_replicas, is_shared=shared_noise)
+    shape = Shape.of(checks.tokens(x))
+    plan, over = model.plan(shape), partition.rows(comm, shape.n_tokens)
+    if comm is not None:
+        plan = plan.distribute(over)
+    sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
     observe = observables(observe)
     if save_at is None:
         steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
@@ -294,13 +295,10 @@ def simulate(
     state_times, state_steps = times, steps
     if save_at is None or not save_states:
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
-    plan, over = model.plan(Shape.of(batch)), partition.rows(comm, n_tokens)
-    if comm is not None:
-        plan = plan.distribute(over)
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
     attributes: dict[str, Any] = {
-        "model": describe(model),
+        "model": describe(resolved(model, plan)),
         "entropy": _one_or_list([sequence.entropy for sequence in sequences]),
         "spawn_key": _one_or_list([tuple(sequence.spawn_key) for sequence in sequences]),
         "stream_version": STREAM_VERSION,
