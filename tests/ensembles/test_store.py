@@ -27,7 +27,7 @@ from chaosphere.common import files
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.store import Store
 
-MEMBERS = Path(__file__).with_name("members.py")
+MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 N_MEMBERS = 36
 
 
@@ -110,7 +110,7 @@ def test_it_is_a_plain_zarr_group(tmp_path):
         ({"n_tokens": 901}, "n_tokens is 900, not 901"),
         (
             {"observe": {"energy": cs.measures.Energy(beta=2.0)}},
-            r'observe.energy.beta is 1.0, not 2.0; observe.mean is \{"name": "members.mean", .*, not null',
+            r'observe.energy.beta is 1.0, not 2.0; observe.mean is \{"name": "support.members.mean", .*, not null',
         ),
         ({"sweep": {"beta": [0.5], "activation": ["relu"]}}, r"sweep.beta is \[0.5, 4.0\], not \[0.5\]"),
     ],
@@ -266,8 +266,8 @@ def test_a_store_has_one_writer(quick, tmp_path):
     ):
         cs.ensemble(free, LAW, store=store, **QUICK)
     assert not list(tmp_path.iterdir())
-    (tmp_path / "study.zarr.new").mkdir()  # of a start that was killed
-    (tmp_path / "study.zarr.new" / ".zgroup").write_text("half")
+    (tmp_path / "study.zarr.tmp").mkdir()  # of a start that was killed
+    (tmp_path / "study.zarr.tmp" / ".zgroup").write_text("half")
     assert digest(cs.ensemble(free, LAW, store=store, **QUICK)) == digest(quick[1])
     assert list(tmp_path.iterdir()) == [store]
 

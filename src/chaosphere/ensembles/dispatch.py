@@ -17,7 +17,7 @@ from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.worker import Task, run_task
 from chaosphere.kernels import abi
-from chaosphere.simulation.checkpoints import Interrupted, StopRequest
+from chaosphere.simulation.signals import Interrupted, StopRequest
 
 _WINDOW_OF_UNKNOWN = 64  # batches in hand of an executor that does not tell its number of workers
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaosphere.simulation.checkpoints import STOPPING, stop_runs
+from chaosphere.simulation.signals import STOPPING, stop_runs
 
 
 class Pool(futures.ProcessPoolExecutor):

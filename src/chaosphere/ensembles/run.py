@@ -20,9 +20,10 @@ from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.store import Batch, Store
 from chaosphere.geometry.laws import Law
 from chaosphere.models.protocol import Steps
-from chaosphere.simulation.checkpoints import Interrupted, remove
+from chaosphere.simulation.checkpoints import remove
 from chaosphere.simulation.identity import check
 from chaosphere.simulation.loop import Observable
+from chaosphere.simulation.signals import Interrupted
 
 
 def ensemble(

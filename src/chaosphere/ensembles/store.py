@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -117,15 +116,9 @@ class Store:
     def _create(
         self, identity: dict[str, Any], coordinates: Mapping[str, Coordinate], variables: Mapping[str, Variable]
     ) -> None:
-        """Make the group beside its place, force it to disk and rename it, so that what is there is complete."""
-        new = self.path.with_name(self.path.name + ".new")
         try:
-            self._fill(new, identity, coordinates, variables)
-            files.sync_tree(new)
-            new.rename(self.path)
-            files.sync_folder(self.path.parent)
+            files.create_folder(self.path, lambda folder: self._fill(folder, identity, coordinates, variables))
         except OSError as error:
-            shutil.rmtree(new, ignore_errors=True)
             raise OSError(error.errno, f"store {self.path} could not be written ({error.strerror})") from error
 
     def _fill(

@@ -22,7 +22,7 @@ from chaosphere.geometry.laws import Law
 from chaosphere.models.protocol import Steps
 from chaosphere.reporting import plotting, results
 from chaosphere.reporting.results import Claim
-from chaosphere.simulation.checkpoints import Interrupted, StopRequest
+from chaosphere.simulation.signals import Interrupted, StopRequest
 
 _MAX_WORKERS = 1024  # processes on this machine
 _MAX_THREADS = 2**31 - 1  # what OpenMP counts to

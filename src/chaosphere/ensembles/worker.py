@@ -13,8 +13,9 @@ from chaosphere.ensembles.executors import end_if_stopped, processors
 from chaosphere.ensembles.plan import Start
 from chaosphere.kernels import abi
 from chaosphere.models.protocol import Steps
-from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
+from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.loop import Observable, simulate
+from chaosphere.simulation.signals import Interrupted
 
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
 _stopped: dict[str, str] = {}
