@@ -17,7 +17,7 @@ import chaosphere as cs
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import processors, workers
 from chaosphere.ensembles.plan import make_plan
-from chaosphere.reporting import results
+from chaosphere.reporting import intervals
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 
@@ -136,7 +136,7 @@ def test_float32_stays_float32():
 
 def test_mean_and_interval(data):
     values = data["energy"].sel(beta=4.0, activation="tanh").values
-    mean, low, high = results.mean_interval(values)
+    mean, low, high = intervals.mean_interval(values)
     row = data.sel(beta=4.0, activation="tanh")
     for name, expected in (("mean", mean), ("low", low), ("high", high)):
         assert np.array_equal(row[f"energy_{name}"].values, expected)

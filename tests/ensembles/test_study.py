@@ -17,7 +17,7 @@ import pytest
 import chaosphere as cs
 from chaosphere.cli.main import main
 from chaosphere.ensembles import study, study_file
-from chaosphere.reporting import results
+from chaosphere.reporting import netcdf
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -74,7 +74,7 @@ def test_a_study_runs_and_goes_on(tmp_path, capsys):
     assert "30 runs; means over 5 replicas at time 1" in printed
     assert "energy at beta = 0.5, noise_scale = 1" in printed
     assert errors == f"wrote {out / 'small.nc'} and {out / 'small.png'}\n"  # no bar where there is no terminal
-    data = results.load(out / "small.nc")
+    data = netcdf.load(out / "small.nc")
     assert data["met"].dims == ("beta", "noise_scale", "replica", "time")
     assert data["noise_scale"].values.tolist() == [1.0, 1.5, 2.0]
     assert data["met"].attrs["long_name"] == "pair fraction (above 0.5)"

@@ -11,12 +11,13 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.config import configuration
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Variable
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES
 from chaosphere.kernels import abi
-from chaosphere.reporting import results
+from chaosphere.reporting import intervals
 from chaosphere.simulation.identity import describe
 
 
@@ -53,7 +54,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         "times": plan.times.tolist(),
         "stream_version": STREAM_VERSION,
         "instruction_set": abi.isa_in_use(),
-        **{key: results.configuration()[key] for key in ("chaosphere", "numpy")},
+        **{key: configuration()[key] for key in ("chaosphere", "numpy")},
     }
 
 
@@ -83,7 +84,7 @@ class Memory:
         xarray = checks.extra("xarray", "io")
         arrays = {name: (dims, self._arrays[name]) for name, (dims, _, _, _) in self._layout.items()}
         flags = {"finished": ((*self._plan.names, "replica"), self._finished)}
-        attributes = {"identity": json.dumps(identity), "configuration": json.dumps(results.configuration())}
+        attributes = {"identity": json.dumps(identity), "configuration": json.dumps(configuration())}
         return with_means(xarray.Dataset(arrays | flags, coords=coordinates(self._plan), attrs=attributes))
 
 
@@ -100,7 +101,7 @@ def with_means(dataset: Any) -> Any:
         for point in np.ndindex(*points):
             rows = values[point][finished.values[point]]
             if len(rows) > 1:
-                out[(slice(None), *point)] = results.mean_interval(rows)
+                out[(slice(None), *point)] = intervals.mean_interval(rows)
             elif len(rows) == 1:
                 out[(0, *point)] = rows[0]
         dims = tuple(d for d in variable.dims if d != "replica")

@@ -24,7 +24,7 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats
-from chaosphere.reporting.results import configuration
+from chaosphere.common.config import configuration
 from chaosphere.simulation.identity import differences
 
 Batch = tuple[tuple[int, ...], slice]  # indices of the parameter point, and which replicas

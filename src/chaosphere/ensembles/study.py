@@ -20,8 +20,8 @@ from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import run_plan
 from chaosphere.geometry.laws import Law
 from chaosphere.models.protocol import Steps
-from chaosphere.reporting import plotting, results
-from chaosphere.reporting.results import Claim
+from chaosphere.reporting import intervals, plotting
+from chaosphere.reporting.claims import Claim
 from chaosphere.simulation.signals import Interrupted, StopRequest
 
 _MAX_WORKERS = 1024  # processes on this machine
@@ -260,7 +260,7 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
         values = dataset[name]
         values.attrs["long_name"] = measure.words
         axis = values.dims.index("replica")
-        ends = results.mean_interval(np.moveaxis(values.values, axis, 0), **_RANGES[measure.name])[1:]
+        ends = intervals.mean_interval(np.moveaxis(values.values, axis, 0), **_RANGES[measure.name])[1:]
         for part, end in zip(("low", "high"), ends, strict=True):
             dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)
