@@ -12,13 +12,11 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
-from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Variable
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES
-from chaosphere.kernels import abi
 from chaosphere.reporting import intervals
-from chaosphere.simulation.identity import describe
+from chaosphere.simulation.identity import describe, identify
 
 
 def coordinates(plan: Plan) -> dict[str, Coordinate]:
@@ -43,19 +41,18 @@ def variables(plan: Plan) -> dict[str, Variable]:
 def identity(plan: Plan) -> dict[str, Any]:
     """Return what decides the bits of the results, as JSON-able values; the models by the first and a digest of all."""
     models = [describe(model) for model in plan.models.values()]
-    return {
-        "model": models[0],
-        "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
-        "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
-        "x0": describe(plan.x0),
-        "n_tokens": plan.n_tokens,
-        "seeds": list(plan.seeds),
-        "observe": describe(plan.observe),
-        "times": plan.times.tolist(),
-        "stream_version": STREAM_VERSION,
-        "instruction_set": abi.isa_in_use(),
-        **{key: configuration()[key] for key in ("chaosphere", "numpy")},
-    }
+    return identify(
+        {
+            "model": models[0],
+            "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
+            "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
+            "x0": plan.x0,
+            "n_tokens": plan.n_tokens,
+            "seeds": plan.seeds,
+            "observe": plan.observe,
+            "times": plan.times.tolist(),
+        }
+    )
 
 
 class Memory:

@@ -16,8 +16,7 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.config import configuration
-from chaosphere.common.streams import STREAM_VERSION
-from chaosphere.simulation.identity import differences
+from chaosphere.simulation.identity import differences, identify
 
 _MARK = b"\nSHA-256 of all before this line: "
 _NOTE = {"checksum": "SHA-256 at the end of the file"}  # an attribute, so that an end which is lost is missed
@@ -123,12 +122,7 @@ def _digest(content: bytes) -> bytes:
 
 def identity(parameters: Mapping[str, Any], sequence: np.random.SeedSequence) -> str:
     """Return what decides the numbers of a study, its parameters and its seed, as JSON."""
-    seed = {
-        "entropy": str(sequence.entropy),
-        "spawn_key": str(sequence.spawn_key),
-        "stream_version": STREAM_VERSION,
-    }
-    return json.dumps({**parameters, **seed})
+    return json.dumps(identify(parameters, sequences=[sequence], with_installation=False))
 
 
 def resume(path: str | os.PathLike[str] | None, identity: str) -> Any:
