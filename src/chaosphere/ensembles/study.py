@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.checks import Floats
 from chaosphere.ensembles.executors import Pool, processors, signals_blocked
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import run_plan
 from chaosphere.geometry.laws import Law
+from chaosphere.measures.observables import Measure
 from chaosphere.models.protocol import Steps
 from chaosphere.reporting import intervals, plotting
 from chaosphere.reporting.claims import Claim
@@ -26,48 +25,6 @@ from chaosphere.simulation.signals import Interrupted, StopRequest
 
 _MAX_WORKERS = 1024  # processes on this machine
 _MAX_THREADS = 2**31 - 1  # what OpenMP counts to
-_RANGES: dict[str, dict[str, float]] = {
-    "energy": {"at_least": 0},
-    "order_parameter": {"at_least": 0, "at_most": 1},
-    "mean_cosine": {"at_least": -1, "at_most": 1},
-    "pair_fraction": {"at_least": 0, "at_most": 1},
-    "cluster_count": {"at_least": 1},
-}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """A function of `chaosphere.measures` with its options, as an observable.
-
-    Parameters
-    ----------
-    name : str
-        One of energy, order_parameter, mean_cosine, pair_fraction, cluster_count.
-    options : tuple of (str, float)
-    n_threads : int, optional
-        Where the function takes it.
-
-    Examples
-    --------
-    >>> Measure(name="pair_fraction", options=(("above", 0.9),))(0.0, np.eye(2)[None])
-    array([0.])
-    """
-
-    name: str
-    options: tuple[tuple[str, float], ...] = ()
-    n_threads: int | None = None
-
-    @property
-    def words(self) -> str:
-        """The name with its options, for an axis."""
-        options = ", ".join(f"{key} {value:g}" for key, value in self.options)
-        return self.name.replace("_", " ") + (f" ({options})" if options else "")
-
-    def __call__(self, time: float, x: Tokens) -> Any:
-        """Return the measure of the tokens."""
-        function = getattr(measures, self.name)
-        threads = {"n_threads": self.n_threads} if "n_threads" in inspect.signature(function).parameters else {}
-        return function(x, **dict(self.options), **threads)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,11 +214,11 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
             progress=progress,
         )
     for name, measure in study.observe.items():
-        values = dataset[name]
+        values, statistic = dataset[name], measure.statistic
         values.attrs["long_name"] = measure.words
-        axis = values.dims.index("replica")
-        ends = intervals.mean_interval(np.moveaxis(values.values, axis, 0), **_RANGES[measure.name])[1:]
-        for part, end in zip(("low", "high"), ends, strict=True):
+        rows = np.moveaxis(values.values, values.dims.index("replica"), 0)
+        _, low, high = intervals.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
+        for part, end in (("low", low), ("high", high)):
             dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import inspect
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures
 from chaosphere.common import checks, files
-from chaosphere.ensembles.study import Measure, Picture, Study, critical_noise_scale
+from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.sweep import check_names, parameter_values
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.measures.observables import STATISTICS, Measure
 from chaosphere.models.protocol import Steps, save_steps
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
@@ -27,7 +26,6 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import plotting
 
-_MEASURES = ("energy", "order_parameter", "mean_cosine", "pair_fraction", "cluster_count")
 _EXECUTORS = ("none", "processes", "dask", "mpi")
 _LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
 _MAX_COUNT = 100_000  # values of a swept parameter
@@ -313,16 +311,17 @@ def _values(given: Any, where: str) -> list[Any]:
 
 def _measure(values: Any, name: str, n_tokens: int) -> Measure:
     where = f"observe.{name}"
-    kind = _Table(values, where, tuple(values) if isinstance(values, dict) else ()).choice("measure", _MEASURES, name)
-    parameters = inspect.signature(getattr(measures, kind)).parameters
-    options = [key for key in parameters if key not in ("x", "weights", "n_threads")]
-    _Table(values, where, ("measure", *options))
-    for key in options:
-        if key not in values and parameters[key].default is inspect.Parameter.empty:
+    kind = _Table(values, where, tuple(values) if isinstance(values, dict) else ()).choice(
+        "measure", tuple(STATISTICS), name
+    )
+    statistic = STATISTICS[kind]
+    _Table(values, where, ("measure", *statistic.options))
+    for key in statistic.required:
+        if key not in values:
             raise ValueError(f"[{where}] {key} must be given")
-    made = Measure(name=kind, options=tuple((key, values[key]) for key in options if key in values))
-    _prefixed(where, made, 0.0, np.eye(2)[None, :n_tokens])
-    return made
+    measure = Measure(name=kind, options=tuple((key, values[key]) for key in statistic.options if key in values))
+    _prefixed(where, measure, 0.0, np.eye(2)[None, :n_tokens])
+    return measure
 
 
 def _picture(values: Any, sweep: Mapping[str, Any], observe: Mapping[str, Any]) -> Picture | None:
