@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import itertools
 import math
@@ -47,6 +48,27 @@ def distinct(values: Any, name: str) -> list[Any]:
     if not listed or len(set(listed)) < len(listed):
         raise ValueError(f"{name} must be different values, at least one, got {listed}")
     return listed
+
+
+def choice(value: Any, name: str, *, known: Iterable[str]) -> str:
+    """Return value if it is one of the known names, else raise ValueError with the nearest of them."""
+    names = tuple(known)
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name}: unknown {unknown(value, names)}")
+    return value
+
+
+def unknown(value: Any, known: Iterable[str], *, heading: str = "known") -> str:
+    """Return how a message shows a name that is not known: the name, the nearest that is, and all that are.
+
+    Names are compared without regard to case. The nearest to the last part of a dotted name is that name.
+    """
+    names = tuple(known)
+    lowered = {name.lower(): name for name in names}
+    near = [name for name in names if name.split(".")[-1] == value]
+    near = near or [lowered[name] for name in difflib.get_close_matches(str(value).lower(), lowered, n=1)]
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{value!r}; {hint}{heading}: {', '.join(names) or 'none'}"
 
 
 def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:

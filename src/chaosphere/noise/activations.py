@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,9 +193,7 @@ def get(activation: str | Function | Activation) -> Activation:
     if isinstance(activation, str):
         if activation in ACTIVATIONS:
             return ACTIVATIONS[activation]
-        near = difflib.get_close_matches(activation.lower(), ACTIVATIONS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"activation: unknown name {activation!r}; {hint}known: {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"activation: unknown name {checks.unknown(activation, ACTIVATIONS)}")
     if callable(activation):
         return _wrap(activation)
     raise TypeError(f"activation must be a name, a callable or an Activation, got {type(activation).__name__}")
