@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from chaosphere.common.checks import Floats
 from chaosphere.ensembles.executors import Pool, processors, signals_blocked
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import run_plan
+from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
-from chaosphere.models.protocol import Steps
 from chaosphere.reporting import intervals, plotting
 from chaosphere.reporting.claims import Claim
 from chaosphere.simulation.signals import Interrupted, StopRequest
@@ -56,7 +56,7 @@ class Study:
     Attributes
     ----------
     name, title : str
-    model : callable
+    model : ModelFactory
         Returns the model at a point of the sweep.
     law : Law
     n_tokens : int
@@ -74,7 +74,7 @@ class Study:
 
     name: str
     title: str
-    model: Callable[..., Steps]
+    model: ModelFactory
     law: Law
     n_tokens: int
     sweep: dict[str, list[Any]]
@@ -150,19 +150,9 @@ class Study:
 
 
 def critical_noise_scale(study: Study, x: str) -> Floats:
-    """Return s_c = √(δ/λ1) at each value of the swept parameter x, NaN where δ/λ1 is not positive.
-
-    A cluster's exponent s²λ1 − δ changes sign there (arXiv:2604.26898, section on synchronization).
-    """
-    found = []
-    for value in study.sweep[x]:
-        model = study.model(**{name: value if name == x else values[0] for name, values in study.sweep.items()})
-        mlp, attention = getattr(model, "mlp", None), getattr(model, "attention", None)
-        if mlp is None or attention is None or attention.value_scale is None:
-            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
-        ratio = attention.value_scale / mlp.kernel(study.law.dim).lyapunov_exponent()
-        found.append(np.sqrt(ratio) if ratio > 0 else np.nan)
-    return np.array(found)
+    """Return s_c = √(δ/λ1) at each value of the swept parameter x; see `ModelFactory.critical_noise_scale`."""
+    first = {name: values[0] for name, values in study.sweep.items()}
+    return np.array([study.model.critical_noise_scale(**(first | {x: value})) for value in study.sweep[x]])
 
 
 def claims(dataset: Any) -> list[Claim]:
