@@ -13,13 +13,14 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.ensembles import drawing
 from chaosphere.ensembles.executors import Pool, processors, signals_blocked
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import run_plan
 from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
-from chaosphere.reporting import intervals, plotting
+from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim
 from chaosphere.simulation.signals import Interrupted, StopRequest
 
@@ -29,7 +30,7 @@ _MAX_THREADS = 2**31 - 1  # what OpenMP counts to
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What `plotting.phase_diagram` or `plotting.lines` draws.
+    """What `drawing.phase_diagram` or `drawing.lines` draws.
 
     Attributes
     ----------
@@ -218,10 +219,10 @@ def draw(study: Study, dataset: Any, path: Path) -> None:
     picture = study.picture
     assert picture is not None
     if picture.y is None:
-        plotting.lines(dataset, path, value=picture.value, x=picture.x)
+        drawing.lines(dataset, path, value=picture.value, x=picture.x)
         return
     critical = critical_noise_scale(study, picture.x) if picture.critical else None
-    plotting.phase_diagram(dataset, path, value=picture.value, x=picture.x, y=picture.y, critical=critical)
+    drawing.phase_diagram(dataset, path, value=picture.value, x=picture.x, y=picture.y, critical=critical)
 
 
 def dry_run(study: Study) -> str:
