@@ -78,7 +78,7 @@ from multiprocessing import Pipe
 from chaosphere.ensembles import executors
 from chaosphere.simulation.signals import StopRequest
 
-executors._line, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
+executors._stop_pipe, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
 for stop in (False, True):
     if stop:
         other.close()

@@ -50,7 +50,7 @@ def fail_after(n_batches, monkeypatch):
 
 
 def test_finished_members_are_skipped(tmp_path, monkeypatch, expected):
-    store, made = tmp_path / "study.zarr", []
+    store, runs = tmp_path / "study.zarr", []
     fail_after(5, monkeypatch)
     with pytest.raises(OSError, match="No space left"):
         cs.ensemble(transformer, LAW, store=store, **STUDY)
@@ -61,12 +61,12 @@ def test_finished_members_are_skipped(tmp_path, monkeypatch, expected):
     simulate = cs.simulate
     monkeypatch.setattr(
         "chaosphere.ensembles.worker.simulate",
-        lambda *a, **k: (made.append(k["rng"]), simulate(*a, **k))[1],
+        lambda *a, **k: (runs.append(k["rng"]), simulate(*a, **k))[1],
     )
     assert digest(cs.ensemble(transformer, LAW, store=store, **STUDY)) == expected
-    assert len(made) == 12 - 5
+    assert len(runs) == 12 - 5
     cs.ensemble(transformer, LAW, store=store, **STUDY)
-    assert len(made) == 12 - 5
+    assert len(runs) == 12 - 5
     assert digest(cs.load_ensemble(store)) == expected
     assert list(tmp_path.iterdir()) == [store]
     assert callable(ensemble_function)

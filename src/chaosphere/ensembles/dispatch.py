@@ -19,7 +19,7 @@ from chaosphere.ensembles.worker import Task, run_task
 from chaosphere.kernels import abi
 from chaosphere.simulation.signals import Interrupted, StopRequest
 
-_WINDOW_OF_UNKNOWN = 64  # batches in hand of an executor that does not tell its number of workers
+_WINDOW_OF_UNKNOWN = 64  # batches in hand of an executor whose number of workers is unknown
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""A whole study: model, law, sweep, observables, executor, picture; its plan, its run, what is printed and drawn."""
+"""A study: model, law, sweep, observables, executor, picture; its plan, its run, what is printed and drawn."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def critical_noise_scale(study: Study, x: str) -> Floats:
 
 def claims(dataset: Any) -> list[Claim]:
     """Return the mean of every scalar observable at the last time, with its interval, at every point."""
-    found = []
+    rows = []
     parameters = [d for d in dataset["finished"].dims if d != "replica"]
     for name in dataset.data_vars:
         if f"{name}_mean" not in dataset or dataset[name].dims[-1] != "time":
@@ -170,8 +170,8 @@ def claims(dataset: Any) -> list[Claim]:
             )
             mean, low, high = (float(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
             quantity = f"{name}{' at ' if where else ''}{where}"
-            found.append(Claim(quantity=quantity, measured=mean, low=low, high=high, expected=None))
-    return found
+            rows.append(Claim(quantity=quantity, measured=mean, low=low, high=high, expected=None))
+    return rows
 
 
 def table(dataset: Any) -> str:
@@ -181,23 +181,23 @@ def table(dataset: Any) -> str:
         dataset.attrs["title"],
         f"{dataset['finished'].size} runs; means over {dataset.sizes['replica']} replicas at time {time:g}:",
     ]
-    found = claims(dataset)
-    for claim in found[:30]:
+    rows = claims(dataset)
+    for claim in rows[:30]:
         interval = f"[{claim.low:.4g}, {claim.high:.4g}]" if claim.low <= claim.high else "no interval: few replicas"
         lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   {interval}")
-    if len(found) > 30:
-        lines.append(f"… and {len(found) - 30} more in the file")
+    if len(rows) > 30:
+        lines.append(f"… and {len(rows) - 30} more in the file")
     return "\n".join(lines)
 
 
 def run(study: Study, *, store: Path, progress: bool = False) -> Any:
-    """Run a study into a store, or go on with it, and return its dataset; errors as those of `ensemble`."""
-    made = study.plan()
+    """Run a study into a store, or resume it, and return its dataset; errors as those of `ensemble`."""
+    plan = study.plan()
     with StopRequest() as stop, study.open_executor() as executor:
         if stop.received is not None:
             raise Interrupted(f"{stop.received.name}: stopped before the first run")
         dataset = run_plan(
-            made,
+            plan,
             executor=executor,
             n_threads=study.threads,
             store=store,
@@ -233,21 +233,21 @@ def dry_run(study: Study) -> str:
     ValueError
         If the memory would pass the limit.
     """
-    made = study.plan()
+    plan = study.plan()
     n_workers = 1 if study.executor in ("none", "mpi") else study.workers or processors()
     n_threads = study.threads or max(1, processors() // n_workers)
-    made.check_memory(n_workers, study.memory_limit)
-    seconds = made.seconds(n_workers=n_workers, n_threads=n_threads)
-    steps = sum(model.n_steps for model in made.models.values()) * len(made.seeds)
+    plan.check_memory(n_workers, study.memory_limit)
+    seconds = plan.seconds(n_workers=n_workers, n_threads=n_threads)
+    steps = sum(model.n_steps for model in plan.models.values()) * len(plan.seeds)
     is_elsewhere = study.executor == "mpi" or study.scheduler is not None
     rows = [
         ("parameter points", " × ".join(f"{len(v)} {n}" for n, v in study.sweep.items()) or "1"),
-        ("runs", f"{made.n_members} ({len(made.seeds)} replicas, seeds {made.seeds[0]} … {made.seeds[-1]})"),
-        ("steps", f"{steps:.4g}, of {made.n_tokens} tokens in dimension {made.dim}"),
-        ("pair interactions", f"{made.n_pairs:.3g}"),
-        ("results", f"{made.result_bytes:,} bytes: {', '.join(study.observe)} at {len(made.times)} times"),
-        ("memory", f"about {made.memory(n_workers) / 1e9:.3g} GB on this machine"),
-        ("batches", f"{len(made.batches)}, of up to {min(made.batch_size, len(made.seeds))} replicas"),
+        ("runs", f"{plan.n_members} ({len(plan.seeds)} replicas, seeds {plan.seeds[0]} … {plan.seeds[-1]})"),
+        ("steps", f"{steps:.4g}, of {plan.n_tokens} tokens in dimension {plan.dim}"),
+        ("pair interactions", f"{plan.n_pairs:.3g}"),
+        ("results", f"{plan.result_bytes:,} bytes: {', '.join(study.observe)} at {len(plan.times)} times"),
+        ("memory", f"about {plan.memory(n_workers) / 1e9:.3g} GB on this machine"),
+        ("batches", f"{len(plan.batches)}, of up to {min(plan.batch_size, len(plan.seeds))} replicas"),
         ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
         ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
     ]

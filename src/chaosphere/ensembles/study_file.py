@@ -1,4 +1,4 @@
-"""The TOML file of a study: read, checked key by key, made into a `Study`."""
+"""The TOML file of a study: read, checked key by key, as a `Study`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(path: str | os.PathLike[str]) -> Study:
     Parameters
     ----------
     path : path
-        A TOML file; the README shows one whole, `examples/` others.
+        A TOML file; the README shows one, `examples/` others.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def _study(content: dict[str, Any], name: str) -> Study:
 
 
 def _check_title(study: Study) -> None:
-    """Raise ValueError if the title cannot be written to a file or drawn, which is found out after the work else."""
+    """Raise ValueError if the title cannot be written to a file or drawn, which would fail after the work else."""
     title = study.title
     if "\0" in title or title.encode(errors="ignore").decode() != title:  # the name of a file may be no text
         raise ValueError(f"title must be Unicode text without null characters, got {title!r}")
@@ -113,7 +113,7 @@ def _check_title(study: Study) -> None:
 
 
 def _models(model: ModelFactory, sweep: Mapping[str, list[Any]]) -> list[Steps]:
-    """Return the models with each swept value in turn and the others at their first; errors tell the values."""
+    """Return the models with each swept value in turn and the others at their first; errors name the values."""
     first = {name: values[0] for name, values in sweep.items()}
     models = []
     for point in [first, *(first | {name: value} for name, values in sweep.items() for value in values[1:])]:

@@ -22,7 +22,7 @@ class Table:
     values : object
         What the file holds there; TypeError if it is no table.
     name : str
-        "model.attention" for [model.attention]; empty for the file as a whole.
+        "model.attention" for [model.attention]; empty for the file itself.
     allowed : sequence of str, optional
         The keys that it may have, any if None; ValueError for another.
     """

@@ -48,7 +48,7 @@ def save(dataset: Any, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    The file is put together in memory. `held` keeps other processes from writing it.
+    The file is put together in memory. `locked` keeps other processes from writing it.
     """
     require()
     target = files.local(path, "path")
@@ -173,7 +173,7 @@ def _parameters(study: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def held(store: str | os.PathLike[str] | None, identity: str) -> Iterator[tuple[Path | None, Any]]:
+def locked(store: str | os.PathLike[str] | None, identity: str) -> Iterator[tuple[Path | None, Any]]:
     """Hold the NetCDF file of an experiment for this process, and yield its path and what it holds so far.
 
     Parameters

@@ -11,10 +11,12 @@ from chaosphere.reporting.intervals import log_slope as log_slope
 from chaosphere.reporting.intervals import mean_interval as mean_interval
 from chaosphere.reporting.intervals import ratio_of_means as ratio_of_means
 from chaosphere.reporting.intervals import root_mean_square as root_mean_square
-from chaosphere.reporting.netcdf import held as held
 from chaosphere.reporting.netcdf import identity as identity
 from chaosphere.reporting.netcdf import load as load
+from chaosphere.reporting.netcdf import locked
 from chaosphere.reporting.netcdf import require as require
 from chaosphere.reporting.netcdf import resume as resume
 from chaosphere.reporting.netcdf import save as save
 from chaosphere.reporting.netcdf import study_differences as study_differences
+
+held = locked

@@ -160,7 +160,7 @@ class CheckpointFile:
         return int((self.steps <= step).sum()), int((self.state_steps <= step).sum())
 
     def _check(self, record: Record) -> None:
-        """Raise ValueError if a record cannot have come from this run: its sums say only that it was written whole."""
+        """Raise ValueError if a record cannot have come from this run: its checksums say only that nothing was lost."""
         if not 0 <= record.step <= self.n_steps:
             raise ValueError(f"its step {record.step} is not one of 0 … {self.n_steps}")
         n_times, n_states = self._counts(record.step)

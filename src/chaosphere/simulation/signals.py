@@ -1,4 +1,4 @@
-"""Signals that stop runs after a whole step, with all their work on disk."""
+"""Signals that stop runs after a complete step, with all their work on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _is_stopped = threading.Event()  # whether `stop_runs` was called in this proces
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived, and the run stopped after a whole step with all its work on disk."""
+    """SIGINT or SIGTERM arrived, and the run stopped after a complete step with all its work on disk."""
 
 
 def stop_runs() -> None:
