@@ -19,9 +19,10 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
-from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
+from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
 from chaosphere.simulation.loop import SimulationError, Solution, simulate, trajectory
+from chaosphere.simulation.signals import Interrupted
 from chaosphere.theory import two_point
 
 __version__ = version("chaosphere")

@@ -17,7 +17,7 @@ import chaosphere as cs
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import processors, workers
 from chaosphere.ensembles.plan import make_plan
-from chaosphere.reporting import results
+from chaosphere.reporting import intervals
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 
@@ -136,7 +136,7 @@ def test_float32_stays_float32():
 
 def test_mean_and_interval(data):
     values = data["energy"].sel(beta=4.0, activation="tanh").values
-    mean, low, high = results.mean_interval(values)
+    mean, low, high = intervals.mean_interval(values)
     row = data.sel(beta=4.0, activation="tanh")
     for name, expected in (("mean", mean), ("low", low), ("high", high)):
         assert np.array_equal(row[f"energy_{name}"].values, expected)
@@ -324,18 +324,18 @@ def test_bad_models_and_tokens():
 
 
 def test_plan_counts():
-    made = make_plan(one, LAW, sweep={"beta": [1.0, 2.0]}, n_tokens=1500, seeds=range(5), observe=SMALL["observe"])
-    assert made.n_members == 10
-    assert made.batch_size == 2
-    assert [(point, part.start, part.stop) for point, part in made.batches[:4]] == [
+    plan = make_plan(one, LAW, sweep={"beta": [1.0, 2.0]}, n_tokens=1500, seeds=range(5), observe=SMALL["observe"])
+    assert plan.n_members == 10
+    assert plan.batch_size == 2
+    assert [(point, part.start, part.stop) for point, part in plan.batches[:4]] == [
         ((0,), 0, 2),
         ((0,), 2, 4),
         ((0,), 4, 5),
         ((1,), 0, 2),
     ]
-    assert made.n_pairs == 2 * 5 * 3 * 1500**2
-    assert made.result_bytes == 10 * 4 * 8
-    assert 0 < made.seconds(n_threads=1) < 60
+    assert plan.n_pairs == 2 * 5 * 3 * 1500**2
+    assert plan.result_bytes == 10 * 4 * 8
+    assert 0 < plan.seconds(n_threads=1) < 60
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
@@ -349,10 +349,10 @@ from chaosphere.ensembles.plan import make_plan
 from chaosphere.ensembles.run import run_plan
 n = int(sys.argv[1])
 model = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.1), mlp=cs.MLP(width=4), depth=1, horizon=1.0)
-made = make_plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],
+plan = make_plan(model, cs.laws.Uniform(dim=512), n_tokens=n, seeds=[0],
             observe={"first": lambda t, x: x.reshape(len(x), -1)[:, :5]})
-run_plan(made, n_threads=1)
-print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]), made.memory(1))
+run_plan(plan, n_threads=1)
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]), plan.memory(1))
 """
     sizes = {}
     for n in (100, 4_000):

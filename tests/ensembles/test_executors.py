@@ -14,7 +14,7 @@ from support.members import LAW, STUDY, digest, environment, processes, transfor
 import chaosphere as cs
 from chaosphere.ensembles.executors import Pool, processors, workers
 
-MEMBERS = Path(__file__).with_name("members.py")
+MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_process_pool(expected, n_workers):
 
 STARTING = """
 import os, signal
-from chaosphere.simulation.checkpoints import StopRequest
+from chaosphere.simulation.signals import StopRequest
 from chaosphere.ensembles.executors import Pool, processors
 
 if __name__ == "__main__":
@@ -68,23 +68,21 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
     with Pool(1) as pool:
         assert digest(cs.ensemble(transformer, LAW, executor=pool, **STUDY)) == expected
         pool.stop_runs()
-        with pytest.raises(
-            cs.checkpoints.Interrupted, match=r"SIGTERM: stopped after step \d of 6; 0 of 36 runs are in"
-        ):
+        with pytest.raises(cs.Interrupted, match=r"SIGTERM: stopped after step \d of 6; 0 of 36 runs are in"):
             cs.ensemble(transformer, LAW, executor=pool, store=tmp_path / "study.zarr", **STUDY)
         assert pool.submit(processors).result() >= 1
 
 
 NOTICED = """
 from multiprocessing import Pipe
-from chaosphere import pools
-from chaosphere.simulation.checkpoints import StopRequest
+from chaosphere.ensembles import executors
+from chaosphere.simulation.signals import StopRequest
 
-pools._line, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
+executors._stop_pipe, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
 for stop in (False, True):
     if stop:
         other.close()
-    pools.end_if_stopped()
+    executors.end_if_stopped()
     print(StopRequest().received)
 """
 

@@ -27,7 +27,7 @@ from chaosphere.common import files
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.store import Store
 
-MEMBERS = Path(__file__).with_name("members.py")
+MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 N_MEMBERS = 36
 
 
@@ -50,7 +50,7 @@ def fail_after(n_batches, monkeypatch):
 
 
 def test_finished_members_are_skipped(tmp_path, monkeypatch, expected):
-    store, made = tmp_path / "study.zarr", []
+    store, runs = tmp_path / "study.zarr", []
     fail_after(5, monkeypatch)
     with pytest.raises(OSError, match="No space left"):
         cs.ensemble(transformer, LAW, store=store, **STUDY)
@@ -61,12 +61,12 @@ def test_finished_members_are_skipped(tmp_path, monkeypatch, expected):
     simulate = cs.simulate
     monkeypatch.setattr(
         "chaosphere.ensembles.worker.simulate",
-        lambda *a, **k: (made.append(k["rng"]), simulate(*a, **k))[1],
+        lambda *a, **k: (runs.append(k["rng"]), simulate(*a, **k))[1],
     )
     assert digest(cs.ensemble(transformer, LAW, store=store, **STUDY)) == expected
-    assert len(made) == 12 - 5
+    assert len(runs) == 12 - 5
     cs.ensemble(transformer, LAW, store=store, **STUDY)
-    assert len(made) == 12 - 5
+    assert len(runs) == 12 - 5
     assert digest(cs.load_ensemble(store)) == expected
     assert list(tmp_path.iterdir()) == [store]
     assert callable(ensemble_function)
@@ -110,7 +110,7 @@ def test_it_is_a_plain_zarr_group(tmp_path):
         ({"n_tokens": 901}, "n_tokens is 900, not 901"),
         (
             {"observe": {"energy": cs.measures.Energy(beta=2.0)}},
-            r'observe.energy.beta is 1.0, not 2.0; observe.mean is \{"name": "members.mean", .*, not null',
+            r'observe.energy.beta is 1.0, not 2.0; observe.mean is \{"name": "support.members.mean", .*, not null',
         ),
         ({"sweep": {"beta": [0.5], "activation": ["relu"]}}, r"sweep.beta is \[0.5, 4.0\], not \[0.5\]"),
     ],
@@ -266,8 +266,8 @@ def test_a_store_has_one_writer(quick, tmp_path):
     ):
         cs.ensemble(free, LAW, store=store, **QUICK)
     assert not list(tmp_path.iterdir())
-    (tmp_path / "study.zarr.new").mkdir()  # of a start that was killed
-    (tmp_path / "study.zarr.new" / ".zgroup").write_text("half")
+    (tmp_path / "study.zarr.tmp").mkdir()  # of a start that was killed
+    (tmp_path / "study.zarr.tmp" / ".zgroup").write_text("half")
     assert digest(cs.ensemble(free, LAW, store=store, **QUICK)) == digest(quick[1])
     assert list(tmp_path.iterdir()) == [store]
 

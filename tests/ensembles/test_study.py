@@ -17,7 +17,7 @@ import pytest
 import chaosphere as cs
 from chaosphere.cli.main import main
 from chaosphere.ensembles import study, study_file
-from chaosphere.reporting import results
+from chaosphere.reporting import netcdf
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -74,7 +74,7 @@ def test_a_study_runs_and_goes_on(tmp_path, capsys):
     assert "30 runs; means over 5 replicas at time 1" in printed
     assert "energy at beta = 0.5, noise_scale = 1" in printed
     assert errors == f"wrote {out / 'small.nc'} and {out / 'small.png'}\n"  # no bar where there is no terminal
-    data = results.load(out / "small.nc")
+    data = netcdf.load(out / "small.nc")
     assert data["met"].dims == ("beta", "noise_scale", "replica", "time")
     assert data["noise_scale"].values.tolist() == [1.0, 1.5, 2.0]
     assert data["met"].attrs["long_name"] == "pair fraction (above 0.5)"
@@ -92,8 +92,8 @@ def test_a_study_runs_and_goes_on(tmp_path, capsys):
 
 
 def test_its_members_are_plain_runs(tmp_path):
-    asked = study_file.read(written(tmp_path))
-    data = study.run(asked, store=tmp_path / "s.zarr")
+    loaded = study_file.read(written(tmp_path))
+    data = study.run(loaded, store=tmp_path / "s.zarr")
     model = cs.Transformer(
         attention=cs.SoftmaxAttention(beta=4.0, value_scale=-1.0),
         mlp=cs.MLP(width=8, activation="sigmoid"),
@@ -463,11 +463,11 @@ x = "time"
 """
     path = tmp_path / "lines.toml"
     path.write_text(text)
-    asked = study_file.read(path)
-    data = study.run(asked, store=tmp_path / "s.zarr")
+    loaded = study_file.read(path)
+    data = study.run(loaded, store=tmp_path / "s.zarr")
     assert data["order_parameter"].sizes == {"activation": 2, "replica": 3, "time": 6}
     assert data["activation"].values.tolist() == ["tanh", "relu"]
-    study.draw(asked, data, tmp_path / "a.png")
+    study.draw(loaded, data, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
     path.write_text(text.replace('x = "time"', 'x = "activation"'))
     study.draw(study_file.read(path), data, tmp_path / "b.png")
@@ -475,9 +475,9 @@ x = "time"
 
 
 def test_critical_line_is_the_theory_s(tmp_path):
-    asked = study_file.read(written(tmp_path))
+    loaded = study_file.read(written(tmp_path))
     exponent = cs.MLP(width=8, activation="sigmoid").kernel(3).lyapunov_exponent()
-    assert study.critical_noise_scale(asked, "beta") == pytest.approx((-1 / exponent) ** 0.5)
+    assert study.critical_noise_scale(loaded, "beta") == pytest.approx((-1 / exponent) ** 0.5)
     attract = study_file.read(written(tmp_path, value_scale="1.0"))
     assert np.isnan(study.critical_noise_scale(attract, "beta")).all()
 

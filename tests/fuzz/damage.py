@@ -16,7 +16,7 @@ from worker import Fault
 
 import chaosphere as cs
 from chaosphere.cli.main import main
-from chaosphere.reporting import results
+from chaosphere.reporting import netcdf
 
 LIMIT = 20
 X = cs.sample_uniform(20, 3, rng=0, n_replicas=2)
@@ -90,7 +90,7 @@ class Good:
         self.data = ensemble(self.folder / "s.zarr")
         code, self.claims, _ = chaos(self.folder)
         assert code == 0
-        self.nodes = results.load(self.folder / "chaos.nc")
+        self.nodes = netcdf.load(self.folder / "chaos.nc")
         np.save(self.folder / "x0.npy", X[0])
         np.savez_compressed(self.folder / "x0.npz", X[0])
 
@@ -223,10 +223,10 @@ def check_store(good, work, victim, is_long):
 def check_netcdf(good, work, victim, is_long):
     path = work / "chaos.nc"
     identity = good.nodes.attrs["identity"]
-    data = errors(results.load, path, name="chaos.nc") if path.exists() else None
+    data = errors(netcdf.load, path, name="chaos.nc") if path.exists() else None
     if data is not None and data.attrs.get("identity") == identity:
         compare("results.load", data, good.nodes)
-    data = errors(results.resume, path, identity, name="chaos.nc")
+    data = errors(netcdf.resume, path, identity, name="chaos.nc")
     if data is not None:
         compare("results.resume", data, good.nodes)
     if not is_long:

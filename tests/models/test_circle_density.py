@@ -8,7 +8,7 @@ import chaosphere as cs
 from chaosphere.common.streams import Noise
 from chaosphere.models import densities
 from chaosphere.models.densities import moments
-from chaosphere.reporting.results import log_slope
+from chaosphere.reporting.intervals import log_slope
 
 SMOOTH = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
 FIELD = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))

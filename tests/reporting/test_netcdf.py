@@ -1,5 +1,6 @@
 """NetCDF files: complete or absent, verified when they are read, readable by others."""
 
+import json
 import os
 import random
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import xarray
 
 from chaosphere.common import files
-from chaosphere.reporting import results
+from chaosphere.reporting import netcdf
 
 
 def dataset(n=4):
@@ -31,13 +32,13 @@ def dataset(n=4):
 @pytest.fixture
 def stored(tmp_path):
     path = tmp_path / "a.nc"
-    results.save(dataset(), path)
+    netcdf.save(dataset(), path)
     return path, path.read_bytes()
 
 
 def test_what_is_written_is_read(stored):
     path, _ = stored
-    loaded = results.load(path)
+    loaded = netcdf.load(path)
     assert set(loaded.attrs) == {"title", "n", "identity", "configuration"}
     assert loaded.drop_attrs(deep=False).identical(dataset().drop_attrs(deep=False))
     assert loaded["seed"].values.tolist() == [1, 2, 2**62]
@@ -70,7 +71,7 @@ def test_every_damage_is_refused(stored):
         if other == content:  # zeros where zeros were
             continue
         path.write_bytes(other)
-        for function in (results.load, lambda file: results.resume(file, "{}")):
+        for function in (netcdf.load, lambda file: netcdf.resume(file, "{}")):
             with pytest.raises(
                 ValueError, match=rf"{path} is damaged, or is not NetCDF \(.*\); remove it and run again"
             ):
@@ -81,31 +82,31 @@ def test_files_of_earlier_versions_are_read(tmp_path):
     path = tmp_path / "old.nc"
     dataset().to_netcdf(path, engine="h5netcdf")
     with pytest.warns(UserWarning, match=r"old.nc has no checksum, as version 0.1.0 wrote it"):
-        assert results.load(path).identical(dataset())
+        assert netcdf.load(path).identical(dataset())
 
 
 def test_paths_and_links(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link.nc").symlink_to("target.nc")
-    results.save(dataset(), "~/link.nc")
+    netcdf.save(dataset(), "~/link.nc")
     assert (tmp_path / "link.nc").is_symlink()
     assert not (tmp_path / "target.nc").is_symlink()
-    assert results.resume("~/target.nc", "{}")["count"].values.tolist() == [0, 1, 2, 3]
-    assert results.resume("~/other.nc", "{}") is None
-    for function in (lambda path: results.save(dataset(), path), results.load, lambda path: results.resume(path, "{}")):
+    assert netcdf.resume("~/target.nc", "{}")["count"].values.tolist() == [0, 1, 2, 3]
+    assert netcdf.resume("~/other.nc", "{}") is None
+    for function in (lambda path: netcdf.save(dataset(), path), netcdf.load, lambda path: netcdf.resume(path, "{}")):
         with pytest.raises(ValueError, match="must be a path on this machine, got the URL"):
             function("s3://bucket/a.nc")
     with pytest.raises(FileNotFoundError):
-        results.load(tmp_path / "other.nc")
+        netcdf.load(tmp_path / "other.nc")
 
 
 FULL = """
 import resource, sys
 import numpy as np, xarray
-from chaosphere import results
+from chaosphere.reporting import netcdf
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    results.save(xarray.Dataset({"a": ("x", np.random.default_rng(0).standard_normal(20_000))}), sys.argv[1])
+    netcdf.save(xarray.Dataset({"a": ("x", np.random.default_rng(0).standard_normal(20_000))}), sys.argv[1])
 except OSError as error:
     print(error)
 """
@@ -127,5 +128,15 @@ def test_two_writers_do_not_share_a_temporary_file(stored):
         files.Lock(path.with_name("a.nc.tmp"), "file"),
         pytest.raises(files.InUseError, match=rf"file .*a.nc.tmp is in use by process {os.getpid()}"),
     ):
-        results.save(dataset(5), path)
+        netcdf.save(dataset(5), path)
     assert path.read_bytes() == content
+
+
+def test_differences_of_studies_name_the_parameters():
+    cases = [{"name": f"d = {d}", "model": {"depth": 8, "attention": {"beta": 1.0}}} for d in (2, 3)]
+    other = json.loads(json.dumps(cases))
+    for case in other:
+        case["model"]["attention"]["beta"] = 2.0
+    stored, identity = (json.dumps({"cases": c, "entropy": "0"}) for c in (cases, other))
+    assert netcdf.study_differences(stored, identity) == "cases.model.attention.beta is 1.0, not 2.0"
+    assert netcdf.study_differences(stored, json.dumps({"cases": cases, "entropy": "1"})) == 'seed is "0", not "1"'

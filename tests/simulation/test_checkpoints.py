@@ -12,7 +12,7 @@ from support.killing import RUN, kill_until_done, start, stored_step, uninterrup
 
 import chaosphere as cs
 from chaosphere.common import files
-from chaosphere.simulation import checkpoints
+from chaosphere.simulation import checkpoints, signals
 
 MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
@@ -71,7 +71,7 @@ def test_signals_stop_after_the_current_step(tmp_path, expected, number):
         process.send_signal(number)
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "chaosphere.simulation.checkpoints.Interrupted" in errors
+    assert "chaosphere.simulation.signals.Interrupted" in errors
     last = max([11, *map(int, rest.split())])
     assert f"{number.name}: stopped after step {last} of 60" in errors
     assert str(path) in errors
@@ -89,7 +89,7 @@ def test_a_signal_after_the_last_step_is_not_lost(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
         return float(x[0, 0])
 
-    with pytest.raises(checkpoints.Interrupted, match="SIGTERM: stopped after step 20 of 20"):
+    with pytest.raises(signals.Interrupted, match="SIGTERM: stopped after step 20 of 20"):
         cs.simulate(MODEL, X, rng=0, observe={"first": observable}, checkpoint=path)
     assert stored_step(path) == 20
     resumed = cs.simulate(MODEL, X, rng=0, observe={"first": observable}, checkpoint=path)
@@ -98,19 +98,19 @@ def test_a_signal_after_the_last_step_is_not_lost(tmp_path):
 
 def test_one_stop_request_inside_another():
     """What the outer has noted stops the inner, and the other way round."""
-    with checkpoints.StopRequest() as outer:
-        with checkpoints.StopRequest() as inner:
+    with signals.StopRequest() as outer:
+        with signals.StopRequest() as inner:
             os.kill(os.getpid(), signal.SIGTERM)
             assert inner.received is signal.SIGTERM
         assert outer.received is signal.SIGTERM
-        with checkpoints.StopRequest() as inner:
+        with signals.StopRequest() as inner:
             assert inner.received is signal.SIGTERM
-    with checkpoints.StopRequest() as another:
+    with signals.StopRequest() as another:
         assert another.received is None
 
 
 def test_the_second_signal_stops_at_once():
-    with checkpoints.StopRequest() as stop:
+    with signals.StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received is signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
@@ -371,7 +371,7 @@ def test_an_ignored_signal_stays_ignored():
     """As under nohup, where a shell has set SIGINT aside for the whole process."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with checkpoints.StopRequest() as stop:
+        with signals.StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGINT)
             assert stop.received is None
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -11,7 +11,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.noise.activations import Activation
-from chaosphere.simulation.identity import check, describe, differences
+from chaosphere.simulation.identity import check, describe, differences, identify
 
 SCALE = 2.0
 
@@ -176,3 +176,29 @@ def test_partials_do_not_share_a_store(tmp_path):
     assert run(1.0) == run(1.0) == 1.0
     with pytest.raises(ValueError, match=r"another study: observe.f.keywords.c is 1.0, not 2.0"):
         run(2.0)
+
+
+@dataclasses.dataclass
+class Own:
+    """Says what tells it from others where it has a name."""
+
+    name: str
+    values: tuple
+
+    def identity_facts(self):
+        return {"name": self.name, "values": self.values} if self.name else NotImplemented
+
+
+def test_an_object_says_itself_what_tells_it_apart():
+    assert describe(Own("a", (1, np.float64(2.0)))) == {"name": "a", "values": [1, 2.0]}
+    assert describe(Own("", (1,)))["type"] == "Own"
+    assert describe(Own)["class"].endswith("Own")
+
+
+def test_an_identity_holds_parts_seeds_and_installation():
+    seed = np.random.SeedSequence(5, spawn_key=(1, 2))
+    alone = identify({"beta": 1.0, "depths": (2, 3)}, sequences=[seed], with_installation=False)
+    assert alone == {"beta": 1.0, "depths": [2, 3], "entropy": "5", "spawn_key": "(1, 2)", "stream_version": 2}
+    several = identify({}, sequences=[seed, np.random.SeedSequence(6)])
+    assert (several["entropy"], several["spawn_key"]) == ("[5, 6]", "[(1, 2), ()]")
+    assert {"chaosphere", "numpy", "instruction_set"} < several.keys()

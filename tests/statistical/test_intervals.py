@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from chaosphere.experiments import synchronization
-from chaosphere.reporting import results
+from chaosphere.reporting import intervals
 
 FALSE_ALARM = 1e-6
 
@@ -26,12 +26,12 @@ def test_band_of_log_normal_paths():
     n_samples = 20_000
     for variance in (0.01, 0.25, 1.0, 2.25):
         values = np.exp(np.sqrt(variance) * rng.standard_normal((32, n_samples)))
-        _, low, high = results.mean_interval(values, at_least=0)
+        _, low, high = intervals.mean_interval(values, at_least=0)
         has_band = np.isfinite(low)
         misses = has_band & ~((low <= np.exp(variance / 2)) & (np.exp(variance / 2) <= high))
         assert has_band.mean() > 0.7
         assert misses.sum() <= worst_case(n_samples, 0.016)
-    _, low, high = results.root_mean_square(values)
+    _, low, high = intervals.root_mean_square(values)
     student = ~((low**2 <= np.exp(variance / 2)) & (np.exp(variance / 2) <= high**2))
     assert student.sum() > worst_case(n_samples, 0.016)
 
@@ -45,7 +45,7 @@ def test_fractions_of_few_replicas():
     n_samples = 20_000
     for p in (0.5, 0.9, 0.99):
         values = rng.binomial(20, p, size=(10, n_samples)) / 20
-        _, low, high = results.mean_interval(values, at_least=0, at_most=1)
+        _, low, high = intervals.mean_interval(values, at_least=0, at_most=1)
         assert (low >= 0).all()
         assert (high <= 1).all()
         assert ((low > p) | (high < p)).sum() <= worst_case(n_samples, 0.016)

@@ -1,4 +1,4 @@
-"""Paths, locks, and files that are whole or absent, and stay so if the power fails."""
+"""Paths, locks, and files that are complete or absent, and stay so if the power fails."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 import time as clock
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -80,53 +81,76 @@ def replace(path: Path, write: Callable[[BinaryIO], object], *, previous: Path |
     write : callable
         Writes the bytes to the open stream that it is given.
     previous : Path, optional
-        Name under which the old file is kept. Killed between the two renames, `path` is absent and `previous` whole.
+        Name under which the old file is kept. Killed between the two renames, `path` is absent and `previous` complete.
 
     Raises
     ------
     OSError
         If the bytes cannot be written, such as on a full disk; `path` then is what it was.
     """
-    path = Path(os.path.realpath(path))
+    with _renamed_to(Path(os.path.realpath(path)), previous=previous) as temporary, temporary.open("wb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def create_folder(path: Path, fill: Callable[[Path], object]) -> None:
+    """Make a folder so that `path` is absent or holds all that belongs to it, whenever the process dies.
+
+    Parameters
+    ----------
+    path : Path
+        Absent so far.
+    fill : callable
+        Makes the folder whose path it is given, and writes what is in it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, such as on a full disk; `path` then is absent.
+    """
+    with _renamed_to(path) as temporary:
+        fill(temporary)
+        for part in (*temporary.rglob("*"), temporary):
+            _sync_where_possible(part)
+
+
+@contextmanager
+def _renamed_to(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary name beside a path; what was written there is renamed, or removed after an error."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield temporary
         if previous is not None and path.exists():
             path.replace(previous)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    _sync_where_possible(path.parent)
 
 
 def sync(path: Path) -> None:
-    """Force a file that is written, and its name, to disk."""
+    """Force a file that another library has written and renamed, and its name, to disk."""
+    _sync(path)
+    _sync_where_possible(path.parent)
+
+
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force the names in a folder (or the bytes of a file) to disk; some filesystems cannot be asked."""
+def _sync_where_possible(path: Path) -> None:
+    """Force the names in a folder or the bytes of a file to disk; some file systems cannot do that for folders."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def sync_tree(folder: Path) -> None:
-    """Force a folder and all that it holds to disk."""
-    for path in (*folder.rglob("*"), folder):
-        sync_folder(path)
+        _sync(path)
 
 
 class Lock:

@@ -11,50 +11,52 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
-from chaosphere.common.streams import STREAM_VERSION
+from chaosphere.common.config import configuration
 from chaosphere.ensembles.plan import Plan
-from chaosphere.ensembles.store import Batch, Coordinate, Variable
+from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES
-from chaosphere.kernels import abi
-from chaosphere.reporting import results
-from chaosphere.simulation.identity import describe
+from chaosphere.reporting import intervals
+from chaosphere.simulation.identity import identify
 
 
-def coordinates(plan: Plan) -> dict[str, Coordinate]:
-    """Return the coordinates of a plan's dataset."""
+def layout(plan: Plan) -> Layout:
+    """Return the arrays of a plan's dataset."""
+    return Layout(coordinates=_coordinates(plan), variables=_variables(plan))
+
+
+def _coordinates(plan: Plan) -> dict[str, Coordinate]:
     parameters = {name: ((name,), values) for name, values in zip(plan.names, plan.values, strict=True)}
     return {**parameters, "seed": (("replica",), np.array(plan.seeds, dtype=np.int64)), "time": (("time",), plan.times)}
 
 
-def variables(plan: Plan) -> dict[str, Variable]:
+def _variables(plan: Plan) -> dict[str, Variable]:
     """Return the dimensions, shape, chunks (one per batch) and dtype of the array of each observable."""
-    layout: dict[str, Variable] = {}
+    arrays: dict[str, Variable] = {}
     n_replicas, n_times = len(plan.seeds), len(plan.times)
     ones = (1,) * len(plan.names)
     for name, (shape, dtype) in plan.shapes.items():
         dims = (*plan.names, "replica", "time", *(f"{name}_{axis}" for axis in range(len(shape))))
         full_shape = (*map(len, plan.values), n_replicas, n_times, *shape)
         chunks = (*ones, min(plan.batch_size, n_replicas), n_times, *shape)
-        layout[name] = (dims, full_shape, chunks, dtype)
-    return layout
+        arrays[name] = (dims, full_shape, chunks, dtype)
+    return arrays
 
 
 def identity(plan: Plan) -> dict[str, Any]:
     """Return what decides the bits of the results, as JSON-able values; the models by the first and a digest of all."""
     models = list(plan.descriptions.values())
-    return {
-        "model": models[0],
-        "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
-        "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
-        "x0": describe(plan.x0),
-        "n_tokens": plan.n_tokens,
-        "seeds": list(plan.seeds),
-        "observe": describe(plan.observe),
-        "times": plan.times.tolist(),
-        "stream_version": STREAM_VERSION,
-        "instruction_set": abi.isa_in_use(),
-        **{key: results.configuration()[key] for key in ("chaosphere", "numpy")},
-    }
+    return identify(
+        {
+            "model": models[0],
+            "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
+            "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
+            "x0": plan.x0,
+            "n_tokens": plan.n_tokens,
+            "seeds": plan.seeds,
+            "observe": plan.observe,
+            "times": plan.times.tolist(),
+        }
+    )
 
 
 class Memory:
@@ -67,8 +69,8 @@ class Memory:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._layout = variables(plan)
-        self._arrays = {name: np.full(shape, np.nan, dtype) for name, (_, shape, _, dtype) in self._layout.items()}
+        self._variables = _variables(plan)
+        self._arrays = {name: np.full(shape, np.nan, dtype) for name, (_, shape, _, dtype) in self._variables.items()}
         self._finished = np.zeros((*map(len, plan.values), len(plan.seeds)), dtype=bool)
 
     def write(self, batch: Batch, values: Mapping[str, Floats]) -> None:
@@ -81,10 +83,10 @@ class Memory:
     def dataset(self, identity: Mapping[str, Any]) -> Any:
         """Return the results so far, with their means."""
         xarray = checks.extra("xarray", "io")
-        arrays = {name: (dims, self._arrays[name]) for name, (dims, _, _, _) in self._layout.items()}
+        arrays = {name: (dims, self._arrays[name]) for name, (dims, _, _, _) in self._variables.items()}
         flags = {"finished": ((*self._plan.names, "replica"), self._finished)}
-        attributes = {"identity": json.dumps(identity), "configuration": json.dumps(results.configuration())}
-        return with_means(xarray.Dataset(arrays | flags, coords=coordinates(self._plan), attrs=attributes))
+        attributes = {"identity": json.dumps(identity), "configuration": json.dumps(configuration())}
+        return with_means(xarray.Dataset(arrays | flags, coords=_coordinates(self._plan), attrs=attributes))
 
 
 def with_means(dataset: Any) -> Any:
@@ -100,7 +102,7 @@ def with_means(dataset: Any) -> Any:
         for point in np.ndindex(*points):
             rows = values[point][finished.values[point]]
             if len(rows) > 1:
-                out[(slice(None), *point)] = results.mean_interval(rows)
+                out[(slice(None), *point)] = intervals.mean_interval(rows)
             elif len(rows) == 1:
                 out[(0, *point)] = rows[0]
         dims = tuple(d for d in variable.dims if d != "replica")

@@ -17,9 +17,9 @@ from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.worker import Task, run_task
 from chaosphere.kernels import abi
-from chaosphere.simulation.checkpoints import Interrupted, StopRequest
+from chaosphere.simulation.signals import Interrupted, StopRequest
 
-_WINDOW_OF_UNKNOWN = 64  # batches in hand of an executor that does not tell its number of workers
+_WINDOW_OF_UNKNOWN = 64  # batches in hand of an executor whose number of workers is unknown
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +80,7 @@ class Dispatch:
         parameters = zip(plan.names, plan.values, point, strict=True)
         return Task(
             model=plan.models[point],
+            description=plan.descriptions[point],
             start=start,
             observe=plan.observe,
             shapes={name: (len(start.seeds), *shape) for name, (shape, _) in plan.shapes.items()},

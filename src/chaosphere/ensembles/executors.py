@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaosphere.simulation.checkpoints import STOPPING, stop_runs
+from chaosphere.simulation.signals import STOPPING, stop_runs
 
 
 class Pool(futures.ProcessPoolExecutor):
@@ -31,15 +31,15 @@ class Pool(futures.ProcessPoolExecutor):
 
     def __init__(self, n_workers: int) -> None:
         context = multiprocessing.get_context("spawn")
-        theirs, self._line = context.Pipe(duplex=False)
-        super().__init__(n_workers, mp_context=context, initializer=_listen, initargs=(theirs,))
+        worker_end, self._stop_pipe = context.Pipe(duplex=False)
+        super().__init__(n_workers, mp_context=context, initializer=_start_worker, initargs=(worker_end,))
         with signals_blocked():  # also while they start
             for _ in range(n_workers):
                 self.submit(processors)
 
     def stop_runs(self) -> None:
         """End all runs, those that workers take up later included; of those with a checkpoint no step is lost."""
-        self._line.close()
+        self._stop_pipe.close()
 
     def __exit__(self, kind: Any, *caught: Any) -> None:
         """Wait for the workers, which an error ends early."""
@@ -52,26 +52,26 @@ class Pool(futures.ProcessPoolExecutor):
         self.stop_runs()
 
 
-_line: Connection | None = None  # of a worker to its pool
+_stop_pipe: Connection | None = None  # of a worker to its pool
 
 
 def end_if_stopped() -> None:
     """Stop the runs of this worker if its pool has ended them; the thread that waits for this may be late."""
-    if _line is not None and _line.poll():
+    if _stop_pipe is not None and _stop_pipe.poll():
         stop_runs()
 
 
-def _listen(line: Connection) -> None:
+def _start_worker(stop_pipe: Connection) -> None:
     """Prepare a worker."""
-    global _line
-    _line = line
+    global _stop_pipe
+    _stop_pipe = stop_pipe
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    threading.Thread(target=_obey, args=(line,), daemon=True).start()
+    threading.Thread(target=_end_with_pool, args=(stop_pipe,), daemon=True).start()
 
 
-def _obey(line: Connection) -> None:
+def _end_with_pool(stop_pipe: Connection) -> None:
     with suppress(EOFError):  # that the other end is closed
-        line.recv()
+        stop_pipe.recv()
     stop_runs()
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -78,7 +78,7 @@ class Plan:
     times : ndarray
         That the observables are recorded at.
     save_at : array_like or None
-        That `simulate` is asked for.
+        Passed to `simulate`.
     shapes : dict of str to (shape, dtype)
         Of one value of each observable of one member.
     batch_size : int
@@ -175,7 +175,7 @@ def make_plan(
     save_at: Any = None,
     memory_limit: int | None = None,
 ) -> Plan:
-    """Check what `ensemble` is asked for, and return the plan; parameters and errors as there."""
+    """Check the arguments of `ensemble`, and return the plan; parameters and errors as there."""
     try:
         n_seeds = len(seeds)
     except TypeError as error:

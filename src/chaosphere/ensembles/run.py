@@ -13,16 +13,17 @@ from typing import Any
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
-from chaosphere.ensembles.dataset import Memory, coordinates, identity, variables, with_means
+from chaosphere.ensembles.dataset import Memory, identity, layout, with_means
 from chaosphere.ensembles.dispatch import Dispatch
 from chaosphere.ensembles.executors import refuse_fork, workers
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.store import Batch, Store
 from chaosphere.geometry.laws import Law
 from chaosphere.models.protocol import Model
-from chaosphere.simulation.checkpoints import Interrupted, remove
+from chaosphere.simulation.checkpoints import remove
 from chaosphere.simulation.identity import check
 from chaosphere.simulation.loop import Observable
+from chaosphere.simulation.signals import Interrupted
 
 
 def ensemble(
@@ -159,7 +160,7 @@ def run_plan(
     with disk.lock():
         facts = identity(plan)
         check(facts, "store")
-        disk.open(facts, coordinates(plan), variables(plan))
+        disk.open(facts, layout(plan))
         is_local = executor is None or isinstance(executor, futures.ProcessPoolExecutor)
         with _checkpoint_folder(disk) if is_local else nullcontext() as folder:
             _run_into_store(dataclasses.replace(dispatch, checkpoints=folder), disk, progress=progress)

@@ -14,10 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats
-from chaosphere.reporting.results import configuration
+from chaosphere.common.config import configuration
 from chaosphere.simulation.identity import differences
 
 Batch = tuple[tuple[int, ...], slice]  # indices of the parameter point, and which replicas
@@ -33,6 +33,20 @@ Coordinate = tuple[tuple[str, ...], np.ndarray[Any, Any]]  # dimensions, values
 Variable = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], np.dtype[Any]]  # dimensions, shape, chunks, dtype
 
 _CODECS = {"zstd", "blosc", "zlib", "lz4", "crc32c"}  # numbers in, numbers out: none can hold objects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The arrays of a group.
+
+    Attributes
+    ----------
+    coordinates : mapping of name to (dims, values)
+    variables : mapping of name to (dims, shape, chunks, dtype)
+    """
+
+    coordinates: Mapping[str, Coordinate]
+    variables: Mapping[str, Variable]
 
 
 class Store:
@@ -77,8 +91,7 @@ class Store:
     def open(
         self,
         identity: dict[str, Any],
-        coordinates: Mapping[str, Coordinate],
-        variables: Mapping[str, Variable],
+        layout: Layout,
     ) -> None:
         """Create the group, or open one that holds the same study; the caller holds the lock of the path.
 
@@ -86,8 +99,7 @@ class Store:
         ----------
         identity : dict
             JSON-able facts that decide the results.
-        coordinates : mapping of name to (dims, values)
-        variables : mapping of name to (dims, shape, chunks, dtype)
+        layout : Layout
 
         Raises
         ------
@@ -98,7 +110,7 @@ class Store:
         """
         identity = json.loads(json.dumps(identity))
         if not self.path.exists():
-            self._create(identity, coordinates, variables)
+            self._create(identity, layout)
         stored = self._open("r+")
         if stored is None:
             raise ValueError(f"store {self.path} exists and is not a store; remove it or give another name")
@@ -111,51 +123,39 @@ class Store:
                 "load_ensemble reads it; remove it or give another name to run the study again"
             )
         for batch in self._finished_batches():
-            for name in variables:
+            for name in layout.variables:
                 self._chunk(name, batch)
 
-    def _create(
-        self, identity: dict[str, Any], coordinates: Mapping[str, Coordinate], variables: Mapping[str, Variable]
-    ) -> None:
-        """Make the group beside its place, force it to disk and rename it, so that what is there is complete."""
-        new = self.path.with_name(self.path.name + ".new")
+    def _create(self, identity: dict[str, Any], layout: Layout) -> None:
         try:
-            self._fill(new, identity, coordinates, variables)
-            files.sync_tree(new)
-            new.rename(self.path)
-            files.sync_folder(self.path.parent)
+            files.create_folder(self.path, lambda folder: self._fill(folder, identity, layout=layout))
         except OSError as error:
-            shutil.rmtree(new, ignore_errors=True)
             raise OSError(error.errno, f"store {self.path} could not be written ({error.strerror})") from error
 
-    def _fill(
-        self,
-        path: Path,
-        identity: dict[str, Any],
-        coordinates: Mapping[str, Coordinate],
-        variables: Mapping[str, Variable],
-    ) -> None:
+    def _fill(self, folder: Path, identity: dict[str, Any], *, layout: Layout) -> None:
         codecs = checks.extra("numcodecs", "store")
         # The checksum is of the packed bytes, so that a damaged chunk is never unpacked.
         packed = {"filters": [codecs.Zstd(level=0), codecs.CRC32C()], "compressors": None}
-        group = self._zarr.open_group(path, mode="w", zarr_format=2)
-        for name, (dims, values) in coordinates.items():
+        group = self._zarr.open_group(folder, mode="w", zarr_format=2)
+        for name, (dims, values) in layout.coordinates.items():
             array = group.create_array(name, shape=values.shape, dtype=values.dtype, fill_value=None, **packed)
             array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
             array[...] = values
-        for name, (dims, shape, chunks, dtype) in variables.items():
+        for name, (dims, shape, chunks, dtype) in layout.variables.items():
             array = group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=np.nan, **packed)
             array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
             array.attrs["coordinates"] = "seed"
-        dims, shape, chunks, _ = next(iter(variables.values()))
+        dims, shape, chunks, _ = next(iter(layout.variables.values()))
         n_axes = dims.index("replica") + 1
         flags = group.create_array(
             "finished", shape=shape[:n_axes], chunks=chunks[:n_axes], dtype=np.int8, fill_value=0, **packed
         )
         flags.attrs["_ARRAY_DIMENSIONS"] = list(dims[:n_axes])
         attributes = {"configuration": json.dumps(configuration()), "identity": json.dumps(identity)}
-        constant = sorted(file for file in path.rglob("*") if file.is_file() and file != path / ".zattrs")
-        attributes["files_sha256"] = json.dumps({file.relative_to(path).as_posix(): _sha256(file) for file in constant})
+        constant = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / ".zattrs")
+        attributes["files_sha256"] = json.dumps(
+            {file.relative_to(folder).as_posix(): _sha256(file) for file in constant}
+        )
         group.attrs.update(attributes | {"attributes_sha256": _digest(attributes)})
 
     def write(self, batch: Batch, values: Mapping[str, Floats]) -> None:
@@ -168,8 +168,8 @@ class Store:
         """
         try:
             for name, array in values.items():
-                self._write_chunk(name, batch, array)
-            self._write_chunk("finished", batch, np.int8(1))
+                self._write_chunk(name, batch, values=array)
+            self._write_chunk("finished", batch, values=np.int8(1))
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -178,9 +178,9 @@ class Store:
             ) from error
         self._flags[(*batch[0], batch[1])] = 1
 
-    def _write_chunk(self, name: str, batch: Batch, values: Any) -> None:
+    def _write_chunk(self, name: str, batch: Batch, *, values: Any) -> None:
         self._arrays[name][(*batch[0], batch[1])] = values
-        # Zarr renames a finished file; a disk may still order that after the flag, unless it is told.
+        # Zarr renames a finished file; a disk may still order that after the flag, unless this one forces it.
         files.sync(self._file(name, batch))
 
     def _file(self, name: str, batch: Batch) -> Path:
@@ -197,7 +197,7 @@ class Store:
         return int((self._flags == 1).sum())
 
     def read(self) -> Any:
-        """Return the dataset, whole in memory, as it is now; results of unfinished members are NaN.
+        """Return the dataset, read into memory, as it is now; results of unfinished members are NaN.
 
         Raises
         ------
@@ -289,15 +289,17 @@ class Store:
         file, flag = self._file(name, batch), self._file("finished", batch)
         remedy = f"remove {flag} and run the study again to compute its {batch[1].stop - batch[1].start} runs anew"
         if self._has_checksums and not file.exists():
-            raise self._damaged(file, "it is missing", remedy)
+            raise self._damaged(file, "it is missing", remedy=remedy)
         try:
             return self._arrays[name][(*batch[0], batch[1])]
         except OSError:
             raise
         except Exception as error:  # whatever a codec may raise
-            raise self._damaged(file, error, remedy) from error
+            raise self._damaged(file, error, remedy=remedy) from error
 
-    def _damaged(self, file: Path, how: object, remedy: str = "remove the store, or bring back a copy") -> ValueError:
+    def _damaged(
+        self, file: Path, how: object, *, remedy: str = "remove the store, or bring back a copy"
+    ) -> ValueError:
         return ValueError(f"store {self.path} is damaged in {file.relative_to(self.path)} ({how}); {remedy}")
 
 

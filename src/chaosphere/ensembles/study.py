@@ -1,78 +1,36 @@
-"""A whole study: model, law, sweep, observables, executor, picture; its plan, its run, what is printed and drawn."""
+"""A study: model, law, sweep, observables, executor, picture; its plan, its run, what is printed and drawn."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chaosphere import measures
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.checks import Floats
+from chaosphere.ensembles import drawing
 from chaosphere.ensembles.executors import Pool, processors, signals_blocked
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import run_plan
+from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
-from chaosphere.models.protocol import Model
-from chaosphere.reporting import plotting, results
-from chaosphere.reporting.results import Claim
-from chaosphere.simulation.checkpoints import Interrupted, StopRequest
+from chaosphere.measures.observables import Measure
+from chaosphere.reporting import intervals
+from chaosphere.reporting.claims import Claim
+from chaosphere.simulation.signals import Interrupted, StopRequest
 
 _MAX_WORKERS = 1024  # processes on this machine
 _MAX_THREADS = 2**31 - 1  # what OpenMP counts to
-_RANGES: dict[str, dict[str, float]] = {
-    "energy": {"at_least": 0},
-    "order_parameter": {"at_least": 0, "at_most": 1},
-    "mean_cosine": {"at_least": -1, "at_most": 1},
-    "pair_fraction": {"at_least": 0, "at_most": 1},
-    "cluster_count": {"at_least": 1},
-}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """A function of `chaosphere.measures` with its options, as an observable.
-
-    Parameters
-    ----------
-    name : str
-        One of energy, order_parameter, mean_cosine, pair_fraction, cluster_count.
-    options : tuple of (str, float)
-    n_threads : int, optional
-        Where the function takes it.
-
-    Examples
-    --------
-    >>> Measure(name="pair_fraction", options=(("above", 0.9),))(0.0, np.eye(2)[None])
-    array([0.])
-    """
-
-    name: str
-    options: tuple[tuple[str, float], ...] = ()
-    n_threads: int | None = None
-
-    @property
-    def words(self) -> str:
-        """The name with its options, for an axis."""
-        options = ", ".join(f"{key} {value:g}" for key, value in self.options)
-        return self.name.replace("_", " ") + (f" ({options})" if options else "")
-
-    def __call__(self, time: float, x: Tokens) -> Any:
-        """Return the measure of the tokens."""
-        function = getattr(measures, self.name)
-        threads = {"n_threads": self.n_threads} if "n_threads" in inspect.signature(function).parameters else {}
-        return function(x, **dict(self.options), **threads)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What `plotting.phase_diagram` or `plotting.lines` draws.
+    """What `drawing.phase_diagram` or `drawing.lines` draws.
 
     Attributes
     ----------
@@ -99,7 +57,7 @@ class Study:
     Attributes
     ----------
     name, title : str
-    model : callable
+    model : ModelFactory
         Returns the model at a point of the sweep.
     law : Law
     n_tokens : int
@@ -117,7 +75,7 @@ class Study:
 
     name: str
     title: str
-    model: Callable[..., Model]
+    model: ModelFactory
     law: Law
     n_tokens: int
     sweep: dict[str, list[Any]]
@@ -193,24 +151,14 @@ class Study:
 
 
 def critical_noise_scale(study: Study, x: str) -> Floats:
-    """Return s_c = √(δ/λ1) at each value of the swept parameter x, NaN where δ/λ1 is not positive.
-
-    A cluster's exponent s²λ1 − δ changes sign there (arXiv:2604.26898, section on synchronization).
-    """
-    found = []
-    for value in study.sweep[x]:
-        model = study.model(**{name: value if name == x else values[0] for name, values in study.sweep.items()})
-        mlp, attention = getattr(model, "mlp", None), getattr(model, "attention", None)
-        if mlp is None or attention is None or attention.value_scale is None:
-            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
-        ratio = attention.value_scale / mlp.kernel(study.law.dim).lyapunov_exponent()
-        found.append(np.sqrt(ratio) if ratio > 0 else np.nan)
-    return np.array(found)
+    """Return s_c = √(δ/λ1) at each value of the swept parameter x; see `ModelFactory.critical_noise_scale`."""
+    first = {name: values[0] for name, values in study.sweep.items()}
+    return np.array([study.model.critical_noise_scale(**(first | {x: value})) for value in study.sweep[x]])
 
 
 def claims(dataset: Any) -> list[Claim]:
     """Return the mean of every scalar observable at the last time, with its interval, at every point."""
-    found = []
+    rows = []
     parameters = [d for d in dataset["finished"].dims if d != "replica"]
     for name in dataset.data_vars:
         if f"{name}_mean" not in dataset or dataset[name].dims[-1] != "time":
@@ -222,8 +170,8 @@ def claims(dataset: Any) -> list[Claim]:
             )
             mean, low, high = (float(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
             quantity = f"{name}{' at ' if where else ''}{where}"
-            found.append(Claim(quantity=quantity, measured=mean, low=low, high=high, expected=None))
-    return found
+            rows.append(Claim(quantity=quantity, measured=mean, low=low, high=high, expected=None))
+    return rows
 
 
 def table(dataset: Any) -> str:
@@ -233,23 +181,23 @@ def table(dataset: Any) -> str:
         dataset.attrs["title"],
         f"{dataset['finished'].size} runs; means over {dataset.sizes['replica']} replicas at time {time:g}:",
     ]
-    found = claims(dataset)
-    for claim in found[:30]:
+    rows = claims(dataset)
+    for claim in rows[:30]:
         interval = f"[{claim.low:.4g}, {claim.high:.4g}]" if claim.low <= claim.high else "no interval: few replicas"
         lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   {interval}")
-    if len(found) > 30:
-        lines.append(f"… and {len(found) - 30} more in the file")
+    if len(rows) > 30:
+        lines.append(f"… and {len(rows) - 30} more in the file")
     return "\n".join(lines)
 
 
 def run(study: Study, *, store: Path, progress: bool = False) -> Any:
-    """Run a study into a store, or go on with it, and return its dataset; errors as those of `ensemble`."""
-    made = study.plan()
+    """Run a study into a store, or resume it, and return its dataset; errors as those of `ensemble`."""
+    plan = study.plan()
     with StopRequest() as stop, study.open_executor() as executor:
         if stop.received is not None:
             raise Interrupted(f"{stop.received.name}: stopped before the first run")
         dataset = run_plan(
-            made,
+            plan,
             executor=executor,
             n_threads=study.threads,
             store=store,
@@ -257,11 +205,11 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
             progress=progress,
         )
     for name, measure in study.observe.items():
-        values = dataset[name]
+        values, statistic = dataset[name], measure.statistic
         values.attrs["long_name"] = measure.words
-        axis = values.dims.index("replica")
-        ends = results.mean_interval(np.moveaxis(values.values, axis, 0), **_RANGES[measure.name])[1:]
-        for part, end in zip(("low", "high"), ends, strict=True):
+        rows = np.moveaxis(values.values, values.dims.index("replica"), 0)
+        _, low, high = intervals.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
+        for part, end in (("low", low), ("high", high)):
             dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)
 
@@ -271,10 +219,10 @@ def draw(study: Study, dataset: Any, path: Path) -> None:
     picture = study.picture
     assert picture is not None
     if picture.y is None:
-        plotting.lines(dataset, path, value=picture.value, x=picture.x)
+        drawing.lines(dataset, path, value=picture.value, x=picture.x)
         return
     critical = critical_noise_scale(study, picture.x) if picture.critical else None
-    plotting.phase_diagram(dataset, path, value=picture.value, x=picture.x, y=picture.y, critical=critical)
+    drawing.phase_diagram(dataset, path, value=picture.value, x=picture.x, y=picture.y, critical=critical)
 
 
 def dry_run(study: Study) -> str:
@@ -285,21 +233,21 @@ def dry_run(study: Study) -> str:
     ValueError
         If the memory would pass the limit.
     """
-    made = study.plan()
+    plan = study.plan()
     n_workers = 1 if study.executor in ("none", "mpi") else study.workers or processors()
     n_threads = study.threads or max(1, processors() // n_workers)
-    made.check_memory(n_workers, study.memory_limit)
-    seconds = made.seconds(n_workers=n_workers, n_threads=n_threads)
-    steps = sum(model.n_steps for model in made.models.values()) * len(made.seeds)
+    plan.check_memory(n_workers, study.memory_limit)
+    seconds = plan.seconds(n_workers=n_workers, n_threads=n_threads)
+    steps = sum(model.n_steps for model in plan.models.values()) * len(plan.seeds)
     is_elsewhere = study.executor == "mpi" or study.scheduler is not None
     rows = [
         ("parameter points", " × ".join(f"{len(v)} {n}" for n, v in study.sweep.items()) or "1"),
-        ("runs", f"{made.n_members} ({len(made.seeds)} replicas, seeds {made.seeds[0]} … {made.seeds[-1]})"),
-        ("steps", f"{steps:.4g}, of {made.n_tokens} tokens in dimension {made.dim}"),
-        ("pair interactions", f"{made.n_pairs:.3g}"),
-        ("results", f"{made.result_bytes:,} bytes: {', '.join(study.observe)} at {len(made.times)} times"),
-        ("memory", f"about {made.memory(n_workers) / 1e9:.3g} GB on this machine"),
-        ("batches", f"{len(made.batches)}, of up to {min(made.batch_size, len(made.seeds))} replicas"),
+        ("runs", f"{plan.n_members} ({len(plan.seeds)} replicas, seeds {plan.seeds[0]} … {plan.seeds[-1]})"),
+        ("steps", f"{steps:.4g}, of {plan.n_tokens} tokens in dimension {plan.dim}"),
+        ("pair interactions", f"{plan.n_pairs:.3g}"),
+        ("results", f"{plan.result_bytes:,} bytes: {', '.join(study.observe)} at {len(plan.times)} times"),
+        ("memory", f"about {plan.memory(n_workers) / 1e9:.3g} GB on this machine"),
+        ("batches", f"{len(plan.batches)}, of up to {min(plan.batch_size, len(plan.seeds))} replicas"),
         ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
         ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
     ]

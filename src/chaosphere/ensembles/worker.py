@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from chaosphere.common.checks import Floats
 from chaosphere.ensembles.executors import end_if_stopped, processors
 from chaosphere.ensembles.plan import Start
 from chaosphere.kernels import abi
+from chaosphere.measures.observables import with_threads
 from chaosphere.models.protocol import Model
-from chaosphere.simulation.checkpoints import Checkpoint, Interrupted
+from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.identity import differences
 from chaosphere.simulation.loop import Observable, simulate
+from chaosphere.simulation.signals import Interrupted
 
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
 _stopped: dict[str, str] = {}
@@ -93,7 +95,7 @@ def _run(task: Task) -> dict[str, Floats]:
         task.start.tokens(),
         rng=task.start.seeds,
         save_at=task.save_at,
-        observe={name: _with_threads(function, n_threads) for name, function in task.observe.items()},
+        observe={name: with_threads(function, n_threads) for name, function in task.observe.items()},
         n_threads=n_threads,
         save_states=False,
         checkpoint=None if task.checkpoint is None else Checkpoint(path=task.checkpoint, keep=True),
@@ -109,11 +111,3 @@ def _run(task: Task) -> dict[str, Floats]:
                 f"was {shape}, now {values.shape[1:]} of {values.dtype}"
             )
     return {name: np.moveaxis(values, 0, 1) for name, values in solution.observables.items()}
-
-
-def _with_threads(function: Observable, n_threads: int) -> Observable:
-    """Return an observable that asks for as many threads as the run, where it has a field for them that is unset."""
-    if dataclasses.is_dataclass(function) and getattr(function, "n_threads", 0) is None:
-        threaded: Observable = dataclasses.replace(cast(Any, function), n_threads=n_threads)
-        return threaded
-    return function

@@ -128,8 +128,8 @@ class ModelPlan(Protocol):
 class Model(Protocol):
     """What the time loop, ensembles, mean-field limits and measures need of a model.
 
-    `MeanField` takes a model that has an attribute `has_own_noise`, which is False: tokens have no noise of their own, so
-    that the empirical measure moves by itself, conditional on the common noise.
+    `MeanField` takes a model that has an attribute `has_own_noise`, which is False: tokens have no noise of their own,
+    so that the empirical measure moves by itself, conditional on the common noise.
     """
 
     @property

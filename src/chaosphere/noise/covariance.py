@@ -563,6 +563,11 @@ class CovarianceKernel:
             return math.exp(float(refined.x)), float(refined.fun)
         return math.exp(grid[i]), rates[i]
 
+    def identity_facts(self) -> dict[str, object]:
+        """Return what tells kernels apart: the name, d, and κ at nine cosines."""
+        values = self(np.linspace(-1, 1, 9)).tolist()
+        return {"type": "CovarianceKernel", "name": self.name, "dim": self.dim, "values": values}
+
     def critical_noise_scale(self, value_scale: float) -> float:
         """Return s_c = √(δ/λ1), the noise strength at which s²λ1 − δ changes sign.
 

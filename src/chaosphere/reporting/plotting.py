@@ -14,7 +14,6 @@ from chaosphere.common import checks, files
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers and in grey
 _MARKERS = ("o", "s", "^", "D")
-_LABELS = {"beta": "β", "noise_scale": "noise scale s", "time": "time t", "value_scale": "δ"}
 
 
 def require() -> None:
@@ -30,7 +29,7 @@ def figure(width: float = 5.0, height: float = 3.6, *, n_columns: int = 1) -> tu
 
 
 def write(canvas: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG at 200 dots per inch; the file is whole or what it was before."""
+    """Write a figure as PNG at 200 dots per inch; the file is complete or what it was before."""
     files.replace(files.local(path, "path"), lambda stream: canvas.savefig(stream, dpi=200, format="png"))
 
 
@@ -351,94 +350,6 @@ def mean_field(dataset: Any, path: Path) -> None:
         axes[name].grid(alpha=0.2, linewidth=0.5)
     canvas.suptitle(dataset.attrs["title"], fontsize=8)
     write(canvas, path)
-
-
-def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, critical: Any = None) -> None:
-    """Draw the mean over replicas of an observable as a map of colours over two parameters, or one and time.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        From `ensemble`; time, where it is neither x nor y, is the last.
-    path : Path
-        PNG file to write.
-    value : str
-        Name of the observable.
-    x, y : str
-        Names of the axes.
-    critical : ndarray, optional
-        y of a line over x.
-    """
-    canvas, axes = figure(4.8, 3.6)
-    mean = dataset[f"{value}_mean"]
-    if "time" not in (x, y):
-        mean = mean.isel(time=-1)
-    mean = mean.transpose(y, x)
-    colours = axes.pcolormesh(
-        _places(dataset[x].values), _places(dataset[y].values), mean.values, cmap="viridis", shading="nearest"
-    )
-    bar = canvas.colorbar(colours, ax=axes, pad=0.02)
-    bar.set_label(f"mean {_words(dataset, value)}", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    if critical is not None:
-        # From edge to edge, over the half cells before the first value and after the last.
-        left, right = axes.get_xlim()
-        places = [left, *_places(dataset[x].values), right]
-        heights = [critical[0], *critical, critical[-1]]
-        axes.plot(places, heights, color="white", linewidth=2.4)
-        axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label=r"$s_c^2 = \delta/\lambda_1$")
-        axes.set_xlim(left, right)
-        axes.legend(fontsize=8, loc="upper right")
-    for name, set_label, set_ticks in ((x, axes.set_xlabel, axes.set_xticks), (y, axes.set_ylabel, axes.set_yticks)):
-        set_label(_LABELS.get(name, plain(name.replace("_", " "))))
-        if dataset[name].dtype.kind not in "iuf":
-            set_ticks(range(dataset.sizes[name]), [str(v) for v in dataset[name].values])
-    axes.set_title(dataset.attrs["title"], fontsize=7)
-    write(canvas, path)
-
-
-def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
-    """Draw the mean over replicas of an observable over x with its 99 % band, one line for each other parameter value.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        From `ensemble`; time, where it is not x, is the last.
-    path : Path
-        PNG file to write.
-    value, x : str
-        Names of the observable and of the axis.
-    """
-    canvas, axes = figure()
-    if x != "time":
-        dataset = dataset.isel(time=-1)
-    others = [d for d in dataset[f"{value}_mean"].dims if d != x]
-    places = _places(dataset[x].values)
-    n_lines = dataset.sizes[others[0]] if others else 1
-    shades = checks.extra("matplotlib", "plot").colormaps["viridis"](np.linspace(0, 0.9, n_lines))
-    for index, shade in enumerate(shades):
-        row = dataset.isel({others[0]: index}) if others else dataset
-        axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
-        axes.plot(places, row[f"{value}_mean"], color=shade, label=str(row[others[0]].item()) if others else None)
-    if others:
-        axes.legend(title=_LABELS.get(others[0], plain(others[0])), fontsize=7, title_fontsize=7, frameon=False)
-    if dataset[x].dtype.kind not in "iuf":
-        axes.set_xticks(places, [str(v) for v in dataset[x].values])
-    is_cut = bool(np.isnan(dataset[f"{value}_low"].values[np.isfinite(dataset[f"{value}_mean"].values)]).any())
-    band = "99 % band" + (",\nnone where few replicas carry the mean" if is_cut else "")
-    axes.set(xlabel=_LABELS.get(x, plain(x.replace("_", " "))), ylabel=f"mean {_words(dataset, value)}, {band}")
-    axes.set_title(dataset.attrs["title"], fontsize=7)
-    axes.grid(alpha=0.2, linewidth=0.5)
-    write(canvas, path)
-
-
-def _words(dataset: Any, name: str) -> str:
-    return plain(str(dataset[name].attrs.get("long_name", name.replace("_", " "))))
-
-
-def _places(values: Any) -> Any:
-    """Numbers stand at their values, names at 0, 1, 2 …."""
-    return values if values.dtype.kind in "iuf" else np.arange(len(values))
 
 
 def tokens(dataset: Any, path: Path) -> None:

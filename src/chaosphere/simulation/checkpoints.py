@@ -1,15 +1,12 @@
-"""Checkpoints of a run: when they are written, what they hold, and how a run is asked to stop."""
+"""Checkpoints of a run: when they are written, and what they hold."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import signal
-import threading
 import time as clock
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,13 +14,6 @@ import numpy as np
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
 from chaosphere.simulation.identity import differences
-
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-_told = threading.Event()
-
-
-class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived, and the run stopped after a whole step with all its work on disk."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,49 +64,6 @@ class Checkpoint:
             raise ValueError("every_steps and every_seconds must not both be None: nothing would be written")
         if not path.parent.is_dir():
             raise ValueError(f"path must lie in a folder that exists, got {os.fspath(self.path)!r}")
-
-
-def stop_runs() -> None:
-    """Stop every run with a checkpoint in this process, now and later, as SIGTERM would."""
-    _told.set()
-
-
-class StopRequest:
-    """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
-
-    One entered inside another shares what is noted. Only the main thread of a process gets signals: in others this
-    notes nothing. A signal that the process ignores, as under nohup, stays ignored.
-    """
-
-    def __init__(self) -> None:
-        self._noted: list[signal.Signals] = []
-        self._handlers: dict[signal.Signals, Any] = {}
-
-    @property
-    def received(self) -> signal.Signals | None:
-        """The first signal, if any."""
-        if self._noted:
-            return self._noted[0]
-        return signal.SIGTERM if _told.is_set() else None
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            outer = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
-            if isinstance(outer, StopRequest):
-                self._noted = outer._noted
-            for number in STOPPING:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._handlers[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted.append(signal.Signals(number))
-        if len(self._noted) > 1:
-            raise KeyboardInterrupt
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -213,7 +160,7 @@ class CheckpointFile:
         return int((self.steps <= step).sum()), int((self.state_steps <= step).sum())
 
     def _check(self, record: Record) -> None:
-        """Raise ValueError if a record cannot have come from this run: its sums say only that it was written whole."""
+        """Raise ValueError if a record cannot have come from this run: its checksums say only that nothing was lost."""
         if not 0 <= record.step <= self.n_steps:
             raise ValueError(f"its step {record.step} is not one of 0 … {self.n_steps}")
         n_times, n_states = self._counts(record.step)
@@ -260,8 +207,8 @@ class CheckpointFile:
             raise ValueError(
                 f"checkpoint {path} is damaged ({type(error).__name__}: {error}); remove it to start again{other}"
             ) from error
-        told = differences(identity, self.identity)
-        raise ValueError(f"checkpoint {path} belongs to another run: {told}; remove it or give another name")
+        mismatch = differences(identity, self.identity)
+        raise ValueError(f"checkpoint {path} belongs to another run: {mismatch}; remove it or give another name")
 
     def remove(self) -> None:
         """Remove the file and the one before."""

@@ -1,7 +1,8 @@
 """What decides the bits of a run, as JSON-able values: checkpoints and stores hold it, and tell one run from another.
 
 Numbers, text, arrays and dataclasses are described by value, functions by their code and by what they refer to. An
-object or function with an attribute `version` is described by its name and that version alone.
+object with a method `identity_facts` says itself what tells it from others. An object or function with an attribute
+`version` is described by its name and that version alone.
 """
 
 from __future__ import annotations
@@ -16,16 +17,63 @@ import json
 import math
 import os
 import types
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from chaosphere.noise.activations import Activation
-from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.common.streams import STREAM_VERSION
+from chaosphere.kernels import abi
 
-_COSINES = np.linspace(-1, 1, 9)  # κ at these tells kernels apart
 _UNKNOWN = "unknown"  # key of a part that nothing tells from another
+
+
+@runtime_checkable
+class Identifiable(Protocol):
+    """An object that says itself what tells it from others."""
+
+    def identity_facts(self) -> Any:
+        """Return values that `describe` takes; NotImplemented, to be described as objects without this method are."""
+
+
+def identify(
+    parts: Mapping[str, Any], *, sequences: Sequence[np.random.SeedSequence] = (), with_installation: bool = True
+) -> dict[str, Any]:
+    """Return the identity of a run or a study as JSON-able values.
+
+    Checkpoints, stores and NetCDF files hold it, and are continued by a run or study of equal identity only.
+
+    Parameters
+    ----------
+    parts : mapping of str to object
+        What decides the results; see `describe`.
+    sequences : sequence of SeedSequence, optional
+        The seeds: one for each replica, or one for all.
+    with_installation : bool
+        Add what decides bits: the versions of chaosphere and of NumPy, and the instruction set.
+
+    Returns
+    -------
+    dict
+        The parts, the seeds, the version of the noise streams, and the installation.
+    """
+    facts = {name: describe(part) for name, part in parts.items()}
+    if sequences:
+        facts["entropy"] = _one_or_list([sequence.entropy for sequence in sequences])
+        facts["spawn_key"] = _one_or_list([tuple(sequence.spawn_key) for sequence in sequences])
+    facts["stream_version"] = STREAM_VERSION
+    if with_installation:
+        facts |= {
+            "chaosphere": version("chaosphere"),
+            "numpy": np.__version__,
+            "instruction_set": abi.isa_in_use(),
+        }
+    return facts
+
+
+def _one_or_list(values: list[Any]) -> str:
+    return str(values[0] if len(values) == 1 else values)
 
 
 def describe(value: Any) -> Any:
@@ -78,11 +126,11 @@ def check(description: Any, name: str) -> None:
         )
 
 
-def differences(found: Mapping[str, Any], expected: Mapping[str, Any], *, inside: str = "") -> str:
+def differences(stored: Mapping[str, Any], expected: Mapping[str, Any], *, inside: str = "") -> str:
     """Return which values differ, as text: "key.inner is this, not that; ..."; empty if none does."""
     texts = []
-    for key in {**found, **expected}:
-        a, b = found.get(key), expected.get(key)
+    for key in {**stored, **expected}:
+        a, b = stored.get(key), expected.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
             texts.append(differences(a, b, inside=f"{inside}{key}."))
         elif a != b:
@@ -137,15 +185,13 @@ def _of(value: Any, part: Any) -> Any:
 
 
 def _of_object(value: Any, part: Any) -> Any:
-    if isinstance(value, Activation) and value.kernel_id is not None:
-        return value.name
-    if isinstance(value, CovarianceKernel):
-        return {"type": "CovarianceKernel", "name": value.name, "dim": value.dim, "values": value(_COSINES).tolist()}
     if isinstance(value, type):
         return {"class": _name(value), "code": _class_digest(value)}
-    version = getattr(value, "version", None)
-    if isinstance(version, str | int):
-        return {"name": _name(value if hasattr(value, "__qualname__") else type(value)), "version": version}
+    if isinstance(value, Identifiable) and (facts := value.identity_facts()) is not NotImplemented:
+        return part(facts)
+    own_version = getattr(value, "version", None)
+    if isinstance(own_version, str | int):
+        return {"name": _name(value if hasattr(value, "__qualname__") else type(value)), "version": own_version}
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if field.name != "n_threads"]
         description = {"type": type(value).__name__} | {name: part(getattr(value, name)) for name in names}
@@ -169,8 +215,8 @@ def _of_object(value: Any, part: Any) -> Any:
     except Exception as error:  # whatever an object that cannot be pickled may raise
         return {"type": _name(type(value)), _UNKNOWN: f"{type(error).__name__}: {error}"}
     # The first argument repeats the class.
-    held = [item for item in (*arguments, *rest) if item is not None and item is not type(value)]
-    return {"type": _name(type(value)), "code": _class_digest(type(value)), "state": part(held)}
+    state_parts = [item for item in (*arguments, *rest) if item is not None and item is not type(value)]
+    return {"type": _name(type(value)), "code": _class_digest(type(value)), "state": part(state_parts)}
 
 
 def _of_function(function: types.FunctionType, part: Any) -> dict[str, Any]:

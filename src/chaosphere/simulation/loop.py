@@ -26,8 +26,9 @@ from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.kernels import abi
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
 from chaosphere.simulation import identity, partition
-from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Interrupted, Record, StopRequest
+from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.identity import describe
+from chaosphere.simulation.signals import Interrupted, StopRequest
 
 Observable = Callable[[float, Tokens], Any]
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`

@@ -1,0 +1,170 @@
+"""What a study file can name: laws, models, and the parts of models.
+
+To add a law, a model or a part, add a line to `LAWS`, `MODELS` or `PARTS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chaosphere.ensembles.study_table import Table, build, unknown
+from chaosphere.geometry import laws
+from chaosphere.geometry.laws import Law
+from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.models.protocol import Model
+from chaosphere.models.sde import LimitSDE
+from chaosphere.models.transformer import Transformer
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.mlp import MLP
+
+_KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a model, in a table [model.NAME] of its own.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        That the table may have.
+    make : callable
+        From the table and the dimension to the part.
+    """
+
+    keys: tuple[str, ...]
+    make: Callable[[dict[str, Any], int], Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKind:
+    """A type of model.
+
+    Attributes
+    ----------
+    cls : type
+        A dataclass; [model] has its fields as keys.
+    parts : tuple of str
+        Fields that are tables of their own, in `PARTS`.
+    """
+
+    cls: Any
+    parts: tuple[str, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of [model] that are no tables; `n_merged` is for coupled runs alone."""
+        return tuple(name for name in field_names(self.cls) if name not in (*self.parts, "n_merged"))
+
+
+def field_names(cls: Any) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields."""
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def _field(values: dict[str, Any], dim: int) -> GaussianField:
+    """Return the Gaussian field of wide layers that the table describes."""
+    layer = {"width": 1} | {key: value for key, value in values.items() if key in _KERNEL_KEYS}
+    kernel = build(MLP, "model.field", values=layer).kernel(dim)
+    rest = {key: value for key, value in values.items() if key not in _KERNEL_KEYS}
+    field: GaussianField = build(GaussianField, "model.field", values={"kernel": kernel} | rest)
+    return field
+
+
+LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
+PARTS = {
+    "attention": Part(
+        keys=field_names(SoftmaxAttention),
+        make=lambda values, dim: build(SoftmaxAttention, "model.attention", values=values),
+    ),
+    "mlp": Part(keys=field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),
+    "field": Part(keys=(*_KERNEL_KEYS, "method", "tolerance", "width"), make=_field),
+}
+MODELS = {
+    "transformer": ModelKind(cls=Transformer, parts=("attention", "mlp")),
+    "limit": ModelKind(cls=LimitSDE, parts=("attention", "field")),
+}
+
+
+def law_and_size(values: Any) -> tuple[Law, int]:
+    """Return the law and the number of tokens of the table [tokens]."""
+    cls = LAWS[Table(values, "tokens").choice("law", tuple(LAWS), default="uniform")]
+    fields = field_names(cls)
+    table = Table(values, "tokens", allowed=("law", "n_tokens", *fields))
+    n_tokens = table.integer("n_tokens", low=1)
+    return build(cls, "tokens", values={key: value for key, value in values.items() if key in fields}), n_tokens
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelFactory:
+    """The function from swept values to models that a table [model] and the paths in [sweep] describe.
+
+    Attributes
+    ----------
+    values : dict
+        The table.
+    dim : int
+    paths : mapping of str to str
+        Path in [model] of each swept parameter, such as "attention.beta" of beta.
+    """
+
+    values: dict[str, Any]
+    dim: int
+    paths: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Check the keys of the tables and of the sweep."""
+        kind = self.kind
+        Table(self.values, "model", allowed=["type", *kind.parts, *kind.keys])
+        tables = [name for name in kind.parts if name in self.values]
+        for name in tables:
+            Table(self.values[name], f"model.{name}", allowed=PARTS[name].keys)
+        sweepable = [*kind.keys, *(f"{name}.{key}" for name in tables for key in PARTS[name].keys)]
+        for path in self.paths.values():
+            if path not in sweepable:
+                raise ValueError(f"[sweep] unknown parameter {unknown(path, sweepable)}")
+            *table, key = path.split(".")
+            if key in (self.values[table[0]] if table else self.values):
+                raise ValueError(f"[sweep] {path} must not be given in [{'.'.join(['model', *table])}] as well")
+
+    @property
+    def kind(self) -> ModelKind:
+        """The type of the models."""
+        return MODELS[Table(self.values, "model").choice("type", tuple(MODELS), default="transformer")]
+
+    def __call__(self, **point: Any) -> Model:
+        """Return the model with these values of the swept parameters."""
+        values = self._values(point)
+        model: Model = build(self.kind.cls, "model", values=values | self._parts(values))
+        return model
+
+    def critical_noise_scale(self, **point: Any) -> float:
+        """Return s_c = √(δ/λ1), where a cluster's exponent s²λ1 − δ changes sign; NaN where δ/λ1 is not positive.
+
+        arXiv:2604.26898, section on synchronization.
+
+        Raises
+        ------
+        ValueError
+            If the model has no attention of the form V = δI, or no random layers.
+        """
+        parts = self._parts(self._values(point))
+        attention, mlp = parts.get("attention"), parts.get("mlp")
+        if mlp is None or attention is None or attention.value_scale is None:
+            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
+        return float(mlp.kernel(self.dim).critical_noise_scale(attention.value_scale))
+
+    def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the table [model] with the swept values in it, without its type."""
+        values = {key: dict(value) if isinstance(value, dict) else value for key, value in self.values.items()}
+        values.pop("type", None)
+        for name, value in point.items():
+            *table, key = self.paths[name].split(".")
+            (values[table[0]] if table else values)[key] = value
+        return values
+
+    def _parts(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parts of the model, None where there is no table."""
+        return {name: PARTS[name].make(values[name], self.dim) if name in values else None for name in self.kind.parts}

@@ -1,0 +1,58 @@
+"""Signals that stop runs after a complete step, with all their work on disk."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+_is_stopped = threading.Event()  # whether `stop_runs` was called in this process
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM arrived, and the run stopped after a complete step with all its work on disk."""
+
+
+def stop_runs() -> None:
+    """Stop every run with a checkpoint in this process, now and later, as SIGTERM would."""
+    _is_stopped.set()
+
+
+class StopRequest:
+    """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
+
+    One entered inside another shares what is noted. Only the main thread of a process gets signals: in others this
+    notes nothing. A signal that the process ignores, as under nohup, stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self._noted: list[signal.Signals] = []
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """The first signal, if any."""
+        if self._noted:
+            return self._noted[0]
+        return signal.SIGTERM if _is_stopped.is_set() else None
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            outer = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+            if isinstance(outer, StopRequest):
+                self._noted = outer._noted
+            for number in STOPPING:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._noted.append(signal.Signals(number))
+        if len(self._noted) > 1:
+            raise KeyboardInterrupt

@@ -1,0 +1,41 @@
+"""Claims and their verdicts."""
+
+import json
+import math
+
+import pytest
+
+from chaosphere.reporting.claims import Claim, format_claims, summary
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected", "options", "verdict"),
+    [
+        (0.9, 1.1, 1.0, {}, "agrees"),
+        (1.01, 1.1, 1.0, {}, "differs"),
+        (0.9, 0.99, 1.0, {}, "differs"),
+        (0.4, 1.1, 1.0, {}, "inconclusive"),  # reaches 0.6 from 1
+        (0.4, 1.1, 1.0, {"relevant": 0.7}, "agrees"),
+        (-0.76, -0.3, -0.5, {}, "inconclusive"),
+        (-0.74, -0.3, -0.5, {}, "agrees"),
+        (0.0, 0.0, 0.0, {}, "agrees"),
+        (1e-17, 1e-17, 0.0, {}, "differs"),
+        (-25.8, 0.82, -4.0, {"is_bound": True}, "inconclusive"),
+        (-25.8, -4.1, -4.0, {"is_bound": True}, "agrees"),
+        (-3.9, 0.82, -4.0, {"is_bound": True}, "differs"),
+        (math.nan, math.nan, 1.0, {}, "inconclusive"),
+        (math.nan, math.nan, None, {}, "no claim"),
+        (0.0, 1.0, None, {}, "no claim"),
+    ],
+)
+def test_verdicts(low, high, expected, options, verdict):
+    claim = Claim(quantity="q", measured=0.5, low=low, high=high, expected=expected, **options)
+    assert claim.verdict == claim.as_dict()["verdict"] == verdict
+    values = json.loads(json.dumps(claim.as_dict(), allow_nan=False))
+    assert values["low"] == (None if math.isnan(low) else low)
+    assert "nan" not in format_claims([claim])
+
+
+def test_no_claims_are_said():
+    assert "no claims" in format_claims([])
+    assert summary([]) == "0 claims: 0 agree, 0 differ, 0 are inconclusive"
