@@ -1,11 +1,20 @@
 """Spherical harmonics in any dimension: the addition theorem, exactly."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.special import eval_gegenbauer
 
 import chaosphere as cs
-from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicity
+from chaosphere.geometry.harmonics import (
+    HarmonicBasis,
+    harmonics_below,
+    log_multiplicities,
+    multiplicities,
+    multiplicity,
+    rounded_multiplicities,
+)
 
 
 def all_harmonics(basis, x, dtype=float):
@@ -45,6 +54,14 @@ def test_counts():
     assert [multiplicity(n, 2) for n in range(4)] == [1, 2, 2, 2]
     # Modes of degree <= 16 in dimensions 2, 3 and 5.
     assert [harmonics_below(17, d) for d in (2, 3, 5)] == [33, 289, 8721]
+
+
+@pytest.mark.parametrize("dim", [2, 3, 5, 9, 21])
+def test_counts_as_floats(dim):
+    exact = [math.comb(n + dim - 1, n) - (math.comb(n + dim - 3, n - 2) if n > 1 else 0) for n in range(60)]
+    assert multiplicities(59, dim).tolist() == [float(value) for value in exact]
+    np.testing.assert_allclose(rounded_multiplicities(59, dim), exact, rtol=1e-15, atol=0)
+    np.testing.assert_allclose(log_multiplicities(np.arange(1.0, 60), dim), np.log(exact[1:]), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("dim", [2, 3, 5])

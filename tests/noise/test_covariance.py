@@ -5,11 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
-from chaosphere.noise import forms as forms
 from chaosphere.noise.activations import ACTIVATIONS, Activation
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.hermite import hermite_series, hermite_squares
+from chaosphere.noise.layer_law import GaussianPair
+from chaosphere.noise.pair_quadrature import pair_expectation
 
 from_activation = CovarianceKernel.from_activation
 U = np.cos(np.linspace(0.0, np.pi, 41))
@@ -53,7 +55,7 @@ def test_two_quadratures_agree(name, dim, bias, weight):
     w2 = 1.0 / dim if weight is None else weight**2
     for u in (-1.0 + 1e-9, -0.4, 0.95):
         below, above = w2 * (1 - u), w2 * (1 + u) + 2 * bias**2
-        other = forms.pair_expectation(ACTIVATIONS[name], (), below, above, 32)
+        other = pair_expectation(ACTIVATIONS[name], (), below=below, above=above, n_nodes=32)
         assert k(u) == pytest.approx(other, abs=1e-13 * k(1.0))
 
 
@@ -61,7 +63,7 @@ def test_two_quadratures_agree(name, dim, bias, weight):
 @pytest.mark.parametrize("bias", [0.0, 0.3])
 def test_closed_forms_against_the_hermite_series(name, bias):
     k = from_activation(name, dim=3, bias_std=bias, weight_std=1.0)
-    series, _ = forms.hermite_series(ACTIVATIONS[name], 1.0, bias**2)
+    series, _ = hermite_series(ACTIVATIONS[name], GaussianPair(1.0, bias**2))
     np.testing.assert_allclose(k(U), series.value(U), atol=1e-14)
     np.testing.assert_allclose(k.derivative(U), series.slope(U), atol=1e-13)
 
@@ -71,8 +73,8 @@ def test_relu_closed_form_against_quadrature(bias):
     k = from_activation("relu", dim=3, bias_std=bias)
     w2 = 1.0 / 3.0
     for u in (-0.9, 0.1, 0.99):
-        pair = (w2 * (1 - u), w2 * (1 + u) + 2 * bias**2)
-        other = forms.pair_expectation(ACTIVATIONS["relu"], (0.0,), *pair, 24)
+        below, above = w2 * (1 - u), w2 * (1 + u) + 2 * bias**2
+        other = pair_expectation(ACTIVATIONS["relu"], (0.0,), below=below, above=above, n_nodes=24)
         assert k(u) == pytest.approx(other, rel=1e-12)
         h = 1e-5
         assert k.derivative(u) == pytest.approx((k(u + h) - k(u - h)) / (2 * h), rel=1e-7)
@@ -193,9 +195,9 @@ def test_steep_kinked_activations(weight):
 def test_steep_smooth_activation_against_its_hermite_series():
     """At |c| ≤ 0.99 4096 terms leave out 0.99^4096 = 1e-18."""
     k = from_activation(softplus, dim=5, weight_std=20.0)
-    squares, _ = forms.hermite_squares(ACTIVATIONS["relu"], 1.0, 1)
+    squares, _ = hermite_squares(ACTIVATIONS["relu"], 1.0, n_terms=1)
     phi = Activation(name="softplus", function=softplus, is_odd=False, lipschitz=1.0)
-    squares, _ = forms.hermite_squares(phi, 400.0, 4096, n_nodes=160)
+    squares, _ = hermite_squares(phi, 400.0, n_terms=4096, n_nodes=160)
     u = np.linspace(-0.99, 0.99, 21)
     np.testing.assert_allclose(k(u), np.polynomial.polynomial.polyval(u, squares), rtol=0, atol=1e-13 * k(1.0))
     assert k.error_estimate < 1e-12
@@ -316,20 +318,6 @@ def test_kernels_compare_and_hash_by_value():
 # --- spectrum -----------------------------------------------------------------------------------
 
 
-def test_gegenbauer_polynomials():
-    p = list(zip(range(6), forms.gegenbauer(U, 2), strict=False))
-    np.testing.assert_allclose(p[5][1], np.cos(5 * np.arccos(U)), atol=1e-14)
-    legendre = dict(zip(range(6), forms.gegenbauer(U, 3), strict=False))
-    np.testing.assert_allclose(legendre[3], (5 * U**3 - 3 * U) / 2, atol=1e-14)
-
-
-def test_multiplicity():
-    for dim in (2, 3, 5, 9):
-        for n, value in enumerate(forms.multiplicity(6, dim)):
-            exact = math.comb(n + dim - 1, n) - (math.comb(n + dim - 3, n - 2) if n > 1 else 0)
-            assert value == pytest.approx(exact, rel=1e-14)
-
-
 @pytest.mark.parametrize(("dim", "tail"), [(2, "1.4e-05"), (3, "3.0e-05"), (5, "6.4e-05")])
 def test_relu_tail_beyond_degree_16(dim, tail):
     k = from_activation("relu", dim=dim, weight_std=1.0)
@@ -392,17 +380,10 @@ def test_spectra_on_the_circle_are_those_of_their_fourier_series():
 
 def test_spectra_on_the_circle_cost_no_gauss_rule(monkeypatch):
     """SciPy's rule of 16 520 nodes takes half a minute."""
-    monkeypatch.setattr(forms.special, "roots_legendre", None)
+    monkeypatch.setattr(special, "roots_legendre", None)
     for activation in ("relu", "erf", SIGN, lambda x: np.maximum(x, 0.1 * x)):
         k = from_activation(activation, dim=2)
         assert k.spectrum(1999).sum() == pytest.approx(k(1.0), rel=1e-3)
-
-
-def test_fejer_rule_is_exact_to_its_degree():
-    for n in (1, 2, 9, 64):
-        x, w = forms._fejer(n)
-        for k in range(n):
-            assert w @ x**k == pytest.approx(0 if k % 2 else 2 / (k + 1), abs=1e-15)
 
 
 def test_spectrum_series_derivative():

@@ -27,6 +27,7 @@ MAX_SIZE = 1e100  # of what models multiply: products of three and squares are f
 MAX_STD = 1e30  # of a layer's parameters: float32 tokens get finite numbers
 _PACKAGES = {"ot": "POT"}  # where the name on an index is not that of the module
 _FLOATS = (np.float64, np.float32)
+COSINE_SLACK = 1e-6  # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake
 SPHERE_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
 
 
@@ -160,6 +161,15 @@ def array(value: Any, name: str) -> Floats:
     if values.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__} of {values.dtype}")
     return np.asarray(values, dtype=np.float64)
+
+
+def cosines(value: Any, name: str, *, slack: float = 0.0) -> Floats:
+    """Return cosines as a float64 array with values in [−1, 1]; what rounding puts beyond by `slack` is cut off."""
+    values = array(value, name)
+    is_outside = ~(np.abs(values) <= 1.0 + slack)
+    if is_outside.any():
+        raise ValueError(f"{name} = {values[is_outside].ravel()[0]} must be in [-1, 1]")
+    return np.clip(values, -1.0, 1.0)
 
 
 def _conversion(value: Any, name: str) -> str:

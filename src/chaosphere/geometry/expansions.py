@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicity
+from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.kernels import expansions as kernel
 
 MOST_BETA = 1e4  # a thousand degrees on the circle
@@ -48,7 +48,7 @@ MOST_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a dozen se
 
 @lru_cache(maxsize=256)
 def _counts(n: int, dim: int) -> Floats:
-    values = np.array([float(multiplicity(degree, dim)) for degree in range(n)])
+    values = multiplicities(n - 1, dim)
     values.flags.writeable = False
     return values
 

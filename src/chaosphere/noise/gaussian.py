@@ -92,7 +92,7 @@ class GaussianField:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         checks.numbers(self, "tolerance", above=0, high=1)
         checks.integers(self, "width", low=1)
-        if self.method == "features" and self.kernel.source is None:
+        if self.method == "features" and self.kernel.layer_law is None:
             raise ValueError("method='features' needs a kernel that comes from an activation")
         if self.method == "spectral" and self._n_max() is None:
             raise ValueError(
@@ -109,9 +109,9 @@ class GaussianField:
             return self
         if self._n_max() is not None:
             return replace(self, method="spectral")
-        if n_tokens <= _MOST_DENSE_AUTO or (self.kernel.source is None and n_tokens <= _MOST_DENSE):
+        if n_tokens <= _MOST_DENSE_AUTO or (self.kernel.layer_law is None and n_tokens <= _MOST_DENSE):
             return replace(self, method="dense")
-        if self.kernel.source is None:
+        if self.kernel.layer_law is None:
             raise ValueError(
                 f"no method serves {n_tokens} tokens in dim {self.kernel.dim}: too many harmonics for "
                 f"tolerance={self.tolerance:g}, too many tokens for a dense root, and no activation for features"
@@ -164,16 +164,8 @@ class GaussianField:
         if method == "dense":
             normals = normalized_sum(parts, (n_tokens, self.kernel.dim))
             return _Dense(kernel=self.kernel, normals=normals, scale=math.sqrt(duration))
-        assert self.kernel.source is not None
-        activation, weight_std, bias_std, output_bias_std = self.kernel.source
-        mlp = MLP(
-            width=self.width,
-            activation=activation.name if activation.kernel_id is not None else activation,
-            weight_std=weight_std,
-            bias_std=bias_std,
-            output_bias_std=output_bias_std,
-        )
-        layer = mlp.draw_merged(self.kernel.dim, parts)
+        assert self.kernel.layer_law is not None
+        layer = MLP.of(self.kernel.layer_law, width=self.width).draw_merged(self.kernel.dim, parts)
         return _Scaled(of=layer, scale=self.kernel.amplitude * math.sqrt(duration))
 
     def _n_max(self) -> int | None:

@@ -18,6 +18,7 @@ from chaosphere.kernels import layer as kernel
 from chaosphere.noise import activations
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.layer_law import LayerLaw
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
@@ -71,9 +72,31 @@ class MLP:
         activation = activations.get(self.activation)
         if not isinstance(self.activation, str):
             object.__setattr__(self, "activation", activation)  # a callable is examined once, not at every draw
-        checks.numbers(self, "bias_std", "output_bias_std", low=0, high=checks.MAX_STD)
-        if self.weight_std is not None:
-            checks.numbers(self, "weight_std", low=0, high=checks.MAX_STD)
+        law = self.law
+        for name in ("weight_std", "bias_std", "output_bias_std"):
+            object.__setattr__(self, name, getattr(law, name))
+
+    @property
+    def law(self) -> LayerLaw:
+        """The law of its layers, whatever their width."""
+        return LayerLaw(
+            activation=activations.get(self.activation),
+            weight_std=self.weight_std,
+            bias_std=self.bias_std,
+            output_bias_std=self.output_bias_std,
+            limit=checks.MAX_STD,
+        )
+
+    @classmethod
+    def of(cls, law: LayerLaw, *, width: int) -> MLP:
+        """Return the network of this width whose layers have this law."""
+        return cls(
+            width=width,
+            activation=law.activation,
+            weight_std=law.weight_std,
+            bias_std=law.bias_std,
+            output_bias_std=law.output_bias_std,
+        )
 
     def kernel(self, dim: int) -> CovarianceKernel:
         """Return κ with E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I in dimension d, the same for every width.
@@ -94,12 +117,13 @@ class MLP:
         >>> round(k.lyapunov_exponent(), 12), round(k.lambda_bar(), 12)
         (-0.1, 0.2)
         """
+        law = self.law
         return CovarianceKernel.from_activation(
-            self.activation,
+            law.activation,
             dim=dim,
-            bias_std=self.bias_std,
-            output_bias_std=self.output_bias_std,
-            weight_std=self.weight_std,
+            bias_std=law.bias_std,
+            output_bias_std=law.output_bias_std,
+            weight_std=law.weight_std,
         )
 
     def n_normals(self, dim: int) -> int:
@@ -145,7 +169,7 @@ class MLP:
             b=None if b[0] is None else np.concatenate(b, axis=1),
             c=None if c[0] is None else sum(c) / math.sqrt(len(parts)),
             activation=activations.get(self.activation),
-            weight_std=dim**-0.5 if self.weight_std is None else self.weight_std,
+            weight_std=self.law.weight_in(dim),
         )
 
     def _draw_one(self, dim: int, draws: Draws) -> tuple[Any, Any, Any, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import special
 
 from chaosphere.common.chebyshev import Array
-from chaosphere.noise.covariance import CovarianceKernel, bose
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.rates import bose
 
 # Root of 1 − |u| that makes the coordinate of the pair PDE. A higher one reaches longer times but
 # takes more points.
