@@ -118,7 +118,7 @@ class Chaosphere:
         from chaosphere.common.streams import Noise, Stream
 
         noise, mlp = Noise(0), self.cs.MLP(width=case.width, activation=case.activation)
-        layers = [mlp.draw_merged(case.dim, [noise.draws(Stream.LAYER, k)]) for k in range(case.depth)]
+        layers = [mlp.plan(case.dim).draw([noise.draws(Stream.LAYER, k)]) for k in range(case.depth)]
         return [(layer.u[0], layer.w[0]) for layer in layers]
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import chaosphere as cs
 from chaosphere import measures
-from chaosphere.geometry import expansions
-from chaosphere.interactions import nufft
+from chaosphere.common.shape import Shape
+from chaosphere.interactions import nufft, series
 from chaosphere.kernels import pairs
 from chaosphere.measures import distances
 
@@ -60,7 +60,7 @@ def test_energy_of_many_tokens(dim, dtype):
     x = np.stack([clustered(4000, dim), cs.sample_uniform(4000, dim, rng=0)]).astype(dtype)
     p = np.random.default_rng(1).random(4000)
     p /= p.sum()
-    assert expansions.is_cheaper(4000, 3.0, dim, 1e-13, np.float64)
+    assert series.is_cheaper(4000, 3.0, dim, 1e-13, np.float64)
     for weights in (None, p):
         want = pairs.pair_statistics(x.astype(float), weights, 3.0, 0, 2)[0] * 0.5 * math.exp(3.0)
         # Tokens in float32 lie off the sphere by 6e-8; the expansion projects them.
@@ -203,6 +203,8 @@ def test_nufft_chosen_by_auto_keeps_the_tolerance():
     assert attention.resolve(len(x), 3).method == "nufft"
     result = attention.evaluate(x)
     rows = np.random.default_rng(0).integers(0, len(x), 100)
-    value, log_z = attention._direct_rows(x[None], rows, None, 2)
+    direct = cs.SoftmaxAttention(beta=1000.0, method="direct").plan(Shape.of(x[None]))
+    value, log2_sums = direct.attend_rows(x[None, rows], x[None], n_threads=2)
+    log_z = log2_sums / np.log2(np.e) + direct.log_unit
     np.testing.assert_allclose(result.value[rows], value[0], rtol=0, atol=1e-4)
     np.testing.assert_allclose(result.log_partition[rows], log_z[0], rtol=0, atol=0.5e-4)

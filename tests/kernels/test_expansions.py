@@ -9,6 +9,7 @@ from scipy import special
 from support import cases, twins
 
 from chaosphere.geometry import expansions
+from chaosphere.interactions import series
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
 from chaosphere.kernels import expansions as kernel
@@ -61,7 +62,7 @@ def test_errors_stay_within_their_bound_everywhere(dim, beta):
         p = np.zeros(len(x))
         p[:n] = cases.weights(n)
         n_max = expansions.degree(beta, dim, 1e-12)
-        mean, z, least, error = expansions.attend(x[None], p, beta, n_max, np.eye(dim), 1)
+        mean, z, least, error = series.Series(beta=beta, n_max=n_max, value=np.eye(dim))(x[None], p, 1)
         assert least[0] == z.min()
         want_z, want_sum = scaled_sums(x, sources, p[:n], beta)
         assert np.abs(z[0] - want_z).max() <= error[0], name
@@ -267,16 +268,18 @@ def test_moments_on_the_circle(n_max):
 
 def fourier(dtype, n_threads):
     x = cases.tokens(20_000, 2, dtype, n_replicas=2)
-    return kernel.fourier_moments(x, None, 4, n_threads), *expansions.attend(x, None, 8.0, 20, np.eye(2), n_threads)
+    return kernel.fourier_moments(x, None, 4, n_threads), *series.Series(beta=8.0, n_max=20, value=np.eye(2))(
+        x, None, n_threads
+    )
 
 
 def harmonic(dtype, n_threads):
     x = cases.tokens(10_000, 3, dtype)
-    return expansions.attend(x, cases.weights(10_000), 2.0, 17, np.eye(3), n_threads)
+    return series.Series(beta=2.0, n_max=17, value=np.eye(3))(x, cases.weights(10_000), n_threads)
 
 
 def harmonic_beyond(dtype, n_threads):
-    return expansions.attend(cases.tokens(3000, 5, dtype), None, 1.0, 6, np.eye(5), n_threads)
+    return series.Series(beta=1.0, n_max=6, value=np.eye(5))(cases.tokens(3000, 5, dtype), None, n_threads)
 
 
 RUNS = pytest.mark.parametrize("run", [fourier, harmonic, harmonic_beyond], ids=lambda run: run.__name__)

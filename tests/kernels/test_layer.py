@@ -30,7 +30,7 @@ def draw(width, dim, activation, dtype, *, n_layers=1, bias=0.5, output_bias=0.3
     """Weights of independent layers, rounded to dtype: u, b, w, c."""
     keys = np.random.default_rng([width, dim, n_layers]).integers(2**32, size=(n_layers, 2), dtype=np.uint32)
     mlp = MLP(width=width, activation=activation, bias_std=bias, output_bias_std=output_bias)
-    one = mlp.draw_merged(dim, [Draws(keys=keys)])
+    one = mlp.plan(dim).draw([Draws(keys=keys)])
     return tuple(None if a is None else a.astype(dtype) for a in (one.u, one.b, one.w, one.c))
 
 
@@ -129,7 +129,7 @@ def test_compiled_layer_agrees_with_a_callable(isa):
 
 def test_a_merged_layer_is_the_scaled_sum_of_its_parts(isa):
     x, mlp = cases.tokens(40, 3)[0], MLP(width=20, bias_std=0.3, output_bias_std=0.3)
-    merged = mlp.draw_merged(3, [Draws.of(np.random.default_rng(k)) for k in range(4)])
+    merged = mlp.plan(3).draw([Draws.of(np.random.default_rng(k)) for k in range(4)])
     parts = [mlp.draw(3, rng=np.random.default_rng(k))(x) for k in range(4)]
     twins.assert_close(merged(x), sum(parts) / 2, atol=1e-15 * 64)
 

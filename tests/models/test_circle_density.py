@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.models import densities
 from chaosphere.models.densities import moments
@@ -70,7 +71,7 @@ def test_constant_noise_moves_poisson_kernels_by_moebius_maps():
     of = model(attention=None, field=field, horizon=1.0, n_steps=50)
     a = complex(POISSON)
     for step in range(50):
-        w = of.increment(step, noise=Noise(0), n_tokens=1)(np.array([[[1.0, 0.0]]]))[0, 0] @ (1, 1j)
+        w = of.plan(Shape(n_tokens=1, dim=2)).increment(step, Noise(0))(np.array([[[1.0, 0.0]]]))[0, 0] @ (1, 1j)
         t = np.tanh(abs(w) / 2) * w / abs(w)
         a = (a + t) / (1 + np.conj(t) * a)
     sol = solve(of, law=POISSON_LAW, n_modes=256)

@@ -129,7 +129,7 @@ def test_attention_alone_keeps_the_uniform_law():
         (
             lambda: cs.MeanField(model=1.0, law=cs.laws.Uniform(dim=2), n_nodes=8),
             TypeError,
-            r"model must be a Transformer or a LimitSDE",
+            r"model must be a model such as a Transformer .*, got 1.0: it has no n_steps, horizon, plan",
         ),
         (
             lambda: cs.MeanField(

@@ -9,6 +9,8 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.common import checks
+from chaosphere.common.shape import Shape
+from chaosphere.interactions.direct import relative_weights
 from chaosphere.models.densities import CircleDensity
 
 X = cs.sample_uniform(8, 3, rng=0)
@@ -276,7 +278,7 @@ def test_mean_field_takes_tokens_of_its_own_dim_and_all_replicas():
 
 def test_a_field_of_another_dim_is_refused_before_the_first_step():
     with pytest.raises(ValueError, match=r"x must have dim 2, that of the field's kernel, got 3"):
-        LIMIT.prepare(8, 3)
+        LIMIT.plan(Shape(n_tokens=8, dim=3))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -304,11 +306,9 @@ def test_subnormal_weights_keep_their_digits(matrices, dtype):
 
 
 def test_ordinary_weights_are_scaled_as_before():
-    from chaosphere.interactions.softmax import _relative
-
     p = np.random.default_rng(0).random(100)
     p /= p.sum()
-    relative, log_unit = _relative(p, 100)
+    relative, log_unit = relative_weights(p, 100)
     assert np.array_equal(relative, p / p.max())
     assert log_unit == math.log(p.max())
 

@@ -131,8 +131,10 @@ def test_layer_covariance(activation, kappa, width):
     """Null: E[G(x)G(y)ᵀ] = κ(⟨x, y⟩) I for every width, q = 1; 40 000 layers, each entry 5.7e-7."""
     n = 40_000
     x = pair_at(0.4, 3, 1)[0]
-    layers = cs.MLP(width=width, activation=activation, weight_std=1.0).draw_merged(
-        3, [Noise(1, n_replicas=n).draws(Stream.LAYER, 0)]
+    layers = (
+        cs.MLP(width=width, activation=activation, weight_std=1.0)
+        .plan(3)
+        .draw([Noise(1, n_replicas=n).draws(Stream.LAYER, 0)])
     )
     g = layers(np.repeat(x[None], n, axis=0))
     products = g[:, 0, :, None] * g[:, 1, None, :]

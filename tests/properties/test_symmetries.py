@@ -105,7 +105,7 @@ def test_shared_noise_gives_all_replicas_the_same_layers():
 
 def test_merged_layer_is_the_scaled_sum_of_its_parts(x):
     mlp = cs.MLP(width=13, activation="silu", bias_std=0.4, output_bias_std=0.7)
-    merged = mlp.draw_merged(5, [Draws.of(np.random.default_rng(k)) for k in range(4)])(x)
+    merged = mlp.plan(5).draw([Draws.of(np.random.default_rng(k)) for k in range(4)])(x)
     parts = [mlp.draw(5, rng=np.random.default_rng(k))(x) for k in range(4)]
     np.testing.assert_allclose(merged, sum(parts) / 2, rtol=0, atol=1e-14)
 

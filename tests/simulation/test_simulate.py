@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.geometry.sphere import DegenerateTokenError
+from chaosphere.models.protocol import ModelPlan
 
 MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
@@ -54,13 +56,13 @@ def test_observables_follow_save_at_or_every_step():
 @pytest.mark.parametrize("shape", [(40, 32, 8), (3, 300, 3), (1, 20, 2)])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("value", [None, "matrix"])
-def test_steps_taken_at_once_have_the_bits_of_single_steps(shape, dtype, value):
+def test_fused_steps_have_the_bits_of_single_steps(shape, dtype, value):
     n_replicas, n_tokens, dim = shape
     x = cs.sample_uniform(n_tokens, dim, rng=0, n_replicas=n_replicas).astype(dtype)
     matrix = None if value is None else np.eye(dim) + 0.1 * np.random.default_rng(1).standard_normal((dim, dim))
     attention = cs.SoftmaxAttention(beta=2.0, value=matrix, method="direct")
     model = cs.Transformer(attention=attention, mlp=None, depth=12, horizon=3.0)
-    assert attention.steps_at_once(x) >= 12
+    assert model.plan(Shape.of(x)).max_fused_steps >= 12
     states = [tokens for _, tokens in cs.trajectory(model, x, rng=0, n_threads=2)]
     found = cs.simulate(model, x, rng=0, save_at=[0.0, 1.25, 1.5, 3.0], n_threads=2)
     for state, step in zip(found.states, (0, 5, 6, 12), strict=True):
@@ -69,18 +71,24 @@ def test_steps_taken_at_once_have_the_bits_of_single_steps(shape, dtype, value):
 
 
 def test_random_layers_come_one_at_a_time():
-    with pytest.raises(ValueError, match="n_steps must be 1"):
-        MODEL.step(X[None], 0, noise=Noise(0), n_threads=1, n_steps=2)
+    assert MODEL.plan(Shape.of(X[None])).max_fused_steps == 1
 
 
 class FailsInStepFive(cs.Transformer):
-    def step(self, x, index, *, n_steps=1, **rest):
-        if index <= 5 < index + n_steps:
-            raise DegenerateTokenError("token 0 of replica 0: zero")
-        return super().step(x, index, n_steps=n_steps, **rest)
+    def plan(self, shape, weights=None):
+        plan = super().plan(shape, weights)
+        advance = plan.advance
+
+        def failing(x, steps, context):
+            if 5 in steps:
+                raise DegenerateTokenError("token 0 of replica 0: zero")
+            return advance(x, steps, context)
+
+        plan.advance = failing
+        return plan
 
 
-def test_an_error_among_steps_taken_at_once_names_its_own_step():
+def test_an_error_among_fused_steps_names_its_own_step():
     x = cs.sample_uniform(10, 3, rng=0)
     settings = {"attention": cs.SoftmaxAttention(beta=2.0), "mlp": None, "depth": 12, "horizon": 3.0}
     states = [tokens for _, tokens in cs.trajectory(cs.Transformer(**settings), x, rng=0)]
@@ -210,14 +218,20 @@ class Own:
     def __init__(self, change=lambda y, index: y):
         self.change = change
 
-    def prepare(self, n_tokens, dim=None, dtype="float64"):
-        return self
+    def plan(self, shape, weights=None):
+        return OwnPlan(self.change)
 
-    def step(self, x, index, *, noise, n_threads):
+
+class OwnPlan(ModelPlan):
+    def __init__(self, change):
+        self.change = change
+
+    def advance(self, x, steps, context):
+        assert len(steps) == 1
         c, s = np.cos(0.1), np.sin(0.1)
         y = x.copy()
         y[..., 0], y[..., 1] = c * x[..., 0] - s * x[..., 1], s * x[..., 0] + c * x[..., 1]
-        return self.change(y, index)
+        return self.change(y, steps[0])
 
 
 def test_a_model_of_ones_own_runs_with_checkpoints_and_in_ensembles(tmp_path):
@@ -259,12 +273,12 @@ def test_states_that_leave_the_sphere_are_refused(change, message):
     "change", [lambda y, index: y[0], lambda y, index: y.astype("float32"), lambda y, index: y[:, 1:]]
 )
 def test_states_of_another_shape_or_type_are_refused(change):
-    with pytest.raises(TypeError, match=r"model must return tokens of shape \(1, 40, 3\) and float64 from its step"):
+    with pytest.raises(TypeError, match=r"model must return tokens of shape \(1, 40, 3\) and float64 from a step"):
         cs.simulate(Own(change), X, rng=0)
 
 
 @pytest.mark.parametrize("part", [cs.SoftmaxAttention(), cs.MLP(width=4), None, "transformer"])
 def test_parts_of_a_model_are_no_model(part):
     for run in (lambda: cs.simulate(part, X, rng=0), lambda: list(cs.trajectory(part, X, rng=0))):
-        with pytest.raises(TypeError, match=r"model must be a model .* it has no prepare, n_steps, horizon, step"):
+        with pytest.raises(TypeError, match=r"model must be a model .* it has no n_steps, horizon"):
             run()

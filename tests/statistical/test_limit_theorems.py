@@ -119,7 +119,7 @@ def test_covariance_of_a_layer(activation, width):
     mlp = cs.MLP(width=width, activation=activation, bias_std=0.4, output_bias_std=0.2)
     x = cs.sample_uniform(2, 4, rng=9)
     noise = Noise(5, n_replicas=20_000)
-    layer = mlp.draw_merged(4, [noise.draws(Stream.LAYER, 0)])
+    layer = mlp.plan(4).draw([noise.draws(Stream.LAYER, 0)])
     g = layer(np.repeat(x[None], 20_000, axis=0), n_threads=1)
     kernel = mlp.kernel(4)
     for i, j in ((0, 0), (0, 1)):

@@ -56,7 +56,7 @@ def models_at_points(
     TypeError
         If it is no model, or does not return one; what the function itself raises gets a note of the point.
     """
-    is_model = hasattr(model, "plan") and hasattr(model, "n_steps")
+    is_model = not isinstance(model, type) and not missing_members(model)
     if is_model and sweep:
         raise TypeError("model must be a function of the swept parameters that returns a model, where sweep is given")
     if not is_model and not callable(model):

@@ -14,6 +14,7 @@ from scipy import fft, special
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.laws import Law, check_law, density_at
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -206,6 +207,7 @@ class CircleDensity:
     def _run(self, noise: Noise, n_replicas: int, n_threads: int) -> Iterator[Modes]:
         """Yield the modes (R, K + 1) at the start and after every step."""
         model = self.model
+        plan = model.plan(Shape(n_replicas=n_replicas, n_tokens=self.n_points, dim=2))
         step_size = model.horizon / model.n_steps
         angle = 2 * np.pi * np.arange(self.n_points) / self.n_points
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -219,7 +221,7 @@ class CircleDensity:
         self._check(modes, 0)
         yield modes
         for index in range(model.n_steps):
-            increment = model.increment(index, noise=noise, n_tokens=self.n_points)
+            increment = plan.increment(index, noise)
             shake = np.zeros((n_replicas, self.n_points))
             if increment is not None:
                 shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)

@@ -112,13 +112,6 @@ class LimitSDE:
             raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {shape.dim}")
         return SDEPlan(self, shape, weights)
 
-    def increment(self, index: int, *, noise: Noise, n_tokens: int) -> Increment | None:
-        """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
-        if self.field is None:
-            return None
-        parts = (noise.draws(Stream.BROWNIAN, k) for k in self.fine_steps(index))
-        return self.field.increment(parts, duration=self.horizon / self.n_steps, n_tokens=n_tokens)
-
     def fine_steps(self, index: int) -> range:
         """Return the finer steps whose noise step `index` takes."""
         return range(index * self.n_merged, (index + 1) * self.n_merged)
@@ -141,13 +134,12 @@ class SDEPlan(ModelPlan):
             attention = model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
             self.resolved = replace(self.resolved, attention=attention)
             self.attention = model.attention.plan(shape, weights)
-        if model.field is not None:
-            self.resolved = replace(self.resolved, field=model.field.resolve(shape.n_tokens))
+        self.field = None if model.field is None else model.field.plan(shape.n_tokens)
+        if self.field is not None:
+            self.resolved = replace(self.resolved, field=self.field.field)
         self.step_size = model.horizon / model.n_steps
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
-        n_normals = 0
-        if self.resolved.field is not None:
-            n_normals = self.resolved.field.n_normals(shape.n_tokens, model.n_merged)
+        n_normals = 0 if self.field is None else self.field.n_normals(model.n_merged)
         if model.temperature > 0:
             n_normals += model.n_merged * shape.n_tokens * shape.dim
         n_pairs = 0.0 if self.attention is None else self.attention.pairs
@@ -160,13 +152,20 @@ class SDEPlan(ModelPlan):
         for index in steps:
             flow = Flow(
                 interaction=self.attention,
-                increment=self.resolved.increment(index, noise=context.noise, n_tokens=x.shape[1]),
+                increment=self.increment(index, context.noise),
                 own=self._own_noise(index, context.noise),
                 step_size=self.step_size,
                 n_threads=context.n_threads,
             )
             x = self.scheme.step(x, flow)
         return x
+
+    def increment(self, index: int, noise: Noise) -> Increment | None:
+        """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
+        if self.field is None:
+            return None
+        parts = (noise.draws(Stream.BROWNIAN, k) for k in self.resolved.fine_steps(index))
+        return self.field.increment(parts, duration=self.step_size)
 
     def _own_noise(self, index: int, noise: Noise) -> Tokens | None:
         """Return √(2τh) times standard normals of each token's own."""
@@ -180,8 +179,7 @@ class SDEPlan(ModelPlan):
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
         if self.own_scale > 0:
             raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
-        field = self.resolved.field
-        if field is not None and field.method == "dense":
+        if self.field is not None and not self.field.is_local:
             raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
         mine = copy(self)
         if self.attention is not None:

@@ -118,17 +118,19 @@ class TransformerPlan(ModelPlan):
     """
 
     def __init__(self, model: Transformer, shape: Shape, weights: Floats | None) -> None:
-        self.resolved, self.dim, self.n_fine_steps = model, shape.dim, model.n_merged
+        self.resolved, self.n_fine_steps = model, model.n_merged
         self.attention: InteractionPlan | None = None
         if model.attention is not None:
             self.resolved = replace(model, attention=model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
             self.attention = model.attention.plan(shape, weights)
-        self.mlp = model.mlp if model.noise_scale > 0 else None
+        self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and model.noise_scale > 0 else None
         self.step_size = model.horizon / model.depth
         self.layer_scale = model.noise_scale * math.sqrt(self.step_size)
         # More than one layer at once where nothing but attention moves the tokens.
-        self.max_fused_steps = 1 if self.attention is None or self.mlp is not None else self.attention.max_fused_steps
-        n_normals = 0 if self.mlp is None else self.n_fine_steps * self.mlp.n_normals(shape.dim)
+        self.max_fused_steps = (
+            1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
+        )
+        n_normals = 0 if self.layers is None else self.n_fine_steps * self.layers.n_normals
         self.cost = Cost(
             pairs=0.0 if self.attention is None else self.attention.pairs,
             normals=n_normals,
@@ -140,9 +142,9 @@ class TransformerPlan(ModelPlan):
         n_threads = context.n_threads
         if self.attention is not None:
             x = self.attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
-        if self.mlp is not None:
+        if self.layers is not None:
             fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
-            layer = self.mlp.draw_merged(self.dim, (context.noise.draws(Stream.LAYER, k) for k in fine))
+            layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in fine)
             x = layer.move(x, self.layer_scale, n_threads=n_threads)
         return x
 

@@ -16,7 +16,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Draws
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.noise.mlp import MLP
+from chaosphere.noise.mlp import MLP, MLPLayer
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
@@ -118,14 +118,9 @@ class GaussianField:
             )
         return replace(self, method="features")
 
-    def n_normals(self, n_tokens: int, n_parts: int) -> int:
-        """Return how many random numbers, of one replica, the increment over n_parts intervals holds at once."""
-        method, dim = self.resolve(n_tokens).method, self.kernel.dim
-        if method == "spectral":
-            return self.basis()[0].size * dim
-        if method == "dense":
-            return n_tokens * (dim + 2 * n_tokens)  # with the covariance matrix and its root
-        return n_parts * self.width * (2 * dim + 1)
+    def plan(self, n_tokens: int) -> FieldPlan:
+        """Return what draws increments at n_tokens tokens, with all that does not change from step to step."""
+        return FieldPlan(self.resolve(n_tokens), n_tokens)
 
     def basis(self) -> tuple[HarmonicBasis, Floats]:
         """Return the harmonics of the spectral method and the standard deviation of each coefficient, shape (K,).
@@ -156,20 +151,54 @@ class GaussianField:
         -------
         Increment
         """
-        method = self.resolve(n_tokens).method
-        if method == "spectral":
-            basis, deviations = self.basis()
-            normals = normalized_sum(parts, (basis.size, self.kernel.dim))
-            return _Spectral(basis=basis, coefficients=normals * deviations[:, None], scale=math.sqrt(duration))
-        if method == "dense":
-            normals = normalized_sum(parts, (n_tokens, self.kernel.dim))
-            return _Dense(kernel=self.kernel, normals=normals, scale=math.sqrt(duration))
-        assert self.kernel.layer_law is not None
-        layer = MLP.of(self.kernel.layer_law, width=self.width).draw_merged(self.kernel.dim, parts)
-        return _Scaled(of=layer, scale=self.kernel.amplitude * math.sqrt(duration))
+        return self.plan(n_tokens).increment(parts, duration=duration)
 
     def _n_max(self) -> int | None:
         return _truncation(self.kernel, self.tolerance)
+
+
+class FieldPlan:
+    """Increments of a field at a number of tokens.
+
+    Parameters
+    ----------
+    field : GaussianField
+        Resolved.
+    n_tokens : int
+
+    Attributes
+    ----------
+    is_local : bool
+        Whether the noise at a token does not depend on the other tokens.
+    """
+
+    def __init__(self, field: GaussianField, n_tokens: int) -> None:
+        self.field, self.n_tokens, self.dim = field, n_tokens, field.kernel.dim
+        self.is_local = field.method != "dense"
+        if field.method == "spectral":
+            self.basis, self.deviations = field.basis()
+        elif field.method == "features":
+            assert field.kernel.layer_law is not None
+            self.layers = MLP.of(field.kernel.layer_law, width=field.width).plan(self.dim)
+
+    def n_normals(self, n_parts: int) -> int:
+        """Return how many numbers, of one replica, the increment over n_parts intervals holds at once."""
+        if self.field.method == "spectral":
+            return self.basis.size * self.dim
+        if self.field.method == "dense":
+            return self.n_tokens * (self.dim + 2 * self.n_tokens)  # with the covariance matrix and its root
+        return n_parts * self.layers.n_normals
+
+    def increment(self, parts: Iterable[Draws], *, duration: float) -> Increment:
+        """Return the noise over a time interval; see `GaussianField.increment`."""
+        scale = math.sqrt(duration)
+        if self.field.method == "spectral":
+            normals = normalized_sum(parts, (self.basis.size, self.dim))
+            return _Spectral(basis=self.basis, coefficients=normals * self.deviations[:, None], scale=scale)
+        if self.field.method == "dense":
+            normals = normalized_sum(parts, (self.n_tokens, self.dim))
+            return _Dense(kernel=self.field.kernel, normals=normals, scale=scale)
+        return _Features(layer=self.layers.draw(parts), scale=self.field.kernel.amplitude * scale)
 
 
 def _check_shape(x: Tokens, shape: tuple[int, int | None, int]) -> None:
@@ -208,12 +237,13 @@ class _Dense:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Scaled:
-    of: Increment
+class _Features:
+    layer: MLPLayer
     scale: float
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        return np.asarray(x.dtype.type(self.scale) * self.of(x, n_threads=n_threads))
+        _check_shape(x, (len(self.layer.u), None, self.layer.u.shape[2]))
+        return np.asarray(x.dtype.type(self.scale) * self.layer.values(x, n_threads=checks.threads(n_threads)))
 
 
 def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:

@@ -126,9 +126,9 @@ class MLP:
             weight_std=law.weight_std,
         )
 
-    def n_normals(self, dim: int) -> int:
-        """Return how many random numbers a layer takes in dimension d: 2md + m + d."""
-        return self.width * (2 * dim + 1) + dim
+    def plan(self, dim: int) -> LayerPlan:
+        """Return what draws layers in dimension d, with all that does not change from layer to layer."""
+        return LayerPlan(self, dim)
 
     def draw(self, dim: int, *, rng: np.random.Generator) -> MLPLayer:
         """Draw one realisation in dimension d, a function on the sphere; see `MLPLayer`.
@@ -146,14 +146,33 @@ class MLP:
         """
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {rng!r}")
-        return self.draw_merged(checks.integer(dim, "dim", low=2), [Draws.of(rng)])
+        return self.plan(checks.integer(dim, "dim", low=2)).draw([Draws.of(rng)])
 
-    def draw_merged(self, dim: int, steps: Iterable[Draws]) -> MLPLayer:
+
+class LayerPlan:
+    """Draws layers of an MLP in one dimension.
+
+    Parameters
+    ----------
+    mlp : MLP
+    dim : int
+
+    Attributes
+    ----------
+    n_normals : int
+        Random numbers of a layer: 2md + m + d.
+    """
+
+    def __init__(self, mlp: MLP, dim: int) -> None:
+        self.mlp, self.dim, law = mlp, dim, mlp.law
+        self.activation, self.weight_std = law.activation, law.weight_in(dim)
+        self.n_normals = mlp.width * (2 * dim + 1) + dim
+
+    def draw(self, steps: Iterable[Draws]) -> MLPLayer:
         """Draw one layer per replica, the scaled sum of r networks: r^{-1/2} Σ_k G_k, again a network, of width rm.
 
         Parameters
         ----------
-        dim : int
         steps : iterable of r Draws
             Item k draws network k of every replica.
 
@@ -161,25 +180,25 @@ class MLP:
         -------
         MLPLayer
         """
-        parts = [self._draw_one(dim, draws) for draws in steps]
+        parts = [self._draw_one(draws) for draws in steps]
         u, w, b, c = ([part[i] for part in parts] for i in range(4))
         return MLPLayer(
             u=parts[0][0] if len(parts) == 1 else np.concatenate(u, axis=1),
             w=parts[0][1] if len(parts) == 1 else np.concatenate(w, axis=2),
             b=None if b[0] is None else np.concatenate(b, axis=1),
             c=None if c[0] is None else sum(c) / math.sqrt(len(parts)),
-            activation=activations.get(self.activation),
-            weight_std=self.law.weight_in(dim),
+            activation=self.activation,
+            weight_std=self.weight_std,
         )
 
-    def _draw_one(self, dim: int, draws: Draws) -> tuple[Any, Any, Any, Any]:
-        m = self.width
+    def _draw_one(self, draws: Draws) -> tuple[Any, Any, Any, Any]:
+        m, dim = self.mlp.width, self.dim
         u, w, b, c = draws.normals((m, dim), (dim, m), (m,), (dim,))
         return (
             u,
             w,
-            self.bias_std * b if self.bias_std else None,
-            self.output_bias_std * c if self.output_bias_std else None,
+            self.mlp.bias_std * b if self.mlp.bias_std else None,
+            self.mlp.output_bias_std * c if self.mlp.output_bias_std else None,
         )
 
 
@@ -256,15 +275,17 @@ class MLPLayer:
         m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h,
         for every compiled activation. Same bits for any number of threads.
         """
-        batch = self._checked(x)
-        n_threads = checks.threads(n_threads)
-        if self.activation.kernel_id is None:
-            out = self._call_slowly(batch)
-        else:
-            out = kernel.layer(batch, *self._arguments(batch), n_threads)
+        out = self.values(self._checked(x), n_threads=checks.threads(n_threads))
         if not np.isfinite(out).all():
             raise ValueError("u, w, b, c and weight_std must be such that the layer is finite at x; it is not")
         return out if x.ndim == 3 else out[0]
+
+    def values(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return G(x_i) for checked tokens (R, N, d)."""
+        if self.activation.kernel_id is None:
+            return self._call_slowly(x)
+        out: Tokens = kernel.layer(x, *self._arguments(x), n_threads)
+        return out
 
     def move(self, x: Tokens, alpha: float, *, n_threads: int) -> Tokens:
         """Return LN(x + αG(x)) for checked tokens (R, N, d), in one pass over them for a compiled activation."""

@@ -203,7 +203,7 @@ class _PairPlan(ModelPlan):
     def __init__(self, pair: _Pair, half: Shape) -> None:
         network, self.limit, self.half = pair.network.plan(half), pair.limit.plan(half), half
         self.pair = replace(pair, network=network.describe(), limit=self.limit.describe())
-        self.attention = network.attention
+        self.attention, self.field, self.layers = network.attention, self.limit.field, network.layers
         self.refinement = pair.limit.n_steps // pair.network.n_steps
         self.step_size = pair.network.horizon / pair.network.n_steps
 
@@ -221,12 +221,13 @@ class _PairPlan(ModelPlan):
         noise, n_threads = context.noise, context.n_threads
         if self.attention is not None:
             y = self.attention.move(y, self.step_size, n_threads=n_threads)
-        field, merged = self.pair.limit.field, self.pair.network.n_merged
-        assert field is not None
+        merged = self.pair.network.n_merged
+        assert self.field is not None
+        assert self.layers is not None
         draws = (noise.draws(Stream.BROWNIAN, k) for k in fine)
-        g = field.increment(draws, duration=1.0, n_tokens=self.half.n_tokens)(y, n_threads=n_threads)
+        g = self.field.increment(draws, duration=1.0)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
-        layer = self.pair.mlp.draw_merged(self.half.dim, layers)
+        layer = self.layers.draw(layers)
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
             g = as_layer(g, y, layer=layer, kernel=self.pair.kernel, output_bias_std=self.pair.mlp.output_bias_std)
         return sphere.layer_norm_step(y, g, math.sqrt(self.step_size), n_threads)

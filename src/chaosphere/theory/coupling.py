@@ -195,7 +195,7 @@ def _deep_wide(
                     g = basis.combine(y, coefficients, n_threads=n_threads)
                     if network.width is not None:
                         inner = replace(mlp, width=network.width, output_bias_std=0.0)
-                        layer = inner.draw_merged(dim, [noise.draws(Stream.LAYER, step)])
+                        layer = inner.plan(dim).draw([noise.draws(Stream.LAYER, step)])
                         g = as_layer(g, y, layer=layer, kernel=field.kernel, output_bias_std=mlp.output_bias_std)
                     runs[i][j] = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
         limit = states[-1][-1][-1][:, systems[-1].n_nodes :]
