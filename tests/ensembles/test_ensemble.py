@@ -15,8 +15,9 @@ from support.members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
 from chaosphere.common.streams import STREAM_VERSION
-from chaosphere.ensembles.executors import processors, workers
+from chaosphere.ensembles.executors import workers
 from chaosphere.ensembles.plan import make_plan
+from chaosphere.ensembles.pool import processors
 from chaosphere.reporting import intervals
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}

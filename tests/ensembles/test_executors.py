@@ -12,7 +12,8 @@ import pytest
 from support.members import LAW, STUDY, digest, environment, processes, transformer
 
 import chaosphere as cs
-from chaosphere.ensembles.executors import Pool, processors, workers
+from chaosphere.ensembles.executors import workers
+from chaosphere.ensembles.pool import Pool, processors
 
 MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 
@@ -46,7 +47,7 @@ def test_process_pool(expected, n_workers):
 STARTING = """
 import os, signal
 from chaosphere.simulation.signals import StopRequest
-from chaosphere.ensembles.executors import Pool, processors
+from chaosphere.ensembles.pool import Pool, processors
 
 if __name__ == "__main__":
     with StopRequest() as stop, Pool(2) as pool:
@@ -75,14 +76,14 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
 
 NOTICED = """
 from multiprocessing import Pipe
-from chaosphere.ensembles import executors
+from chaosphere.ensembles import pool
 from chaosphere.simulation.signals import StopRequest
 
-executors._stop_pipe, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
+pool._stop_pipe, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
 for stop in (False, True):
     if stop:
         other.close()
-    executors.end_if_stopped()
+    pool.end_if_stopped()
     print(StopRequest().received)
 """
 
