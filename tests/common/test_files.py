@@ -82,6 +82,25 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
     assert path.read_bytes() == b"old"
 
 
+def test_a_folder_is_complete_or_absent(tmp_path):
+    path = tmp_path / "x"
+
+    def fill(folder):
+        folder.mkdir()
+        (folder / "a").write_text("half")
+        assert not path.exists()
+
+    def fail(folder):
+        fill(folder)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        files.create_folder(path, fail)
+    assert list(tmp_path.iterdir()) == []
+    files.create_folder(path, fill)
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["x", "x/a"]
+
+
 def test_places_that_cannot_be_written_are_found(tmp_path):
     (tmp_path / "f").touch()
     files.check_writable(tmp_path / "new" / "x.nc", "out")

@@ -12,7 +12,8 @@ import pytest
 from support.members import LAW, STUDY, digest, environment, processes, transformer
 
 import chaosphere as cs
-from chaosphere.ensembles.executors import Pool, processors, workers
+from chaosphere.ensembles.executors import workers
+from chaosphere.ensembles.pool import Pool, processors
 
 MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 
@@ -46,7 +47,7 @@ def test_process_pool(expected, n_workers):
 STARTING = """
 import os, signal
 from chaosphere.simulation.signals import StopRequest
-from chaosphere.ensembles.executors import Pool, processors
+from chaosphere.ensembles.pool import Pool, processors
 
 if __name__ == "__main__":
     with StopRequest() as stop, Pool(2) as pool:
@@ -75,14 +76,14 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
 
 NOTICED = """
 from multiprocessing import Pipe
-from chaosphere.ensembles import executors
+from chaosphere.ensembles import pool
 from chaosphere.simulation.signals import StopRequest
 
-executors._stop_pipe, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
+pool._stop_pipe, other = Pipe(duplex=False)  # and no thread that waits at it, the slowest of all
 for stop in (False, True):
     if stop:
         other.close()
-    executors.end_if_stopped()
+    pool.end_if_stopped()
     print(StopRequest().received)
 """
 
@@ -105,13 +106,13 @@ def test_dask(expected, tmp_path):
     assert sorted(tmp_path.iterdir()) == [store]
 
 
-ASKED = """
+THREADS = """
 import dataclasses, os
 import chaosphere as cs
 from support.members import LAW, dask
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class Threads:
     n_threads: int | None = None
     def __call__(self, time, x):
         return [[float(self.n_threads or -1), float(os.environ.get("OMP_NUM_THREADS", -1))]] * len(x)
@@ -120,16 +121,16 @@ if __name__ == "__main__":
     model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=1, horizon=1.0)
     for n_workers in (1, 2):
         with dask(n_workers) as executor:
-            data = cs.ensemble(model, LAW, n_tokens=4, seeds=[0], observe={"n": Asked()}, executor=executor)
+            data = cs.ensemble(model, LAW, n_tokens=4, seeds=[0], observe={"n": Threads()}, executor=executor)
         print(*data["n"].values[0, -1].astype(int))
 """
 
 
 def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
     """Each worker asks for its share of the processors, though Dask sets OMP_NUM_THREADS=1."""
-    (tmp_path / "asked.py").write_text(ASKED)
+    (tmp_path / "threads.py").write_text(THREADS)
     done = subprocess.run(
-        [sys.executable, tmp_path / "asked.py"],
+        [sys.executable, tmp_path / "threads.py"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,4 +1,4 @@
-"""`chaosphere run FILE`: the file's errors, the plan, the executors, going on, the picture."""
+"""`chaosphere run FILE`: the file's errors, the plan, the executors, resuming, the picture."""
 
 import contextlib
 import json
@@ -67,7 +67,7 @@ def written(tmp_path, text=GOOD, **replaced):
     return path
 
 
-def test_a_study_runs_and_goes_on(tmp_path, capsys):
+def test_a_study_runs_and_resumes(tmp_path, capsys):
     path, out = written(tmp_path), tmp_path / "out"
     assert main(["run", str(path), "--out", str(out), "--threads", "1"]) == 0
     printed, errors = capsys.readouterr()
@@ -184,7 +184,7 @@ def long_run(tmp_path_factory):
         ("dask", signal.SIGINT, os.killpg),
     ],
 )
-def test_a_signal_stops_with_a_message_and_the_study_goes_on(tmp_path, long_run, executor, number, whom):
+def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run, executor, number, whom):
     """To the whole group, as a terminal sends it, or to the first process alone: no process is left."""
     path, out = written(tmp_path, LONG), tmp_path / "out"
     arguments = [sys.executable, "-m", "chaosphere", "run", path, "--out", out, "--threads", "1"]

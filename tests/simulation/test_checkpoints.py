@@ -1,4 +1,4 @@
-"""Checkpoints: whatever kills a run, it continues to the bit; what cannot be continued is refused with the reason."""
+"""Checkpoints: whatever kills a run, it resumes bitwise identically; another run is refused with the reason."""
 
 import os
 import resource

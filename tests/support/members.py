@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import chaosphere as cs
-from chaosphere.ensembles.executors import Pool
+from chaosphere.ensembles.pool import Pool
 
 
 @dataclasses.dataclass(frozen=True)

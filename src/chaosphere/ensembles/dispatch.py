@@ -10,10 +10,10 @@ from concurrent import futures
 from contextlib import nullcontext
 from pathlib import Path
 
-from chaosphere.common import checks
 from chaosphere.common.checks import Floats
-from chaosphere.ensembles.executors import Pool
+from chaosphere.ensembles.executors import is_dask, worker_deaths
 from chaosphere.ensembles.plan import Plan
+from chaosphere.ensembles.pool import Pool
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.worker import Task, run_task
 from chaosphere.kernels import abi
@@ -124,7 +124,7 @@ class Dispatch:
                             running[executor.submit(run_task, self._task(batch, call))] = batch
                     except futures.BrokenExecutor as error:
                         broken = error
-                elif not _is_dask(executor):  # it would cancel those that run, too
+                elif not is_dask(executor):  # it would cancel those that run, too
                     running = {future: batch for future, batch in running.items() if not future.cancel()}
                 if not running:
                     break
@@ -136,7 +136,7 @@ class Dispatch:
                     except KeyboardInterrupt as error:  # a signal to a worker, which names it if it came in a run
                         name = str(error) if stop.received is None else stop.received.name
                         interrupted = interrupted or Interrupted(name or "a signal to a worker")
-                    except _worker_deaths(executor) as error:
+                    except worker_deaths(executor) as error:
                         if stop.received is None:
                             broken = error  # but others of these may be there
                         else:  # one that caught it between two runs is gone
@@ -150,14 +150,3 @@ class Dispatch:
             raise interrupted
         if broken is not None:
             raise ChildProcessError("a worker died, killed or out of memory (the system's log may tell)") from broken
-
-
-def _is_dask(executor: futures.Executor) -> bool:
-    return hasattr(executor, "_client")
-
-
-def _worker_deaths(executor: futures.Executor) -> tuple[type[Exception], ...]:
-    """Return the errors by which an executor reports that a worker is gone."""
-    if not _is_dask(executor):
-        return (futures.BrokenExecutor,)
-    return futures.BrokenExecutor, checks.extra("distributed", "dask").KilledWorker

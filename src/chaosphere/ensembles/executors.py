@@ -1,98 +1,17 @@
-"""Executors: how many workers they have, and a pool of processes that leaves signals to the process that started it."""
+"""Executors: those that can be named, how many workers one has, and how it reports that one died."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent import futures
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import MappingProxyType
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from chaosphere.simulation.signals import STOPPING, stop_runs
-
-
-class Pool(futures.ProcessPoolExecutor):
-    """A pool of spawned processes whose running batches this process can stop.
-
-    A terminal and a batch system send their signals to all processes of a group. Here the first process alone gets
-    them. The workers hold the other end of a pipe: once this process closes it or dies, each ends its run after the
-    current step with a checkpoint; once this process is gone they are too.
-
-    Parameters
-    ----------
-    n_workers : int
-    """
-
-    def __init__(self, n_workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        worker_end, self._stop_pipe = context.Pipe(duplex=False)
-        super().__init__(n_workers, mp_context=context, initializer=_start_worker, initargs=(worker_end,))
-        with signals_blocked():  # also while they start
-            for _ in range(n_workers):
-                self.submit(processors)
-
-    def stop_runs(self) -> None:
-        """End all runs, those that workers take up later included; of those with a checkpoint no step is lost."""
-        self._stop_pipe.close()
-
-    def __exit__(self, kind: Any, *caught: Any) -> None:
-        """Wait for the workers, which an error ends early."""
-        if kind is not None:
-            self.stop_runs()
-        if self._broken:  # a worker died: the others, which hold back the executor's SIGTERM, have nothing to take up
-            for process in list((self._processes or {}).values()):
-                process.kill()
-        super().__exit__(kind, *caught)
-        self.stop_runs()
-
-
-_stop_pipe: Connection | None = None  # of a worker to its pool
-
-
-def end_if_stopped() -> None:
-    """Stop the runs of this worker if its pool has ended them; the thread that waits for this may be late."""
-    if _stop_pipe is not None and _stop_pipe.poll():
-        stop_runs()
-
-
-def _start_worker(stop_pipe: Connection) -> None:
-    """Prepare a worker."""
-    global _stop_pipe
-    _stop_pipe = stop_pipe
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    threading.Thread(target=_end_with_pool, args=(stop_pipe,), daemon=True).start()
-
-
-def _end_with_pool(stop_pipe: Connection) -> None:
-    with suppress(EOFError):  # that the other end is closed
-        stop_pipe.recv()
-    stop_runs()
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM; processes and threads started meanwhile never get them."""
-    resource_tracker.ensure_running()  # it ends the blocking where the first process started is what starts it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use: its affinity mask, where there is one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+from chaosphere.common import checks
+from chaosphere.ensembles.pool import Pool, processors, signals_blocked
 
 
 def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
@@ -125,3 +44,77 @@ def refuse_fork(executor: futures.Executor | None) -> None:
             "executor must not fork, which copies OpenMP's state but not its threads: give the pool "
             "mp_context=multiprocessing.get_context('spawn')"
         )
+
+
+def is_dask(executor: futures.Executor) -> bool:
+    """Whether an executor is Dask's, which cancels runs that have started, and has workers on several machines."""
+    return hasattr(executor, "_client")
+
+
+def worker_deaths(executor: futures.Executor) -> tuple[type[Exception], ...]:
+    """Return the errors by which an executor reports that a worker is gone."""
+    if not is_dask(executor):
+        return (futures.BrokenExecutor,)
+    return futures.BrokenExecutor, checks.extra("distributed", "dask").KilledWorker
+
+
+@contextmanager
+def _this_process(*, n_workers: int | None, scheduler: str | None) -> Iterator[None]:
+    yield None
+
+
+@contextmanager
+def _pool(*, n_workers: int | None, scheduler: str | None) -> Iterator[futures.Executor]:
+    with Pool(n_workers or processors()) as pool:
+        yield pool
+
+
+@contextmanager
+def _dask(*, n_workers: int | None, scheduler: str | None) -> Iterator[futures.Executor]:
+    distributed = checks.extra("distributed", "dask")
+    with ExitStack() as stack:
+        address = scheduler
+        if address is None:
+            n = n_workers or processors()
+            with signals_blocked():
+                address = stack.enter_context(
+                    distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0")
+                )
+        client = stack.enter_context(distributed.Client(address))
+        client.wait_for_workers(1, timeout=60)
+        yield client.get_executor()
+
+
+@contextmanager
+def _mpi(*, n_workers: int | None, scheduler: str | None) -> Iterator[futures.Executor]:
+    mpi, pool = checks.extra("mpi4py.MPI", "mpi"), checks.extra("mpi4py.futures", "mpi")
+    if mpi.COMM_WORLD.Get_size() < 2:
+        raise ValueError(
+            "executor 'mpi' needs at least two ranks: "
+            "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE --executor mpi"
+        )
+    with pool.MPIPoolExecutor() as executor:
+        yield executor
+
+
+class ExecutorOpener(Protocol):
+    """Starts workers, and stops them when the context ends."""
+
+    def __call__(
+        self, *, n_workers: int | None, scheduler: str | None
+    ) -> AbstractContextManager[futures.Executor | None]:
+        """Return the context of the executor; None is this process.
+
+        Parameters
+        ----------
+        n_workers : int or None
+            None: the number of processors. Of those that start on this machine.
+        scheduler : str or None
+            Address of a Dask scheduler that is there already.
+        """
+
+
+# That a study file or the command line can name.
+EXECUTORS: Mapping[str, ExecutorOpener] = MappingProxyType(
+    {"none": _this_process, "processes": _pool, "dask": _dask, "mpi": _mpi}
+)

@@ -19,7 +19,7 @@ from chaosphere.ensembles.sweep import MEAN_SUFFIXES, RESERVED, check_names, mod
 from chaosphere.geometry.laws import Law
 from chaosphere.models.protocol import Cost, Model, resolved, save_steps
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.loop import Observable, observables, trajectory
+from chaosphere.simulation.loop import Observable, observables, observed, trajectory
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
 _MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
@@ -284,13 +284,9 @@ def _shapes(plan: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 def _observed(function: Observable, name: str, *, time: float, tokens: Tokens) -> np.ndarray[Any, Any]:
     """Return the value of an observable, checked to be real numbers with one entry per replica first."""
-    returned = function(time, tokens)
-    try:
-        value = np.asarray(returned)
-    except ValueError as error:  # rows of several lengths
-        raise ValueError(f"observe[{name!r}] must return an array of real numbers, got {returned!r}") from error
-    if value.dtype.kind not in "iufb":
-        raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype} ({type(returned).__name__})")
+    value = observed(function(time, tokens), name, where=f"time {time:g}, before the run")
+    if value.dtype.kind == "c":
+        raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")
     if value.size == 0:
         raise ValueError(f"observe[{name!r}] must return at least one number per replica, got shape {value.shape}")
     if value.shape[:1] != (len(tokens),):

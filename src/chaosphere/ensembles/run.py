@@ -43,8 +43,8 @@ def ensemble(
 ) -> Any:
     """Run a model for every seed and every point of a grid of parameters.
 
-    The member with seed s at a point is, to the bit, `simulate(model(**point), law.sample(n_tokens, rng=s), rng=s)`:
-    the same initial tokens and noise at every point.
+    The member with seed s at a point is bitwise identical to
+    `simulate(model(**point), law.sample(n_tokens, rng=s), rng=s)`: the same initial tokens and noise at every point.
 
     Parameters
     ----------

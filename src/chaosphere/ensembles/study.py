@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from concurrent import futures
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.ensembles import drawing
-from chaosphere.ensembles.executors import Pool, processors, signals_blocked
+from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.plan import Plan, make_plan
+from chaosphere.ensembles.pool import processors
 from chaosphere.ensembles.run import run_plan
 from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
@@ -66,6 +66,7 @@ class Study:
     replicas, first_seed : int
     save_at : ndarray or None
     executor : str
+        In `EXECUTORS`.
     workers, threads : int or None
     scheduler : str or None
         Address of a Dask scheduler.
@@ -118,36 +119,9 @@ class Study:
             memory_limit=self.memory_limit,
         )
 
-    @contextlib.contextmanager
-    def open_executor(self) -> Iterator[futures.Executor | None]:
+    def open_executor(self) -> AbstractContextManager[futures.Executor | None]:
         """Start the workers that the file names, and stop them at the end."""
-        if self.executor == "none":
-            yield None
-        elif self.executor == "processes":
-            with Pool(self.workers or processors()) as pool:
-                yield pool
-        elif self.executor == "dask":
-            distributed = checks.extra("distributed", "dask")
-            with contextlib.ExitStack() as stack:
-                where = self.scheduler
-                if where is None:
-                    n = self.workers or processors()
-                    with signals_blocked():
-                        where = stack.enter_context(
-                            distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0")
-                        )
-                client = stack.enter_context(distributed.Client(where))
-                client.wait_for_workers(1, timeout=60)
-                yield client.get_executor()
-        else:
-            mpi, pool = checks.extra("mpi4py.MPI", "mpi"), checks.extra("mpi4py.futures", "mpi")
-            if mpi.COMM_WORLD.Get_size() < 2:
-                raise ValueError(
-                    "executor 'mpi' needs at least two ranks: "
-                    "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE --executor mpi"
-                )
-            with pool.MPIPoolExecutor() as executor:
-                yield executor
+        return EXECUTORS[self.executor](n_workers=self.workers, scheduler=self.scheduler)
 
 
 def critical_noise_scale(study: Study, x: str) -> Floats:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks, files
+from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.study_parts import ModelFactory, law_and_size
 from chaosphere.ensembles.study_table import Table, called, list_of_values
@@ -18,8 +19,6 @@ from chaosphere.ensembles.sweep import check_names, parameter_values
 from chaosphere.measures.observables import STATISTICS, Measure
 from chaosphere.models.protocol import Model, save_steps
 from chaosphere.reporting import plotting
-
-_EXECUTORS = ("none", "processes", "dask", "mpi")
 
 
 def read(path: str | os.PathLike[str]) -> Study:
@@ -88,7 +87,7 @@ def _study(content: dict[str, Any], name: str) -> Study:
         replicas=run.integer("replicas", low=1),
         first_seed=run.integer("first_seed", low=0, default=0),
         save_at=save_at,
-        executor=run.choice("executor", _EXECUTORS, default="none"),
+        executor=run.choice("executor", tuple(EXECUTORS), default="none"),
         workers=run.integer("workers", low=1, default=None),
         threads=run.integer("threads", low=1, default=None),
         scheduler=run.text("scheduler", default=None),
