@@ -68,9 +68,7 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
     with Pool(1) as pool:
         assert digest(cs.ensemble(transformer, LAW, executor=pool, **STUDY)) == expected
         pool.stop_runs()
-        with pytest.raises(
-            cs.checkpoints.Interrupted, match=r"SIGTERM: stopped after step \d of 6; 0 of 36 runs are in"
-        ):
+        with pytest.raises(cs.Interrupted, match=r"SIGTERM: stopped after step \d of 6; 0 of 36 runs are in"):
             cs.ensemble(transformer, LAW, executor=pool, store=tmp_path / "study.zarr", **STUDY)
         assert pool.submit(processors).result() >= 1
 

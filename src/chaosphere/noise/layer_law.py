@@ -11,6 +11,11 @@ from chaosphere.noise.activations import Activation
 MAX_STD = 1e150  # its square, and a few times that, are floats
 
 
+def weight_in(weight_std: float | None, dim: int) -> float:
+    """Return w in dimension d: d^{-1/2} where it is not stated."""
+    return float(dim**-0.5) if weight_std is None else weight_std
+
+
 @dataclass(frozen=True, slots=True)
 class GaussianPair:
     """Pre-activations of two tokens of cosine u: centred, of variance q = w² + σ² and covariance w² u + σ².
@@ -87,7 +92,7 @@ class LayerLaw:
 
     def weight_in(self, dim: int) -> float:
         """Return w in dimension d."""
-        return float(dim**-0.5) if self.weight_std is None else self.weight_std
+        return weight_in(self.weight_std, dim)
 
     def pair(self, dim: int) -> GaussianPair:
         """Return the law of the pre-activations of two tokens in dimension d."""

@@ -18,7 +18,7 @@ from chaosphere.kernels import layer as kernel
 from chaosphere.noise import activations
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.noise.layer_law import LayerLaw
+from chaosphere.noise.layer_law import LayerLaw, weight_in
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
@@ -165,7 +165,7 @@ class MLP:
             b=None if b[0] is None else np.concatenate(b, axis=1),
             c=None if c[0] is None else sum(c) / math.sqrt(len(parts)),
             activation=activations.get(self.activation),
-            weight_std=self.law.weight_in(dim),
+            weight_std=weight_in(self.weight_std, dim),
         )
 
     def _draw_one(self, dim: int, draws: Draws) -> tuple[Any, Any, Any, Any]:
@@ -250,7 +250,7 @@ class MLPLayer:
         -----
         O(N m d), memory O(N d): the (N, m) array never exists. The error is at most 1e-15 (float32: 5e-7) times
         m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h,
-        for every compiled activation. Same bits for any number of threads.
+        for every compiled activation. Bitwise identical for any number of threads.
         """
         batch = self._checked(x)
         n_threads = checks.threads(n_threads)
