@@ -17,7 +17,14 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.geometry.law import Law, check_law, density_at, points
 from chaosphere.geometry.quadrature import Quadrature, quadrature
-from chaosphere.geometry.sphere import CONCENTRATED, normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.geometry.sphere import (
+    CONCENTRATED,
+    count_replicas,
+    normalize,
+    sample_replicas,
+    sample_uniform,
+    sample_von_mises_fisher,
+)
 
 __all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
 
@@ -212,7 +219,7 @@ class Mixture:
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens: a component for each, then a point of it."""
-        sequence, n_copies = root(rng), _copies(n_replicas)
+        sequence, n_copies = root(rng), count_replicas(n_replicas)
         draws = [
             law.sample(
                 n_tokens,
@@ -230,10 +237,6 @@ class Mixture:
         """Return the mean of the components' densities."""
         x, pairs = points(x, self.dim), zip(self.proportions, self.components, strict=True)
         return np.asarray(sum(p * density_at(law, x, name="component") for p, law in pairs))
-
-
-def _copies(n_replicas: Any) -> int:
-    return 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,26 +284,31 @@ class Density:
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens by rejection; the expected work per token is bound / mean of the function."""
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
-        checks.sample_size(n_tokens, self.dim, _copies(n_replicas))
-        out = []
-        for generator in Noise(rng, n_replicas=_copies(n_replicas)).at(Stream.TOKENS, 0):
-            kept: list[Floats] = []
-            n_kept, n_proposals, largest = 0, 0, 0.0
-            while n_kept < n_tokens:
-                x = normalize(generator.standard_normal((n_tokens, self.dim)))
-                values = self._values(x)
-                x = x[generator.random(n_tokens) * self.bound < values]
-                n_kept, n_proposals, largest = n_kept + len(x), n_proposals + n_tokens, max(largest, values.max())
-                if len(x):
-                    kept.append(x)
-                if n_proposals >= _PROPOSALS and n_kept * _PROPOSALS < n_proposals:
-                    raise ValueError(
-                        f"function must not be so small against bound = {self.bound:g}: {n_kept} of {n_proposals} "
-                        f"uniform proposals were accepted, and its largest value there was {largest:.3g}; lower bound "
-                        "to the function's maximum, or give the law as a Mixture of VonMisesFisher where it lives"
-                    )
-            out.append(np.concatenate(kept)[:n_tokens])
-        return out[0] if n_replicas is None else np.stack(out)
+
+        def draw(generator: np.random.Generator) -> Floats:
+            return self._accepted(generator, n_tokens)
+
+        return sample_replicas(draw, (n_tokens, self.dim), rng=rng, n_replicas=n_replicas)
+
+    def _accepted(self, generator: np.random.Generator, n_tokens: int) -> Floats:
+        """Return the first n_tokens uniform proposals that are accepted."""
+        accepted: list[Floats] = []
+        n_accepted, n_proposals, largest = 0, 0, 0.0
+        while n_accepted < n_tokens:
+            x = normalize(generator.standard_normal((n_tokens, self.dim)))
+            values = self._values(x)
+            x = x[generator.random(n_tokens) * self.bound < values]
+            n_accepted, n_proposals = n_accepted + len(x), n_proposals + n_tokens
+            largest = max(largest, values.max())
+            if len(x):
+                accepted.append(x)
+            if n_proposals >= _PROPOSALS and n_accepted * _PROPOSALS < n_proposals:
+                raise ValueError(
+                    f"function must not be so small against bound = {self.bound:g}: {n_accepted} of {n_proposals} "
+                    f"uniform proposals were accepted, and its largest value there was {largest:.3g}; lower bound "
+                    "to the function's maximum, or give the law as a Mixture of VonMisesFisher where it lives"
+                )
+        return np.concatenate(accepted)[:n_tokens]
 
     def density(self, x: Floats) -> Floats:
         """Return the function at x, checked."""

@@ -269,6 +269,13 @@ class MLPLayer:
         out, bad = kernel.layer(x, *self._arguments(x), n_threads, alpha)
         return sphere.moved(out, bad)
 
+    def hidden(self, x: Floats, *, replica: int = 0) -> Floats:
+        """Return φ(w U x_i + b_U) for points (N, d) and one replica's parameters, shape (N, m); at NumPy's speed."""
+        before: Floats = self.weight_std * (x @ self.u[replica].T)
+        if self.b is not None:
+            before = before + self.b[replica]
+        return self.activation(before)
+
     def _checked(self, x: Tokens) -> Tokens:
         batch = checks.tokens(x)
         if batch.shape[2] != self.u.shape[2]:
@@ -290,9 +297,6 @@ class MLPLayer:
             of = replica if self.u.shape[0] > 1 else 0
             for start in range(0, x.shape[1], _ROWS_AT_ONCE):
                 rows = slice(start, start + _ROWS_AT_ONCE)
-                before: Any = self.weight_std * (x[replica, rows].astype(np.float64) @ self.u[of].T)
-                if self.b is not None:
-                    before = before + self.b[of]
-                after = scale * (self.activation(before) @ self.w[of].T)
+                after = scale * (self.hidden(x[replica, rows].astype(np.float64), replica=of) @ self.w[of].T)
                 out[replica, rows] = after if self.c is None else after + self.c[of]
         return out
