@@ -13,7 +13,7 @@ from chaosphere.common import checks, files
 HOLD = """
 import sys, time
 from pathlib import Path
-from chaosphere import checks, files
+from chaosphere.common import checks, files
 with files.Lock(Path(sys.argv[1]), "store"):
     print("held", flush=True)
     time.sleep(60)
@@ -116,7 +116,7 @@ def test_a_lock_is_not_shared_within_a_process(tmp_path):
 def test_many_processes_take_turns_at_a_lock(tmp_path):
     """Each adds one to a number under the lock; without it some additions would be lost."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom chaosphere import files\npath = Path(sys.argv[1])\n"
+        "import sys\nfrom pathlib import Path\nfrom chaosphere.common import files\npath = Path(sys.argv[1])\n"
         "for _ in range(30):\n"
         "    with files.Lock(path, 'file'):\n"
         "        path.write_text(str(int(path.read_text()) + 1))\n"

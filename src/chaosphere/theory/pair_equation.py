@@ -17,7 +17,6 @@ from chaosphere.noise.rates import bose
 # takes more points.
 _ROOT = 6
 
-
 # `expectation` and `energy_ratio` refuse to return a value with a larger error estimate; resolutions are no longer
 # doubled at the smaller one.
 TOLERANCE, TARGET = 1e-5, 1e-9
