@@ -13,7 +13,7 @@ from chaosphere.common import checks, files
 HOLD = """
 import sys, time
 from pathlib import Path
-from chaosphere.common import files
+from chaosphere.common import checks, files
 with files.Lock(Path(sys.argv[1]), "store"):
     print("held", flush=True)
     time.sleep(60)

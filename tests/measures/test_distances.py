@@ -14,7 +14,6 @@ from chaosphere.geometry import laws
 from chaosphere.geometry.harmonics import HarmonicBasis, multiplicity
 from chaosphere.measures import distances
 from chaosphere.measures.distances import (
-    _line_squared,
     circular_wasserstein2,
     coupled_distance,
     entropic_wasserstein2,
@@ -177,7 +176,7 @@ def test_assignment_agrees_with_brute_force():
 def test_assignment_and_network_simplex_agree(monkeypatch):
     x, y = cs.sample_uniform(120, 3, rng=0), cs.sample_von_mises_fisher(120, [1.0, 0.0, 0.0], concentration=9.0, rng=1)
     by_assignment = wasserstein2(x, y)
-    monkeypatch.setattr(distances, "_SMALL", 0)
+    monkeypatch.setattr(distances.transport, "_SMALL", 0)
     assert wasserstein2(x, y) == pytest.approx(by_assignment, rel=1e-13)
     assert wasserstein2(x, x[::-1]) == 0
     # Half the tokens at weight 2/N and the others at 0 is the cloud of that half.
@@ -339,7 +338,7 @@ def test_the_line_with_weights_of_a_wide_range_against_exact_arithmetic():
             i, j = i + (left[i][1] == 0), j + (right[j][1] == 0)
         return float(cost)
 
-    assert _line_squared(x, y, p, q) == pytest.approx(exact(), rel=1e-14)
+    assert distances.line._line_squared(x, y, p=p, q=q) == pytest.approx(exact(), rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", [np.matrix, np.ma.array])

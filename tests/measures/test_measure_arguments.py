@@ -5,6 +5,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere import measures
+from chaosphere.models import densities
 
 X = cs.sample_uniform(6, 3, rng=0)
 P = np.full(6, 1 / 6)
@@ -19,7 +20,7 @@ FUNCTIONS = {
     "pairwise_cosines": measures.pairwise_cosines,
     "pair_fraction": lambda x: measures.pair_fraction(x, 0.5),
     "cluster_count": lambda x: measures.cluster_count(x, 0.1),
-    "moments": lambda x, **k: cs.circle_density.moments(cs.normalize(x[:, :2]) if type(x) is np.ndarray else x, 2, **k),
+    "moments": lambda x, **k: densities.moments(cs.normalize(x[:, :2]) if type(x) is np.ndarray else x, 2, **k),
 }
 WEIGHTED = [name for name in FUNCTIONS if name not in ("pairwise_cosines", "pair_fraction", "cluster_count")]
 
@@ -49,7 +50,7 @@ def test_weights_with_an_arithmetic_of_their_own_are_refused(name, kind):
         (lambda x: measures.power_spectrum(x, 2**70), "n_max must be an integer <= 16777216"),
         (lambda x: measures.power_spectrum(x, 2**40), "n_max must be an integer <= 16777216"),
         (lambda x: measures.sobolev(x, x, order=1.0, n_max=2**40), "n_max must be an integer <= 16777216"),
-        (lambda x: cs.circle_density.moments(x, 2**40), "n_max|n_modes must be an integer <= 16777216"),
+        (lambda x: densities.moments(x, 2**40), "n_max|n_modes must be an integer <= 16777216"),
     ],
 )
 def test_counts_out_of_range(call, message):

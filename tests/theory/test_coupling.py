@@ -33,7 +33,7 @@ def test_layer_covariance_is_that_of_the_layer_given_its_inner_weights():
     mlp = cs.MLP(width=5, activation="tanh", bias_std=0.2)
     x = cs.sample_uniform(3, 4, rng=0)
     layer = mlp.draw(4, rng=np.random.default_rng(0))
-    expected = layer_covariance(layer, x, 0.0)
+    expected = layer_covariance(layer, x, output_bias_std=0.0)
     hidden = np.tanh(x @ layer.u[0].T / 2 + layer.b[0])
     outer = np.random.default_rng(1).standard_normal((20_000, 5))
     values = outer @ hidden.T / np.sqrt(5)

@@ -19,3 +19,9 @@ def chebyshev_series(function: Function, degree: int) -> Array:
     coefficients = np.asarray(fft.dct(values) / n, dtype=np.float64)
     coefficients[0] *= 0.5
     return coefficients
+
+
+def trimmed(coefficients: Array, *, relative: float, min_degree: int = 0) -> Array:
+    """Return a series up to its last coefficient above `relative` times the largest, of degree min_degree or more."""
+    sizes = np.abs(coefficients)
+    return coefficients[: np.flatnonzero(sizes > relative * np.max(sizes)).max(initial=min_degree) + 1]

@@ -169,7 +169,7 @@ def cosines(value: Any, name: str, *, slack: float = 0.0) -> Floats:
     is_outside = ~(np.abs(values) <= 1.0 + slack)
     if is_outside.any():
         raise ValueError(f"{name} = {values[is_outside].ravel()[0]} must be in [-1, 1]")
-    return np.clip(values, -1.0, 1.0)
+    return np.asarray(np.clip(values, -1.0, 1.0))
 
 
 def _conversion(value: Any, name: str) -> str:

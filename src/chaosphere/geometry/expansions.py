@@ -41,9 +41,9 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.kernels import expansions as kernel
 
-MOST_BETA = 1e4  # a thousand degrees on the circle
-MOST_DIM = 20  # where even degree 4 takes thousands
-MOST_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a dozen seconds per million tokens and processor
+MAX_BETA = 1e4  # a thousand degrees on the circle
+MAX_DIM = 20  # where even degree 4 takes thousands
+MAX_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a dozen seconds per million tokens and processor
 
 
 @lru_cache(maxsize=256)
@@ -97,9 +97,9 @@ def n_harmonics(beta: float, dim: int, rtol: float) -> int:
 
 def serves(beta: float, dim: int, rtol: float) -> bool:
     """Whether an expansion is offered: β up to 10⁴ on the circle, 40 000 harmonics on higher spheres."""
-    if beta > MOST_BETA or dim > MOST_DIM:
+    if beta > MAX_BETA or dim > MAX_DIM:
         return False
-    return dim == 2 or n_harmonics(beta, dim, rtol) <= MOST_HARMONICS
+    return dim == 2 or n_harmonics(beta, dim, rtol) <= MAX_HARMONICS
 
 
 def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:

@@ -109,8 +109,8 @@ class HarmonicBasis:
 
         Notes
         -----
-        About N K (d + 2) multiply-adds for d >= 3; memory O(N d): the (N, K) array of harmonics never exists. Same bits
-        for any number of threads.
+        About N K (d + 2) multiply-adds for d >= 3; memory O(N d): the (N, K) array of harmonics never exists. Bitwise
+        identical for any number of threads.
         """
         arranged = self._arrange(coefficients).astype(x.dtype, copy=False)
         threads = checks.threads(n_threads)
@@ -136,8 +136,8 @@ class HarmonicBasis:
 
         Notes
         -----
-        About N K multiply-adds, d + 1 times that with coordinates, in double precision; memory O(K). Same bits for any
-        number of threads.
+        About N K multiply-adds, d + 1 times that with coordinates, in double precision; memory O(K). Bitwise
+        identical for any number of threads.
         """
         rows = self.dim + 1 if with_coordinates else 1
         blocks = expansions.harmonic_moments(

@@ -1,4 +1,4 @@
-"""Laws of the initial tokens: sampling, density, and quadrature for integrals against them."""
+"""Laws of the initial tokens: sampling and density; and quadrature for integrals against them."""
 
 from __future__ import annotations
 
@@ -6,78 +6,33 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import Polynomial, polynomial
-from scipy import special, stats
+from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, Stream, root
-from chaosphere.geometry.sphere import CONCENTRATED, normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.geometry.law import Law, check_law, density_at, points
+from chaosphere.geometry.quadrature import Quadrature, quadrature
+from chaosphere.geometry.sphere import (
+    CONCENTRATED,
+    count_replicas,
+    normalize,
+    sample_replicas,
+    sample_uniform,
+    sample_von_mises_fisher,
+)
+
+__all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
 
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
 _PROPOSALS = 1_000_000
 
-_MOST_NODES = 2**30  # more than fit into memory, and few enough for every index
-
-_BESSEL_TERMS, _BESSEL_LEAST = 12, 50.0
-
-
-class Law(Protocol):
-    """A probability on the sphere S^{d−1}."""
-
-    @property
-    def dim(self) -> int:
-        """Dimension d of the surrounding space."""
-
-    def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
-        """Return i.i.d. tokens (N, d) or (R, N, d)."""
-
-    def density(self, x: Floats) -> Floats:
-        """Return the density with respect to the uniform probability at points (N, d), shape (N,)."""
-
-
-def check_law(law: Any, name: str = "law") -> Law:
-    """Return a law of ours or of a user's own class, or say what it lacks.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dim` is not an integer >= 2, or `sample` or `density` is not a method.
-    """
-    if isinstance(law, type):
-        raise TypeError(f"{name} must be a law, got the class {law.__name__}; make an instance of it")
-    missing = [member for member in ("dim", "sample", "density") if not hasattr(law, member)]
-    missing += [f"{m} (a method)" for m in ("sample", "density") if m not in missing and not callable(getattr(law, m))]
-    if missing:
-        raise TypeError(
-            f"{name} must have dim, sample(n_tokens, *, rng, n_replicas) and density(x), as chaosphere.laws.Law says; "
-            f"{type(law).__name__} lacks {', '.join(missing)}"
-        )
-    checks.integer(law.dim, f"{name}.dim", low=2)
-    return cast(Law, law)
-
-
-def density_at(law: Law, x: Floats, name: str = "law") -> Floats:
-    """Return the density of any law at points (N, d), checked: finite, not negative, shape (N,)."""
-    values = checks.array(law.density(x), f"{name}.density(x)")
-    if values.shape != (len(x),):
-        raise ValueError(
-            f"{name}.density must return shape ({len(x)},) at points ({len(x)}, {x.shape[1]}), got {values.shape}"
-        )
-    if not np.isfinite(values).all() or (values < 0).any():
-        at = int(np.flatnonzero(~np.isfinite(values) | (values < 0))[0])
-        raise ValueError(f"{name}.density must be finite and >= 0, got {values[at]} at {x[at].tolist()}")
-    return values
-
-
-def _points(x: Any, dim: int) -> Floats:
-    """Return points (N, d), checked."""
-    if checks.tokens(x).shape[2] != dim or x.ndim != 2:
-        raise ValueError(f"x must have shape (n_points, {dim}), got {x.shape}")
-    return cast(Floats, x)
+# Debye's expansion of Bessel functions: its terms, and the size √(ν² + c²) from which it serves.
+_DEBYE_TERMS, _MIN_DEBYE = 12, 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +62,7 @@ class Uniform:
 
     def density(self, x: Floats) -> Floats:
         """Return ones."""
-        return np.ones(len(_points(x, self.dim)))
+        return np.ones(len(points(x, self.dim)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +120,7 @@ class VonMisesFisher:
         ValueError
             If a density is above the largest float, as it may be for a large c in a high dimension.
         """
-        x, m, c = _points(x, self.dim), np.array(self.mean_direction), self.concentration
+        x, m, c = points(x, self.dim), np.array(self.mean_direction), self.concentration
         with np.errstate(over="ignore"):
             if c <= CONCENTRATED:
                 exponents = c * (x @ m - 1)
@@ -188,7 +143,7 @@ def _log_mean(nu: float, c: float) -> float:
         return float(special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(scaled))
     # Outside SciPy's range: small c, where the mean of e^{c⟨m, x⟩} is next to 1, or the uniform asymptotic expansion.
     size = math.hypot(nu, c)
-    if size < _BESSEL_LEAST:
+    if size < _MIN_DEBYE:
         return math.log(special.hyp0f1(nu + 1, 0.25 * c * c)) - c
     # DLMF 10.41.3 with r = √(ν² + c²); ν log ν − ν of Stirling's series is taken out of both factors.
     terms = (polynomial.polyval((nu / size) ** 2, u) * (1 / size) ** k for k, u in enumerate(_debye_polynomials()))
@@ -199,7 +154,7 @@ def _log_mean(nu: float, c: float) -> float:
 
 def _log_gamma_rest(nu: float) -> float:
     """Return log Γ(ν + 1) − ν log ν + ν − ½ log 2π."""
-    if nu < _BESSEL_LEAST:
+    if nu < _MIN_DEBYE:
         return float(special.gammaln(nu + 1) - special.xlogy(nu, nu) + nu - 0.5 * math.log(2 * math.pi))
     return 0.5 * math.log(nu) + 1 / (12 * nu) - 1 / (360 * nu**3) + 1 / (1260 * nu**5) - 1 / (1680 * nu**7)
 
@@ -208,7 +163,7 @@ def _log_gamma_rest(nu: float) -> float:
 def _debye_polynomials() -> list[Floats]:
     """Return u_k(p)/p^k of DLMF 10.41.9 as polynomials in p²."""
     p, u, out = Polynomial([0.0, 1.0]), Polynomial([1.0]), []
-    for k in range(_BESSEL_TERMS):
+    for k in range(_DEBYE_TERMS):
         out.append(np.asarray(u.coef[k::2], np.float64))
         u = 0.5 * p**2 * (1 - p**2) * u.deriv() + 0.125 * ((1 - 5 * p**2) * u).integ()
     return out
@@ -264,7 +219,7 @@ class Mixture:
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens: a component for each, then a point of it."""
-        sequence, n_copies = root(rng), _copies(n_replicas)
+        sequence, n_copies = root(rng), count_replicas(n_replicas)
         draws = [
             law.sample(
                 n_tokens,
@@ -280,12 +235,8 @@ class Mixture:
 
     def density(self, x: Floats) -> Floats:
         """Return the mean of the components' densities."""
-        x, pairs = _points(x, self.dim), zip(self.proportions, self.components, strict=True)
-        return np.asarray(sum(p * density_at(law, x, "component") for p, law in pairs))
-
-
-def _copies(n_replicas: Any) -> int:
-    return 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+        x, pairs = points(x, self.dim), zip(self.proportions, self.components, strict=True)
+        return np.asarray(sum(p * density_at(law, x, name="component") for p, law in pairs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +254,7 @@ class Density:
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range; when the function exceeds its bound or is negative at a point it is asked at;
+        If an argument is out of range; when the function exceeds its bound or is negative where it is evaluated;
         when sampling accepts too few proposals.
 
     Notes
@@ -333,30 +284,35 @@ class Density:
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
         """Return i.i.d. tokens by rejection; the expected work per token is bound / mean of the function."""
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
-        checks.sample_size(n_tokens, self.dim, _copies(n_replicas))
-        out = []
-        for generator in Noise(rng, n_replicas=_copies(n_replicas)).at(Stream.TOKENS, 0):
-            kept: list[Floats] = []
-            n_kept, n_proposals, largest = 0, 0, 0.0
-            while n_kept < n_tokens:
-                x = normalize(generator.standard_normal((n_tokens, self.dim)))
-                values = self._values(x)
-                x = x[generator.random(n_tokens) * self.bound < values]
-                n_kept, n_proposals, largest = n_kept + len(x), n_proposals + n_tokens, max(largest, values.max())
-                if len(x):
-                    kept.append(x)
-                if n_proposals >= _PROPOSALS and n_kept * _PROPOSALS < n_proposals:
-                    raise ValueError(
-                        f"function must not be so small against bound = {self.bound:g}: {n_kept} of {n_proposals} "
-                        f"uniform proposals were accepted, and its largest value there was {largest:.3g}; lower bound "
-                        "to the function's maximum, or give the law as a Mixture of VonMisesFisher where it lives"
-                    )
-            out.append(np.concatenate(kept)[:n_tokens])
-        return out[0] if n_replicas is None else np.stack(out)
+
+        def draw(generator: np.random.Generator) -> Floats:
+            return self._accepted(generator, n_tokens)
+
+        return sample_replicas(draw, (n_tokens, self.dim), rng=rng, n_replicas=n_replicas)
+
+    def _accepted(self, generator: np.random.Generator, n_tokens: int) -> Floats:
+        """Return the first n_tokens uniform proposals that are accepted."""
+        accepted: list[Floats] = []
+        n_accepted, n_proposals, largest = 0, 0, 0.0
+        while n_accepted < n_tokens:
+            x = normalize(generator.standard_normal((n_tokens, self.dim)))
+            values = self._values(x)
+            x = x[generator.random(n_tokens) * self.bound < values]
+            n_accepted, n_proposals = n_accepted + len(x), n_proposals + n_tokens
+            largest = max(largest, values.max())
+            if len(x):
+                accepted.append(x)
+            if n_proposals >= _PROPOSALS and n_accepted * _PROPOSALS < n_proposals:
+                raise ValueError(
+                    f"function must not be so small against bound = {self.bound:g}: {n_accepted} of {n_proposals} "
+                    f"uniform proposals were accepted, and its largest value there was {largest:.3g}; lower bound "
+                    "to the function's maximum, or give the law as a Mixture of VonMisesFisher where it lives"
+                )
+        return np.concatenate(accepted)[:n_tokens]
 
     def density(self, x: Floats) -> Floats:
         """Return the function at x, checked."""
-        return self._values(_points(x, self.dim))
+        return self._values(points(x, self.dim))
 
     def _values(self, x: Floats) -> Floats:
         values = checks.array(self.function(x), "function(x)")
@@ -369,80 +325,3 @@ class Density:
                 f"function must lie in [0, bound = {self.bound:g}], got {values.min():g} … {values.max():g}"
             )
         return values
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Quadrature:
-    """Nodes and weights for integrals against a law.
-
-    Attributes
-    ----------
-    nodes : ndarray, shape (n, d)
-    weights : ndarray, shape (n,)
-        Positive or zero, with sum 1.
-    degree : int or None
-        The rule under the weights is exact for polynomials of this degree against the uniform law; None for quasi-Monte
-        Carlo.
-    """
-
-    nodes: Floats
-    weights: Floats
-    degree: int | None
-
-
-def quadrature(law: Law, n_nodes: int) -> Quadrature:
-    """Return a rule of about n_nodes nodes for a law with a density.
-
-    Trapezoid on S¹ (exact to degree n − 1, spectral for smooth densities); a product of Gauss–Legendre in height and
-    trapezoid in longitude on S² (exact to a stated degree); a scrambled Sobol sequence mapped through the normal law
-    beyond (fixed scrambling; error about 1/n up to logarithms for smooth integrands). The density multiplies the
-    weights, which are then divided by their sum.
-
-    Parameters
-    ----------
-    law : Law
-    n_nodes : int
-        At least 2. On S² the largest product rule with at most that many nodes; beyond, rounded up to a power of
-        two.
-
-    Returns
-    -------
-    Quadrature
-
-    Raises
-    ------
-    TypeError, ValueError
-        If n_nodes is too small or the density vanishes at all nodes.
-
-    Examples
-    --------
-    >>> rule = quadrature(Uniform(dim=3), 200)
-    >>> rule.degree, bool(abs(rule.weights @ rule.nodes[:, 2] ** 2 - 1 / 3) < 1e-15)
-    (19, True)
-    """
-    check_law(law)
-    n_nodes = checks.integer(n_nodes, "n_nodes", low=2, high=_MOST_NODES)
-    degree: int | None
-    if law.dim == 2:
-        angle = 2 * np.pi * np.arange(n_nodes) / n_nodes
-        nodes, weights, degree = np.stack([np.cos(angle), np.sin(angle)], axis=1), np.ones(n_nodes), n_nodes - 1
-    elif law.dim == 3:
-        # g heights are exact to degree 2g − 1, l longitudes to l − 1: take l = 2g.
-        g = max(1, math.isqrt(n_nodes // 2))
-        height, height_weight = special.roots_legendre(g)
-        angle = np.pi * np.arange(2 * g) / g
-        ring = np.sqrt((1 - height) * (1 + height))
-        nodes = np.stack(
-            [np.outer(ring, np.cos(angle)), np.outer(ring, np.sin(angle)), np.repeat(height[:, None], 2 * g, axis=1)],
-            axis=2,
-        ).reshape(-1, 3)
-        weights, degree = np.repeat(height_weight, 2 * g), 2 * g - 1
-    else:
-        power = math.ceil(math.log2(n_nodes))
-        cube = stats.qmc.Sobol(law.dim, scramble=True, rng=np.random.default_rng(0)).random_base2(power)
-        nodes, weights, degree = stats.norm.ppf(np.clip(cube, 1e-12, 1 - 1e-12)), np.ones(2**power), None
-    nodes = normalize(np.ascontiguousarray(nodes))
-    weights = weights * density_at(law, nodes)
-    if not weights.sum() > 0:
-        raise ValueError("law must have a positive density at some node; raise n_nodes")
-    return Quadrature(nodes=nodes, weights=weights / weights.sum(), degree=degree)

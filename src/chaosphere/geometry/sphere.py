@@ -1,8 +1,9 @@
-"""Points on the unit sphere: initial laws and normalisation."""
+"""Points on the unit sphere: samples, normalisation, and the step of every model."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,11 +49,11 @@ def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None
     ((1000, 3), True)
     """
     n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
-    n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
-    checks.sample_size(n_tokens, dim, n_copies)
-    generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
-    x = normalize(np.stack([generator.standard_normal((n_tokens, dim)) for generator in generators]))
-    return x[0] if n_replicas is None else x
+
+    def draw(generator: np.random.Generator) -> Floats:
+        return normalize(generator.standard_normal((n_tokens, dim)))
+
+    return sample_replicas(draw, (n_tokens, dim), rng=rng, n_replicas=n_replicas)
 
 
 def sample_von_mises_fisher(
@@ -95,20 +96,42 @@ def sample_von_mises_fisher(
     n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
     concentration = checks.number(concentration, "concentration", above=0)
     direction = checks.tokens(np.array(checks.array(mean_direction, "mean_direction"))[None], "mean_direction")[0, 0]
-    n_copies = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
-    checks.sample_size(n_tokens, len(direction), n_copies)
-    generators = Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)
     dim = len(direction)
-    if dim > 2 and (concentration > CONCENTRATED * (dim - 1) or (dim == 3 and concentration < _DIFFUSE)):
-        draws = [_near_or_far(n_tokens, direction, concentration, generator) for generator in generators]
-    else:
-        law = stats.vonmises_fisher(direction, concentration)
-        draws = [law.rvs(n_tokens, random_state=generator) for generator in generators]
-    x = normalize(np.stack(draws))
+    is_by_height = dim > 2 and (concentration > CONCENTRATED * (dim - 1) or (dim == 3 and concentration < _DIFFUSE))
+    law = None if is_by_height else stats.vonmises_fisher(direction, concentration)
+
+    def draw(generator: np.random.Generator) -> Floats:
+        if law is None:
+            x = _by_height(generator, n_tokens, direction=direction, c=concentration)
+        else:
+            x = np.ascontiguousarray(law.rvs(n_tokens, random_state=generator))
+        return normalize(x)
+
+    return sample_replicas(draw, (n_tokens, dim), rng=rng, n_replicas=n_replicas)
+
+
+def sample_replicas(
+    draw: Callable[[np.random.Generator], Floats], shape: tuple[int, int], *, rng: Seed, n_replicas: int | None
+) -> Floats:
+    """Return what `draw` draws with the generator of each replica: tokens of a shape (N, d), or (R, N, d) of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n_replicas is no integer >= 1, the sample would not fit into memory, or rng is not a seed.
+    """
+    n_copies = count_replicas(n_replicas)
+    checks.sample_size(*shape, n_copies)
+    x = np.stack([draw(generator) for generator in Noise(rng, n_replicas=n_copies).at(Stream.TOKENS, 0)])
     return x[0] if n_replicas is None else x
 
 
-def _near_or_far(n_tokens: int, direction: Floats, c: float, generator: np.random.Generator) -> Floats:
+def count_replicas(n_replicas: int | None) -> int:
+    """Return R, checked: 1 where there is no axis of replicas."""
+    return 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+
+
+def _by_height(generator: np.random.Generator, n_tokens: int, *, direction: Floats, c: float) -> Floats:
     """Draw from the von Mises–Fisher law by g = 1 − ⟨m, x⟩, which has density ∝ e^{−cg} (g(2 − g))^{(d−3)/2}."""
     dim = len(direction)
     if dim == 3:

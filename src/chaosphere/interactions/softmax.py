@@ -180,9 +180,9 @@ class SoftmaxAttention(checks.ByValue):
         if not is_served:
             raise ValueError(f"method={method!r} serves dim {dims}, got {dim}")
         if method == "nufft":
-            if not nufft.MIN_BETA <= beta <= expansions.MOST_BETA:
+            if not nufft.MIN_BETA <= beta <= expansions.MAX_BETA:
                 raise ValueError(
-                    f"method='nufft' serves β from {nufft.MIN_BETA:g} to {expansions.MOST_BETA:g}, got {beta:g}"
+                    f"method='nufft' serves β from {nufft.MIN_BETA:g} to {expansions.MAX_BETA:g}, got {beta:g}"
                 )
             n_bytes = nufft.memory(beta, dim, float(expansions.multipliers(beta, dim)[0]), rtol)
             if n_bytes > nufft.MAX_BYTES:
@@ -206,7 +206,7 @@ class SoftmaxAttention(checks.ByValue):
         if beta is not None and rtol is not None:
             if expansions.serves(beta, dim, rtol):
                 times["fourier" if dim == 2 else "harmonic"] = series.nanoseconds(n_tokens, beta, dim, rtol)
-            elif dim == 3 and self.rtol is not None and beta <= expansions.MOST_BETA and nufft.is_installed():
+            elif dim == 3 and self.rtol is not None and beta <= expansions.MAX_BETA and nufft.is_installed():
                 uniform = float(expansions.multipliers(beta, dim)[0])
                 times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
         return min(times, key=lambda method: times[method])

@@ -10,17 +10,13 @@ from chaosphere.measures.distances import (
     wasserstein2,
 )
 from chaosphere.measures.lyapunov import lyapunov_exponent
+from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
-    Energy,
     cluster_count,
-    cosine_histogram,
-    energy,
     mean_cosine,
     mean_direction,
     mean_vector,
     order_parameter,
-    pair_fraction,
-    pairwise_cosines,
     power_spectrum,
 )
 

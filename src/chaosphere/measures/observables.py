@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from chaosphere.common.checks import Tokens
-from chaosphere.measures import statistics
+from chaosphere.measures import pairwise, statistics
 
 Observable = Callable[[float, Tokens], Any]
 
@@ -63,10 +63,10 @@ class Statistic:
 
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
-        "energy": Statistic(function=statistics.energy, optional=("beta",), has_threads=True, at_least=0),
+        "energy": Statistic(function=pairwise.energy, optional=("beta",), has_threads=True, at_least=0),
         "order_parameter": Statistic(function=statistics.order_parameter, at_least=0, at_most=1),
         "mean_cosine": Statistic(function=statistics.mean_cosine, at_least=-1, at_most=1),
-        "pair_fraction": Statistic(function=statistics.pair_fraction, required=("above",), at_least=0, at_most=1),
+        "pair_fraction": Statistic(function=pairwise.pair_fraction, required=("above",), at_least=0, at_most=1),
         "cluster_count": Statistic(function=statistics.cluster_count, required=("tolerance",), at_least=1),
     }
 )

@@ -16,7 +16,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
-from chaosphere.geometry.laws import Law, check_law, density_at
+from chaosphere.geometry.law import Law, check_law, density_at
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE

@@ -113,7 +113,7 @@ class ClosedForm:
         return best_spectrum(self.value, self.activation, pair=self.pair, n_max=n_max, dim=dim)
 
 
-# --- forms that the user states ---------------------------------------------------------------------
+# --- forms that the user states -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,15 @@ from scipy.linalg import lapack
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Draws
-from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below
+from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP, MLPLayer
 
 METHODS = ("auto", "spectral", "dense", "features")
-_MOST_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
-_MOST_DENSE = 4_000  # tokens; a factorisation takes about a second there
-_MOST_DENSE_AUTO = 1_000
+_MAX_DEGREE = 2000
+_MAX_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
+_MAX_DENSE = 4_000  # tokens; a factorisation takes about a second there
+_MAX_DENSE_AUTO = 1_000
 
 
 class Increment(Protocol):
@@ -51,8 +52,8 @@ class GaussianField:
             not coupled. O(N³), up to 4 000 tokens. LAPACK may change its last bits with the number of *its* threads.
         features
             A finite random layer of width `width`: the covariance over draws is κ exactly, each increment is Gaussian
-            only given the layer's inner weights (the fourth moment is off by O(1/width)). A field, for any d and N,
-            when the kernel comes from an activation. O(N width d).
+            only conditional on the layer's inner weights (the fourth moment is off by O(1/width)). A field, for any d
+            and N, when the kernel comes from an activation. O(N width d).
         auto
             spectral where it needs at most 20 000 harmonics; else dense up to 1 000 tokens; else features. `resolve`
             tells the choice, and a `Solution` records it.
@@ -88,15 +89,14 @@ class GaussianField:
         """Check, and convert numbers to int and float."""
         if not isinstance(self.kernel, CovarianceKernel):
             raise TypeError(f"kernel must be a CovarianceKernel, got {self.kernel!r}")
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        checks.choice(self.method, "method", known=METHODS)
         checks.numbers(self, "tolerance", above=0, high=1)
         checks.integers(self, "width", low=1)
         if self.method == "features" and self.kernel.layer_law is None:
             raise ValueError("method='features' needs a kernel that comes from an activation")
         if self.method == "spectral" and self._n_max() is None:
             raise ValueError(
-                f"method='spectral' would need more than {_MOST_HARMONICS} harmonics in dim {self.kernel.dim} for "
+                f"method='spectral' would need more than {_MAX_HARMONICS} harmonics in dim {self.kernel.dim} for "
                 f"tolerance={self.tolerance:g}; raise the tolerance, or use 'dense' or 'features'"
             )
 
@@ -104,12 +104,12 @@ class GaussianField:
         """Return this field with the method chosen for n_tokens; itself unless the method is "auto"."""
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
         if self.method != "auto":
-            if self.method == "dense" and n_tokens > _MOST_DENSE:
-                raise ValueError(f"method='dense' takes up to {_MOST_DENSE} tokens, got {n_tokens}")
+            if self.method == "dense" and n_tokens > _MAX_DENSE:
+                raise ValueError(f"method='dense' takes up to {_MAX_DENSE} tokens, got {n_tokens}")
             return self
         if self._n_max() is not None:
             return replace(self, method="spectral")
-        if n_tokens <= _MOST_DENSE_AUTO or (self.kernel.layer_law is None and n_tokens <= _MOST_DENSE):
+        if n_tokens <= _MAX_DENSE_AUTO or (self.kernel.layer_law is None and n_tokens <= _MAX_DENSE):
             return replace(self, method="dense")
         if self.kernel.layer_law is None:
             raise ValueError(
@@ -132,7 +132,7 @@ class GaussianField:
         """
         n_max = self._n_max()
         if n_max is None:
-            raise ValueError(f"more than {_MOST_HARMONICS} harmonics for tolerance={self.tolerance:g}")
+            raise ValueError(f"more than {_MAX_HARMONICS} harmonics for tolerance={self.tolerance:g}")
         return _basis(self.kernel, n_max)
 
     def increment(self, parts: Iterable[Draws], *, duration: float, n_tokens: int) -> Increment:
@@ -143,7 +143,7 @@ class GaussianField:
         parts : iterable of Draws
             Item k draws the noise of the k-th part for every replica.
         duration : float
-            Of the whole interval.
+            Of the interval, all parts together.
         n_tokens : int
             For the choice of the method.
 
@@ -273,19 +273,16 @@ def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
 
 @lru_cache(maxsize=32)
 def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
-    """Smallest degree that leaves at most tolerance κ(1) of the variance out; None above _MOST_HARMONICS."""
-    most = 0
-    while harmonics_below(most + 2, kernel.dim) <= _MOST_HARMONICS:
-        most += 1
-    most = min(most, 2000)
-    tail = kernel(1.0) - np.cumsum(kernel.spectrum(most))
-    good = np.flatnonzero(tail <= tolerance * kernel(1.0))
-    return int(good[0]) if good.size else None
+    """Return the smallest degree that leaves at most tolerance κ(1) of the variance out; None above _MAX_HARMONICS."""
+    n_max = 0
+    while n_max < _MAX_DEGREE and harmonics_below(n_max + 2, kernel.dim) <= _MAX_HARMONICS:
+        n_max += 1
+    tail = kernel(1.0) - np.cumsum(kernel.spectrum(n_max))
+    sufficient = np.flatnonzero(tail <= tolerance * kernel(1.0))
+    return int(sufficient[0]) if sufficient.size else None
 
 
 @lru_cache(maxsize=8)
 def _basis(kernel: CovarianceKernel, n_max: int) -> tuple[HarmonicBasis, Floats]:
     basis = HarmonicBasis(dim=kernel.dim, n_max=n_max)
-    degrees = basis.degrees
-    counts = np.bincount(degrees)
-    return basis, np.sqrt(kernel.spectrum(n_max) / counts)[degrees]
+    return basis, np.sqrt(kernel.spectrum(n_max) / multiplicities(n_max, kernel.dim))[basis.degrees]

@@ -65,7 +65,7 @@ class HermiteSeries:
         return c[: n_max + 1], 1e-13 * c[: n_max + 1]
 
 
-def reach(activation: Activation, variance: float, *, least: int, tail: float) -> tuple[int, float]:
+def reach(activation: Activation, variance: float, *, min_cut: int, tail: float) -> tuple[int, float]:
     """Return how many standard deviations of N(0, variance) carry all of E φ² but a relative `tail`, and what is left.
 
     Raises
@@ -81,10 +81,10 @@ def reach(activation: Activation, variance: float, *, least: int, tail: float) -
     is_bad = ~np.isfinite(phi).all(axis=0)
     logs = np.max(logs[:, : int(np.argmax(is_bad)) if is_bad.any() else len(z)], axis=0)
     last, before = logs[-8:], logs[-16:-8]
-    if len(logs) >= 8 * (least + 2) and last.max() <= before.max():
+    if len(logs) >= 8 * (min_cut + 2) and last.max() <= before.max():
         masses = np.exp(logs - max(logs.max(), -1e300))
         outside = np.append(np.cumsum(masses[::-1])[::-1], 0.0) / max(masses.sum(), 1e-300)
-        for cut in range(least, min(len(logs) // 8 - 1, _LAST_HERMITE + 1)):
+        for cut in range(min_cut, min(len(logs) // 8 - 1, _LAST_HERMITE + 1)):
             if outside[8 * cut] <= tail:
                 return cut, float(outside[8 * cut])
     raise ValueError(
@@ -96,7 +96,7 @@ def reach(activation: Activation, variance: float, *, least: int, tail: float) -
 def hermite_squares(activation: Activation, variance: float, *, n_terms: int, n_nodes: int = 64) -> tuple[Array, float]:
     """Return a_n² for n < n_terms and E φ² = Σ a_n², by one composite Gauss–Legendre rule."""
     scale = float(np.sqrt(variance))
-    cut, _ = reach(activation, variance, least=14, tail=1e-28)
+    cut, _ = reach(activation, variance, min_cut=14, tail=1e-28)
     kinks = np.array(activation.kinks) / scale
     edges = np.sort(np.concatenate((np.arange(-cut, cut + 1.0), kinks[np.abs(kinks) < cut])))
     z, w = panels(edges, n_nodes)
@@ -124,7 +124,7 @@ def hermite_series(activation: Activation, pair: GaussianPair) -> tuple[HermiteS
             check, _ = hermite_squares(activation, pair.variance, n_terms=n_terms, n_nodes=48)
             error = max(abs(total - np.sum(squares)), float(np.sum(np.abs(check - squares))))
             # What lies beyond the cut, by the Cauchy–Schwarz inequality.
-            error += 2.0 * total * math.sqrt(reach(activation, pair.variance, least=14, tail=1e-28)[1])
+            error += 2.0 * total * math.sqrt(reach(activation, pair.variance, min_cut=14, tail=1e-28)[1])
             n_kept = int(np.flatnonzero(slopes > 1e-20 * np.sum(slopes)).max(initial=0)) + 1
             return HermiteSeries(squares[:n_kept], pair), error / max(total, np.finfo(np.float64).tiny)
     return None

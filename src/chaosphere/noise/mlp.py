@@ -273,7 +273,7 @@ class MLPLayer:
         -----
         O(N m d), memory O(N d): the (N, m) array never exists. The error is at most 1e-15 (float32: 5e-7) times
         m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h,
-        for every compiled activation. Same bits for any number of threads.
+        for every compiled activation. Bitwise identical for any number of threads.
         """
         out = self.values(self._checked(x), n_threads=checks.threads(n_threads))
         if not np.isfinite(out).all():
@@ -293,6 +293,13 @@ class MLPLayer:
             return sphere.layer_norm_step(x, self._call_slowly(x), alpha, n_threads)
         out, bad = kernel.layer(x, *self._arguments(x), n_threads, alpha)
         return sphere.moved(out, bad)
+
+    def hidden(self, x: Floats, *, replica: int = 0) -> Floats:
+        """Return φ(w U x_i + b_U) for points (N, d) and one replica's parameters, shape (N, m); at NumPy's speed."""
+        before: Floats = self.weight_std * (x @ self.u[replica].T)
+        if self.b is not None:
+            before = before + self.b[replica]
+        return self.activation(before)
 
     def _checked(self, x: Tokens) -> Tokens:
         batch = checks.tokens(x)
@@ -315,9 +322,6 @@ class MLPLayer:
             of = replica if self.u.shape[0] > 1 else 0
             for start in range(0, x.shape[1], _ROWS_AT_ONCE):
                 rows = slice(start, start + _ROWS_AT_ONCE)
-                before: Any = self.weight_std * (x[replica, rows].astype(np.float64) @ self.u[of].T)
-                if self.b is not None:
-                    before = before + self.b[of]
-                after = scale * (self.activation(before) @ self.w[of].T)
+                after = scale * (self.hidden(x[replica, rows].astype(np.float64), replica=of) @ self.w[of].T)
                 out[replica, rows] = after if self.c is None else after + self.c[of]
         return out

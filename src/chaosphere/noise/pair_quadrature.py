@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.chebyshev import Array, Function, chebyshev_series, trimmed
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.hermite import best_spectrum, panels, reach
 from chaosphere.noise.layer_law import GaussianPair
@@ -59,7 +59,7 @@ def theta_series(value: Function) -> tuple[ThetaSeries, float]:
         if tail < 2e-14 or (degree >= 128 and before / 8 < tail < 1e-7):
             break
     # Rounding in the tail would be multiplied by degree² in the slope.
-    c = c[: np.flatnonzero(np.abs(c) > 2.0 * _EPS * np.max(np.abs(c))).max(initial=2) + 1]
+    c = trimmed(c, relative=2.0 * _EPS, min_degree=2)
     # dκ/dθ vanishes at both ends: divide by θ(π − θ) = (π²/4)(1 − x²) in coefficients.
     quotient, _ = chebyshev.chebdiv(chebyshev.chebder(c) * (2.0 / np.pi), [0.5, 0.0, -0.5])
     return ThetaSeries(c, np.asarray(quotient, dtype=np.float64) * (4.0 / np.pi**2)), tail
@@ -94,7 +94,7 @@ class Quadrature:
 
 def quadrature(activation: Activation, pair: GaussianPair) -> tuple[Quadrature, float]:
     """Return κ by quadrature and its relative error (Chebyshev tail, and more nodes per panel on a wider range)."""
-    cut, _ = reach(activation, pair.variance, least=9, tail=1e-15)
+    cut, _ = reach(activation, pair.variance, min_cut=9, tail=1e-15)
     mesh = _mesh(activation, (cut + 3) * math.sqrt(pair.variance)) if pair.variance > _STEEP else None
 
     def expectation(phi: Function, u: Array, *, n_nodes: int = 16, reach: int = cut) -> Array:
@@ -170,10 +170,10 @@ def _mesh(activation: Activation, half_width: float) -> _Mesh:
     kinks = np.array([k for k in activation.kinks if abs(k) < half_width])
     steps = 0.7 * 2.0 ** np.arange(-4, np.log2(half_width) + 1)
     probes = np.unique(np.add.outer(np.append(kinks, 0.0), np.concatenate((-steps, steps))))
-    left_over = list(itertools.pairwise(np.unique(np.concatenate(([-half_width, 0.0, half_width], kinks)))))
+    intervals = list(itertools.pairwise(np.unique(np.concatenate(([-half_width, 0.0, half_width], kinks)))))
     edges = [half_width]
-    while left_over:
-        left, right = left_over.pop()
+    while intervals:
+        left, right = intervals.pop()
         middle, half = 0.5 * (left + right), 0.5 * (right - left)
         c = chebyshev_series(lambda s, m=middle, h=half: activation.function(m + h * s), 15)  # type: ignore[misc]
         inside = probes[(probes > left) & (probes < right)]
@@ -182,8 +182,8 @@ def _mesh(activation: Activation, half_width: float) -> _Mesh:
         if np.max(np.abs(c[-3:])) <= slack and np.max(misfit, initial=0.0) <= 16.0 * slack:
             edges.append(left)
         else:
-            left_over += [(left, middle), (middle, right)]
-        if len(edges) + len(left_over) > _MAX_PANELS:
+            intervals += [(left, middle), (middle, right)]
+        if len(edges) + len(intervals) > _MAX_PANELS:
             raise ValueError(
                 f"activation: {activation.name!r} takes more than {_MAX_PANELS} panels of degree 15 on "
                 f"[{-half_width:g}, {half_width:g}], where its pre-activation may lie; state its kinks in an "

@@ -21,7 +21,7 @@ from scipy import optimize
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
-from chaosphere.common.chebyshev import Array, chebyshev_series
+from chaosphere.common.chebyshev import Array, chebyshev_series, trimmed
 
 if TYPE_CHECKING:
     from chaosphere.noise.covariance import CovarianceKernel
@@ -152,7 +152,7 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
         c = chebyshev_series(function, degree)
         if np.max(np.abs(c[-degree // 8 :])) <= 1e-11 * np.max(np.abs(c)):
             break
-    c = c[: np.flatnonzero(np.abs(c) > 1e-12 * np.max(np.abs(c))).max(initial=0) + 1]
+    c = trimmed(c, relative=1e-12)
     roots = chebyshev.chebroots(chebyshev.chebder(c)) if len(c) > 2 else np.empty(0)
     # A double root may come out as a complex pair: take the real parts of all near ones.
     near = roots[(np.abs(roots.imag) < 1e-3) & (np.abs(roots.real) <= 1.0)].real

@@ -13,7 +13,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.geometry import sphere
-from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.protocol import Interaction, InteractionPlan
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField, covariance_matrix, normalized_sum
 from chaosphere.noise.mlp import MLP, MLPLayer
@@ -51,14 +51,15 @@ def optimal_map(source: Floats, target: Floats) -> Floats:
     return np.asarray((vectors / root) @ middle @ (vectors / root).T)
 
 
-def layer_covariance(layer: MLPLayer, x: Floats, output_bias_std: float) -> Floats:
-    """Return K_m = φ(·)φ(·)ᵀ/m + σ_W²: the covariance of a layer's values at x given its inner weights U, b_U.
+def layer_covariance(layer: MLPLayer, x: Floats, *, output_bias_std: float, replica: int = 0) -> Floats:
+    """Return K_m = φ(·)φ(·)ᵀ/m + σ_W²: the covariance of a layer's values at x conditional on its inner U, b_U.
 
     Parameters
     ----------
     layer : MLPLayer
-        Of one replica.
     x : ndarray of float64, shape (N, d)
+    replica : int
+        Whose parameters are used.
     output_bias_std : float
         σ_W.
 
@@ -66,10 +67,7 @@ def layer_covariance(layer: MLPLayer, x: Floats, output_bias_std: float) -> Floa
     -------
     ndarray, shape (N, N)
     """
-    before = layer.weight_std * (x @ layer.u[0].T)
-    if layer.b is not None:
-        before = before + layer.b[0]
-    hidden = np.asarray(layer.activation(before))
+    hidden = np.asarray(layer.hidden(x, replica=replica))
     return np.asarray(hidden @ hidden.T / layer.u.shape[1] + output_bias_std**2)
 
 
@@ -115,9 +113,9 @@ def deep_wide(
 
     The limit X̄ is the last system in `fine_depth` steps of the split scheme under the field W, in its harmonics. A
     network of depth L and width m takes, at its own tokens Y, the realised increment ΔW(Y) of its interval, and maps it
-    to its layer's law given the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from N(0, κ(YYᵀ)) to
-    N(0, K_m). Each network then has the law of the transformer (up to the field's tolerance), and the joint law is a
-    coupling Γ of the theorem (arXiv:2604.26898, Theorem 1), recursive along the realised states.
+    to its layer's law conditional on the layer's inner weights: G^m(Y) = T ΔW(Y)/√h, T the optimal map from
+    N(0, κ(YYᵀ)) to N(0, K_m). Each network then has the law of the transformer (up to the field's tolerance), and the
+    joint law is a coupling Γ of the theorem (arXiv:2604.26898, Theorem 1), recursive along the realised states.
 
     Parameters
     ----------
@@ -144,69 +142,92 @@ def deep_wide(
 
     Notes
     -----
-    O(N³) per layer of every network. LAPACK runs on one thread: at this size more are slower, and bits would follow
-    their number.
+    O(N³) per layer of every network. LAPACK runs on one thread: at this size more are slower, and the last bits
+    of results would depend on their number.
     """
-    with threadpool_limits(1, user_api="blas"):
-        return _deep_wide(attention, mlp, systems, horizon, depths, widths, fine_depth, noise, n_threads)
-
-
-def _deep_wide(
-    attention: Interaction | None,
-    mlp: MLP,
-    systems: Sequence[System],
-    horizon: float,
-    depths: Sequence[int],
-    widths: Sequence[int],
-    fine_depth: int,
-    noise: Noise,
-    n_threads: int,
-) -> tuple[Floats, Floats]:
     dim = systems[0].points.shape[1]
-    field = GaussianField(kernel=mlp.kernel(dim), method="spectral")
-    basis, deviations = field.basis()
+    family = _Family(
+        attention=attention,
+        mlp=mlp,
+        field=GaussianField(kernel=mlp.kernel(dim), method="spectral"),
+        horizon=horizon,
+        fine_depth=fine_depth,
+        noise=noise,
+        n_threads=n_threads,
+    )
     networks = [
         [_Network(stride=fine_depth // depth, width=width) for width in (*widths, None)]
         for depth in (*depths, fine_depth)
     ]
-    states = [[[system.points[None] for _ in row] for row in networks] for system in systems]
-    plans = [
-        None if attention is None else attention.plan(Shape.of(system.points[None]), system.weights)
-        for system in systems
-    ]
-    sums = [np.zeros((1, basis.size, dim)) for _ in networks]
-    errors = np.zeros((len(systems), len(networks), len(networks[0])))
-    width_errors = np.zeros((len(systems), len(networks), len(widths)))
-    for step in range(fine_depth):
-        normals = normalized_sum([noise.draws(Stream.BROWNIAN, step)], (basis.size, dim))
-        due = [i for i, row in enumerate(networks) if (step + 1) % row[0].stride == 0]
-        for i, row in enumerate(networks):
-            sums[i] += normals
-            if i not in due:
-                continue
-            stride = row[0].stride
-            coefficients, sums[i] = sums[i] * deviations[:, None] / math.sqrt(stride), np.zeros_like(normals)
-            step_size = horizon * stride / fine_depth
-            for plan, runs in zip(plans, states, strict=True):
-                for j, network in enumerate(row):
-                    y = runs[i][j]
-                    if plan is not None:
-                        y = plan.move(y, step_size, n_threads=n_threads)
-                    g = basis.combine(y, coefficients, n_threads=n_threads)
-                    if network.width is not None:
-                        inner = replace(mlp, width=network.width, output_bias_std=0.0)
-                        layer = inner.plan(dim).draw([noise.draws(Stream.LAYER, step)])
-                        g = as_layer(g, y, layer=layer, kernel=field.kernel, output_bias_std=mlp.output_bias_std)
-                    runs[i][j] = sphere.layer_norm_step(y, g, math.sqrt(step_size), n_threads)
-        limit = states[-1][-1][-1][:, systems[-1].n_nodes :]
-        for s, system in enumerate(systems):
-            for i in due:
-                tokens = [y[:, system.n_nodes :] for y in states[s][i]]
-                for j, y in enumerate(tokens):
-                    errors[s, i, j] = max(errors[s, i, j], _mean_square(y, limit[:, : y.shape[1]]))
-                    if j < len(widths):
-                        width_errors[s, i, j] = max(width_errors[s, i, j], _mean_square(y, tokens[-1]))
-    return errors, width_errors
+    with threadpool_limits(1, user_api="blas"):
+        return family.run(networks, systems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family:
+    """What networks of all depths and widths share: the attention, the law of the layers, the field and the noise."""
+
+    attention: Interaction | None
+    mlp: MLP
+    field: GaussianField
+    horizon: float
+    fine_depth: int
+    noise: Noise
+    n_threads: int
+
+    def run(self, networks: Sequence[Sequence[_Network]], systems: Sequence[System]) -> tuple[Floats, Floats]:
+        """Return the errors of `deep_wide` for a row of networks, the last one Gaussian, per depth."""
+        basis, deviations = self.field.basis()
+        dim, n_widths = basis.dim, len(networks[0]) - 1
+        states = [[[system.points[None] for _ in row] for row in networks] for system in systems]
+        plans = [self._plan(system) for system in systems]
+        sums = [np.zeros((1, basis.size, dim)) for _ in networks]
+        errors = np.zeros((len(systems), len(networks), n_widths + 1))
+        width_errors = np.zeros((len(systems), len(networks), n_widths))
+        for step in range(self.fine_depth):
+            normals = normalized_sum([self.noise.draws(Stream.BROWNIAN, step)], (basis.size, dim))
+            due = [i for i, row in enumerate(networks) if (step + 1) % row[0].stride == 0]
+            for i, row in enumerate(networks):
+                sums[i] += normals
+                if i not in due:
+                    continue
+                coefficients = sums[i] * deviations[:, None] / math.sqrt(row[0].stride)
+                sums[i] = np.zeros_like(normals)
+                for attention, runs in zip(plans, states, strict=True):
+                    runs[i] = [
+                        self._layer(y, network, attention=attention, coefficients=coefficients, step=step)
+                        for y, network in zip(runs[i], row, strict=True)
+                    ]
+            limit = states[-1][-1][-1][:, systems[-1].n_nodes :]
+            for s, system in enumerate(systems):
+                for i in due:
+                    tokens = [y[:, system.n_nodes :] for y in states[s][i]]
+                    now = [_mean_square(y, limit[:, : y.shape[1]]) for y in tokens]
+                    errors[s, i] = np.maximum(errors[s, i], now)
+                    by_width = [_mean_square(y, tokens[-1]) for y in tokens[:-1]]
+                    width_errors[s, i] = np.maximum(width_errors[s, i], by_width)
+        return errors, width_errors
+
+    def _plan(self, system: System) -> InteractionPlan | None:
+        if self.attention is None:
+            return None
+        return self.attention.plan(Shape.of(system.points[None]), system.weights)
+
+    def _layer(
+        self, y: Tokens, network: _Network, *, attention: InteractionPlan | None, coefficients: Floats, step: int
+    ) -> Tokens:
+        """Return tokens after a layer that ends with this fine step, under the field with these coefficients."""
+        basis, _ = self.field.basis()
+        step_size = self.horizon * network.stride / self.fine_depth
+        if attention is not None:
+            y = attention.move(y, step_size, n_threads=self.n_threads)
+        g = basis.combine(y, coefficients, n_threads=self.n_threads)
+        if network.width is not None:
+            inner = replace(self.mlp, width=network.width, output_bias_std=0.0)
+            layer = inner.plan(basis.dim).draw([self.noise.draws(Stream.LAYER, step)])
+            sigma = self.mlp.output_bias_std
+            g = as_layer(g, y, layer=layer, kernel=self.field.kernel, output_bias_std=sigma)
+        return sphere.layer_norm_step(y, g, math.sqrt(step_size), self.n_threads)
 
 
 def as_layer(g: Tokens, y: Tokens, *, layer: MLPLayer, kernel: CovarianceKernel, output_bias_std: float) -> Tokens:
@@ -218,7 +239,7 @@ def as_layer(g: Tokens, y: Tokens, *, layer: MLPLayer, kernel: CovarianceKernel,
         Values of the field with covariance κ at y.
     y : ndarray of float64, shape (R, N, d)
     layer : MLPLayer
-        Whose inner weights are used, of each replica or of all.
+        Its inner weights are used, of each replica or of all.
     kernel : CovarianceKernel
         κ.
     output_bias_std : float
@@ -227,14 +248,14 @@ def as_layer(g: Tokens, y: Tokens, *, layer: MLPLayer, kernel: CovarianceKernel,
     Returns
     -------
     ndarray, shape (R, N, d)
-        T g with T the optimal map from N(0, κ(yyᵀ)) to N(0, K_m): given the inner weights, the law of the layer at y.
+        T g with T the optimal map from N(0, κ(yyᵀ)) to N(0, K_m): the law of the layer at y, conditional on the inner
+        weights.
     """
     out = np.empty_like(g)
     for replica in range(len(y)):
-        own = slice(replica, replica + 1) if len(layer.u) > 1 else slice(None)
-        one = replace(layer, u=layer.u[own], w=layer.w[own], b=None if layer.b is None else layer.b[own], c=None)
-        source = covariance_matrix(kernel, y[replica])
-        out[replica] = optimal_map(source, layer_covariance(one, y[replica], output_bias_std)) @ g[replica]
+        own = replica if len(layer.u) > 1 else 0
+        target = layer_covariance(layer, y[replica], replica=own, output_bias_std=output_bias_std)
+        out[replica] = optimal_map(covariance_matrix(kernel, y[replica]), target) @ g[replica]
     return out
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.rates import bose
@@ -16,8 +17,12 @@ from chaosphere.noise.rates import bose
 # takes more points.
 _ROOT = 6
 
+# `expectation` and `energy_ratio` refuse to return a value with a larger error estimate; resolutions are no longer
+# doubled at the smaller one.
+TOLERANCE, TARGET = 1e-5, 1e-9
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Coefficients of the generator, free of cancellation at u = 1, and at u = −1 if odd."""
 
@@ -25,11 +30,18 @@ class Pair:
     beta: float
     value_scale: float
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.kernel, CovarianceKernel):
-            raise TypeError(f"kernel must be a CovarianceKernel, got {type(self.kernel).__name__}")
-        if not self.kernel(1.0) > 0.0:
+    @classmethod
+    def of(cls, kernel: CovarianceKernel, *, beta: float | None, value_scale: float) -> Pair:
+        """Return the pair of two tokens under the noise of a kernel and, unless beta is None, attention; checked."""
+        if not isinstance(kernel, CovarianceKernel):
+            raise TypeError(f"kernel must be a CovarianceKernel, got {kernel!r}; a layer has one: MLP(...).kernel(dim)")
+        value_scale = checks.number(value_scale, "value_scale")
+        if beta is None and value_scale != 0.0:
+            raise ValueError(f"value_scale = {value_scale} needs beta, got beta = None")
+        beta = 0.0 if beta is None else checks.number(beta, "beta", low=0)
+        if not kernel(1.0) > 0.0:
             raise ValueError("kernel: kappa(1) = 0, must be > 0: without noise there is no law")
+        return cls(kernel=kernel, beta=beta, value_scale=value_scale)
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:
         """Return a, b of L = a ∂²/∂s² + b ∂/∂s in the coordinate s of the points."""
@@ -103,7 +115,7 @@ def to_u(x: Array, is_odd: bool) -> Array:
     return np.asarray(np.cos(np.pi * (0.5 * (1.0 - x)) ** _ROOT))
 
 
-def generator(pair: Pair, n: int, is_energy: bool) -> tuple[Array, Array]:
+def generator(pair: Pair, n: int, *, is_energy: bool) -> tuple[Array, Array]:
     """Return n + 1 Chebyshev points x, increasing, and the matrix of the generator there."""
     i = np.arange(n + 1)
     x = -np.cos(i * np.pi / n)

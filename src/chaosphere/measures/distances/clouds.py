@@ -1,0 +1,71 @@
+"""Two clouds of tokens: their checks, sums over their pairs, and estimates of time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+from chaosphere.kernels import attention as kernel
+
+LOG2_E = math.log2(math.e)
+_MAX_SECONDS = 600.0  # that a call may take by its estimate
+
+
+class Cloud(NamedTuple):
+    """Tokens, and their weights in the measure."""
+
+    points: Floats  # (N, d), C-contiguous
+    weights: Floats  # (N,), positive, sum 1
+    is_uniform: bool
+
+
+def cloud(x: Any, weights: Any, *, name: str, weights_name: str) -> Cloud:
+    """Check one cloud; tokens of weight 0 are left out."""
+    batch = checks.tokens(x, name)
+    if x.ndim != 2:
+        raise ValueError(f"{name} must have shape (n_tokens, dim), one cloud at a time, got {x.shape}")
+    points = np.ascontiguousarray(batch[0], dtype=np.float64)
+    p = checks.weights(weights, len(points), weights_name)
+    if p is None:
+        return Cloud(points, np.full(len(points), 1 / len(points)), True)
+    keep = p > 0
+    points, p = points[keep], p[keep]
+    return Cloud(points, p / p.sum(), bool((p == p[0]).all()))
+
+
+def clouds(x: Any, y: Any, *, x_weights: Any, y_weights: Any) -> tuple[Cloud, Cloud]:
+    """Check two clouds, of one dim."""
+    both = (
+        cloud(x, x_weights, name="x", weights_name="x_weights"),
+        cloud(y, y_weights, name="y", weights_name="y_weights"),
+    )
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"x and y must have one dim, got shapes {x.shape} and {y.shape}")
+    return both
+
+
+def refuse_long(seconds: float, what: str, *, instead: str) -> None:
+    """Raise ValueError if a call would take more than ten minutes by its estimate."""
+    if seconds > _MAX_SECONDS:
+        raise ValueError(f"x and y are too large: {what} would take about {seconds / 60:.0f} minutes; {instead}")
+
+
+def attention_sums(
+    x: Floats, sources: Cloud, *, v: Floats, scale: float, n_threads: int
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return the means of the sources y_j under weights q_j 2^{v_j + scale ⟨x_i, y_j⟩}, and log2 of their sums."""
+    top = v.max()
+    q = sources.weights * np.exp2(v - top)
+    means, log2_sums = kernel.attend_rows(x[None], sources.points[None], None, None, q, scale, n_threads)
+    return means[0], log2_sums[0] + top
+
+
+def attention_seconds(mu: Cloud, nu: Cloud, *, n_threads: int) -> float:
+    """Return a rough time of one attention pass over N M pairs."""
+    dim: int = mu.points.shape[1]
+    return len(mu.points) * len(nu.points) * (1 + 0.06 * dim) * 1e-9 / n_threads

@@ -1,0 +1,222 @@
+"""Statistics of the pairs of tokens: energy, cosines, close pairs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.arrays import of_replicas
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.geometry import expansions
+from chaosphere.interactions.series import is_cheaper
+from chaosphere.kernels import pairs as kernel
+
+_MAX_DENSE = 2**30  # bytes that pairwise_cosines may take
+_MAX_BINS = 2**24
+
+
+def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None) -> float | Floats:
+    """Return the interaction energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
+
+    arXiv:2604.26898, section 1 (the energy of the synchronization theorem).
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    beta : float
+        In (0, 700].
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+    n_threads : int, optional
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or beta or the weights are out of range.
+
+    Notes
+    -----
+    Double precision whatever the dtype of x, and a relative accuracy of 1e-12 down to consensus. For many tokens O(N K)
+    with K harmonics, E_β = ½ e^β (1 − Σ_l e^{−β} λ_l Σ_k M_{l,k}²) of tokens projected onto the sphere (see
+    `chaosphere.geometry.expansions`), where the error bound of this difference allows; else, that is for few tokens or
+    close to consensus, O(N² d) over pairs, by differences x_i − x_j or, where tokens of many dimensions are apart, by
+    products. Results are bitwise identical for any number of threads.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    >>> bool(np.isclose(energy(x, beta=1.0), 0.25 * (math.e - 1 / math.e)))
+    True
+    """
+    beta = checks.number(beta, "beta", above=0, high=700)
+    batch = checks.tokens(x)
+    p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
+    missing = np.full(len(batch), np.nan)  # Σ p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)})
+    if is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
+        present, error = expansions.mean_kernel(batch, p, beta, threads)
+        missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
+    by_pairs = np.isnan(missing)
+    if by_pairs.any():
+        missing[by_pairs] = kernel.pair_statistics(batch[by_pairs].astype(np.float64, copy=False), p, beta, 0, threads)[
+            0
+        ]
+    return of_replicas(0.5 * math.exp(beta) * missing, x)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """E_β as an observable: a callable on (time, tokens) for `simulate(..., observe=...)`.
+
+    Parameters
+    ----------
+    beta : float
+        In (0, 700].
+    n_threads : int, optional
+
+    Examples
+    --------
+    >>> Energy(beta=1.0)(0.0, np.array([[1.0, 0.0], [1.0, 0.0]]))
+    0.0
+    """
+
+    beta: float = 1.0
+    n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        checks.numbers(self, "beta", above=0, high=700)
+        if self.n_threads is not None:
+            object.__setattr__(self, "n_threads", checks.threads(self.n_threads))
+
+    def __call__(self, time: float, x: Tokens) -> float | Floats:
+        """Return `energy(x, beta)`."""
+        return energy(x, self.beta, n_threads=self.n_threads)
+
+
+def pairwise_cosines(x: Tokens) -> Floats:
+    """Return the N(N−1)/2 cosines ⟨x_i, x_j⟩, i < j, in the order of `numpy.triu_indices`.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+
+    Returns
+    -------
+    ndarray of float64, shape (N(N−1)/2,) or (R, N(N−1)/2)
+
+    Raises
+    ------
+    ValueError
+        Also if the result would exceed 1 GiB; `cosine_histogram` needs no such array.
+
+    Examples
+    --------
+    >>> pairwise_cosines(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+    array([ 0., -1.,  0.])
+    """
+    batch = checks.tokens(x).astype(np.float64, copy=False)
+    n_bytes = 8 * batch.shape[0] * batch.shape[1] ** 2
+    if n_bytes > _MAX_DENSE:
+        raise ValueError(
+            f"x is too large for a dense array of cosines ({n_bytes / 2**30:.1f} GiB, limit 1); use cosine_histogram"
+        )
+    upper = np.triu_indices(batch.shape[1], k=1)
+    cosines = np.einsum("rik,rjk->rij", batch, batch)[:, upper[0], upper[1]]
+    return of_replicas(np.clip(cosines, -1, 1), x)  # type: ignore[no-any-return]
+
+
+def cosine_histogram(
+    x: Tokens, n_bins: int = 50, *, weights: Any = None, n_threads: int | None = None
+) -> tuple[Floats, Floats]:
+    """Return the law of ⟨x_i, x_j⟩ over pairs i ≠ j as a histogram on [−1, 1].
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+    n_bins : int
+        Number of equal bins, at most 2^24.
+    weights : array_like, shape (N,), optional
+    n_threads : int, optional
+
+    Returns
+    -------
+    probabilities : ndarray, shape (n_bins,) or (R, n_bins)
+        Sum to 1; a pair weighs p_i p_j.
+    edges : ndarray, shape (n_bins + 1,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `energy`, and if there is no pair.
+
+    Notes
+    -----
+    O(N² d) without an N×N array. Bitwise identical for any number of threads.
+
+    Examples
+    --------
+    >>> cosine_histogram(np.array([[1.0, 0.0], [-1.0, 0.0]]), n_bins=4)[0]
+    array([1., 0., 0., 0.])
+    """
+    n_bins = checks.integer(n_bins, "n_bins", low=1, high=_MAX_BINS)
+    batch = checks.tokens(x)
+    p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
+    _, histogram = kernel.pair_statistics(batch.astype(np.float64, copy=False), p, 1.0, n_bins, threads)
+    total = histogram.sum(axis=1, keepdims=True)
+    if (total <= 0).any():
+        raise ValueError("x must hold at least two tokens of positive weight")
+    return of_replicas(histogram / total, x), np.linspace(-1, 1, n_bins + 1)
+
+
+def pair_fraction(x: Tokens, above: float) -> float | Floats:
+    """Return the fraction of pairs i ≠ j with ⟨x_i, x_j⟩ >= `above`.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        At least two tokens.
+    above : float
+        In [−1, 1].
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of two or more tokens on the unit sphere, or `above` is out of range.
+
+    Notes
+    -----
+    O(N² d) in double precision, in blocks of rows of the N × N cosines: each is 1 − |x_i − x_j|²/2, summed over the
+    coordinates in order, so that the same tokens give the same count alone and among other replicas.
+
+    Examples
+    --------
+    >>> pair_fraction(np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]), 0.999)
+    0.3333333333333333
+    """
+    above = checks.number(above, "above", low=-1, high=1)
+    batch = checks.tokens(x).astype(np.float64, copy=False)
+    n_replicas, n_tokens, dim = batch.shape
+    if n_tokens < 2:
+        raise ValueError(f"x must hold at least two tokens, got shape {x.shape}")
+    counts = np.zeros(n_replicas, dtype=np.int64)
+    n_rows = max(1, 2**18 // (n_replicas * n_tokens))
+    for start in range(0, n_tokens, n_rows):
+        rows = batch[:, start : start + n_rows]
+        square = np.zeros((n_replicas, rows.shape[1], n_tokens))
+        for k in range(dim):
+            square += (rows[:, :, None, k] - batch[:, None, :, k]) ** 2
+        counts += (square <= 2 - 2 * above).sum(axis=(1, 2))
+    fractions = (counts - n_tokens) / (n_tokens * (n_tokens - 1))  # less the pairs (i, i)
+    return of_replicas(fractions, x)  # type: ignore[no-any-return]

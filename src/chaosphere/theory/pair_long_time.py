@@ -1,0 +1,273 @@
+"""What two tokens do as t → ∞: which ends of [−1, 1] their cosine converges to, and its stationary density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from scipy import special
+
+from chaosphere.common import checks
+from chaosphere.common.arrays import like
+from chaosphere.common.chebyshev import Array, chebyshev_series
+from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
+
+# y = artanh u is cut off here, where 1 − |u| is 5e-16; the tails beyond are exponentials.
+_Y_MAX = 18.0
+
+
+class HittingProbabilities(NamedTuple):
+    """Probabilities that the two tokens end up together (`plus`) or antipodal (`minus`)."""
+
+    plus: float | Array
+    minus: float | Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongTime:
+    """What the cosine of two tokens does as t → ∞, from `long_time`.
+
+    Attributes
+    ----------
+    exponent_plus : float
+        Lyapunov exponent of |X − Y| at u = 1; negative: u = 1 attracts.
+    exponent_minus : float
+        The same for |X + Y| at u = −1; NaN if the field is not odd (u = −1 is then left at once).
+    has_stationary_density : bool
+        Whether the speed measure is integrable, so that u has a stationary density on (−1, 1).
+    description : str
+        The same in words.
+    """
+
+    exponent_plus: float
+    exponent_minus: float
+    has_stationary_density: bool
+    description: str
+
+
+def hitting_probabilities(
+    kernel: CovarianceKernel,
+    u0: float | Array,
+    *,
+    beta: float | None = None,
+    value_scale: float = 0.0,
+) -> HittingProbabilities:
+    """Return the probabilities that u_t → 1 and that u_t → −1 as t → ∞.
+
+    u = −1 can only attract if the field is odd. Where both ends attract, the probabilities are
+    those of the scale function; the ends are approached exponentially, never reached in finite
+    time.
+
+    Parameters
+    ----------
+    kernel : CovarianceKernel
+        κ and the dimension d; κ(1) > 0.
+    u0 : float or array of float
+        Initial cosines in [−1, 1].
+    beta, value_scale : float
+        Attention of two tokens, as for `expectation`.
+
+    Returns
+    -------
+    HittingProbabilities
+        Named tuple (plus, minus), each like `u0`; they sum to 1 if an end attracts, and are both 0
+        if none does (except that u0 = ±1 stays there: with an odd field at either end, else at 1).
+
+    Raises
+    ------
+    ValueError
+        On bad arguments, or if the scale function is not resolved to 1e-5.
+
+    Examples
+    --------
+    >>> from chaosphere.noise.covariance import CovarianceKernel
+    >>> k = CovarianceKernel.from_activation("tanh", dim=4)
+    >>> plus, minus = hitting_probabilities(k, 0.0)
+    >>> round(plus, 9), round(minus, 9)
+    (0.5, 0.5)
+    """
+    behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
+    pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
+    u = checks.cosines(u0, "u0")
+    to_plus, to_minus = behaviour.exponent_plus < 0.0, behaviour.exponent_minus < 0.0
+    if to_plus and to_minus:
+        plus = _doubled(lambda n: _scale_function(pair, u, n=n))
+    else:
+        plus = np.full_like(u, float(to_plus))
+    minus = 1.0 - plus if to_plus or to_minus else np.zeros_like(u)
+    plus, minus = np.where(u == 1.0, 1.0, plus), np.where(u == 1.0, 0.0, minus)
+    if kernel.is_odd:
+        plus, minus = np.where(u == -1.0, 0.0, plus), np.where(u == -1.0, 1.0, minus)
+    return HittingProbabilities(like(u0, plus), like(u0, minus))
+
+
+def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scale: float = 0.0) -> LongTime:
+    """Return what the cosine of two tokens does as t → ∞.
+
+    The exponent at u = 1 is λ1 − δ; at u = −1 of an odd field it is λ1 + 2δ/(1 + e^{2β}). The end
+    attracts iff its exponent is negative; if no end does, the speed measure is integrable.
+
+    Parameters
+    ----------
+    kernel : CovarianceKernel
+        κ and the dimension d; κ(1) > 0.
+    beta, value_scale : float
+        Attention of two tokens, as for `expectation`.
+
+    Returns
+    -------
+    LongTime
+
+    Examples
+    --------
+    >>> from chaosphere.noise.covariance import CovarianceKernel
+    >>> k = CovarianceKernel.from_activation("relu", dim=5)
+    >>> long_time(k).description
+    'u converges to 1'
+    >>> long_time(k, beta=1.0, value_scale=-1.0).has_stationary_density
+    True
+    """
+    pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
+    plus = kernel.lyapunov_exponent() - pair.value_scale
+    minus = math.nan
+    if kernel.is_odd:
+        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * special.expit(-2 * pair.beta)
+    if plus < 0.0 and minus < 0.0:
+        text = "u converges to 1 or to -1"
+    elif plus < 0.0:
+        text = "u converges to 1"
+    elif minus < 0.0:
+        text = "u converges to -1"
+    elif plus == 0.0 or minus == 0.0:
+        text = "marginal: an end of exponent 0 neither attracts nor lets the law settle"
+    else:
+        text = "u converges in law to its stationary density"
+    return LongTime(
+        exponent_plus=plus,
+        exponent_minus=float(minus),
+        has_stationary_density=plus > 0.0 and not minus <= 0.0,
+        description=text,
+    )
+
+
+def stationary_density(
+    kernel: CovarianceKernel,
+    u: float | Array,
+    *,
+    beta: float | None = None,
+    value_scale: float = 0.0,
+) -> float | Array:
+    """Return the stationary density of the cosine of two tokens, with respect to du.
+
+    Proportional to the speed measure 1/(a s′), a = (1−u²)(κ(1) − uκ(u)), s the scale function.
+
+    Parameters
+    ----------
+    kernel : CovarianceKernel
+        κ and the dimension d; κ(1) > 0.
+    u : float or array of float
+        Cosines in the open interval (−1, 1); the density may be infinite at its ends.
+    beta, value_scale : float
+        Attention of two tokens, as for `expectation`.
+
+    Returns
+    -------
+    float or float64 array of the shape of `u`
+
+    Raises
+    ------
+    ValueError
+        If there is no stationary density (the message says what happens instead), on bad arguments,
+        or if the density is not resolved to 1e-5.
+
+    Examples
+    --------
+    >>> from chaosphere.noise.covariance import CovarianceKernel
+    >>> k = CovarianceKernel.from_activation("relu", dim=5)
+    >>> density = stationary_density(k, np.array([0.0, 0.99]), beta=1.0, value_scale=-1.0)
+    >>> bool(density[0] > density[1])
+    True
+    """
+    behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
+    if not behaviour.has_stationary_density:
+        raise ValueError(f"kernel: no stationary density; {behaviour.description}")
+    x = checks.cosines(u, "u")
+    if np.any(np.abs(x) == 1.0):
+        raise ValueError("u must be in the open interval (-1, 1)")
+    pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
+    return like(u, _doubled(lambda n: _speed_density(pair, x, n=n)))
+
+
+# --- scale function and speed measure -----------------------------------------------------------
+
+
+def _log_speed(pair: Pair, n: int) -> tuple[Array, float, float]:
+    """Return the Chebyshev series on [−Y, Y] of ∫₀^y R = −log S′(y), and R at −Y and Y."""
+
+    def ratio(x: Array) -> Array:
+        a, b = pair.coefficients(at_y(_Y_MAX * x))
+        return b / a
+
+    c = chebyshev_series(ratio, n)
+    left, right = ratio(np.array([-1.0, 1.0]))
+    return np.asarray(_Y_MAX * chebyshev.chebint(c, lbnd=0)), float(left), float(right)
+
+
+def _scale_function(pair: Pair, u: Array, *, n: int) -> Array:
+    log_speed, left, right = _log_speed(pair, n)
+    top = np.max(-chebyshev.chebval(np.linspace(-1.0, 1.0, 4 * n), log_speed))
+
+    def slope(x: Array) -> Array:
+        return np.asarray(np.exp(-chebyshev.chebval(x, log_speed) - top))
+
+    integral = _Y_MAX * chebyshev.chebint(chebyshev_series(slope, n), lbnd=-1)
+    # Beyond ±Y, S′ = e^{−∫R} is an exponential.
+    below, above = slope(np.array(-1.0)) / -left, slope(np.array(1.0)) / right
+    with np.errstate(divide="ignore"):
+        x = np.clip(np.arctanh(u) / _Y_MAX, -1.0, 1.0)
+    total = below + chebyshev.chebval(1.0, integral) + above
+    return np.asarray((below + chebyshev.chebval(x, integral)) / total)
+
+
+def _speed_density(pair: Pair, u: Array, *, n: int) -> Array:
+    log_speed, left, right = _log_speed(pair, n)
+    top = np.max(chebyshev.chebval(np.linspace(-1.0, 1.0, 4 * n), log_speed))
+
+    def density(x: Array) -> Array:
+        # With respect to dy.
+        a, _ = pair.coefficients(at_y(_Y_MAX * x))
+        return np.asarray(np.exp(chebyshev.chebval(x, log_speed) - top) / a)
+
+    integral = _Y_MAX * chebyshev.chebint(chebyshev_series(density, n), lbnd=-1)
+    # Beyond Y, and for odd fields beyond −Y, 1/(a S′) is an exponential; else it is negligible.
+    total = chebyshev.chebval(1.0, integral) - density(np.array(1.0)) / right
+    if pair.kernel.is_odd:
+        total += density(np.array(-1.0)) / left
+    y = np.arctanh(u)
+    return np.asarray(density(y / _Y_MAX) * np.cosh(y) ** 2 / total)
+
+
+def _doubled(function: Callable[[int], Array]) -> Array:
+    """Return function(n) with n doubled until it moves by less than 1e-9; at least to 1e-5.
+
+    Noise that is next to nothing against the attention overflows: what comes out is not finite, and is refused.
+    """
+    with np.errstate(all="ignore"):
+        previous = function(256)
+        for n in (512, 1024, 2048):
+            now = function(n)
+            error = float(np.max(np.abs(now - previous) / np.maximum(1.0, np.abs(now)), initial=0.0))
+            if error <= TARGET:
+                return now
+            previous = now
+    if not error <= TOLERANCE:
+        raise ValueError(
+            f"kernel: not resolved, error estimate {error:.1e} (limit {TOLERANCE:.0e}); the noise "
+            "is too weak against the attention"
+        )
+    return now
