@@ -12,8 +12,9 @@ import pytest
 import xarray
 
 import chaosphere as cs
-from chaosphere.cli.main import _read_tokens, main
+from chaosphere.cli.main import main
 from chaosphere.common import files
+from chaosphere.experiments.chaos import token_file
 from chaosphere.reporting import results
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
@@ -522,7 +523,7 @@ def test_token_files_that_are_damaged_or_bombs_are_refused(tmp_path, capsys):
         at = int(generator.integers(len(content)))
         bad.write_bytes(content[: at // 2] if generator.random() < 0.3 else content[:at] + b"\xff" + content[at + 1 :])
         try:
-            tokens = _read_tokens(bad, is_normalized=False)
+            tokens = token_file.read(bad, is_normalized=False)
         except ValueError as error:
             assert "bad.npz must be" in str(error)  # noqa: PT017
         else:
