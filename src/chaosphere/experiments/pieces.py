@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from chaosphere.common import files
 from chaosphere.reporting import results
 
 Piece = TypeVar("Piece")
@@ -67,3 +69,14 @@ def grow(
                 for _ in range((n_inner_steps or 1) if index < n_stored else (not n_inner_steps)):
                     on_step()
     return to_dataset(pieces[:n_pieces])
+
+
+def checkpoint(store: str | os.PathLike[str] | None) -> Path | None:
+    """Return the file beside a store in which `simulate` keeps a piece that is one long run, None without a store.
+
+    It is there only while such a piece is under way or stopped.
+    """
+    if store is None:
+        return None
+    path = files.local(store, "store")
+    return path.with_name(path.name + ".checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ def pair_law(
     n_nodes: int = 128,
     n_replicas: int = 1000,
     n_threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Compare pairs of the mean field, averaged over the noise, with the pair equation.
 
@@ -55,6 +57,8 @@ def pair_law(
     n_replicas : int
         Independent noises, at least 2.
     n_threads : int, optional
+    checkpoint : path, optional
+        File that keeps the state of the run; see `simulate`.
 
     Returns
     -------
@@ -97,7 +101,9 @@ def pair_law(
         return np.array([[p @ f(u) @ p for f in functions.values()] for u in cosines]).T
 
     start = np.tile(limit.start(), (n_replicas, 1, 1))
-    sol = simulate(limit, start, rng=rng, save_at=times, observe={"pairs": means}, n_threads=n_threads)
+    sol = simulate(
+        limit, start, rng=rng, save_at=times, observe={"pairs": means}, n_threads=n_threads, checkpoint=checkpoint
+    )
     values = sol.observables["pairs"].T  # (R, n_functions, n_times)
     # A mean of f lies in the range of f.
     grid = np.cos(np.linspace(0, np.pi, 1001))

@@ -16,7 +16,7 @@ from chaosphere.common.chebyshev import Function
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.mean_field.pairs import pair_law
 from chaosphere.experiments.mean_field.parts import N_ANGLES, N_MOMENTS, convergence_of_nodes, picture, solvers
-from chaosphere.experiments.pieces import OnStep, grow
+from chaosphere.experiments.pieces import OnStep, checkpoint, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.laws import Law, Mixture, VonMisesFisher
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -104,6 +104,7 @@ def run(
     n_threads : int, optional
     store : path, optional
         NetCDF file that is written after each of the four parts; those of the same study in it are not computed again.
+        A checkpoint beside it keeps the pairs while they run.
     on_part : callable, optional
         Called after each of the four parts (a) with (b), (c), (d), picture.
 
@@ -174,6 +175,7 @@ def run(
             n_nodes=128,
             n_replicas=n_pair_replicas,
             n_threads=n_threads,
+            checkpoint=checkpoint(store),
         ),
         lambda: picture(drawn, law, n_modes, rng=sequence, n_threads=n_threads),
     ]

@@ -14,7 +14,7 @@ from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
-from chaosphere.experiments.pieces import OnStep, grow
+from chaosphere.experiments.pieces import OnStep, checkpoint, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.geometry.sphere import sample_uniform
@@ -227,7 +227,8 @@ def figure(
         m, which the paper does not state for these figures.
     n_threads : int, optional
     store : path, optional
-        NetCDF file that is written after each run; runs of the same figure in it are not repeated.
+        NetCDF file that is written after each run; runs of the same figure in it are not repeated. A checkpoint beside
+        it keeps the run that is under way.
     on_run : callable, optional
         Called after each of the runs.
 
@@ -272,7 +273,8 @@ def figure(
             cosine = np.tile(_cosine_quantiles(0.0, x), (depth + 1, 1))
             return {"cosine": cosine, "energy": np.tile(measures.energy(x, beta), (depth + 1, 1))}
         model = Transformer(attention=attention, mlp=mlp, depth=depth, horizon=horizon)
-        sol = simulate(model, x, rng=sequence, observe=observe, n_threads=n_threads)
+        file = checkpoint(store)
+        sol = simulate(model, x, rng=sequence, observe=observe, n_threads=n_threads, checkpoint=file)
         piece = {"cosine": sol.observables["cosine"], "energy": sol.observables["energy"]}
         if mlp is not None and attention is None:
             kernel = mlp.kernel(dim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
-from chaosphere.experiments.pieces import grow
+from chaosphere.experiments.pieces import OnStep, checkpoint, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -54,7 +54,7 @@ def run(
     n_replicas: int = 32,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
-    on_run: Callable[[], object] | None = None,
+    on_run: OnStep = None,
 ) -> Any:
     """Run transformers with several activations from uniform tokens and record E_β after every layer.
 
@@ -86,6 +86,7 @@ def run(
     n_threads : int, optional
     store : path, optional
         NetCDF file that is written after every activation; those of the same study in it are not computed again.
+        A checkpoint beside it keeps the activation that is under way.
     on_run : callable, optional
         Called after every activation.
 
@@ -152,7 +153,14 @@ def run(
         model = models[index]
         assert model.mlp is not None
         kernel = model.mlp.kernel(dim)
-        sol = simulate(model, x, rng=sequence, observe={"energy": measures.Energy(beta=beta)}, n_threads=n_threads)
+        sol = simulate(
+            model,
+            x,
+            rng=sequence,
+            observe={"energy": measures.Energy(beta=beta)},
+            n_threads=n_threads,
+            checkpoint=checkpoint(store),
+        )
         energy = sol.observables["energy"].T
         applies, reason = theorem(kernel, attention)
         rate = kernel.dissipation_rate(beta)
