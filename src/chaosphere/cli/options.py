@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 import re
 import types
 import typing
@@ -77,20 +78,20 @@ def of(command: Command) -> list[Option]:
 
 
 def parameter_texts(function: Callable[..., Any]) -> dict[str, str]:
-    """Return what a numpydoc docstring says on each parameter, on one line and without the full stop at its end.
+    """Return what a numpydoc docstring says on each parameter, as a line of help: small first letter, no full stop.
 
     Examples
     --------
     >>> parameter_texts(parameter_texts)
     {}
     >>> parameter_texts(add)["parser"]
-    'Of the command'
+    'of the command'
     """
-    lines = inspect.cleandoc(function.__doc__ or "").splitlines()
+    lines = [*inspect.cleandoc(function.__doc__ or "").splitlines(), ""]
     texts: dict[str, list[str]] = {}
     names: list[str] = []
     start = lines.index("Parameters") + 2 if "Parameters" in lines else len(lines)
-    for line, after in zip(lines[start:], [*lines[start + 1 :], ""], strict=True):
+    for line, after in itertools.pairwise(lines[start:]):
         if after.startswith("---"):  # the title of the next section
             break
         if line and not line.startswith(" "):
