@@ -12,9 +12,10 @@ import pytest
 import xarray
 
 import chaosphere as cs
-from chaosphere.cli.main import _read_tokens, main
+from chaosphere.cli.main import main
 from chaosphere.common import files
-from chaosphere.reporting import results
+from chaosphere.experiments.chaos import token_file
+from chaosphere.reporting import intervals, netcdf
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
 TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
@@ -36,7 +37,7 @@ def test_chaos_writes_table_dataset_and_picture(tmp_path, capsys):
     assert "d = 3: exponent of E sup_t W2² / log N" in out
     assert "pair interactions" in err
     assert "cost: " in out
-    data = results.load(tmp_path / "chaos.nc")
+    data = netcdf.load(tmp_path / "chaos.nc")
     assert data["mean_square"].dims == ("case", "quantity", "replica", "n_tokens")
     assert data["case"].values.tolist() == ["d = 2", "d = 3"]
     assert data["n_tokens"].values.tolist() == [16, 32, 64]
@@ -63,7 +64,7 @@ def test_chaos_limits_study(tmp_path, capsys):
     assert main(["chaos", "--study", "limits", "--replicas", "2", "--out", str(tmp_path), "--json"]) == 0
     claims = strict_json(capsys.readouterr().out)
     assert [claim["expected"] for claim in claims] == [-1, -1, -1, -1, 1]
-    data = results.load(tmp_path / "chaos-limits.nc")
+    data = netcdf.load(tmp_path / "chaos-limits.nc")
     assert data["mean_square"].shape == (6, 4, 4, 4)
     assert (data["mean_square"].values[:, -1, -1, -1] == 0).all()
     assert (tmp_path / "chaos-limits.png").exists()
@@ -71,10 +72,10 @@ def test_chaos_limits_study(tmp_path, capsys):
 
 def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
     main(["chaos", *TINY, "--out", str(tmp_path / "a")])
-    first = results.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
+    first = netcdf.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
     main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
     main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
-    extended, fresh = (results.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
+    extended, fresh = (netcdf.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
     assert np.array_equal(extended[:, :, :4], first)
     assert np.array_equal(extended, fresh)
     capsys.readouterr()
@@ -91,7 +92,7 @@ def test_own_tokens(tmp_path, capsys, suffix):
     assert main(arguments) == 2
     assert "x0 must lie on the unit sphere" in capsys.readouterr().err
     assert main([*arguments, "--normalize"]) == 0
-    data = results.load(tmp_path / "chaos.nc")
+    data = netcdf.load(tmp_path / "chaos.nc")
     assert data["n_tokens"].values.tolist() == [64, 128]
     assert data.attrs["is_limit"] == 0
     assert "M = 300 tokens" in data.attrs["title"]
@@ -151,20 +152,20 @@ def test_missing_extra_says_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(
         ImportError, match=r"h5netcdf is needed here and cannot be imported: pip install h5netcdf, or .*'\.\[io\]'"
     ):
-        results.require()
+        netcdf.require()
 
 
 def test_depth_width(tmp_path, capsys):
     arguments = ["--depths", "2", "4", "--widths", "4", "8", "--tokens", "5", "--refinement", "2", "--replicas", "3"]
     assert main(["depth-width", *arguments, "--out", str(tmp_path)]) == 0
     assert "exponent of the mean square in width m" in capsys.readouterr().out
-    first = results.load(tmp_path / "depth-width.nc")["mean_square"].values
+    first = netcdf.load(tmp_path / "depth-width.nc")["mean_square"].values
     assert first.shape == (3, 3, 3)
     assert main(["depth-width", *arguments, "--replicas", "4", "--out", str(tmp_path), "--json"]) == 0
     assert len(strict_json(capsys.readouterr().out)) == 3
-    assert np.array_equal(results.load(tmp_path / "depth-width.nc")["mean_square"].values[:3], first)
+    assert np.array_equal(netcdf.load(tmp_path / "depth-width.nc")["mean_square"].values[:3], first)
     assert main(["depth-width", *arguments, "--widths", "--tokens", "200", "--out", str(tmp_path / "deep")]) == 0
-    assert results.load(tmp_path / "deep" / "depth-width.nc")["mean_square"].shape == (3, 3, 1)
+    assert netcdf.load(tmp_path / "deep" / "depth-width.nc")["mean_square"].shape == (3, 3, 1)
     capsys.readouterr()
     assert main(["depth-width", *arguments, "--depths", "3", "4", "--out", str(tmp_path)]) == 2
     assert "depths must divide the largest, 4; got 3" in capsys.readouterr().err
@@ -181,7 +182,7 @@ def test_mean_field(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "order in the step: density − nodes" in out
     assert "pairs over the noise: u²" in out
-    data = results.load(tmp_path / "mean-field.nc")
+    data = netcdf.load(tmp_path / "mean-field.nc")
     assert data["activation"].values.tolist() == ["tanh", "relu"]
     assert data["is_kinked"].values.tolist() == [False, True]
     assert data["node_error"].shape == (2, 2, 2)
@@ -225,7 +226,7 @@ def test_sync(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "applies: λ̄" in out
     assert "does not apply" in out
-    data = results.load(tmp_path / "sync.nc")
+    data = netcdf.load(tmp_path / "sync.nc")
     assert np.isfinite(data["pair_equation"]).all()
     assert (tmp_path / "sync.png").exists()
 
@@ -248,7 +249,7 @@ def test_figures(tmp_path, capsys, monkeypatch, number):
     monkeypatch.setattr(paper, "WIDTH", 8)
     assert main(["figure", number, "--out", str(tmp_path)]) == 0
     assert (tmp_path / f"figure-{number}.png").exists()
-    data = results.load(tmp_path / f"figure-{number}.nc")
+    data = netcdf.load(tmp_path / f"figure-{number}.nc")
     if number == "1":
         assert data["x"].shape == (2, 6, 64, 4)
     else:
@@ -337,8 +338,8 @@ def test_intervals_of_a_study_respect_the_range_of_its_measures(tmp_path, capsys
     more = "[observe.fraction]\nmeasure = 'pair_fraction'\nabove = 0.2\n[run]"
     file.write_text(STUDY.replace("[run]", more).replace("replicas = 1", "replicas = 5"))
     assert main(["run", str(file), "--out", str(tmp_path)]) == 0
-    data = results.load(tmp_path / "few.nc")
-    _, student_low, student_high = results.mean_interval(data["fraction"].values)
+    data = netcdf.load(tmp_path / "few.nc")
+    _, student_low, student_high = intervals.mean_interval(data["fraction"].values)
     assert student_low.min() < 0 or student_high.max() > 1
     low, mean, high = (data[f"fraction_{part}"].values for part in ("low", "mean", "high"))
     assert (low >= 0).all()
@@ -390,7 +391,7 @@ def test_a_file_of_another_study_is_refused_and_one_of_the_same_is_not(tmp_path,
 
 
 def test_every_file_of_chaos_is_checked_before_the_first_study_runs(tmp_path, capsys):
-    results.save(xarray.Dataset(attrs={"identity": '{"horizon": 7.0}'}), tmp_path / "chaos-limits.nc")
+    netcdf.save(xarray.Dataset(attrs={"identity": '{"horizon": 7.0}'}), tmp_path / "chaos-limits.nc")
     assert main(["chaos", *TINY, "--study", "rates", "limits", "--out", str(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert "chaos-limits.nc holds another study" in message
@@ -429,7 +430,7 @@ def test_sync_without_a_claim(tmp_path, capsys):
 def test_the_band_of_sync_says_where_it_ends(tmp_path, capsys):
     arguments = ["--activations", "sigmoid", "--tokens", "6", "--width", "8", "--depth", "80", "--horizon", "20"]
     assert main(["sync", *arguments, "--replicas", "8", "--out", str(tmp_path)]) == 0
-    data = results.load(tmp_path / "sync.nc").isel(activation=0)
+    data = netcdf.load(tmp_path / "sync.nc").isel(activation=0)
     end, has_band = float(data["band_end"]), np.isfinite(data["energy_low"].values)
     assert 0 < end < 20
     assert np.array_equal(has_band, data["time"].values <= end)
@@ -460,7 +461,7 @@ def test_closed_streams(tmp_path, closed):
     assert done.returncode == 0
     if "1>" not in closed:
         assert len(strict_json(done.stdout)) == 4
-    assert results.load(tmp_path / "o" / "table-1.nc")["kappa"].shape == (1, 1, 2)
+    assert netcdf.load(tmp_path / "o" / "table-1.nc")["kappa"].shape == (1, 1, 2)
     assert (tmp_path / "o" / "table-1.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -522,7 +523,7 @@ def test_token_files_that_are_damaged_or_bombs_are_refused(tmp_path, capsys):
         at = int(generator.integers(len(content)))
         bad.write_bytes(content[: at // 2] if generator.random() < 0.3 else content[:at] + b"\xff" + content[at + 1 :])
         try:
-            tokens = _read_tokens(bad, is_normalized=False)
+            tokens = token_file.read(bad, is_normalized=False)
         except ValueError as error:
             assert "bad.npz must be" in str(error)  # noqa: PT017
         else:

@@ -1,4 +1,4 @@
-"""What the chaos experiment measures: regimes of the model, and sizes at which tokens are compared with the limit."""
+"""Cases of the experiments on many tokens: regimes of the model, and sizes at which tokens meet the limit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,24 @@ from chaosphere.models.transformer import Transformer
 # Each is stored as its mean square; the exponents are those of the error in the power given here.
 POWERS = {"energy": 1, "mean direction": 1, "coupled particles": 2, "transport": 2}
 QUANTITIES = tuple(POWERS)
+CONCENTRATION = 1.0  # of the initial law
 DEFAULT_NODES = {2: 256, 3: 3200}  # beyond: a Sobol sequence of 8 192
-MOST_SYSTEMS = 8  # disjoint systems of one size per replica
+MAX_SYSTEMS = 8  # disjoint systems of one size per replica
 TARGETS = 4  # points that stand for the limit in W2, per token, for d > 2; one on the circle, where their error is 1/N²
 CHECKED = 1024  # tokens that also follow half as many nodes, for the nodes' own error
+
+
+def softmax(model: Transformer) -> SoftmaxAttention | None:
+    """Return the attention of a model, whose β and V these experiments report.
+
+    Raises
+    ------
+    TypeError
+        If it is another interaction.
+    """
+    if not isinstance(model.attention, SoftmaxAttention | None):
+        raise TypeError(f"model must have a SoftmaxAttention or no attention, got {model.attention!r}")
+    return model.attention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +55,7 @@ class Case:
     n_transport : int
         Largest N whose distance W2 is taken; 0: none. Exact, so that N beyond some thousands is for d = 2.
     is_conditional : bool
-        All replicas have the same layers: errors given the noise.
+        All replicas have the same layers: errors conditional on the noise.
     is_asymptotic : bool
         False where no exponent is claimed: constants grow with the horizon and may hide the rate.
 
@@ -65,6 +79,7 @@ class Case:
         """Check."""
         if not isinstance(self.model, Transformer):
             raise TypeError(f"model must be a Transformer, got {self.model!r}")
+        softmax(self.model)
         if (self.law is None) == (self.x0 is None):
             raise ValueError("one of law and x0 must be given")
         checks.integer(self.n_nodes, "n_nodes", low=0)
@@ -92,7 +107,7 @@ class Case:
     @property
     def beta(self) -> float:
         """β of the energy: that of the attention, 1 where there is none or it is 0."""
-        attention = self.model.attention
+        attention = softmax(self.model)
         return (attention.beta if attention is not None else None) or 1.0
 
     @property
@@ -108,7 +123,7 @@ class Case:
 
     def n_systems(self, quantity: str) -> tuple[int, ...]:
         """Return the number of disjoint systems of each N in a replica of which a quantity is taken."""
-        most = [min(self.n_reference // n, MOST_SYSTEMS) for n in self.tokens]
+        most = [min(self.n_reference // n, MAX_SYSTEMS) for n in self.tokens]
         if quantity == "transport":
             most = [min(s, self.n_transport // n) for s, n in zip(most, self.tokens, strict=True)]
         return tuple(most)
@@ -185,7 +200,7 @@ def rates(
     dims: Sequence[int] = (2, 3, 4, 5),
     tokens: Sequence[int] | None = None,
     n_nodes: int | None = None,
-    concentration: float = 1.0,
+    concentration: float = CONCENTRATION,
 ) -> list[Case]:
     """Return one case per dimension: the rates in N.
 
@@ -193,13 +208,18 @@ def rates(
     ----------
     model : Transformer
     dims : sequence of int
+        Dimensions d of the tokens.
     tokens : sequence of int, optional
-        Ladder of N; default 64 … 32 768 for d <= 3, 64 … 4 096 beyond. W2 is taken up to N = 512 for d >= 3.
+        Ladder of N; by default 64 … 32768, to 4096 for d > 3.
     n_nodes : int, optional
-        Default 256 on the circle, 3 200 on S², 8 192 beyond.
+        Nodes of the mean-field limit; by default 256, 3200, 8192 for d = 2, 3, more.
     concentration : float
-        Of the initial law; see `start_law`. Under the uniform law and weak noise the energy is near its maximum, where
-        its error falls faster than N^{−1/2}.
+        Of the initial von Mises-Fisher law; 0: the uniform law.
+
+    Notes
+    -----
+    W2 is taken up to N = 512 for d >= 3. Under the uniform law and weak noise the energy is near its maximum, where its
+    error falls faster than N^{−1/2}.
     """
     cases = []
     for dim in dims:
@@ -223,8 +243,8 @@ def own_tokens(model: Transformer, x0: Tokens, *, tokens: Sequence[int] | None =
     return [Case(name="x0", model=model, x0=x0, tokens=ladder)]
 
 
-def regimes(model: Transformer, *, concentration: float = 1.0) -> list[Case]:
-    """Return cases on the circle: attraction, none and repulsion, with noise and without, given the noise, and steep.
+def regimes(model: Transformer, *, concentration: float = CONCENTRATION) -> list[Case]:
+    """Return cases on the circle: attraction, none and repulsion, with noise and without, conditional on it, and steep.
 
     Parameters
     ----------
@@ -238,13 +258,14 @@ def regimes(model: Transformer, *, concentration: float = 1.0) -> list[Case]:
     ValueError
         If the model has no attention with QᵀK = βI or no MLP.
     """
-    if model.attention is None or model.attention.beta is None or model.mlp is None:
+    attention = softmax(model)
+    if attention is None or attention.beta is None or model.mlp is None:
         raise ValueError("model must have an attention with QᵀK = βI and an MLP: both are switched here")
-    beta = model.attention.beta
+    beta = attention.beta
     forces = {"attraction": SoftmaxAttention(beta=beta), "no attention": None}
     forces["repulsion"] = SoftmaxAttention(beta=beta, value_scale=-1.0)
     base = Case(
-        name="attraction, given the noise",
+        name="attraction, quenched noise",
         model=replace(model, attention=forces["attraction"]),
         law=start_law(2, concentration),
         tokens=tuple(64 * 2**k for k in range(6)),
@@ -269,7 +290,7 @@ def regimes(model: Transformer, *, concentration: float = 1.0) -> list[Case]:
 
 
 def depths(
-    model: Transformer, *, depths: Sequence[int] = (8, 16, 32, 64, 128), concentration: float = 1.0
+    model: Transformer, *, depths: Sequence[int] = (8, 16, 32, 64, 128), concentration: float = CONCENTRATION
 ) -> list[Case]:
     """Return cases on the circle over the depth L at one horizon: the rates hold uniformly in L."""
     return [

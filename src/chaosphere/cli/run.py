@@ -1,0 +1,69 @@
+"""The command `chaosphere run FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from dataclasses import replace
+from typing import Any
+
+from chaosphere.cli import options
+from chaosphere.cli.progress import say
+from chaosphere.cli.report import outputs, print_claims
+from chaosphere.common import files
+from chaosphere.ensembles import study, study_file
+from chaosphere.reporting import netcdf
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run the study that a TOML file describes",
+        description="A study: a model, a law of the tokens, a sweep over parameters, observables, and where to run. It "
+        "grows in DIR/NAME.zarr, and started again it continues from there.",
+    )
+    options.add_shared(parser, seed=None)
+    parser.add_argument("file", metavar="FILE", help="the study, a TOML file")
+    parser.add_argument("--executor", choices=["none", "processes", "dask", "mpi"], help="instead of the file's")
+    parser.add_argument("--workers", type=int, help="with --executor processes or dask (default: one per processor)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="with --executor dask: a cluster that is there already")
+    parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")
+    parser.set_defaults(run=_run)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    options.check_shared(parsed)
+    options.check_count(parsed.workers, "workers")
+    path = files.local(parsed.file, "FILE")
+    try:
+        plan = study_file.read(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+    if parsed.seed is not None:
+        plan = replace(plan, first_seed=parsed.seed)
+    if parsed.threads is not None:
+        plan = replace(plan, threads=parsed.threads)
+    if parsed.executor is not None:
+        plan = replace(plan, executor=parsed.executor, workers=parsed.workers, scheduler=parsed.scheduler)
+    elif parsed.workers is not None or parsed.scheduler is not None:
+        raise ValueError("--workers and --scheduler need --executor")
+    if parsed.dry_run:
+        print(study.dry_run(plan))
+        return
+    out = outputs(parsed.out, plan.name)
+    dataset = study.run(plan, store=parsed.out / f"{plan.name}.zarr", progress=_has_bar())
+    # The store says whose study it is; these are made from it.
+    netcdf.save(dataset, out.data)
+    if plan.picture is not None:
+        study.draw(plan, dataset, out.picture)
+    if parsed.json:
+        print_claims(study.claims(dataset))
+    else:
+        print(study.table(dataset))
+    say(f"wrote {out.data}{'' if plan.picture is None else f' and {out.picture}'}")
+
+
+def _has_bar() -> bool:
+    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None

@@ -1,0 +1,157 @@
+"""The command `chaosphere chaos`: rates, regimes, depths, and the three limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from chaosphere.common.streams import Seed
+from chaosphere.experiments import cases, limits, models
+from chaosphere.experiments import chaos as experiment
+from chaosphere.experiments.cases import Case
+from chaosphere.experiments.chaos import runs, token_file
+from chaosphere.experiments.command import Command, Job, Options, call, default
+from chaosphere.models.transformer import Transformer
+
+_STUDIES = ("rates", "regimes", "depths", "limits")
+_RATES = {"dims": "dim", "tokens": "tokens", "n_nodes": "nodes", "x0": "x0", "normalize": "normalize"}  # their options
+
+
+def _studies(*, study: Sequence[Literal["rates", "regimes", "depths", "limits"]] | None = None) -> Sequence[str] | None:
+    """Return the chosen studies.
+
+    Parameters
+    ----------
+    study : sequence of str, optional
+        By default all; the rates if an option of theirs is given.
+    """
+    return study
+
+
+def _network(*, width: int = 64, depth: int = 32, horizon: float = 1.0) -> dict[str, Any]:
+    """Return the size of the network.
+
+    Parameters
+    ----------
+    width : int
+        m, hidden units of a layer.
+    depth : int
+        L, number of layers.
+    horizon : float
+        T, time that the layers span.
+    """
+    return {"width": width, "depth": depth, "horizon": horizon}
+
+
+def _own_tokens(*, x0: Path | None = None, normalize: bool = False) -> Any:
+    """Return the user's tokens, None without a file.
+
+    Parameters
+    ----------
+    x0 : path, optional
+        Your tokens, an (M, d) array in .npy or .npz, instead of a law.
+    normalize : bool
+        Project the tokens of --x0 to the sphere.
+    """
+    if x0 is not None:
+        return token_file.read(x0, is_normalized=normalize)
+    if normalize:
+        raise ValueError("--normalize needs --x0")
+    return None
+
+
+def jobs(options: Options) -> list[Job]:
+    """Return the chosen studies."""
+    size = call(_network, options)
+    layers = replace(call(models.mlp, options), width=size.pop("width"))
+    model = Transformer(attention=call(models.attention, options), mlp=layers, **size)
+    x0 = call(_own_tokens, options)
+    for name in ("dims", "n_nodes"):
+        if x0 is not None and name in options:
+            raise ValueError(f"--{_RATES[name]} must be left out with --x0: its tokens are the reference")
+    studies = call(_studies, options) or (("rates",) if _RATES.keys() & options.keys() else _STUDIES)
+    if "limits" in studies and model.attention is None:
+        raise ValueError("--study limits needs attention: give --study rates depths, or a --value-scale other than 0")
+    rows = []
+    if "rates" in studies:
+        if x0 is None:
+            plan = call(cases.rates, options, model=model)
+        else:
+            plan = call(cases.own_tokens, {**options, "x0": x0}, model=model)
+        rows.append(_job("chaos", plan, options))
+    if "regimes" in studies:
+        rows.append(_job("chaos-regimes", call(cases.regimes, options, model=model), options))
+    if "depths" in studies:
+        rows.append(_job("chaos-depths", call(cases.depths, options, model=model), options))
+    if "limits" in studies:
+        rows.append(_limits(model, options))
+    return rows
+
+
+def _job(name: str, plan: list[Case], options: Options) -> Job:
+    n_replicas = default(runs.run, "n_replicas", options)
+    claims = experiment.depth_claims if name == "chaos-depths" else experiment.claims
+
+    def estimate(n_threads: int | None) -> tuple[str, float]:
+        pairs = n_replicas * sum(case.pairs for case in plan)
+        text = f"{len(plan)} cases, {n_replicas} replicas, {pairs:.2g} pair interactions"
+        return text, n_replicas * experiment.seconds(plan, n_threads=n_threads)
+
+    return Job(
+        name=name,
+        run=lambda **shared: experiment.run(plan, n_replicas=n_replicas, **shared),
+        claims=claims,
+        table=lambda dataset: experiment.table(dataset, claims(dataset)),
+        draw=experiment.draw if name == "chaos" else experiment.draw_exponents,
+        n_steps=n_replicas * sum(case.model.depth for case in plan),
+        unit="layers",
+        identity=lambda rng: experiment.identity(plan, rng),
+        estimate=estimate,
+    )
+
+
+def _limits(model: Transformer, options: Options) -> Job:
+    assert model.attention is not None
+    assert model.mlp is not None
+    mlp = model.mlp
+    n_replicas = 3 * default(runs.run, "n_replicas", options)  # of some tens of tokens each
+    grid = {
+        "attention": model.attention,
+        "horizon": model.horizon,
+        "concentration": default(limits.run, "concentration", options),
+    }
+
+    def identity(rng: Seed) -> str:
+        return limits.identity(mlp, rng=rng, **grid)
+
+    return Job(
+        name="chaos-limits",
+        run=lambda **shared: limits.run(mlp, n_replicas=n_replicas, **grid, **shared),
+        claims=limits.claims,
+        table=limits.table,
+        draw=limits.draw,
+        n_steps=n_replicas,
+        unit="replicas",
+        identity=identity,
+        estimate=lambda n_threads: (f"{n_replicas} replicas of some tens of tokens", None),
+    )
+
+
+COMMANDS = (
+    Command(
+        name="chaos",
+        summary="errors of N tokens against the mean-field limit under the same noise",
+        description="Propagation of chaos. Studies: rates in N of smooth statistics, coupled particles and the "
+        "transport distance, for several dimensions; regimes (attraction, none, repulsion; with noise, without, and "
+        "conditional on it; a steep one); depths (the same over L); limits (N, L and m in either order). Run again "
+        "with more --replicas it continues from the files it wrote.",
+        sources=(_studies, models.attention, models.mlp, _network, runs.run, cases.rates, _own_tokens),
+        jobs=jobs,
+        left_out=("cases", "model"),
+        flags={"dims": "dim"},
+        groups={"options of the rates": tuple(_RATES)},
+        symbols={"dims": "D", "tokens": "N", "x0": "FILE"},
+    ),
+)

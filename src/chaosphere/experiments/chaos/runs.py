@@ -1,0 +1,149 @@
+"""Propagation of chaos: the runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.streams import Seed, root
+from chaosphere.experiments.cases import Case
+from chaosphere.experiments.chaos.dataset import from_dataset, to_dataset
+from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, measure
+from chaosphere.experiments.pieces import OnStep, grow
+from chaosphere.experiments.sizes import check_memory
+from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.reporting import netcdf
+from chaosphere.simulation.identity import describe
+from chaosphere.simulation.loop import trajectory
+
+
+def run(
+    cases: Sequence[Case],
+    *,
+    rng: Seed,
+    n_replicas: int = 12,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    on_step: OnStep = None,
+) -> Any:
+    """Measure the errors of N tokens against the mean-field limit under the same layers.
+
+    Per case and N, averaged over replicas and over the disjoint systems of a replica: the squares of the difference of
+    the energies E_β at time T and of the mean vectors at time T; (1/N) Σ max_t |X^i − X̄^i|²; and max_t W2²(μ^N, μ) over
+    times 0, T/2 and T (for d = 2 with the length of arc, else with the chord).
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        From `rates`, `regimes`, `depths`, `own_tokens`, or one's own; with different names.
+    rng : int, SeedSequence or Generator
+        Replica r has its own tokens and layers, the same for every number of replicas.
+    n_replicas : int
+        Independent draws of tokens and layers, at least 2.
+    n_threads : int, optional
+    store : path, optional
+        NetCDF file written after every replica; replicas of the same study found in it are not computed again.
+    on_step : callable, optional
+        Called after every layer of every case and replica, those in the file included.
+
+    Returns
+    -------
+    xarray.Dataset
+        mean_square (case, quantity, replica, n_tokens), not-a-number where not measured; error with error_low and
+        error_high (case, quantity, n_tokens), exponent with its ends (case, quantity): 99 % intervals; node_error
+        (case, quantity), the nodes' own, from half as many under the same noise; seconds (case, replica).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or `store` holds another study.
+    ImportError
+        If xarray is not installed, or POT where W2 is asked for with d >= 3.
+
+    Notes
+    -----
+    O(N² d + n_nodes N d) per layer and replica, `Case.pairs` gives the number of pairs; less by fast sums. Memory
+    O(N d): on the circle, with W2, about 400 bytes per token of the largest N (3.9 GiB for 10 485 760). W2 for d >= 3
+    takes about N^2.3: 0.4 s for N = 512, 2 s for N = 1 024.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> from chaosphere.experiments.cases import rates
+    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), depth=5, horizon=1.0)
+    >>> data = run(rates(model, dims=[2], tokens=[16, 32], n_nodes=32), rng=0, n_replicas=4)
+    >>> data["mean_square"].shape
+    (1, 4, 4, 2)
+    """
+    n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
+    n_threads = checks.threads(n_threads)
+    cases = list(cases)
+    if not cases or len({case.name for case in cases}) != len(cases):
+        raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
+    _check_memory(cases)
+    if any(case.dim > 2 and case.n_transport for case in cases):
+        checks.extra("ot", "transport")
+    sequence = root(rng)
+    study = identity(cases, sequence)
+
+    def measure_all(index: int) -> list[Measured]:
+        own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, index))
+        keys = [sequence if case.is_conditional else own for case in cases]
+        return [
+            measure(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
+            for case, key in zip(cases, keys, strict=True)
+        ]
+
+    return grow(
+        measure_all,
+        n_pieces=n_replicas,
+        identity=study,
+        to_dataset=lambda pieces: to_dataset(pieces, cases=cases, identity=study),
+        from_dataset=from_dataset,
+        store=store,
+        on_step=on_step,
+        n_inner_steps=sum(case.model.depth for case in cases),
+        n_least=2,
+    )
+
+
+def identity(cases: Sequence[Case], rng: Seed) -> str:
+    """Return what decides the numbers of a study, as JSON; replicas and threads do not."""
+    return netcdf.identity({"cases": [describe(case) for case in cases]}, root(rng))
+
+
+def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
+    """Estimate how long one replica of all cases takes, to a factor of about two, from a timed step of each.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    n_threads : int, optional
+    """
+    n_threads, total = checks.threads(n_threads), 0.0
+    _check_memory(cases)
+    for case in cases:
+        n = min(2048, case.n_reference, max(2**22 // case.dim, 2))
+        x = sample_uniform(n, case.dim, rng=0) if case.x0 is None else case.x0[:n]
+        steps = trajectory(case.model, x, rng=0, n_threads=n_threads)
+        next(steps)
+        begin = time.perf_counter()
+        next(steps)
+        per_token = (time.perf_counter() - begin) / n
+        # The cost of a token is that in systems of n: less in smaller ones, about as much in larger ones by fast sums.
+        total += per_token * case.n_moved * case.model.depth
+        if case.dim > 2:
+            sizes = zip(case.tokens, case.n_systems("transport"), strict=True)
+            total += TRANSPORT_TIMES * sum(0.4 * s * (size / 512) ** 2.3 for size, s in sizes)
+    return total
+
+
+def _check_memory(cases: Sequence[Case]) -> None:
+    for case in cases:
+        width = 0 if case.model.mlp is None else case.model.mlp.width
+        check_memory(n_tokens=case.n_moved, dim=case.dim, n_layer_numbers=width * (2 * case.dim + 1))

@@ -1,0 +1,96 @@
+"""Propagation of chaos: claims and table, from the dataset."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chaosphere.experiments import estimates
+from chaosphere.experiments.cases import QUANTITIES
+from chaosphere.reporting import intervals
+from chaosphere.reporting.claims import Claim, format_claims
+
+ERRORS = {
+    "energy": "energy, RMS",
+    "mean direction": "mean direction, RMS",
+    "coupled particles": "E max_t |X − X̄|²",
+    "transport": "E sup_t W2²",
+}
+
+
+def claims(dataset: Any) -> list[Claim]:
+    """Return the fitted exponents beside the expected ones, from the dataset of `run`.
+
+    Where tokens do not interact they are their own copies: then the claim is that the coupled error is zero.
+    """
+    rows = []
+    for name in dataset["case"].values:
+        case = dataset.sel(case=name)
+        for quantity in QUANTITIES:
+            row = case.sel(quantity=quantity)
+            if not np.isfinite(row["error"]).any():
+                continue
+            expected = float(row["expected"])
+            if not np.isfinite(row["exponent"]):
+                # One N gives no exponent, and so no claim.
+                if float(row["error"].max()) == 0:
+                    rows.append(estimates.exact(f"{name}: {ERRORS[quantity]}", 0.0, expected=0.0))
+                continue
+            has_log = quantity == "transport" and int(case["dim"]) == 3
+            label = f"{name}: exponent of {ERRORS[quantity]}{' / log N' if has_log else ''}"
+            interval = (row["exponent"], row["exponent_low"], row["exponent_high"])
+            rows.append(estimates.from_interval(label, interval, expected=None if math.isnan(expected) else expected))
+            if quantity == "transport" and not math.isnan(expected):
+                label = f"{name}: exponent of E sup_t W2² / r_d(N), at most"
+                interval = (case["over_theorem"], case["over_theorem_low"], case["over_theorem_high"])
+                rows.append(estimates.from_interval(label, interval, expected=0.0, is_bound=True))
+    return rows
+
+
+def depth_claims(dataset: Any) -> list[Claim]:
+    """Return the claims of `depths`: those of every depth, and that the error settles as the depth grows."""
+    rows = claims(dataset)
+    for quantity in QUANTITIES[2:]:
+        # Weighted by N^{power of the rate}, every N counts alike.
+        values = dataset["mean_square"].sel(quantity=quantity) * dataset["n_tokens"]
+        if not values.any():
+            continue  # without attention tokens and their copies are one
+        deepest, before = (values.isel(case=k).mean("n_tokens").values for k in (-1, -2))
+        names = dataset["case"].values
+        label = f"{ERRORS[quantity]}, {names[-1]} over {names[-2]}"
+        rows.append(estimates.from_interval(label, intervals.ratio_of_means(deepest, before), expected=1.0))
+    return rows
+
+
+def table(dataset: Any, claims: Sequence[Claim]) -> str:
+    """Return errors per N, exponents and the cost as text, from the dataset of `run` and its claims."""
+    lines = [dataset.attrs["title"]]
+    for name in dataset["case"].values:
+        case = dataset.sel(case=name)
+        lines += ["", f"{name!s:>12}" + "".join(f"{ERRORS[q]:>30}" for q in QUANTITIES)]
+        for n in dataset["n_tokens"].values[np.isfinite(case["n_effective"].values)]:
+            cells = []
+            for quantity in QUANTITIES:
+                cell = case.sel(quantity=quantity, n_tokens=n)
+                value, low, high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
+                cells.append("" if math.isnan(value) else f"{value:.2e} [{low:.1e}, {high:.1e}]")
+            lines.append(f"{f'N = {n}':>12}" + "".join(f"{cell:>30}" for cell in cells))
+        if dataset.attrs["is_limit"]:
+            nodes = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
+            lines.append(f"{'nodes':>12}" + "".join("" if math.isnan(e) else f"{e:30.1e}" for e in nodes))
+    if dataset.attrs["is_limit"]:
+        lines += ["", "nodes: error of the limit itself, from half as many nodes under the same noise"]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    seconds = float(dataset["seconds"].sum())
+    lines += [
+        "",
+        format_claims(claims),
+        "",
+        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions (by fast sums where they win), {seconds:.0f} s; "
+        f"at most {memory:.2f} GiB",
+    ]
+    return "\n".join(lines)

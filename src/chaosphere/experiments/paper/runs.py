@@ -1,0 +1,351 @@
+"""The table and the figures of arXiv:2604.26898: the runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chaosphere import measures
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.streams import STREAM_VERSION, Seed, root
+from chaosphere.experiments.pieces import OnStep, checkpoint, grow
+from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.synchronization import pair_energy, theorem
+from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.models.transformer import Transformer
+from chaosphere.noise.mlp import MLP
+from chaosphere.reporting import netcdf
+from chaosphere.simulation.loop import Observable, simulate
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")
+DIMS = (5, 64, 128)
+BIASES = (0.0, 0.1)
+VALUE_SCALES = (1.0, 0.0, -1.0)
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+FIGURES = {2: "relu", 3: "silu", 4: "sigmoid", 5: "tanh", 6: None}
+EXPONENTS = ("kappa", "kappa_derivative", "lyapunov_exponent", "lambda_bar")
+WIDTH = 2048  # the paper states it for figure 1 only
+_FIGURE_1_LAYERS = (0, 50, 200, 500, 1000, 2000)
+_AXES: dict[str, tuple[str, ...]] = {  # of the variables of figures 2 to 6
+    "cosine": ("dim", "bias_std", "value_scale", "time", "quantile"),
+    "energy": ("dim", "bias_std", "value_scale", "time", "replica"),
+    "pair_equation": ("dim", "bias_std", "time"),
+    "bound": ("dim", "bias_std", "time"),
+}
+_Piece = dict[str, Floats]  # one run of figures 2 to 6, by variable
+
+
+def n_runs(number: int) -> int:
+    """Return the number of runs of a figure, with the default arguments."""
+    return 2 if number == 1 else len(_cases(number, DIMS))
+
+
+def _cases(number: int, dims: Sequence[int]) -> list[tuple[int, float, float]]:
+    """Return (d, σ, δ) of every run of a figure; without an MLP there is no bias."""
+    biases = (0.0,) if FIGURES[number] is None else BIASES
+    return list(itertools.product(dims, biases, VALUE_SCALES))
+
+
+def table(
+    *,
+    activations: Sequence[str] = ACTIVATIONS,
+    dims: Sequence[int] = DIMS,
+    bias_stds: Sequence[float] = BIASES,
+    store: str | os.PathLike[str] | None = None,
+    on_step: OnStep = None,
+) -> Any:
+    """Return κ(1), κ′(1), λ1 and λ̄ for σ_U = σ_W = σ: Table 1 with the default arguments.
+
+    Parameters
+    ----------
+    activations : sequence of str
+        φ: relu, silu, gelu, tanh, sigmoid, erf, sin, cos or linear.
+    dims : sequence of int
+        Dimensions d of the tokens.
+    bias_stds : sequence of float
+        σ, standard deviation of the inner and of the outer biases.
+    store : path, optional
+        NetCDF file that is written after every activation; those of the same table in it are not computed again.
+    on_step : callable, optional
+        Called after every activation.
+
+    Returns
+    -------
+    xarray.Dataset
+        kappa, kappa_derivative, lyapunov_exponent, lambda_bar (activation, dim, bias_std).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or `store` holds another table.
+
+    Examples
+    --------
+    >>> data = table(dims=[5], bias_stds=[0.0], activations=["relu"])
+    >>> round(float(data["lyapunov_exponent"].item()), 12)
+    -0.1
+    """
+    dims = [checks.integer(dim, "dims", low=2) for dim in checks.distinct(dims, "dims")]
+    bias_stds = [checks.number(bias, "bias_stds", low=0) for bias in checks.distinct(bias_stds, "bias_stds")]
+    activations = checks.distinct(activations, "activations")
+    identity = json.dumps({"activations": activations, "dims": dims, "bias_stds": bias_stds})
+
+    def measure(index: int) -> Floats:
+        rows = np.empty((len(EXPONENTS), len(dims), len(bias_stds)))
+        for i, dim in enumerate(dims):
+            for j, bias in enumerate(bias_stds):
+                law = MLP(width=1, activation=activations[index], bias_std=bias, output_bias_std=bias)
+                kernel = law.kernel(dim)
+                rows[:, i, j] = (
+                    kernel(1.0),
+                    kernel.derivative(1.0),
+                    kernel.lyapunov_exponent(),
+                    kernel.lambda_bar(),
+                )
+        return rows
+
+    def to_dataset(pieces: Sequence[Floats]) -> Any:
+        return checks.extra("xarray", "io").Dataset(
+            {
+                name: (("activation", "dim", "bias_std"), values)
+                for name, values in zip(EXPONENTS, np.stack(pieces, axis=1), strict=True)
+            },
+            coords={"activation": activations[: len(pieces)], "dim": dims, "bias_std": bias_stds},
+            attrs={"identity": identity},
+        )
+
+    return grow(
+        measure,
+        n_pieces=len(activations),
+        identity=identity,
+        to_dataset=to_dataset,
+        from_dataset=lambda dataset: list(np.stack([dataset[name].values for name in EXPONENTS], axis=1)),
+        store=store,
+        on_step=on_step,
+    )
+
+
+def figure_1(
+    *,
+    rng: Seed,
+    width: int = WIDTH,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    on_run: OnStep = None,
+) -> Any:
+    """Run Figure 1: no attention, N = 64, d = 4, L = 2000, T = 20, relu and tanh without bias.
+
+    Parameters
+    ----------
+    rng : int, SeedSequence or Generator
+    width : int
+        m.
+    n_threads : int, optional
+    store : path, optional
+        NetCDF file that is written after each run; runs of the same figure in it are not repeated.
+    on_run : callable, optional
+        Called after each of the two runs.
+
+    Returns
+    -------
+    xarray.Dataset
+        x (activation, layer, token, coordinate).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or `store` holds another figure.
+    """
+    sequence = root(rng)
+    identity = netcdf.identity({"figure": 1, "width": width}, sequence)
+    activations = ("relu", "tanh")
+    x = sample_uniform(64, 4, rng=sequence)
+
+    def measure(index: int) -> Tokens:
+        model = Transformer(
+            attention=None, mlp=MLP(width=width, activation=activations[index]), depth=2000, horizon=20.0
+        )
+        times = np.array(_FIGURE_1_LAYERS) * 20.0 / 2000
+        return simulate(model, x, rng=sequence, save_at=times, n_threads=n_threads).states
+
+    def to_dataset(pieces: Sequence[Tokens]) -> Any:
+        return checks.extra("xarray", "io").Dataset(
+            {"x": (("activation", "layer", "token", "coordinate"), np.stack(pieces))},
+            coords={"activation": list(activations[: len(pieces)]), "layer": list(_FIGURE_1_LAYERS)},
+            attrs=_attributes(identity, sequence, f"Noise alone: d = 4, N = 64, L = 2000, T = 20, m = {width}"),
+        )
+
+    return grow(
+        measure,
+        n_pieces=n_runs(1),
+        identity=identity,
+        to_dataset=to_dataset,
+        from_dataset=lambda dataset: list(dataset["x"].values),
+        store=store,
+        on_step=on_run,
+    )
+
+
+def _cosine_quantiles(time: float, x: Tokens) -> Floats:
+    """Quantiles of the pairwise cosines, all replicas together."""
+    return np.quantile(measures.pairwise_cosines(x), QUANTILES)
+
+
+def figure(
+    number: int,
+    *,
+    rng: Seed,
+    n_replicas: int = 1,
+    dims: Sequence[int] = DIMS,
+    depth: int = 150,
+    width: int = WIDTH,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    on_run: OnStep = None,
+) -> Any:
+    """Run one of Figures 2 to 6: N = 64, T = 5, β = 1, i.i.d. uniform start; relu, silu, sigmoid, tanh, no MLP.
+
+    Parameters
+    ----------
+    number : int
+        2 … 6.
+    rng : int, SeedSequence or Generator
+    n_replicas : int
+        Independent runs, averaged in the energies (figures 2 to 6); the paper shows one.
+    dims : sequence of int
+        Dimensions d of the tokens.
+    depth : int
+        L.
+    width : int
+        m, which the paper does not state for these figures.
+    n_threads : int, optional
+    store : path, optional
+        NetCDF file that is written after each run; runs of the same figure in it are not repeated. A checkpoint beside
+        it keeps the run that is under way.
+    on_run : callable, optional
+        Called after each of the runs.
+
+    Returns
+    -------
+    xarray.Dataset
+        cosine (dim, bias_std, value_scale, time, quantile); energy (dim, bias_std, value_scale, time, replica);
+        pair_equation and bound (dim, bias_std, time), NaN where they do not apply.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or `store` holds another figure.
+    """
+    if number not in FIGURES:
+        raise ValueError(f"number must be one of 2 … 6, got {number}")
+    n_replicas = checks.integer(n_replicas, "n_replicas", low=1)
+    largest = max(dims)
+    n_layer_numbers = n_replicas * width * (2 * largest + 1)
+    check_memory(
+        n_tokens=64 * n_replicas,
+        dim=largest,
+        n_layer_numbers=n_layer_numbers,
+        n_results=n_replicas * (depth + 1) * len(dims) * len(BIASES) * len(VALUE_SCALES),
+    )
+    activation, cases = FIGURES[number], _cases(number, dims)
+    horizon, n_tokens, beta = 5.0, 64, 1.0
+    times = np.linspace(0, horizon, depth + 1)
+    sequence = root(rng)
+    parameters = {"figure": number, "n_replicas": n_replicas, "dims": list(dims), "depth": depth, "width": width}
+    identity = netcdf.identity(parameters, sequence)
+    observe: dict[str, Observable] = {"cosine": _cosine_quantiles, "energy": measures.Energy(beta=beta)}
+
+    def measure(index: int) -> _Piece:
+        dim, bias, value_scale = cases[index]
+        x = sample_uniform(n_tokens, dim, rng=sequence, n_replicas=n_replicas)
+        attention = None if value_scale == 0 else SoftmaxAttention(beta=beta, value_scale=value_scale)
+        mlp = None
+        if activation is not None:
+            mlp = MLP(width=width, activation=activation, bias_std=bias, output_bias_std=bias)
+        if attention is None and mlp is None:
+            cosine = np.tile(_cosine_quantiles(0.0, x), (depth + 1, 1))
+            return {"cosine": cosine, "energy": np.tile(measures.energy(x, beta), (depth + 1, 1))}
+        model = Transformer(attention=attention, mlp=mlp, depth=depth, horizon=horizon)
+        file = checkpoint(store)
+        sol = simulate(model, x, rng=sequence, observe=observe, n_threads=n_threads, checkpoint=file)
+        piece = {"cosine": sol.observables["cosine"], "energy": sol.observables["energy"]}
+        if mlp is not None and attention is None:
+            kernel = mlp.kernel(dim)
+            piece["pair_equation"] = pair_energy(kernel, times, beta=beta, n_tokens=n_tokens)
+            if theorem(kernel, None)[0]:
+                piece["bound"] = piece["energy"][0].mean() * np.exp(kernel.dissipation_rate(beta) * times)
+        return piece
+
+    def to_dataset(pieces: Sequence[_Piece]) -> Any:
+        biases = list(dict.fromkeys(bias for _, bias, _ in cases))
+        shape = (len(dims), len(biases), len(VALUE_SCALES))
+        arrays = {
+            "cosine": np.full((*shape, depth + 1, len(QUANTILES)), np.nan),
+            "energy": np.full((*shape, depth + 1, n_replicas), np.nan),
+            "pair_equation": np.full((*shape[:2], depth + 1), np.nan),
+            "bound": np.full((*shape[:2], depth + 1), np.nan),
+        }
+        for index, piece in enumerate(pieces):
+            at = tuple(int(i) for i in np.unravel_index(index, shape))
+            for name, values in piece.items():
+                arrays[name][_place(name, at)] = values
+        name = activation or "no MLP"
+        title = f"{name}: N = 64, L = {depth}, T = 5, β = 1" + (f", m = {width}" if activation else "")
+        return checks.extra("xarray", "io").Dataset(
+            {name: (_AXES[name], values) for name, values in arrays.items()},
+            coords={
+                "dim": list(dims),
+                "bias_std": biases,
+                "value_scale": list(VALUE_SCALES),
+                "time": times,
+                "quantile": list(QUANTILES),
+            },
+            attrs=_attributes(identity, sequence, title),
+        )
+
+    return grow(
+        measure,
+        n_pieces=len(cases),
+        identity=identity,
+        to_dataset=to_dataset,
+        from_dataset=_from_dataset,
+        store=store,
+        on_step=on_run,
+    )
+
+
+def _from_dataset(dataset: Any) -> list[_Piece]:
+    """Return the runs of a figure that are done: those with an energy."""
+    shape = dataset["energy"].shape[:3]
+    pieces = []
+    for index in range(int(np.prod(shape))):
+        at = tuple(int(i) for i in np.unravel_index(index, shape))
+        if np.isnan(dataset["energy"].values[at]).any():
+            break
+        names = ["cosine", "energy"]
+        if VALUE_SCALES[at[2]] == 0:
+            names += ["pair_equation", "bound"]
+        pieces.append({name: dataset[name].values[_place(name, at)] for name in names})
+    return pieces
+
+
+def _place(name: str, at: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the place of a run (d, σ, δ) in a variable, which may have no axis for δ."""
+    return at if "value_scale" in _AXES[name] else at[:2]
+
+
+def _attributes(identity: str, sequence: np.random.SeedSequence, title: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "identity": identity,
+        "entropy": str(sequence.entropy),
+        "spawn_key": json.dumps(list(sequence.spawn_key)),
+        "stream_version": STREAM_VERSION,
+    }

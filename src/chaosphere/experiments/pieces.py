@@ -1,0 +1,82 @@
+"""The one loop of all experiments: it computes the pieces of a study that are missing, and writes after each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chaosphere.common import files
+from chaosphere.reporting import netcdf
+
+Piece = TypeVar("Piece")
+OnStep = Callable[[], object] | None
+
+
+def grow(
+    compute: Callable[[int], Piece],
+    *,
+    n_pieces: int,
+    identity: str,
+    to_dataset: Callable[[Sequence[Piece]], Any],
+    from_dataset: Callable[[Any], list[Piece]],
+    store: str | os.PathLike[str] | None,
+    on_step: OnStep = None,
+    n_inner_steps: int = 0,
+    n_least: int = 1,
+) -> Any:
+    """Return the dataset of a study, computed piece by piece; a stopped study resumes from its file.
+
+    Parameters
+    ----------
+    compute : callable
+        Called with 0, 1, …; returns that piece of the study, such as one replica. A piece depends on its number alone,
+        so that a resumed study is bitwise identical to one that was never stopped.
+    n_pieces : int
+    identity : str
+        What decides the numbers of the study, as JSON; see `netcdf.identity`.
+    to_dataset : callable
+        Takes the first pieces, `n_least` or more of them, and returns their dataset, with the attribute `identity`.
+    from_dataset : callable
+        Takes a dataset that `to_dataset` made, and returns its pieces.
+    store : path or None
+        NetCDF file that is written after every piece. Pieces of the same study in it are not computed again.
+    on_step : callable, optional
+        Called after every piece, and at once for a piece that is in the file.
+    n_inner_steps : int
+        Where `compute` itself calls `on_step` several times within a piece: how often. The loop then calls it for the
+        pieces in the file only.
+    n_least : int
+        Fewest pieces that make a dataset.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be written, or holds another study.
+    OSError
+        If another process writes it.
+    """
+    with netcdf.locked(store, identity) as (path, stored):
+        pieces = [] if stored is None else from_dataset(stored)
+        n_stored = len(pieces)
+        for index in range(n_pieces):
+            if index >= n_stored:
+                pieces.append(compute(index))
+                if path is not None and len(pieces) >= n_least:
+                    netcdf.save(to_dataset(pieces), path)
+            if on_step is not None:
+                for _ in range((n_inner_steps or 1) if index < n_stored else (not n_inner_steps)):
+                    on_step()
+    return to_dataset(pieces[:n_pieces])
+
+
+def checkpoint(store: str | os.PathLike[str] | None) -> Path | None:
+    """Return the file beside a store in which `simulate` keeps a piece that is one long run, None without a store.
+
+    It is there only while such a piece is under way or stopped.
+    """
+    if store is None:
+        return None
+    path = files.local(store, "store")
+    return path.with_name(path.name + ".checkpoint")
