@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chaosphere import checks, expansions, nufft, sphere
 from chaosphere.checks import Floats, Tokens
 from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.rows import attend_rows
 
 LOG2_E = math.log2(math.e)
 AT_ONCE = 4e9  # multiply-adds of steps taken at once, some tenths of a second
@@ -289,7 +290,7 @@ class SoftmaxAttention(checks.ByValue):
     def rows_of(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return rows first … stop − 1 of `self(x)`, x (R, N, d): same bits, and of the direct sum a share of the work.
 
-        Both must be where a block of the kernel starts (`kernels.attention.block_size`), or the end.
+        Both must be where a block of the kernel starts (`kernels.blocks.block_size`), or the end.
         """
         self._check_size(x)
         if self.resolve(x.shape[1], x.shape[2], x.dtype).method != "direct":
@@ -360,7 +361,7 @@ class SoftmaxAttention(checks.ByValue):
         beta = self._scalar()
         assert beta is not None
         relative, log_unit = _relative(p, x.shape[1])
-        mean, log2_z = kernel.attend_rows(
+        mean, log2_z = attend_rows(
             x[:, rows], x, None, self._value_map(x), relative, beta * LOG2_E, n_threads, self._factor
         )
         return mean, log2_z / LOG2_E + log_unit
@@ -420,7 +421,7 @@ class SoftmaxAttention(checks.ByValue):
         mean, log2_z = np.empty(x.shape, x.dtype), np.empty(x.shape[:2])
         mean[:, active], log2_z[:, active] = self._mean(keys, p[active], value_map, n_threads)
         query_map, row_scale = self._row_map(x.dtype)
-        mean[:, passive], log2_z[:, passive] = kernel.attend_rows(
+        mean[:, passive], log2_z[:, passive] = attend_rows(
             others, keys, query_map, value_map, p[active], row_scale, n_threads, self._factor
         )
         return mean, log2_z
@@ -446,7 +447,7 @@ class SoftmaxAttention(checks.ByValue):
             scale, shift = 1.0, norm * LOG2_E
             bounded_map = np.ascontiguousarray(form * LOG2_E, dtype=x.dtype)
         if not is_bounded:
-            mean, log2_z = kernel.attend_rows(own, x, query_map, value_map, p, row_scale, n_threads, self._factor)
+            mean, log2_z = attend_rows(own, x, query_map, value_map, p, row_scale, n_threads, self._factor)
             return mean, log2_z
         mean, z = kernel.attend_bounded(
             x, bounded_map, value_map, p, scale, shift, is_symmetric, n_threads, first, stop, self._factor
@@ -457,7 +458,7 @@ class SoftmaxAttention(checks.ByValue):
         lost = z < (2.0**-800 if x.dtype == np.float64 else 2.0**-50)
         for replica in np.flatnonzero(lost.any(axis=1)):
             rows = np.flatnonzero(lost[replica])
-            alone, log2_alone = kernel.attend_rows(
+            alone, log2_alone = attend_rows(
                 own[replica][None, rows],
                 x[replica : replica + 1],
                 query_map,

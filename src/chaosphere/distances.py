@@ -16,7 +16,7 @@ from scipy.special import gammaln
 from chaosphere import checks, expansions
 from chaosphere.checks import Floats, Tokens
 from chaosphere.harmonics import harmonics_below
-from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.rows import attend_rows
 from chaosphere.seeds import Noise, Seed, Stream
 
 _LOG2_E = math.log2(math.e)
@@ -473,7 +473,7 @@ def _sums(
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return the means of y_j under weights q_j 2^{v_j + scale ⟨x_i, y_j⟩}, and log2 of their sums."""
     top = v.max()
-    means, log2_sums = kernel.attend_rows(x[None], y[None], None, None, q * np.exp2(v - top), scale, n_threads)
+    means, log2_sums = attend_rows(x[None], y[None], None, None, q * np.exp2(v - top), scale, n_threads)
     return means[0], log2_sums[0] + top
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from chaosphere import checks, sphere
 from chaosphere.attention import SoftmaxAttention
 from chaosphere.checks import Floats, Tokens
-from chaosphere.kernels import attention as kernel
+from chaosphere.kernels import blocks as kernel
 from chaosphere.sde import LimitSDE
 from chaosphere.transformer import Transformer
 

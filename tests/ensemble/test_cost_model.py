@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chaosphere import distributed
-from chaosphere.kernels.attention import block_size
+from chaosphere.kernels.blocks import block_size
 
 DOCS = Path(__file__).parents[2] / "docs"
 

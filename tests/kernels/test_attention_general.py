@@ -8,7 +8,7 @@ import pytest
 import twins
 
 from chaosphere.attention import LOG2_E, SoftmaxAttention
-from chaosphere.kernels import attention as kernel
+from chaosphere.kernels import rows as kernel
 
 
 def factors(form):
