@@ -1,66 +1,46 @@
 """How many workers the attention schedule keeps busy:  python benches/schedule.py [--tokens 65536] [--workers 64]
 
-Plays the tournament of kernels/attention.pyx with simulated workers: each has a lane, the same range of every round's
-games, and takes the next of it or, if that has to wait for one of its players, the next of another lane that need not.
-A pair of blocks costs the operations of the model in docs/kernels.md: 3 d + 15 per vector of weights, 2 d + 14 on the
-diagonal, where only one side is summed. Prints the speed-up for 1, 2, 4, ... workers; cores of equal speed, no cost of
-memory or of handing out are supposed.
+Simulated workers take items by the functions of kernels/schedule.pyx that the threads of a call use; only time is a
+model here. A pair of blocks costs the operations of the model in docs/kernels.md: 3 d + 15 per vector of coefficients,
+2 d + 14 on the diagonal, where only one side is summed; packing and finishing cost nothing. Prints the speed-up for
+1, 2, 4, ... workers; cores of equal speed, no cost of memory or of handing out are supposed.
 """
 
 import argparse
 import heapq
-import itertools
 
-COLUMNS = 192  # tokens of a block, as in kernels/abi.pyx for N >= 1536
-
-
-def players(n_blocks: int) -> list[int]:
-    """Return the number of blocks of each player."""
-    span = max(1, min(4, n_blocks // 128))
-    return [min(span, n_blocks - first) for first in range(0, n_blocks, span)]
+from chaosphere.kernels import blocks, schedule
 
 
-def games(n_players: int) -> list[list[tuple[int, int]]]:
-    """Return the rounds, each a list of pairs of players; an even number of players gets one more, without blocks."""
-    odd = n_players | 1
-    return [[((r + m) % odd, (r - m) % odd) for m in range((odd + 1) // 2)] for r in range(odd)]
+def cost(item: schedule.Item, groups: list[range], dim: int) -> int:
+    """Return the time of an item, in operations per vector of coefficients of one pair of blocks."""
+    if item.kind != "pair":
+        return 0
+    if item.i != item.j:
+        return len(groups[item.i]) * len(groups[item.j]) * (3 * dim + 15)
+    n = len(groups[item.i])
+    return n * (n - 1) // 2 * (3 * dim + 15) + n * (2 * dim + 14)
 
 
-def makespan(n_blocks: int, n_workers: int, dim: int = 3) -> float:
-    """Return the time of all games, in operations per vector of weights of one pair of blocks."""
-    size = [*players(n_blocks), 0]
-    rounds = games(len(size) - 1)
-    cuts = [len(rounds[0]) * worker // n_workers for worker in range(n_workers + 1)]
-    lanes = [
-        [(number, *game) for number, games_of_round in enumerate(rounds) for game in games_of_round[low:high]]
-        for low, high in itertools.pairwise(cuts)
-    ]
-    next_of = [0] * n_workers
-    played = [0] * len(size)  # games of each player so far
-    through = [0.0] * len(size)  # when each is through the last of them
-    free = [(0.0, worker) for worker in range(n_workers)]
-    end = 0.0
-    while free:
-        now, worker = heapq.heappop(free)
-        is_left = False
-        for k in range(n_workers):
-            lane = (worker + k) % n_workers
-            if next_of[lane] == len(lanes[lane]):
-                continue
-            is_left = True
-            number, i, j = lanes[lane][next_of[lane]]
-            if played[i] == played[j] == number and max(through[i], through[j]) <= now:
-                pairs, alone = (size[i] * size[j], 0) if i != j else (size[i] * (size[i] - 1) // 2, size[i])
-                next_of[lane] += 1
-                played[i] = played[j] = number + 1
-                through[i] = through[j] = now + pairs * (3 * dim + 15) + alone * (2 * dim + 14)
-                end = max(end, through[i])
-                heapq.heappush(free, (through[i], worker))
-                break
-        else:
-            if is_left:
-                heapq.heappush(free, (min(time for time in through if time > now), worker))
-    return end
+def makespan(n_blocks: int, n_workers: int, *, dim: int = 3) -> float:
+    """Return the time until all items of one system are done."""
+    groups = schedule.groups(n_blocks)
+    simulation = schedule.Simulation(n_blocks, True, n_workers)
+    n_left = len(schedule.items(n_blocks, True))
+    now, idle, at_work = 0.0, list(range(n_workers)), []
+    while n_left:
+        waiting = []
+        for worker in idle:
+            item = simulation.take(worker)
+            if item is None:
+                waiting.append(worker)
+            else:
+                heapq.heappush(at_work, (now + cost(item, groups, dim), worker, item))
+        now, worker, item = heapq.heappop(at_work)  # fails where all workers wait for each other
+        simulation.finish(item)
+        n_left -= 1
+        idle = sorted([worker, *waiting])
+    return now
 
 
 def main() -> None:
@@ -69,15 +49,14 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=3)
     parser.add_argument("--workers", type=int, default=64)
     arguments = parser.parse_args()
-    n_blocks = -(-arguments.tokens // COLUMNS)
-    size = players(n_blocks)
-    rounds = games(len(size))
-    games_at_once = len(size) // 2 + len(size) % 2
-    print(f"{n_blocks} blocks, {size[0]} a player, {len(rounds)} rounds of up to {games_at_once} independent games")
-    alone = makespan(n_blocks, 1, arguments.dim)
+    n_blocks = -(-arguments.tokens // blocks.block_size(arguments.tokens))
+    groups = schedule.groups(n_blocks)
+    pairs = [item.round for item in schedule.items(n_blocks, True) if item.kind == "pair"]
+    print(f"{n_blocks} blocks, {len(groups[0])} a group, {max(pairs) + 1} rounds of {pairs.count(0)} independent pairs")
+    alone = makespan(n_blocks, 1, dim=arguments.dim)
     workers = 1
     while workers <= arguments.workers:
-        print(f"{workers:4d} workers: speed-up {alone / makespan(n_blocks, workers, arguments.dim):6.2f}")
+        print(f"{workers:4d} workers: speed-up {alone / makespan(n_blocks, workers, dim=arguments.dim):6.2f}")
         workers *= 2
 
 

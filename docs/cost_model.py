@@ -2,7 +2,7 @@
 
 import itertools
 
-from chaosphere.kernels.attention import block_size
+from chaosphere.kernels.blocks import block_size
 
 N_TOKENS, DIM = 2**20, 3
 PAIRS_PER_SECOND = 6.55e9 / 2  # of one core: attention[N16384-d3-float64] in benches/results, two threads

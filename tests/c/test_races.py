@@ -1,4 +1,4 @@
-"""The schedule of attention.pyx under ThreadSanitizer, with LLVM's OpenMP and Archer, which tells it of barriers."""
+"""The schedule of attention under ThreadSanitizer, with LLVM's OpenMP and Archer, which tells it of barriers."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def archer():
 
 
 def package(folder, sources, objects):
-    """A package `chaosphere.kernels` of the two modules that the schedule needs."""
+    """A package `chaosphere.kernels` of the modules that attention needs."""
     kernels = folder / "chaosphere" / "kernels"
     kernels.mkdir(parents=True)
     (folder / "chaosphere" / "__init__.py").write_text("")
@@ -73,8 +73,8 @@ def watched(folder):
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    """The C files of the two modules, as their build has left them, and the library's object files."""
-    sources = {name: KERNELS / f"{name}.c" for name in ("abi", "attention")}
+    """The C files of the modules, as their build has left them, and the library's object files."""
+    sources = {name: KERNELS / f"{name}.c" for name in ("abi", "attention", "blocks", "schedule")}
     for name, path in sources.items():
         assert path.exists(), f"{path} is missing: build the package in place (pip install -e .)"
         assert path.stat().st_mtime >= (KERNELS / f"{name}.pyx").stat().st_mtime, f"{path} is older than its source"
@@ -92,9 +92,9 @@ def test_the_schedule_has_no_races(parts, tmp_path):
 def test_a_race_is_caught(parts, tmp_path):
     """Without the order that acquire and release give, a worker may read what another has not written yet."""
     sources, objects = parts
-    text = re.sub("__ATOMIC_(ACQUIRE|RELEASE)", "__ATOMIC_RELAXED", sources["attention"].read_text())
-    assert text != sources["attention"].read_text()
-    (tmp_path / "attention.c").write_text(text)
-    done = watched(package(tmp_path / "racy", sources | {"attention": tmp_path / "attention.c"}, objects))
+    text = re.sub("__ATOMIC_(ACQUIRE|RELEASE)", "__ATOMIC_RELAXED", sources["schedule"].read_text())
+    assert text != sources["schedule"].read_text()
+    (tmp_path / "schedule.c").write_text(text)
+    done = watched(package(tmp_path / "racy", sources | {"schedule": tmp_path / "schedule.c"}, objects))
     assert done.returncode == 66, done.stdout + done.stderr[:5000]
     assert "WARNING: ThreadSanitizer: data race" in done.stderr

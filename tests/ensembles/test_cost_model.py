@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosphere.kernels.attention import block_size
+from chaosphere.kernels.blocks import block_size
 from chaosphere.simulation import partition
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from support import cases, twins
 
-from chaosphere.interactions.softmax import LOG2_E, SoftmaxAttention
-from chaosphere.kernels import attention as kernel
+from chaosphere.interactions.direct import LOG2_E
+from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.kernels import rows as kernel
 
 
 def factors(form):

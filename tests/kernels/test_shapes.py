@@ -5,7 +5,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.kernels import attention, expansions, harmonics, layer, normals, pairs, sphere
+from chaosphere.kernels import attention, expansions, harmonics, layer, normals, pairs, rows, sphere
 from chaosphere.noise.activations import get
 
 X = cs.sample_uniform(6, 3, rng=0, n_replicas=2)
@@ -24,7 +24,7 @@ def bounded(x=X, a=None, value=None, p=None, **several):
 
 
 def by_rows(queries=X, keys=X, a=None, value=None, p=None):
-    return attention.attend_rows(queries, keys, a, value, p, 1.0, 1)
+    return rows.attend_rows(queries, keys, a, value, p, 1.0, 1)
 
 
 def random_layer(u=None, b=None, w=None, c=None, activation=0):

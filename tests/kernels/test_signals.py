@@ -13,7 +13,7 @@ PROGRAM = """
 import sys
 import numpy as np
 from chaosphere import harmonics
-from chaosphere.kernels import abi, attention, expansions, layer, normals, pairs
+from chaosphere.kernels import abi, attention, expansions, layer, normals, pairs, rows
 
 name, THREADS = sys.argv[1], int(sys.argv[2])
 
@@ -27,7 +27,7 @@ def bounded(n, d, n_replicas=1, is_symmetric=True, **several):
 
 def by_rows(n):
     x = tokens(n, 3)
-    return lambda: attention.attend_rows(x, x, None, None, None, 1.0, THREADS)
+    return lambda: rows.attend_rows(x, x, None, None, None, 1.0, THREADS)
 
 def energy(n):
     x = tokens(n, 3)

@@ -6,9 +6,9 @@ from support import cases, twins
 
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
-from chaosphere.kernels import attention as attention_kernel
 from chaosphere.kernels import layer as layer_kernel
 from chaosphere.kernels import pairs as pairs_kernel
+from chaosphere.kernels import rows as rows_kernel
 from chaosphere.kernels import sphere as sphere_kernel
 
 THREADS = [2, 3, 5, 8]
@@ -45,7 +45,7 @@ def rescued_rows(dtype, n_threads):
 def rows(dtype, n_threads):
     form = cases.form("general", 5, 4.0).astype(dtype)
     queries, keys = cases.tokens(500, 5, dtype, seed=1), cases.tokens(700, 5, dtype, seed=2)
-    return attention_kernel.attend_rows(queries, keys, form, None, cases.weights(700), 1.0, n_threads)
+    return rows_kernel.attend_rows(queries, keys, form, None, cases.weights(700), 1.0, n_threads)
 
 
 def layer(dtype, n_threads):

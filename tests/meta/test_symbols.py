@@ -99,7 +99,9 @@ def test_the_checks_themselves(tmp_path):
     assert ("leak", "T") in {row[:2] for row in found}
 
 
-@pytest.mark.parametrize("module", ["abi", "attention", "expansions", "layer", "pairs", "sphere"])
+@pytest.mark.parametrize(
+    "module", ["abi", "attention", "blocks", "expansions", "layer", "pairs", "rows", "schedule", "sphere"]
+)
 def test_extension_modules_export_their_start_alone(module):
     (shared,) = Path(abi.__file__).parent.glob(f"{module}.*.so")
     rows = [line.split() for line in run("nm", "-D", "--defined-only", shared).splitlines()]

@@ -20,6 +20,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.rows import attend_rows
 
 LOG2_E = math.log2(math.e)
 _FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
@@ -165,7 +166,7 @@ class DirectPlan(InteractionPlan):
 
     def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats]:
         """Return attention of queries (R, M, d) to keys, all the sources, and log2 of the sums of relative weights."""
-        return kernel.attend_rows(
+        return attend_rows(
             queries, keys, self.row_map, self.value_map, self.weights, self.row_scale, n_threads, self.value_scale
         )
 

@@ -93,6 +93,7 @@ ctypedef fused real:
     float
 
 cdef const chs_kernels *table() noexcept nogil
+cdef object float_dtype(size_t n_bytes)
 
 cdef class Scratch:
     """Uninitialised aligned memory, this object's alone for as long as it lives."""
@@ -102,14 +103,14 @@ cdef class Scratch:
 cdef long n_harmonics(long n_max, long d) noexcept nogil
 cdef long scratch_rows(long n_max, long d) noexcept nogil
 cdef long padded(long n) noexcept nogil
-cdef long apart(long n) noexcept nogil
+cdef long padded_stride(long n) noexcept nogil
 cdef long block_columns(long n_tokens) noexcept nogil
 cdef int useful_threads(long n_threads, double work) except -1
 
 cdef struct Watch:
     # The signals of one call, which its first thread looks after between items of work.
     long is_stopped
-    long apart[15]  # from what the first thread changes
+    long padding[15]  # keeps the flag out of the cache lines that the first thread changes
     long left, period
     double next
 

@@ -68,14 +68,14 @@ cdef extern from *:
         free(threads);
         return error;
     }
-    static _Thread_local int chs_most = 1; /* of this thread's teams: OpenMP keeps a team for each thread */
+    static _Thread_local int chs_max_started = 1; /* of this thread's teams: OpenMP keeps a team for each thread */
     static int chs_prepare_team(int n) {
         chs_has_team = 1;
-        if (n > chs_most) {
+        if (n > chs_max_started) {
             int error = chs_try_threads(n - 1);
             if (error)
                 return error;
-            chs_most = n;
+            chs_max_started = n;
         }
         return 0;
     }
@@ -230,6 +230,11 @@ cdef class Scratch:
         PyBuffer_FillInfo(buffer, self, self.at, self.used, 0, flags)
 
 
+cdef object float_dtype(size_t n_bytes):
+    """The dtype of floating-point numbers of 8 or 4 bytes: float_dtype(sizeof(real)) is that of `real`."""
+    return np.float64 if n_bytes == sizeof(double) else np.float32
+
+
 def empty(tuple shape, dtype):
     """An uninitialised array. The memory of a large one is kept for the next once nobody uses it any more.
 
@@ -259,9 +264,9 @@ cdef long padded(long n) noexcept nogil:
     return (n + CHS_COLUMNS - 1) // CHS_COLUMNS * CHS_COLUMNS
 
 
-cdef long apart(long n) noexcept nogil:
-    # From one worker's n numbers to the next's. Next to each other, prefetching beyond the end of one takes cache lines
-    # from the other all the time: 1.3 in place of 2 times the speed on two threads (moments on the circle).
+cdef long padded_stride(long n) noexcept nogil:
+    # From the n numbers of one worker to those of the next. Next to each other, prefetching beyond the end of one takes
+    # cache lines from the other all the time: 1.3 in place of 2 times the speed on two threads (moments on the circle).
     return n + 1024
 
 

@@ -7,7 +7,6 @@ _Real = NDArray[np.float64] | NDArray[np.float32]
 _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refuse y.astype(x.dtype)
 _Floats = NDArray[np.float64]
 
-def block_size(n_tokens: int) -> int: ...
 def attend_bounded(
     x: _AnyReal,
     query_map: _AnyReal | None,
@@ -23,13 +22,3 @@ def attend_bounded(
     step: float | None = None,
     n_steps: int = 1,
 ) -> tuple[_Real, Any]: ...  # partition sums, or with a step the index of a token where it fails
-def attend_rows(
-    queries: _AnyReal,
-    keys: _AnyReal,
-    query_map: _AnyReal | None,
-    value_map: _AnyReal | None,
-    weights: _Floats | None,
-    scale: float,
-    n_threads: int,
-    value_scale: float = 1,
-) -> tuple[_Real, _Floats]: ...

@@ -9,15 +9,16 @@ from cython.parallel cimport prange, threadid
 import numpy as np
 
 from chaosphere.kernels import abi
+from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
-    CHS_FOURIER_SCRATCH, Scratch, Watch, apart, chs_kernels, is_stopped, n_harmonics, raise_if_stopped, real,
-    scratch_rows, table, useful_threads, watch
+    CHS_FOURIER_SCRATCH, Scratch, Watch, float_dtype, is_stopped, n_harmonics, padded_stride, raise_if_stopped, real,
+    scratch_rows, useful_threads, watch
 )
 
 cdef enum:
     BLOCK = 4096  # tokens of one work item on the circle
     PRODUCTS = 14  # moments of seven powers, before they are combined
-    MOST_BLOCKS = 64  # of moments in harmonics: some thousand numbers each
+    MAX_BLOCKS = 64  # of moments in harmonics: some thousand numbers each
     PART = 100_000_000  # multiply-adds of moments in harmonics at once, some ten milliseconds
 
 
@@ -26,15 +27,14 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
 
     weights (N,) or None, which counts 1 each.
     """
-    cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
-    cdef long each = apart(CHS_FOURIER_SCRATCH(n_steps))
+    cdef long stride = padded_stride(CHS_FOURIER_SCRATCH(n_steps))
     assert n >= 1 and x.shape[2] == 2 and n_steps >= 1, "x"
     assert weights is None or weights.shape[0] == n, "weights"
     cdef double work = 20.0 * n_replicas * n * n_steps
     cdef int threads = useful_threads(n_threads, work)
-    cdef Watch look = watch(n_replicas * blocks, work)
-    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef Watch signals = watch(n_replicas * blocks, work)
+    cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef const double *p = NULL if weights is None else &weights[0]
     out_array = np.empty((n_replicas, blocks, n_steps, PRODUCTS // 2, 2))
@@ -43,17 +43,12 @@ def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_ste
         replica = index // blocks
         first = index % blocks * BLOCK
         count = min(n - first, <long>BLOCK)
-        if is_stopped(&look, threadid()):
+        if is_stopped(&signals, threadid()):
             continue
-        if real is double:
-            c.fourier_moments_f64(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2],
-                                  NULL if p == NULL else p + first, n_steps, s + threadid() * each,
-                                  &out[replica, index % blocks, 0, 0, 0])
-        else:
-            c.fourier_moments_f32(count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2],
-                                  NULL if p == NULL else p + first, n_steps, s + threadid() * each,
-                                  &out[replica, index % blocks, 0, 0, 0])
-    raise_if_stopped(&look)
+        tiles.fourier_moments(count, tiles.tokens_from(x, replica, first), &x[replica, first, 0],
+                              NULL if p == NULL else p + first, n_steps, s + threadid() * stride,
+                              &out[replica, index % blocks, 0, 0, 0])
+    raise_if_stopped(&signals)
     return out_array
 
 
@@ -62,17 +57,16 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, long n
 
     Returns the first two divided by the third, (R, N, 2), the third, (R, N), and its least value, (R,).
     """
-    cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], blocks = (n + BLOCK - 1) // BLOCK, index, replica, first, count
-    cdef long n_steps = a.shape[1], each = apart(CHS_FOURIER_SCRATCH(n_steps))
+    cdef long n_steps = a.shape[1], stride = padded_stride(CHS_FOURIER_SCRATCH(n_steps))
     assert n >= 1 and x.shape[2] == 2, "x"
     assert a.shape[0] == n_replicas and n_steps >= 1 and (a.shape[2], a.shape[3], a.shape[4]) == (3, 2, 7), "a"
     cdef double work = 50.0 * n_replicas * n * n_steps
     cdef int threads = useful_threads(n_threads, work)
-    cdef Watch look = watch(n_replicas * blocks, work)
-    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef Watch signals = watch(n_replicas * blocks, work)
+    cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *s = <double *>scratch.at
-    mean_array = abi.empty((n_replicas, n, 2), np.float64 if real is double else np.float32)
+    mean_array = abi.empty((n_replicas, n, 2), float_dtype(sizeof(real)))
     z_array = abi.empty((n_replicas, n), np.float64)
     least_array = np.empty((n_replicas, blocks))
     cdef real[:, :, ::1] mean = mean_array
@@ -82,17 +76,12 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, long n
         replica = index // blocks
         first = index % blocks * BLOCK
         count = min(n - first, <long>BLOCK)
-        if is_stopped(&look, threadid()):
+        if is_stopped(&signals, threadid()):
             continue
-        if real is double:
-            least[replica, index % blocks] = c.fourier_field_f64(
-                count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps, &a[replica, 0, 0, 0, 0],
-                s + threadid() * each, &mean[replica, first, 0], &z[replica, first])
-        else:
-            least[replica, index % blocks] = c.fourier_field_f32(
-                count, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], n_steps, &a[replica, 0, 0, 0, 0],
-                s + threadid() * each, &mean[replica, first, 0], &z[replica, first])
-    raise_if_stopped(&look)
+        least[replica, index % blocks] = tiles.fourier_field(
+            count, tiles.tokens_from(x, replica, first), n_steps, &a[replica, 0, 0, 0, 0], s + threadid() * stride,
+            &mean[replica, first, 0], &z[replica, first])
+    raise_if_stopped(&signals)
     return mean_array, z_array, least_array.min(axis=1)
 
 
@@ -108,17 +97,6 @@ cdef long _tile(long n_max) noexcept nogil:
     return 128 if n_max < 32 else 64
 
 
-cdef void _unit_block(
-    const real[:, :, :] x, long replica, long first, long count, long ld, double *block
-) noexcept nogil:
-    cdef const chs_kernels *c = table()
-    cdef const char *start = <const char *>&x[replica, first, 0]
-    if real is double:
-        c.unit_block_f64(count, x.shape[2], start, x.strides[1], x.strides[2], ld, block)
-    else:
-        c.unit_block_f32(count, x.shape[2], start, x.strides[1], x.strides[2], ld, block)
-
-
 def harmonic_moments(
     const real[:, :, :] x, const double[::1] weights, long n_max, long n_rows, const double[::1] steps,
     long n_scratch_rows, long size, long n_threads
@@ -128,21 +106,20 @@ def harmonic_moments(
     With n_rows = d + 1 the harmonics times 1, x_1, ..., x_d; with n_rows = 1 times 1 alone. Layout as in chaosphere.h.
     weights (N,) or None, which counts 1 each. size is the number of harmonics.
     """
-    cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first, count
     _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
     assert n_rows == 1 or n_rows == d + 1, "n_rows"
     assert size == n_harmonics(n_max, d), "size"
     assert weights is None or weights.shape[0] == n, "weights"
-    cdef long tiles = (n + ld - 1) // ld, length = (tiles + MOST_BLOCKS - 1) // MOST_BLOCKS * ld
+    cdef long n_tiles = (n + ld - 1) // ld, length = (n_tiles + MAX_BLOCKS - 1) // MAX_BLOCKS * ld
     cdef long blocks = (n + length - 1) // length
-    cdef long each = apart(8 * size * n_rows + (d + n_rows + n_scratch_rows) * ld), stop
+    cdef long stride = padded_stride(8 * size * n_rows + (d + n_rows + n_scratch_rows) * ld), stop
     cdef long part = max(<long>1, PART // (ld * size * n_rows)) * ld
     cdef double *to
     cdef double work = 2.0 * n_replicas * n * size * n_rows
     cdef int threads = useful_threads(n_threads, work)
-    cdef Watch look = watch(n_replicas * blocks * ((length + part - 1) // part), work)
-    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef Watch signals = watch(n_replicas * blocks * ((length + part - 1) // part), work)
+    cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef const double *p = NULL if weights is None else &weights[0]
     out_array = np.empty((n_replicas, blocks, size * n_rows))
@@ -151,19 +128,14 @@ def harmonic_moments(
         replica = index // blocks
         first = index % blocks * length
         stop = min(n, first + length)
-        while first < stop and not is_stopped(&look, threadid()):  # in parts, between which signals are looked after
+        while first < stop and not is_stopped(&signals, threadid()):  # in parts: signals are looked after in between
             count = min(stop - first, part)
             to = &out[replica, index % blocks, 0] if first + count == stop else NULL
-            if real is double:
-                c.harmonic_moments_f64(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
-                                       x.strides[2], NULL if p == NULL else p + first, &steps[0],
-                                       first == index % blocks * length, s + threadid() * each, to)
-            else:
-                c.harmonic_moments_f32(d, n_max, n_rows, count, ld, <const char *>&x[replica, first, 0], x.strides[1],
-                                       x.strides[2], NULL if p == NULL else p + first, &steps[0],
-                                       first == index % blocks * length, s + threadid() * each, to)
+            tiles.harmonic_moments(d, n_max, n_rows, count, ld, tiles.tokens_from(x, replica, first),
+                                   &x[replica, first, 0], NULL if p == NULL else p + first, &steps[0],
+                                   first == index % blocks * length, s + threadid() * stride, to)
             first = first + count
-    raise_if_stopped(&look)
+    raise_if_stopped(&signals)
     return out_array
 
 
@@ -175,35 +147,32 @@ def harmonic_field(
 
     Returns the first d divided by the last, (R, N, d), and the last, (R, N).
     """
-    cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first
-    cdef long tiles = (n + ld - 1) // ld, each = apart((2 * d + 1 + n_scratch_rows) * ld), count
+    cdef long n_tiles = (n + ld - 1) // ld, stride = padded_stride((2 * d + 1 + n_scratch_rows) * ld), count
     _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
     assert a.shape[0] == n_replicas and a.shape[1] == n_harmonics(n_max, d) * (d + 1), "a"
     cdef double work = <double>n_replicas * n * a.shape[1]
     cdef int threads = useful_threads(n_threads, work)
-    cdef Watch look = watch(n_replicas * tiles, work)
-    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef Watch signals = watch(n_replicas * n_tiles, work)
+    cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef double *tokens
     cdef double *sums
-    mean_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    mean_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
     z_array = abi.empty((n_replicas, n), np.float64)
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] z = z_array
-    for index in prange(n_replicas * tiles, schedule="dynamic", num_threads=threads, nogil=True):
-        replica = index // tiles
-        first = index % tiles * ld
+    for index in prange(n_replicas * n_tiles, schedule="dynamic", num_threads=threads, nogil=True):
+        replica = index // n_tiles
+        first = index % n_tiles * ld
         count = min(n - first, ld)
-        if is_stopped(&look, threadid()):
+        if is_stopped(&signals, threadid()):
             continue
-        tokens = s + threadid() * each
+        tokens = s + threadid() * stride
         sums = tokens + d * ld
-        _unit_block[real](x, replica, first, count, ld, tokens)
-        c.harmonic_field_f64(d, n_max, d + 1, count, ld, tokens, &steps[0], &a[replica, 0], sums + (d + 1) * ld, sums)
-        if real is double:
-            c.ratios_f64(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
-        else:
-            c.ratios_f32(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
-    raise_if_stopped(&look)
+        tiles.unit_block(count, d, tiles.tokens_from(x, replica, first), &x[replica, first, 0], ld, tokens)
+        tiles.harmonic_field(d, n_max, d + 1, count, ld, <const double *>tokens, &steps[0], &a[replica, 0],
+                             sums + (d + 1) * ld, sums)
+        tiles.ratios(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
+    raise_if_stopped(&signals)
     return mean_array, z_array

@@ -5,9 +5,10 @@ from cython.parallel cimport prange, threadid
 import numpy as np
 
 from chaosphere.kernels import abi
+from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
-    CHS_HIDDEN, CHS_COLUMNS, CHS_N_ACTIVATIONS, Scratch, Watch, apart, chs_kernels, is_stopped, padded,
-    raise_if_stopped, real, table, useful_threads, watch
+    CHS_HIDDEN, CHS_COLUMNS, CHS_N_ACTIVATIONS, Scratch, Watch, float_dtype, is_stopped, padded, padded_stride,
+    raise_if_stopped, real, useful_threads, watch
 )
 
 
@@ -25,11 +26,10 @@ cdef long _layer(
     real *scratch, real[:, :, ::1] out
 ) noexcept nogil:
     """One tile of tokens; the flat index of a token where the step fails, or -1."""
-    cdef const chs_kernels *c = table()
-    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], tiles = (n + tile - 1) // tile
-    cdef long replica = index // tiles, first = (index % tiles) * tile, layer = replica if u.shape[0] > 1 else 0
+    cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], n_tiles = (n + tile - 1) // tile
+    cdef long replica = index // n_tiles, first = (index % n_tiles) * tile, layer = replica if u.shape[0] > 1 else 0
     cdef long count = min(n - first, tile), ld = padded(count)
-    cdef const char *start = <const char *>&x[replica, first, 0]
+    cdef tiles.Tokens at = tiles.tokens_from(x, replica, first)
     cdef real *tokens = scratch
     cdef real *result = tokens + d * ld
     cdef real *hidden = result + d * ld
@@ -37,18 +37,11 @@ cdef long _layer(
     cdef const real *shift = NULL if c_out is None else &c_out[layer, 0]
     cdef real *rows = &out[replica, first, 0]
     cdef long bad = -1
-    if real is double:
-        c.pack_f64(count, d, start, x.strides[1], x.strides[2], weight_std, ld, tokens)
-        c.layer_f64(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
-        c.unpack_f64(count, d, ld, result, output_scale, shift, rows)
-        if is_step:
-            bad = c.step_f64(count, d, start, x.strides[1], x.strides[2], rows, alpha, rows)
-    else:
-        c.pack_f32(count, d, start, x.strides[1], x.strides[2], weight_std, ld, tokens)
-        c.layer_f32(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
-        c.unpack_f32(count, d, ld, result, output_scale, shift, rows)
-        if is_step:
-            bad = c.step_f32(count, d, start, x.strides[1], x.strides[2], rows, alpha, rows)
+    tiles.pack(count, d, at, weight_std, ld, tokens)
+    tiles.layer(d, m, ld, tokens, &u[layer, 0, 0], bias, &w[layer, 0, 0], activation, hidden, result)
+    tiles.unpack(count, d, ld, result, output_scale, shift, rows)
+    if is_step:
+        bad = tiles.step(count, d, at, rows, alpha, rows)
     return -1 if bad < 0 else replica * n + first + bad
 
 
@@ -72,21 +65,21 @@ def layer(
     cdef double work = <double>n_replicas * n * m * (d + 4)
     cdef int threads = useful_threads(n_threads, work)
     cdef long tile = _tile(n_replicas, n, d, threads), n_items = n_replicas * ((n + tile - 1) // tile)
-    cdef long each = apart(2 * d * tile + CHS_HIDDEN * CHS_COLUMNS)
-    cdef Scratch scratch = Scratch(threads * each * sizeof(real))
+    cdef long stride = padded_stride(2 * d * tile + CHS_HIDDEN * CHS_COLUMNS)
+    cdef Scratch scratch = Scratch(threads * stride * sizeof(real))
     cdef real *s = <real *>scratch.at
-    out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+    out_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
     bad_array = np.empty(n_items, np.int64)
     cdef real[:, :, ::1] out = out_array
     cdef long[::1] bad = bad_array
     cdef bint is_step = step is not None
     cdef double alpha = step if is_step else 0
-    cdef Watch look = watch(n_items, work)
+    cdef Watch signals = watch(n_items, work)
     for index in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
-        if not is_stopped(&look, threadid()):
+        if not is_stopped(&signals, threadid()):
             bad[index] = _layer[real](index, tile, x, u, b, w, output_bias, activation, weight_std, output_scale,
-                                      is_step, alpha, s + threadid() * each, out)
-    raise_if_stopped(&look)
+                                      is_step, alpha, s + threadid() * stride, out)
+    raise_if_stopped(&signals)
     if is_step:
         found = bad_array[bad_array >= 0]
         return out_array, int(found[0]) if found.size else -1
@@ -101,11 +94,8 @@ def activate(const real[::1] x, int activation):
     cdef real *s = <real *>scratch.at
     for i in range(padded(n)):
         s[i] = x[i] if i < n else 0
-    if real is double:
-        table().activate_f64(activation, padded(n), s)
-    else:
-        table().activate_f32(activation, padded(n), s)
-    out_array = np.empty(n, np.float64 if real is double else np.float32)
+    tiles.activate(activation, padded(n), s)
+    out_array = np.empty(n, float_dtype(sizeof(real)))
     cdef real[::1] out = out_array
     for i in range(n):
         out[i] = s[i]

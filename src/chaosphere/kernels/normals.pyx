@@ -20,13 +20,13 @@ def normals(const uint32_t[:, ::1] keys, uint64_t step, long first_group, long n
     assert keys.shape[1] == 2 and first_group >= 0 and n >= 0, "keys"
     cdef double work = <double>n_replicas * n * 20
     cdef int threads = useful_threads(n_threads, work)
-    cdef Watch look = watch(n_replicas * n_chunks, work)
+    cdef Watch signals = watch(n_replicas * n_chunks, work)
     out_array = np.empty((n_replicas, max(n_groups, 1) * 16))
     cdef double[:, ::1] out = out_array
     for index in prange(n_replicas * n_chunks, schedule="static", num_threads=threads, nogil=True):
-        if not is_stopped(&look, threadid()):
+        if not is_stopped(&signals, threadid()):
             replica, first = index // n_chunks, (index % n_chunks) * GROUPS
             c.normals(keys[replica, 0], keys[replica, 1], step, first_group + first,
                       min(<long>GROUPS, n_groups - first), &out[replica, 16 * first])
-    raise_if_stopped(&look)
+    raise_if_stopped(&signals)
     return out_array[:, :n]

@@ -1,48 +1,46 @@
 """Statistics over all pairs of tokens, in double precision."""
 
 from cython.parallel cimport prange, threadid
-from libc.stddef cimport ptrdiff_t
 from libc.string cimport memset
 
 import numpy as np
 
+from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
-    CHS_PAIR_ROWS, Scratch, Watch, apart, block_columns, chs_kernels, is_stopped, raise_if_stopped, table,
-    useful_threads, watch
+    CHS_PAIR_ROWS, Scratch, Watch, block_columns, is_stopped, padded_stride, raise_if_stopped, table, useful_threads,
+    watch
 )
 
 
 cdef void _prepare(
-    long n, long d, const char *x, ptrdiff_t row, ptrdiff_t column, long ld, double *block, double *turned
+    long n, long d, tiles.Tokens x, long ld, double *block, double *panels
 ) noexcept nogil:
-    """Pack a block, and turn it, with |x|^2 as row d, unless `turned` is NULL."""
-    cdef const chs_kernels *c = table()
+    """Pack a block and, unless `panels` is NULL, its rows and panels, with |x|^2 as row d."""
     cdef double *norms = block + d * ld
     cdef long k, j
-    c.pack_f64(n, d, x, row, column, 1, ld, block)
-    if turned == NULL:
+    tiles.pack(n, d, x, 1, ld, block)
+    if panels == NULL:
         return
     memset(norms, 0, ld * sizeof(double))
     for k in range(d):
         for j in range(ld):
             norms[j] += block[k * ld + j] ** 2
-    c.turn_f64(d, ld, block, turned)
+    tiles.pack_panels(d, ld, block, panels)
 
 
 cdef void _row_of_blocks(
-    long i, long n, long d, long ld, long n_blocks, const double *x, const double *turned, long turned_size,
-    const double *p, double beta, long n_bins, double *scratch, double *energy, double *histogram, Watch *look,
+    long i, long n, long d, long ld, long n_blocks, const double *x, const double *panels, long panels_size,
+    const double *p, double beta, long n_bins, double *scratch, double *energy, double *histogram, Watch *signals,
     int thread
 ) noexcept nogil:
-    cdef const chs_kernels *c = table()
     cdef long j, size = (d + 1) * ld
-    cdef const double *turned_i = turned + i * turned_size if turned_size else NULL
+    cdef const double *panels_i = panels + i * panels_size if panels_size else NULL
     for j in range(i, n_blocks):
-        if is_stopped(look, thread):
+        if is_stopped(signals, thread):
             return
-        c.pair_statistics(d, min(ld, n - i * ld), min(ld, n - j * ld), ld, i == j, x + i * size, x + j * size,
-                          turned_i, turned + j * turned_size, p + i * ld, p + j * ld, beta, n_bins, scratch, energy,
-                          histogram)
+        table().pair_statistics(d, min(ld, n - i * ld), min(ld, n - j * ld), ld, i == j, x + i * size, x + j * size,
+                                panels_i, panels + j * panels_size, p + i * ld, p + j * ld, beta, n_bins, scratch,
+                                energy, histogram)
 
 
 def pair_statistics(const double[:, :, :] x, const double[::1] weights, double beta, long n_bins, long n_threads):
@@ -50,22 +48,21 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
 
     x is (R, N, d), weights (N,) or None for 1/N. The histogram (R, n_bins) holds sums of p_i p_j.
     """
-    cdef const chs_kernels *c = table()
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = block_columns(x.shape[1]), block, first
     cdef long n_blocks = (n + ld - 1) // ld, replica, index
     assert n >= 1 and n_bins >= 0 and (weights is None or weights.shape[0] == n), "weights"
     cdef double work = <double>n_replicas * n * n * (d + 8)
     cdef int threads = useful_threads(n_threads, work)
-    cdef Watch look = watch(n_replicas * n_blocks * (n_blocks + 1) // 2, work / 2)
-    cdef long size = (d + 1) * ld, turned_size = c.block_size_f64(d, ld)
-    if turned_size == size:
-        turned_size = 0
-    cdef Scratch blocks = Scratch(n_replicas * n_blocks * (size + turned_size) * sizeof(double))
+    cdef Watch signals = watch(n_replicas * n_blocks * (n_blocks + 1) // 2, work / 2)
+    cdef long size = (d + 1) * ld, panels_size = tiles.block_size(d, ld, &x[0, 0, 0])
+    if panels_size == size:
+        panels_size = 0
+    cdef Scratch blocks = Scratch(n_replicas * n_blocks * (size + panels_size) * sizeof(double))
     cdef Scratch padded_weights = Scratch(n_blocks * ld * sizeof(double))
-    cdef long each = apart(CHS_PAIR_ROWS * ld)
-    cdef Scratch scratch = Scratch(threads * each * sizeof(double))
+    cdef long stride = padded_stride(CHS_PAIR_ROWS * ld)
+    cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *b = <double *>blocks.at
-    cdef double *turned = b + n_replicas * n_blocks * size
+    cdef double *panels = b + n_replicas * n_blocks * size
     cdef double *p = <double *>padded_weights.at
     cdef double *s = <double *>scratch.at
     energies = np.zeros((n_replicas, n_blocks))
@@ -76,14 +73,14 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
         p[index] = 0 if index >= n else (1.0 / n if weights is None else weights[index])
     for block in prange(n_replicas * n_blocks, schedule="static", num_threads=threads, nogil=True):
         replica, first = block // n_blocks, (block % n_blocks) * ld
-        _prepare(min(ld, n - first), d, <const char *>&x[replica, first, 0], x.strides[1], x.strides[2], ld,
-                 b + block * size, turned + block * turned_size if turned_size else NULL)
+        _prepare(min(ld, n - first), d, tiles.tokens_from(x, replica, first), ld, b + block * size,
+                 panels + block * panels_size if panels_size else NULL)
     # Rows of the triangle shrink; handing out the long ones first keeps the threads even.
     for index in prange(n_replicas * n_blocks, schedule="dynamic", num_threads=threads, nogil=True):
         replica = index % n_replicas
         _row_of_blocks(index // n_replicas, n, d, ld, n_blocks, b + replica * n_blocks * size,
-                       turned + replica * n_blocks * turned_size, turned_size, p, beta, n_bins, s + threadid() * each,
-                       &energy[replica, index // n_replicas], &histogram[replica, index // n_replicas, 0], &look,
+                       panels + replica * n_blocks * panels_size, panels_size, p, beta, n_bins, s + threadid() * stride,
+                       &energy[replica, index // n_replicas], &histogram[replica, index // n_replicas, 0], &signals,
                        threadid())
-    raise_if_stopped(&look)
+    raise_if_stopped(&signals)
     return energies.sum(axis=1), histograms.sum(axis=1)[:, :n_bins]

@@ -5,7 +5,8 @@ from cython.parallel cimport prange
 import numpy as np
 
 from chaosphere.kernels import abi
-from chaosphere.kernels.abi cimport chs_kernels, real, table, useful_threads
+from chaosphere.kernels cimport tiles
+from chaosphere.kernels.abi cimport float_dtype, real, useful_threads
 
 cdef enum:
     ROWS = 1024  # rows per work item
@@ -14,15 +15,12 @@ cdef enum:
 cdef long _step(
     long index, const real[:, :, :] x, const real[:, :, ::1] v, double alpha, real[:, :, ::1] out
 ) noexcept nogil:
-    cdef const chs_kernels *c = table()
+    """One chunk of tokens; the flat index of a token where the step fails, or -1."""
     cdef long n = x.shape[1], d = x.shape[2], chunks = (n + ROWS - 1) // ROWS
-    cdef long replica = index // chunks, first = (index % chunks) * ROWS, count = min(n - first, <long>ROWS), bad
+    cdef long replica = index // chunks, first = (index % chunks) * ROWS
     cdef const real *move = NULL if v is None else &v[replica, first, 0]
-    cdef const char *start = <const char *>&x[replica, first, 0]
-    if real is double:
-        bad = c.step_f64(count, d, start, x.strides[1], x.strides[2], move, alpha, &out[replica, first, 0])
-    else:
-        bad = c.step_f32(count, d, start, x.strides[1], x.strides[2], move, alpha, &out[replica, first, 0])
+    cdef long bad = tiles.step(min(n - first, <long>ROWS), d, tiles.tokens_from(x, replica, first), move, alpha,
+                               &out[replica, first, 0])
     return -1 if bad < 0 else replica * n + first + bad
 
 
@@ -35,7 +33,7 @@ def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, long n_th
     assert n >= 1 and (v is None or (v.shape[0] == n_replicas and v.shape[1] == n and v.shape[2] == d)), "v"
     cdef int threads = useful_threads(n_threads, <double>n_replicas * n * (4 * d + 40))
     if out_array is None:
-        out_array = abi.empty((n_replicas, n, d), np.float64 if real is double else np.float32)
+        out_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
     cdef real[:, :, ::1] out = out_array
     assert out.shape[0] == n_replicas and out.shape[1] == n and out.shape[2] == d, "out_array"
     bad_array = np.empty(n_replicas * chunks, np.int64)
@@ -49,12 +47,7 @@ def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, long n_th
 cdef double _deviation(
     const real[:, :, :] x, long replica, long first, long count, long *row
 ) noexcept nogil:
-    cdef const chs_kernels *c = table()
-    cdef const char *start = <const char *>&x[replica, first, 0]
-    if real is double:
-        return c.deviation_f64(count, x.shape[2], start, x.strides[1], x.strides[2], row)
-    else:
-        return c.deviation_f32(count, x.shape[2], start, x.strides[1], x.strides[2], row)
+    return tiles.deviation(count, x.shape[2], tiles.tokens_from(x, replica, first), &x[replica, first, 0], row)
 
 
 def deviation(const real[:, :, :] x):

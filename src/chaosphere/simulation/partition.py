@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from chaosphere.common.checks import Tokens
-from chaosphere.kernels import attention as kernel
+from chaosphere.kernels import blocks as kernel
 
 T = TypeVar("T")
 

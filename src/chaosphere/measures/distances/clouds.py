@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
-from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.rows import attend_rows
 
 LOG2_E = math.log2(math.e)
 _MAX_SECONDS = 600.0  # that a call may take by its estimate
@@ -61,7 +61,7 @@ def attention_sums(
     """Return the means of the sources y_j under weights q_j 2^{v_j + scale ⟨x_i, y_j⟩}, and log2 of their sums."""
     top = v.max()
     q = sources.weights * np.exp2(v - top)
-    means, log2_sums = kernel.attend_rows(x[None], sources.points[None], None, None, q, scale, n_threads)
+    means, log2_sums = attend_rows(x[None], sources.points[None], None, None, q, scale, n_threads)
     return means[0], log2_sums[0] + top
 
 

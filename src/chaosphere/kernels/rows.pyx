@@ -1,0 +1,105 @@
+"""Softmax attention row by row, for scores of any size.
+
+Every block of queries meets all blocks of keys, in order, by one worker, so its sums have one order. A running maximum
+of the scores of each query is subtracted in the exponent, and what has been summed is rescaled where it rises: no
+coefficient overflows, and the largest is 1. Queries and keys may be different tokens; nothing is shared between the two
+orders of a pair. See attention.pyx for scores that have a bound.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, log2
+from libc.string cimport memset
+
+import numpy as np
+
+from chaosphere.kernels cimport blocks, tiles
+from chaosphere.kernels.abi cimport (
+    CHS_CHUNK, Scratch, Watch, block_columns, float_dtype, is_stopped, padded_stride, raise_if_stopped, real,
+    useful_threads, watch
+)
+from chaosphere.kernels.blocks cimport Blocks, columns
+
+
+cdef void _sum_rows(
+    const Blocks *b, const Blocks *key_blocks, long block, const real *query, const real *keys, const real *bias,
+    real *scratch, real *top, double *sums, Watch *signals, int thread
+) noexcept nogil:
+    """Maxima and sums of one block of queries over all keys of its system; early where a signal ends the call."""
+    cdef long j, at
+    for j in range(b.ld):
+        top[j] = <real>-1e30
+    memset(sums, 0, b.size * sizeof(double))
+    for j in range(key_blocks.n_blocks):
+        if is_stopped(signals, thread):
+            return
+        at = j * key_blocks.size
+        tiles.attend_rows(b.d, columns(b, block), columns(key_blocks, j), b.ld, query, keys + at, keys + at,
+                          bias + j * b.ld, scratch, top, sums)
+
+
+def attend_rows(
+    const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map,
+    const real[:, ::1] value_map, const double[::1] weights, double scale, long n_threads, double value_scale=1
+):
+    """Attention of queries (R, M, d) to keys (R, N, d) with weights p_j 2^(scale q_i.y_j), or 2^(scale A q_i.y_j).
+
+    A running maximum keeps every weight finite whatever the size of the scores. Returns the weighted means (R, M, d),
+    times value_scale and value_map if given, and the base-2 logarithm of the sums of the weights (R, M), uniform
+    weights counting 1 each.
+    """
+    cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), index, i, j, replica
+    cdef Blocks b = blocks.plain_blocks(queries.shape[1], queries.shape[2], ld)
+    cdef Blocks key_blocks = blocks.plain_blocks(keys.shape[1], keys.shape[2], ld)
+    cdef long n_query_blocks = n_replicas * b.n_blocks, n_key_blocks = n_replicas * key_blocks.n_blocks
+    assert b.n >= 1 and key_blocks.n >= 1 and keys.shape[0] == n_replicas and key_blocks.d == b.d, "keys"
+    assert weights is None or weights.shape[0] == key_blocks.n, "weights"
+    assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
+    assert value_map is None or (value_map.shape[0] == b.d and value_map.shape[1] == b.d), "value_map"
+    cdef double work = <double>n_replicas * b.n * key_blocks.n * (b.d + 4)
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Watch signals = watch(n_query_blocks * key_blocks.n_blocks, work)
+    cdef Scratch key_memory = Scratch(n_key_blocks * key_blocks.size * sizeof(real))
+    cdef Scratch plain_memory = Scratch(n_query_blocks * b.size * sizeof(real))
+    cdef Scratch mapped_memory = Scratch(n_query_blocks * b.size * sizeof(real) if query_map is not None else 0)
+    cdef Scratch sums_memory = Scratch(n_query_blocks * b.size * sizeof(double))
+    cdef Scratch top_memory = Scratch(n_query_blocks * ld * sizeof(real))
+    cdef Scratch bias_memory = Scratch(key_blocks.n_blocks * ld * sizeof(real))
+    cdef long stride = padded_stride(max(CHS_CHUNK * ld, blocks.finish_scratch(&b)))
+    cdef Scratch tile_memory = Scratch(threads * stride * sizeof(real))
+    cdef const real *map_of_queries = NULL if query_map is None else &query_map[0, 0]
+    cdef const real *map_of_values = NULL if value_map is None else &value_map[0, 0]
+    cdef real *k = <real *>key_memory.at
+    cdef real *plain = <real *>plain_memory.at
+    cdef real *q = <real *>mapped_memory.at if query_map is not None else plain
+    cdef real *bias = <real *>bias_memory.at
+    cdef real *tops = <real *>top_memory.at
+    cdef real *scratch = <real *>tile_memory.at
+    cdef double *sums = <double *>sums_memory.at
+    mean_array = np.empty((n_replicas, b.n, b.d), float_dtype(sizeof(real)))
+    log_array = np.empty((n_replicas, b.n))
+    cdef real[:, :, ::1] mean = mean_array
+    cdef double[:, ::1] logs = log_array
+    for j in range(key_blocks.n_blocks * ld):
+        if j >= key_blocks.n or (weights is not None and weights[j] == 0):
+            bias[j] = <real>-INFINITY
+        else:
+            bias[j] = <real>(0.0 if weights is None else log2(weights[j]))
+    with nogil:
+        for index in prange(n_key_blocks, schedule="static", num_threads=threads):
+            blocks.pack_block(&key_blocks, index % key_blocks.n_blocks,
+                              tiles.tokens_from(keys, index // key_blocks.n_blocks, 0), 1, NULL,
+                              k + index * key_blocks.size)
+        for index in prange(n_query_blocks, schedule="dynamic", num_threads=threads):
+            replica, i = index // b.n_blocks, index % b.n_blocks
+            blocks.pack_block(&b, i, tiles.tokens_from(queries, replica, 0), scale, NULL, plain + index * b.size)
+            if map_of_queries != NULL:
+                blocks.map_block(&b, i, map_of_queries, plain + index * b.size, q + index * b.size)
+            _sum_rows[real](&b, &key_blocks, i, q + index * b.size, k + replica * key_blocks.n_blocks * key_blocks.size,
+                            bias, scratch + threadid() * stride, tops + index * ld, sums + index * b.size, &signals,
+                            threadid())
+            blocks.finish_block(&b, i, sums + index * b.size, 1, map_of_values, value_scale,
+                                scratch + threadid() * stride, &mean[replica, i * ld, 0], &logs[replica, i * ld])
+            for j in range(columns(&b, i)):
+                logs[replica, i * ld + j] = tops[index * ld + j] + log2(logs[replica, i * ld + j])
+    raise_if_stopped(&signals)
+    return mean_array, log_array

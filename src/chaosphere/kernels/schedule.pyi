@@ -1,0 +1,16 @@
+from typing import NamedTuple
+
+class Item(NamedTuple):
+    kind: str  # "pack", "pair", "rows" or "finish"
+    round: int
+    i: int
+    j: int
+    system: int
+
+class Simulation:
+    def __init__(self, n_blocks: int, is_symmetric: bool, n_workers: int = 1, n_systems: int = 1) -> None: ...
+    def take(self, worker: int) -> Item | None: ...
+    def finish(self, item: Item) -> None: ...
+
+def items(n_blocks: int, is_symmetric: bool) -> list[Item]: ...
+def groups(n_blocks: int) -> list[range]: ...

@@ -1,0 +1,181 @@
+"""The tile kernels of the C library for either type of number: the one place that chooses between double and float.
+
+Every function here is inline and calls the function of the same name in the table of the instruction set in use;
+csrc/chaosphere.h says what it does. An argument `unused` has no value: its type tells double from float where no other
+argument does, and `&x[0, 0, 0]` or a NULL of that type serves.
+"""
+
+from libc.stddef cimport ptrdiff_t
+
+from chaosphere.kernels.abi cimport real, table
+
+cdef struct Tokens:
+    # Where tokens are: the first, and the bytes from one to the next and from coordinate to coordinate.
+    const char *start
+    ptrdiff_t row_stride, column_stride
+
+
+cdef inline Tokens tokens_from(const real[:, :, :] x, long replica, long first) noexcept nogil:
+    """Tokens of one system of an array (R, N, d), from number `first` on."""
+    cdef Tokens t
+    t.start, t.row_stride, t.column_stride = <const char *>&x[replica, first, 0], x.strides[1], x.strides[2]
+    return t
+
+
+cdef inline Tokens skipped(Tokens x, long n) noexcept nogil:
+    """The tokens after the first n."""
+    x.start += n * x.row_stride
+    return x
+
+
+cdef inline void pack(long n, long d, Tokens x, double scale, long ld, real *block) noexcept nogil:
+    if real is double:
+        table().pack_f64(n, d, x.start, x.row_stride, x.column_stride, scale, ld, block)
+    else:
+        table().pack_f32(n, d, x.start, x.row_stride, x.column_stride, scale, ld, block)
+
+
+cdef inline void unpack(
+    long n, long d, long ld, const real *block, double scale, const real *shift, real *rows
+) noexcept nogil:
+    if real is double:
+        table().unpack_f64(n, d, ld, block, scale, shift, rows)
+    else:
+        table().unpack_f32(n, d, ld, block, scale, shift, rows)
+
+
+cdef inline void map_block(
+    long n, long rows, long d, const real *matrix, const real *block, long ld, real *out
+) noexcept nogil:
+    if real is double:
+        table().map_f64(n, rows, d, matrix, block, ld, out)
+    else:
+        table().map_f32(n, rows, d, matrix, block, ld, out)
+
+
+cdef inline long block_size(long d, long ld, const real *unused) noexcept nogil:
+    if real is double:
+        return table().block_size_f64(d, ld)
+    else:
+        return table().block_size_f32(d, ld)
+
+
+cdef inline void pack_panels(long d, long ld, const real *block, real *panels) noexcept nogil:
+    if real is double:
+        table().turn_f64(d, ld, block, panels)
+    else:
+        table().turn_f32(d, ld, block, panels)
+
+
+cdef inline void attend_pair(
+    long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_i, const real *v_j,
+    double shift, real *scratch, double *sum_i, double *sum_j
+) noexcept nogil:
+    if real is double:
+        table().attend_pair_f64(d, n_i, n_j, ld, q_i, k_j, v_i, v_j, shift, scratch, sum_i, sum_j)
+    else:
+        table().attend_pair_f32(d, n_i, n_j, ld, q_i, k_j, v_i, v_j, <float>shift, scratch, sum_i, sum_j)
+
+
+cdef inline void means(
+    bint has_panels, long d, long ld, const double *sums, double scale, real *out, double *total
+) noexcept nogil:
+    if real is double:
+        table().means_f64(has_panels, d, ld, sums, scale, out, total)
+    else:
+        table().means_f32(has_panels, d, ld, sums, scale, out, total)
+
+
+cdef inline void attend_rows(
+    long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_j, const real *bias_j,
+    real *scratch, real *top_i, double *sum_i
+) noexcept nogil:
+    if real is double:
+        table().attend_rows_f64(d, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
+    else:
+        table().attend_rows_f32(d, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
+
+
+cdef inline void layer(
+    long d, long m, long ld, const real *block, const real *u, const real *b, const real *w, int activation,
+    real *scratch, real *out
+) noexcept nogil:
+    if real is double:
+        table().layer_f64(d, m, ld, block, u, b, w, activation, scratch, out)
+    else:
+        table().layer_f32(d, m, ld, block, u, b, w, activation, scratch, out)
+
+
+cdef inline void activate(int activation, long n, real *x) noexcept nogil:
+    if real is double:
+        table().activate_f64(activation, n, x)
+    else:
+        table().activate_f32(activation, n, x)
+
+
+cdef inline long step(long n, long d, Tokens x, const real *v, double alpha, real *rows) noexcept nogil:
+    if real is double:
+        return table().step_f64(n, d, x.start, x.row_stride, x.column_stride, v, alpha, rows)
+    else:
+        return table().step_f32(n, d, x.start, x.row_stride, x.column_stride, v, alpha, rows)
+
+
+cdef inline double deviation(long n, long d, Tokens x, const real *unused, long *row) noexcept nogil:
+    if real is double:
+        return table().deviation_f64(n, d, x.start, x.row_stride, x.column_stride, row)
+    else:
+        return table().deviation_f32(n, d, x.start, x.row_stride, x.column_stride, row)
+
+
+cdef inline void harmonic_field(
+    long d, long n_max, long n_rows, long n, long ld, const real *block, const real *steps, const real *a,
+    real *scratch, real *out
+) noexcept nogil:
+    if real is double:
+        table().harmonic_field_f64(d, n_max, n_rows, n, ld, block, steps, a, scratch, out)
+    else:
+        table().harmonic_field_f32(d, n_max, n_rows, n, ld, block, steps, a, scratch, out)
+
+
+cdef inline void harmonic_moments(
+    long d, long n_max, long n_rows, long n, long ld, Tokens x, const real *unused, const double *p,
+    const double *steps, bint is_first, double *scratch, double *moments
+) noexcept nogil:
+    if real is double:
+        table().harmonic_moments_f64(d, n_max, n_rows, n, ld, x.start, x.row_stride, x.column_stride, p, steps,
+                                     is_first, scratch, moments)
+    else:
+        table().harmonic_moments_f32(d, n_max, n_rows, n, ld, x.start, x.row_stride, x.column_stride, p, steps,
+                                     is_first, scratch, moments)
+
+
+cdef inline void unit_block(long n, long d, Tokens x, const real *unused, long ld, double *block) noexcept nogil:
+    if real is double:
+        table().unit_block_f64(n, d, x.start, x.row_stride, x.column_stride, ld, block)
+    else:
+        table().unit_block_f32(n, d, x.start, x.row_stride, x.column_stride, ld, block)
+
+
+cdef inline void ratios(long n, long d, long ld, const double *sums, real *mean, double *z) noexcept nogil:
+    if real is double:
+        table().ratios_f64(n, d, ld, sums, mean, z)
+    else:
+        table().ratios_f32(n, d, ld, sums, mean, z)
+
+
+cdef inline void fourier_moments(
+    long n, Tokens x, const real *unused, const double *p, long n_steps, double *scratch, double *moments
+) noexcept nogil:
+    if real is double:
+        table().fourier_moments_f64(n, x.start, x.row_stride, x.column_stride, p, n_steps, scratch, moments)
+    else:
+        table().fourier_moments_f32(n, x.start, x.row_stride, x.column_stride, p, n_steps, scratch, moments)
+
+
+cdef inline double fourier_field(
+    long n, Tokens x, long n_steps, const double *a, double *scratch, real *mean, double *z
+) noexcept nogil:
+    if real is double:
+        return table().fourier_field_f64(n, x.start, x.row_stride, x.column_stride, n_steps, a, scratch, mean, z)
+    else:
+        return table().fourier_field_f32(n, x.start, x.row_stride, x.column_stride, n_steps, a, scratch, mean, z)
