@@ -4,6 +4,7 @@ CHAOSPHERE_OPENMP=0|1|auto   without, with (an error if it does not work), or as
 CHAOSPHERE_DEBUG=1           bounds checks on in the Cython modules
 """
 
+import copy
 import glob
 import os
 import platform
@@ -32,16 +33,25 @@ KERNELS = [
     "schedule",
     "sphere",
 ]
-C_PARTS = sorted(glob.glob("csrc/*.[hi]*"))
+C_PARTS = sorted(glob.glob("csrc/**/*.[hid]*", recursive=True))
+C_HEADERS = ["csrc/chaosphere.h", "csrc/tuning.h", "csrc/activations.def"]
 C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
 # Otherwise the speed of a loop, by a tenth, is a matter of how long the code before it in the shared library is.
 C_FLAGS += ["-falign-functions=64", "-falign-loops=64"]
-IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
-ISA_FLAGS = {"baseline": []}
-if IS_X86_64:
-    ISA_FLAGS["avx2"] = ["-mavx2", "-mfma"]
-    ISA_FLAGS["avx512"] = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"]
-MACROS = [("CHS_X86_64", "1")] if IS_X86_64 else []
+# The instruction sets, best last: name, machine, header in csrc/simd, flags, and what the processor must have.
+ISAS = [
+    ("baseline", "any", "generic", [], []),
+    ("avx2", "x86_64", "avx2", ["-mavx2", "-mfma"], ["avx2", "fma"]),
+    (
+        "avx512",
+        "x86_64",
+        "avx512",
+        ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"],
+        ["avx512f", "avx512vl", "avx512dq", "avx512bw"],
+    ),
+    ("neon", "aarch64", "neon", [], []),
+]
+MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
 IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
 OPENMP_PROGRAM = """
 #include <omp.h>
@@ -54,27 +64,46 @@ int main(void) {
 """
 
 
+def isa_builds(machine):
+    """Flags and macros of csrc/isa.c for each instruction set of a machine; csrc/dispatch.c takes the macros of any."""
+    rows = [row for row in ISAS if row[1] in {"any", machine}]
+    runs = [" && ".join(f"HAS({feature})" for feature in features) or "1" for *_, features in rows]
+    isas = " ".join(f"ISA({row[0]}, {runs_here})" for row, runs_here in zip(rows, runs, strict=True))
+    return {
+        name: (flags, [("CHS_ISA", name), ("CHS_SIMD_HEADER", f'"simd/{header}.h"'), ("CHS_ISAS", isas)])
+        for name, _, header, flags, _ in rows
+    }
+
+
+ISA_BUILDS = isa_builds(MACHINE)
+
+
 def c_library(isa):
     """One instruction set's kernels; the baseline library also carries the dispatch."""
-    sources = [f"csrc/isa_{isa}.c"] + (["csrc/dispatch.c"] if isa == "baseline" else [])
+    flags, macros = ISA_BUILDS[isa]
     return (
-        f"chaosphere_{isa}",
+        f"chs_{isa}",
         {
-            "sources": sources,
+            "sources": ["csrc/isa.c"] + (["csrc/dispatch.c"] if isa == "baseline" else []),
             "obj_deps": {"": C_PARTS},
             "include_dirs": ["csrc"],
-            "macros": MACROS,
-            "cflags": C_FLAGS + ISA_FLAGS[isa],
+            "macros": macros,
+            "cflags": C_FLAGS + flags,
         },
     )
 
 
 class BuildLibraries(build_clib):
-    """Compiles the instruction sets at the same time."""
+    """Compiles the instruction sets at the same time, each in a folder of its own: they have one source."""
 
     def build_libraries(self, libraries):
+        def build_library(library):
+            part = copy.copy(self)
+            part.build_temp = os.path.join(self.build_temp, library[0])
+            super(BuildLibraries, part).build_libraries([library])
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(super().build_libraries, [[library] for library in libraries]))
+            list(pool.map(build_library, libraries))
 
 
 class BuildExt(build_ext):
@@ -115,17 +144,16 @@ extensions = [
         f"chaosphere.kernels.{name}",
         [f"src/chaosphere/kernels/{name}.pyx"],
         include_dirs=["csrc"],
-        define_macros=MACROS,
         extra_compile_args=["-O2", "-ffp-contract=off"],
         # The baseline library, which holds the dispatch, comes before the tables that it refers to.
-        libraries=[f"chaosphere_{isa}" for isa in ISA_FLAGS] if name == "abi" else [],
-        depends=C_PARTS if name == "abi" else [],  # linked anew when they change
+        libraries=[f"chs_{isa}" for isa in ISA_BUILDS] if name == "abi" else [],
+        depends=C_PARTS if name == "abi" else C_HEADERS,
     )
     for name in KERNELS
 ]
 
 setup(
-    libraries=[c_library(isa) for isa in ISA_FLAGS],
+    libraries=[c_library(isa) for isa in ISA_BUILDS],
     ext_modules=cythonize(
         extensions,
         compiler_directives={

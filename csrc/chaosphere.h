@@ -14,30 +14,19 @@
 #ifndef CHAOSPHERE_H
 #define CHAOSPHERE_H
 
+#include "tuning.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHS_ALIGN 64   /* bytes; one AVX-512 vector, one cache line */
-#define CHS_COLUMNS 32 /* columns of every block are a multiple of this */
-#define CHS_CHUNK 32   /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 /* All weights of two blocks and some of their sums; or those of a chunk, then d + 1 rows of sums. */
 #define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (ld) + (d) + 1) * (ld))
-#define CHS_HIDDEN 128  /* hidden units whose activations live at once */
-#define CHS_PAIR_ROWS 8 /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
-#define CHS_FOURIER_TILE 256
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
 
-/* Activations by number; kept in step with chaosphere.activations. */
+/* Activations by number, CHS_relu ... */
 enum chs_activation {
-    CHS_RELU,
-    CHS_SILU,
-    CHS_GELU,
-    CHS_TANH,
-    CHS_SIGMOID,
-    CHS_ERF,
-    CHS_SIN,
-    CHS_COS,
-    CHS_LINEAR,
+#define CHS_ACTIVATION(name) CHS_##name,
+#include "activations.def"
     CHS_N_ACTIVATIONS
 };
 
@@ -49,9 +38,9 @@ enum chs_activation {
     void (*unpack_##suffix)(long n, long d, long ld, const real *block, double scale, const real *shift, real *x);     \
     /* out[r, j] = sum_k a[r, k] x[k, j]; a is row-major (rows, d), x a block. */                                      \
     void (*map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);                 \
-    /* Numbers in a block for attend_pair, and in its sums: (d + 1) ld or more: then they are turned. */               \
+    /* Numbers in a block for attend_pair, and in its sums: (d + 1) ld or more: then they are packed. */               \
     long (*block_size_##suffix)(long d, long ld);                                                                      \
-    /* Rows 0 ... d of a block as a turned block; a column of row d is the weight of its token. */                     \
+    /* Rows 0 ... d of a block as a packed block; a column of row d is the weight of its token. */                     \
     void (*turn_##suffix)(long d, long ld, const real *x, real *block);                                                \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
      *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and  sum_j[c, j] += sum_i w_ij v_i[c, i],  either unless it is NULL,     \
@@ -63,7 +52,7 @@ enum chs_activation {
                                  double *sum_j);                                                                       \
     /* total[j] = sums[d, j] and out[k, j] = scale sums[k, j] / total[j] for all ld columns; means nothing where that  \
      * is 0. */                                                                                                        \
-    void (*means_##suffix)(int is_turned, long d, long ld, const double *sums, double scale, real *out,                \
+    void (*means_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out,                \
                            double *total);                                                                             \
     /* One side with a running maximum: s_ij = q_i . k_j + bias_j; top_i is raised to cover s_i*, sum_i is rescaled    \
      * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */       \
@@ -112,7 +101,6 @@ enum chs_activation {
 
 typedef struct chs_kernels {
     const char *name;
-    int vector_bytes;
     CHS_DECLARE(double, f64)
     CHS_DECLARE(float, f32)
     /* Standard normals 16 first .. 16 (first + n) - 1 of a step of the stream with key (k0, k1); see normal.inc. */
@@ -120,15 +108,17 @@ typedef struct chs_kernels {
     /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
      * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
      * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. Blocks are
-     * padded with tokens of weight 0; turned: the same with |x|^2 as row d, or NULL where blocks are not turned.
+     * padded with tokens of weight 0; packed: the same with |x|^2 as row d, or NULL where blocks are not packed.
      * scratch: CHS_PAIR_ROWS ld.
      */
     void (*pair_statistics)(long d, long n_i, long n_j, long ld, int is_diagonal, const double *x_i, const double *x_j,
-                            const double *turned_i, const double *turned_j, const double *p_i, const double *p_j,
+                            const double *packed_i, const double *packed_j, const double *p_i, const double *p_j,
                             double beta, long n_bins, double *scratch, double *energy, double *histogram);
 } chs_kernels;
 
-/* Names compiled in, best last; NULL past the end. */
+/* Name of an activation; NULL past the end. */
+const char *chs_activation_name(int index);
+/* Names of the instruction sets compiled in, best last; NULL past the end. */
 const char *chs_isa_name(int index);
 /* 1 when this processor can run the named kernels, 0 when it cannot, -1 when they are not compiled in. */
 int chs_isa_runs(const char *name);

@@ -34,6 +34,25 @@
     {1.07400691f,     -8.83394452e-1f, 5.90227966e-1f,  -3.10467358e-1f, 1.19532377e-1f, -2.68261005e-2f,              \
      -1.23258275e-3f, 3.02908369e-3f,  -5.07609782e-4f, -2.6663477e-4f,  6.77336749e-5f, 2.0254132e-5f}
 
+/* log((1 + s) / (1 - s)) / (2 s) as a function of y = (2 s)^2; log(1 + t) has s = t / (2 + t). Relative error 1.3e-18.
+ */
+#define CHS_LOG1P_f64                                                                                                  \
+    {1.0,                                                                                                              \
+     8.3333333333332687e-2,                                                                                            \
+     1.2500000000058046e-2,                                                                                            \
+     2.2321428551136027e-3,                                                                                            \
+     4.3402781407710299e-4,                                                                                            \
+     8.8778031408714866e-5,                                                                                            \
+     1.8782487844609384e-5,                                                                                            \
+     4.0589520363386915e-6,                                                                                            \
+     9.2393255066446058e-7,                                                                                            \
+     1.5877736114236489e-7,                                                                                            \
+     8.1272905172259322e-8}
+
+/* log((1 + s) / (1 - s)) / (2 s) as a function of y = (2 s)^2; log(1 + t) has s = t / (2 + t). Relative error 4.1e-9.
+ */
+#define CHS_LOG1P_f32 {1.0f, 8.33329021e-2f, 1.2507686e-2f, 2.18477795e-3f, 5.49956609e-4f}
+
 /* sin(x) / x as a function of s = x^2. Relative error 3.2e-19. */
 #define CHS_SIN_f64                                                                                                    \
     {1.0,                                                                                                              \
@@ -49,33 +68,49 @@
 /* sin(x) / x as a function of s = x^2. Relative error 6.4e-9. */
 #define CHS_SIN_f32 {9.99999996e-1f, -1.66666579e-1f, 8.33305017e-3f, -1.98090174e-4f, 2.60510764e-6f}
 
+/* (2^f - 1) / f where |f| <= 1/2. Relative error 2.0e-17. */
+#define CHS_EXP2_TABLE_1_f64                                                                                           \
+    {6.9314718055994531e-1, 2.4022650695910098e-1, 5.5504108664821594e-2, 9.6181291076068885e-3,                       \
+     1.3333558146416935e-3, 1.540353044173605e-4,  1.5252733829836118e-5, 1.321544258792169e-6,                        \
+     1.0178062445845774e-7, 7.0725859492692237e-9, 4.4549605981865184e-10}
+
+/* Bits of 2^(k/1), k = 0 .. 0, less k << 52. */
+#define CHS_EXP2_ROOTS_1_f64 {0x3ff0000000000000}
+
+/* (2^f - 1) / f where |f| <= 1/2. Relative error 1.2e-8. */
+#define CHS_EXP2_TABLE_1_f32                                                                                           \
+    {6.93147188e-1f, 2.40226508e-1f, 5.55035711e-2f, 9.61808256e-3f, 1.33908634e-3f, 1.54531629e-4f}
+
+/* Bits of 2^(k/1), k = 0 .. 0, less k << 23. */
+#define CHS_EXP2_ROOTS_1_f32 {0x3f800000}
+
 /* (2^f - 1) / f where |f| <= 1/32. Relative error 6.4e-16. */
-#define CHS_EXP2_TABLE_16                                                                                              \
+#define CHS_EXP2_TABLE_16_f64                                                                                          \
     {6.9314718055994575e-1, 2.4022650695910075e-1, 5.5504108656639299e-2,                                              \
      9.6181291069195379e-3, 1.3333781576784269e-3, 1.5403723980749256e-4}
 
 /* Bits of 2^(k/16), k = 0 .. 15, less k << 48. */
-#define CHS_EXP2_ROOTS_16                                                                                              \
+#define CHS_EXP2_ROOTS_16_f64                                                                                          \
     {0x3ff0000000000000, 0x3fefb5586cf9890f, 0x3fef72b83c7d517b, 0x3fef387a6e756238,                                   \
      0x3fef06fe0a31b715, 0x3feedea64c123422, 0x3feebfdad5362a27, 0x3feeab07dd485429,                                   \
      0x3feea09e667f3bcd, 0x3feea11473eb0187, 0x3feeace5422aa0db, 0x3feec49182a3f090,                                   \
      0x3feee89f995ad3ad, 0x3fef199bdd85529c, 0x3fef5818dcfba487, 0x3fefa4afa2a490da}
 
 /* (2^f - 1) / f where |f| <= 1/64. Relative error 9.8e-6. */
-#define CHS_EXP2_TABLE_32 {6.93153956e-1f, 2.40227681e-1f}
+#define CHS_EXP2_TABLE_32_f32 {6.93153956e-1f, 2.40227681e-1f}
 
 /* Bits of 2^(k/32), k = 0 .. 31, less k << 18. */
-#define CHS_EXP2_ROOTS_32                                                                                              \
+#define CHS_EXP2_ROOTS_32_f32                                                                                          \
     {0x3f800000, 0x3f7ecd87, 0x3f7daac3, 0x3f7c980f, 0x3f7b95c2, 0x3f7aa43a, 0x3f79c3d3, 0x3f78f4f0,                   \
      0x3f7837f0, 0x3f778d3a, 0x3f76f532, 0x3f767043, 0x3f75fed7, 0x3f75a15b, 0x3f75583f, 0x3f7523f6,                   \
      0x3f7504f3, 0x3f74fbaf, 0x3f7508a4, 0x3f752c4d, 0x3f75672a, 0x3f75b9be, 0x3f76248c, 0x3f76a81e,                   \
      0x3f7744fd, 0x3f77fbb8, 0x3f78ccdf, 0x3f79b907, 0x3f7ac0c7, 0x3f7be4ba, 0x3f7d257d, 0x3f7e83b3}
 
 /* (2^f - 1) / f where |f| <= 1/16. Relative error 8.5e-7. */
-#define CHS_EXP2_TABLE_8 {6.93147181e-1f, 2.40254686e-1f, 5.55080151e-2f}
+#define CHS_EXP2_TABLE_8_f32 {6.93147181e-1f, 2.40254686e-1f, 5.55080151e-2f}
 
 /* Bits of 2^(k/8), k = 0 .. 7, less k << 20. */
-#define CHS_EXP2_ROOTS_8                                                                                               \
+#define CHS_EXP2_ROOTS_8_f32                                                                                           \
     {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7}
 
 /* pi/2 in three parts; n times each of the first two is exact for |n| < 2^20 (f64), 2^13 (f32). */

@@ -38,6 +38,12 @@ def scaled_erfc(t):
         return (x + ERFC_CENTRE) * mp.exp(x * x) * mp.erfc(x)
 
 
+def log_ratio(y):
+    """log((1 + s) / (1 - s)) / (2 s) as a function of y = (2 s)^2; log(1 + t) has s = t / (2 + t)."""
+    s = mp.sqrt(y) / 2
+    return mp.mpf(1) if y == 0 else mp.atanh(s) / s
+
+
 def sin_over_x(s):
     """sin(x) / x as a function of s = x^2."""
     x = mp.sqrt(s)
@@ -64,12 +70,13 @@ FITS = [
     ("EXP2", exp2_minus_one_over_f, -0.5, 0.5, 10, 5),
     ("ERF", erf_over_x, 0, 0.25, 8, 4),
     ("ERFC", scaled_erfc, -1, 1, 24, 11),
+    ("LOG1P", log_ratio, 0, mp.mpf(4) / 9, 10, 4),
     ("SIN", sin_over_x, 0, (mp.pi / 2) ** 2, 8, 4),
 ]
 
 
 # type, number k of roots 2^(1/k) in a table, degree of (2^f - 1) / f for |f| <= 1/(2k)
-ROOTS = [("f64", 16, 5), ("f32", 32, 1), ("f32", 8, 2)]
+ROOTS = [("f64", 1, 10), ("f32", 1, 5), ("f64", 16, 5), ("f32", 32, 1), ("f32", 8, 2)]
 
 
 # name, odd function, (scale, error) in double and in float: polynomials on intervals of length 1/scale around k/scale
@@ -133,10 +140,10 @@ def main():
         roots = [f"0x{value + first - (k << shift):x}" for k, value in enumerate(values)]
         lines += [
             f"/* (2^f - 1) / f where |f| <= 1/{2 * size}. Relative error {mp.nstr(error, 2)}. */",
-            f"#define CHS_EXP2_TABLE_{size} {{ \\\n    {emit(coefficients, kind)}}}",
+            f"#define CHS_EXP2_TABLE_{size}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
             "",
             f"/* Bits of 2^(k/{size}), k = 0 .. {size - 1}, less k << {shift}. */",
-            f"#define CHS_EXP2_ROOTS_{size} {{ \\\n    {', '.join(roots)}}}",
+            f"#define CHS_EXP2_ROOTS_{size}_{kind} {{ \\\n    {', '.join(roots)}}}",
             "",
         ]
     for kind, bits in (("f64", 33), ("f32", 11)):

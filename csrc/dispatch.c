@@ -1,20 +1,23 @@
-/* Which instruction sets are compiled in, and which of them this processor runs. */
+/* Which instruction sets are compiled in, which of them this processor runs, and the names of the activations. */
 #include "chaosphere.h"
 
 #include <string.h>
 
-extern const chs_kernels chs_table_baseline;
-#ifdef CHS_X86_64
-extern const chs_kernels chs_table_avx2;
-extern const chs_kernels chs_table_avx512;
+/* The build defines it: each set that it compiles, best last, and whether this processor runs it. */
+#ifndef CHS_ISAS
+#define CHS_ISAS ISA(baseline, 1)
 #endif
+/* The features themselves are tested: names of processors go stale with every new one. */
+#define HAS(feature) __builtin_cpu_supports(#feature)
+
+#define ISA(name, runs) extern const chs_kernels chs_table_##name;
+CHS_ISAS
+#undef ISA
 
 static const chs_kernels *const tables[] = {
-    &chs_table_baseline,
-#ifdef CHS_X86_64
-    &chs_table_avx2,
-    &chs_table_avx512,
-#endif
+#define ISA(name, runs) &chs_table_##name,
+    CHS_ISAS
+#undef ISA
 };
 enum { N_TABLES = sizeof tables / sizeof *tables };
 
@@ -25,23 +28,25 @@ static int find(const char *name) {
     return -1;
 }
 
+const char *chs_activation_name(int index) {
+    static const char *const names[] = {
+#define CHS_ACTIVATION(name) #name,
+#include "activations.def"
+    };
+    return index >= 0 && index < CHS_N_ACTIVATIONS ? names[index] : NULL;
+}
+
 const char *chs_isa_name(int index) {
     return index >= 0 && index < N_TABLES ? tables[index]->name : NULL;
 }
 
 int chs_isa_runs(const char *name) {
-    int index = find(name);
-    if (index < 0)
-        return -1;
-#ifdef CHS_X86_64
-    /* Test the features themselves: __builtin_cpu_is() names go stale with every new processor. */
-    if (tables[index] == &chs_table_avx2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (tables[index] == &chs_table_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-#endif
-    return 1;
+#define ISA(isa, runs)                                                                                                 \
+    if (strcmp(name, #isa) == 0)                                                                                       \
+        return (runs) != 0;
+    CHS_ISAS
+#undef ISA
+    return -1;
 }
 
 const chs_kernels *chs_kernels_for(const char *name) {

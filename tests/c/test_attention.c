@@ -49,22 +49,26 @@ static void map(const chs_kernels *table, long n, long rows, long d, long ld) {
 
 static void check_sums(long d, long n_c, long n, long other, long ld, const real *q, const real *k, const real *v,
                        long double shift, const double *sums, const char *side, int is_transposed) {
-    for (long i = 0; i < n; i++)
+    long double *weight = exact((size_t)other * sizeof *weight);
+    for (long i = 0; i < n; i++) {
+        for (long j = 0; j < other; j++)
+            weight[j] = exp2l((is_transposed ? score(d, ld, q, k, j, i) : score(d, ld, q, k, i, j)) - shift);
         for (long c = 0; c < n_c; c++) {
             long double want = 0, size = 0;
             for (long j = 0; j < other; j++) {
-                long double s = is_transposed ? score(d, ld, q, k, j, i) : score(d, ld, q, k, i, j);
-                long double term = exp2l(s - shift) * v[c * ld + j];
+                long double term = weight[j] * v[c * ld + j];
                 want += term;
                 size += fabsl(term);
             }
             CHECK_CLOSE(sums[c * ld + i], want, weight_error(d) * size + DBL_EPSILON,
                         "%s: d %ld, (%ld, %ld), got %g, want %Lg", side, d, c, i, sums[c * ld + i], want);
         }
+    }
+    free(weight);
 }
 
 /* The block as attend_pair takes it. */
-static real *turned(const chs_kernels *table, long d, long ld, real *x) {
+static real *packed(const chs_kernels *table, long d, long ld, real *x) {
     const long size = CALL(block_size_)(d, ld);
     if (size == (d + 1) * ld)
         return x;
@@ -101,7 +105,7 @@ static void pair(const chs_kernels *table, long d, long n_i, long n_j, long ld) 
     for (int b = 0; b < 4; b++) {
         copy[b] = REALS((d + 1) * ld);
         memcpy(copy[b], original[b], (size_t)((d + 1) * ld) * sizeof(real));
-        copy[b] = turned(table, d, ld, copy[b]);
+        copy[b] = packed(table, d, ld, copy[b]);
     }
     double *sum_i = DOUBLES(size), *sum_j = DOUBLES(size), *again = DOUBLES(size);
     memset(again, 0, (size_t)size * sizeof(double));
@@ -155,18 +159,23 @@ static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, 
             bias[b * ld + j] = b == 0 || j >= n_j || (j % 3 == 1) ? (real)-INFINITY : (real)uniform();
         CALL(attend_rows_)(d, n_i, n_j, ld, q, k[b], v[b], bias + b * ld, w, top, sums);
     }
+    long double *weight = exact((size_t)(BLOCKS * n_j) * sizeof *weight);
     for (long i = 0; i < n_i; i++) {
         long double best = -INFINITY;
         for (long b = 1; b < BLOCKS; b++)
-            for (long j = 0; j < n_j; j++)
-                best = fmaxl(best, score(d, ld, q, k[b], i, j) + bias[b * ld + j]);
+            for (long j = 0; j < n_j; j++) {
+                weight[b * n_j + j] = score(d, ld, q, k[b], i, j) + bias[b * ld + j];
+                best = fmaxl(best, weight[b * n_j + j]);
+            }
+        for (long at = n_j; at < BLOCKS * n_j; at++)
+            weight[at] = exp2l(weight[at] - best);
         const long double slack = EPS * (d + 2) * (size * d + 2);
         CHECK_CLOSE(top[i], best, slack, "top of row %ld", i);
         for (long c = 0; c <= d; c++) {
             long double want = 0, total = 0;
             for (long b = 1; b < BLOCKS; b++)
                 for (long j = 0; j < n_j; j++) {
-                    long double term = exp2l(score(d, ld, q, k[b], i, j) + bias[b * ld + j] - best) * v[b][c * ld + j];
+                    long double term = weight[b * n_j + j] * v[b][c * ld + j];
                     want += term;
                     total += fabsl(term);
                 }
@@ -176,7 +185,7 @@ static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, 
     }
     for (long b = 0; b < BLOCKS; b++)
         free(k[b]), free(v[b]);
-    free(q), free(w), free(top), free(bias), free(sums);
+    free(q), free(w), free(top), free(bias), free(sums), free(weight);
 }
 
 #ifdef IS_MEMORY_CHECKED /* a part, for the sake of time: one dimension of every layout */

@@ -32,13 +32,13 @@ FAULTS = {
     "clang": OUT_OF_BOUNDS,
     "clang-memory": [("uninitialised", "use-of-uninitialized-value")],
 }
-MAINS = ["test_attention", "test_expansions", "test_layer", "test_sphere", "test_zero"]
+MAINS = ["test_attention", "test_expansions", "test_layer", "test_normals", "test_sphere", "test_zero"]
 
 
 def build_settings():
     """The names that setup.py defines, without running its setup()."""
     tree = ast.parse((ROOT / "setup.py").read_text())
-    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.If | ast.Import)]
+    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import)]
     kept = [node for node in kept if not (isinstance(node, ast.Assign) and node.targets[0].id == "extensions")]
     names = {}
     exec(compile(ast.Module(kept, []), "setup.py", "exec"), names)
@@ -60,19 +60,22 @@ def compile_c(sources, target, *flags, compiler):
     assert result.returncode == 0, f"{' '.join(map(str, sources))} does not compile:\n{result.stderr[:3000]}"
 
 
-def compile_library(folder, flags, *, wide_flags, compiler):
+def compile_library(folder, flags, *, wide_flags, compiler, machine=None):
     """Object files of the library, for every instruction set that setup.py names or for the baseline alone."""
     settings = build_settings()
-    sets = {isa: [*(wide_flags or []), *isa_flags] for isa, isa_flags in settings["ISA_FLAGS"].items()}
-    sets = (sets if wide_flags else {}) | {"baseline": flags}
-    macros = [f"-D{name}={value}" for name, value in settings["MACROS"] if wide_flags]
-    jobs = [("dispatch", flags), *((f"isa_{isa}", isa_flags) for isa, isa_flags in sets.items())]
+    builds = settings["isa_builds"](machine or settings["MACHINE"])
+    if wide_flags is None:
+        builds = {"baseline": ([], [])}
 
     def compile_part(job):
-        name, part_flags = job
-        compile_c([ROOT / "csrc" / f"{name}.c"], folder / f"{name}.o", "-c", *part_flags, *macros, compiler=compiler)
+        source, name, part_flags, macros = job
+        defined = [f"-D{key}={value}" for key, value in macros]
+        compile_c([ROOT / "csrc" / f"{source}.c"], folder / f"{name}.o", "-c", *part_flags, *defined, compiler=compiler)
         return folder / f"{name}.o"
 
+    jobs = [("dispatch", "dispatch", flags, builds["baseline"][1])]
+    for isa, (isa_flags, macros) in builds.items():
+        jobs.append(("isa", isa, [*(flags if isa == "baseline" else wide_flags), *isa_flags], macros))
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compile_part, jobs))
 

@@ -40,8 +40,8 @@ static void step(const chs_kernels *table, long n, long d, long row, long column
     free(x), free(v), free(out), free(again);
 }
 
-/* The block turned, with |x|^2 as row d; NULL where blocks of this size are not. */
-static double *turned(const chs_kernels *table, long d, long ld, const double *x) {
+/* The block packed, with |x|^2 as row d; NULL where blocks of this size are not. */
+static double *packed(const chs_kernels *table, long d, long ld, const double *x) {
     const long size = table->block_size_f64(d, ld);
     if (size == (d + 1) * ld)
         return NULL;
@@ -93,14 +93,14 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
                 want[bin < 0 ? 0 : bin >= n_bins ? n_bins - 1 : bin] += (double)mass;
             }
         }
-    double *turned_i = turned(table, d, ld, x_i), *turned_j = turned(table, d, ld, x_j);
-    table->pair_statistics(d, n_i, n_j, ld, is_diagonal, x_i, x_j, turned_i, turned_j, p_i, p_j, beta, n_bins, scratch,
+    double *packed_i = packed(table, d, ld, x_i), *packed_j = packed(table, d, ld, x_j);
+    table->pair_statistics(d, n_i, n_j, ld, is_diagonal, x_i, x_j, packed_i, packed_j, p_i, p_j, beta, n_bins, scratch,
                            energy, histogram);
     CHECK_CLOSE(*energy, total + 3, 100 * DBL_EPSILON * (total + 3), "d %ld n %ld %ld: %g, want %Lg", d, n_i, n_j,
                 *energy, total + 3);
     for (long bin = 0; bin < n_bins; bin++)
         CHECK_CLOSE(histogram[bin], want[bin], 1e-12L * (1 + want[bin]), "bin %ld of %ld", bin, n_bins);
-    free(turned_i), free(turned_j), free(x_i), free(p_i), free(scratch), free(energy), free(histogram), free(want);
+    free(packed_i), free(packed_j), free(x_i), free(p_i), free(scratch), free(energy), free(histogram), free(want);
     if (!is_diagonal)
         free(x_j), free(p_j);
 }

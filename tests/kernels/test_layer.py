@@ -2,26 +2,15 @@
 
 import numpy as np
 import pytest
-from scipy import special
-from support import cases, twins
+from support import twins
 
 from chaosphere.common.streams import Draws
 from chaosphere.kernels import layer as kernel
 from chaosphere.noise import activations
 from chaosphere.noise.mlp import MLP, MLPLayer
 
-# In long double where NumPy has the function; φ of scipy in double otherwise, one rounding of |φ| away from exact.
-PHI = {
-    "relu": lambda z: np.maximum(z, 0),
-    "silu": lambda z: z / (1 + np.exp(-z)),
-    "gelu": lambda z: z * special.ndtr(z.astype(float)),
-    "tanh": np.tanh,
-    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
-    "erf": lambda z: special.erf(z.astype(float)),
-    "sin": np.sin,
-    "cos": np.cos,
-    "linear": lambda z: z,
-}
+# φ in double, one rounding of |φ| away from exact.
+PHI = {name: lambda z, phi=phi: phi(z.astype(float)) for name, phi in activations.ACTIVATIONS.items()}
 # The claim of MLPLayer: error over the sum of the magnitudes of the terms.
 CLAIM = {np.float64: 1e-15, np.float32: 5e-7}
 

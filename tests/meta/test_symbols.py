@@ -23,7 +23,7 @@ COMPILER_OWN = {"_GLOBAL_OFFSET_TABLE_", "__cpu_model", "__cpu_indicator_init", 
 def build_settings():
     """The names that setup.py defines, without running its setup()."""
     tree = ast.parse((ROOT / "setup.py").read_text())
-    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.If | ast.Import)]
+    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import)]
     kept = [node for node in kept if not (isinstance(node, ast.Assign) and node.targets[0].id == "extensions")]
     names = {}
     exec(compile(ast.Module(kept, []), "setup.py", "exec"), names)
@@ -46,12 +46,14 @@ def object_files(tmp_path_factory):
     settings, folder = build_settings(), tmp_path_factory.mktemp("objects")
     compiler = shutil.which(os.environ.get("CC", "cc"))
     assert compiler, "no C compiler: the library was built with one, so these tests need it too"
-    macros = [f"-D{name}={value}" for name, value in settings["MACROS"]]
-    jobs = [("dispatch", [])] + [(f"isa_{isa}", flags) for isa, flags in settings["ISA_FLAGS"].items()]
+    builds = settings["ISA_BUILDS"]
+    jobs = [("dispatch", "dispatch", [], builds["baseline"][1])]
+    jobs += [("isa", f"isa_{isa}", flags, macros) for isa, (flags, macros) in builds.items()]
 
     def build(job):
-        target = folder / f"{job[0]}.o"
-        run(compiler, *settings["C_FLAGS"], *job[1], *macros, "-c", ROOT / "csrc" / f"{job[0]}.c", "-o", target)
+        source, name, flags, macros = job
+        target, defined = folder / f"{name}.o", [f"-D{key}={value}" for key, value in macros]
+        run(compiler, *settings["C_FLAGS"], *flags, *defined, "-c", ROOT / "csrc" / f"{source}.c", "-o", target)
         return target
 
     with ThreadPoolExecutor(2) as pool:
@@ -69,7 +71,7 @@ def is_mutable(kind, section):
 
 def test_global_names_carry_the_prefix(object_files):
     names = {name for path in object_files for name, kind, _ in symbols(path) if kind.isupper() and kind not in "UVW"}
-    assert {"chs_kernels_for", "chs_isa_name", "chs_isa_runs", "chs_table_baseline"} <= names
+    assert {"chs_kernels_for", "chs_isa_name", "chs_isa_runs", "chs_activation_name", "chs_table_baseline"} <= names
     assert {name for name in names if not name.startswith("chs_")} == set()
 
 
@@ -99,9 +101,7 @@ def test_the_checks_themselves(tmp_path):
     assert ("leak", "T") in {row[:2] for row in found}
 
 
-@pytest.mark.parametrize(
-    "module", ["abi", "attention", "blocks", "expansions", "layer", "pairs", "rows", "schedule", "sphere"]
-)
+@pytest.mark.parametrize("module", build_settings()["KERNELS"])
 def test_extension_modules_export_their_start_alone(module):
     (shared,) = Path(abi.__file__).parent.glob(f"{module}.*.so")
     rows = [line.split() for line in run("nm", "-D", "--defined-only", shared).splitlines()]

@@ -44,7 +44,7 @@ def test_hermite_series_against_mpmath(case):
     assert k.error_estimate < 1e-13
 
 
-@pytest.mark.parametrize("name", ["tanh", "gelu", "silu", "sigmoid"])
+@pytest.mark.parametrize("name", ["tanh", "gelu", "silu", "sigmoid", "softplus"])
 @pytest.mark.parametrize("dim", [2, 128])
 @pytest.mark.parametrize("bias", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("weight", [None, 1.0, 3.0])
@@ -58,7 +58,7 @@ def test_two_quadratures_agree(name, dim, bias, weight):
         assert k(u) == pytest.approx(other, abs=1e-13 * k(1.0))
 
 
-@pytest.mark.parametrize("name", ["erf", "sin", "cos", "linear"])
+@pytest.mark.parametrize("name", ["erf", "sin", "cos", "linear", "gaussian"])
 @pytest.mark.parametrize("bias", [0.0, 0.3])
 def test_closed_forms_against_the_hermite_series(name, bias):
     k = from_activation(name, dim=3, bias_std=bias, weight_std=1.0)
@@ -77,6 +77,27 @@ def test_relu_closed_form_against_quadrature(bias):
         assert k(u) == pytest.approx(other, rel=1e-12)
         h = 1e-5
         assert k.derivative(u) == pytest.approx((k(u + h) - k(u - h)) / (2 * h), rel=1e-7)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "elu"])
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+def test_kinked_kernels_against_quadrature(name, bias):
+    # Of leaky_relu a closed form, of elu a series of such quadratures: between its nodes it is another thing.
+    k, phi = from_activation(name, dim=3, bias_std=bias), ACTIVATIONS[name]
+    for u in (-0.93, 0.17, 0.99):
+        pair = {"below": (1 - u) / 3, "above": (1 + u) / 3 + 2 * bias**2, "n_nodes": 32}
+        value = pair_expectation(phi, (0.0,), **pair)
+        slope = pair_expectation(phi.derivative, (0.0,), **pair) / 3
+        assert k(u) == pytest.approx(value, rel=1e-12)
+        assert k.derivative(u) == pytest.approx(slope, rel=1e-12)
+    assert k.error_estimate < 1e-12
+
+
+def test_gaussian_kernel_against_mpmath():
+    # det(I + Σ)^{-1/2} with variance 0.25 + 0.09 and covariance 0.25 u + 0.09, and its derivative, 30 digits.
+    k = from_activation("gaussian", dim=4, bias_std=0.3)
+    assert k(0.4) == pytest.approx(0.753885455053167739, rel=1e-14)
+    assert k.derivative(0.4) == pytest.approx(0.0203521222591790097, rel=1e-14)
 
 
 def test_relu_keeps_its_digits_near_the_antipode():

@@ -11,12 +11,13 @@ cdef extern from "chaosphere.h" nogil:
         CHS_HIDDEN
         CHS_PAIR_ROWS
         CHS_N_ACTIVATIONS
+        CHS_BLOCK_COLUMNS
+        CHS_BLOCKS
     long CHS_FOURIER_SCRATCH(long)
     long CHS_PAIR_SCRATCH(long, long)
 
     ctypedef struct chs_kernels:
         const char *name
-        int vector_bytes
         void (*pack_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, double *) noexcept nogil
         void (*pack_f32)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, float *) noexcept nogil
         void (*unpack_f64)(long, long, long, const double *, double, const double *, double *) noexcept nogil
@@ -84,6 +85,7 @@ cdef extern from "chaosphere.h" nogil:
             long, long, long, long, int, const double *, const double *, const double *, const double *, const double *,
             const double *, double, long, double *, double *, double *) noexcept nogil
 
+    const char *chs_activation_name(int)
     const char *chs_isa_name(int)
     int chs_isa_runs(const char *)
     const chs_kernels *chs_kernels_for(const char *)

@@ -131,6 +131,11 @@ cdef const chs_kernels *table() noexcept nogil:
     return _table
 
 
+def activation_names():
+    """Names of the compiled activations; the index of each is its number in kernel calls."""
+    return [(<bytes>chs_activation_name(i)).decode() for i in range(CHS_N_ACTIVATIONS)]
+
+
 def compiled_isas():
     """Names of the instruction sets compiled in, best last."""
     names = []
@@ -152,14 +157,14 @@ def isa_in_use():
 def use_isa(str name):
     """Make every kernel call from now on use the named instruction set."""
     global _table
-    cdef const chs_kernels *found = chs_kernels_for(name.encode())
-    if found == NULL:
+    cdef const chs_kernels *kernels = chs_kernels_for(name.encode())
+    if kernels == NULL:
         runnable = [isa for isa in compiled_isas() if isa_runs(isa)]
         raise ValueError(
             f"instruction set {name!r} is not available here; compiled in: {compiled_isas()}, "
             f"usable on this processor: {runnable}"
         )
-    _table = found
+    _table = kernels
 
 
 # Four a processor: more would wait for each other, and the system may refuse thousands.
@@ -248,11 +253,11 @@ def empty(tuple shape, dtype):
 
 cdef long n_harmonics(long n_max, long d) noexcept nogil:
     """Number of harmonics of degree <= n_max in dimension d: C(n_max + d - 1, d - 1) + C(n_max + d - 2, d - 1)."""
-    cdef long whole = 1, less = 1, i
+    cdef long even = 1, odd = 1, i
     for i in range(1, d):
-        whole = whole * (n_max + i) // i
-        less = less * (n_max - 1 + i) // i
-    return whole + less
+        even = even * (n_max + i) // i
+        odd = odd * (n_max - 1 + i) // i
+    return even + odd
 
 
 cdef long scratch_rows(long n_max, long d) noexcept nogil:
@@ -271,9 +276,8 @@ cdef long padded_stride(long n) noexcept nogil:
 
 
 cdef long block_columns(long n_tokens) noexcept nogil:
-    # A function of N alone, never of the thread count: the blocks fix the order of every sum. 192 x 192 weights
-    # fill a 1 MB second-level cache about a third; smaller systems are cut into some eight blocks, for the threads.
-    return min(<long>192, max(<long>CHS_COLUMNS, padded(n_tokens // 8)))
+    # A function of N alone, never of the thread count: the blocks fix the order of every sum.
+    return min(<long>CHS_BLOCK_COLUMNS, max(<long>CHS_COLUMNS, padded(n_tokens // CHS_BLOCKS)))
 
 
 # Multiply-adds that a thread must get, some 10 µs: a thread that sleeps takes 50 µs to wake up, one that still waits for

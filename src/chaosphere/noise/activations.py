@@ -9,6 +9,7 @@ from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.kernels import abi
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
 # not land on a kink at a round number and step over it.
@@ -118,9 +119,39 @@ def _identity(x: Array) -> Array:
     return np.array(x, dtype=np.float64)
 
 
+def _softplus(x: Array) -> Array:
+    return np.asarray(np.logaddexp(0.0, x))
+
+
+def _leaky_relu(x: Array) -> Array:
+    return np.maximum(x, 0.01 * x)
+
+
+def _leaky_relu_derivative(x: Array) -> Array:
+    return 0.01 + 0.99 * np.heaviside(x, 0.5)
+
+
+def _elu(x: Array) -> Array:
+    return np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0)))
+
+
+def _elu_derivative(x: Array) -> Array:
+    return np.exp(np.minimum(x, 0.0))
+
+
+def _gaussian(x: Array) -> Array:
+    return np.exp(-0.5 * x * x)
+
+
+def _gaussian_derivative(x: Array) -> Array:
+    return -x * _gaussian(x)
+
+
 def _table() -> dict[str, Activation]:
-    # name: φ, φ′, odd, Lipschitz constant, kinks; the order fixes the ids of the compiled kernels.
+    # name: φ, φ′, odd, Lipschitz constant, kinks. The compiled table, csrc/activations.def, has the same names.
     # sup silu′ is at x = 2.3993572805…, sup gelu′ = Φ(√2) + √2 ϕ(√2); both from mpmath, 30 digits.
+    # softplus′ = 1/(1 + e^{−x}) rises to 1, elu′ is e^x up to 0 and 1 beyond; gaussian″ = (x² − 1) e^{−x²/2} is 0 at ±1,
+    # where |gaussian′| = |x| e^{−x²/2} is e^{−1/2}.
     rows: dict[str, tuple[Function, Function, bool, float, tuple[float, ...]]] = {
         "relu": (_relu, _relu_derivative, False, 1.0, (0.0,)),
         "silu": (_silu, _silu_derivative, False, 1.0998393201288669, ()),
@@ -131,7 +162,12 @@ def _table() -> dict[str, Activation]:
         "sin": (np.sin, np.cos, True, 1.0, ()),
         "cos": (np.cos, _minus_sin, False, 1.0, ()),
         "linear": (_identity, np.ones_like, True, 1.0, ()),
+        "softplus": (_softplus, special.expit, False, 1.0, ()),
+        "leaky_relu": (_leaky_relu, _leaky_relu_derivative, False, 1.0, (0.0,)),
+        "elu": (_elu, _elu_derivative, False, 1.0, (0.0,)),
+        "gaussian": (_gaussian, _gaussian_derivative, False, np.exp(-0.5), ()),
     }
+    kernel_ids = {name: kernel_id for kernel_id, name in enumerate(abi.activation_names())}
     return {
         name: Activation(
             name=name,
@@ -139,15 +175,16 @@ def _table() -> dict[str, Activation]:
             derivative=derivative,
             is_odd=is_odd,
             lipschitz=float(lipschitz),
-            kernel_id=kernel_id,
+            kernel_id=kernel_ids[name],
             kinks=kinks,
         )
-        for kernel_id, (name, (function, derivative, is_odd, lipschitz, kinks)) in enumerate(rows.items())
+        for name, (function, derivative, is_odd, lipschitz, kinks) in rows.items()
     }
 
 
 ACTIVATIONS: dict[str, Activation] = _table()
-"""The named activations: relu, silu, gelu (exact, x Φ(x)), tanh, sigmoid, erf, sin, cos, linear."""
+"""The named activations. gelu is the exact one, x Φ(x); softplus is log(1 + e^x), leaky_relu max(x, 0.01 x), elu x or
+e^x − 1 where that is negative, gaussian e^{−x²/2}."""
 
 
 def get(activation: str | Function | Activation) -> Activation:
@@ -181,8 +218,8 @@ def get(activation: str | Function | Activation) -> Activation:
 
     Examples
     --------
-    >>> get("relu").kernel_id
-    0
+    >>> get("relu").kinks
+    (0.0,)
     >>> import numpy as np
     >>> leaky = get(lambda x: np.maximum(x, 0.1 * x))
     >>> leaky.is_odd, [round(k, 6) + 0.0 for k in leaky.kinks]

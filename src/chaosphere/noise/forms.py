@@ -72,6 +72,24 @@ def _cos_value(_: Array, below: Array, above: Array) -> Array:
     return 0.5 * (np.exp(-below) + np.exp(-above))
 
 
+def _leaky_relu_value(covariance: Array, below: Array, above: Array) -> Array:
+    # φ = a x + (1 − a) relu with a = 0.01, and E X relu(Y) is half the covariance c: κ = a c + (1 − a)² κ_relu.
+    return 0.01 * covariance + 0.9801 * _relu_value(covariance, below, above)
+
+
+def _leaky_relu_slope(covariance: Array, below: Array, above: Array) -> Array:
+    return 0.01 + 0.9801 * _relu_slope(covariance, below, above)
+
+
+def _gaussian_value(_: Array, below: Array, above: Array) -> Array:
+    # E e^{−(X² + Y²)/2} is det(I + Σ)^{−1/2}; the eigenvalues of Σ are q ∓ covariance.
+    return np.asarray(1.0 / np.sqrt((1.0 + below) * (1.0 + above)))
+
+
+def _gaussian_slope(covariance: Array, below: Array, above: Array) -> Array:
+    return np.asarray(covariance * ((1.0 + below) * (1.0 + above)) ** -1.5)
+
+
 def _linear_value(covariance: Array, _below: Array, _above: Array) -> Array:
     return covariance
 
@@ -87,6 +105,8 @@ CLOSED_FORMS: dict[str, tuple[_Closed, _Closed]] = {
     "sin": (_sin_value, _cos_value),
     "cos": (_cos_value, _sin_value),
     "linear": (_linear_value, _linear_slope),
+    "leaky_relu": (_leaky_relu_value, _leaky_relu_slope),
+    "gaussian": (_gaussian_value, _gaussian_slope),
 }
 
 

@@ -1,4 +1,8 @@
-/* All kernels for one instruction set: the including file defines CHS_ISA, the build its compiler flags. */
+/* All kernels for one instruction set. The build defines CHS_ISA, its name, and CHS_SIMD_HEADER, its header. */
+#ifndef CHS_ISA
+#define CHS_ISA baseline
+#define CHS_SIMD_HEADER "simd/generic.h"
+#endif
 #include "chaosphere.h"
 #include "coefficients.h"
 
@@ -6,20 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-#define CHS_BYTES 64
-#elif defined(__AVX2__) && defined(__FMA__)
-#define CHS_BYTES 32
-#else
-#define CHS_BYTES 16
-#endif
-#if CHS_BYTES > 16
-#include <immintrin.h>
-#endif
-
 #define INLINE static inline __attribute__((always_inline))
 /* A function with loops that fill the registers: inlined, it would keep their pointers on the stack. */
-#define APART static __attribute__((noinline))
+#define NOINLINE static __attribute__((noinline))
 #define CHS_PASTE_(a, b) a##b
 #define CHS_PASTE(a, b) CHS_PASTE_(a, b)
 #define CHS_STRING_(a) #a
@@ -29,12 +22,14 @@
 #define real double
 #define integer int64_t
 #define NAME(x) x##_f64
+#include CHS_SIMD_HEADER
 #include "vector.inc"
 #include "elementary.inc"
+#include "activations.inc"
 #include "product.inc"
 #include "sphere.inc"
 #include "weights.inc"
-#include "turned.inc"
+#include "packed.inc"
 #include "attention.inc"
 #include "layer.inc"
 #include "harmonics.inc"
@@ -50,12 +45,14 @@
 #define real float
 #define integer int32_t
 #define NAME(x) x##_f32
+#include CHS_SIMD_HEADER
 #include "vector.inc"
 #include "elementary.inc"
+#include "activations.inc"
 #include "product.inc"
 #include "sphere.inc"
 #include "weights.inc"
-#include "turned.inc"
+#include "packed.inc"
 #include "attention.inc"
 #include "layer.inc"
 #include "harmonics.inc"
@@ -63,7 +60,7 @@
 
 #define FILL(suffix)                                                                                                   \
     .pack_##suffix = pack_##suffix, .unpack_##suffix = unpack_##suffix, .map_##suffix = map_##suffix,                  \
-    .block_size_##suffix = block_size_##suffix, .turn_##suffix = turn_##suffix,                                        \
+    .block_size_##suffix = block_size_##suffix, .turn_##suffix = pack_both_##suffix,                                        \
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
     .attend_rows_##suffix = attend_rows_##suffix, .layer_##suffix = layer_##suffix,                                    \
     .activate_##suffix = activate_##suffix, .harmonic_field_##suffix = harmonic_field_##suffix,                        \
@@ -75,7 +72,6 @@
 extern const chs_kernels CHS_PASTE(chs_table_, CHS_ISA);
 const chs_kernels CHS_PASTE(chs_table_, CHS_ISA) = {
     .name = CHS_STRING(CHS_ISA),
-    .vector_bytes = CHS_BYTES,
     FILL(f64),
     FILL(f32),
     .normals = normals,

@@ -1,2 +1,0 @@
-#define CHS_ISA avx2
-#include "table.inc"

@@ -1,2 +1,0 @@
-#define CHS_ISA avx512
-#include "table.inc"

@@ -1,2 +1,0 @@
-#define CHS_ISA baseline
-#include "table.inc"

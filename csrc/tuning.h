@@ -1,0 +1,65 @@
+/* Block sizes and tuning constants of the kernels: docs/kernels.md says how they were found. */
+#ifndef CHS_TUNING_H
+#define CHS_TUNING_H
+
+/* Sizes that callers and kernels share. */
+#define CHS_ALIGN 64          /* bytes; one AVX-512 vector, one cache line */
+#define CHS_COLUMNS 32        /* columns of every block are a multiple of this */
+#define CHS_CHUNK 32          /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
+#define CHS_HIDDEN 128        /* hidden units whose activations live at once */
+#define CHS_PAIR_ROWS 8       /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
+#define CHS_FOURIER_TILE 256  /* tokens of the sums on the circle at once */
+#define CHS_BLOCK_COLUMNS 192 /* tokens of a block: 192 x 192 weights fill a third of a second-level cache of 1 MB */
+#define CHS_BLOCKS 8          /* blocks into which a small system is cut, for the threads */
+
+/* What follows is for the kernels alone. N_REGISTERS, HAS_FMA, LANES and LOOKUP_SIZE come from the header of the
+ * instruction set, F64 from the type. */
+#ifdef CHS_ISA
+
+/* The micro-panel of products: MR rows of NR columns, NR_VECTORS vectors. As many accumulators as hide the latency of a
+ * multiply-add and leave registers for the operands; where it is not fused, its product needs one too. */
+#define MR (N_REGISTERS >= 32 ? 8 : HAS_FMA ? 6 : 4)
+#define NR_VECTORS 2
+#define NR (NR_VECTORS * LANES)
+#define MAX_NR_VECTORS 3 /* of a panel of few rows */
+
+/* Terms of a product after which a few lines of what comes next are fetched: many at once would hold up the loads. */
+#define SEGMENT 16
+
+/* Rows of attention weights that fill half a first-level cache. */
+#define CHUNK (F64 ? CHS_CHUNK / 2 : CHS_CHUNK)
+
+/* Rows of weights at once. With few registers and a short 2^x, four rows leave room for its constants. */
+#define WEIGHT_ROWS (N_REGISTERS < 32 && LOOKUP_SIZE > 1 ? 4 : CHUNK)
+
+/* Rows and coordinates of the sums over columns that run at once, lane by lane. Rows: a power of two. */
+#define ACCUMULATED_ROWS (N_REGISTERS >= 32 ? 8 : 4)
+#define ACCUMULATED_COORDINATES (HAS_FMA ? 3 : 2)
+
+/* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
+#define TOP_ROWS 4
+
+/* Packed blocks pay from so many bytes of coordinates on: in fewer, lanes along coordinates would be empty. */
+#define MIN_PACKED_BYTES (2 * CHS_ALIGN)
+/* A packed row of so many vectors or more has an odd number of them: a power of two would put the rows into few sets of
+ * a cache. */
+#define MIN_ODD_VECTORS 3
+
+/* Vectors on which the elementary functions do one operation after the other: a chain of thirty dependent operations is
+ * longer than what processors look ahead. */
+#define GROUP 4
+/* The same for the normals, whose chains need more registers. */
+#define NORMAL_GROUP (N_REGISTERS >= 32 ? 4 : 2)
+
+/* Up to so many coordinates the random layer keeps tokens and sums in registers, so many vectors of tokens at once. */
+#define MAX_FEW 5
+#define FEW_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
+
+/* Degrees of two rows of moments in harmonics at once: with eight, half of 32 registers are sums. */
+#define MOMENT_DEGREES (N_REGISTERS >= 32 ? 8 : 4)
+
+/* Tokens of a step at once, whose norms make vectors; the bits of a token do not depend on the others. */
+#define STEP_ROWS 64
+
+#endif
+#endif

@@ -1,0 +1,31 @@
+"""The C library for 64-bit Arm, baseline and NEON, cross-compiled and run by QEMU."""
+
+import os
+import shutil
+
+import pytest
+from test_sanitizers import HERE, MAINS, TYPES, compile_c, compile_library, run
+
+COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+HAS_TOOLS = shutil.which(COMPILER) is not None and shutil.which(EMULATOR) is not None
+# .ci/run sets the variable once it has installed both.
+pytestmark = pytest.mark.skipif(
+    not HAS_TOOLS and not os.environ.get("CHAOSPHERE_REQUIRE_NEON"), reason=f"needs {COMPILER} and {EMULATOR}"
+)
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arm")
+    return compile_library(folder, ["-O1"], wide_flags=["-O1"], compiler=COMPILER, machine="aarch64")
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("main", MAINS)
+def test_library_on_arm(objects, tmp_path, main, kind):
+    sources = [HERE / f"{main}.c", *objects, "-lm"]
+    compile_c(sources, tmp_path / main, "-O1", *TYPES[kind], compiler=COMPILER)
+    assert shutil.which(EMULATOR), f"{EMULATOR} is needed here"
+    result = run([EMULATOR, tmp_path / main], QEMU_LD_PREFIX="/usr/aarch64-linux-gnu")
+    assert result.returncode == 0, result.stderr[:5000]
+    assert result.stdout.split() == ["baseline", "neon"]
