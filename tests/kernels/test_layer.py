@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import twins
+from support import cases, twins
 
 from chaosphere.common.streams import Draws
 from chaosphere.kernels import layer as kernel
