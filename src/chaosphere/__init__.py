@@ -21,8 +21,9 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
-from chaosphere.simulation.loop import SimulationError, Solution, simulate, trajectory
+from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
+from chaosphere.simulation.solution import SimulationError, Solution
 from chaosphere.theory import two_point
 
 __version__ = version("chaosphere")

@@ -99,7 +99,7 @@ def refusals():
     dense = cs.LimitSDE(attention=None, field=cs.GaussianField(kernel=kernel, method="dense"), horizon=1.0, n_steps=2)
     refused(ValueError, "'dense' couples all tokens", dense, x)
     limit = cs.MeanField(model=next(models(3)), law=cs.laws.Uniform(dim=3), n_nodes=200)
-    refused(TypeError, "comm needs a Transformer or a LimitSDE, got MeanField", limit, limit.start())
+    refused(TypeError, "comm needs a model whose plan can be distributed, got MeanFieldPlan", limit, limit.start())
     if COMM.size > 1:
         refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
 

@@ -17,9 +17,11 @@ from chaosphere.common.shape import Shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES, RESERVED, check_names, models_at_points, parameter_values
 from chaosphere.geometry.laws import Law
+from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Cost, Model, resolved, save_steps
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.loop import Observable, observables, observed, trajectory
+from chaosphere.simulation.loop import trajectory
+from chaosphere.simulation.observables import observables, observed
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
 _MEMBER_BYTES = 100  # a seed, its text in the identity, its flag

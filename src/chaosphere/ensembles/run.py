@@ -19,10 +19,10 @@ from chaosphere.ensembles.executors import refuse_fork, workers
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.store import Batch, Store
 from chaosphere.geometry.laws import Law
+from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model
 from chaosphere.simulation.checkpoints import remove
 from chaosphere.simulation.identity import check
-from chaosphere.simulation.loop import Observable
 from chaosphere.simulation.signals import Interrupted
 
 

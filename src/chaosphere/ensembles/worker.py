@@ -12,11 +12,11 @@ from chaosphere.common.checks import Floats
 from chaosphere.ensembles.plan import Start
 from chaosphere.ensembles.pool import end_if_stopped, processors
 from chaosphere.kernels import abi
-from chaosphere.measures.observables import with_threads
+from chaosphere.measures.observables import Observable, with_threads
 from chaosphere.models.protocol import Model
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.identity import differences
-from chaosphere.simulation.loop import Observable, simulate
+from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.signals import Interrupted
 
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.

@@ -16,6 +16,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seed, Stream
 from chaosphere.geometry import sphere
+from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import ModelPlan, StepContext
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
@@ -23,7 +24,9 @@ from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.simulation.checkpoints import Checkpoint
-from chaosphere.simulation.loop import Observable, Solution, observables, simulate
+from chaosphere.simulation.loop import simulate
+from chaosphere.simulation.observables import observables
+from chaosphere.simulation.solution import Solution
 from chaosphere.theory.coupling import as_layer
 
 _MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds

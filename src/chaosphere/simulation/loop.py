@@ -1,15 +1,12 @@
-"""The time loop, its result, and its checkpoints.
+"""The time loop.
 
 A model is known by `chaosphere.models.protocol` alone. Its plan, made once a run, takes the steps.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any
@@ -18,93 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks, files
-from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.errors import Picklable
+from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.kernels import abi
+from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.identity import describe
+from chaosphere.simulation.observables import observables, observed
 from chaosphere.simulation.signals import Interrupted, StopRequest
-
-Observable = Callable[[float, Tokens], Any]
-_RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
-
-
-class SimulationError(Picklable, RuntimeError):
-    """A run stopped because a token became zero or not finite, or left the sphere.
-
-    Attributes
-    ----------
-    step : int
-        The step that failed, from 0.
-    last_state : ndarray
-        The tokens before it.
-    """
-
-    def __init__(self, message: str, *, step: int, last_state: Tokens) -> None:
-        super().__init__(message)
-        self.step = step
-        self.last_state = last_state
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Solution:
-    """The result of `simulate`.
-
-    Attributes
-    ----------
-    times : ndarray, shape (n_times,)
-        When the observables were recorded, one for each time of save_at; without save_at every step from 0 to T if
-        anything is observed, else T alone. A time of save_at between two steps is labelled with the time of the step
-        before it, whose state it holds.
-    state_times : ndarray, shape (n_states,)
-        When the states were saved: `times` where there is a save_at, or T alone.
-    states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
-    final : ndarray, shape (N, d) or (R, N, d)
-        The tokens at time T.
-    observables : dict of ndarray
-        First axis along times.
-    attributes : dict
-        The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
-        and of NumPy, and the instruction set, as JSON-able values.
-    """
-
-    times: Floats
-    state_times: Floats
-    states: Tokens
-    final: Tokens
-    observables: dict[str, np.ndarray[Any, Any]]
-    attributes: dict[str, Any]
-
-    def to_xarray(self) -> Any:
-        """Return an xarray.Dataset with dimensions time, (replica,) token, coordinate.
-
-        States stand on a dimension state_time where their times differ from those of the observables.
-
-        Raises
-        ------
-        ImportError
-            If xarray is not installed.
-        """
-        xarray = checks.extra("xarray", "io")
-        same = np.array_equal(self.times, self.state_times)
-        state_dim = "time" if same else "state_time"
-        replica = ("replica",) if self.final.ndim == 3 else ()
-        variables: dict[str, Any] = {"x": ((state_dim, *replica, "token", "coordinate"), self.states)}
-        for name, values in self.observables.items():
-            is_per_replica = bool(replica) and values.ndim > 1 and values.shape[1] == self.final.shape[0]
-            leading = ("time", *replica) if is_per_replica else ("time",)
-            trailing = tuple(f"{name}_{axis}" for axis in range(values.ndim - len(leading)))
-            variables[name] = (leading + trailing, values)
-        coordinates = {"time": self.times} | ({} if same else {"state_time": self.state_times})
-        attributes = {
-            key: json.dumps(value) if isinstance(value, dict) else value for key, value in self.attributes.items()
-        }
-        return xarray.Dataset(variables, coords=coordinates, attrs=attributes)
+from chaosphere.simulation.solution import SimulationError, Solution
 
 
 def trajectory(
@@ -386,51 +309,6 @@ def _open(file: CheckpointFile, held: ExitStack) -> Record | None:
     files.check_writable(file.path, "checkpoint")
     held.enter_context(files.Lock(file.path, "checkpoint"))
     return file.read()
-
-
-def observables(observe: Any) -> dict[str, Observable]:
-    """Return `observe` as a dict, checked: names of their own, functions of (time, tokens)."""
-    if observe is None:
-        return {}
-    if not isinstance(observe, Mapping):
-        raise TypeError(
-            f"observe must be a mapping of names to functions of (time, tokens), got {observe!r}; for the energy: "
-            '{"energy": chaosphere.measures.Energy(beta=1.0)}'
-        )
-    for name, function in observe.items():
-        if not isinstance(name, str):
-            raise TypeError(f"observe must have names that are text, got {name!r}")
-        stem, _, axis = name.rpartition("_")
-        if name in _RESERVED or (stem in observe and axis.isdecimal()):
-            of = f"an axis of observe[{stem!r}]" if stem in observe else "the states, or a dimension"
-            raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of {of}")
-        if not callable(function):
-            raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {function!r}")
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some compiled functions have none
-            continue
-        try:
-            signature.bind(0.0, None)
-        except TypeError:
-            called = getattr(function, "__name__", "f")
-            raise TypeError(
-                f"observe[{name!r}] must be callable on (time, tokens), got {called}{signature}; for a function of "
-                f"tokens: lambda t, x: {called}(x)"
-            ) from None
-    return dict(observe)
-
-
-def observed(value: Any, name: str, *, where: str) -> np.ndarray[Any, Any]:
-    """Return what an observable gave as an array, checked to be a number or an array of numbers."""
-    try:
-        array = np.array(value)
-    except ValueError:  # lists of different lengths
-        array = np.array(None)
-    if array.dtype.kind not in "biufc":
-        kind = type(value).__name__ if array.dtype == object else str(array.dtype)
-        raise TypeError(f"observe[{name!r}] must return a number or an array of numbers, got {kind} at {where}")
-    return array
 
 
 def _read_only(tokens: Tokens) -> Tokens:

@@ -19,10 +19,11 @@ from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.measures.observables import Observable
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
-from chaosphere.simulation.loop import Observable, simulate
+from chaosphere.simulation.loop import simulate
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")
 DIMS = (5, 64, 128)

@@ -1,0 +1,58 @@
+"""Checks of observables, the functions of (time, tokens) that a run records, and of what they return."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chaosphere.measures.observables import Observable
+
+_RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
+
+
+def observables(observe: Any) -> dict[str, Observable]:
+    """Return `observe` as a dict, checked: names of their own, functions of (time, tokens)."""
+    if observe is None:
+        return {}
+    if not isinstance(observe, Mapping):
+        raise TypeError(
+            f"observe must be a mapping of names to functions of (time, tokens), got {observe!r}; for the energy: "
+            '{"energy": chaosphere.measures.Energy(beta=1.0)}'
+        )
+    for name, function in observe.items():
+        if not isinstance(name, str):
+            raise TypeError(f"observe must have names that are text, got {name!r}")
+        stem, _, axis = name.rpartition("_")
+        if name in _RESERVED or (stem in observe and axis.isdecimal()):
+            of = f"an axis of observe[{stem!r}]" if stem in observe else "the states, or a dimension"
+            raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of {of}")
+        if not callable(function):
+            raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {function!r}")
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # some compiled functions have none
+            continue
+        try:
+            signature.bind(0.0, None)
+        except TypeError:
+            called = getattr(function, "__name__", "f")
+            raise TypeError(
+                f"observe[{name!r}] must be callable on (time, tokens), got {called}{signature}; for a function of "
+                f"tokens: lambda t, x: {called}(x)"
+            ) from None
+    return dict(observe)
+
+
+def observed(value: Any, name: str, *, where: str) -> np.ndarray[Any, Any]:
+    """Return what an observable gave as an array, checked to be a number or an array of numbers."""
+    try:
+        array = np.array(value)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "biufc":
+        kind = type(value).__name__ if array.dtype == object else str(array.dtype)
+        raise TypeError(f"observe[{name!r}] must return a number or an array of numbers, got {kind} at {where}")
+    return array

@@ -1,0 +1,86 @@
+"""What a run returns, and how it fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.errors import Picklable
+
+
+class SimulationError(Picklable, RuntimeError):
+    """A run stopped because a token became zero or not finite, or left the sphere.
+
+    Attributes
+    ----------
+    step : int
+        The step that failed, from 0.
+    last_state : ndarray
+        The tokens before it.
+    """
+
+    def __init__(self, message: str, *, step: int, last_state: Tokens) -> None:
+        super().__init__(message)
+        self.step = step
+        self.last_state = last_state
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Solution:
+    """The result of `simulate`.
+
+    Attributes
+    ----------
+    times : ndarray, shape (n_times,)
+        When the observables were recorded, one for each time of save_at; without save_at every step from 0 to T if
+        anything is observed, else T alone. A time of save_at between two steps is labelled with the time of the step
+        before it, whose state it holds.
+    state_times : ndarray, shape (n_states,)
+        When the states were saved: `times` where there is a save_at, or T alone.
+    states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
+    final : ndarray, shape (N, d) or (R, N, d)
+        The tokens at time T.
+    observables : dict of ndarray
+        First axis along times.
+    attributes : dict
+        The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
+        and of NumPy, and the instruction set, as JSON-able values.
+    """
+
+    times: Floats
+    state_times: Floats
+    states: Tokens
+    final: Tokens
+    observables: dict[str, np.ndarray[Any, Any]]
+    attributes: dict[str, Any]
+
+    def to_xarray(self) -> Any:
+        """Return an xarray.Dataset with dimensions time, (replica,) token, coordinate.
+
+        States stand on a dimension state_time where their times differ from those of the observables.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+        """
+        xarray = checks.extra("xarray", "io")
+        same = np.array_equal(self.times, self.state_times)
+        state_dim = "time" if same else "state_time"
+        replica = ("replica",) if self.final.ndim == 3 else ()
+        variables: dict[str, Any] = {"x": ((state_dim, *replica, "token", "coordinate"), self.states)}
+        for name, values in self.observables.items():
+            is_per_replica = bool(replica) and values.ndim > 1 and values.shape[1] == self.final.shape[0]
+            leading = ("time", *replica) if is_per_replica else ("time",)
+            trailing = tuple(f"{name}_{axis}" for axis in range(values.ndim - len(leading)))
+            variables[name] = (leading + trailing, values)
+        coordinates = {"time": self.times} | ({} if same else {"state_time": self.state_times})
+        attributes = {
+            key: json.dumps(value) if isinstance(value, dict) else value for key, value in self.attributes.items()
+        }
+        return xarray.Dataset(variables, coords=coordinates, attrs=attributes)
