@@ -28,7 +28,7 @@ def gegenbauer(u: Array, dim: int) -> Iterator[Array]:
 
 
 def gegenbauer_in_place(u: Array, dim: int) -> Iterator[Array]:
-    """Yield what `gegenbauer` yields, to rounding, in three arrays that are used in turn: for tiles in a cache."""
+    """Yield what `gegenbauer` yields, to rounding, in few arrays, for tiles in a cache: P_{n+2} overwrites P_n."""
     before, now, scratch = np.ones_like(u), u.copy(), np.empty_like(u)
     yield before
     for n in itertools.count(1):

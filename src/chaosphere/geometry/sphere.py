@@ -51,9 +51,9 @@ def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None
     n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
 
     def draw(generator: np.random.Generator) -> Floats:
-        return normalize(generator.standard_normal((n_tokens, dim)))
+        return generator.standard_normal((n_tokens, dim))
 
-    return sample_replicas(draw, (n_tokens, dim), rng=rng, n_replicas=n_replicas)
+    return normalize(sample_replicas(draw, (n_tokens, dim), rng=rng, n_replicas=n_replicas))
 
 
 def sample_von_mises_fisher(
@@ -102,18 +102,16 @@ def sample_von_mises_fisher(
 
     def draw(generator: np.random.Generator) -> Floats:
         if law is None:
-            x = _by_height(generator, n_tokens, direction=direction, c=concentration)
-        else:
-            x = np.ascontiguousarray(law.rvs(n_tokens, random_state=generator))
-        return normalize(x)
+            return _by_height(generator, n_tokens, direction=direction, c=concentration)
+        return np.asarray(law.rvs(n_tokens, random_state=generator))
 
-    return sample_replicas(draw, (n_tokens, dim), rng=rng, n_replicas=n_replicas)
+    return normalize(sample_replicas(draw, (n_tokens, dim), rng=rng, n_replicas=n_replicas))
 
 
 def sample_replicas(
     draw: Callable[[np.random.Generator], Floats], shape: tuple[int, int], *, rng: Seed, n_replicas: int | None
 ) -> Floats:
-    """Return what `draw` draws with the generator of each replica: tokens of a shape (N, d), or (R, N, d) of it.
+    """Return what `draw` draws with the generator of each replica: points of a shape (N, d), or (R, N, d) of it.
 
     Raises
     ------
