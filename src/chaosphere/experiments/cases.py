@@ -13,7 +13,7 @@ from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
 
-# Each is stored as its mean square; the exponents are those of the error in the power given here.
+# Each is stored as its mean square; the exponents are those of the error in the power that stands here.
 POWERS = {"energy": 1, "mean direction": 1, "coupled particles": 2, "transport": 2}
 QUANTITIES = tuple(POWERS)
 CONCENTRATION = 1.0  # of the initial law

@@ -61,12 +61,13 @@ def grow(
         pieces = [] if stored is None else from_dataset(stored)
         n_stored = len(pieces)
         for index in range(n_pieces):
-            if index >= n_stored:
+            is_stored = index < n_stored
+            if not is_stored:
                 pieces.append(compute(index))
                 if path is not None and len(pieces) >= n_least:
                     netcdf.save(to_dataset(pieces), path)
-            if on_step is not None:
-                for _ in range((n_inner_steps or 1) if index < n_stored else (not n_inner_steps)):
+            if on_step is not None and (is_stored or not n_inner_steps):
+                for _ in range(n_inner_steps or 1):
                     on_step()
     return to_dataset(pieces[:n_pieces])
 

@@ -11,7 +11,7 @@ def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results
     Parameters
     ----------
     n_tokens : int
-        Tokens that move at once, over all replicas and systems; a dozen copies of each are held.
+        Tokens that move at once, over all replicas and systems; there are a dozen copies of each.
     dim : int
     n_layer_numbers : int
         Random numbers of one layer, over all replicas.

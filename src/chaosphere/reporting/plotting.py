@@ -30,6 +30,13 @@ def write(canvas: Any, path: str | os.PathLike[str]) -> None:
     files.replace(files.local(path, "path"), lambda stream: canvas.savefig(stream, dpi=200, format="png"))
 
 
+def label_ladder(panel: Any, values: Any) -> None:
+    """Label the values of a ladder, eight of them at most, on the x-axis of a panel in logarithmic scale."""
+    shown = values[:: -(-len(values) // 8)]
+    panel.set_xticks(shown, [f"{value:.5g}" for value in shown])
+    panel.set_xticks([], minor=True)
+
+
 def check_text(text: str, name: str) -> None:
     """Raise ValueError unless a text can be drawn: its parts between dollar signs are formulas; called before work."""
     canvas = checks.extra("matplotlib.figure", "plot").Figure(figsize=(1, 1))

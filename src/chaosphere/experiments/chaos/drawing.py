@@ -34,7 +34,7 @@ def draw(dataset: Any, path: Path) -> None:
         panel.set_title(str(name), fontsize=8)
         is_limit = dataset.attrs["is_limit"]
         panel.set_xlabel("number of tokens N" if is_limit else "effective number  1/(1/N − 1/M)", fontsize=7)
-        panel.tick_params(labelsize=7)
+        panel.tick_params(which="both", labelsize=7)
     for panel in axes.flat[len(names) :]:
         panel.set_axis_off()
     canvas.suptitle(dataset.attrs["title"], fontsize=8)
@@ -65,6 +65,7 @@ def _rates(panel: Any, case: Any) -> None:
             rate = row["theorem_rate"].values[shown]
             panel.plot(x, 1.8 * error[0] * rate / rate[0], color="black", linestyle="--", linewidth=0.9, label="r_d(N)")
     panel.set(xscale="log", yscale="log")
+    plotting.label_ladder(panel, x_all[np.isfinite(x_all)])
     low, high = panel.get_ylim()
     panel.set_ylim(low * (low / high) ** 0.45, high)  # room for the legend
     panel.legend(fontsize=5.5, frameon=False, loc="lower left", title="exponent, 99 % interval", title_fontsize=5.5)
@@ -95,7 +96,8 @@ def draw_exponents(dataset: Any, path: Path) -> None:
             panel.axvline(expected, color="black", linestyle="--", linewidth=0.8)
         across = panel.get_yaxis_transform()  # x in parts of the width, y in data
         for k in np.flatnonzero(np.isnan(value)):
-            panel.text(0.5, height[k], "exactly 0", ha="center", va="center", fontsize=6, transform=across)
+            style = {"ha": "center", "va": "center", "fontsize": 6, "backgroundcolor": "white"}
+            panel.text(0.5, height[k], "exactly 0", transform=across, **style)
         panel.set_title(title, fontsize=8)
         panel.set_xlabel("exponent in N", fontsize=7)
         panel.tick_params(labelsize=7)

@@ -35,20 +35,20 @@ def measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: 
     x = _shuffled(case.x0, tokens) if case.law is None else case.law.sample(case.n_reference, rng=tokens)
     counts = case.n_systems("energy")
     systems = [x[: s * n].reshape(s, n, -1) for n, s in zip(case.tokens, counts, strict=True)]
-    whole: Transformer | MeanField = case.model
+    reference: Transformer | MeanField = case.model
     start, target_weights = x, {}
     weights, n_nodes = None, 0
     runs = [trajectory(case.model, system, rng=layers, shared_noise=True, n_threads=n_threads) for system in systems]
     if case.law is not None:
-        whole = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes)
+        reference = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes)
         half = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes // 2)
         targets = case.targets()
-        start = whole.start(np.concatenate([x, *(points for points, _ in targets.values())]))
+        start = reference.start(np.concatenate([x, *(points for points, _ in targets.values())]))
         target_weights = {n: of_points for n, (_, of_points) in targets.items()}
-        weights, n_nodes = whole.weights, len(whole.weights)
+        weights, n_nodes = reference.weights, len(reference.weights)
         del targets
         runs.append(trajectory(half, half.start(x[:CHECKED]), rng=layers, n_threads=n_threads))
-    runs.insert(0, trajectory(whole, start, rng=layers, n_threads=n_threads))
+    runs.insert(0, trajectory(reference, start, rng=layers, n_threads=n_threads))
 
     paths = [np.zeros(system.shape[:2]) for system in systems]
     n_copies, node_path = len(x), np.zeros(min(CHECKED, len(x)))
@@ -88,8 +88,8 @@ def measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: 
 def _follow(paths: list[Floats], states: Sequence[Tokens], copies: Tokens) -> None:
     """Raise the largest distances |X − X̄|² so far to the present ones; the first copies belong to each state."""
     for path, state in zip(paths, states, strict=False):
-        apart = np.subtract(state, copies[: path.size].reshape(state.shape), dtype=np.float64)
-        np.maximum(path, np.einsum("...d,...d->...", apart, apart), out=path)
+        gap = np.subtract(state, copies[: path.size].reshape(state.shape), dtype=np.float64)
+        np.maximum(path, np.einsum("...d,...d->...", gap, gap), out=path)
 
 
 def _transport(

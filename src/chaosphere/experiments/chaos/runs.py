@@ -47,7 +47,7 @@ def run(
         Independent draws of tokens and layers, at least 2.
     n_threads : int, optional
     store : path, optional
-        NetCDF file written after every replica; replicas of the same study found in it are not computed again.
+        NetCDF file written after every replica; replicas of the same study in it are not computed again.
     on_step : callable, optional
         Called after every layer of every case and replica, those in the file included.
 
@@ -63,7 +63,7 @@ def run(
     TypeError, ValueError
         If an argument is out of range, or `store` holds another study.
     ImportError
-        If xarray is not installed, or POT where W2 is asked for with d >= 3.
+        If xarray is not installed, or POT where W2 is taken with d >= 3.
 
     Notes
     -----

@@ -31,6 +31,8 @@ def draw(dataset: Any, path: Path) -> None:
     guide = mean[0, -1] * 0.6 * depths[0] / depths
     left.plot(depths, guide, color="black", linestyle="--", linewidth=1, label="1/L")
     left.set(xscale="log", yscale="log", xlabel="depth L", ylabel="E sup (1/N) Σ |X − X̄|²")
+    plotting.label_ladder(left, depths)
+    left.tick_params(which="both", labelsize=7)
     left.legend(fontsize=6, frameon=False)
     left.grid(which="both", alpha=0.2, linewidth=0.5)
     rows = [f"{d}" for d in dataset["depth"].values[:-1]] + ["∞"]

@@ -58,8 +58,7 @@ def draw(dataset: Any, path: Path) -> None:
     panel.set(xscale="log", yscale="log", ylim=(0.15 * lowest, None))
     panel.set_xlabel("steps", fontsize=8)
     panel.set_ylabel("RMS of modes 1 … 4", fontsize=8)
-    panel.set_xticks(steps, [str(count) for count in steps])
-    panel.set_xticks([], minor=True)
+    plotting.label_ladder(panel, steps)
     panel.set_title("density − nodes, one noise", fontsize=8)
     panel.legend(fontsize=6, frameon=False)
 
@@ -72,8 +71,7 @@ def draw(dataset: Any, path: Path) -> None:
             panel.plot(nodes, guide, color="black", linestyle="--", linewidth=0.8, label="order 2")
     panel.set(xscale="log", yscale="log")
     panel.set_xlabel("nodes", fontsize=8)
-    panel.set_xticks(nodes, [str(count) for count in nodes])
-    panel.set_xticks([], minor=True)
+    plotting.label_ladder(panel, nodes)
     panel.set_title("error of the nodes", fontsize=8)
     panel.legend(fontsize=6, frameon=False)
 
@@ -92,7 +90,7 @@ def draw(dataset: Any, path: Path) -> None:
     panel.legend(fontsize=6, frameon=False, loc="upper left")
     axes["density"].tick_params(labelsize=7)
     for name in ("steps", "nodes", "pairs"):
-        axes[name].tick_params(labelsize=7)
+        axes[name].tick_params(which="both", labelsize=7)
         axes[name].grid(alpha=0.2, linewidth=0.5)
     canvas.suptitle(dataset.attrs["title"], fontsize=8)
     plotting.write(canvas, path)

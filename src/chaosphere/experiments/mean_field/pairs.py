@@ -83,9 +83,9 @@ def pair_law(
     >>> from chaosphere.noise.mlp import MLP
     >>> field = GaussianField(kernel=MLP(width=1, activation="erf").kernel(3))
     >>> model = LimitSDE(attention=None, field=field, horizon=0.5, n_steps=10, scheme="heun")
-    >>> found = pair_law(model, Uniform(dim=3), functions={"u²": np.square}, times=[0.5], rng=0, n_nodes=50,
-    ...                  n_replicas=100)
-    >>> low, expected, high = (found[key][1][0, 0] for key in ("pair_low", "pair_expected", "pair_high"))
+    >>> arrays = pair_law(model, Uniform(dim=3), functions={"u²": np.square}, times=[0.5], rng=0, n_nodes=50,
+    ...                   n_replicas=100)
+    >>> low, expected, high = (arrays[key][1][0, 0] for key in ("pair_low", "pair_expected", "pair_high"))
     >>> bool(low < expected < high)
     True
     """

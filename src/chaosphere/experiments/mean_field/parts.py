@@ -39,9 +39,9 @@ def solvers(
         model = fine.coarsen(fine.n_steps // count)
         modes = _resolved(model, law, n_modes, **noises).modes[-1]
         mass_error = max(mass_error, float(np.abs(modes[:, 0] - 1).max()))
-        found = modes[:, 1 : N_MOMENTS + 1]
-        gaps.append(_mean_square(found - _moments_of_nodes(model, law, n_modes, **noises)))
-        errors.append(_mean_square(found - limit))
+        of_density = modes[:, 1 : N_MOMENTS + 1]
+        gaps.append(_mean_square(of_density - _moments_of_nodes(model, law, n_modes, **noises)))
+        errors.append(_mean_square(of_density - limit))
     dims = ("replica", "n_steps")
     return {
         "gap": (dims, np.stack(gaps, axis=1)),
