@@ -30,6 +30,7 @@ from chaosphere import (
     results,
     show_config,
 )
+from chaosphere.activations import ACTIVATIONS
 from chaosphere.checks import Tokens
 from chaosphere.results import Claim
 from chaosphere.study import duration
@@ -150,7 +151,7 @@ def _attention(options: argparse.Namespace) -> SoftmaxAttention | None:
 
 _PATHS = ("out", "x0", "file")
 _GROWING = ("chaos", "depth-width")  # commands that write after every replica
-_NAMES = "relu, silu, gelu, tanh, sigmoid, erf, sin, cos, linear"
+_NAMES = ", ".join(ACTIVATIONS)
 
 
 _STUDIES = ("rates", "regimes", "depths", "limits")

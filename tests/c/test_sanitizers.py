@@ -70,9 +70,7 @@ def compile_library(folder, flags, *, wide_flags, compiler, machine=None):
     def compile_part(job):
         source, name, part_flags, macros = job
         defined = [f"-D{key}={value}" for key, value in macros]
-        compile_c(
-            [ROOT / "csrc" / f"{source}.c"], folder / f"{name}.o", "-c", *part_flags, *defined, compiler=compiler
-        )
+        compile_c([ROOT / "csrc" / f"{source}.c"], folder / f"{name}.o", "-c", *part_flags, *defined, compiler=compiler)
         return folder / f"{name}.o"
 
     jobs = [("dispatch", "dispatch", flags, builds["baseline"][1])]
