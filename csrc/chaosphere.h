@@ -8,8 +8,8 @@
  * token j at [k * ld + j], is aligned to CHS_ALIGN bytes and is padded with zeros up to ld. Functions that
  * take `n` columns round it up to CHS_COLUMNS themselves; padding never changes a result.
  * Every function exists for double (_f64) and float (_f32); sums over tokens leave a tile as double.
- * Sizes may be 0: of no tokens, rows or columns every sum is 0 and nothing is read. Only fourier_field needs n_steps >= 1
- * and the harmonics d >= 2.
+ * Sizes may be 0: of no tokens, rows or columns every sum is 0 and nothing is read. Only fourier_field needs n_steps >=
+ * 1 and the harmonics d >= 2.
  */
 #ifndef CHAOSPHERE_H
 #define CHAOSPHERE_H

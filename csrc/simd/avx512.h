@@ -80,7 +80,8 @@ INLINE ivec NAME(lookup_bits)(NAME(table) t, ivec index) {
 #endif
 }
 
-#define OWN_RECIPROCAL /* 14 bits, then Newton: three to five operations that run beside others, as a division does not */
+#define OWN_RECIPROCAL /* 14 bits, then Newton: three to five operations that run beside others, as a division does    \
+                          not */
 INLINE vec NAME(one_minus_product)(vec a, vec b) {
     return (vec)AVX(fnmadd)((register_type)a, (register_type)b, (register_type)NAME(splat)(1));
 }

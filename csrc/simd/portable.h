@@ -56,9 +56,9 @@ INLINE vec NAME(pick)(vec a, vec b, ivec index) {
 #endif
 
 #ifndef OWN_LOOKUP
-/* A table of LOOKUP_SIZE = 2^LOOKUP_BITS numbers in registers, and the entries that the low bits of the lanes of an index
- * pick, as numbers or as their bits. Other bits of the index may be anything. Where no instruction does this, the size is
- * 1. */
+/* A table of LOOKUP_SIZE = 2^LOOKUP_BITS numbers in registers, and the entries that the low bits of the lanes of an
+ * index pick, as numbers or as their bits. Other bits of the index may be anything. Where no instruction does this, the
+ * size is 1. */
 #undef LOOKUP_SIZE
 #undef LOOKUP_BITS
 #define LOOKUP_SIZE 1

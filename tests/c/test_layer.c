@@ -1,5 +1,5 @@
-/* layer and activate in long double: functions that the C library has against it, all others against the baseline kernel
- * in double, which tests/kernels/test_activations.py holds to 40 digits. */
+/* layer and activate in long double: functions that the C library has against it, all others against the baseline
+ * kernel in double, which tests/kernels/test_activations.py holds to 40 digits. */
 #include "check.h"
 
 static long double phi(int activation, long double x) {

@@ -1,4 +1,5 @@
-/* normals against Philox by the word and the Box-Muller map in long double, and the same bits on every instruction set. */
+/* normals against Philox by the word and the Box-Muller map in long double, and the same bits on every instruction set.
+ */
 #include "check.h"
 
 static void philox(uint32_t k0, uint32_t k1, uint32_t *c) {

@@ -150,8 +150,8 @@ def _gaussian_derivative(x: Array) -> Array:
 def _table() -> dict[str, Activation]:
     # name: φ, φ′, odd, Lipschitz constant, kinks. The compiled table, csrc/activations.def, has the same names.
     # sup silu′ is at x = 2.3993572805…, sup gelu′ = Φ(√2) + √2 ϕ(√2); both from mpmath, 30 digits.
-    # softplus′ = 1/(1 + e^{−x}) rises to 1; elu′ is e^x up to 0, 1 beyond; gaussian″ = (x² − 1) e^{−x²/2} is 0 at ±1,
-    # where |gaussian′| = |x| e^{−x²/2} is e^{−1/2}.
+    # softplus′ = 1/(1 + e^{−x}) rises to 1; elu′ is e^x up to 0, then 1. gaussian″ = (x² − 1) e^{−x²/2} is 0 at ±1,
+    # and there |gaussian′| = |x| e^{−x²/2} is e^{−1/2}.
     rows: dict[str, tuple[Function, Function, bool, float, tuple[float, ...]]] = {
         "relu": (_relu, _relu_derivative, False, 1.0, (0.0,)),
         "silu": (_silu, _silu_derivative, False, 1.0998393201288669, ()),

@@ -38,7 +38,7 @@ class MLP:
     width : int
         Number m >= 1 of hidden units.
     activation : str or callable
-        φ: relu, silu, gelu (exact, x Φ(x)), tanh, sigmoid, erf, sin, cos or linear run in the compiled kernel; a
+        φ: a key of `activations.ACTIVATIONS`, as relu, gelu (exact, x Φ(x)) or tanh, runs in the compiled kernel; a
         callable, elementwise on float64 arrays, runs at Python speed.
     bias_std, output_bias_std : float
         σ_U, σ_W >= 0.
