@@ -35,9 +35,9 @@ KERNELS = [
 ]
 C_PARTS = sorted(glob.glob("csrc/**/*.[hid]*", recursive=True))
 C_HEADERS = ["csrc/chaosphere.h", "csrc/tuning.h", "csrc/activations.def"]
-C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
-# Otherwise the speed of a loop, by a tenth, is a matter of how long the code before it in the shared library is.
-C_FLAGS += ["-falign-functions=64", "-falign-loops=64"]
+# Not aligned, the speed of a loop depends, by a tenth, on the length of the code before it in the shared library.
+ALIGNMENT = ["-falign-functions=64", "-falign-loops=64"]
+C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC", *ALIGNMENT]
 # The instruction sets, best last: name, machine, header in csrc/simd, flags, and what the processor must have.
 ISAS = [
     ("baseline", "any", "generic", [], []),

@@ -129,13 +129,13 @@ def test_65536_tokens_occupy_64_cores():
 
 @pytest.mark.parametrize("is_symmetric", [True, False])
 def test_some_tokens_of_many_coordinates(isa, dtype, is_symmetric):
-    """Blocks with a second form, of which a part is computed: bitwise identical to the whole."""
+    """Blocks with panels, of which only some are computed: bitwise identical to those of all."""
     n, dim = 2_000, 35
     x = cases.tokens(n, dim, dtype, n_replicas=2)
     attention = cs.SoftmaxAttention(query=cases.form("psd" if is_symmetric else "general", dim), key=np.eye(dim))
-    whole = attention(x, n_threads=1)
-    assert np.array_equal(attention(x, n_threads=3), whole)
-    assert np.array_equal(attention.rows_of(x, first=192 * 2, stop=192 * 7, n_threads=2), whole[:, 192 * 2 : 192 * 7])
+    means = attention(x, n_threads=1)
+    assert np.array_equal(attention(x, n_threads=3), means)
+    assert np.array_equal(attention.rows_of(x, first=192 * 2, stop=192 * 7, n_threads=2), means[:, 192 * 2 : 192 * 7])
 
 
 @pytest.mark.parametrize("is_symmetric", [True, False])
@@ -154,7 +154,7 @@ def test_groups_of_several_blocks(dtype, is_symmetric):
     some = np.random.default_rng(0).choice(n, 60, replace=False)
     exact = x[0].astype(np.longdouble)
     scores = exact[some] @ query.T.astype(np.longdouble) @ exact.T
-    for weights, found in ((p, got), (None, uniform[0])):
+    for weights, means in ((p, got), (None, uniform[0])):
         w = np.exp(scores) * (1 if weights is None else weights)
         want = w @ exact / w.sum(axis=1, keepdims=True)
-        twins.assert_close(found[some], want, atol=twins.attention_tolerance(3.0, 2, dtype), dtype=dtype)
+        twins.assert_close(means[some], want, atol=twins.attention_tolerance(3.0, 2, dtype), dtype=dtype)

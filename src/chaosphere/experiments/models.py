@@ -27,6 +27,6 @@ def mlp(*, bias_std: float = 0.3, activation: str = "tanh") -> MLP:
     bias_std : float
         σ_U, standard deviation of the inner biases.
     activation : str
-        φ: relu, silu, gelu, tanh, sigmoid, erf, sin, cos or linear.
+        φ: relu, tanh, erf or another by name (an unknown name lists them).
     """
     return MLP(width=1, activation=activation, bias_std=bias_std)

@@ -12,8 +12,10 @@ Of every token there are up to three blocks: its key, which is the token times a
 map of it; and its value, which is the key unless tokens have weights. The sums over keys are double, in blocks of the
 same layout.
 
-    tokens  --prepare_block-->  query, key, value  --attend_pair-->  sums  --finish_block-->  means, partition sums
-                                                                                  --step_block-->  moved tokens
+    tokens              --prepare_block-->  query, key, value
+    pairs of blocks     --attend_pair---->  sums
+    sums                --finish_block--->  means, sums of the coefficients
+    means and tokens    --step_block----->  tokens of the next step
 """
 
 from libc.string cimport memcpy, memset

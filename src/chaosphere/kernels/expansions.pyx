@@ -68,21 +68,21 @@ def fourier_field(const real[:, :, :] x, const double[:, :, :, :, ::1] a, long n
     cdef double *s = <double *>scratch.at
     mean_array = abi.empty((n_replicas, n, 2), float_dtype(sizeof(real)))
     z_array = abi.empty((n_replicas, n), np.float64)
-    least_array = np.empty((n_replicas, blocks))
+    minimum_array = np.empty((n_replicas, blocks))
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] z = z_array
-    cdef double[:, ::1] least = least_array
+    cdef double[:, ::1] minimum = minimum_array
     for index in prange(n_replicas * blocks, schedule="static", num_threads=threads, nogil=True):
         replica = index // blocks
         first = index % blocks * BLOCK
         count = min(n - first, <long>BLOCK)
         if is_stopped(&signals, threadid()):
             continue
-        least[replica, index % blocks] = tiles.fourier_field(
+        minimum[replica, index % blocks] = tiles.fourier_field(
             count, tiles.tokens_from(x, replica, first), n_steps, &a[replica, 0, 0, 0, 0], s + threadid() * stride,
             &mean[replica, first, 0], &z[replica, first])
     raise_if_stopped(&signals)
-    return mean_array, z_array, least_array.min(axis=1)
+    return mean_array, z_array, minimum_array.min(axis=1)
 
 
 cdef int _check_harmonics(long n, long d, long n_max, long n_steps, long n_scratch_rows) except -1:

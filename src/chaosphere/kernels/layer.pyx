@@ -81,8 +81,8 @@ def layer(
                                       is_step, alpha, s + threadid() * stride, out)
     raise_if_stopped(&signals)
     if is_step:
-        found = bad_array[bad_array >= 0]
-        return out_array, int(found[0]) if found.size else -1
+        failures = bad_array[bad_array >= 0]
+        return out_array, int(failures[0]) if failures.size else -1
     return out_array
 
 

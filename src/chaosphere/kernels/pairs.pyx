@@ -54,7 +54,7 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
     cdef double work = <double>n_replicas * n * n * (d + 8)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_replicas * n_blocks * (n_blocks + 1) // 2, work / 2)
-    cdef long size = (d + 1) * ld, panels_size = tiles.block_size(d, ld, &x[0, 0, 0])
+    cdef long size = (d + 1) * ld, panels_size = tiles.block_size(d, ld, <const double *>NULL)
     if panels_size == size:
         panels_size = 0
     cdef Scratch blocks = Scratch(n_replicas * n_blocks * (size + panels_size) * sizeof(double))

@@ -40,8 +40,8 @@ def step(const real[:, :, :] x, const real[:, :, ::1] v, double alpha, long n_th
     cdef long[::1] bad = bad_array
     for index in prange(n_replicas * chunks, schedule="static", num_threads=threads, nogil=True):
         bad[index] = _step[real](index, x, v, alpha, out)
-    found = bad_array[bad_array >= 0]
-    return out_array, int(found[0]) if found.size else -1
+    failures = bad_array[bad_array >= 0]
+    return out_array, int(failures[0]) if failures.size else -1
 
 
 cdef double _deviation(

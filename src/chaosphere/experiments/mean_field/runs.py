@@ -82,7 +82,7 @@ def run(
     bias_std : float
         σ_U, standard deviation of the inner biases.
     activation : str
-        φ: relu, silu, gelu, tanh, sigmoid, erf, sin, cos or linear.
+        φ: relu, tanh, erf or another by name (an unknown name lists them).
     horizon : float
         T; the picture shows 3 T.
     n_steps : sequence of int

@@ -67,7 +67,7 @@ def table(
     Parameters
     ----------
     activations : sequence of str
-        φ: relu, silu, gelu, tanh, sigmoid, erf, sin, cos or linear.
+        φ: relu, tanh, erf or another by name (an unknown name lists them).
     dims : sequence of int
         Dimensions d of the tokens.
     bias_stds : sequence of float

@@ -61,7 +61,7 @@ def run(
     Parameters
     ----------
     activations : sequence of str
-        φ: relu, silu, gelu, tanh, sigmoid, erf, sin, cos or linear.
+        φ: relu, tanh, erf or another by name (an unknown name lists them).
     rng : int, SeedSequence or Generator
     dim : int
         Dimension d of the tokens.
