@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import subprocess
 import sys
 import threading
@@ -137,7 +138,12 @@ def test_another_process_describes_the_same():
         "print(json.dumps(describe({'f': functools.partial(level, c=2), 'g': level, 's': set('abcdef')})))"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env={"PYTHONHASHSEED": seed})
+        subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        )
         for seed in "12"
     ]
     assert runs[0].stdout == runs[1].stdout
