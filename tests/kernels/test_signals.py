@@ -12,7 +12,7 @@ import pytest
 PROGRAM = """
 import sys
 import numpy as np
-from chaosphere import harmonics
+from chaosphere.geometry import harmonics
 from chaosphere.kernels import abi, attention, expansions, layer, normals, pairs, rows
 
 name, THREADS = sys.argv[1], int(sys.argv[2])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from numpy.typing import NDArray
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import STREAM_VERSION, Noise, Seed, roots
+from chaosphere.common.streams import Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
-from chaosphere.kernels import abi
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
 from chaosphere.simulation import identity, partition
@@ -221,16 +219,9 @@ def simulate(
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
-    attributes: dict[str, Any] = {
-        "model": describe(resolved(model, plan)),
-        "entropy": _one_or_list([sequence.entropy for sequence in sequences]),
-        "spawn_key": _one_or_list([tuple(sequence.spawn_key) for sequence in sequences]),
-        "stream_version": STREAM_VERSION,
-        "shared_noise": int(shared_noise),
-        "chaosphere": version("chaosphere"),
-        "numpy": np.__version__,
-        "instruction_set": abi.isa_in_use(),
-    }
+    attributes = identity.identify(
+        {"model": resolved(model, plan), "shared_noise": int(shared_noise)}, sequences=sequences
+    )
     file = None
     record = Record(step=-1, tokens=x, states=[], observables={name: [] for name in observe})
     with ExitStack() as held:
@@ -329,10 +320,6 @@ def _check_state(tokens: Tokens, *, step: int, model: Model, last: Tokens | None
             step=step - 1,
             last_state=tokens if last is None else last,
         ) from error
-
-
-def _one_or_list(values: list[Any]) -> str:
-    return str(values[0] if len(values) == 1 else values)
 
 
 def _stopped(stop: StopRequest, file: CheckpointFile, step: int, n_steps: int) -> str:
