@@ -66,13 +66,13 @@ static double uniform(void) {
     return (double)(state >> 11) / 4503599627370496.0 - 1;
 }
 
-static void fill(long n, real *x, double scale) {
+static inline void fill(long n, real *x, double scale) {
     for (long i = 0; i < n; i++)
         x[i] = (real)(scale * uniform());
 }
 
 /* rows coordinates of n tokens, padded with zeros up to ld. */
-static real *random_block(long rows, long n, long ld, double scale) {
+static inline real *random_block(long rows, long n, long ld, double scale) {
     real *x = REALS(rows * ld);
     for (long k = 0; k < rows; k++)
         for (long j = 0; j < ld; j++)

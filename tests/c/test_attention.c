@@ -188,7 +188,7 @@ static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, 
     free(q), free(w), free(top), free(bias), free(sums), free(weight);
 }
 
-#ifdef IS_MEMORY_CHECKED /* a part, for the sake of time: one dimension of every layout */
+#if defined(IS_MEMORY_CHECKED) || defined(IS_EMULATED) /* for the sake of time: one dimension of every layout */
 #define SOME 1
 #else
 #define SOME 0

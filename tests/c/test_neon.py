@@ -24,7 +24,7 @@ def objects(tmp_path_factory):
 @pytest.mark.parametrize("main", MAINS)
 def test_library_on_arm(objects, tmp_path, main, kind):
     sources = [HERE / f"{main}.c", *objects, "-lm"]
-    compile_c(sources, tmp_path / main, "-O1", *TYPES[kind], compiler=COMPILER)
+    compile_c(sources, tmp_path / main, "-O1", "-DIS_EMULATED", *TYPES[kind], compiler=COMPILER)
     assert shutil.which(EMULATOR), f"{EMULATOR} is needed here"
     result = run([EMULATOR, tmp_path / main], QEMU_LD_PREFIX="/usr/aarch64-linux-gnu")
     assert result.returncode == 0, result.stderr[:5000]
