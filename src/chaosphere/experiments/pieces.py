@@ -1,8 +1,10 @@
-"""The one loop of all experiments: it computes the pieces of a study that are missing, and writes after each."""
+"""The one loop of all experiments: it computes the pieces of a study that are missing, and writes them."""
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from chaosphere.reporting import netcdf
 
 Piece = TypeVar("Piece")
 OnStep = Callable[[], object] | None
+_MAX_SHARE = 0.03  # of the time, for writing
 
 
 def grow(
@@ -41,7 +44,8 @@ def grow(
     from_dataset : callable
         Takes a dataset that `to_dataset` made, and returns its pieces.
     store : path or None
-        NetCDF file that is written after every piece. Pieces of the same study in it are not computed again.
+        NetCDF file that grows with the pieces. Pieces of the same study in it are not computed again. It is written
+        after a piece unless writing would take more than 3 % of the time, and where the study ends or is stopped.
     on_step : callable, optional
         Called after every piece, and at once for a piece that is in the file.
     n_inner_steps : int
@@ -59,16 +63,30 @@ def grow(
     """
     with netcdf.locked(store, identity) as (path, stored):
         pieces = [] if stored is None else from_dataset(stored)
-        n_stored = len(pieces)
-        for index in range(n_pieces):
-            is_stored = index < n_stored
-            if not is_stored:
-                pieces.append(compute(index))
-                if path is not None and len(pieces) >= n_least:
-                    netcdf.save(to_dataset(pieces), path)
-            if on_step is not None and (is_stored or not n_inner_steps):
-                for _ in range(n_inner_steps or 1):
-                    on_step()
+        n_stored = n_written = len(pieces)
+        written_at, cost = -math.inf, 0.0
+
+        def write() -> None:
+            nonlocal n_written, written_at, cost
+            if path is None or len(pieces) < max(n_least, n_written + 1):
+                return
+            begin = time.monotonic()
+            netcdf.save(to_dataset(pieces), path)
+            n_written, written_at = len(pieces), time.monotonic()
+            cost = written_at - begin
+
+        try:
+            for index in range(n_pieces):
+                is_stored = index < n_stored
+                if not is_stored:
+                    pieces.append(compute(index))
+                    if time.monotonic() - written_at >= cost / _MAX_SHARE:
+                        write()
+                if on_step is not None and (is_stored or not n_inner_steps):
+                    for _ in range(n_inner_steps or 1):
+                        on_step()
+        finally:  # also where it is stopped
+            write()
     return to_dataset(pieces[:n_pieces])
 
 

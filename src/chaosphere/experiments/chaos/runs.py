@@ -47,7 +47,7 @@ def run(
         Independent draws of tokens and layers, at least 2.
     n_threads : int, optional
     store : path, optional
-        NetCDF file written after every replica; replicas of the same study in it are not computed again.
+        NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.
     on_step : callable, optional
         Called after every layer of every case and replica, those in the file included.
 

@@ -68,7 +68,7 @@ def run(
         Independent draws of tokens and noise, at least 2.
     n_threads : int, optional
     store : path, optional
-        NetCDF file written after every replica; replicas of the same study in it are not computed again.
+        NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.
     on_step : callable, optional
         Called after every replica.
 

@@ -103,7 +103,7 @@ def run(
         Independent noises of the pairs, at least 2.
     n_threads : int, optional
     store : path, optional
-        NetCDF file that is written after each of the four parts; those of the same study in it are not computed again.
+        NetCDF file that grows with the four parts; those of the same study in it are not computed again.
         A checkpoint beside it keeps the pairs while they run.
     on_part : callable, optional
         Called after each of the four parts (a) with (b), (c), (d), picture.

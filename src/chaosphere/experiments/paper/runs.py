@@ -73,7 +73,7 @@ def table(
     bias_stds : sequence of float
         σ, standard deviation of the inner and of the outer biases.
     store : path, optional
-        NetCDF file that is written after every activation; those of the same table in it are not computed again.
+        NetCDF file that grows with the activations; those of the same table in it are not computed again.
     on_step : callable, optional
         Called after every activation.
 
@@ -150,7 +150,7 @@ def figure_1(
         m.
     n_threads : int, optional
     store : path, optional
-        NetCDF file that is written after each run; runs of the same figure in it are not repeated.
+        NetCDF file that grows with the runs; runs of the same figure in it are not repeated.
     on_run : callable, optional
         Called after each of the two runs.
 
@@ -228,7 +228,7 @@ def figure(
         m, which the paper does not state for these figures.
     n_threads : int, optional
     store : path, optional
-        NetCDF file that is written after each run; runs of the same figure in it are not repeated. A checkpoint beside
+        NetCDF file that grows with the runs; runs of the same figure in it are not repeated. A checkpoint beside
         it keeps the run that is under way.
     on_run : callable, optional
         Called after each of the runs.

@@ -85,7 +85,7 @@ def run(
         Independent draws of tokens and layers, at least 2.
     n_threads : int, optional
     store : path, optional
-        NetCDF file that is written after every activation; those of the same study in it are not computed again.
+        NetCDF file that grows with the activations; those of the same study in it are not computed again.
         A checkpoint beside it keeps the activation that is under way.
     on_run : callable, optional
         Called after every activation.
