@@ -1,13 +1,17 @@
 """Old against new, in alternating rounds of fresh processes:
 
-    python benches/compare.py OLD NEW --case 'attention[N16384-d3-float64]' [--rounds 15]
+    python benches/compare.py OLD NEW [--case 'attention[N16384-d3-*]' ...] [--rounds 7]
 
-OLD and NEW are interpreters, virtual environments, or checkouts already built in place (their `src` is put first on the
-path of this interpreter). Prints the ratio old / new of the medians with the quartiles over rounds: above 1, new is
-faster. The case and its inputs come from this copy of the benches for both. The same path twice shows the noise.
+OLD and NEW are interpreters, virtual environments, or checkouts already built in place (their `src` is put first on
+the path of this interpreter). Cases are names or patterns of the registry; by default those of `registry.COMPARED`.
+Every round starts one process a side, which takes all cases one after the other; who goes first alternates, so that a
+drift of the machine cancels. Prints the ratio old / new of the medians with the quartiles over rounds: above 1, new is
+faster. The exit code is 1 if the ratio of a case is below --least. Cases and inputs come from this copy of the benches
+for both. The same path twice shows the noise.
 """
 
 import argparse
+import fnmatch
 import json
 import os
 import statistics
@@ -29,8 +33,8 @@ def command_for(path: str) -> tuple[str, dict[str, str]]:
     return str(place.absolute()), environment  # not resolved: the link is what makes it that environment
 
 
-def measure(case: str, seconds: float) -> None:
-    """In a child: print the median time of one call, and which package was measured."""
+def measure(names: list[str], seconds: float) -> None:
+    """In a child: print the median time of a call of each case, and which package was measured."""
     import registry
 
     registry.set_environment()
@@ -38,55 +42,83 @@ def measure(case: str, seconds: float) -> None:
 
     import chaosphere
 
-    kind, found = registry.find(case)
-    function = getattr(contenders.get("chaosphere"), kind)(found)
-    function()
-    times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - start < seconds:
-        before = time.perf_counter()
+    medians = {}
+    for name in names:
+        kind, case = registry.find(name)
+        function = getattr(contenders.get("chaosphere"), kind)(case)
         function()
-        times.append(time.perf_counter() - before)
-    print(json.dumps({"median": statistics.median(times), "package": str(Path(chaosphere.__file__).parent)}))
+        times: list[float] = []
+        start = time.perf_counter()
+        while len(times) < 3 or time.perf_counter() - start < seconds:
+            before = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - before)
+        medians[name] = statistics.median(times)
+    print(json.dumps({"medians": medians, "package": str(Path(chaosphere.__file__).parent)}))
 
 
-def main() -> None:
+def chosen(patterns: list[str] | None) -> list[str]:
+    """Return the names of the cases that the patterns stand for."""
+    import registry
+
+    if patterns is None:
+        return [f"{kind}[{case}]" for kind, cases in registry.COMPARED.items() for case in cases]
+    known = [f"{kind}[{case}]" for kind, cases in registry.CASES.items() for case in cases]
+    names = []
+    for pattern in patterns:
+        # A bracket is a part of names, not of patterns.
+        matches = [name for name in known if fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))]
+        if not matches:
+            registry.find(pattern)
+        names += matches
+    return names
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", nargs="?")
     parser.add_argument("new", nargs="?")
-    parser.add_argument("--case", required=True)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for one side in one round")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--case", action="append", help="a name or pattern; may be repeated")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.3, help="for one side and case in one round")
+    parser.add_argument("--least", type=float, default=0.97, help="ratio below which the exit code is 1")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        measure(arguments.case, arguments.seconds)
-        return
+        measure(json.loads(arguments.child), arguments.seconds)
+        return 0
     if arguments.old is None or arguments.new is None or arguments.rounds < 2:
         parser.error("OLD and NEW are needed, and at least two rounds")
+    names = chosen(arguments.case)
     sides = {"old": command_for(arguments.old), "new": command_for(arguments.new)}
-    medians: dict[str, list[float]] = {side: [] for side in sides}
+    rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     packages = {}
     for number in range(arguments.rounds):
-        # Who goes first alternates too: a drift of the machine then cancels.
         for side in list(sides)[:: 1 if number % 2 == 0 else -1]:
             python, environment = sides[side]
-            command = [python, __file__, "--child", "--case", arguments.case, "--seconds", str(arguments.seconds)]
+            command = [python, __file__, "--child", json.dumps(names), "--seconds", str(arguments.seconds)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{side} failed:\n{done.stderr}")
-            found = json.loads(done.stdout)
-            medians[side].append(found["median"])
-            packages[side] = found["package"]
+            report = json.loads(done.stdout)
+            rounds[side].append(report["medians"])
+            packages[side] = report["package"]
     for side in sides:
-        print(f"{side}: {1e3 * statistics.median(medians[side]):.4g} ms  {packages[side]}")
+        print(f"{side}: {packages[side]}")
     if packages["old"] == packages["new"]:
         print("both sides are the same package: this is the noise")
-    ratios = [old / new for old, new in zip(medians["old"], medians["new"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    ratio = statistics.median(medians["old"]) / statistics.median(medians["new"])
-    print(f"{arguments.case}: old / new = {ratio:.3f}; by round {middle:.3f}, quartiles {low:.3f}–{high:.3f}")
+    slower = []
+    for name in names:
+        old, new = ([medians[name] for medians in rounds[side]] for side in ("old", "new"))
+        ratio = statistics.median(old) / statistics.median(new)
+        low, middle, high = statistics.quantiles([a / b for a, b in zip(old, new, strict=True)], n=4)
+        times = f"{1e3 * statistics.median(old):9.4g} → {1e3 * statistics.median(new):9.4g} ms"
+        print(f"{name:58s}{times}  old / new = {ratio:.3f}; by round {middle:.3f}, quartiles {low:.3f}–{high:.3f}")
+        if ratio < arguments.least:
+            slower.append(name)
+    print(f"{len(names)} cases, {len(slower)} below {arguments.least}", *slower)
+    return 1 if slower else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -68,25 +68,25 @@ class Chaosphere:
         return lambda: attention(x, n_threads=THREADS)
 
     def layer(self, case: Case) -> Run:
-        from chaosphere.noise import activations
-
         x, (u, w) = tokens(case), weights(case)
+        network = self.cs.MLP(width=1, activation=case.activation)
         # Weights in the dtype of the tokens, as the peers have them; `draw` would give float64.
         layer = self.cs.MLPLayer(
             u=u[None].astype(case.dtype),
             w=w[None].astype(case.dtype),
             b=None,
             c=None,
-            activation=activations.get(case.activation),
+            activation=network.draw(2, rng=np.random.default_rng(0)).activation,
             weight_std=case.dim**-0.5,
         )
         return lambda: layer(x, n_threads=THREADS)
 
     def step(self, case: Case) -> Run:
-        from chaosphere.geometry.sphere import layer_norm_step
+        from chaosphere.kernels import sphere
 
         x, v = tokens(case), directions(case)
-        return lambda: layer_norm_step(x, v, STEP_LENGTH, THREADS)
+        batch, velocities = (a if a.ndim == 3 else a[None] for a in (x, v))
+        return lambda: sphere.step(batch, velocities, STEP_LENGTH, THREADS)[0].reshape(x.shape)
 
     def energy(self, case: Case) -> Run:
         from chaosphere.kernels import pairs  # over all pairs, also where `measures.energy` would expand the kernel

@@ -90,7 +90,8 @@ else:
     ATTENTION = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_tokens=4096, dim=256, dtype=t) for t in BOTH]
     ATTENTION += [Case(n_tokens=4096, dim=3)]
-    ATTENTION += [Case(n_tokens=1024, dim=3), Case(n_replicas=2048, n_tokens=32, dim=3)]
+    ATTENTION += [Case(n_tokens=1024, dim=d, dtype=t) for d in (2, 3, 16, 64) for t in BOTH]
+    ATTENTION += [Case(n_replicas=2048, n_tokens=32, dim=3)]
     FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
@@ -126,6 +127,18 @@ CASES = {
     "fastsum": FASTSUM,
     "transformer": TRANSFORMER,
     "phases": PHASES,
+}
+
+# What `compare.py` takes by default: every kernel, at sizes that leave many calls to a second.
+COMPARED = {
+    "attention": [case for case in ATTENTION if case.dim <= 64 and case.n_replicas == 1],
+    "general": FORMS,
+    "layer": LAYER,
+    "step": STEP,
+    "phases": PHASES,
+    "fastsum": FASTSUM,
+    "energy": ENERGY,
+    "transformer": TRANSFORMER[-1:],
 }
 
 

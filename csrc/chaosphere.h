@@ -41,7 +41,7 @@ enum chs_activation {
     /* Numbers in a block for attend_pair, and in its sums: (d + 1) ld or more: then they are packed. */               \
     long (*block_size_##suffix)(long d, long ld);                                                                      \
     /* Rows 0 ... d of a block as a packed block; a column of row d is the weight of its token. */                     \
-    void (*turn_##suffix)(long d, long ld, const real *x, real *block);                                                \
+    void (*pack_panels_##suffix)(long d, long ld, const real *x, real *block);                                                \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
      *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and  sum_j[c, j] += sum_i w_ij v_i[c, i],  either unless it is NULL,     \
      * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless \

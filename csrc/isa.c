@@ -60,7 +60,7 @@
 
 #define FILL(suffix)                                                                                                   \
     .pack_##suffix = pack_##suffix, .unpack_##suffix = unpack_##suffix, .map_##suffix = map_##suffix,                  \
-    .block_size_##suffix = block_size_##suffix, .turn_##suffix = pack_both_##suffix,                                   \
+    .block_size_##suffix = block_size_##suffix, .pack_panels_##suffix = pack_both_##suffix,                                   \
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
     .attend_rows_##suffix = attend_rows_##suffix, .layer_##suffix = layer_##suffix,                                    \
     .activate_##suffix = activate_##suffix, .harmonic_field_##suffix = harmonic_field_##suffix,                        \

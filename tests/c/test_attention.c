@@ -73,7 +73,7 @@ static real *packed(const chs_kernels *table, long d, long ld, real *x) {
     if (size == (d + 1) * ld)
         return x;
     real *out = REALS(size);
-    CALL(turn_)(d, ld, x, out);
+    CALL(pack_panels_)(d, ld, x, out);
     free(x);
     return out;
 }

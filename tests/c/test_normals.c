@@ -1,4 +1,4 @@
-/* normals against Philox by the word and the Box-Muller map in long double, and the same bits on every instruction set.
+/* normals against Philox by the word and the Box-Muller map in long double, and bitwise identical on every instruction set.
  */
 #include "check.h"
 

@@ -119,9 +119,15 @@ class Programs:
 
 
 @pytest.fixture(scope="session")
-def programs(pytestconfig):
-    """The programs that conftest.py has started."""
-    return pytestconfig.stash[PROGRAMS]
+def programs(pytestconfig, tmp_path_factory):
+    """The programs, which conftest.py has started unless workers of pytest-xdist share the tests."""
+    started = pytestconfig.stash.get(PROGRAMS, None)
+    if started is not None:
+        yield started
+        return
+    own = Programs(tmp_path_factory.mktemp("programs"))
+    yield own
+    own.close()
 
 
 @pytest.mark.parametrize("build", PARAMETERS)

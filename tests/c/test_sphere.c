@@ -52,7 +52,7 @@ static double *packed(const chs_kernels *table, long d, long ld, const double *x
         for (long k = 0; k < d; k++)
             rows[d * ld + j] += x[k * ld + j] * x[k * ld + j];
     }
-    table->turn_f64(d, ld, rows, out);
+    table->pack_panels_f64(d, ld, rows, out);
     free(rows);
     return out;
 }

@@ -42,7 +42,7 @@ static void blocks(const chs_kernels *table) {
         CALL(unpack_)(0, d, 32, out, 1, NULL, none);
         CALL(map_)(0, d, d, none, none, 32, none);
         CALL(map_)(5, 0, d, none, out, 32, none);
-        CALL(turn_)(d, 0, none, none);
+        CALL(pack_panels_)(d, 0, none, none);
         CALL(means_)(0, d, 0, none, 1, none, total);
         CALL(means_)(1, d, 0, none, 1, none, total);
         CALL(ratios_)(0, d, 32, (double *)out, none, total);

@@ -18,6 +18,7 @@ from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import workers
 from chaosphere.ensembles.plan import make_plan
 from chaosphere.ensembles.pool import processors
+from chaosphere.models.protocol import ModelPlan
 from chaosphere.reporting import intervals
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
@@ -153,7 +154,7 @@ def test_a_failing_member_names_its_coordinates():
 
     with pytest.raises(ValueError, match="x must have dim 5") as caught:
         cs.ensemble(bad, LAW, sweep={"beta": [2.0]}, **SMALL)
-    assert caught.value.__notes__ == ["in the runs with {'beta': 2.0} and seeds 0 … 2"]
+    assert caught.value.__notes__ == ["while planning the runs with {'beta': 2.0}"]
     with pytest.raises(ValueError, match="beta must be a finite number >= 0") as caught:
         cs.ensemble(one, LAW, sweep={"beta": [2.0, -1.0]}, **SMALL)
     assert caught.value.__notes__ == ["while making the model for {'beta': -1.0}"]
@@ -244,10 +245,12 @@ class Still:
     n_steps: int = 2
     horizon: float = 1.0
 
-    def prepare(self, n_tokens, dim=None, dtype="float64"):
-        return self
+    def plan(self, shape, weights=None):
+        return Stillness()
 
-    def step(self, x, index, *, noise, n_threads):
+
+class Stillness(ModelPlan):
+    def advance(self, x, steps, context):
         return x
 
 
@@ -281,7 +284,7 @@ def test_laws_and_models_of_the_user(tmp_path):
             cs.ensemble(one(), law, **SMALL)
     with pytest.raises(TypeError, match="x0 must have dim, the dimension of its tokens"):
         cs.ensemble(one(), Nowhere(), **SMALL)
-    with pytest.raises(TypeError, match="it has no prepare, n_steps, horizon"):
+    with pytest.raises(TypeError, match="it has no n_steps, horizon, plan"):
         cs.ensemble(lambda: type("Half", (), {"step": None})(), LAW, **SMALL)
 
 

@@ -89,7 +89,7 @@ CALLS = {
     "GaussianField.basis": (FIELD.basis, {}),
     "Transformer": (
         cs.Transformer,
-        {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "noise_scale": 1.0, "n_merged": 1},
+        {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "noise_scale": 1.0, "n_fine_steps": 1},
     ),
     "Transformer.coarsen": (MODEL.coarsen, {"factor": 2}),
     "LimitSDE": (
@@ -101,7 +101,7 @@ CALLS = {
             "n_steps": 4,
             "scheme": "heun",
             "temperature": 0.0,
-            "n_merged": 1,
+            "n_fine_steps": 1,
         },
     ),
     "LimitSDE.coarsen": (SDE.coarsen, {"factor": 2}),

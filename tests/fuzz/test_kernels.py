@@ -11,9 +11,9 @@ import pytest
 from clouds import DTYPES, ISAS, forms, probabilities, tokens, weighted
 from hypothesis import strategies as st
 from kernels.test_activations import BOUND, EXACT, SINE_RANGE
+from kernels.test_layer import CLAIM, PHI
 from scipy.optimize import linear_sum_assignment
 from support import twins
-from test_layer import CLAIM, PHI
 
 import chaosphere as cs
 from chaosphere import measures

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 from support import cases, twins
 
+from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import multiplicities
 from chaosphere.interactions import series
@@ -254,9 +255,9 @@ def test_tails_are_what_is_left_out():
 def test_moments_of_coordinates_times_harmonics(n_max):
     """The recurrences for x_c Y on S² against sums over the tokens themselves."""
     x, p = cases.tokens(50, 3, n_replicas=2), cases.weights(50)
-    direct = expansions._basis(3, n_max).moments(x, p, with_coordinates=True, n_threads=1)
-    more = expansions._basis(3, n_max + 1).moments(x, p, n_threads=1)[:, :, 0]
-    np.testing.assert_allclose(expansions._times_coordinates(more, n_max), direct, rtol=0, atol=1e-14)
+    direct = expansions.basis(3, n_max).moments(x, p, with_coordinates=True, n_threads=1)
+    more = expansions.basis(3, n_max + 1).moments(x, p, n_threads=1)[:, :, 0]
+    np.testing.assert_allclose(series._times_coordinates(more, n_max), direct, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("n_max", [0, 1, 3, 4, 10, 11, 60])
@@ -374,7 +375,9 @@ def test_a_million_tokens_on_random_rows(n, dim, beta):
     result = SoftmaxAttention(beta=beta, method=method).evaluate(x)
     assert result.n_direct == 0
     rows = rng.integers(0, n, 100)
-    value, log_z = SoftmaxAttention(beta=beta)._direct_rows(x[None], rows, None, 2)
+    direct = SoftmaxAttention(beta=beta, method="direct").plan(Shape.of(x[None]))
+    value, log2_sums = direct.attend_rows(x[None, rows], x[None], n_threads=2)
+    log_z = log2_sums / np.log2(np.e) + direct.log_unit
     tolerance = 1e-12 * (1 + beta / 8)
     twins.assert_close(result.value[rows], value[0], atol=tolerance)
     twins.assert_close(result.log_partition[rows], log_z[0], atol=tolerance)

@@ -9,6 +9,7 @@ import pytest
 from support import cases, twins
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
 from chaosphere.kernels import blocks, schedule
 
 SPEC = importlib.util.spec_from_file_location("schedule_bench", Path(__file__).parents[2] / "benches" / "schedule.py")
@@ -135,7 +136,8 @@ def test_some_tokens_of_many_coordinates(isa, dtype, is_symmetric):
     attention = cs.SoftmaxAttention(query=cases.form("psd" if is_symmetric else "general", dim), key=np.eye(dim))
     means = attention(x, n_threads=1)
     assert np.array_equal(attention(x, n_threads=3), means)
-    assert np.array_equal(attention.rows_of(x, first=192 * 2, stop=192 * 7, n_threads=2), means[:, 192 * 2 : 192 * 7])
+    part = attention.plan(Shape.of(x)).rows(x, first=192 * 2, stop=192 * 7, n_threads=2)
+    assert np.array_equal(part, means[:, 192 * 2 : 192 * 7])
 
 
 @pytest.mark.parametrize("is_symmetric", [True, False])
@@ -149,7 +151,7 @@ def test_groups_of_several_blocks(dtype, is_symmetric):
     got = attention(x[0], p, n_threads=3)
     assert np.array_equal(got, attention(x[0], p, n_threads=1))
     uniform = attention(x, n_threads=3)
-    part = attention.rows_of(x, first=192 * 7, stop=192 * 200, n_threads=2)
+    part = attention.plan(Shape.of(x)).rows(x, first=192 * 7, stop=192 * 200, n_threads=2)
     assert np.array_equal(part, uniform[:, 192 * 7 : 192 * 200])
     some = np.random.default_rng(0).choice(n, 60, replace=False)
     exact = x[0].astype(np.longdouble)

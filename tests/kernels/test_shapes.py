@@ -5,7 +5,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.kernels import attention, expansions, harmonics, layer, normals, pairs, rows, sphere
+from chaosphere.kernels import abi, attention, expansions, harmonics, layer, normals, pairs, rows, sphere
 from chaosphere.noise.activations import get
 
 X = cs.sample_uniform(6, 3, rng=0, n_replicas=2)
@@ -72,7 +72,7 @@ BAD = {
     "b of another width": lambda: random_layer(b=ones(2, 3)),
     "b of other replicas": lambda: random_layer(b=ones(1, 4)),
     "output bias of another dim": lambda: random_layer(c=ones(2, 2)),
-    "no such activation": lambda: random_layer(activation=9),
+    "no such activation": lambda: random_layer(activation=len(abi.activation_names())),
     "field of another dim": lambda: field(cs.sample_uniform(6, 4, rng=0, n_replicas=2)),
     "field of a smaller dim": lambda: field(CIRCLE),
     "field of other replicas": lambda: field(a=ones(3, SIZE * 3)),

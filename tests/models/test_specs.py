@@ -24,10 +24,10 @@ SPECS = {
     "mlp": lambda i, f: cs.MLP(width=i(4), bias_std=f(0.5), output_bias_std=f(0.25), weight_std=f(2.0)),
     "attention": lambda i, f: cs.SoftmaxAttention(beta=f(2.0), value_scale=f(-1.0), rtol=f(0.0625)),
     "transformer": lambda i, f: cs.Transformer(
-        attention=None, mlp=MLP, depth=i(4), horizon=f(1.0), noise_scale=f(0.5), n_merged=i(2)
+        attention=None, mlp=MLP, depth=i(4), horizon=f(1.0), noise_scale=f(0.5), n_fine_steps=i(2)
     ),
     "sde": lambda i, f: cs.LimitSDE(
-        attention=None, field=FIELD, horizon=f(1.0), n_steps=i(4), temperature=f(0.5), n_merged=i(2)
+        attention=None, field=FIELD, horizon=f(1.0), n_steps=i(4), temperature=f(0.5), n_fine_steps=i(2)
     ),
     "field": lambda i, f: cs.GaussianField(kernel=FIELD.kernel, tolerance=f(0.0625), width=i(64)),
     "mean field": lambda i, f: cs.MeanField(model=LIMIT, law=LAW, n_nodes=i(64)),

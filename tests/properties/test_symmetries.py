@@ -113,7 +113,7 @@ def test_merged_layer_is_the_scaled_sum_of_its_parts(x):
 def test_coarsening_uses_the_layers_of_the_fine_network(x):
     fine = model(depth=24, attention=None)
     coarse = fine.coarsen(4).coarsen(2)
-    assert (coarse.depth, coarse.n_merged) == (3, 8)
+    assert (coarse.depth, coarse.n_fine_steps) == (3, 8)
     # On a short horizon both follow the same path up to O(T): far closer than paths under other layers.
     short = model(depth=24, attention=None, horizon=1e-4)
     a, b = cs.simulate(short, x, rng=0).final, cs.simulate(short.coarsen(8), x, rng=0).final

@@ -2,8 +2,8 @@
 
 Each (stream, replica) has a Philox key derived with NumPy's SeedSequence; the step is a part of Philox's counter, so
 any step is reached at once and no two steps overlap. The layers and the Brownian noise are normals of the compiled
-generator (`csrc/normal.inc`), the same bits for any number of threads and on any instruction set; what is drawn once a
-run comes from NumPy's generators.
+generator (`csrc/normal.inc`), bitwise identical for any number of threads and on any instruction set. What is drawn
+once a run comes from NumPy's generators.
 """
 
 from __future__ import annotations

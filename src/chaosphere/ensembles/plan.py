@@ -15,10 +15,17 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.store import Batch
-from chaosphere.ensembles.sweep import MEAN_SUFFIXES, RESERVED, check_names, models_at_points, parameter_values
+from chaosphere.ensembles.sweep import (
+    MEAN_SUFFIXES,
+    RESERVED,
+    check_names,
+    models_at_points,
+    parameter_values,
+    parameters_at,
+)
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Cost, Model, resolved, save_steps
+from chaosphere.models.protocol import Cost, Model, ModelPlan, resolved, save_steps
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import trajectory
 from chaosphere.simulation.observables import observables, observed
@@ -138,8 +145,7 @@ class Plan:
     def batch_bytes(self) -> int:
         """Estimate of the memory of one running batch: tokens, workspaces, parameters of a layer, and its results."""
         n_replicas = min(self.batch_size, len(self.seeds))
-        # Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
-        tokens = 12 * n_replicas * (self.n_tokens + 24) * (self.dim + 1) * 8
+        tokens = _token_bytes(Shape(n_replicas=n_replicas, n_tokens=self.n_tokens, dim=self.dim))
         own = self.result_bytes // self.n_members * n_replicas
         return tokens + max(cost.bytes for cost in self.costs.values()) + 2 * own
 
@@ -205,7 +211,8 @@ def make_plan(
         _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
     batch_size = max(1, _TOKENS_PER_BATCH // n_tokens)
     shape = Shape(n_replicas=min(batch_size, len(seeds)), n_tokens=n_tokens, dim=dim, dtype=dtype)
-    plans = {point: model.plan(shape) for point, model in models.items()}
+    _check_bytes(_token_bytes(shape), n_members=n_members, limit=memory_limit)
+    plans = {point: _plan_of(model, shape, parameters_at(sweep, point)) for point, model in models.items()}
     plan = Plan(
         names=tuple(sweep),
         values=values,
@@ -227,6 +234,23 @@ def make_plan(
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
     return plan
+
+
+def _plan_of(model: Model, shape: Shape, parameters: Mapping[str, Any]) -> ModelPlan:
+    """Return the plan of a model; errors name the point of the sweep."""
+    try:
+        return model.plan(shape)
+    except Exception as error:
+        error.add_note(f"while planning the runs with {parameters or 'no swept parameter'}")
+        raise
+
+
+def _token_bytes(shape: Shape) -> int:
+    """Estimate of the memory that a batch of tokens takes in a step.
+
+    Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
+    """
+    return 12 * shape.n_replicas * (shape.n_tokens + 24) * (shape.dim + 1) * 8
 
 
 def _token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> tuple[int, int]:

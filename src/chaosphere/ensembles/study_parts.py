@@ -55,8 +55,8 @@ class ModelKind:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of [model] that are no tables; `n_merged` is for coupled runs alone."""
-        return tuple(name for name in field_names(self.cls) if name not in (*self.parts, "n_merged"))
+        """The keys of [model] that are no tables; `n_fine_steps` is for coupled runs alone."""
+        return tuple(name for name in field_names(self.cls) if name not in (*self.parts, "n_fine_steps"))
 
 
 def field_names(cls: Any) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ def check_names(sweep: Iterable[str], observe: Iterable[str]) -> None:
     checks.dataset_names(dict.fromkeys(observe, 0), others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
 
 
+def parameters_at(sweep: Mapping[str, Sequence[Any]], point: tuple[int, ...]) -> dict[str, Any]:
+    """Return the values of the swept parameters at a point, by its indices."""
+    return {name: values[i] for (name, values), i in zip(sweep.items(), point, strict=True)}
+
+
 def models_at_points(
     model: Model | Callable[..., Model], sweep: Mapping[str, Sequence[Any]]
 ) -> dict[tuple[int, ...], Model]:
@@ -63,7 +68,7 @@ def models_at_points(
         raise TypeError(f"model must be a model or a function that returns one, got {model!r}")
     models: dict[tuple[int, ...], Model] = {}
     for point in np.ndindex(*map(len, sweep.values())):
-        parameters = {name: values[i] for (name, values), i in zip(sweep.items(), point, strict=True)}
+        parameters = parameters_at(sweep, point)
         try:
             models[point] = cast(Model, model) if is_model else cast(Callable[..., Model], model)(**parameters)
         except Exception as error:

@@ -184,8 +184,8 @@ class DegenerateTokenError(ArithmeticError):
     """A step brought a token to the origin or to a value that is not finite, where LN(v) = v/|v| has no meaning."""
 
 
-def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int, *, over_v: bool = False) -> Tokens:
-    """Return LN(x + αv) for tokens (R, N, d) and directions of the same shape, over_v: in their place.
+def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int, *, in_place: bool = False) -> Tokens:
+    """Return LN(x + αv) for tokens (R, N, d) and directions of the same shape, written over v if in_place.
 
     The step of every model.
 
@@ -194,10 +194,10 @@ def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int, *, over_
     DegenerateTokenError
         If x + αv is zero or not finite at some token.
     """
-    return moved(*kernel.step(x, v, alpha, n_threads, v if over_v else None))
+    return raise_if_degenerate(*kernel.step(x, v, alpha, n_threads, v if in_place else None))
 
 
-def moved(x: Tokens, bad: int) -> Tokens:
+def raise_if_degenerate(x: Tokens, bad: int) -> Tokens:
     """Return tokens (R, N, d) that a kernel has moved, or raise for the one with flat index `bad` if that is not −1."""
     if bad >= 0:
         replica, token = divmod(bad, x.shape[1])

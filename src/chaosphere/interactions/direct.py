@@ -87,15 +87,17 @@ class DirectPlan(InteractionPlan):
         value_scale: float,
     ) -> None:
         self.shape, self.value_scale = shape, value_scale
+        self.weights: Floats | None
+        self.sources: Any
+        self.tracers: Any
         self.value_map = None if value is None else value.astype(shape.dtype)
         self._choose_kernel(beta, form)
         relative, self.log_unit = relative_weights(weights, shape.n_tokens)
-        is_source = np.zeros(shape.n_tokens, dtype=bool)
-        is_source[: shape.n_tokens if weights is None else len(weights)] = True if weights is None else weights > 0
-        self.sources = _rows(is_source)
-        self.tracers = None if is_source.all() else _rows(~is_source)
-        self.weights = None if relative is None else relative[relative > 0]
-        n_sources = int(is_source.sum())
+        self.weights, self.sources, self.tracers, n_sources = None, slice(None), None, shape.n_tokens
+        if relative is not None:
+            is_source = np.append(relative > 0, np.zeros(shape.n_tokens - len(relative), dtype=bool))
+            self.weights, self.sources, n_sources = relative[relative > 0], _rows(is_source), int(is_source.sum())
+            self.tracers = None if is_source.all() else _rows(~is_source)
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_fused = self.is_bounded and beta is not None and weights is None
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
@@ -136,7 +138,7 @@ class DirectPlan(InteractionPlan):
         out, bad = kernel.attend_bounded(
             x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
         )
-        return sphere.moved(out, bad)
+        return sphere.raise_if_degenerate(out, bad)
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of attention at their share of the work; see `InteractionPlan`."""
@@ -149,20 +151,20 @@ class DirectPlan(InteractionPlan):
         keys = x[:, self.sources]
         of_sources = self._sources(keys, n_threads=n_threads)
         mean, log2_sums = self.attend_rows(x[:, self.tracers], keys, n_threads=n_threads)
-        whole = Attended(
+        attended = Attended(
             mean=np.empty(x.shape, x.dtype),
             sums=np.ones(x.shape[:2]),
             log_scale=np.empty(x.shape[:2]),
             n_direct=np.full(len(x), x.shape[1]),
         )
-        log_scale: Any = whole.log_scale
-        whole.mean[:, self.sources], whole.mean[:, self.tracers] = of_sources.mean, mean
-        whole.sums[:, self.sources] = of_sources.sums
+        log_scale: Any = attended.log_scale
+        attended.mean[:, self.sources], attended.mean[:, self.tracers] = of_sources.mean, mean
+        attended.sums[:, self.sources] = of_sources.sums
         log_scale[:, self.sources], log_scale[:, self.tracers] = (
             of_sources.log_scale,
             log2_sums / LOG2_E + self.log_unit,
         )
-        return whole
+        return attended
 
     def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats]:
         """Return attention of queries (R, M, d) to keys, all the sources, and log2 of the sums of relative weights."""

@@ -54,8 +54,12 @@ class FastSumsPlan(InteractionPlan):
             system = x[replica : replica + 1]
             log_scale = log_scale if isinstance(log_scale, np.ndarray) else np.full(sums.shape, log_scale)
             if 2 * len(rows) > x.shape[1]:
-                whole = self.direct.attend(system, n_threads=n_threads)
-                mean[replica], sums[replica], log_scale[replica] = whole.mean[0], whole.sums[0], whole.log_scale
+                attended = self.direct.attend(system, n_threads=n_threads)
+                mean[replica], sums[replica], log_scale[replica] = (
+                    attended.mean[0],
+                    attended.sums[0],
+                    attended.log_scale,
+                )
                 n_direct[replica] = x.shape[1]
                 continue
             alone, log2_sums = self.direct.attend_rows(

@@ -63,7 +63,7 @@ class InteractionPlan(Protocol):
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ drift(x)), n_steps times over; parameters as in `drift`."""
         for _ in range(n_steps):
-            x = sphere.layer_norm_step(x, self.drift(x, n_threads=n_threads), step_size, n_threads, over_v=True)
+            x = sphere.layer_norm_step(x, self.drift(x, n_threads=n_threads), step_size, n_threads, in_place=True)
         return x
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
@@ -109,12 +109,12 @@ class Interaction(Protocol):
 class _Distributed(InteractionPlan):
     """Each process gathers all tokens and evaluates its own rows."""
 
-    def __init__(self, whole: InteractionPlan, partition: Partition) -> None:
-        self.whole, self.partition, self.pairs = whole, partition, whole.pairs
+    def __init__(self, plan: InteractionPlan, partition: Partition) -> None:
+        self.plan, self.partition, self.pairs = plan, partition, plan.pairs
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         first, stop = self.partition.first, self.partition.stop
-        return self.whole.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+        return self.plan.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
 
 
 def check_interaction(value: object, name: str) -> None:

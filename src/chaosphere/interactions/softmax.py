@@ -80,9 +80,9 @@ class SoftmaxAttention(checks.ByValue):
             tolerances. Refused where it would take more than 2 GB (d = 3, β about 1 100 by default, 1 900 at 1e-3).
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
-            alone, so that results have the same bits on every machine with the same instruction set. One exception: for
-            d = 3, an rtol that is given, and β that would take too many harmonics (beyond about 500), it is nufft from
-            N of about 100 000 if finufft is installed. Expansions win from about N = 530 for d = 2, and at β = 4 from
+            alone, so that results are bitwise identical on every machine with the same instruction set. One exception:
+            for d = 3, an rtol that is given, and β that would take too many harmonics (beyond about 500), it is nufft
+            from N of about 100 000 if finufft is installed. Expansions win from about N = 530 for d = 2, and at β = 4 from
             1 600 for d = 3, 20 000 for d = 4 and 210 000 for d = 5 (see `chaosphere.geometry.expansions`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,

@@ -25,12 +25,12 @@ cdef extern from "chaosphere.h" nogil:
         void (*map_f64)(long, long, long, const double *, const double *, long, double *) noexcept nogil
         void (*map_f32)(long, long, long, const float *, const float *, long, float *) noexcept nogil
         long (*block_size_f64)(long, long) noexcept nogil
-        void (*turn_f64)(long, long, const double *, double *) noexcept nogil
+        void (*pack_panels_f64)(long, long, const double *, double *) noexcept nogil
         void (*attend_pair_f64)(
             long, long, long, long, const double *, const double *, const double *, const double *, double, double *,
             double *, double *) noexcept nogil
         long (*block_size_f32)(long, long) noexcept nogil
-        void (*turn_f32)(long, long, const float *, float *) noexcept nogil
+        void (*pack_panels_f32)(long, long, const float *, float *) noexcept nogil
         void (*attend_pair_f32)(
             long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
             double *, double *) noexcept nogil

@@ -62,9 +62,9 @@ cdef inline long block_size(long d, long ld, const real *unused) noexcept nogil:
 
 cdef inline void pack_panels(long d, long ld, const real *block, real *panels) noexcept nogil:
     if real is double:
-        table().turn_f64(d, ld, block, panels)
+        table().pack_panels_f64(d, ld, block, panels)
     else:
-        table().turn_f32(d, ld, block, panels)
+        table().pack_panels_f32(d, ld, block, panels)
 
 
 cdef inline void attend_pair(

@@ -28,9 +28,9 @@ _LARGEST_TAIL = 1e-6
 
 # Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
 # accuracy decides.
-_COURANT, _LEAST_MODES = 2.0, 128
+_COURANT, _MIN_MODES = 2.0, 128
 
-_MOST_MODES = 2**24  # a gibibyte of them in the arrays of a step
+_MAX_MODES = 2**24  # a gibibyte of them in the arrays of a step
 
 # Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
 _SAFE_BETA = 14.0
@@ -149,7 +149,7 @@ class CircleDensity:
             raise ValueError("model must have attention with QᵀK = βI and V = δI, got general matrices")
         if check_law(self.law).dim != 2:
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
-        checks.integers(self, "n_modes", low=4, high=_MOST_MODES)
+        checks.integers(self, "n_modes", low=4, high=_MAX_MODES)
         field = self.model.field
         if field is None:
             return
@@ -227,7 +227,7 @@ class CircleDensity:
                 shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)
             fastest = np.abs(shake).max(axis=1) + (0.0 if attention is None else step_size * abs(attention.value_scale))
             # Powers of two, so that most replicas go together.
-            halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _LEAST_MODES) / _COURANT)))
+            halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _MIN_MODES) / _COURANT)))
             modes = modes * half_diffusion
             try:
                 for n_halvings in np.unique(halvings):
@@ -288,7 +288,7 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     >>> moments(np.array([[0.0, 1.0]]), 2).round(12) + 0
     array([ 1.+0.j,  0.-1.j, -1.+0.j])
     """
-    n_modes = checks.integer(n_modes, "n_modes", low=0, high=_MOST_MODES)
+    n_modes = checks.integer(n_modes, "n_modes", low=0, high=_MAX_MODES)
     checks.plain(x, "x")
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         raise TypeError(f"x must be an array of floats, got {getattr(x, 'dtype', type(x).__name__)}")

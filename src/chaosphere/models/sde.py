@@ -39,7 +39,7 @@ class LimitSDE:
         "split" (½, 1) the transformer with a Gaussian layer: attention, then noise; "rk4" order 4, without any noise.
     temperature : float
         τ >= 0 of the noise that each token has for itself.
-    n_merged : int
+    n_fine_steps : int
         Each step takes the noise of this many finer ones; `coarsen` sets it.
 
     Raises
@@ -66,14 +66,14 @@ class LimitSDE:
     n_steps: int
     scheme: str = "projected-euler"
     temperature: float = 0.0
-    n_merged: int = 1
+    n_fine_steps: int = 1
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         check_interaction(self.attention, "attention")
         if not isinstance(self.field, GaussianField | None):
             raise TypeError(f"field must be a GaussianField or None, got {self.field!r}")
-        checks.integers(self, "n_steps", "n_merged", low=1)
+        checks.integers(self, "n_steps", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         checks.numbers(self, "temperature", low=0, high=checks.MAX_SIZE)
         checks.choice(self.scheme, "scheme", known=SCHEMES)
@@ -99,7 +99,7 @@ class LimitSDE:
         factor = checks.integer(factor, "factor", low=1)
         if self.n_steps % factor:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
-        return replace(self, n_steps=self.n_steps // factor, n_merged=factor * self.n_merged)
+        return replace(self, n_steps=self.n_steps // factor, n_fine_steps=factor * self.n_fine_steps)
 
     @property
     def has_own_noise(self) -> bool:
@@ -114,7 +114,7 @@ class LimitSDE:
 
     def fine_steps(self, index: int) -> range:
         """Return the finer steps whose noise step `index` takes."""
-        return range(index * self.n_merged, (index + 1) * self.n_merged)
+        return range(index * self.n_fine_steps, (index + 1) * self.n_fine_steps)
 
 
 class SDEPlan(ModelPlan):
@@ -139,9 +139,9 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, field=self.field.field)
         self.step_size = model.horizon / model.n_steps
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
-        n_normals = 0 if self.field is None else self.field.n_normals(model.n_merged)
+        n_normals = 0 if self.field is None else self.field.n_normals(model.n_fine_steps)
         if model.temperature > 0:
-            n_normals += model.n_merged * shape.n_tokens * shape.dim
+            n_normals += model.n_fine_steps * shape.n_tokens * shape.dim
         n_pairs = 0.0 if self.attention is None else self.attention.pairs
         self.cost = Cost(
             pairs=self.scheme.evaluations * n_pairs, normals=n_normals, bytes=16 * shape.n_replicas * n_normals

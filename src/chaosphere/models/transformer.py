@@ -33,7 +33,7 @@ class Transformer:
         Time T > 0 that the L layers span.
     noise_scale : float
         s >= 0 (1 in the paper).
-    n_merged : int
+    n_fine_steps : int
         Each layer's network is the scaled sum of this many; `coarsen` sets it.
 
     Raises
@@ -54,7 +54,7 @@ class Transformer:
     depth: int
     horizon: float
     noise_scale: float = 1.0
-    n_merged: int = 1
+    n_fine_steps: int = 1
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
@@ -63,7 +63,7 @@ class Transformer:
             raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
         if self.attention is None and self.mlp is None:
             raise ValueError("attention and mlp must not both be None: nothing would move")
-        checks.integers(self, "depth", "n_merged", low=1)
+        checks.integers(self, "depth", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         checks.numbers(self, "noise_scale", low=0, high=checks.MAX_SIZE)
 
@@ -104,7 +104,7 @@ class Transformer:
         factor = checks.integer(factor, "factor", low=1)
         if self.depth % factor:
             raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
-        return replace(self, depth=self.depth // factor, n_merged=factor * self.n_merged)
+        return replace(self, depth=self.depth // factor, n_fine_steps=factor * self.n_fine_steps)
 
 
 class TransformerPlan(ModelPlan):
@@ -118,7 +118,7 @@ class TransformerPlan(ModelPlan):
     """
 
     def __init__(self, model: Transformer, shape: Shape, weights: Floats | None) -> None:
-        self.resolved, self.n_fine_steps = model, model.n_merged
+        self.resolved, self.n_fine_steps = model, model.n_fine_steps
         self.attention: InteractionPlan | None = None
         if model.attention is not None:
             self.resolved = replace(model, attention=model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype))

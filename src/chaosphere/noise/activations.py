@@ -279,9 +279,9 @@ def _find_kinks(function: Function) -> list[float]:
         # Rounding of x alone moves φ by about 1e-16 |φ′ x|, and c[0] stands for |φ|.
         if np.max(c[-4:]) <= 1e-14 * max(scale, c[0]):
             return []
-        found = search(left, middle) + search(middle, right)
+        kinks = search(left, middle) + search(middle, right)
         # Both halves are followed to rounding: a kink at the cut is as exact as can be told.
-        return [middle] if not found and half < 0.05 else found
+        return [middle] if not kinks and half < 0.05 else kinks
 
     kinks: list[float] = []
     for kink in search(*_PROBE):

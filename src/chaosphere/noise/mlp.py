@@ -292,7 +292,7 @@ class MLPLayer:
         if self.activation.kernel_id is None:
             return sphere.layer_norm_step(x, self._call_slowly(x), alpha, n_threads)
         out, bad = kernel.layer(x, *self._arguments(x), n_threads, alpha)
-        return sphere.moved(out, bad)
+        return sphere.raise_if_degenerate(out, bad)
 
     def hidden(self, x: Floats, *, replica: int = 0) -> Floats:
         """Return φ(w U x_i + b_U) for points (N, d) and one replica's parameters, shape (N, m); at NumPy's speed."""

@@ -224,7 +224,7 @@ class _PairPlan(ModelPlan):
         noise, n_threads = context.noise, context.n_threads
         if self.attention is not None:
             y = self.attention.move(y, self.step_size, n_threads=n_threads)
-        merged = self.pair.network.n_merged
+        merged = self.pair.network.n_fine_steps
         assert self.field is not None
         assert self.layers is not None
         draws = (noise.draws(Stream.BROWNIAN, k) for k in fine)

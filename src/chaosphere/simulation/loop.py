@@ -85,7 +85,7 @@ def _steps(
     first_step: int,
     stops: NDArray[np.int64] | None,
 ) -> Iterator[tuple[int, Tokens]]:
-    """Yield (steps taken, tokens) at the start and after every step; with stops at least there, to the same bits."""
+    """Yield (steps taken, tokens) at the start and after every step; with stops at least there, bitwise identical."""
     is_batch = x.ndim == 3
     batch = x if is_batch else x[None]
     shape, dtype = batch.shape, batch.dtype
@@ -151,7 +151,7 @@ def simulate(
         an array of fixed shape. The tokens are a read-only view of the state. Names must differ from those that
         `Solution.to_xarray` gives to the states and dimensions.
     shared_noise : bool
-        All replicas see the same noise (the law given the noise).
+        All replicas see the same noise (the law conditional on the noise).
     n_threads : int, optional
         Does not change a bit of the result.
     save_states : bool
@@ -167,7 +167,7 @@ def simulate(
         you give them.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
-        gathers the others once per evaluation of attention. The same bits as one process, on every rank. The first
+        gathers the others once per evaluation of attention. Bitwise identical to one process, on every rank. The first
         rank reads and writes the checkpoint. For a Transformer, or a LimitSDE whose tokens have no noise of their own.
 
     Returns
@@ -224,7 +224,7 @@ def simulate(
     )
     file = None
     record = Record(step=-1, tokens=x, states=[], observables={name: [] for name in observe})
-    with ExitStack() as held:
+    with ExitStack() as stack:
         if checkpoint is not None:
             spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
             facts = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
@@ -232,10 +232,10 @@ def simulate(
             file = CheckpointFile(
                 spec, identity=facts, start=record, n_steps=model.n_steps, steps=steps, state_steps=state_steps
             )
-            record = over.on_first(lambda: _open(file, held)) or record
+            record = over.on_first(lambda: _open(file, stack)) or record
         bar = None
         if progress:
-            bar = held.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
+            bar = stack.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
         first_step = max(record.step, 0)
         run = _steps(
             model,
@@ -250,7 +250,7 @@ def simulate(
         )
         stop = StopRequest()
         if file is not None:
-            held.enter_context(stop)
+            stack.enter_context(stop)
         try:
             for step, own in run:
                 is_stopping = file is not None and over.any(stop.received is not None)
@@ -295,10 +295,10 @@ def simulate(
     )
 
 
-def _open(file: CheckpointFile, held: ExitStack) -> Record | None:
-    """Lock a checkpoint for as long as `held` lasts, and return what it holds."""
+def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
+    """Lock a checkpoint for as long as `stack` lasts, and return what it holds."""
     files.check_writable(file.path, "checkpoint")
-    held.enter_context(files.Lock(file.path, "checkpoint"))
+    stack.enter_context(files.Lock(file.path, "checkpoint"))
     return file.read()
 
 
