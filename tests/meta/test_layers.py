@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -74,6 +76,14 @@ def test_no_function_hides_a_module(path):
     package = importlib.import_module(name)
     hidden = {m for m in modules & vars(package).keys() if not isinstance(vars(package)[m], types.ModuleType)}
     assert not hidden
+
+
+def test_import_is_light():
+    """Libraries that take long to import are imported where they are used."""
+    program = "import chaosphere, sys; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"scipy.stats", "scipy.optimize", "matplotlib", "xarray", "zarr", "distributed", "tqdm", "ot", "finufft"}
+    assert not heavy & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").glob("*.p[yx][xdi]")), ids=lambda path: path.name)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
@@ -85,8 +86,8 @@ def quadrature(law: Law, n_nodes: int) -> Quadrature:
         weights, degree = np.repeat(height_weight, 2 * g), 2 * g - 1
     else:
         power = math.ceil(math.log2(n_nodes))
-        cube = stats.qmc.Sobol(law.dim, scramble=True, rng=np.random.default_rng(0)).random_base2(power)
-        nodes, weights, degree = stats.norm.ppf(np.clip(cube, 1e-12, 1 - 1e-12)), np.ones(2**power), None
+        cube = scipy.stats.qmc.Sobol(law.dim, scramble=True, rng=np.random.default_rng(0)).random_base2(power)
+        nodes, weights, degree = scipy.stats.norm.ppf(np.clip(cube, 1e-12, 1 - 1e-12)), np.ones(2**power), None
     nodes = normalize(np.ascontiguousarray(nodes))
     weights = weights * density_at(law, nodes)
     if not weights.sum() > 0:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from chaosphere import kernels
 from chaosphere.common import checks
@@ -98,7 +98,7 @@ def sample_von_mises_fisher(
     direction = checks.tokens(np.array(checks.array(mean_direction, "mean_direction"))[None], "mean_direction")[0, 0]
     dim = len(direction)
     is_by_height = dim > 2 and (concentration > CONCENTRATED * (dim - 1) or (dim == 3 and concentration < _DIFFUSE))
-    law = None if is_by_height else stats.vonmises_fisher(direction, concentration)
+    law = None if is_by_height else scipy.stats.vonmises_fisher(direction, concentration)
 
     def draw(generator: np.random.Generator) -> Floats:
         if law is None:

@@ -82,8 +82,8 @@ class SoftmaxAttention(checks.ByValue):
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
             alone, so that results are bitwise identical on every machine with the same instruction set. One exception:
             for d = 3, an rtol that is given, and β that would take too many harmonics (beyond about 500), it is nufft
-            from N of about 100 000 if finufft is installed. Expansions win from about N = 530 for d = 2, and at β = 4 from
-            1 600 for d = 3, 20 000 for d = 4 and 210 000 for d = 5 (see `chaosphere.geometry.expansions`).
+            from N of about 100 000 if finufft is installed. Expansions win from about N = 530 for d = 2, and at β = 4
+            from 1 600 for d = 3, 20 000 for d = 4 and 210 000 for d = 5 (see `chaosphere.interactions.series`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
         each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for

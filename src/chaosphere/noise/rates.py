@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
-from scipy import optimize
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
@@ -195,7 +195,7 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
     rates = [rate(x) for x in grid]
     i = int(np.argmin(rates))
     bounds = (grid[max(i - 1, 0)], grid[min(i + 1, 32)])
-    refined = optimize.minimize_scalar(rate, bounds=bounds, method="bounded")
+    refined = scipy.optimize.minimize_scalar(rate, bounds=bounds, method="bounded")
     if refined.fun < rates[i]:
         return math.exp(float(refined.x)), float(refined.fun)
     return math.exp(grid[i]), rates[i]

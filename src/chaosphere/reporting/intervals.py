@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from chaosphere.common.checks import Floats
 
@@ -164,7 +164,7 @@ def effective_replicas(values: Floats) -> Floats:
 def _interval_of_positive(values: Floats) -> tuple[Floats, Floats]:
     n, mean = len(values), values.mean(axis=0)
     t, tail = _student(n), (1 - CONFIDENCE) / 2
-    smaller, larger = (n - 1) / stats.chi2.ppf([1 - tail, tail], n - 1)
+    smaller, larger = (n - 1) / scipy.stats.chi2.ppf([1 - tail, tail], n - 1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         logarithms = np.log(values)
         variance = logarithms.var(axis=0, ddof=1)
@@ -184,17 +184,17 @@ def _interval_of_fraction(values: Floats) -> tuple[Floats, Floats]:
     tail = (1 - CONFIDENCE) / 2
     variance = values.var(axis=0, ddof=1) / n
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = mean * (1 - mean) / variance * (stats.norm.ppf(tail) / _student(n)) ** 2
+        draws = mean * (1 - mean) / variance * (scipy.stats.norm.ppf(tail) / _student(n)) ** 2
     # Values that are all 0 or all 1 say no more than as many answers of yes or no.
     draws = np.where(np.isnan(draws) | (draws == 0), n, draws)
     hits, misses = draws * mean, draws * (1 - mean)
     # Far from the ends the interval is Student's, which needs no function of huge numbers.
     is_far = np.minimum(hits, misses) > 1e8
     width, hits, misses = _student(n) * np.sqrt(variance), np.where(is_far, 1, hits), np.where(is_far, 1, misses)
-    low = np.where(hits > 0, stats.beta.ppf(tail, hits, misses + 1), 0.0)
-    high = np.where(misses > 0, stats.beta.ppf(1 - tail, hits + 1, misses), 1.0)
+    low = np.where(hits > 0, scipy.stats.beta.ppf(tail, hits, misses + 1), 0.0)
+    high = np.where(misses > 0, scipy.stats.beta.ppf(1 - tail, hits + 1, misses), 1.0)
     return np.where(is_far, mean - width, low), np.where(is_far, mean + width, high)
 
 
 def _student(n_replicas: int) -> float:
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, n_replicas - 1))
+    return float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, n_replicas - 1))

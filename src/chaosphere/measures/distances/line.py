@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -122,7 +122,7 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
             low, high = (low, middle) if slope(middle) >= 0 else (middle, high)
     else:
         functions = [slope]  # SciPy's wrapper refers to itself, and with it these arrays would wait for the collector
-        high = brentq(lambda shift: functions[0](shift), low, high, xtol=1e-15, rtol=1e-15)
+        high = scipy.optimize.brentq(lambda shift: functions[0](shift), low, high, xtol=1e-15, rtol=1e-15)
         functions.clear()
     return math.sqrt(min(squared(high), squared(0 * total)))  # no shift: exactly 0 for equal clouds
 

@@ -7,9 +7,8 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -98,11 +97,12 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
         )
     # The centred cost differs by a function of x_i plus one of y_j, so the best plan is the same; distant clouds then
     # do not drown the differences that decide.
-    cost = cdist(mu.points - mu.weights @ mu.points, nu.points - nu.weights @ nu.points, "sqeuclidean")
+    x, y = (cloud.points - cloud.weights @ cloud.points for cloud in (mu, nu))
+    cost = scipy.spatial.distance.cdist(x, y, "sqeuclidean")
     if is_simplex:
         rows, columns, masses = _network_simplex(mu, nu, cost)
     else:
-        rows, columns = linear_sum_assignment(cost)
+        rows, columns = scipy.optimize.linear_sum_assignment(cost)
         masses = mu.weights
     return math.sqrt(masses @ ((mu.points[rows] - nu.points[columns]) ** 2).sum(axis=1))
 
