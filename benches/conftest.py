@@ -63,15 +63,15 @@ def bench(benchmark):
             # Each draws its own weights; to be compared they are given ours.
             draws = contenders.get("chaosphere").draws(case)
             expected = reference.transformer(case, draws)
-            found = function() if name == "chaosphere" else contender.transformer(case, draws)()
+            out = function() if name == "chaosphere" else contender.transformer(case, draws)()
         else:
             expected = getattr(reference, kind)(case)
-            found = function()
-        found = np.asarray(found)
-        if found.ndim == 3:
-            found = found[:, reference.rows(case)]
-        assert found.shape == expected.shape
-        error = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+            out = function()
+        out = np.asarray(out)
+        if out.ndim == 3:
+            out = out[:, reference.rows(case)]
+        assert out.shape == expected.shape
+        error = float(np.abs(out - expected).max() / max(1.0, np.abs(expected).max()))
         assert error <= tolerance, f"{name} is off by {error:.3g}, allowed {tolerance:.3g}"
 
         start = time.perf_counter()

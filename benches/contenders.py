@@ -348,7 +348,7 @@ class Torch:
     def transformer(self, case: Case, draws: Draws | None = None) -> Run:
         torch, dt, shape = self.torch, case.horizon / case.depth, (case.dim, case.width)
         start, generator = torch.from_numpy(tokens(case)), torch.Generator().manual_seed(0)
-        given = draws and [tuple(torch.from_numpy(a) for a in _scaled(case, u, w)) for u, w in draws]
+        layers = draws and [tuple(torch.from_numpy(a) for a in _scaled(case, u, w)) for u, w in draws]
 
         def draw():
             u = torch.randn(shape, dtype=start.dtype, generator=generator)
@@ -359,7 +359,7 @@ class Torch:
             x = start
             for k in range(case.depth):
                 x = self._layer_norm(x.add(self._attend(case, x), alpha=dt))
-                layer = self._layer(case, x, *(given[k] if given else draw()))
+                layer = self._layer(case, x, *(layers[k] if layers else draw()))
                 x = self._layer_norm(x.add(layer, alpha=math.sqrt(dt)))
             return x
 
@@ -458,10 +458,10 @@ class Jax:
             return self._compiled(lambda x: jax.lax.scan(drawn, x, keys)[0], tokens(case))
         us, ws = (np.stack(a) for a in zip(*(_scaled(case, u, w) for u, w in draws), strict=True))
 
-        def given(x, us, ws):
+        def run(x, us, ws):
             return jax.lax.scan(lambda x, uw: (layer(x, *uw), None), x, (us, ws))[0]
 
-        return self._compiled(given, tokens(case), us, ws)
+        return self._compiled(run, tokens(case), us, ws)
 
 
 class KeOps:

@@ -113,12 +113,12 @@ def main() -> int:
         return least(lambda: attention(x, n_threads=registry.THREADS), clock, seconds)
 
     def line(most: int, dim: int, **settings) -> list[tuple[int, float]]:
-        found: list[tuple[int, float]] = []
+        points: list[tuple[int, float]] = []
         for n in (n for n in sizes if n <= most):
-            found.append((n, timed(n, dim, **settings)))
-            if found[-1][1] > LONGEST and settings["method"] == "direct":
+            points.append((n, timed(n, dim, **settings)))
+            if points[-1][1] > LONGEST and settings["method"] == "direct":
                 break
-        return found
+        return points
 
     def row(points: list[tuple[int, float]], columns: list[int]) -> list[str]:
         last, at = points[-1], dict(points)

@@ -128,13 +128,13 @@ def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
 
 def peaks() -> dict[str, float]:
     """Return all of them, {"fma float64 1 thread": operations per second, ...}."""
-    found = {}
+    rates = {}
     for kind, dtype in itertools.product(("fma", "mix", "exp"), ("float64", "float32")):
         for threads in sorted({1, THREADS}):
             rate = peak(kind, dtype, threads)
             if rate is not None:
-                found[f"{kind} {dtype} {threads} thread{'s' * (threads > 1)}"] = rate
-    return found
+                rates[f"{kind} {dtype} {threads} thread{'s' * (threads > 1)}"] = rate
+    return rates
 
 
 if __name__ == "__main__":

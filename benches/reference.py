@@ -136,7 +136,7 @@ def transformer(case: Case, draws: list[tuple[np.ndarray, np.ndarray]]) -> np.nd
     """All layers with the given weights; the tokens that are not asked for are left out of the last layer only."""
     x, dt = tokens(case).astype(np.float64), case.horizon / case.depth
     for index, (u, w) in enumerate(draws):
-        moved = x[:, rows(case)] if index == len(draws) - 1 else x
-        moved = _layer_norm(moved + dt * _attend(moved, x, case.beta))
-        x = _layer_norm(moved + math.sqrt(dt) * _layer(moved, u, w, case.activation))
+        y = x[:, rows(case)] if index == len(draws) - 1 else x
+        y = _layer_norm(y + dt * _attend(y, x, case.beta))
+        x = _layer_norm(y + math.sqrt(dt) * _layer(y, u, w, case.activation))
     return x

@@ -41,9 +41,9 @@ def run_all(files: list[Path], contenders: list[str], passes: int, is_quick: boo
             for k in range(len(contenders)):
                 contender = contenders[(k + number) % len(contenders)]
                 print(f"pass {number + 1} of {passes}: {file.name} {contender}", file=sys.stderr, flush=True)
-                found = run_one(file, contender, is_quick)
-                merged = merged or {key: found[key] for key in found if key != "benchmarks"}
-                for bench in found.get("benchmarks", []):
+                report = run_one(file, contender, is_quick)
+                merged = merged or {key: report[key] for key in report if key != "benchmarks"}
+                for bench in report.get("benchmarks", []):
                     key = (bench["group"] or bench["name"], bench["extra_info"].get("contender", OURS))
                     entry = entries.setdefault(key, {"group": key[0], "contender": key[1], "medians": [], "rounds": 0})
                     entry["medians"].append(bench["stats"]["median"])

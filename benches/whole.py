@@ -63,7 +63,7 @@ def measure(words: list[str]) -> tuple[float, float]:
 def run_all(experiments: list[str], passes: int, is_quick: bool, n_replicas: int) -> dict:
     """Return seconds and comparisons, one entry per experiment and contender."""
     contenders = [table.OURS, *(name for name in PEERS if name not in registry.absent())]
-    found: dict[tuple[str, str], dict] = {}
+    entries: dict[tuple[str, str], dict] = {}
     checks: list[dict] = []
     for number in range(passes):
         for experiment in experiments:
@@ -75,12 +75,12 @@ def run_all(experiments: list[str], passes: int, is_quick: bool, n_replicas: int
                     out.mkdir()
                     seconds, processor = measure(command(experiment, contender, is_quick, n_replicas, out))
                     key = (experiment, contender)
-                    entry = found.setdefault(key, {"experiment": experiment, "contender": contender, "seconds": []})
+                    entry = entries.setdefault(key, {"experiment": experiment, "contender": contender, "seconds": []})
                     entry.setdefault("processor_seconds", []).append(processor)
                     entry["seconds"].append(seconds + left_out(entry, out / f"{experiment}.npz"))
                 if number == 0:  # the seeds are fixed
                     checks += compare(experiment, contenders[1:], Path(folder), is_quick)
-    return {"passes": passes, "experiments": list(found.values()), "comparisons": checks, "absent": absent()}
+    return {"passes": passes, "experiments": list(entries.values()), "comparisons": checks, "absent": absent()}
 
 
 def absent() -> list[str]:

@@ -64,9 +64,9 @@ def prepare(sizes, state, weights, half_weights):
             systems = [layer(x, x, None, step, network) for x in systems]
             limit = layer(limit, limit[:, :n], weights, step, network)
             half = layer(half, half[:, :half_n], half_weights, step, network)
-            partners = limit[0, n:]
+            copies = limit[0, n:]
             for x, path in zip([*systems, half[:, half_n:]], paths, strict=True):
-                gap = x - partners[: path.size].reshape(x.shape)
+                gap = x - copies[: path.size].reshape(x.shape)
                 np.maximum(path, (gap * gap).sum(axis=2), out=path)
         return common.State(systems, limit, half, paths)
 

@@ -53,16 +53,16 @@ QUICK_FIGURE = Figure(dims=(5, 16), depth=5, width=32, n_replicas=24)
 
 def figure(description: str, run: Callable[[Figure, int, float, float, np.random.Generator], tuple[Any, Any]]) -> None:
     """Run all panels and write them; run(sizes, dim, bias_std, value_scale, rng) gives quantiles and energies."""
-    given = options(description)
-    sizes = QUICK_FIGURE if given.quick else Figure()
-    n_replicas = given.replicas or sizes.n_replicas
+    parsed = options(description)
+    sizes = QUICK_FIGURE if parsed.quick else Figure()
+    n_replicas = parsed.replicas or sizes.n_replicas
     times = np.linspace(0, sizes.horizon, sizes.depth + 1)
     shape = (len(sizes.dims), len(sizes.bias_stds), len(sizes.value_scales), n_replicas, len(times))
     energy, cosine = np.empty(shape), np.empty((*shape, len(QUANTILES)))
     exact, bound = np.empty((*shape[:2], len(times))), np.full((*shape[:2], len(times)), np.nan)
     for index in np.ndindex(*shape[:4]):
         dim, bias_std, scale = sizes.dims[index[0]], sizes.bias_stds[index[1]], sizes.value_scales[index[2]]
-        rng = np.random.default_rng([given.seed, *index])
+        rng = np.random.default_rng([parsed.seed, *index])
         cosine[index], energy[index] = run(sizes, dim, bias_std, scale, rng)
     for i, dim in enumerate(sizes.dims):
         for j, bias_std in enumerate(sizes.bias_stds):
@@ -70,7 +70,7 @@ def figure(description: str, run: Callable[[Figure, int, float, float, np.random
             rate = dissipation_rate(dim, bias_std)
             if rate is not None:
                 bound[i, j] = energy[i, j, 1, :, 0].mean() * np.exp(rate * times)
-    np.savez(given.out, energy=energy, cosine=cosine, pair_equation=exact, bound=bound, times=times)
+    np.savez(parsed.out, energy=energy, cosine=cosine, pair_equation=exact, bound=bound, times=times)
 
 
 def kernel(u: np.ndarray, dim: int, bias_std: float) -> np.ndarray:
@@ -151,8 +151,8 @@ class State(NamedTuple):
     """All points that move under the same layers; `paths` holds the largest |X − X̄|² of every token so far."""
 
     systems: list[Any]  # (s, N, d) per N
-    limit: Any  # (1, n + M + targets, d): nodes, partners of the tokens, points that stand for the limit in W2
-    half: Any  # (1, n/2 + N_CHECKED, d): half as many nodes, partners of some tokens
+    limit: Any  # (1, n + M + targets, d): nodes, coupled copies of the tokens, points of the limit measure in W2
+    half: Any  # (1, n/2 + N_CHECKED, d): half as many nodes, coupled copies of some tokens
     paths: list[Any]  # (s, N) per N, and (1, N_CHECKED) of the half-resolved limit
 
 
@@ -200,9 +200,9 @@ def chaos(
     prepare(sizes, state, weights, half_weights) gives a function that takes a state through half of the layers;
     energy(x, weights) is of tokens (s, n, d).
     """
-    given = options(description)
-    sizes = QUICK_CHAOS if given.quick else Chaos()
-    n_replicas = given.replicas or sizes.n_replicas
+    parsed = options(description)
+    sizes = QUICK_CHAOS if parsed.quick else Chaos()
+    n_replicas = parsed.replicas or sizes.n_replicas
     results: dict[str, Any] = {"n_wanted": sizes.n_replicas, "replica_seconds": np.zeros(n_replicas)}
     for dim in sizes.dims:
         ladder = sizes.tokens(dim)
@@ -212,7 +212,7 @@ def chaos(
         squares = np.full((len(QUANTITIES), n_replicas, len(ladder)), np.nan)
         layers = None
         for replica in range(n_replicas):
-            rng = np.random.default_rng([given.seed, dim, replica])
+            rng = np.random.default_rng([parsed.seed, dim, replica])
             x = law.rvs(ladder[-1], random_state=rng)
             n_checked = min(N_CHECKED, len(x))
             systems = [x[: n * min(len(x) // n, 8)].reshape(-1, n, dim) for n in ladder]
@@ -228,8 +228,8 @@ def chaos(
             largest = distances(sizes, dim, ladder, state, len(nodes[0]) + len(x), targets)
             for _ in range(2):
                 state = layers(state, rng)
-                found = distances(sizes, dim, ladder, state, len(nodes[0]) + len(x), targets)
-                largest = {n: np.maximum(largest[n], found[n]) for n in found}
+                current = distances(sizes, dim, ladder, state, len(nodes[0]) + len(x), targets)
+                largest = {n: np.maximum(largest[n], current[n]) for n in current}
             limit = np.asarray(state.limit[:, : len(nodes[0])])
             exact_energy, exact_mean = energy(limit, nodes[1])[0], nodes[1] @ limit[0]
             squares[0, replica] = [np.mean((energy(y, None) - exact_energy) ** 2) for y in state.systems]
@@ -239,7 +239,7 @@ def chaos(
             squares[3, replica, : len(largest)] = [values.mean() for values in largest.values()]
             results["replica_seconds"][replica] += time.perf_counter() - begin
         results[f"d = {dim}"] = squares
-    np.savez(given.out, **results)
+    np.savez(parsed.out, **results)
 
 
 def distances(

@@ -116,7 +116,7 @@ def test_an_annotation_that_is_no_option_is_refused():
     def source(*, weights: dict = None):  # noqa: RUF013
         pass
 
-    command = Command(name="x", summary="", description="", sources=(source,), jobs=lambda given: [])
+    command = Command(name="x", summary="", description="", sources=(source,), jobs=lambda values: [])
     with pytest.raises(TypeError, match="an option cannot be of type"):
         options.add(argparse.ArgumentParser(), command)
 
@@ -142,7 +142,7 @@ def test_only_what_the_user_gave_is_handed_on(tmp_path, monkeypatch):
             None.
         """
 
-    command = Command(name="x", summary="", description="", sources=(source,), jobs=lambda given: [])
+    command = Command(name="x", summary="", description="", sources=(source,), jobs=lambda values: [])
     parser = argparse.ArgumentParser()
     options.add(parser, command)
     assert options.parameter_texts(source) == {
@@ -198,7 +198,7 @@ def test_a_new_experiment_is_a_module_and_a_line(tmp_path, capsys, monkeypatch):
         summary="square numbers",
         description="",
         sources=(run_example,),
-        jobs=lambda given: [Job(run=lambda **shared: run_example(**given, **shared), **job)],
+        jobs=lambda values: [Job(run=lambda **shared: run_example(**values, **shared), **job)],
     )
     module = types.ModuleType("chaosphere.experiments.squares.command")
     module.COMMANDS = (command,)

@@ -21,7 +21,7 @@ with files.Lock(Path(sys.argv[1]), "store"):
 
 
 @pytest.fixture
-def held(tmp_path):
+def lock(tmp_path):
     """A path, and a process that holds its lock."""
     path = tmp_path / "s.zarr"
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
@@ -110,14 +110,14 @@ def test_places_that_cannot_be_written_are_found(tmp_path):
             files.check_writable(path, "out")
 
 
-def test_a_lock_keeps_others_out_and_names_its_holder(held):
-    path, process = held
+def test_a_lock_keeps_others_out_and_names_its_holder(lock):
+    path, process = lock
     with pytest.raises(files.InUseError, match=rf"store .*s.zarr is in use by process {process.pid} on .* since 20"):
         files.Lock(path, "store").__enter__()
 
 
-def test_the_lock_of_a_killed_process_is_no_lock(held):
-    path, process = held
+def test_the_lock_of_a_killed_process_is_no_lock(lock):
+    path, process = lock
     process.kill()
     process.wait()
     left = path.with_name("s.zarr.lock")

@@ -37,19 +37,19 @@ def test_the_table_is_the_model_s(model):
 
 @pytest.mark.parametrize("n_tokens", [1000, 16_384, 100_003])
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 7])
-def test_counts_are_those_of_the_tournament(model, n_tokens, n_ranks):
+def test_counts_are_those_of_the_pair_schedule(model, n_tokens, n_ranks):
     block = block_size(n_tokens)
     n_blocks = -(-n_tokens // block)
     bounds = partition.rows(Comm(n_ranks), n_tokens).bounds
-    players, most = n_blocks | 1, 0
+    n_groups, most = n_blocks | 1, 0
     for first, stop in itertools.pairwise(bounds):
         low, high = first // block, -(-stop // block)
-        games = 0
-        for turn in range(players):
-            for m in range((players + 1) // 2):
-                pair = ((turn + m) % players, (turn - m) % players)
-                games += max(pair) < n_blocks and any(low <= p < high for p in pair)
-        most = max(most, games)
+        n_pairs = 0
+        for r in range(n_groups):
+            for m in range((n_groups + 1) // 2):
+                pair = ((r + m) % n_groups, (r - m) % n_groups)
+                n_pairs += max(pair) < n_blocks and any(low <= p < high for p in pair)
+        most = max(most, n_pairs)
     n_own, weights, n_bytes = model.rank_costs(n_tokens, 3, n_ranks)
     assert weights == most * block**2
     assert n_own >= max(stop - first for first, stop in itertools.pairwise(bounds))

@@ -96,7 +96,7 @@ def test_threads_change_no_bit(data):
 
 
 class Shuffled(Executor):
-    """Runs what it is given only when somebody waits, in random order; of unknown size."""
+    """Runs its calls only when somebody waits, in random order; of unknown size."""
 
     def __init__(self, seed):
         self.random, self.waiting, self.order = random.Random(seed), [], []
@@ -106,8 +106,8 @@ class Shuffled(Executor):
         self.waiting.append((future, function, arguments, len(self.waiting)))
         if len(self.waiting) == 12:
             self.random.shuffle(self.waiting)
-            for waiting, call, given, index in self.waiting:
-                waiting.set_result(call(*given))
+            for waiting, call, arguments, index in self.waiting:
+                waiting.set_result(call(*arguments))
                 self.order.append(index)
         return future
 

@@ -56,7 +56,7 @@ def test_pool_executor(n_ranks, tmp_path):
 @pytest.mark.parametrize(
     "case",
     [
-        "same_bits",
+        "bitwise_identical",
         "generators_are_the_first_rank_s",
         "checkpoints",
         "foreign_checkpoints_are_refused_on_every_rank",

@@ -1,4 +1,4 @@
-"""A study that is stopped, in whatever way, resumes from its file to the same bits, and repeats no finished piece."""
+"""A study that is stopped, in whatever way, resumes from its file, bitwise identical, and repeats no finished piece."""
 
 import os
 import signal
@@ -84,7 +84,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_stopped_study_resumes_to_the_same_bits(tmp_path, name):
+def test_a_stopped_study_resumes_bitwise_identically(tmp_path, name):
     run, callback, total = STUDIES[name]
     store = tmp_path / "study.nc"
     fresh = run()
@@ -165,7 +165,7 @@ def heed_ctrl_c():
 
 
 @pytest.mark.parametrize(("name", "number"), [(name, signal.SIGKILL) for name in COMMANDS] + [("sync", signal.SIGINT)])
-def test_a_killed_command_resumes_to_the_same_bits(tmp_path, capsys, name, number):
+def test_a_killed_command_resumes_bitwise_identically(tmp_path, capsys, name, number):
     file = tmp_path / "killed" / f"{name}.nc"
     typed = [*COMMANDS[name], "--threads", "1", "--out"]
     command = [sys.executable, "-m", "chaosphere", *typed, str(file.parent)]

@@ -303,9 +303,9 @@ def check_step(value):
     # As in tests/kernels/test_sphere.py: x + αv is rounded once, so is the quotient; α is rounded to the dtype.
     eps, dim = float(np.finfo(x.dtype).eps), x.shape[2]
     push = LONG(alpha) * v.astype(LONG)
-    moved = np.sqrt(((x + push) ** 2).sum(axis=-1, keepdims=True))
+    norm = np.sqrt(((x + push) ** 2).sum(axis=-1, keepdims=True))
     largest = (np.abs(x) + 2 * np.abs(push)).max(axis=-1, keepdims=True)
-    atol = (2 * eps * (1 + largest * np.sqrt(dim) / moved) + dim * EPS).astype(float)
+    atol = (2 * eps * (1 + largest * np.sqrt(dim) / norm) + dim * EPS).astype(float)
     twins.assert_close(out, twins.step(x, v, alpha).astype(float), atol=atol, dtype=x.dtype)
 
 

@@ -29,8 +29,8 @@ def test_a_solution_records_what_ran():
         (3000, 3, "harmonic", 1.25e-12),
     ]:
         sol = cs.simulate(model, cs.sample_uniform(n, dim, rng=0), rng=0)
-        found = sol.attributes["model"]["attention"]
-        assert (found["method"], found["rtol"]) == (method, rtol)
+        attention = sol.attributes["model"]["attention"]
+        assert (attention["method"], attention["rtol"]) == (method, rtol)
     x = cs.sample_uniform(3000, 2, rng=0).astype(np.float32)
     sol = cs.simulate(model, x, rng=0)
     assert sol.attributes["model"]["attention"]["rtol"] == pytest.approx(1.25e-7)
@@ -110,17 +110,17 @@ def test_mmd_of_many_tokens(dim, beta):
 
     p = np.full(3000, 1 / 3000)
     square = mean(x, x, p, p) + mean(y, y, q, q) - 2 * mean(x, y, p, q)
-    found = distances.mmd(x, y, beta=beta, y_weights=q)
-    assert found**2 == pytest.approx(square, abs=1e-14)
+    distance = distances.mmd(x, y, beta=beta, y_weights=q)
+    assert distance**2 == pytest.approx(square, abs=1e-14)
     assert distances.mmd(x, x.copy(), beta=beta) == 0
     # Moments are subtracted before they are squared: a small distance keeps its digits.
     shifted = x.copy()
     shifted[0] = -shifted[0]
     kernel = np.exp(beta * (x @ x[0]) - beta)
-    moved = np.exp(beta * (x @ shifted[0]) - beta)
+    shifted_kernel = np.exp(beta * (x @ shifted[0]) - beta)
     exact = (2 - 2 * math.exp(-2 * beta)) / 3000**2
     assert distances.mmd(x, shifted, beta=beta) ** 2 == pytest.approx(exact, rel=1e-9)
-    assert kernel.sum() > moved.sum()
+    assert kernel.sum() > shifted_kernel.sum()
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -153,7 +153,7 @@ def test_nufft(dim, beta, rtol):
             np.testing.assert_allclose(got.log_partition, want.log_partition, rtol=0, atol=rtol)
 
 
-def test_nufft_has_the_same_bits_for_any_number_of_threads(monkeypatch):
+def test_nufft_is_bitwise_identical_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(nufft, "_CHUNK", 700)
     x = cs.sample_uniform(3000, 3, rng=0)
     attention = cs.SoftmaxAttention(beta=20.0, method="nufft", rtol=1e-7)

@@ -68,16 +68,16 @@ def test_a_symmetric_form_that_repels_every_token_from_itself(isa, dtype):
 @pytest.mark.parametrize("matrices", [("query", "key"), ("value",), ("query", "key", "value")])
 def test_layout_of_the_matrices_does_not_matter(dtype, matrices):
     x = cases.tokens(40, 3, dtype)[0]
-    given = {name: cases.form("general", 3, 1.0, seed=i) for i, name in enumerate(matrices)}
-    want = SoftmaxAttention(**given)(x, n_threads=1)
-    wide = {name: np.zeros((6, 6)) for name in given}
-    for name, matrix in given.items():
+    forms = {name: cases.form("general", 3, 1.0, seed=i) for i, name in enumerate(matrices)}
+    want = SoftmaxAttention(**forms)(x, n_threads=1)
+    wide = {name: np.zeros((6, 6)) for name in forms}
+    for name, matrix in forms.items():
         wide[name][::2, ::2] = matrix
     variants = {
-        "lists": {name: m.tolist() for name, m in given.items()},
+        "lists": {name: m.tolist() for name, m in forms.items()},
         "strided": {name: m[::2, ::2] for name, m in wide.items()},
-        "reversed": {name: m[::-1, ::-1].copy()[::-1, ::-1] for name, m in given.items()},
-        "Fortran": {name: np.asfortranarray(m) for name, m in given.items()},
+        "reversed": {name: m[::-1, ::-1].copy()[::-1, ::-1] for name, m in forms.items()},
+        "Fortran": {name: np.asfortranarray(m) for name, m in forms.items()},
     }
     # KᵀQ of another layout may sum in another order: one rounding of a norm of 1.
     for same in variants.values():

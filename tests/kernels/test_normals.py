@@ -55,23 +55,23 @@ def test_the_twin_has_the_published_vectors(counter, key, expected):
 @pytest.mark.parametrize(("step", "first_group"), [(0, 0), (7, 3), (2**40 + 5, 2**31)])
 def test_agreement_with_the_twin(isa, n, step, first_group):
     key = np.array([[12345, 2**32 - 7], [0, 1]], dtype=np.uint32)
-    found = normals(key, step, first_group, n, 2)
-    assert found.shape == (2, n)
-    for row, k in zip(found, key, strict=True):
+    rows = normals(key, step, first_group, n, 2)
+    assert rows.shape == (2, n)
+    for row, k in zip(rows, key, strict=True):
         np.testing.assert_allclose(row, twin(k, step, first_group, n), rtol=1e-14, atol=1e-15)
 
 
-def test_same_bits_for_every_instruction_set_and_number_of_threads():
+def test_bitwise_identical_for_every_instruction_set_and_number_of_threads():
     key = np.arange(14, dtype=np.uint32).reshape(7, 2)
-    before, found = abi.isa_in_use(), []
+    before, draws = abi.isa_in_use(), []
     try:
         for name in abi.compiled_isas():
             if abi.isa_runs(name):
                 abi.use_isa(name)
-                found += [normals(key, 3, 0, 10_001, threads) for threads in (1, 2, 5)]
+                draws += [normals(key, 3, 0, 10_001, threads) for threads in (1, 2, 5)]
     finally:
         abi.use_isa(before)
-    assert all(np.array_equal(found[0], other) for other in found[1:])
+    assert all(np.array_equal(draws[0], other) for other in draws[1:])
 
 
 def test_law():

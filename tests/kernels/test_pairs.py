@@ -24,8 +24,8 @@ def test_every_block_shape(isa, n, dim, weighted):
         # A bin is one running sum of positive terms, n² / 2 of them at most.
         twins.assert_close(got, want, rtol=n**2 * 1.2e-16)
         if not weighted:
-            apart = ~np.eye(n, dtype=bool)
-            counts = np.histogram((tokens @ tokens.T)[apart], bins=7, range=(-1, 1))[0]
+            off_diagonal = ~np.eye(n, dtype=bool)
+            counts = np.histogram((tokens @ tokens.T)[off_diagonal], bins=7, range=(-1, 1))[0]
             assert np.array_equal(np.rint(got * n**2), counts)
 
 

@@ -24,9 +24,9 @@ def test_step_against_its_twin(isa, dtype, n, dim, n_replicas):
     # x + αv is rounded to the dtype once (its length here is at least about 0.1), and so is the quotient; the norm is
     # a sum of dim squares in double.
     eps = float(np.finfo(dtype).eps)
-    moved = np.linalg.norm(x + 0.3 * v, axis=-1, keepdims=True)
+    norm = np.linalg.norm(x + 0.3 * v, axis=-1, keepdims=True)
     largest = np.abs(x + 0.3 * v).max(axis=-1, keepdims=True) + np.abs(x).max(axis=-1, keepdims=True)
-    atol = 2 * eps * (1 + largest * np.sqrt(dim) / moved) + dim * 2.3e-16
+    atol = 2 * eps * (1 + largest * np.sqrt(dim) / norm) + dim * 2.3e-16
     twins.assert_close(out, twins.step(x, v, 0.3).astype(float), atol=atol, dtype=dtype)
     assert norm_error(out) <= eps * (1 + dim**0.5 / 2) + dim * 2.3e-16
 

@@ -1,4 +1,4 @@
-"""One thread or eight: the same bits. One instruction set or another: the same values to rounding."""
+"""One thread or eight: bitwise identical. One instruction set or another: the same values to rounding."""
 
 import numpy as np
 import pytest

@@ -83,8 +83,8 @@ def test_layer_by_hand():
 
 
 def test_step_by_hand():
-    moved = twins.step(np.array([[3.0, 0.0]]), np.array([[0.0, 2.0]]), 2.0, dtype=np.float64)
-    twins.assert_close(moved, np.array([[0.6, 0.8]]), atol=1e-15)
+    unit = twins.step(np.array([[3.0, 0.0]]), np.array([[0.0, 2.0]]), 2.0, dtype=np.float64)
+    twins.assert_close(unit, np.array([[0.6, 0.8]]), atol=1e-15)
     tiny = twins.step(np.array([[5e-324, 5e-324]]))
     twins.assert_close(tiny.astype(float), np.full((1, 2), 0.5**0.5), atol=1e-15)
 

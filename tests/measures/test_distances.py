@@ -187,10 +187,10 @@ def test_assignment_and_network_simplex_agree(monkeypatch):
 def test_a_token_may_be_split():
     x, y = cs.sample_uniform(30, 4, rng=0), cs.sample_uniform(37, 4, rng=1)
     p, q = random_weights(30, 0), random_weights(37, 1)
-    whole = wasserstein2(x, y, x_weights=p, y_weights=q)
+    expected = wasserstein2(x, y, x_weights=p, y_weights=q)
     split = wasserstein2(np.r_[x, x], y, x_weights=np.r_[0.3 * p, 0.7 * p], y_weights=q)
-    assert split == pytest.approx(whole, rel=1e-12)
-    assert wasserstein2(y, x, x_weights=q, y_weights=p) == pytest.approx(whole, rel=1e-12)
+    assert split == pytest.approx(expected, rel=1e-12)
+    assert wasserstein2(y, x, x_weights=q, y_weights=p) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 9), (30, 30), (30, 45), (50, 7)])

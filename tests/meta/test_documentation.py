@@ -30,8 +30,8 @@ def test_docstring_examples(name):
 
 def test_docstring_examples_were_found():
     finder = doctest.DocTestFinder(exclude_empty=True)
-    found = [test for name in MODULES for test in finder.find(importlib.import_module(name))]
-    assert sum(bool(test.examples) for test in found) >= 20
+    tests = [test for name in MODULES for test in finder.find(importlib.import_module(name))]
+    assert sum(bool(test.examples) for test in tests) >= 20
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -34,7 +34,7 @@ PACKAGES = [
 
 def imported_packages(source, importer):
     """The packages that this source imports, also inside functions; what chaosphere/__init__.py offers is __init__."""
-    found = set()
+    packages = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             dotted = [alias.name for alias in node.names]
@@ -45,8 +45,8 @@ def imported_packages(source, importer):
             continue
         for parts in (name.split(".") for name in dotted if name.split(".")[0] == "chaosphere"):
             is_package = len(parts) > 1 and (PACKAGE / parts[1]).is_dir()
-            found.add(parts[1] if is_package else "__init__")
-    return found - {importer}
+            packages.add(parts[1] if is_package else "__init__")
+    return packages - {importer}
 
 
 def upward(importer, imported):
@@ -55,8 +55,8 @@ def upward(importer, imported):
 
 
 def test_the_list_is_the_tree():
-    found = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert found | {"__main__", "__init__"} == set(PACKAGES)
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert packages | {"__main__", "__init__"} == set(PACKAGES)
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -62,8 +62,8 @@ def test_bytes_per_token(function, dim, least, paths):
     """The results, which must be seen, and as much again at most; an array by terms would take 360 bytes and more."""
     program = PROGRAM.format(function=function, path=paths[dim])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    found = float(done.stdout) / N
-    assert 0.9 * least <= found <= 2 * least + 5
+    bytes_per_token = float(done.stdout) / N
+    assert 0.9 * least <= bytes_per_token <= 2 * least + 5
 
 
 def test_nothing_waits_for_the_cycle_collector():

@@ -26,23 +26,23 @@ def split_parameters(text):
 
 def compiled_signatures(source):
     """Names of the parameters, with = where there is a default, of every top-level def of a .pyx file."""
-    found = {}
+    signatures = {}
     for name, text in re.findall(r"^def (\w+)\((.*?)\)\s*:$", source, re.MULTILINE | re.DOTALL):
-        found[name] = [
+        signatures[name] = [
             re.search(r"(\w+)\s*$", part.split("=")[0])[1] + "=" * ("=" in part) for part in split_parameters(text)
         ]
-    return found
+    return signatures
 
 
 def stub_signatures(source):
-    found = {}
+    signatures = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
             unusual = (node.args.posonlyargs, node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
             assert not any(unusual), node.name
             n_required = len(node.args.args) - len(node.args.defaults)
-            found[node.name] = [a.arg + "=" * (i >= n_required) for i, a in enumerate(node.args.args)]
-    return found
+            signatures[node.name] = [a.arg + "=" * (i >= n_required) for i, a in enumerate(node.args.args)]
+    return signatures
 
 
 def stub_names(source):

@@ -76,8 +76,8 @@ def test_global_names_carry_the_prefix(object_files):
 
 
 def test_no_data_that_changes(object_files):
-    found = {path.name: [row for row in symbols(path) if is_mutable(*row[1:])] for path in object_files}
-    assert found == {path.name: [] for path in object_files}
+    mutable = {path.name: [row for row in symbols(path) if is_mutable(*row[1:])] for path in object_files}
+    assert mutable == {path.name: [] for path in object_files}
 
 
 def test_calls_nothing_but_mathematics_and_memory(object_files):
@@ -95,10 +95,10 @@ def test_the_checks_themselves(tmp_path):
     )
     settings = build_settings()
     run(os.environ.get("CC", "cc"), *settings["C_FLAGS"], "-c", tmp_path / "bad.c", "-o", tmp_path / "bad.o")
-    found = symbols(tmp_path / "bad.o")
-    assert {name for name, *row in found if is_mutable(*row)} == {"counter", "zero"}
-    assert ("malloc", "U") in {row[:2] for row in found}
-    assert ("leak", "T") in {row[:2] for row in found}
+    rows = symbols(tmp_path / "bad.o")
+    assert {name for name, *row in rows if is_mutable(*row)} == {"counter", "zero"}
+    assert ("malloc", "U") in {row[:2] for row in rows}
+    assert ("leak", "T") in {row[:2] for row in rows}
 
 
 @pytest.mark.parametrize("module", build_settings()["KERNELS"])

@@ -22,9 +22,9 @@ def noise(dim, *, activation="tanh", bias_std=0.3, **options):
     return cs.LimitSDE(attention=None, field=field, horizon=1.0, n_steps=100, scheme="heun")
 
 
-def deviations(found, expected=None):
+def deviations(pairs, expected=None):
     """In standard errors, after the start (where replicas are alike): shape (n_functions, n_times − 1)."""
-    mean, low, high, exact = (found[f"pair_{key}"][1][:, 1:] for key in ("mean", "low", "high", "expected"))
+    mean, low, high, exact = (pairs[f"pair_{key}"][1][:, 1:] for key in ("mean", "low", "high", "expected"))
     return np.abs(mean - (exact if expected is None else expected)) / ((high - low) / 2 / INTERVAL)
 
 
@@ -42,12 +42,12 @@ CASES = [
 
 @pytest.mark.parametrize(("model", "law", "n_nodes"), CASES, ids=["tanh d=2", "silu d=2", "tanh d=3", "sigmoid d=3"])
 def test_pairs_follow_the_pair_equation(model, law, n_nodes):
-    found = pair_law(model, law, functions=FUNCTIONS, times=[0.0, 0.5, 1.0], rng=3, n_nodes=n_nodes, n_replicas=400)
-    mean, expected = found["pair_mean"][1], found["pair_expected"][1]
+    pairs = pair_law(model, law, functions=FUNCTIONS, times=[0.0, 0.5, 1.0], rng=3, n_nodes=n_nodes, n_replicas=400)
+    mean, expected = pairs["pair_mean"][1], pairs["pair_expected"][1]
     np.testing.assert_allclose(mean[:, 0], expected[:, 0], rtol=0, atol=1e-12)
-    assert (deviations(found) < ALLOWED).all()
+    assert (deviations(pairs) < ALLOWED).all()
     # The test has the power to see a wrong equation: that of noise twice as strong is far out.
-    assert deviations(found, expected[:, [2, 2]])[:, 0].max() > 8
+    assert deviations(pairs, expected[:, [2, 2]])[:, 0].max() > 8
 
 
 def test_modes_of_the_density_follow_pair_equation_and_heat_flow():

@@ -87,7 +87,7 @@ def test_tokens_approach_the_limit_at_the_rate_one_half():
     assert float(nodes.max()) < 1e-3 * float(error.min())
 
 
-def test_without_attention_tokens_are_their_own_partners():
+def test_without_attention_tokens_are_their_own_coupled_copies():
     model = replace(SMOOTH, attention=None)
     data = chaos.run(cases.rates(model, dims=[2, 3], tokens=[16, 32], n_nodes=64), rng=5, n_replicas=2)
     assert (data["mean_square"].sel(quantity="coupled particles").values == 0).all()
@@ -103,14 +103,14 @@ def test_one_distance_makes_no_claim():
     assert len(chaos.claims(data)) == 3
 
 
-def test_given_the_noise_all_replicas_share_their_layers():
+def test_conditional_on_the_noise_all_replicas_share_their_layers():
     """One token more or less: with shared layers and no attention, two replicas differ by their tokens alone."""
     model = replace(SMOOTH, attention=None)
-    given = replace(cases.rates(model, dims=[2], tokens=[4, 8], n_nodes=64)[0], is_conditional=True)
-    data = chaos.run([given], rng=5, n_replicas=3)
+    case = replace(cases.rates(model, dims=[2], tokens=[4, 8], n_nodes=64)[0], is_conditional=True)
+    data = chaos.run([case], rng=5, n_replicas=3)
     nodes = data["node_mean_square"].sel(quantity="energy").values[0]
     assert np.ptp(nodes) == 0
-    free = chaos.run([replace(given, is_conditional=False)], rng=5, n_replicas=3)
+    free = chaos.run([replace(case, is_conditional=False)], rng=5, n_replicas=3)
     assert np.ptp(free["node_mean_square"].sel(quantity="energy").values[0]) > 0
 
 

@@ -91,12 +91,12 @@ def test_split_scheme_is_the_transformer_with_gaussian_layers(start):
     x = start[:1]
     field = cs.GaussianField(kernel=KERNEL, tolerance=1e-4)
     split = cs.LimitSDE(attention=ATTENTION, field=field, horizon=0.1, n_steps=1, scheme="split")
-    moved = cs.simulate(split, x[0], rng=3).final
+    stepped = cs.simulate(split, x[0], rng=3).final
     y = cs.normalize(x[0] + 0.1 * ATTENTION(x[0]))
     from chaosphere.common.streams import Noise, Stream
 
     g = field.increment([Noise(3).draws(Stream.BROWNIAN, 0)], duration=0.1, n_tokens=4)(y[None])[0]
-    np.testing.assert_allclose(moved, cs.normalize(y + g), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(stepped, cs.normalize(y + g), rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize(

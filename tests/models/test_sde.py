@@ -38,10 +38,10 @@ def test_temperature_alone_is_brownian_motion_of_each_token():
     """Null: E⟨X_t, x0⟩ = e^{−τ(d−1)t}, and tokens are independent; 2 000 tokens."""
     run = cs.LimitSDE(attention=None, field=None, horizon=1.0, n_steps=200, temperature=0.4)
     x = np.repeat(cs.sample_uniform(1, 3, rng=0), 2000, axis=0)
-    moved = cs.simulate(run, x, rng=1).final
-    u = (moved * x).sum(axis=1)
+    final = cs.simulate(run, x, rng=1).final
+    u = (final * x).sum(axis=1)
     assert within(u, np.exp(-0.8), slack=0.003)
-    across = moved - u.mean() * x
+    across = final - u.mean() * x
     pairs = (across[::2] * across[1::2]).sum(axis=1)
     assert within(pairs, 0.0)
 

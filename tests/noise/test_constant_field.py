@@ -94,9 +94,9 @@ def test_everything_that_a_constant_field_goes_through(dim, activation, stds):
     network = cs.MLP(width=8, activation=activation, weight_std=0.0, bias_std=stds[0], output_bias_std=stds[1])
     x = cs.sample_uniform(6, dim, rng=0)
     for tokens in (x, x.astype(np.float32)):
-        moved = network.draw(dim, rng=np.random.default_rng(0))(tokens)
-        assert np.isfinite(moved).all()
-        assert (moved == moved[0]).all()
+        image = network.draw(dim, rng=np.random.default_rng(0))(tokens)
+        assert np.isfinite(image).all()
+        assert (image == image[0]).all()
     kernel = network.kernel(dim)
     phi = activations.get(activation).function
     # E φ(σ Z)², each side of the kink at 0 for itself.

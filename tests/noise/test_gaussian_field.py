@@ -73,9 +73,9 @@ def test_coarse_increment_is_the_sum_of_its_parts(method):
     field = cs.GaussianField(kernel=kernel, method=method, width=16)
     x = cs.sample_uniform(9, 3, rng=0)[None]
     noise = Noise(1)
-    whole = field.increment((noise.draws(Stream.BROWNIAN, k) for k in range(4)), duration=0.4, n_tokens=9)(x)
+    coarse = field.increment((noise.draws(Stream.BROWNIAN, k) for k in range(4)), duration=0.4, n_tokens=9)(x)
     parts = [field.increment([noise.draws(Stream.BROWNIAN, k)], duration=0.1, n_tokens=9)(x) for k in range(4)]
-    np.testing.assert_allclose(whole, sum(parts), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(coarse, sum(parts), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("method", ["spectral", "features"])

@@ -56,9 +56,9 @@ def test_consensus_is_fixed_by_attention_and_kept_by_noise():
     consensus = np.repeat(cs.sample_uniform(1, 4, rng=0), 50, axis=0)
     attended = cs.simulate(model(mlp=None), consensus, rng=0).final
     np.testing.assert_allclose(attended, consensus, rtol=0, atol=1e-14)
-    moved = cs.simulate(model(), consensus, rng=0).final
-    assert np.ptp(moved, axis=0).max() < 1e-14
-    assert np.abs(moved - consensus).max() > 0.05
+    final = cs.simulate(model(), consensus, rng=0).final
+    assert np.ptp(final, axis=0).max() < 1e-14
+    assert np.abs(final - consensus).max() > 0.05
     assert cs.measures.energy(consensus, 1.0) == 0.0
 
 

@@ -184,9 +184,9 @@ def test_another_number_of_threads_is_no_other_run(tmp_path):
 def test_every_truncated_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     leave(path)
-    whole = path.read_bytes()
-    for length in [*range(0, len(whole), len(whole) // 40), len(whole) - 1]:
-        path.write_bytes(whole[:length])
+    content = path.read_bytes()
+    for length in [*range(0, len(content), len(content) // 40), len(content) - 1]:
+        path.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"run.npz is damaged .* remove it to start again"):
             resume(path)
 
@@ -215,10 +215,10 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path):
     path = tmp_path / "run.npz"
     expected = cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(9)})
     leave(path)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     generator, n_refused = np.random.default_rng(0), 0
-    for at in generator.choice(len(whole), 60, replace=False):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(generator.integers(8))]) + whole[at + 1 :])
+    for at in generator.choice(len(content), 60, replace=False):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << int(generator.integers(8))]) + content[at + 1 :])
         try:
             sol = resume(path)
         except ValueError as error:

@@ -44,9 +44,9 @@ def test_the_network_has_the_law_of_the_transformer():
         a, b = (np.einsum("rik,rjk->rij", y, y)[:, *np.triu_indices(3, 1)] ** power for y in (ours, theirs))
         error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / 1500)
         assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < 5.5 * error).all()
-        moved = [(y[:, :, 0] * X[:3, 0]) ** power for y in (ours, theirs)]
-        error = np.sqrt(sum(m.var(axis=0) for m in moved) / 1500)
-        assert (np.abs(moved[0].mean(axis=0) - moved[1].mean(axis=0)) < 5.5 * error).all()
+        overlaps = [(y[:, :, 0] * X[:3, 0]) ** power for y in (ours, theirs)]
+        error = np.sqrt(sum(m.var(axis=0) for m in overlaps) / 1500)
+        assert (np.abs(overlaps[0].mean(axis=0) - overlaps[1].mean(axis=0)) < 5.5 * error).all()
 
 
 def test_deeper_and_wider_networks_are_closer():
@@ -58,11 +58,11 @@ def test_deeper_and_wider_networks_are_closer():
         for depth, width in ((8, 16), (64, 256))
     }
     assert runs[64, 256] < runs[8, 16] / 4
-    apart = [
+    uncoupled = [
         ((cs.simulate(network(), X, rng=s).final - cs.coupled_run(network(), X, rng=s).limit.final) ** 2).sum(-1).mean()
         for s in range(3)
     ]
-    assert np.mean(apart) > 10 * runs[64, 256]
+    assert np.mean(uncoupled) > 10 * runs[64, 256]
 
 
 def test_coarser_networks_and_replicas_are_coupled_too():

@@ -26,9 +26,9 @@ def test_the_state_cannot_be_changed_from_an_observable(n_replicas):
         cs.simulate(MODEL, x, rng=0, observe={"m": sort})
     assert np.array_equal(x, before)
     assert x.flags.writeable
-    moved = cs.simulate(MODEL, x, rng=0, observe={"m": lambda t, y: np.sort(y, axis=0)[..., 4, :]})
-    assert np.array_equal(moved.final, cs.simulate(MODEL, x, rng=0).final)
-    assert moved.final.flags.writeable
+    sol = cs.simulate(MODEL, x, rng=0, observe={"m": lambda t, y: np.sort(y, axis=0)[..., 4, :]})
+    assert np.array_equal(sol.final, cs.simulate(MODEL, x, rng=0).final)
+    assert sol.final.flags.writeable
 
 
 def test_the_state_cannot_be_changed_from_a_trajectory(x):

@@ -64,8 +64,8 @@ def test_fused_steps_have_the_bits_of_single_steps(shape, dtype, value):
     model = cs.Transformer(attention=attention, mlp=None, depth=12, horizon=3.0)
     assert model.plan(Shape.of(x)).max_fused_steps >= 12
     states = [tokens for _, tokens in cs.trajectory(model, x, rng=0, n_threads=2)]
-    found = cs.simulate(model, x, rng=0, save_at=[0.0, 1.25, 1.5, 3.0], n_threads=2)
-    for state, step in zip(found.states, (0, 5, 6, 12), strict=True):
+    sol = cs.simulate(model, x, rng=0, save_at=[0.0, 1.25, 1.5, 3.0], n_threads=2)
+    for state, step in zip(sol.states, (0, 5, 6, 12), strict=True):
         assert np.array_equal(state, states[step])
     assert np.array_equal(cs.simulate(model, x, rng=0, n_threads=1).final, states[-1])
 
@@ -177,14 +177,14 @@ def stop_at(moment):
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.7, 2.0])
 def test_resume_is_bit_identical(tmp_path, moment):
     options = {"rng": 0, "save_at": [0.0, 0.3, 1.0, 1.5, 2.0]}
-    whole = cs.simulate(MODEL, X, observe={"first": stop_at(9)}, **options)
+    expected = cs.simulate(MODEL, X, observe={"first": stop_at(9)}, **options)
     file = tmp_path / "run.npz"
     with pytest.raises(Stop):
         cs.simulate(MODEL, X, observe={"first": stop_at(moment)}, checkpoint=file, **options)
     assert file.exists() == (moment > 0)
     resumed = cs.simulate(MODEL, X, observe={"first": stop_at(9)}, checkpoint=file, **options)
-    assert np.array_equal(resumed.states, whole.states)
-    assert np.array_equal(resumed.observables["first"], whole.observables["first"])
+    assert np.array_equal(resumed.states, expected.states)
+    assert np.array_equal(resumed.observables["first"], expected.observables["first"])
     assert not file.exists()
 
 

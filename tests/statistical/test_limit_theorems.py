@@ -33,11 +33,11 @@ def p_value(sample, expected):
     return float(2 * stats.t.sf(abs(sample.mean() - expected) / error, len(sample) - 1))
 
 
-def check_claims(found, n_replicas):
+def check_claims(claims, n_replicas):
     """Each interval, widened from 99 % to the false-alarm rate of the suite, holds the expected value."""
     wider = stats.t.isf(RATE / 2, n_replicas - 1) / stats.t.isf((1 - CONFIDENCE) / 2, n_replicas - 1)
     checked = 0
-    for claim in found:
+    for claim in claims:
         if claim.expected is None:
             continue
         low, high = (claim.measured + wider * (end - claim.measured) for end in (claim.low, claim.high))
@@ -67,14 +67,14 @@ def test_rates_in_the_number_of_tokens(dim):
     are narrower than 0.5 at 99 %, so that a half is told from one.
     """
     data = chaos.run(cases.rates(MODEL, dims=[dim], tokens=[64, 128, 256, 512, 1024]), rng=dim, n_replicas=24)
-    found = chaos.claims(data)
-    assert check_claims(found, 24) == 5
-    for claim in found[2:]:
+    claims = chaos.claims(data)
+    assert check_claims(claims, 24) == 5
+    for claim in claims[2:]:
         assert claim.high - claim.low < 0.5
 
 
 def test_regimes():
-    """Null: the same exponents for attraction, none and repulsion, with, without and given the noise.
+    """Null: the same exponents for attraction, none and repulsion, with, without and conditional on the noise.
 
     16 replicas, N = 64 … 2 048 on the circle; 1e-6 each of 30 comparisons.
     """

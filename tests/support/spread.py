@@ -28,7 +28,7 @@ def models(dim):
         yield cs.LimitSDE(attention=attentions[0], field=field, horizon=0.5, n_steps=3, scheme=scheme)
 
 
-def same_bits():
+def bitwise_identical():
     # Blocks of 32 and up, with a last one that is not full.
     for n_tokens, dtype, n_replicas in ((65, np.float64, None), (200, np.float32, 2), (577, np.float64, 2)):
         x = cs.sample_uniform(n_tokens, 3, rng=1, n_replicas=n_replicas).astype(dtype)
@@ -69,12 +69,12 @@ def checkpoints():
         cs.simulate(model, x, observe={"energy": observable(0.4)}, comm=COMM, **options)
     with np.load(path) as saved:
         assert int(saved["step"]) == 2
-    whole = cs.simulate(model, x, rng=0, observe={"energy": observable(9)})
+    expected = cs.simulate(model, x, rng=0, observe={"energy": observable(9)})
     comm = COMM.Split(0 if COMM.rank < 2 else 1)
     if COMM.rank < 2:
         resumed = cs.simulate(model, x, observe={"energy": observable(9)}, comm=comm, **options)
-        assert np.array_equal(resumed.final, whole.final)
-        assert np.array_equal(resumed.observables["energy"], whole.observables["energy"])
+        assert np.array_equal(resumed.final, expected.final)
+        assert np.array_equal(resumed.observables["energy"], expected.observables["energy"])
 
 
 def foreign_checkpoints_are_refused_on_every_rank():
@@ -108,7 +108,7 @@ if __name__ == "__main__":
     {
         f.__name__: f
         for f in (
-            same_bits,
+            bitwise_identical,
             generators_are_the_first_rank_s,
             checkpoints,
             foreign_checkpoints_are_refused_on_every_rank,

@@ -75,9 +75,9 @@ def layer(x, u, w, phi, *, b=None, c=None, weight_std=1.0, output_scale=1.0, lip
 
 def step(x, v=None, alpha=0.0, dtype=np.longdouble):
     """(x + αv) / |x + αv|, row by row."""
-    moved = np.asarray(x, dtype) if v is None else np.asarray(x, dtype) + dtype(alpha) * np.asarray(v, dtype)
-    moved = moved / np.abs(moved).max(axis=-1, keepdims=True)
-    return moved / np.sqrt((moved**2).sum(axis=-1, keepdims=True))
+    out = np.asarray(x, dtype) if v is None else np.asarray(x, dtype) + dtype(alpha) * np.asarray(v, dtype)
+    out = out / np.abs(out).max(axis=-1, keepdims=True)
+    return out / np.sqrt((out**2).sum(axis=-1, keepdims=True))
 
 
 def pair_energy(x, beta, weights=None, dtype=np.longdouble):
@@ -92,10 +92,10 @@ def pair_histogram(x, n_bins, weights=None):
     """Σ p_i p_j over ordered pairs i ≠ j by bins of ⟨x_i, x_j⟩, and whether some cosine lies on an inner edge."""
     x = np.asarray(x, np.float64)
     p = np.full(len(x), 1 / len(x)) if weights is None else np.asarray(weights, np.float64)
-    apart = ~np.eye(len(x), dtype=bool)
-    cosines = np.clip(x @ x.T, -1, 1)[apart]
+    off_diagonal = ~np.eye(len(x), dtype=bool)
+    cosines = np.clip(x @ x.T, -1, 1)[off_diagonal]
     edges = np.linspace(-1, 1, n_bins + 1)
     on_edge = bool((np.abs(cosines[:, None] - edges[1:-1]) < 1e-12).any())
     # Summed bin by bin: numpy's weighted histogram takes differences of running sums and loses three digits.
-    bins, mass = np.minimum(np.searchsorted(edges, cosines, side="right") - 1, n_bins - 1), np.outer(p, p)[apart]
+    bins, mass = np.minimum(np.searchsorted(edges, cosines, side="right") - 1, n_bins - 1), np.outer(p, p)[off_diagonal]
     return np.array([mass[bins == b].sum() for b in range(n_bins)]), on_edge
