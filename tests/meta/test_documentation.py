@@ -19,7 +19,8 @@ MODULES = [
 PUBLIC = {
     name: getattr(chaosphere, name) for name in chaosphere.__all__ if not inspect.ismodule(getattr(chaosphere, name))
 }
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "extending.md"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -39,9 +40,10 @@ def test_public_names_are_documented(name):
     assert len(PUBLIC[name].__doc__ or "") > 60
 
 
-def test_readme_code_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_of_pages_runs(tmp_path, monkeypatch, page):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, page.name, "exec"), {})

@@ -35,7 +35,7 @@ HERE = Path(__file__).name
 def files():
     paths = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "setup.py"]
     for folder in FOLDERS:
-        paths += [path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]
+        paths += [path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and "/." not in str(path)]
     # The C code beside a .pyx is Cython's.
     return [
         path for path in paths if (path.name != HERE and not path.with_suffix(".pyx").exists()) or path.suffix == ".pyx"
