@@ -83,6 +83,20 @@ def test_a_model_of_ones_own_resumes(tmp_path):
     assert np.array_equal(sol.observables["m"], expected.observables["m"])
 
 
+def test_another_plan_is_another_run(monkeypatch):
+    """The code of a plan is told apart, though the model's class is the same."""
+    before = cs.simulate(Pull(), X, rng=0).attributes["model"]
+    assert cs.simulate(Pull(), X, rng=0).attributes["model"] == before
+
+    def still(self, x, steps, context):
+        return x
+
+    monkeypatch.setattr(PullPlan, "advance", still)
+    after = cs.simulate(Pull(), X, rng=0).attributes["model"]
+    assert after["code"] != before["code"]
+    assert {**after, "code": 0} == {**before, "code": 0}
+
+
 def test_a_model_of_ones_own_runs_in_ensembles(tmp_path):
     data = cs.ensemble(
         Pull,

@@ -259,14 +259,33 @@ def _global_names(code: types.CodeType) -> set[str]:
     return names.union(*(_global_names(item) for item in code.co_consts if isinstance(item, types.CodeType)))
 
 
-def _class_digest(kind: type) -> str:
-    """Return a digest of the bytecode of a class's methods, inherited ones included."""
+def _class_digest(kind: type, seen: frozenset[Any] = frozenset()) -> str:
+    """Return a digest of the bytecode of a class's methods, inherited ones included, and of what they use.
+
+    They use the classes and functions of their own module that they name, such as the plan that a model makes.
+    """
     total = hashlib.sha256()
     for name, member in inspect.getmembers_static(kind):
         member = getattr(member, "fget", None) or getattr(member, "__func__", member)  # properties, static methods
         if isinstance(member, types.FunctionType):
             total.update(f"{name} {_digest(member.__code__)}\n".encode())
+            total.update(_used_digest(member, seen | {kind}).encode())
     return total.hexdigest()
+
+
+def _used_digest(function: types.FunctionType, seen: frozenset[Any]) -> str:
+    """Return a digest of the classes and functions of its module that a function names; empty if there are none."""
+    digests = []
+    for name in sorted(_global_names(function.__code__)):
+        item = function.__globals__.get(name)
+        is_own = getattr(item, "__module__", None) == function.__module__ and not _name(item).startswith("chaosphere.")
+        if not is_own or item in seen:
+            continue
+        if isinstance(item, type):
+            digests.append(f"{name} {_class_digest(item, seen)}\n")
+        elif isinstance(item, types.FunctionType):
+            digests.append(f"{name} {_digest(item.__code__)} {_used_digest(item, seen | {item})}\n")
+    return "".join(digests)
 
 
 def _digest(code: types.CodeType) -> str:
