@@ -6,8 +6,10 @@ import pytest
 import registry
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.experiments import paper
+from chaosphere.models.protocol import StepContext
 
 N_TOKENS = 600 if registry.IS_QUICK else 16384
 KERNEL = cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(3)
@@ -22,9 +24,9 @@ def test_sde_step(benchmark, scheme):
         n_steps=1,
         scheme=scheme,
     )
-    x = cs.sample_uniform(N_TOKENS, 3, rng=0)
-    noise = Noise(0)
-    y = benchmark(model.step, x[None], 0, noise=noise, n_threads=registry.THREADS)
+    x = cs.sample_uniform(N_TOKENS, 3, rng=0)[None]
+    plan, context = model.plan(Shape.of(x)), StepContext(noise=Noise(0), n_threads=registry.THREADS)
+    y = benchmark(plan.advance, x, range(1), context)
     assert np.abs(np.linalg.norm(y, axis=-1) - 1).max() < 1e-14
     rate = N_TOKENS**2 / benchmark.stats.stats.median
     benchmark.extra_info.update({"pairs per second": rate, "n_tokens": N_TOKENS, "dim": 3})
