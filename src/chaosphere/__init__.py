@@ -6,7 +6,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 import sys
 from importlib.metadata import version
 
-from chaosphere import measures
+from chaosphere import measures, plot
 from chaosphere.common.config import show_config
 from chaosphere.ensembles.run import ensemble, load_ensemble
 from chaosphere.geometry import laws
@@ -56,6 +56,7 @@ __all__ = [
     "load_ensemble",
     "measures",
     "normalize",
+    "plot",
     "sample_uniform",
     "sample_von_mises_fisher",
     "show_config",

@@ -21,6 +21,7 @@ PACKAGES = [
     "ensembles",
     "reporting",
     "simulation",
+    "plot",
     "measures",
     "models",
     "theory",
