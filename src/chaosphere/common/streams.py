@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common.reprs import Brief, short
 from chaosphere.kernels import normals as kernel
 
 STREAM_VERSION = 2  # stored with results; raised whenever the numbers drawn for a seed change
@@ -80,8 +81,8 @@ def roots(rng: Seed | Sequence[Seed], *, n_replicas: int, is_shared: bool) -> li
     return [root(seed) for seed in rng]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Draws:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Draws(Brief):
     """The normals of one stream and step, for every replica.
 
     Attributes
@@ -144,6 +145,13 @@ class Noise:
         self.n_threads = n_threads
         self._keys: dict[Stream, NDArray[np.uint32]] = {}
         self._generators: dict[Stream, list[np.random.Generator]] = {}
+
+    def __repr__(self) -> str:
+        """Return the seeds and the number of replicas."""
+        seeds = [f"{root.entropy}{list(root.spawn_key) or ''}" for root in self.roots]
+        shown = seeds[0] if len(seeds) == 1 else short(seeds).replace("'", "")
+        shared = ", is_shared=True" if self.is_shared else ""
+        return f"Noise({shown}, n_replicas={self.n_replicas}{shared})"
 
     def draws(self, stream: Stream, step: int) -> Draws:
         """Return the normals of a step (of one replica for all, for common noise that is shared)."""

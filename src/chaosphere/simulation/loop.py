@@ -6,6 +6,7 @@ A model is known by `chaosphere.models.protocol` alone. Its plan, made once a ru
 from __future__ import annotations
 
 import os
+import time as clock
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.progress import bar as progress_bar
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
@@ -157,7 +160,8 @@ def simulate(
     save_states : bool
         False keeps the final state only, also with `save_at`.
     progress : bool
-        Show a progress bar on stderr.
+        Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
+        Needs tqdm.
     checkpoint : path or Checkpoint, optional
         File that keeps the state of the run: written every minute, or as often as the Checkpoint says, and on SIGINT
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it,
@@ -202,6 +206,7 @@ def simulate(
     >>> sol.observables["energy"].shape, sol.final.shape
     ((11,), (50, 3))
     """
+    start = clock.perf_counter()
     check_model(model)
     shape = Shape.of(checks.tokens(x))
     plan, over = model.plan(shape), partition.rows(comm, shape.n_tokens)
@@ -235,7 +240,7 @@ def simulate(
             record = over.on_first(lambda: _open(file, stack)) or record
         bar = None
         if progress:
-            bar = stack.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
+            bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
         run = _steps(
             model,
@@ -292,6 +297,8 @@ def simulate(
         final=record.tokens,
         observables={name: np.stack(values) for name, values in record.observables.items()},
         attributes=attributes,
+        model=short(resolved(model, plan)),
+        seconds=clock.perf_counter() - start,
     )
 
 
