@@ -68,6 +68,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Import what takes long to import when it is asked for: process pools, and the look-up of the version."""
     if name in ("ensemble", "load_ensemble"):

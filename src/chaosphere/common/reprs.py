@@ -124,14 +124,3 @@ def table(title: str, rows: Iterable[Row]) -> str:
     )
     head = f'<tr><th colspan="2" {left}>{html.escape(title)}</th></tr>'
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> plural(1, "token"), plural(100, "token")
-    ('1 token', '100 tokens')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"

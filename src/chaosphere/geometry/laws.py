@@ -29,6 +29,11 @@ from chaosphere.geometry.sphere import (
 
 __all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
 _PROPOSALS = 1_000_000
 

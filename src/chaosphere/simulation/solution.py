@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chaosphere import plot
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.reprs import Row, block, short, span, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PLOTS = ("observables", "tokens", "cosines")
 
 
 class SimulationError(Picklable, RuntimeError):
@@ -96,6 +102,57 @@ class Solution:
     def _repr_html_(self) -> str:
         """Return a table, for notebooks."""
         return table("Solution", self._rows())
+
+    def plot(self, kind: str | None = None, *, time: float | None = None, ax: Any = None) -> Axes:
+        """Draw the run: its observables over time, or its tokens or their cosines at one time.
+
+        Parameters
+        ----------
+        kind : {"observables", "tokens", "cosines"}, optional
+            Default: "observables" if any were recorded, else "tokens".
+        time : float, optional
+            Of the tokens or cosines, one of `state_times`. Default: the final state.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed.
+        TypeError, ValueError
+            If an argument is out of range, or no state was saved at this time.
+
+        See Also
+        --------
+        chaosphere.plot : the functions behind it, with more options; `clip` makes an animation of the states.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=9.0), mlp=None, depth=40, horizon=4.0)
+        >>> sol = cs.simulate(model, cs.sample_uniform(100, 3, rng=0), rng=0, save_at=[0.0, 2.0, 4.0])
+        >>> ax = sol.plot("tokens", time=2.0)
+        """
+        kind = checks.choice(kind or ("observables" if self.observables else "tokens"), "kind", known=_PLOTS)
+        if kind == "observables":
+            if time is not None:
+                raise TypeError("time must not be given for observables, which are drawn at all times")
+            return plot.observables(self, ax=ax)
+        draw = plot.tokens if kind == "tokens" else plot.cosines
+        return draw(self.final if time is None else self._state_at(time), ax=ax)
+
+    def _state_at(self, time: float) -> Tokens:
+        time = checks.number(time, "time")
+        nearest = int(np.abs(self.state_times - time).argmin())
+        saved = float(self.state_times[nearest])
+        if not math.isclose(saved, time, rel_tol=1e-9, abs_tol=1e-12):
+            raise ValueError(f"time must be one of state_times, got {time:g}; the nearest is {saved:g}")
+        state: Tokens = self.states[nearest]
+        return state
 
     def _are_states_at_times(self) -> bool:
         return np.array_equal(self.times, self.state_times)
