@@ -27,6 +27,7 @@ PACKAGES = [
     "interactions",
     "noise",
     "geometry",
+    "stats",
     "common",
     "kernels",
 ]
