@@ -28,6 +28,7 @@ PACKAGES = [
     "interactions",
     "noise",
     "geometry",
+    "stats",
     "common",
     "kernels",
 ]
