@@ -2,7 +2,9 @@
 
 import time
 
+import matplotlib as mpl
 import numpy as np
+import pytest
 
 import chaosphere as cs
 
@@ -75,3 +77,41 @@ def test_a_model_of_one_s_own_that_prints_a_wall_is_cut():
 
     text = str(cs.simulate(Model(), X, rng=0))
     assert max(map(len, text.splitlines())) < 260
+
+
+@pytest.fixture
+def _no_display():
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    yield
+    pyplot.close("all")
+
+
+@pytest.mark.usefixtures("_no_display")
+class TestPlot:
+    def test_observables_if_there_are_any(self):
+        solution = cs.simulate(MODEL, X, rng=0, observe={"energy": cs.measures.Energy()})
+        assert solution.plot().get_ylabel() == "energy"
+        assert solution.plot("cosines").get_ylabel() == "density of pairs"
+
+    def test_else_the_final_tokens(self):
+        solution = cs.simulate(MODEL, X[:, :2] / np.linalg.norm(X[:, :2], axis=1, keepdims=True), rng=0)
+        ax = solution.plot()
+        assert np.array_equal(ax.collections[1].get_offsets(), solution.final)
+
+    def test_tokens_at_a_saved_time(self):
+        x = cs.sample_uniform(5, 2, rng=0)
+        solution = cs.simulate(MODEL, x, rng=0, save_at=np.linspace(0, 2, 11))
+        _, ax = mpl.pyplot.subplots()
+        assert solution.plot("tokens", time=0.2 + 0.4, ax=ax) is ax  # 0.6000000000000001
+        assert np.array_equal(ax.collections[1].get_offsets(), solution.states[3])
+
+    def test_bad_arguments(self):
+        solution = cs.simulate(MODEL, X, rng=0, save_at=[0.0, 1.0])
+        with pytest.raises(ValueError, match=r"time must be one of state_times, got 0.9; the nearest is 1"):
+            solution.plot("tokens", time=0.9)
+        with pytest.raises(ValueError, match=r"kind: unknown 'token'; did you mean 'tokens'\?"):
+            solution.plot("token")
+        with pytest.raises(TypeError, match=r"time must not be given for observables"):
+            solution.plot("observables", time=0.0)
