@@ -42,6 +42,14 @@ def test_replicas_are_a_mean_with_its_interval():
     assert legend(ax) == ["energy", "99% interval of the mean of 6 replicas"]
 
 
+def test_intervals_stay_in_the_range_of_the_values():
+    ax = cs.plot.observables(RUN, "order_parameter", at_least=0, at_most=1)
+    values = RUN.observables["order_parameter"].T
+    _, *ends = cs.stats.mean_interval(values, at_least=0, at_most=1)
+    assert np.allclose(band(ax), ends)
+    assert not np.allclose(ends, cs.stats.mean_interval(values)[1:])
+
+
 def test_all_observables_have_a_line_and_one_entry_says_what_bands_are():
     ax = cs.plot.observables(RUN)
     assert legend(ax) == ["energy", "99% interval of the mean of 6 replicas", "order parameter"]
@@ -73,6 +81,8 @@ def test_an_ensemble_shows_the_intervals_that_it_holds():
         sweep={"beta": [1.0, 4.0]},
         observe={"energy": cs.measures.Energy()},
     )
+    with pytest.raises(TypeError, match="at_least and at_most must not be given for a Dataset"):
+        cs.plot.observables(data, at_least=0)
     with pytest.raises(ValueError, match=r"one line for 'energy', got one for each beta; choose a point by run\.sel"):
         cs.plot.observables(data)
     point = data.sel(beta=4.0)
@@ -104,6 +114,7 @@ VECTOR = cs.simulate(MODEL, X[0], rng=0, observe={"mean": lambda t, x: x.mean(0)
         ({"run": {}, "times": [0.0]}, ValueError, r"run must hold observables"),
         ({"run": cs.simulate(MODEL, X, rng=0)}, ValueError, r"run must hold observables: simulate\("),
         ({"run": VECTOR}, ValueError, r"run\['mean'\] must have shape \(6,\), a real number .* \(6, 3\); leave it"),
+        ({"run": RUN, "at_least": 1, "at_most": 0}, ValueError, r"at_least must be less than at_most, got 1 and 0"),
         ({"run": ONE, "label": r"$\frac{1$"}, ValueError, r"label must be text that can be drawn"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -55,7 +56,14 @@ class Curve:
 
 
 def observables(
-    run: Any, names: str | Sequence[str] | None = None, *, times: Any = None, label: str | None = None, ax: Any = None
+    run: Any,
+    names: str | Sequence[str] | None = None,
+    *,
+    times: Any = None,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    label: str | None = None,
+    ax: Any = None,
 ) -> Axes:
     """Draw observables over time; of replicas the mean, with its 99 % interval at each time.
 
@@ -68,6 +76,9 @@ def observables(
         Which observables; default: all.
     times : array_like, shape (n_times,)
         Of a mapping; a Solution and a Dataset have their own.
+    at_least, at_most : float
+        Range of the values, which intervals respect: none; from `at_least` on, such as 0 for an energy; or between
+        both. See `chaosphere.stats.mean_interval`.
     label : str, optional
         For the legend, before the name of each observable. Default: the name alone.
     ax : matplotlib.axes.Axes, optional
@@ -106,8 +117,10 @@ def observables(
     """
     if label is not None:
         style.check_text(label, "label")
+    if not at_least < at_most:
+        raise ValueError(f"at_least must be less than at_most, got {at_least} and {at_most}")
     chosen = [names] if isinstance(names, str) else names
-    curves = list(_curves(run, chosen, times=times))
+    curves = list(_curves(run, chosen, times=times, limits=(at_least, at_most)))
     panel = style.axes(ax)
     n_before = sum(line.get_gid() == __name__ for line in panel.lines)
     for index, curve in enumerate(curves, start=n_before):
@@ -133,15 +146,17 @@ def observables(
     return panel
 
 
-def _curves(run: Any, names: Sequence[str] | None, *, times: Any) -> Iterator[Curve]:
+def _curves(run: Any, names: Sequence[str] | None, *, times: Any, limits: tuple[float, float]) -> Iterator[Curve]:
     if isinstance(run, HasVariables):
         _refuse_times(times)
+        if limits != (-math.inf, math.inf):
+            raise TypeError("at_least and at_most must not be given for a Dataset, which holds its intervals")
         yield from _of_dataset(run, names)
     elif isinstance(run, HasObservables):
         _refuse_times(times)
         n_replicas = len(run.final) if run.final.ndim == 3 else None
         for name in _chosen(names, run.observables):
-            yield _of_array(name, run.observables[name], times=run.times, n_replicas=n_replicas)
+            yield _of_array(name, run.observables[name], times=run.times, n_replicas=n_replicas, limits=limits)
     elif isinstance(run, Mapping):
         if times is None:
             raise TypeError("times must be given for a mapping of names to arrays")
@@ -151,7 +166,7 @@ def _curves(run: Any, names: Sequence[str] | None, *, times: Any) -> Iterator[Cu
         for name in _chosen(names, run):
             values = checks.array(run[name], f"run[{name!r}]")
             n_replicas = values.shape[1] if values.ndim == 2 else None
-            yield _of_array(name, values, times=grid, n_replicas=n_replicas)
+            yield _of_array(name, values, times=grid, n_replicas=n_replicas, limits=limits)
     else:
         raise TypeError(
             f"run must be a Solution, the Dataset of an ensemble, or a mapping of names to arrays, got "
@@ -172,7 +187,7 @@ def _chosen(names: Sequence[str] | None, known: Mapping[str, Any]) -> Sequence[s
     return [checks.choice(name, "names", known=known) for name in names]
 
 
-def _of_array(name: str, values: Any, *, times: Floats, n_replicas: int | None) -> Curve:
+def _of_array(name: str, values: Any, *, times: Floats, n_replicas: int | None, limits: tuple[float, float]) -> Curve:
     expected = (len(times),) if n_replicas is None else (len(times), n_replicas)
     if np.iscomplexobj(values) or np.shape(values) != expected:
         raise ValueError(
@@ -183,7 +198,7 @@ def _of_array(name: str, values: Any, *, times: Floats, n_replicas: int | None) 
     rows = np.asarray(values, dtype=np.float64).reshape(len(times), -1).T
     if len(rows) == 1:
         return Curve(name=name, times=times, mean=rows[0])
-    mean, low, high = stats.mean_interval(rows)
+    mean, low, high = stats.mean_interval(rows, at_least=limits[0], at_most=limits[1])
     return Curve(name=name, times=times, mean=mean, low=low, high=high, n_replicas=len(rows))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +19,7 @@ from chaosphere.common.checks import Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Noise, Seed, roots
+from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
@@ -35,7 +35,7 @@ def trajectory(
     model: Model,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     shared_noise: bool = False,
     n_threads: int | None = None,
     first_step: int = 0,
@@ -82,7 +82,7 @@ def _steps(
     plan: ModelPlan,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     shared_noise: bool,
     n_threads: int | None,
     first_step: int,
@@ -124,7 +124,7 @@ def simulate(
     model: Model,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     save_at: Any = None,
     observe: Mapping[str, Observable] | None = None,
     shared_noise: bool = False,
@@ -144,7 +144,8 @@ def simulate(
     rng : int, SeedSequence or Generator
         The same int gives the same noise for every N, and for every depth that `coarsen` makes of one model. Models
         of different kinds, or of different widths, share no noise that would couple them: see `coupled_run` for a
-        network and its limit. A list of R seeds makes replica r, to the bit, the run of its tokens alone with seed r.
+        network and its limit. A list or an array of R seeds makes replica r, to the bit, the run of its tokens alone
+        with seed r.
     save_at : array_like of float, optional
         Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps, and is labelled with the time
         that these steps take; times within four units in the last place (of their own type) of a step are at it.
