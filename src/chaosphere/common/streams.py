@@ -175,7 +175,7 @@ class Draws:
         Returns
         -------
         list of ndarray of float64
-            One of shape (R, *shape) for each shape.
+            One of shape ``(R, *shape)`` for each shape.
 
         See Also
         --------
