@@ -50,8 +50,9 @@ class Stream(IntEnum):
     --------
     >>> from chaosphere.common.streams import Noise, Stream
     >>> noise = Noise(0)
-    >>> [noise.draws(stream, 0).normals((1,))[0].shape for stream in (Stream.LAYER, Stream.BROWNIAN)]
-    [(1, 1), (1, 1)]
+    >>> a, b = (noise.draws(s, 0).normals((3,))[0] for s in (Stream.LAYER, Stream.BROWNIAN))
+    >>> bool((a == b).any())
+    False
     """
 
     TOKENS = 0
@@ -298,8 +299,8 @@ class Noise:
         --------
         >>> from chaosphere.common.streams import Noise, Stream
         >>> noise = Noise(0)
-        >>> first = [generator.integers(1000) for generator in noise.at(Stream.SUBSAMPLE, 3)]
-        >>> again = [generator.integers(1000) for generator in noise.at(Stream.SUBSAMPLE, 3)]
+        >>> first = [rng.integers(1000) for rng in noise.at(Stream.SUBSAMPLE, 3)]
+        >>> again = [rng.integers(1000) for rng in noise.at(Stream.SUBSAMPLE, 3)]
         >>> first == again
         True
         """

@@ -115,10 +115,16 @@ def ensemble(
     Five seeds at each of two values of β:
 
     >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=8)
     >>> def model(beta):
-    ...     return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=8), depth=4, horizon=1.0)
+    ...     attention = cs.SoftmaxAttention(beta=beta)
+    ...     return cs.Transformer(attention=attention, mlp=mlp, depth=4, horizon=1.0)
     >>> data = cs.ensemble(
-    ...     model, cs.laws.Uniform(dim=3), n_tokens=10, seeds=range(5), sweep={"beta": [1.0, 4.0]},
+    ...     model,
+    ...     cs.laws.Uniform(dim=3),
+    ...     n_tokens=10,
+    ...     seeds=range(5),
+    ...     sweep={"beta": [1.0, 4.0]},
     ...     observe={"energy": cs.measures.Energy(beta=1.0)},
     ... )
     >>> dict(data["energy"].sizes)
@@ -275,12 +281,17 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     >>> import tempfile
     >>> from pathlib import Path
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=1.0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Path(folder) / "study.zarr"
     ...     data = cs.ensemble(
-    ...         model, cs.laws.Uniform(dim=3), n_tokens=10, seeds=range(5), store=store,
+    ...         model,
+    ...         cs.laws.Uniform(dim=3),
+    ...         n_tokens=10,
+    ...         seeds=range(5),
     ...         observe={"energy": cs.measures.Energy(beta=1.0)},
+    ...         store=store,
     ...     )
     ...     cs.load_ensemble(store).equals(data)
     True

@@ -389,7 +389,8 @@ class Mixture:
         --------
         >>> import chaosphere as cs
         >>> cluster = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=50.0)
-        >>> law = cs.laws.Mixture(components=(cs.laws.Uniform(dim=2), cluster), proportions=(0.5, 0.5))
+        >>> components = (cs.laws.Uniform(dim=2), cluster)
+        >>> law = cs.laws.Mixture(components=components, proportions=(0.5, 0.5))
         >>> law.sample(10, rng=0).shape
         (10, 2)
         """
@@ -429,7 +430,8 @@ class Mixture:
         >>> import numpy as np
         >>> import chaosphere as cs
         >>> cluster = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=50.0)
-        >>> law = cs.laws.Mixture(components=(cs.laws.Uniform(dim=2), cluster), proportions=(0.5, 0.5))
+        >>> components = (cs.laws.Uniform(dim=2), cluster)
+        >>> law = cs.laws.Mixture(components=components, proportions=(0.5, 0.5))
         >>> law.density(np.array([[-1.0, 0.0]]))
         array([0.5])
         """

@@ -113,7 +113,7 @@ class InteractionPlan(Protocol):
     ...     pairs = 0.0
     ...
     ...     def drift(self, x, *, n_threads):
-    ...         return np.broadcast_to(x.mean(axis=1, keepdims=True), x.shape).copy()
+    ...         return np.zeros_like(x) + x.mean(axis=1, keepdims=True)
     >>> @dataclasses.dataclass(frozen=True)
     ... class ToMean:
     ...     def resolve(self, n_tokens, dim, dtype="float64"):
@@ -122,7 +122,8 @@ class InteractionPlan(Protocol):
     ...     def plan(self, shape, weights=None):
     ...         return ToMeanPlan()
     >>> model = cs.Transformer(attention=ToMean(), mlp=None, depth=50, horizon=20.0)
-    >>> round(cs.measures.order_parameter(cs.simulate(model, cs.sample_uniform(20, 3, rng=0), rng=0).final), 3)
+    >>> sol = cs.simulate(model, cs.sample_uniform(20, 3, rng=0), rng=0)
+    >>> round(cs.measures.order_parameter(sol.final), 3)
     1.0
     """
 
@@ -250,7 +251,8 @@ class Interaction(Protocol):
     >>> import chaosphere as cs
     >>> from chaosphere.common.shape import Shape
     >>> attention = cs.SoftmaxAttention(beta=1.0)
-    >>> attention.resolve(100, 3).method, attention.plan(Shape(n_tokens=100, dim=3)).pairs
+    >>> plan = attention.plan(Shape(n_tokens=100, dim=3))
+    >>> attention.resolve(100, 3).method, plan.pairs
     ('direct', 10000.0)
     """
 

@@ -361,7 +361,8 @@ class SoftmaxAttention(checks.ByValue):
 
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> cs.SoftmaxAttention(beta=np.log(3))(np.array([[1.0, 0.0], [0.0, 1.0]])).round(12)
+        >>> attention = cs.SoftmaxAttention(beta=np.log(3))
+        >>> attention(np.array([[1.0, 0.0], [0.0, 1.0]])).round(12)
         array([[0.75, 0.25],
                [0.25, 0.75]])
         """

@@ -94,8 +94,8 @@ def order_parameter(x: Tokens, *, weights: Any = None) -> float | Floats:
     >>> import chaosphere as cs
     >>> round(cs.measures.order_parameter(cs.sample_uniform(10_000, 3, rng=0)), 2)
     0.01
-    >>> cluster = cs.sample_von_mises_fisher(10_000, [0.0, 0.0, 1.0], concentration=100.0, rng=0)
-    >>> round(cs.measures.order_parameter(cluster), 2)
+    >>> cluster = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=100.0)
+    >>> round(cs.measures.order_parameter(cluster.sample(10_000, rng=0)), 2)
     0.99
     """
     length = np.linalg.norm(mean_vector(x, weights=weights), axis=-1)
@@ -236,7 +236,8 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
 
     >>> import numpy as np
     >>> import chaosphere as cs
-    >>> cs.measures.power_spectrum(np.array([[1.0, 0.0], [-1.0, 0.0]]), 3).round(12) + 0.0
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    >>> cs.measures.power_spectrum(x, 3).round(12) + 0.0
     array([1., 0., 1., 0.])
     """
     batch = checks.tokens(x)
@@ -284,7 +285,8 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
     --------
     >>> import numpy as np
     >>> import chaosphere as cs
-    >>> cs.measures.cluster_count(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_count(x, 0.1)
     2
     """
     tolerance = checks.number(tolerance, "tolerance", above=0, high=2)

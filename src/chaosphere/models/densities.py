@@ -56,7 +56,8 @@ class UnresolvedDensityError(Picklable, ValueError):
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=10)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
     >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=100.0)
     >>> try:
     ...     cs.CircleDensity(model=model, law=law, n_modes=16).solve(rng=0)
@@ -90,7 +91,8 @@ class DensitySolution:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=10)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
     >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
     >>> sol = cs.CircleDensity(model=model, law=law, n_modes=32).solve(rng=0)
     >>> sol.times, sol.modes.shape
@@ -125,9 +127,11 @@ class DensitySolution:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=10)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
         >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
-        >>> sol = cs.CircleDensity(model=model, law=law, n_modes=32).solve(rng=0, save_at=[0.0, 1.0])
+        >>> limit = cs.CircleDensity(model=model, law=law, n_modes=32)
+        >>> sol = limit.solve(rng=0, save_at=[0.0, 1.0])
         >>> sol.density([0.0, 3.14]).round(3)
         array([[2.147, 0.291],
                [3.331, 0.161]])
@@ -187,14 +191,16 @@ class CircleDensity:
     The first Fourier mode of the limit, beside that of `MeanField` under the same noise:
 
     >>> import chaosphere as cs
-    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))
-    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=field, horizon=0.25, n_steps=50)
+    >>> mlp = cs.MLP(width=1, activation="tanh", bias_std=0.3)
+    >>> field = cs.GaussianField(kernel=mlp.kernel(2))
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.LimitSDE(attention=attention, field=field, horizon=0.25, n_steps=50)
     >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
-    >>> mode = cs.CircleDensity(model=model, law=law, n_modes=128).solve(rng=0).modes[-1, 1]
+    >>> density = cs.CircleDensity(model=model, law=law, n_modes=128).solve(rng=0)
     >>> limit = cs.MeanField(model=model, law=law, n_nodes=128)
     >>> nodes = cs.simulate(limit, limit.start(), rng=0).final
     >>> mean = cs.measures.mean_vector(nodes, weights=limit.weights)
-    >>> bool(abs(mean[0] - 1j * mean[1] - mode) < 1e-2)
+    >>> bool(abs(mean[0] - 1j * mean[1] - density.modes[-1, 1]) < 1e-2)
     True
     """
 
@@ -233,8 +239,10 @@ class CircleDensity:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=10)
-        >>> cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=32).n_points
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> law = cs.laws.Uniform(dim=2)
+        >>> cs.CircleDensity(model=model, law=law, n_modes=32).n_points
         100
         """
         return int(fft.next_fast_len(3 * self.n_modes + 1, real=True))
@@ -283,9 +291,11 @@ class CircleDensity:
 
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=10)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
         >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
-        >>> density = cs.CircleDensity(model=model, law=law, n_modes=32).solve(rng=0, save_at=[0.0, 1.0])
+        >>> limit = cs.CircleDensity(model=model, law=law, n_modes=32)
+        >>> density = limit.solve(rng=0, save_at=[0.0, 1.0])
         >>> abs(density.modes[:, 1]).round(3)  # the order parameter at both times
         array([0.446, 0.637])
         """

@@ -59,11 +59,13 @@ class MeanField:
 
     >>> import chaosphere as cs
     >>> mlp = cs.MLP(width=8, activation="tanh")
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=mlp, depth=50, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=50, horizon=1.0)
     >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
     >>> limit = cs.MeanField(model=model, law=law, n_nodes=64)
     >>> sol = cs.simulate(limit, limit.start(), rng=0)
-    >>> [round(cs.measures.order_parameter(x, weights=limit.weights), 3) for x in (limit.nodes, sol.final)]
+    >>> ends = limit.nodes, sol.final
+    >>> [round(cs.measures.order_parameter(x, weights=limit.weights), 3) for x in ends]
     [0.446, 0.442]
     """
 
@@ -95,8 +97,10 @@ class MeanField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
-        >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).nodes.round(12) + 0.0
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4)
+        >>> limit.nodes.round(12) + 0.0
         array([[ 1.,  0.],
                [ 0.,  1.],
                [-1.,  0.],
@@ -116,7 +120,8 @@ class MeanField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
         >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).weights
         array([0.25, 0.25, 0.25, 0.25])
         """
@@ -134,7 +139,8 @@ class MeanField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
         >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).n_steps
         5
         """
@@ -152,7 +158,8 @@ class MeanField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
         >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).horizon
         0.5
         """
@@ -186,9 +193,11 @@ class MeanField:
         Ten tokens that follow the mean field of 64 nodes:
 
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
         >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=64)
-        >>> sol = cs.simulate(limit, limit.start(cs.sample_uniform(10, 2, rng=0)), rng=0)
+        >>> x = limit.start(cs.sample_uniform(10, 2, rng=0))
+        >>> sol = cs.simulate(limit, x, rng=0)
         >>> sol.final[64:].shape
         (10, 2)
         """
@@ -212,8 +221,10 @@ class MeanField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
-        >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).has_own_noise
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4)
+        >>> limit.has_own_noise
         False
         """
         return False
@@ -248,7 +259,8 @@ class MeanField:
 
         >>> import chaosphere as cs
         >>> from chaosphere.common.shape import Shape
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=5, horizon=0.5)
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
         >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=64)
         >>> limit.plan(Shape(n_tokens=74, dim=2)).cost.pairs == 64 * 74
         True

@@ -61,7 +61,8 @@ class StepContext:
     >>> from chaosphere.common.shape import Shape
     >>> from chaosphere.common.streams import Noise
     >>> from chaosphere.models.protocol import StepContext
-    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=20, horizon=1.0)
+    >>> mlp = cs.MLP(width=8)
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0)
     >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
     >>> context = StepContext(noise=Noise(0), n_threads=1)
     >>> model.plan(Shape.of(x)).advance(x, range(0, 1), context).shape
@@ -93,7 +94,9 @@ class Cost:
     --------
     >>> import chaosphere as cs
     >>> from chaosphere.common.shape import Shape
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), depth=20, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention()
+    >>> mlp = cs.MLP(width=8)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=20, horizon=1.0)
     >>> cost = model.plan(Shape(n_tokens=100, dim=3)).cost
     >>> cost.pairs, cost.normals  # N² pairs, and the weights U, W, b_U and b_W
     (10000.0, 59)
@@ -242,7 +245,8 @@ class Model(Protocol):
     What the loop asks of a model:
 
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=20, horizon=1.0)
+    >>> mlp = cs.MLP(width=8)
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0)
     >>> model.n_steps, model.horizon, callable(model.plan)
     (20, 1.0, True)
     """

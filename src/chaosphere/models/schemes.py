@@ -43,7 +43,9 @@ class Flow:
     >>> from chaosphere.models.schemes import SCHEMES, Flow
     >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
     >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
-    >>> flow = Flow(interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1)
+    >>> flow = Flow(
+    ...     interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1
+    ... )
     >>> SCHEMES["heun"].step(x, flow).shape
     (1, 10, 3)
     """
@@ -65,7 +67,10 @@ class Flow:
         Examples
         --------
         >>> from chaosphere.models.schemes import Flow
-        >>> Flow(interaction=None, increment=None, own=None, step_size=0.1, n_threads=1).is_noisy
+        >>> flow = Flow(
+        ...     interaction=None, increment=None, own=None, step_size=0.1, n_threads=1
+        ... )
+        >>> flow.is_noisy
         False
         """
         return self.increment is not None or self.own is not None
@@ -93,7 +98,9 @@ class Flow:
         >>> import chaosphere as cs
         >>> from chaosphere.models.schemes import Flow
         >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
-        >>> flow = Flow(interaction=None, increment=None, own=0.1 * x, step_size=0.1, n_threads=1)
+        >>> flow = Flow(
+        ...     interaction=None, increment=None, own=0.1 * x, step_size=0.1, n_threads=1
+        ... )
         >>> bool((flow.noise(x) == 0.1 * x).all())
         True
         """
@@ -125,7 +132,9 @@ class Flow:
         >>> from chaosphere.models.schemes import Flow
         >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
         >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
-        >>> flow = Flow(interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1)
+        >>> flow = Flow(
+        ...     interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1
+        ... )
         >>> float(abs((flow.velocity(x) * x).sum(axis=2)).max()) < 1e-15
         True
         """
@@ -167,8 +176,11 @@ class Scheme(Protocol):
     >>> from chaosphere.models.schemes import SCHEMES, Flow
     >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
     >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
-    >>> flow = Flow(interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1)
-    >>> bool(abs(Euler().step(x, flow) - SCHEMES["projected-euler"].step(x, flow)).max() < 1e-15)
+    >>> flow = Flow(
+    ...     interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1
+    ... )
+    >>> difference = Euler().step(x, flow) - SCHEMES["projected-euler"].step(x, flow)
+    >>> bool(abs(difference).max() < 1e-15)
     True
     """
 

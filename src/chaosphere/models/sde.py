@@ -69,7 +69,8 @@ class LimitSDE:
 
     >>> import chaosphere as cs
     >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="erf").kernel(3))
-    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(beta=1.0), field=field, horizon=1.0, n_steps=50)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> model = cs.LimitSDE(attention=attention, field=field, horizon=1.0, n_steps=50)
     >>> cs.simulate(model, cs.sample_uniform(20, 3, rng=0), rng=0).final.shape
     (20, 3)
     """
@@ -134,7 +135,7 @@ class LimitSDE:
         >>> model = cs.LimitSDE(attention=None, field=field, horizon=1.0, n_steps=256)
         >>> x = cs.sample_uniform(100, 3, rng=0)
         >>> fine = cs.simulate(model, x, rng=0).final
-        >>> coarse = [cs.simulate(model.coarsen(factor), x, rng=0).final for factor in (16, 4)]
+        >>> coarse = [cs.simulate(model.coarsen(k), x, rng=0).final for k in (16, 4)]
         >>> [round(cs.measures.coupled_distance(fine, y), 3) for y in coarse]
         [0.099, 0.045]
         """
@@ -155,7 +156,10 @@ class LimitSDE:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> cs.LimitSDE(attention=None, field=None, horizon=1.0, n_steps=10, temperature=0.5).has_own_noise
+        >>> model = cs.LimitSDE(
+        ...     attention=None, field=None, horizon=1.0, n_steps=10, temperature=0.5
+        ... )
+        >>> model.has_own_noise
         True
         """
         return self.temperature > 0
@@ -189,8 +193,11 @@ class LimitSDE:
         --------
         >>> import chaosphere as cs
         >>> from chaosphere.common.shape import Shape
-        >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=10, scheme="rk4")
-        >>> model.plan(Shape(n_tokens=100, dim=3)).cost.pairs  # four evaluations of attention
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(
+        ...     attention=attention, field=None, horizon=1.0, n_steps=10, scheme="rk4"
+        ... )
+        >>> model.plan(Shape(n_tokens=100, dim=3)).cost.pairs  # attention four times
         40000.0
         """
         if self.field is not None and self.field.kernel.dim != shape.dim:
@@ -217,7 +224,9 @@ class LimitSDE:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.LimitSDE(attention=None, field=None, horizon=1.0, n_steps=12, temperature=0.5)
+        >>> model = cs.LimitSDE(
+        ...     attention=None, field=None, horizon=1.0, n_steps=12, temperature=0.5
+        ... )
         >>> model.coarsen(4).fine_steps(1)
         range(4, 8)
         """

@@ -55,7 +55,9 @@ class Transformer:
     A hundred tokens on the sphere S³ through twenty layers of width 64:
 
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=2.0), mlp=cs.MLP(width=64), depth=20, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention(beta=2.0)
+    >>> mlp = cs.MLP(width=64)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=20, horizon=1.0)
     >>> cs.simulate(model, cs.sample_uniform(100, 4, rng=0), rng=0).final.shape
     (100, 4)
     """
@@ -89,7 +91,8 @@ class Transformer:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=20, horizon=1.0).n_steps
+        >>> mlp = cs.MLP(width=8)
+        >>> cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0).n_steps
         20
         """
         return self.depth
@@ -106,7 +109,8 @@ class Transformer:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=20, horizon=1.0).has_own_noise
+        >>> mlp = cs.MLP(width=8)
+        >>> cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0).has_own_noise
         False
         """
         return False
@@ -140,8 +144,9 @@ class Transformer:
         --------
         >>> import chaosphere as cs
         >>> from chaosphere.common.shape import Shape
-        >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=20, horizon=1.0)
-        >>> model.plan(Shape(n_tokens=100, dim=3)).cost.normals  # U, W, b_U and b_W of a layer
+        >>> mlp = cs.MLP(width=8)
+        >>> model = cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0)
+        >>> model.plan(Shape(n_tokens=100, dim=3)).cost.normals  # U, W, b_U and b_W
         59
         """
         return TransformerPlan(self, shape, weights)
@@ -176,10 +181,11 @@ class Transformer:
         The distance of 64 from 16 layers under one noise, and under two:
 
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8, activation="tanh"), depth=64, horizon=1.0)
+        >>> mlp = cs.MLP(width=8, activation="tanh")
+        >>> model = cs.Transformer(attention=None, mlp=mlp, depth=64, horizon=1.0)
         >>> x = cs.sample_uniform(100, 3, rng=0)
         >>> fine = cs.simulate(model, x, rng=0).final
-        >>> coarse = [cs.simulate(model.coarsen(4), x, rng=seed).final for seed in (0, 1)]
+        >>> coarse = [cs.simulate(model.coarsen(4), x, rng=k).final for k in (0, 1)]
         >>> [round(cs.measures.coupled_distance(fine, y), 2) for y in coarse]
         [0.07, 0.74]
         """

@@ -57,10 +57,14 @@ class Activation:
     >>> import chaosphere as cs
     >>> from chaosphere.noise.activations import Activation
     >>> hard_tanh = Activation(
-    ...     name="hard tanh", function=lambda x: np.clip(x, -1, 1), derivative=None,
-    ...     is_odd=True, lipschitz=1.0, kernel_id=None, kinks=(-1.0, 1.0),
+    ...     name="hard tanh",
+    ...     function=lambda x: np.clip(x, -1, 1),
+    ...     is_odd=True,
+    ...     lipschitz=1.0,
+    ...     kinks=(-1.0, 1.0),
     ... )
-    >>> layer = cs.MLP(width=64, activation=hard_tanh).draw(3, rng=np.random.default_rng(0))
+    >>> mlp = cs.MLP(width=64, activation=hard_tanh)
+    >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
     >>> layer(cs.sample_uniform(10, 3, rng=0)).shape
     (10, 3)
     """

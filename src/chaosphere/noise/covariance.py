@@ -148,7 +148,9 @@ class CovarianceKernel:
         A row of table 1 of the paper: κ(1), λ1 and λ̄ for tanh, d = 64, σ = 0.1.
 
         >>> import chaosphere as cs
-        >>> k = cs.CovarianceKernel.from_activation("tanh", dim=64, bias_std=0.1, output_bias_std=0.1)
+        >>> k = cs.CovarianceKernel.from_activation(
+        ...     "tanh", dim=64, bias_std=0.1, output_bias_std=0.1
+        ... )
         >>> print(f"{k(1.0):.3g} {k.lyapunov_exponent():.3g} {k.lambda_bar():.3g}")
         0.0344 -0.629 -1.16
         """
@@ -347,7 +349,8 @@ class CovarianceKernel:
 
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> cs.MLP(width=1, activation="relu").kernel(5)(np.array([-1.0, 0.0, 1.0])).round(6)
+        >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+        >>> k(np.array([-1.0, 0.0, 1.0])).round(6)
         array([0.      , 0.031831, 0.1     ])
         """
         return like(u, self._scale * self._form.value(_cosines(u)) + self._offset)
@@ -382,7 +385,8 @@ class CovarianceKernel:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> round(cs.CovarianceKernel.from_activation("relu", dim=5).derivative(1.0), 12)
+        >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+        >>> round(k.derivative(1.0), 12)
         0.1
         """
         return like(u, self._scale * self._form.slope(_cosines(u)))
@@ -527,7 +531,8 @@ class CovarianceKernel:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> activation, *stds = cs.MLP(width=1, activation="tanh", bias_std=0.1).kernel(4).source
+        >>> k = cs.CovarianceKernel.from_activation("tanh", dim=4, bias_std=0.1)
+        >>> activation, *stds = k.source
         >>> activation.name, stds
         ('tanh', [0.5, 0.1, 0.0])
         """
@@ -548,7 +553,8 @@ class CovarianceKernel:
         A bias breaks the symmetry of tanh:
 
         >>> import chaosphere as cs
-        >>> [cs.MLP(width=1, activation="tanh", bias_std=s).kernel(4).is_odd for s in (0.0, 0.1)]
+        >>> mlps = [cs.MLP(width=1, activation="tanh", bias_std=s) for s in (0.0, 0.1)]
+        >>> [mlp.kernel(4).is_odd for mlp in mlps]
         [True, False]
         """
         return self(1.0) + self(-1.0) <= 1e-12 * self(1.0)
@@ -568,7 +574,8 @@ class CovarianceKernel:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> cs.CovarianceKernel.from_spectrum([0.0, 0.5], dim=3).identity_facts()["values"]
+        >>> k = cs.CovarianceKernel.from_spectrum([0.0, 0.5], dim=3)
+        >>> k.identity_facts()["values"]
         [-0.5, -0.375, -0.25, -0.125, 0.0, 0.125, 0.25, 0.375, 0.5]
         """
         values = self(np.linspace(-1, 1, 9)).tolist()

@@ -35,13 +35,16 @@ class Increment(Protocol):
 
     Examples
     --------
+    The field is the same at all tokens and at the first two of them:
+
     >>> import numpy as np
     >>> import chaosphere as cs
     >>> from chaosphere.common.streams import Noise, Stream
     >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
-    >>> increment = field.increment([Noise(0).draws(Stream.BROWNIAN, 0)], duration=0.1, n_tokens=5)
+    >>> draws = Noise(0).draws(Stream.BROWNIAN, 0)
+    >>> increment = field.increment([draws], duration=0.1, n_tokens=5)
     >>> x = cs.sample_uniform(5, 3, rng=0, n_replicas=1)
-    >>> np.allclose(increment(x)[:, :2], increment(x[:, :2]))  # the same field at fewer tokens
+    >>> np.allclose(increment(x)[:, :2], increment(x[:, :2]))
     True
     """
 
@@ -169,9 +172,11 @@ class GaussianField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> mlp = cs.MLP(width=1, activation="tanh")
-        >>> [cs.GaussianField(kernel=mlp.kernel(d)).resolve(n).method for d, n in ((3, 100), (64, 100), (64, 10_000))]
-        ['spectral', 'dense', 'features']
+        >>> low, high = (cs.MLP(width=1, activation="tanh").kernel(dim) for dim in (3, 64))
+        >>> cs.GaussianField(kernel=low).resolve(10_000).method
+        'spectral'
+        >>> [cs.GaussianField(kernel=high).resolve(n).method for n in (100, 10_000)]
+        ['dense', 'features']
         """
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
         if self.method != "auto":
@@ -215,7 +220,8 @@ class GaussianField:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> plan = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3)).plan(100)
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> plan = field.plan(100)
         >>> plan.field.method, plan.is_local
         ('spectral', True)
         """
@@ -286,7 +292,8 @@ class GaussianField:
         >>> import chaosphere as cs
         >>> from chaosphere.common.streams import Noise, Stream
         >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
-        >>> increment = field.increment([Noise(0).draws(Stream.BROWNIAN, 0)], duration=0.1, n_tokens=5)
+        >>> draws = Noise(0).draws(Stream.BROWNIAN, 0)
+        >>> increment = field.increment([draws], duration=0.1, n_tokens=5)
         >>> increment(cs.sample_uniform(5, 3, rng=0, n_replicas=1)).shape
         (1, 5, 3)
         """

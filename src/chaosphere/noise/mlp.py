@@ -345,7 +345,8 @@ class MLPLayer:
     >>> import chaosphere as cs
     >>> from chaosphere.noise import activations
     >>> u, w = np.array([[[1.0, 0.0]]]), np.array([[[0.0], [1.0]]])
-    >>> layer = cs.MLPLayer(u=u, w=w, b=None, c=None, activation=activations.get("relu"), weight_std=1.0)
+    >>> relu = activations.get("relu")
+    >>> layer = cs.MLPLayer(u=u, w=w, b=None, c=None, activation=relu, weight_std=1.0)
     >>> layer(np.array([[1.0, 0.0], [-1.0, 0.0]]))
     array([[0., 1.],
            [0., 0.]])
@@ -410,7 +411,8 @@ class MLPLayer:
         --------
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> layer = cs.MLP(width=64, activation="tanh").draw(3, rng=np.random.default_rng(0))
+        >>> mlp = cs.MLP(width=64, activation="tanh")
+        >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
         >>> x = cs.sample_uniform(10, 3, rng=0)
         >>> bool(np.array_equal(layer(-x), -layer(x)))  # tanh without bias is odd
         True
@@ -492,7 +494,8 @@ class MLPLayer:
         >>> import chaosphere as cs
         >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
         >>> x = cs.sample_uniform(10, 3, rng=0)
-        >>> np.allclose(layer.move(x[None], 0.1, n_threads=1)[0], cs.normalize(x + 0.1 * layer(x)))
+        >>> y = layer.move(x[None], 0.1, n_threads=1)[0]
+        >>> np.allclose(y, cs.normalize(x + 0.1 * layer(x)))
         True
         """
         if self.activation.kernel_id is None:
@@ -527,11 +530,13 @@ class MLPLayer:
 
         Examples
         --------
+        The layer is their sum with the outer weights, over the root of the width:
+
         >>> import numpy as np
         >>> import chaosphere as cs
         >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
         >>> x = cs.sample_uniform(10, 3, rng=0)
-        >>> np.allclose(layer.hidden(x) @ layer.w[0].T / 8, layer(x))  # 8 is the root of the width
+        >>> np.allclose(layer.hidden(x) @ layer.w[0].T / 8, layer(x))
         True
         """
         before: Floats = self.weight_std * (x @ self.u[replica].T)

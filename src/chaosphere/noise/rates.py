@@ -82,7 +82,8 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> round(cs.CovarianceKernel.from_activation("relu", dim=5).lyapunov_exponent(), 12)
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+    >>> round(k.lyapunov_exponent(), 12)
     -0.1
     """
     return 0.5 * ((kernel.dim - 3) * kernel.derivative(1.0) - (kernel.dim - 1) * kernel(1.0))
@@ -107,7 +108,8 @@ def lambda_bar(kernel: CovarianceKernel) -> float:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> round(cs.CovarianceKernel.from_activation("relu", dim=5).lambda_bar(), 12)
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+    >>> round(k.lambda_bar(), 12)
     0.2
     """
     return (kernel.dim - 1) * kernel.derivative(1.0) - (kernel.dim - 3) * kernel(1.0)
@@ -187,7 +189,9 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> k = cs.CovarianceKernel.from_activation("relu", dim=64, bias_std=0.1, output_bias_std=0.1)
+    >>> k = cs.CovarianceKernel.from_activation(
+    ...     "relu", dim=64, bias_std=0.1, output_bias_std=0.1
+    ... )
     >>> round(k.dissipation_rate(1.0), 3), round(k.lambda_bar(), 3)
     (-0.351, -0.899)
     """
@@ -234,7 +238,9 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
     Examples
     --------
     >>> import chaosphere as cs
-    >>> k = cs.CovarianceKernel.from_activation("relu", dim=64, bias_std=0.1, output_bias_std=0.1)
+    >>> k = cs.CovarianceKernel.from_activation(
+    ...     "relu", dim=64, bias_std=0.1, output_bias_std=0.1
+    ... )
     >>> beta, rate = k.best_beta()
     >>> round(rate, 3), round(k.dissipation_rate(1.0), 3)
     (-0.899, -0.351)

@@ -55,7 +55,8 @@ class Checkpoint:
     >>> import tempfile
     >>> from pathlib import Path
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=250, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=250, horizon=1.0)
     >>> x = cs.sample_uniform(5, 3, rng=0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     checkpoint = cs.Checkpoint(path=Path(folder) / "run.npz", every_steps=100)

@@ -51,10 +51,13 @@ class CoupledRun:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=64, activation="tanh"), depth=10, horizon=1.0)
+    >>> mlp = cs.MLP(width=64, activation="tanh")
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=10, horizon=1.0)
     >>> x = cs.sample_uniform(10, 3, rng=0)
-    >>> run = cs.coupled_run(model, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)})
-    >>> [round(float(sol.observables["energy"][-1]), 1) for sol in (run.network, run.limit)]
+    >>> observe = {"energy": cs.measures.Energy(beta=1.0)}
+    >>> run = cs.coupled_run(model, x, rng=0, observe=observe)
+    >>> energies = [sol.observables["energy"] for sol in (run.network, run.limit)]
+    >>> [round(float(energy[-1]), 1) for energy in energies]
     [0.7, 0.7]
     """
 
@@ -134,11 +137,13 @@ def coupled_run(
 
     >>> import chaosphere as cs
     >>> mlp = cs.MLP(width=256, activation="tanh", bias_std=0.3)
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=mlp, depth=50, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=50, horizon=1.0)
     >>> x = cs.sample_uniform(20, 3, rng=0)
     >>> run = cs.coupled_run(model, x, rng=0)
     >>> coupled = cs.measures.coupled_distance(run.network.final, run.limit.final)
-    >>> alone = cs.measures.coupled_distance(cs.simulate(model, x, rng=0).final, run.limit.final)
+    >>> other = cs.simulate(model, x, rng=0)
+    >>> alone = cs.measures.coupled_distance(other.final, run.limit.final)
     >>> round(coupled, 2), round(alone, 2)
     (0.12, 1.06)
     """

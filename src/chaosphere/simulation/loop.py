@@ -76,8 +76,10 @@ def trajectory(
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=2.0)
-    >>> [time for time, tokens in cs.trajectory(model, cs.sample_uniform(5, 3, rng=0), rng=0)]
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=2.0)
+    >>> x = cs.sample_uniform(5, 3, rng=0)
+    >>> [time for time, tokens in cs.trajectory(model, x, rng=0)]
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     check_model(model)
@@ -233,9 +235,12 @@ def simulate(
     Fifty tokens through ten layers, and their energy after each layer:
 
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=32), depth=10, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> mlp = cs.MLP(width=32)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=10, horizon=1.0)
     >>> x = cs.sample_uniform(50, 3, rng=0)
-    >>> sol = cs.simulate(model, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)})
+    >>> observe = {"energy": cs.measures.Energy(beta=1.0)}
+    >>> sol = cs.simulate(model, x, rng=0, observe=observe)
     >>> sol.final.shape, sol.times.shape, sol.observables["energy"].shape
     ((50, 3), (11,), (11,))
     """

@@ -29,7 +29,8 @@ class Interrupted(KeyboardInterrupt):
     >>> import tempfile
     >>> from pathlib import Path
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=10, horizon=10.0)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=10.0)
     >>> x = cs.sample_uniform(5, 3, rng=0)
     >>> def stop(time, tokens):
     ...     if time == 2.0:
@@ -38,7 +39,9 @@ class Interrupted(KeyboardInterrupt):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     checkpoint = Path(folder) / "run.npz"
     ...     try:
-    ...         cs.simulate(model, x, rng=0, observe={"clock": stop}, checkpoint=checkpoint)
+    ...         cs.simulate(
+    ...             model, x, rng=0, observe={"clock": stop}, checkpoint=checkpoint
+    ...         )
     ...     except cs.Interrupted:
     ...         checkpoint.exists()
     True

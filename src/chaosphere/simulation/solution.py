@@ -82,8 +82,10 @@ class Solution:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=10, horizon=1.0)
-    >>> sol = cs.simulate(model, cs.sample_uniform(50, 3, rng=0), rng=0, save_at=[0.0, 0.5, 1.0])
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+    >>> x = cs.sample_uniform(50, 3, rng=0)
+    >>> sol = cs.simulate(model, x, rng=0, save_at=[0.0, 0.5, 1.0])
     >>> sol.times, sol.states.shape, sol.attributes["model"]["attention"]["method"]
     (array([0. , 0.5, 1. ]), (3, 50, 3), 'direct')
     """
@@ -117,8 +119,10 @@ class Solution:
         Examples
         --------
         >>> import chaosphere as cs
-        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=10, horizon=1.0)
-        >>> sol = cs.simulate(model, cs.sample_uniform(50, 3, rng=0), rng=0, save_at=[0.0, 0.5, 1.0])
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> sol = cs.simulate(model, x, rng=0, save_at=[0.0, 0.5, 1.0])
         >>> dict(sol.to_xarray().sizes)
         {'time': 3, 'token': 50, 'coordinate': 3}
         """

@@ -171,8 +171,9 @@ def solve(
     --------
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="relu").kernel(3)
-    >>> cs.two_point.solve(kernel, lambda u: u, 1.0, u0="uniform").error_estimate < 1e-9
-    True
+    >>> solution = cs.two_point.solve(kernel, lambda u: u, 1.0, u0="uniform")
+    >>> round(solution.values, 3), solution.error_estimate < 1e-9
+    (0.081, True)
     """
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
     nodes, weights = _check_law(u0, kernel.dim)

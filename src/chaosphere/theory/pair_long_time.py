@@ -258,7 +258,8 @@ def stationary_density(
     >>> import numpy as np
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="relu").kernel(5)
-    >>> cs.two_point.stationary_density(kernel, np.array([-0.9, 0.0, 0.9]), beta=1.0, value_scale=-1.0).round(3)
+    >>> u = np.array([-0.9, 0.0, 0.9])
+    >>> cs.two_point.stationary_density(kernel, u, beta=1.0, value_scale=-1.0).round(3)
     array([0.995, 0.266, 0.   ])
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
