@@ -50,7 +50,8 @@ class Stream(IntEnum):
     --------
     >>> from chaosphere.common.streams import Noise, Stream
     >>> noise = Noise(0)
-    >>> a, b = (noise.draws(s, 0).normals((3,))[0] for s in (Stream.LAYER, Stream.BROWNIAN))
+    >>> streams = (Stream.LAYER, Stream.BROWNIAN)
+    >>> a, b = (noise.draws(stream, 0).normals((3,))[0] for stream in streams)
     >>> bool((a == b).any())
     False
     """
@@ -144,7 +145,7 @@ class Draws:
         Parameters
         ----------
         rng : numpy.random.Generator
-            Moves on.
+            Gives the key.
 
         Returns
         -------

@@ -255,7 +255,7 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     store : path
-        That `ensemble` was given.
+        The store that `ensemble` writes.
 
     Returns
     -------

@@ -160,7 +160,7 @@ class InteractionPlan(Protocol):
         x : ndarray, shape (R, N, d)
             Tokens of the plan's shape on the sphere; they are not checked again.
         step_size : float
-            τ.
+            Length τ of a step.
         n_threads : int
             Does not change a bit of the result.
         n_steps : int

@@ -50,7 +50,7 @@ def lyapunov_exponent(
 
     Notes
     -----
-    Two steps of the model for each of its steps.
+    Each step of the model is taken twice, once for each copy.
 
     Examples
     --------

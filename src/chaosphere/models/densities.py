@@ -289,7 +289,6 @@ class CircleDensity:
         --------
         Attention contracts a cluster:
 
-        >>> import numpy as np
         >>> import chaosphere as cs
         >>> attention = cs.SoftmaxAttention()
         >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)

@@ -81,6 +81,13 @@ def coupled_run(
 ) -> CoupledRun:
     """Run a network and its deep-and-wide limit from the same tokens, as close to each other as the theorem makes them.
 
+    The limit is `LimitSDE` with scheme "split" and `refinement` steps per layer, under the noise that it has in a run
+    of its own with this seed. The network takes, at its own tokens Y, the limit's noise increment ΔW(Y) over its layer.
+    It maps it to the law of a layer conditional on the inner weights: G(Y) = T ΔW(Y), with T the optimal map from
+    N(0, κ(YYᵀ)) to N(0, K_m). The network then has the law of `model` up to the field's tolerance, and the inner
+    weights U, b_U of a run of `model` with this seed; its path is another one (arXiv:2604.26898, Theorem 1: the
+    coupling Γ).
+
     Parameters
     ----------
     model : Transformer
@@ -98,7 +105,7 @@ def coupled_run(
     observe : mapping of str to callable, optional
         As in `simulate`; called for network and limit.
     n_threads : int, optional
-        Does not change a bit of the result.
+        Default: all that OpenMP may use. Does not change a bit of the result.
     save_states : bool
         As in `simulate`.
     progress : bool
@@ -129,7 +136,8 @@ def coupled_run(
     Notes
     -----
     O(N³) for each layer and replica, O(N² d) and the field's harmonics for each step of the limit. LAPACK runs on one
-    thread, so that results are the same for any number of threads.
+    thread, so that results are the same for any number of threads. `chaosphere.experiments.depth_width` measures the
+    distance for many depths and widths, and its exponents.
 
     Examples
     --------

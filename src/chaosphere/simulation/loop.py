@@ -50,7 +50,7 @@ def trajectory(
     shared_noise : bool
         All replicas see the same noise.
     n_threads : int, optional
-        Does not change a bit of the result.
+        Default: all that OpenMP may use. Does not change a bit of the result.
     first_step : int
         If > 0, x is the state after that many steps, and the run continues from it.
 
@@ -175,7 +175,7 @@ def simulate(
     shared_noise : bool
         All replicas see the same noise (the law conditional on the noise).
     n_threads : int, optional
-        Does not change a bit of the result.
+        Default: all that OpenMP may use. Does not change a bit of the result.
     save_states : bool
         False keeps the final state only, also with `save_at`.
     progress : bool

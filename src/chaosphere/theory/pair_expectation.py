@@ -66,6 +66,7 @@ def expectation(
 
     The expectation f_t(u0) solves ∂f/∂t = L f with the generator L of the cosine (`chaosphere.two_point`;
     arXiv:2604.26898, two-point motion of the limiting SDE). `solve` also returns the error estimate.
+    Both tokens move: the cosine of one token with a fixed point has another law.
 
     Parameters
     ----------
