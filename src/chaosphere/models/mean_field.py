@@ -65,7 +65,8 @@ class MeanField:
     >>> limit = cs.MeanField(model=model, law=law, n_nodes=64)
     >>> sol = cs.simulate(limit, limit.start(), rng=0)
     >>> ends = limit.nodes, sol.final
-    >>> [round(cs.measures.order_parameter(x, weights=limit.weights), 3) for x in ends]
+    >>> orders = [cs.measures.order_parameter(x, weights=limit.weights) for x in ends]
+    >>> [round(float(order), 3) for order in orders]
     [0.446, 0.442]
     """
 

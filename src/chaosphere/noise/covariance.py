@@ -532,9 +532,9 @@ class CovarianceKernel:
         --------
         >>> import chaosphere as cs
         >>> k = cs.CovarianceKernel.from_activation("tanh", dim=4, bias_std=0.1)
-        >>> activation, *stds = k.source
-        >>> activation.name, stds
-        ('tanh', [0.5, 0.1, 0.0])
+        >>> if k.source is not None:
+        ...     print(k.source[0].name, k.source[1:])
+        tanh (0.5, 0.1, 0.0)
         """
         if (law := self.layer_law) is None:
             return None

@@ -144,7 +144,7 @@ class LayerLaw:
         --------
         >>> import chaosphere as cs
         >>> pair = cs.MLP(width=1, bias_std=1.0).law.pair(4)
-        >>> pair.variance, pair.covariance(0.5)
-        (1.25, 1.125)
+        >>> pair.weight_variance, pair.bias_variance, pair.variance
+        (0.25, 1.0, 1.25)
         """
         return GaussianPair(self.weight_in(dim) ** 2, self.bias_std**2)

@@ -146,7 +146,7 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
     --------
     >>> import chaosphere as cs
     >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
-    >>> round(k.dissipation_function(1.0, 1.0), 12)  # −λ̄
+    >>> round(float(k.dissipation_function(1.0, 1.0)), 12)  # −λ̄
     -0.2
     """
     beta = checks.number(beta, "beta", low=0)

@@ -40,7 +40,7 @@ class HittingProbabilities(NamedTuple):
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
     >>> plus, minus = cs.two_point.hitting_probabilities(kernel, 0.5)
-    >>> round(plus + minus, 12)
+    >>> round(float(plus + minus), 12)
     1.0
     """
 
@@ -128,7 +128,7 @@ def hitting_probabilities(
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
     >>> plus, minus = cs.two_point.hitting_probabilities(kernel, 0.5)
-    >>> round(plus, 6), round(minus, 6)
+    >>> round(float(plus), 6), round(float(minus), 6)
     (0.663121, 0.336879)
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
@@ -259,7 +259,8 @@ def stationary_density(
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="relu").kernel(5)
     >>> u = np.array([-0.9, 0.0, 0.9])
-    >>> cs.two_point.stationary_density(kernel, u, beta=1.0, value_scale=-1.0).round(3)
+    >>> density = cs.two_point.stationary_density(kernel, u, beta=1.0, value_scale=-1.0)
+    >>> np.round(density, 3)
     array([0.995, 0.266, 0.   ])
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
