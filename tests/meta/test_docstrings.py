@@ -13,7 +13,7 @@ import pytest
 from numpydoc.docscrape import get_doc_object
 from numpydoc.validate import ERROR_MSGS, Validator, validate
 
-NAMESPACES = ["chaosphere", "chaosphere.laws", "chaosphere.measures", "chaosphere.two_point"]
+NAMESPACES = ["chaosphere", "chaosphere.laws", "chaosphere.measures", "chaosphere.plot", "chaosphere.two_point"]
 # What public functions take and return besides, and what models, schemes and interactions of a user's own are made of.
 EXTENDING = [
     "chaosphere.common.shape.Shape",

@@ -100,6 +100,7 @@ def ensemble(
     See Also
     --------
     chaosphere.simulate : Run a model.
+    chaosphere.plot.observables : Draw observables over time.
     chaosphere.Checkpoint : A file that keeps the state of a run.
     chaosphere.load_ensemble : Read the store of an ensemble.
     chaosphere.Interrupted : A signal stopped a run.

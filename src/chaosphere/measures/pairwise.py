@@ -238,6 +238,7 @@ def cosine_histogram(
     --------
     chaosphere.measures.pairwise_cosines : Cosines of all pairs.
     chaosphere.measures.pair_fraction : Fraction of close pairs.
+    chaosphere.plot.cosines : Draw the histogram.
 
     Notes
     -----

@@ -74,6 +74,7 @@ def trajectory(
     See Also
     --------
     chaosphere.simulate : Run a model.
+    chaosphere.plot.clip : Write an animation of a run.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
 
     Examples
@@ -223,6 +224,7 @@ def simulate(
     chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.coupled_run : Run a network and its limit under one noise.
     chaosphere.Solution : What a run returns.
+    chaosphere.plot.observables : Draw observables over time.
     chaosphere.Checkpoint : A file that keeps the state of a run.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
     chaosphere.measures.Energy : The energy as an observable.

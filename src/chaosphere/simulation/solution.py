@@ -150,6 +150,7 @@ class Solution:
         Returns
         -------
         matplotlib.axes.Axes
+            With the picture.
 
         Raises
         ------
@@ -160,7 +161,10 @@ class Solution:
 
         See Also
         --------
-        chaosphere.plot : the functions behind it, with more options; `clip` makes an animation of the states.
+        chaosphere.plot.tokens : Draw tokens.
+        chaosphere.plot.observables : Draw observables over time.
+        chaosphere.plot.cosines : Draw the cosines of pairs.
+        chaosphere.plot.clip : Write an animation of a run.
 
         Examples
         --------
