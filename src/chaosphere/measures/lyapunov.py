@@ -9,6 +9,7 @@ import numpy as np
 
 from chaosphere import stats
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
@@ -49,7 +50,7 @@ class LyapunovEstimate:
 @overload
 def lyapunov_exponent(
     model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: None = ..., n_threads: int | None = ...
-) -> float | Floats: ...
+) -> PerReplica: ...
 @overload
 def lyapunov_exponent(
     model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: int, n_threads: int | None = ...
@@ -62,7 +63,7 @@ def lyapunov_exponent(
     separation: float = 1e-7,
     n_replicas: int | None = None,
     n_threads: int | None = None,
-) -> float | Floats | LyapunovEstimate:
+) -> PerReplica:
     """Return the finite-time top Lyapunov exponent of a model's flow along one path: growth of a tangent vector.
 
     A second copy of the tokens starts a random tangent vector away and moves under the same noise; after every step

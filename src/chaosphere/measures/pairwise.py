@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.common.arrays import of_replicas
+from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.geometry import expansions
@@ -20,7 +20,7 @@ _MAX_DENSE = 2**30  # bytes that pairwise_cosines may take
 _MAX_BINS = 2**24
 
 
-def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None) -> float | Floats:
+def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None) -> PerReplica:
     """Return the interaction energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
 
     arXiv:2604.26898, section 1 (the energy of the synchronization theorem).
@@ -91,7 +91,7 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
         missing[by_pairs] = kernel.pair_statistics(batch[by_pairs].astype(np.float64, copy=False), p, beta, 0, threads)[
             0
         ]
-    return of_replicas(0.5 * math.exp(beta) * missing, x)  # type: ignore[no-any-return]
+    return of_replicas(0.5 * math.exp(beta) * missing, x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -133,7 +133,7 @@ class Energy(Brief):
         if self.n_threads is not None:
             object.__setattr__(self, "n_threads", checks.threads(self.n_threads))
 
-    def __call__(self, time: float, x: Tokens) -> float | Floats:
+    def __call__(self, time: float, x: Tokens) -> PerReplica:
         """Return the energy E_β of the tokens.
 
         Parameters
@@ -264,7 +264,7 @@ def cosine_histogram(
     return of_replicas(histogram / total, x), np.linspace(-1, 1, n_bins + 1)
 
 
-def pair_fraction(x: Tokens, above: float) -> float | Floats:
+def pair_fraction(x: Tokens, above: float) -> PerReplica:
     """Return the fraction of pairs i ≠ j with ⟨x_i, x_j⟩ >= `above`.
 
     Parameters
@@ -316,4 +316,4 @@ def pair_fraction(x: Tokens, above: float) -> float | Floats:
             square += (rows[:, :, None, k] - batch[:, None, :, k]) ** 2
         counts += (square <= 2 - 2 * above).sum(axis=(1, 2))
     fractions = (counts - n_tokens) / (n_tokens * (n_tokens - 1))  # less the pairs (i, i)
-    return of_replicas(fractions, x)  # type: ignore[no-any-return]
+    return of_replicas(fractions, x)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chaosphere.common import checks
-from chaosphere.common.arrays import of_replicas
+from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
@@ -58,7 +57,7 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     return of_replicas(mean, x)  # type: ignore[no-any-return]
 
 
-def order_parameter(x: Tokens, *, weights: Any = None) -> float | Floats:
+def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
     """Return the order parameter |Σ p_i x_i|: 1 at consensus, about N^{-1/2} for uniform tokens.
 
     Parameters
@@ -145,7 +144,7 @@ def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
     return np.asarray(mean / length)
 
 
-def mean_cosine(x: Tokens, *, weights: Any = None) -> float | Floats:
+def mean_cosine(x: Tokens, *, weights: Any = None) -> PerReplica:
     """Return the mean of ⟨x_i, x_j⟩ over pairs i ≠ j, weighted by p_i p_j.
 
     Parameters
@@ -250,7 +249,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     return of_replicas(values, x)  # type: ignore[no-any-return]
 
 
-def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
+def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     """Return how many balls of radius `tolerance` (chordal distance) a greedy cover of the tokens takes.
 
     The first token opens a ball and takes every token in it, the next one left opens another, and so on: for clusters
@@ -291,7 +290,7 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
     """
     tolerance = checks.number(tolerance, "tolerance", above=0, high=2)
     counts = [_greedy_cover(tokens.astype(np.float64), tolerance) for tokens in checks.tokens(x)]
-    return of_replicas(np.array(counts), x)  # type: ignore[no-any-return]
+    return of_replicas(np.array(counts), x)
 
 
 def _greedy_cover(left: Floats, tolerance: float) -> int:
