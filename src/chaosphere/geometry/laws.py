@@ -383,7 +383,7 @@ class Mixture:
 
         Notes
         -----
-        Every component draws N tokens, each component from a seed of its own. O(N d) per component.
+        Every component draws N tokens, from a seed of its own.
 
         Examples
         --------

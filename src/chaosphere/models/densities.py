@@ -117,7 +117,7 @@ class DensitySolution:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the angles are no list of finite numbers in that range.
 
         See Also
