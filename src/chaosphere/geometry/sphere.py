@@ -111,8 +111,10 @@ def sample_von_mises_fisher(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import chaosphere as cs
-    >>> x = cs.sample_von_mises_fisher(2000, [0.0, 0.0, 1.0], concentration=50.0, rng=1)
+    >>> north = np.array([0.0, 0.0, 1.0])
+    >>> x = cs.sample_von_mises_fisher(2000, north, concentration=50.0, rng=1)
     >>> x.mean(axis=0).round(2) + 0.0
     array([-0.01,  0.  ,  0.98])
     """

@@ -123,7 +123,7 @@ class InteractionPlan(Protocol):
     ...         return ToMeanPlan()
     >>> model = cs.Transformer(attention=ToMean(), mlp=None, depth=50, horizon=20.0)
     >>> sol = cs.simulate(model, cs.sample_uniform(20, 3, rng=0), rng=0)
-    >>> round(cs.measures.order_parameter(sol.final), 3)
+    >>> round(float(cs.measures.order_parameter(sol.final)), 3)
     1.0
     """
 
@@ -160,7 +160,7 @@ class InteractionPlan(Protocol):
         x : ndarray, shape (R, N, d)
             Tokens of the plan's shape on the sphere; they are not checked again.
         step_size : float
-            τ.
+            Length τ of a step.
         n_threads : int
             Does not change a bit of the result.
         n_steps : int

@@ -92,10 +92,10 @@ def order_parameter(x: Tokens, *, weights: Any = None) -> float | Floats:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> round(cs.measures.order_parameter(cs.sample_uniform(10_000, 3, rng=0)), 2)
+    >>> round(float(cs.measures.order_parameter(cs.sample_uniform(10_000, 3, rng=0))), 2)
     0.01
-    >>> cluster = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=100.0)
-    >>> round(cs.measures.order_parameter(cluster.sample(10_000, rng=0)), 2)
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=100.0)
+    >>> round(float(cs.measures.order_parameter(law.sample(10_000, rng=0))), 2)
     0.99
     """
     length = np.linalg.norm(mean_vector(x, weights=weights), axis=-1)

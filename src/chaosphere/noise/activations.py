@@ -9,6 +9,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.kernels import abi
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
@@ -18,8 +19,8 @@ _MAX_INTERVALS = 10_000
 _MAX_KINKS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Activation(Brief):
     """An activation function φ: R → R.
 
     Build one of these to give `chaosphere` more than `get` can find out about a callable, for
@@ -106,6 +107,9 @@ class Activation:
         array([0., 2.])
         """
         return self.function(x)
+
+    def _rows(self) -> list[Row]:
+        return [("name", short(self.name))]
 
     def identity_facts(self) -> object:
         """Return what tells activations apart in checkpoints and stores.

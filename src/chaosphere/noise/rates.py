@@ -22,13 +22,14 @@ from numpy.polynomial import chebyshev
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series, trimmed
+from chaosphere.common.reprs import Brief
 
 if TYPE_CHECKING:
     from chaosphere.noise.covariance import CovarianceKernel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Synchronization:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Synchronization(Brief):
     """Verdict of `CovarianceKernel.synchronizes`.
 
     Parameters
@@ -146,7 +147,7 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
     --------
     >>> import chaosphere as cs
     >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
-    >>> round(k.dissipation_function(1.0, 1.0), 12)  # −λ̄
+    >>> round(float(k.dissipation_function(1.0, 1.0)), 12)  # −λ̄
     -0.2
     """
     beta = checks.number(beta, "beta", low=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Seed, Stream
+from chaosphere.common.streams import Seeds, Stream
 from chaosphere.geometry import sphere
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import ModelPlan, StepContext
@@ -31,7 +33,7 @@ from chaosphere.theory.coupling import as_layer
 _MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CoupledRun:
     """The result of `coupled_run`: two solutions with the same times.
 
@@ -63,12 +65,22 @@ class CoupledRun:
     network: Solution
     limit: Solution
 
+    def __repr__(self) -> str:
+        """Return a few lines."""
+        return "\n".join(
+            ["CoupledRun", *textwrap.indent(f"network: {self.network!r}\nlimit: {self.limit!r}", "  ").splitlines()]
+        )
+
+    def _repr_html_(self) -> str:
+        """Return two tables, for notebooks."""
+        return f"{self.network._repr_html_()}{self.limit._repr_html_()}"
+
 
 def coupled_run(
     model: Transformer,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     refinement: int = 4,
     tolerance: float = 1e-6,
     save_at: Any = None,
@@ -79,6 +91,13 @@ def coupled_run(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> CoupledRun:
     """Run a network and its deep-and-wide limit from the same tokens, as close to each other as the theorem makes them.
+
+    The limit is `LimitSDE` with scheme "split" and `refinement` steps per layer, under the noise that it has in a run
+    of its own with this seed. The network takes, at its own tokens Y, the limit's noise increment ΔW(Y) over its layer.
+    It maps it to the law of a layer conditional on the inner weights: G(Y) = T ΔW(Y), with T the optimal map from
+    N(0, κ(YYᵀ)) to N(0, K_m). The network then has the law of `model` up to the field's tolerance, and the inner
+    weights U, b_U of a run of `model` with this seed; its path is another one (arXiv:2604.26898, Theorem 1: the
+    coupling Γ).
 
     Parameters
     ----------
@@ -97,7 +116,7 @@ def coupled_run(
     observe : mapping of str to callable, optional
         As in `simulate`; called for network and limit.
     n_threads : int, optional
-        Does not change a bit of the result.
+        Default: all that OpenMP may use. Does not change a bit of the result.
     save_states : bool
         As in `simulate`.
     progress : bool
@@ -128,7 +147,8 @@ def coupled_run(
     Notes
     -----
     O(N³) for each layer and replica, O(N² d) and the field's harmonics for each step of the limit. LAPACK runs on one
-    thread, so that results are the same for any number of threads.
+    thread, so that results are the same for any number of threads. `chaosphere.experiments.depth_width` measures the
+    distance for many depths and widths, and its exponents.
 
     Examples
     --------
@@ -170,6 +190,7 @@ def coupled_run(
             scheme="split",
         ),
     )
+    models = {"network": model, "limit": pair.limit}
     halves = {"network": slice(None, n_tokens), "limit": slice(n_tokens, None)}
     observe = observables(observe)
     sol = simulate(
@@ -194,6 +215,7 @@ def coupled_run(
             final=sol.final[..., rows, :],
             observables={name: sol.observables[f"{half}: {name}"] for name in observe},
             attributes=sol.attributes | {"part": half},
+            model=short(models[half]),
         )
         for half, rows in halves.items()
     )

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry.gegenbauer import cosine_rule
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, generator, interpolation, to_u, to_x
@@ -22,8 +23,8 @@ Law = float | str | tuple[ArrayLike, ArrayLike]
 _RESOLUTIONS = (32, 64, 128, 256, 512)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairSolution:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PairSolution(Brief):
     """Expectation over time with its error estimate, from `solve`.
 
     Parameters
@@ -41,10 +42,12 @@ class PairSolution:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="relu").kernel(3)
-    >>> solution = cs.two_point.solve(kernel, lambda u: u, [0.0, 1.0], u0=0.3)
-    >>> solution.values.round(6), solution.error_estimate < 1e-9, solution.n_nodes
+    >>> times = np.array([0.0, 1.0])
+    >>> solution = cs.two_point.solve(kernel, lambda u: u, times, u0=0.3)
+    >>> np.round(solution.values, 6), solution.error_estimate < 1e-9, solution.n_nodes
     (array([0.3     , 0.304193]), True, 129)
     """
 
@@ -66,6 +69,7 @@ def expectation(
 
     The expectation f_t(u0) solves ∂f/∂t = L f with the generator L of the cosine (`chaosphere.two_point`;
     arXiv:2604.26898, two-point motion of the limiting SDE). `solve` also returns the error estimate.
+    Both tokens move: the cosine of one token with a fixed point has another law.
 
     Parameters
     ----------
@@ -106,7 +110,8 @@ def expectation(
 
     >>> import chaosphere as cs
     >>> kernel = cs.CovarianceKernel.from_activation("linear", dim=3, weight_std=1.0)
-    >>> round(cs.two_point.expectation(kernel, lambda u: u**2, 1.0, u0=0.3), 4)
+    >>> square = cs.two_point.expectation(kernel, lambda u: u**2, 1.0, u0=0.3)
+    >>> round(float(square), 4)
     0.6603
     """
     solution = solve(kernel, f, t, u0=u0, beta=beta, value_scale=value_scale)
@@ -172,7 +177,7 @@ def solve(
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="relu").kernel(3)
     >>> solution = cs.two_point.solve(kernel, lambda u: u, 1.0, u0="uniform")
-    >>> round(solution.values, 3), solution.error_estimate < 1e-9
+    >>> round(float(solution.values), 3), solution.error_estimate < 1e-9
     (0.081, True)
     """
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
@@ -233,7 +238,7 @@ def energy_ratio(
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="sigmoid").kernel(5)
     >>> ratio = cs.two_point.energy_ratio(kernel, 1.0, beta=1.0, u0=0.0)
-    >>> round(ratio, 3), round(math.exp(kernel.dissipation_rate(1.0)), 3)
+    >>> round(float(ratio), 3), round(math.exp(kernel.dissipation_rate(1.0)), 3)
     (0.555, 0.731)
     """
     if beta is None:

@@ -14,6 +14,7 @@ from numpy.polynomial import chebyshev
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series
+from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
 
@@ -40,16 +41,20 @@ class HittingProbabilities(NamedTuple):
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
     >>> plus, minus = cs.two_point.hitting_probabilities(kernel, 0.5)
-    >>> round(plus + minus, 12)
+    >>> round(float(plus + minus), 12)
     1.0
     """
 
     plus: float | Array
     minus: float | Array
 
+    def __repr__(self) -> str:
+        """Return one line, with arrays by their shape."""
+        return f"HittingProbabilities(plus={short(self.plus)}, minus={short(self.minus)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongTime:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LongTime(Brief):
     """What the cosine of two tokens does as t → ∞, from `long_time`.
 
     Parameters
@@ -128,7 +133,7 @@ def hitting_probabilities(
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
     >>> plus, minus = cs.two_point.hitting_probabilities(kernel, 0.5)
-    >>> round(plus, 6), round(minus, 6)
+    >>> round(float(plus), 6), round(float(minus), 6)
     (0.663121, 0.336879)
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
@@ -259,7 +264,8 @@ def stationary_density(
     >>> import chaosphere as cs
     >>> kernel = cs.MLP(width=1, activation="relu").kernel(5)
     >>> u = np.array([-0.9, 0.0, 0.9])
-    >>> cs.two_point.stationary_density(kernel, u, beta=1.0, value_scale=-1.0).round(3)
+    >>> density = cs.two_point.stationary_density(kernel, u, beta=1.0, value_scale=-1.0)
+    >>> np.round(density, 3)
     array([0.995, 0.266, 0.   ])
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
