@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -294,7 +295,7 @@ def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     """
     tolerance = _radius(tolerance)
     counts = [sum(1 for _ in _balls(tokens, tolerance)) for tokens in checks.tokens(x)]
-    return of_replicas(np.array(counts), x)  # type: ignore[no-any-return]
+    return of_replicas(np.array(counts), x)
 
 
 def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
