@@ -20,7 +20,7 @@ PUBLIC = {
     name: getattr(chaosphere, name) for name in chaosphere.__all__ if not inspect.ismodule(getattr(chaosphere, name))
 }
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "extending.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "developers" / "extending.md"]
 
 
 @pytest.mark.parametrize("name", MODULES)
