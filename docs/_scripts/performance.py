@@ -84,17 +84,17 @@ def passes(results: dict) -> str:
 
 def rates(results: dict) -> str:
     """Return the rates of the processor that the last column of the tables refers to."""
-    peaks = results["machine_info"].get("peaks", {})
-    names = {
-        "fma": "multiply-adds",
-        "mix": "multiply-adds and additions in equal numbers",
-        "exp": "NumPy's exponentials",
-    }
-    rows = ["| operations in registers | type | threads | 10⁹ a second |", "|---|---|---|---|"]
-    for name, rate in peaks.items():
+    names = {"fma": "multiply-adds", "mix": "as many multiply-adds as additions", "exp": "NumPy's exponentials"}
+    peaks: dict[str, dict[str, float]] = {}
+    for name, rate in results["machine_info"].get("peaks", {}).items():
         kind, dtype, threads, _ = name.split()
-        rows.append(f"| {names.get(kind, kind)} | {dtype} | {threads} | {rate / 1e9:.3g} |")
-    return "What its vector units do at most, measured by `benches/probe.py`:\n\n" + "\n".join(rows)
+        column = f"{dtype}, {threads} thread{'s' * (int(threads) > 1)}"
+        peaks.setdefault(names.get(kind, kind), {})[column] = rate
+    columns = list(dict.fromkeys(column for by in peaks.values() for column in by))
+    rows = [["10⁹ operations a second", *columns], ["---"] * (len(columns) + 1)]
+    rows += [[name, *(f"{by[column] / 1e9:.3g}" for column in columns)] for name, by in peaks.items()]
+    text = "What its vector units do at most, on numbers in registers, measured by `benches/probe.py`:\n\n"
+    return text + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def label(name: str, kinds: dict[str, str]) -> str:
