@@ -142,7 +142,7 @@ def picture(stem: str, cases: dict[str, dict[str, dict]]) -> str:
         if rows:
             panels.append((heading, rows))
     n_rows = [len(rows) + 1.2 for _, rows in panels]
-    figure = Figure(figsize=(7.0, 0.19 * sum(n_rows) + 1.0), layout="constrained")
+    figure = Figure(figsize=(5.4, 0.17 * sum(n_rows) + 0.9), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=n_rows, squeeze=False)[:, 0]
     for axis, (heading, rows) in zip(axes, panels, strict=True):
         for k, by in enumerate(rows.values()):
@@ -150,7 +150,7 @@ def picture(stem: str, cases: dict[str, dict[str, dict]]) -> str:
                 if peer in by:
                     axis.plot(factor(by[table.OURS], by[peer]), k, marker, color=colour, markersize=4.5)
         axis.axvline(1, color=drawing.INK, linewidth=1)
-        axis.set_yticks(range(len(rows)), list(rows), fontsize=7)
+        axis.set_yticks(range(len(rows)), list(rows), fontsize=6.5)
         axis.set(xscale="log", ylim=(len(rows) - 0.4, -0.6))
         axis.set_title(heading, fontsize=8, loc="left")
         axis.grid(axis="x", alpha=0.3)
