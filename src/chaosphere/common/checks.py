@@ -139,16 +139,16 @@ def plain(value: Any, name: str) -> None:
 
     An np.memmap is an array like any other.
     """
+    if not isinstance(value, np.ndarray) or type(value) in (np.ndarray, np.memmap):
+        return
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must not be a masked array, whose masks would be lost: drop what is masked, and pass "
             f"np.asarray({name})"
         )
-    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
-        raise TypeError(
-            f"{name} must not be a {type(value).__name__}, an array with an arithmetic of its own; pass "
-            f"np.asarray({name})"
-        )
+    raise TypeError(
+        f"{name} must not be a {type(value).__name__}, an array with an arithmetic of its own; pass np.asarray({name})"
+    )
 
 
 def array(value: Any, name: str) -> Floats:

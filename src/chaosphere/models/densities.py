@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft, special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -161,7 +161,7 @@ class CircleDensity:
     @property
     def n_points(self) -> int:
         """Points of the grid on which products are taken: the least number above 3K with a fast transform."""
-        return int(fft.next_fast_len(3 * self.n_modes + 1, real=True))
+        return int(scipy.fft.next_fast_len(3 * self.n_modes + 1, real=True))
 
     def solve(
         self, *, rng: Seed, save_at: Any = None, n_replicas: int | None = None, n_threads: int | None = None
@@ -314,7 +314,7 @@ class _Attention:
         self.beta, self.value_scale = attention.beta, attention.value_scale
         self.n_points = n_points
         degree = np.arange(n_modes + 2)
-        bessel = special.ive(degree, attention.beta)
+        bessel = scipy.special.ive(degree, attention.beta)
         self.partition = bessel[:-1]
         # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
         self.derivative = 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
@@ -328,14 +328,14 @@ class _Attention:
 
 def _values(modes: Modes, n_points: int) -> Floats:
     """Return the values at the grid of real functions with the given modes 0 … K."""
-    return np.asarray(fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
+    return np.asarray(scipy.fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
 
 
 def _initial_modes(law: Law, points: Floats, n_modes: int) -> Modes:
     values = density_at(law, points)
     if not values.sum() > 0:
         raise ValueError("law must have a positive density at some point of the grid; raise n_modes")
-    modes = fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
+    modes = scipy.fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
     modes[0] = 1.0
     return np.asarray(modes)
 
@@ -347,7 +347,7 @@ def _flow(modes: Modes, shake: Floats, attention: _Attention | None, step_size: 
 
     def slope(state: Modes) -> Modes:
         velocity = shake if attention is None else shake + step_size * attention(state)
-        flux = fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
+        flux = scipy.fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
         return np.asarray(minus_derivative * flux[:, : modes.shape[1]])
 
     s = 1 / n_substeps

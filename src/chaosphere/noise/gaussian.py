@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import lapack
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -263,7 +263,7 @@ def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
 def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
     """Return a root A with A Aᵀ = κ(XXᵀ) to about 1e-13 κ(1), by pivoted Cholesky; singular matrices are no trouble."""
     matrix = covariance_matrix(kernel, x)
-    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
     lower = np.tril(factor)
     lower[:, rank:] = 0
     root = np.empty_like(lower)

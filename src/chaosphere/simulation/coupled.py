@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -231,6 +230,8 @@ class _PairPlan(ModelPlan):
         g = self.field.increment(draws, duration=1.0)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
         layer = self.layers.draw(layers)
+        from threadpoolctl import threadpool_limits
+
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
             g = as_layer(g, y, layer=layer, kernel=self.pair.kernel, output_bias_std=self.pair.mlp.output_bias_std)
         return sphere.layer_norm_step(y, g, math.sqrt(self.step_size), n_threads)

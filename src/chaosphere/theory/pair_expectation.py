@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
-from scipy import linalg
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
@@ -219,7 +219,7 @@ def _solve(
                 # An evenly spaced grid has one step up to rounding.
                 if not math.isclose(stop - now, step, rel_tol=1e-12):
                     step = stop - now
-                    propagator = linalg.expm(step * matrix)
+                    propagator = scipy.linalg.expm(step * matrix)
                 state, now = propagator @ state, stop
             values[j] = law @ state if stop > 0.0 else at_start
         if previous is not None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
@@ -136,7 +136,7 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
     plus = kernel.lyapunov_exponent() - pair.value_scale
     minus = math.nan
     if kernel.is_odd:
-        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * special.expit(-2 * pair.beta)
+        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * scipy.special.expit(-2 * pair.beta)
     if plus < 0.0 and minus < 0.0:
         text = "u converges to 1 or to -1"
     elif plus < 0.0:
