@@ -22,9 +22,14 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_codeautolink",
+    "generated",
 ]
 exclude_patterns = ["_scripts", "_templates"]
 templates_path = ["_templates"]
+nitpicky = True
+nitpick_ignore_regex = [("py:obj", ".*")]  # what stands between backticks in a docstring may be an argument, too
+smartquotes = False  # "--option" stays as it is
 
 # Pages
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "substitution"]
@@ -34,7 +39,7 @@ myst_substitutions = {"version": version}
 # Code of pages. `-D nb_execution_mode=cache` runs again what has changed only, also where the library has not.
 nb_execution_mode = "force"
 nb_execution_timeout = 30
-nb_execution_raise_on_error = True
+nb_execution_show_tb = True  # a page that fails is a warning, which -W makes an error
 nb_execution_in_temp = True
 nb_execution_cache_path = str(HERE.parent / "build" / "pages-cache")
 nb_merge_streams = True
@@ -44,8 +49,13 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # API
 autosummary_generate = True
+default_role = "autolink"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+# Code on pages links to the API, and the API to that code.
+codeautolink_concat_default = True
+# Sphinx takes flags of doctest out of the code, which then is not the source any more: there are no links in it.
+suppress_warnings = ["codeautolink.match_block"]
 
 # Theme
 html_theme = "pydata_sphinx_theme"

@@ -102,7 +102,7 @@ class Draws:
         return cls(keys=rng.integers(0, 2**32, size=(1, 2), dtype=np.uint32))
 
     def normals(self, *shapes: tuple[int, ...]) -> list[NDArray[np.float64]]:
-        """Return standard normals of each shape, (R, *shape); the same at every call with the same shapes before."""
+        """Return standard normals of each shape, ``(R, *shape)``; equal at every call with equal shapes before."""
         arrays, first = [], 0
         for shape in shapes:
             size = math.prod(shape)
