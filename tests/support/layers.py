@@ -22,6 +22,7 @@ PACKAGES = [
     "interactions",
     "noise",
     "geometry",
+    "stats",
     "common",
     "kernels",
 ]

@@ -14,6 +14,7 @@ from numpy.polynomial import Polynomial, polynomial
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.geometry.law import Law, check_law, density_at, points
 from chaosphere.geometry.quadrature import Quadrature, quadrature
@@ -28,6 +29,11 @@ from chaosphere.geometry.sphere import (
 
 __all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
 _PROPOSALS = 1_000_000
 
@@ -35,8 +41,8 @@ _PROPOSALS = 1_000_000
 _DEBYE_TERMS, _MIN_DEBYE = 12, 50.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uniform:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Uniform(Brief):
     """The uniform law on S^{d−1}.
 
     Parameters
@@ -65,8 +71,8 @@ class Uniform:
         return np.ones(len(points(x, self.dim)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VonMisesFisher:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class VonMisesFisher(Brief):
     """The von Mises–Fisher law, density proportional to e^{c ⟨m, x⟩}.
 
     Parameters
@@ -169,8 +175,8 @@ def _debye_polynomials() -> list[Floats]:
     return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Mixture(Brief):
     """A mixture of laws.
 
     Parameters
@@ -239,8 +245,8 @@ class Mixture:
         return np.asarray(sum(p * density_at(law, x, name="component") for p, law in pairs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Density:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Density(Brief):
     """A law given by its density with respect to the uniform probability, up to a factor.
 
     Parameters

@@ -10,14 +10,15 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry.law import Law, check_law, density_at
 from chaosphere.geometry.sphere import normalize
 
 _MAX_NODES = 2**30  # more than fit into memory, and few enough for every index
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Quadrature:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Quadrature(Brief):
     """Nodes and weights for integrals against a law.
 
     Attributes

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.law import Law, check_law, density_at
@@ -53,8 +54,8 @@ class UnresolvedDensityError(Picklable, ValueError):
         self.n_modes = n_modes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DensitySolution:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class DensitySolution(Brief):
     """Densities on the circle over time, from `CircleDensity.solve`.
 
     Attributes
@@ -66,6 +67,13 @@ class DensitySolution:
 
     times: Floats
     modes: Modes
+
+    def _rows(self) -> list[Row]:
+        return [
+            ("times", span(self.times)),
+            ("n_modes", short(self.modes.shape[-1] - 1)),
+            *([("n_replicas", short(self.modes.shape[1]))] if self.modes.ndim == 3 else []),
+        ]
 
     def density(self, angles: ArrayLike) -> Floats:
         """Return the densities with respect to the uniform probability, ρ(θ) = 1 + 2 Re Σ_{k>0} m_k e^{ikθ}.
@@ -85,8 +93,8 @@ class DensitySolution:
         return np.asarray(self.modes[..., :1].real + 2 * (self.modes[..., 1:] @ waves).real)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircleDensity:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CircleDensity(Brief):
     """The limiting equation for the law of infinitely many tokens on S¹, solved for its density.
 
     dρ + ∂_θ(ρ v) = τ ∂²_θ ρ dt,   v = e_θ · (Attn(μ, e(θ)) dt + ∘dW(e(θ)))   (arXiv:2604.26898, the mean-field limit)

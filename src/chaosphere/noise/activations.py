@@ -9,6 +9,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.kernels import abi
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
@@ -18,8 +19,8 @@ _MAX_INTERVALS = 10_000
 _MAX_KINKS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Activation(Brief):
     """An activation function φ: R → R.
 
     Build one of these to give `chaosphere` more than `get` can find out about a callable, for
@@ -68,6 +69,9 @@ class Activation:
     def __call__(self, x: Array) -> Array:
         """Return φ(x), elementwise."""
         return self.function(x)
+
+    def _rows(self) -> list[Row]:
+        return [("name", short(self.name))]
 
     def identity_facts(self) -> object:
         """Return the name of a compiled activation; a user's is told from others by all that it holds."""

@@ -13,6 +13,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Draws
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise.covariance import CovarianceKernel
@@ -32,8 +33,8 @@ class Increment(Protocol):
         """Return ΔW(x_i) for tokens (R, N, d)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianField:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GaussianField(Brief):
     """A Brownian motion in time with values in the fields on the sphere: E[ΔW(x) ΔW(y)ᵀ] = κ(⟨x, y⟩) I Δt.
 
     Increments depend on (seed, time interval) alone; those over an interval are the sums of those over its parts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -104,7 +103,9 @@ def clip(
     ax.set_title(" ")
     canvas.draw_without_rendering()
     canvas.set_layout_engine("none")  # the places of the axes are the same in every frame
-    with tempfile.TemporaryDirectory() as folder:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
         draft = Path(folder) / f"clip{target.suffix.lower()}"
         with writer.saving(canvas, draft, _DOTS_PER_INCH):
             for (time, _), points in zip(frames, states, strict=True):

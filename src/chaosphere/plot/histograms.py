@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
@@ -71,7 +71,7 @@ def cosines(x: Tokens, *, ax: Any = None, n_bins: int = 50, label: str | None = 
     panel.stairs(density, edges, color=colour, label=label, gid=__name__)
     if not before:
         half = (batch.shape[2] - 1) / 2
-        uniform = np.diff(special.betainc(half, half, (1 + edges) / 2)) / width
+        uniform = np.diff(scipy.special.betainc(half, half, (1 + edges) / 2)) / width
         panel.stairs(uniform, edges, color="0.2", linestyle="--", label="uniform tokens", baseline=None)
     panel.set(xlabel=r"cosine $\langle x_i, x_j \rangle$", ylabel="density of pairs", xlim=(-1, 1))
     panel.legend(frameon=False)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry.gegenbauer import cosine_rule
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, generator, interpolation, to_u, to_x
@@ -22,8 +23,8 @@ Law = float | str | tuple[ArrayLike, ArrayLike]
 _RESOLUTIONS = (32, 64, 128, 256, 512)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairSolution:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PairSolution(Brief):
     """Expectation over time with its error estimate, from `solve`.
 
     Attributes

@@ -14,6 +14,7 @@ from numpy.polynomial import chebyshev
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series
+from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
 
@@ -27,9 +28,13 @@ class HittingProbabilities(NamedTuple):
     plus: float | Array
     minus: float | Array
 
+    def __repr__(self) -> str:
+        """Return one line, with arrays by their shape."""
+        return f"HittingProbabilities(plus={short(self.plus)}, minus={short(self.minus)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongTime:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LongTime(Brief):
     """What the cosine of two tokens does as t → ∞, from `long_time`.
 
     Attributes
