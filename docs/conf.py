@@ -1,6 +1,7 @@
 """Configuration of the site: `sphinx-build -W --keep-going -b html docs build/site`. Nothing is fetched."""
 
 import re
+import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -43,6 +44,9 @@ nb_execution_show_tb = True  # a page that fails is a warning, which -W makes an
 nb_execution_in_temp = True
 nb_execution_cache_path = str(HERE.parent / "build" / "pages-cache")
 nb_merge_streams = True
+nb_mime_priority_overrides = [("html", "image/gif", 0)]
+os.environ["MATPLOTLIBRC"] = str(HERE / "_static" / "matplotlibrc")
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # `chaosphere` in pages
 
 # API
 autosummary_generate = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import drawing
 from matplotlib.figure import Figure
 
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere.plot.style import COLOURS, MARKERS
 
 sys.path.insert(0, str(drawing.ROOT / "benches"))
 import table

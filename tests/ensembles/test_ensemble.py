@@ -14,12 +14,12 @@ import pytest
 from support.members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
+from chaosphere import stats
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import workers
 from chaosphere.ensembles.plan import make_plan
 from chaosphere.ensembles.pool import processors
 from chaosphere.models.protocol import ModelPlan
-from chaosphere.reporting import intervals
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 
@@ -138,7 +138,7 @@ def test_float32_stays_float32():
 
 def test_mean_and_interval(data):
     values = data["energy"].sel(beta=4.0, activation="tanh").values
-    mean, low, high = intervals.mean_interval(values)
+    mean, low, high = stats.mean_interval(values)
     row = data.sel(beta=4.0, activation="tanh")
     for name, expected in (("mean", mean), ("low", low), ("high", high)):
         assert np.array_equal(row[f"energy_{name}"].values, expected)

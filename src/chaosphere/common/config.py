@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import numpy as np
 import scipy
@@ -13,6 +12,8 @@ from chaosphere.kernels import abi
 
 def configuration() -> dict[str, str | int | list[str]]:
     """Return the facts that `show_config` prints, as a dictionary of plain values."""
+    from importlib.metadata import version  # takes long to import
+
     return {
         "chaosphere": version("chaosphere"),
         "instruction set in use": abi.isa_in_use(),

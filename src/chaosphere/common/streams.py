@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common.reprs import Brief, short
 from chaosphere.kernels import normals as kernel
 
 STREAM_VERSION = 2  # stored with results; raised whenever the numbers drawn for a seed change
 
 Seed = int | np.random.SeedSequence | np.random.Generator
+Seeds = Seed | Sequence[Seed] | NDArray[np.integer[Any]]  # one for all replicas, or one for each
 
 
 class Stream(IntEnum):
@@ -60,10 +62,10 @@ def root(rng: Seed) -> np.random.SeedSequence:
         if rng < 0:
             raise ValueError(f"rng must be an int >= 0, a SeedSequence or a Generator, got {rng}")
         return np.random.SeedSequence(int(rng))
-    raise TypeError(f"rng must be an int >= 0, a numpy SeedSequence or a numpy Generator, got {rng!r}")
+    raise TypeError(f"rng must be an int >= 0, a numpy SeedSequence or a numpy Generator, got {short(rng)}")
 
 
-def roots(rng: Seed | Sequence[Seed], *, n_replicas: int, is_shared: bool) -> list[np.random.SeedSequence]:
+def roots(rng: Seeds, *, n_replicas: int, is_shared: bool) -> list[np.random.SeedSequence]:
     """Return the one SeedSequence of all replicas, or those of a list, one per replica.
 
     Raises
@@ -71,17 +73,18 @@ def roots(rng: Seed | Sequence[Seed], *, n_replicas: int, is_shared: bool) -> li
     TypeError, ValueError
         If one is no seed, a list has not one for each replica, or the replicas of a list were to share noise.
     """
-    if not isinstance(rng, Sequence):
-        return [root(rng)]
-    if len(rng) != n_replicas:
-        raise ValueError(f"rng must hold one seed per replica, {n_replicas}, got {len(rng)}")
+    seeds: Any = rng.tolist() if isinstance(rng, np.ndarray) else rng
+    if not isinstance(seeds, Sequence):
+        return [root(seeds)]
+    if len(seeds) != n_replicas:
+        raise ValueError(f"rng must hold one seed per replica, {n_replicas}, got {len(seeds)}")
     if is_shared and n_replicas > 1:
         raise ValueError("rng must be one seed where shared_noise is True, got a list")
-    return [root(seed) for seed in rng]
+    return [root(seed) for seed in seeds]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Draws:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Draws(Brief):
     """The normals of one stream and step, for every replica.
 
     Attributes
@@ -135,15 +138,20 @@ class Noise:
     True
     """
 
-    def __init__(
-        self, rng: Seed | Sequence[Seed], *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1
-    ) -> None:
+    def __init__(self, rng: Seeds, *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1) -> None:
         self.roots = roots(rng, n_replicas=n_replicas, is_shared=is_shared)
         self.n_replicas = n_replicas
         self.is_shared = is_shared
         self.n_threads = n_threads
         self._keys: dict[Stream, NDArray[np.uint32]] = {}
         self._generators: dict[Stream, list[np.random.Generator]] = {}
+
+    def __repr__(self) -> str:
+        """Return the seeds and the number of replicas."""
+        seeds = [f"{root.entropy}{list(root.spawn_key) or ''}" for root in self.roots]
+        shown = seeds[0] if len(seeds) == 1 else short(seeds).replace("'", "")
+        shared = ", is_shared=True" if self.is_shared else ""
+        return f"Noise({shown}, n_replicas={self.n_replicas}{shared})"
 
     def draws(self, stream: Stream, step: int) -> Draws:
         """Return the normals of a step (of one replica for all, for common noise that is shared)."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES
-from chaosphere.reporting import intervals
 from chaosphere.simulation.identity import identify
 
 
@@ -102,7 +102,7 @@ def with_means(dataset: Any) -> Any:
         for point in np.ndindex(*points):
             rows = values[point][finished.values[point]]
             if len(rows) > 1:
-                out[(slice(None), *point)] = intervals.mean_interval(rows)
+                out[(slice(None), *point)] = stats.mean_interval(rows)
             elif len(rows) == 1:
                 out[(0, *point)] = rows[0]
         dims = tuple(d for d in variable.dims if d != "replica")

@@ -13,6 +13,7 @@ from typing import Any
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.progress import bar as progress_bar
 from chaosphere.ensembles.dataset import Memory, identity, layout, with_means
 from chaosphere.ensembles.dispatch import Dispatch
 from chaosphere.ensembles.executors import refuse_fork, workers
@@ -74,7 +75,8 @@ def ensemble(
     memory_limit : int, optional
         Bytes. Default: this machine's memory.
     progress : bool
-        Show a bar with the time that is left on stderr.
+        Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
+        Needs tqdm.
 
     Returns
     -------
@@ -229,7 +231,7 @@ def _bar(total: int, initial: int, *, progress: bool) -> Iterator[Callable[[int]
     if not progress:
         yield lambda n: None
         return
-    with checks.extra("tqdm", "progress").tqdm(total=total, initial=initial, unit="run") as bar:
+    with progress_bar(total, initial=initial, unit="run") as bar:
         yield bar.update
 
 

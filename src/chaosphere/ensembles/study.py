@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.ensembles import drawing
@@ -20,7 +21,6 @@ from chaosphere.ensembles.run import run_plan
 from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim
 from chaosphere.simulation.signals import Interrupted, StopRequest
 
@@ -182,7 +182,7 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
         values, statistic = dataset[name], measure.statistic
         values.attrs["long_name"] = measure.words
         rows = np.moveaxis(values.values, values.dims.index("replica"), 0)
-        _, low, high = intervals.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
+        _, low, high = stats.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
         for part, end in (("low", low), ("high", high)):
             dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)

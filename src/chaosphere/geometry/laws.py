@@ -9,11 +9,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.polynomial import Polynomial, polynomial
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.geometry.law import Law, check_law, density_at, points
 from chaosphere.geometry.quadrature import Quadrature, quadrature
@@ -28,6 +29,11 @@ from chaosphere.geometry.sphere import (
 
 __all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
 _PROPOSALS = 1_000_000
 
@@ -35,8 +41,8 @@ _PROPOSALS = 1_000_000
 _DEBYE_TERMS, _MIN_DEBYE = 12, 50.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uniform:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Uniform(Brief):
     """The uniform law on S^{d−1}.
 
     Parameters
@@ -65,8 +71,8 @@ class Uniform:
         return np.ones(len(points(x, self.dim)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VonMisesFisher:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class VonMisesFisher(Brief):
     """The von Mises–Fisher law, density proportional to e^{c ⟨m, x⟩}.
 
     Parameters
@@ -138,13 +144,13 @@ class VonMisesFisher:
 def _log_mean(nu: float, c: float) -> float:
     """Return the logarithm of the mean of e^{c(⟨m, x⟩ − 1)} on S^{2ν+1}: Γ(ν + 1) (2/c)^ν I_ν(c) e^{−c}."""
     c = max(c, 1e-300)  # 2/c must not overflow; the mean is 1 there
-    scaled = float(special.ive(nu, c))
+    scaled = float(scipy.special.ive(nu, c))
     if scaled > 1e-290:
-        return float(special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(scaled))
+        return float(scipy.special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(scaled))
     # Outside SciPy's range: small c, where the mean of e^{c⟨m, x⟩} is next to 1, or the uniform asymptotic expansion.
     size = math.hypot(nu, c)
     if size < _MIN_DEBYE:
-        return math.log(special.hyp0f1(nu + 1, 0.25 * c * c)) - c
+        return math.log(scipy.special.hyp0f1(nu + 1, 0.25 * c * c)) - c
     # DLMF 10.41.3 with r = √(ν² + c²); ν log ν − ν of Stirling's series is taken out of both factors.
     terms = (polynomial.polyval((nu / size) ** 2, u) * (1 / size) ** k for k, u in enumerate(_debye_polynomials()))
     excess = c * (c / (nu + size))  # r − ν
@@ -155,7 +161,7 @@ def _log_mean(nu: float, c: float) -> float:
 def _log_gamma_rest(nu: float) -> float:
     """Return log Γ(ν + 1) − ν log ν + ν − ½ log 2π."""
     if nu < _MIN_DEBYE:
-        return float(special.gammaln(nu + 1) - special.xlogy(nu, nu) + nu - 0.5 * math.log(2 * math.pi))
+        return float(scipy.special.gammaln(nu + 1) - scipy.special.xlogy(nu, nu) + nu - 0.5 * math.log(2 * math.pi))
     return 0.5 * math.log(nu) + 1 / (12 * nu) - 1 / (360 * nu**3) + 1 / (1260 * nu**5) - 1 / (1680 * nu**7)
 
 
@@ -169,8 +175,8 @@ def _debye_polynomials() -> list[Floats]:
     return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Mixture(Brief):
     """A mixture of laws.
 
     Parameters
@@ -239,8 +245,8 @@ class Mixture:
         return np.asarray(sum(p * density_at(law, x, name="component") for p, law in pairs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Density:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Density(Brief):
     """A law given by its density with respect to the uniform probability, up to a factor.
 
     Parameters

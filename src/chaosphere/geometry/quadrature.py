@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry.law import Law, check_law, density_at
 from chaosphere.geometry.sphere import normalize
 
 _MAX_NODES = 2**30  # more than fit into memory, and few enough for every index
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Quadrature:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Quadrature(Brief):
     """Nodes and weights for integrals against a law.
 
     Attributes
@@ -76,7 +76,7 @@ def quadrature(law: Law, n_nodes: int) -> Quadrature:
     elif law.dim == 3:
         # g heights are exact to degree 2g − 1, l longitudes to l − 1: take l = 2g.
         g = max(1, math.isqrt(n_nodes // 2))
-        height, height_weight = special.roots_legendre(g)
+        height, height_weight = scipy.special.roots_legendre(g)
         angle = np.pi * np.arange(2 * g) / g
         ring = np.sqrt((1 - height) * (1 + height))
         nodes = np.stack(

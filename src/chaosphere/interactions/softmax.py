@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import nufft, series
@@ -21,8 +22,8 @@ _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AttentionResult:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class AttentionResult(Brief):
     """One evaluation of attention.
 
     Attributes
@@ -49,8 +50,8 @@ class AttentionResult:
     n_direct: int | NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SoftmaxAttention(checks.ByValue):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class SoftmaxAttention(checks.ByValue, Brief):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -152,6 +153,9 @@ class SoftmaxAttention(checks.ByValue):
             raise ValueError(
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
+
+    def _rows(self) -> list[Row]:
+        return [row for row in Brief._rows(self) if row != ("value_scale", "1.0")]
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> SoftmaxAttention:
         """Return this attention with method and rtol chosen for n_tokens tokens in dimension dim.

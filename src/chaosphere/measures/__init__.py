@@ -9,7 +9,7 @@ from chaosphere.measures.distances import (
     sobolev,
     wasserstein2,
 )
-from chaosphere.measures.lyapunov import lyapunov_exponent
+from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
     cluster_count,
@@ -22,6 +22,7 @@ from chaosphere.measures.statistics import (
 
 __all__ = [
     "Energy",
+    "LyapunovEstimate",
     "circular_wasserstein2",
     "cluster_count",
     "cosine_histogram",
@@ -41,3 +42,7 @@ __all__ = [
     "sobolev",
     "wasserstein2",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from chaosphere.common.checks import Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.measures import pairwise, statistics
 
 Observable = Callable[[float, Tokens], Any]
@@ -72,8 +73,8 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Measure(Brief):
     """A statistic with its options, as an observable.
 
     Parameters

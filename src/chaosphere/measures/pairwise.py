@@ -11,6 +11,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.arrays import of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry import expansions
 from chaosphere.interactions.series import is_cheaper
 from chaosphere.kernels import pairs as kernel
@@ -71,8 +72,8 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     return of_replicas(0.5 * math.exp(beta) * missing, x)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Energy:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Energy(Brief):
     """E_β as an observable: a callable on (time, tokens) for `simulate(..., observe=...)`.
 
     Parameters

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft, special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.law import Law, check_law, density_at
@@ -53,8 +54,8 @@ class UnresolvedDensityError(Picklable, ValueError):
         self.n_modes = n_modes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DensitySolution:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class DensitySolution(Brief):
     """Densities on the circle over time, from `CircleDensity.solve`.
 
     Attributes
@@ -66,6 +67,13 @@ class DensitySolution:
 
     times: Floats
     modes: Modes
+
+    def _rows(self) -> list[Row]:
+        return [
+            ("times", span(self.times)),
+            ("n_modes", short(self.modes.shape[-1] - 1)),
+            *([("n_replicas", short(self.modes.shape[1]))] if self.modes.ndim == 3 else []),
+        ]
 
     def density(self, angles: ArrayLike) -> Floats:
         """Return the densities with respect to the uniform probability, ρ(θ) = 1 + 2 Re Σ_{k>0} m_k e^{ikθ}.
@@ -85,8 +93,8 @@ class DensitySolution:
         return np.asarray(self.modes[..., :1].real + 2 * (self.modes[..., 1:] @ waves).real)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircleDensity:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CircleDensity(Brief):
     """The limiting equation for the law of infinitely many tokens on S¹, solved for its density.
 
     dρ + ∂_θ(ρ v) = τ ∂²_θ ρ dt,   v = e_θ · (Attn(μ, e(θ)) dt + ∘dW(e(θ)))   (arXiv:2604.26898, the mean-field limit)
@@ -161,7 +169,7 @@ class CircleDensity:
     @property
     def n_points(self) -> int:
         """Points of the grid on which products are taken: the least number above 3K with a fast transform."""
-        return int(fft.next_fast_len(3 * self.n_modes + 1, real=True))
+        return int(scipy.fft.next_fast_len(3 * self.n_modes + 1, real=True))
 
     def solve(
         self, *, rng: Seed, save_at: Any = None, n_replicas: int | None = None, n_threads: int | None = None
@@ -314,7 +322,7 @@ class _Attention:
         self.beta, self.value_scale = attention.beta, attention.value_scale
         self.n_points = n_points
         degree = np.arange(n_modes + 2)
-        bessel = special.ive(degree, attention.beta)
+        bessel = scipy.special.ive(degree, attention.beta)
         self.partition = bessel[:-1]
         # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
         self.derivative = 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
@@ -328,14 +336,14 @@ class _Attention:
 
 def _values(modes: Modes, n_points: int) -> Floats:
     """Return the values at the grid of real functions with the given modes 0 … K."""
-    return np.asarray(fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
+    return np.asarray(scipy.fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
 
 
 def _initial_modes(law: Law, points: Floats, n_modes: int) -> Modes:
     values = density_at(law, points)
     if not values.sum() > 0:
         raise ValueError("law must have a positive density at some point of the grid; raise n_modes")
-    modes = fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
+    modes = scipy.fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
     modes[0] = 1.0
     return np.asarray(modes)
 
@@ -347,7 +355,7 @@ def _flow(modes: Modes, shake: Floats, attention: _Attention | None, step_size: 
 
     def slope(state: Modes) -> Modes:
         velocity = shake if attention is None else shake + step_size * attention(state)
-        flux = fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
+        flux = scipy.fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
         return np.asarray(minus_derivative * flux[:, : modes.shape[1]])
 
     s = 1 / n_substeps

@@ -9,13 +9,14 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeanField:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MeanField(Brief):
     """A model with infinitely many tokens of a given initial law.
 
     The empirical measure of tokens solves the limiting equation for measures exactly (arXiv:2604.26898, the mean-field

@@ -31,13 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.interactions.protocol import Partition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StepContext(Brief):
     """What every step of a run is given.
 
     Attributes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.interactions.protocol import Interaction, InteractionPlan, Partition, check_interaction
@@ -16,8 +17,8 @@ from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import GaussianField, Increment, normalized_sum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSDE:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LimitSDE(Brief):
     """The limiting equation of deep and wide transformers at initialisation, and a scheme for it.
 
     dX = P_X Attn(μ, X) dt + P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Stream
 from chaosphere.interactions.protocol import Interaction, InteractionPlan, Partition, check_interaction
@@ -15,8 +16,8 @@ from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transformer:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Transformer(Brief):
     """Attention, random MLP and layer normalisation, L times.
 
     Y = LN(X + (T/L) Attn(μ_X, X)),  X ← LN(Y + s √(T/L) G_{ℓ+1}(Y)),  LN(v) = v/|v|   (arXiv:2604.26898, eq. 1.1)

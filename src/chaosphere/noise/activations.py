@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.kernels import abi
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
@@ -18,8 +19,8 @@ _MAX_INTERVALS = 10_000
 _MAX_KINKS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Activation(Brief):
     """An activation function φ: R → R.
 
     Build one of these to give `chaosphere` more than `get` can find out about a callable, for
@@ -69,6 +70,9 @@ class Activation:
         """Return φ(x), elementwise."""
         return self.function(x)
 
+    def _rows(self) -> list[Row]:
+        return [("name", short(self.name))]
+
     def identity_facts(self) -> object:
         """Return the name of a compiled activation; a user's is told from others by all that it holds."""
         return NotImplemented if self.kernel_id is None else self.name
@@ -83,28 +87,36 @@ def _relu_derivative(x: Array) -> Array:
 
 
 def _silu(x: Array) -> Array:
-    return np.asarray(x * special.expit(x))
+    return np.asarray(x * scipy.special.expit(x))
 
 
 def _silu_derivative(x: Array) -> Array:
-    return np.asarray(special.expit(x) * (1.0 + x * special.expit(-x)))
+    return np.asarray(scipy.special.expit(x) * (1.0 + x * scipy.special.expit(-x)))
 
 
 def _gelu(x: Array) -> Array:
-    return np.asarray(x * special.ndtr(x))
+    return np.asarray(x * scipy.special.ndtr(x))
 
 
 def _gelu_derivative(x: Array) -> Array:
-    return np.asarray(special.ndtr(x) + x * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi))
+    return np.asarray(scipy.special.ndtr(x) + x * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi))
 
 
 def _tanh_derivative(x: Array) -> Array:
     # sech² x as 4 s(2x) s(−2x): 1 − tanh² would lose every digit where tanh saturates.
-    return np.asarray(4.0 * special.expit(2.0 * x) * special.expit(-2.0 * x))
+    return np.asarray(4.0 * scipy.special.expit(2.0 * x) * scipy.special.expit(-2.0 * x))
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(scipy.special.expit(x))
 
 
 def _sigmoid_derivative(x: Array) -> Array:
-    return np.asarray(special.expit(x) * special.expit(-x))
+    return np.asarray(scipy.special.expit(x) * scipy.special.expit(-x))
+
+
+def _erf(x: Array) -> Array:
+    return np.asarray(scipy.special.erf(x))
 
 
 def _erf_derivative(x: Array) -> Array:
@@ -157,12 +169,12 @@ def _table() -> dict[str, Activation]:
         "silu": (_silu, _silu_derivative, False, 1.0998393201288669, ()),
         "gelu": (_gelu, _gelu_derivative, False, 1.1289041451851548, ()),
         "tanh": (np.tanh, _tanh_derivative, True, 1.0, ()),
-        "sigmoid": (special.expit, _sigmoid_derivative, False, 0.25, ()),
-        "erf": (special.erf, _erf_derivative, True, 2.0 / np.sqrt(np.pi), ()),
+        "sigmoid": (_sigmoid, _sigmoid_derivative, False, 0.25, ()),
+        "erf": (_erf, _erf_derivative, True, 2.0 / np.sqrt(np.pi), ()),
         "sin": (np.sin, np.cos, True, 1.0, ()),
         "cos": (np.cos, _minus_sin, False, 1.0, ()),
         "linear": (_identity, np.ones_like, True, 1.0, ()),
-        "softplus": (_softplus, special.expit, False, 1.0, ()),
+        "softplus": (_softplus, _sigmoid, False, 1.0, ()),
         "leaky_relu": (_leaky_relu, _leaky_relu_derivative, False, 1.0, (0.0,)),
         "elu": (_elu, _elu_derivative, False, 1.0, (0.0,)),
         "gaussian": (_gaussian, _gaussian_derivative, False, np.exp(-0.5), ()),

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.noise import activations, forms, rates
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.layer_law import MAX_STD, LayerLaw
@@ -44,8 +45,8 @@ class _Same:
         return id(self.function)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CovarianceKernel:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CovarianceKernel(Brief):
     """Covariance κ of an isotropic random field G on the sphere S^{d−1} with values in R^d.
 
     E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I_d. Make one with `from_activation`, `from_spectrum` or
@@ -80,6 +81,13 @@ class CovarianceKernel:
     _identity: tuple[object, ...] = field(repr=False)
     _scale: float = field(default=1.0, repr=False)
     _offset: float = field(default=0.0, repr=False)
+
+    def _rows(self) -> list[Row]:
+        rows = [("dim", short(self.dim)), ("name", short(self.name))]
+        if (law := self.layer_law) is not None:
+            stds = {"weight_std": law.weight_std, "bias_std": law.bias_std, "output_bias_std": law.output_bias_std}
+            rows += [(name, short(std)) for name, std in stds.items() if std]
+        return rows + ([("scale", short(self._scale))] if self._scale != 1 else [])
 
     # --- construction ---------------------------------------------------------------------------
 

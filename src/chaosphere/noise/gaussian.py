@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import lapack
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Draws
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise.covariance import CovarianceKernel
@@ -32,8 +33,8 @@ class Increment(Protocol):
         """Return ΔW(x_i) for tokens (R, N, d)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianField:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GaussianField(Brief):
     """A Brownian motion in time with values in the fields on the sphere: E[ΔW(x) ΔW(y)ᵀ] = κ(⟨x, y⟩) I Δt.
 
     Increments depend on (seed, time interval) alone; those over an interval are the sums of those over its parts.
@@ -263,7 +264,7 @@ def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
 def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
     """Return a root A with A Aᵀ = κ(XXᵀ) to about 1e-13 κ(1), by pivoted Cholesky; singular matrices are no trouble."""
     matrix = covariance_matrix(kernel, x)
-    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
     lower = np.tril(factor)
     lower[:, rank:] = 0
     root = np.empty_like(lower)

@@ -6,6 +6,7 @@ from dataclasses import InitVar, dataclass
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.noise.activations import Activation
 
 MAX_STD = 1e150  # its square, and a few times that, are floats
@@ -44,8 +45,8 @@ class GaussianPair:
         return self.weight_variance * (1.0 + u) + 2.0 * self.bias_variance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerLaw:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LayerLaw(Brief):
     """The law of a random layer G(y) = m^{-1/2} W φ(w U y + b_U) + b_W, the same kernel for every width m.
 
     U and W have i.i.d. standard normal entries, b_U ~ N(0, σ_U²) and b_W ~ N(0, σ_W²).

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.streams import Draws
 from chaosphere.geometry import sphere
 from chaosphere.kernels import layer as kernel
@@ -24,8 +25,8 @@ _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MLP:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MLP(Brief):
     """A random two-layer network, drawn anew in every layer of the transformer and shared by all tokens.
 
     G(y) = m^{-1/2} W φ(w U y + b_U) + b_W,  U: (m, d), W: (d, m)   (arXiv:2604.26898, section 1)
@@ -213,8 +214,8 @@ def _check_array(array: Any, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must be contiguous in C order; numpy.ascontiguousarray({name}) makes it so")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MLPLayer:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class MLPLayer(Brief):
     """One realisation of an `MLP`: a function of position, the same for all tokens of a replica.
 
     Attributes
@@ -249,6 +250,11 @@ class MLPLayer:
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation must be an Activation, got {self.activation!r}; activations.get makes one")
         checks.number(self.weight_std, "weight_std")
+
+    def _rows(self) -> list[Row]:
+        n_replicas, width, dim = self.u.shape
+        facts = {"dim": dim, "width": width, "activation": self.activation.name}
+        return [(name, short(fact)) for name, fact in (facts | {"n_replicas": n_replicas}).items()]
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         """Return G(x_i) for every token.

@@ -22,13 +22,14 @@ from numpy.polynomial import chebyshev
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series, trimmed
+from chaosphere.common.reprs import Brief
 
 if TYPE_CHECKING:
     from chaosphere.noise.covariance import CovarianceKernel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Synchronization:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Synchronization(Brief):
     """Verdict of `CovarianceKernel.synchronizes`.
 
     Attributes

@@ -13,11 +13,12 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.simulation.identity import differences
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Checkpoint(Brief):
     """A file that keeps the state of a run, and how often it is written.
 
     Parameters

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Seed, Stream
+from chaosphere.common.streams import Seeds, Stream
 from chaosphere.geometry import sphere
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import ModelPlan, StepContext
@@ -32,7 +33,7 @@ from chaosphere.theory.coupling import as_layer
 _MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CoupledRun:
     """The result of `coupled_run`: two solutions with the same times.
 
@@ -44,12 +45,22 @@ class CoupledRun:
     network: Solution
     limit: Solution
 
+    def __repr__(self) -> str:
+        """Return a few lines."""
+        return "\n".join(
+            ["CoupledRun", *textwrap.indent(f"network: {self.network!r}\nlimit: {self.limit!r}", "  ").splitlines()]
+        )
+
+    def _repr_html_(self) -> str:
+        """Return two tables, for notebooks."""
+        return f"{self.network._repr_html_()}{self.limit._repr_html_()}"
+
 
 def coupled_run(
     model: Transformer,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     refinement: int = 4,
     tolerance: float = 1e-6,
     save_at: Any = None,
@@ -138,6 +149,7 @@ def coupled_run(
             scheme="split",
         ),
     )
+    models = {"network": model, "limit": pair.limit}
     halves = {"network": slice(None, n_tokens), "limit": slice(n_tokens, None)}
     observe = observables(observe)
     sol = simulate(
@@ -162,6 +174,7 @@ def coupled_run(
             final=sol.final[..., rows, :],
             observables={name: sol.observables[f"{half}: {name}"] for name in observe},
             attributes=sol.attributes | {"part": half},
+            model=short(models[half]),
         )
         for half, rows in halves.items()
     )
@@ -231,6 +244,8 @@ class _PairPlan(ModelPlan):
         g = self.field.increment(draws, duration=1.0)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
         layer = self.layers.draw(layers)
+        from threadpoolctl import threadpool_limits
+
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
             g = as_layer(g, y, layer=layer, kernel=self.pair.kernel, output_bias_std=self.pair.mlp.output_bias_std)
         return sphere.layer_norm_step(y, g, math.sqrt(self.step_size), n_threads)

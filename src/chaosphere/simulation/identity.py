@@ -18,7 +18,6 @@ import math
 import os
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,6 +57,8 @@ def identify(
     dict
         The parts, the seeds, the version of the noise streams, and the installation.
     """
+    from importlib.metadata import version  # takes long to import
+
     facts = {name: describe(part) for name, part in parts.items()}
     if sequences:
         facts["entropy"] = _one_or_list([sequence.entropy for sequence in sequences])

@@ -6,7 +6,8 @@ A model is known by `chaosphere.models.protocol` alone. Its plan, made once a ru
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time as clock
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.progress import bar as progress_bar
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Noise, Seed, roots
+from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
@@ -32,7 +35,7 @@ def trajectory(
     model: Model,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     shared_noise: bool = False,
     n_threads: int | None = None,
     first_step: int = 0,
@@ -79,7 +82,7 @@ def _steps(
     plan: ModelPlan,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     shared_noise: bool,
     n_threads: int | None,
     first_step: int,
@@ -121,7 +124,7 @@ def simulate(
     model: Model,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     save_at: Any = None,
     observe: Mapping[str, Observable] | None = None,
     shared_noise: bool = False,
@@ -141,7 +144,8 @@ def simulate(
     rng : int, SeedSequence or Generator
         The same int gives the same noise for every N, and for every depth that `coarsen` makes of one model. Models
         of different kinds, or of different widths, share no noise that would couple them: see `coupled_run` for a
-        network and its limit. A list of R seeds makes replica r, to the bit, the run of its tokens alone with seed r.
+        network and its limit. A list or an array of R seeds makes replica r, to the bit, the run of its tokens alone
+        with seed r.
     save_at : array_like of float, optional
         Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps, and is labelled with the time
         that these steps take; times within four units in the last place (of their own type) of a step are at it.
@@ -157,7 +161,8 @@ def simulate(
     save_states : bool
         False keeps the final state only, also with `save_at`.
     progress : bool
-        Show a progress bar on stderr.
+        Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
+        Needs tqdm.
     checkpoint : path or Checkpoint, optional
         File that keeps the state of the run: written every minute, or as often as the Checkpoint says, and on SIGINT
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it,
@@ -202,6 +207,7 @@ def simulate(
     >>> sol.observables["energy"].shape, sol.final.shape
     ((11,), (50, 3))
     """
+    start = clock.perf_counter()
     check_model(model)
     shape = Shape.of(checks.tokens(x))
     plan, over = model.plan(shape), partition.rows(comm, shape.n_tokens)
@@ -235,7 +241,7 @@ def simulate(
             record = over.on_first(lambda: _open(file, stack)) or record
         bar = None
         if progress:
-            bar = stack.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
+            bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
         run = _steps(
             model,
@@ -292,6 +298,8 @@ def simulate(
         final=record.tokens,
         observables={name: np.stack(values) for name, values in record.observables.items()},
         attributes=attributes,
+        model=short(resolved(model, plan)),
+        seconds=clock.perf_counter() - start,
     )
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chaosphere import plot
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.reprs import Row, block, short, span, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PLOTS = ("observables", "tokens", "cosines")
 
 
 class SimulationError(Picklable, RuntimeError):
@@ -30,7 +38,7 @@ class SimulationError(Picklable, RuntimeError):
         self.last_state = last_state
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Solution:
     """The result of `simulate`.
 
@@ -50,6 +58,18 @@ class Solution:
     attributes : dict
         The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
         and of NumPy, and the instruction set, as JSON-able values.
+    model : str
+        The model, with the methods that were chosen for it, as it prints.
+    seconds : float
+        How long the call of `simulate` took; of a run that was interrupted, the last call.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=2.0), mlp=None, depth=10, horizon=1.0)
+    >>> sol = cs.simulate(model, cs.sample_uniform(50, 3, rng=0), rng=0, save_at=[0.0, 0.5, 1.0])
+    >>> print(str(sol).splitlines()[2])
+      tokens       50 in dimension 3, float64
     """
 
     times: Floats
@@ -58,6 +78,84 @@ class Solution:
     final: Tokens
     observables: dict[str, np.ndarray[Any, Any]]
     attributes: dict[str, Any]
+    model: str = ""
+    seconds: float = math.nan
+
+    def _rows(self) -> list[Row]:
+        replicas = [("replicas", str(len(self.final)))] if self.final.ndim == 3 else []
+        n_tokens, dim = self.final.shape[-2:]
+        observed = [f"{name} {short(values)}" for name, values in self.observables.items()]
+        return [
+            ("model", self.model),
+            ("tokens", f"{n_tokens} in dimension {dim}, {self.final.dtype}"),
+            *replicas,
+            ("times", span(self.times)),
+            ("states", "at these times" if self._are_states_at_times() else f"at {span(self.state_times)}"),
+            ("observables", ", ".join(observed) or "none"),
+            ("seconds", f"{self.seconds:.3g}"),
+        ]
+
+    def __repr__(self) -> str:
+        """Return a few lines: what was run, what was recorded, how long it took."""
+        return block("Solution", self._rows())
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        return table("Solution", self._rows())
+
+    def plot(self, kind: str | None = None, *, time: float | None = None, ax: Any = None) -> Axes:
+        """Draw the run: its observables over time, or its tokens or their cosines at one time.
+
+        Parameters
+        ----------
+        kind : {"observables", "tokens", "cosines"}, optional
+            Default: "observables" if any were recorded, else "tokens".
+        time : float, optional
+            Of the tokens or cosines, one of `state_times`. Default: the final state.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed.
+        TypeError, ValueError
+            If an argument is out of range, or no state was saved at this time.
+
+        See Also
+        --------
+        chaosphere.plot : the functions behind it, with more options; `clip` makes an animation of the states.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=9.0), mlp=None, depth=40, horizon=4.0)
+        >>> sol = cs.simulate(model, cs.sample_uniform(100, 3, rng=0), rng=0, save_at=[0.0, 2.0, 4.0])
+        >>> ax = sol.plot("tokens", time=2.0)
+        """
+        kind = checks.choice(kind or ("observables" if self.observables else "tokens"), "kind", known=_PLOTS)
+        if kind == "observables":
+            if time is not None:
+                raise TypeError("time must not be given for observables, which are drawn at all times")
+            return plot.observables(self, ax=ax)
+        draw = plot.tokens if kind == "tokens" else plot.cosines
+        return draw(self.final if time is None else self._state_at(time), ax=ax)
+
+    def _state_at(self, time: float) -> Tokens:
+        time = checks.number(time, "time")
+        nearest = int(np.abs(self.state_times - time).argmin())
+        saved = float(self.state_times[nearest])
+        if not math.isclose(saved, time, rel_tol=1e-9, abs_tol=1e-12):
+            raise ValueError(f"time must be one of state_times, got {time:g}; the nearest is {saved:g}")
+        state: Tokens = self.states[nearest]
+        return state
+
+    def _are_states_at_times(self) -> bool:
+        return np.array_equal(self.times, self.state_times)
 
     def to_xarray(self) -> Any:
         """Return an xarray.Dataset with dimensions time, (replica,) token, coordinate.
@@ -70,7 +168,7 @@ class Solution:
             If xarray is not installed.
         """
         xarray = checks.extra("xarray", "io")
-        same = np.array_equal(self.times, self.state_times)
+        same = self._are_states_at_times()
         state_dim = "time" if same else "state_time"
         replica = ("replica",) if self.final.ndim == 3 else ()
         variables: dict[str, Any] = {"x": ((state_dim, *replica, "token", "coordinate"), self.states)}

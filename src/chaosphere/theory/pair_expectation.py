@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
-from scipy import linalg
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry.gegenbauer import cosine_rule
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, generator, interpolation, to_u, to_x
@@ -22,8 +23,8 @@ Law = float | str | tuple[ArrayLike, ArrayLike]
 _RESOLUTIONS = (32, 64, 128, 256, 512)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairSolution:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PairSolution(Brief):
     """Expectation over time with its error estimate, from `solve`.
 
     Attributes
@@ -219,7 +220,7 @@ def _solve(
                 # An evenly spaced grid has one step up to rounding.
                 if not math.isclose(stop - now, step, rel_tol=1e-12):
                     step = stop - now
-                    propagator = linalg.expm(step * matrix)
+                    propagator = scipy.linalg.expm(step * matrix)
                 state, now = propagator @ state, stop
             values[j] = law @ state if stop > 0.0 else at_start
         if previous is not None:

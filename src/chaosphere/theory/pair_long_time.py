@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series
+from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
 
@@ -27,9 +28,13 @@ class HittingProbabilities(NamedTuple):
     plus: float | Array
     minus: float | Array
 
+    def __repr__(self) -> str:
+        """Return one line, with arrays by their shape."""
+        return f"HittingProbabilities(plus={short(self.plus)}, minus={short(self.minus)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongTime:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LongTime(Brief):
     """What the cosine of two tokens does as t → ∞, from `long_time`.
 
     Attributes
@@ -136,7 +141,7 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
     plus = kernel.lyapunov_exponent() - pair.value_scale
     minus = math.nan
     if kernel.is_odd:
-        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * special.expit(-2 * pair.beta)
+        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * scipy.special.expit(-2 * pair.beta)
     if plus < 0.0 and minus < 0.0:
         text = "u converges to 1 or to -1"
     elif plus < 0.0:
