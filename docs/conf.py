@@ -1,7 +1,7 @@
 """Configuration of the site: `sphinx-build -W --keep-going -b html docs build/site`. Nothing is fetched."""
 
-import re
 import os
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
