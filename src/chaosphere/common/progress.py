@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 from chaosphere.common import checks
@@ -19,7 +20,9 @@ def bar(total: int, *, initial: int = 0, unit: str) -> Any:
     ImportError
         If tqdm is not installed.
     """
-    tqdm = checks.extra("tqdm.auto", "progress").tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets shows a bar of text
+        tqdm = checks.extra("tqdm.auto", "progress").tqdm
     return tqdm(total=total, initial=initial, unit=unit, disable=not (_is_terminal() or _is_notebook()))
 
 

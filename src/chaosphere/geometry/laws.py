@@ -389,7 +389,7 @@ class Mixture(Brief):
 
         Notes
         -----
-        Every component draws N tokens, each component from a seed of its own. O(N d) per component.
+        Every component draws N tokens, from a seed of its own.
 
         Examples
         --------

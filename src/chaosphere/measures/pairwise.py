@@ -103,7 +103,7 @@ class Energy(Brief):
     beta : float
         Inverse temperature β, in (0, 700].
     n_threads : int, optional
-        Default: as many as the run that it is part of. Does not change a bit of the result.
+        Default: all that OpenMP may use; in an `ensemble` those of the worker. Does not change a bit of the result.
 
     See Also
     --------

@@ -125,7 +125,7 @@ class DensitySolution(Brief):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the angles are no list of finite numbers in that range.
 
         See Also

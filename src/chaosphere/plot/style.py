@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
+import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chaosphere.common import checks, files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers and in grey
-MARKERS = ("o", "s", "^", "D")
+ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches: the widths of pictures in print
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers
+MARKERS = ("o", "s", "^", "D")  # and in grey
+FONT_SIZE = 7.0  # points, of every text
 PICTURES = (".png", ".pdf", ".svg")  # what a picture can be written as
+_DOTS_PER_INCH = 300
+_LETTERS_PER_INCH = 21  # of the text in that size, on average
+_SIZES = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+_STYLE = {
+    **dict.fromkeys((*_SIZES, "legend.title_fontsize", "figure.titlesize"), FONT_SIZE),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("xtick.minor.width", "ytick.minor.width"), 0.4),
+    "axes.titlepad": 3.0,
+    "axes.labelpad": 2.0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.labelspacing": 0.3,
+    "legend.columnspacing": 1.2,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.0,
+    "errorbar.capsize": 1.5,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.4,
+}
+_GREEK = {"β": r"\beta", "δ": r"\delta", "σ": r"\sigma"}
+_VALUE = re.compile(r"(?<!\w)([A-Za-zβδσ])(_[A-Z])? = (-?\d+(?:\.\d+)?)(?![\w.])")
 
 
 def require() -> None:
@@ -108,7 +136,7 @@ def save(ax: Any, path: str | os.PathLike[str]) -> Path:
 
     Notes
     -----
-    PNG has 200 dots per inch. The file is whole or what it was before, whenever the process dies.
+    PNG has 300 dots per inch. The file is whole or what it was before, whenever the process dies.
 
     Examples
     --------
@@ -124,17 +152,98 @@ def save(ax: Any, path: str | os.PathLike[str]) -> Path:
     return target
 
 
+@contextlib.contextmanager
+def picture(path: str | os.PathLike[str], *, width: float, height: float) -> Iterator[Any]:
+    """Give a figure in the style of all pictures, and write it where the block ends.
+
+    Parameters
+    ----------
+    path : path
+        See `write`.
+    width, height : float
+        In inches; ONE_COLUMN or TWO_COLUMNS wide.
+
+    Yields
+    ------
+    Figure
+        Of Matplotlib.
+    """
+    target = check_path(path, suffixes=PICTURES)
+    module = checks.extra("matplotlib", "plot")
+    with module.rc_context(_STYLE):
+        canvas = checks.extra("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
+        yield canvas
+        write(canvas, target)
+
+
 def write(canvas: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG at 200 dots per inch, PDF or SVG, by the suffix; the file is whole or what it was."""
+    """Write a figure as PNG, PDF or SVG, as its path's suffix says; the file is whole or what it was before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If nothing of the kind can be written there.
+    """
     target = check_path(path, suffixes=PICTURES)
     kind = target.suffix.lower().removeprefix(".")
-    files.replace(target, lambda stream: canvas.savefig(stream, dpi=200, format=kind))
+    files.replace(target, lambda stream: canvas.savefig(stream, dpi=_DOTS_PER_INCH, format=kind))
+
+
+def headline(canvas: Any, text: str) -> None:
+    """Set the title of a figure, in lines that are no wider than it; its values are formulas."""
+    n_letters = round(canvas.get_figwidth() * _LETTERS_PER_INCH)
+    # A value is not parted from its name.
+    lines = [textwrap.wrap(line.replace(" = ", "\0=\0"), n_letters) for line in text.splitlines()]
+    joined = "\n".join(line for part in lines for line in part)
+    canvas.suptitle(formulas(joined.replace("\0", " ")))
+
+
+def formulas(text: str) -> str:
+    r"""Return a text in which values of symbols are formulas of Matplotlib.
+
+    Examples
+    --------
+    >>> formulas("tanh, σ_U = 0.3, N = 64")
+    'tanh, $\\sigma_U = 0.3$, $N = 64$'
+    """
+
+    def formula(found: re.Match[str]) -> str:
+        letter, index, value = found.groups()
+        return f"${_GREEK.get(letter, letter)}{index or ''} = {value}$"
+
+    return _VALUE.sub(formula, text)
+
+
+def bars(value: Any, low: Any, high: Any) -> Any:
+    """Return the lengths of error bars from the ends of intervals, none where there is no interval."""
+    return np.nan_to_num(np.stack([value - low, high - value]))
+
+
+def legend_above(panel: Any, title: str | None = None, *, n_columns: int = 1) -> None:
+    """Set the legend of a panel above it, out of the data, in the place of a title."""
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2, "borderpad": 0.0}
+    panel.legend(title=title, ncols=n_columns, alignment="left", **place)
+
+
+def legend_below(canvas: Any, handles: dict[str, Any], *, n_columns: int) -> None:
+    """Set the legend of a figure below its panels, from handles by their labels."""
+    canvas.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns)
+
+
+def label_decades(axis: Any) -> None:
+    """Label round values on a logarithmic axis of Matplotlib that spans few decades."""
+    low, high = sorted(axis.get_view_interval())
+    mantissas = (1, 2, 5) if high > 8 * low else (1, 1.5, 2, 3, 4, 6, 8)
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    values = [value for value in np.outer(decades, mantissas).ravel() if low <= value <= high]
+    axis.set_ticks(values, [f"{value:.3g}" for value in values])
+    axis.set_ticks([], minor=True)
 
 
 def label_ladder(panel: Any, values: Any) -> None:
-    """Label the values of a ladder, eight of them at most, on the x-axis of a panel in logarithmic scale."""
-    shown = values[:: -(-len(values) // 8)]
-    panel.set_xticks(shown, [f"{value:.5g}" for value in shown])
+    """Set the ticks of a logarithmic x-axis at the values of a ladder, and label eight of them at most."""
+    every = -(-len(values) // 8)
+    panel.set_xticks(values, [f"{value:.5g}" if k % every == 0 else "" for k, value in enumerate(values)])
     panel.set_xticks([], minor=True)
 
 
