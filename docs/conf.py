@@ -24,6 +24,7 @@ extensions = [
     "sphinx_design",
     "sphinx_codeautolink",
     "generated",
+    "links",
 ]
 exclude_patterns = ["_scripts", "_templates"]
 templates_path = ["_templates"]
@@ -74,6 +75,7 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "show_toc_level": 2,
 }
+html_sidebars = {page: [] for page in ("index", "performance", "changelog", "citing")}
 html_context = {"default_mode": "auto"}
 copybutton_exclude = ".linenos, .gp, .go"
 mathjax_path = "mathjax/tex-chtml.js"

@@ -9,7 +9,7 @@ from pathlib import Path
 import drawing
 from matplotlib.figure import Figure
 
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere.plot.style import COLOURS, MARKERS
 
 sys.path.insert(0, str(drawing.ROOT / "benches"))
 import table
@@ -84,17 +84,17 @@ def passes(results: dict) -> str:
 
 def rates(results: dict) -> str:
     """Return the rates of the processor that the last column of the tables refers to."""
-    peaks = results["machine_info"].get("peaks", {})
-    names = {
-        "fma": "multiply-adds",
-        "mix": "multiply-adds and additions in equal numbers",
-        "exp": "NumPy's exponentials",
-    }
-    rows = ["| operations in registers | type | threads | 10⁹ a second |", "|---|---|---|---|"]
-    for name, rate in peaks.items():
+    names = {"fma": "multiply-adds", "mix": "as many multiply-adds as additions", "exp": "NumPy's exponentials"}
+    peaks: dict[str, dict[str, float]] = {}
+    for name, rate in results["machine_info"].get("peaks", {}).items():
         kind, dtype, threads, _ = name.split()
-        rows.append(f"| {names.get(kind, kind)} | {dtype} | {threads} | {rate / 1e9:.3g} |")
-    return "What its vector units do at most, measured by `benches/probe.py`:\n\n" + "\n".join(rows)
+        column = f"{dtype}, {threads} thread{'s' * (int(threads) > 1)}"
+        peaks.setdefault(names.get(kind, kind), {})[column] = rate
+    columns = list(dict.fromkeys(column for by in peaks.values() for column in by))
+    rows = [["10⁹ operations a second", *columns], ["---"] * (len(columns) + 1)]
+    rows += [[name, *(f"{by[column] / 1e9:.3g}" for column in columns)] for name, by in peaks.items()]
+    text = "What its vector units do at most, on numbers in registers, measured by `benches/probe.py`:\n\n"
+    return text + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def label(name: str, kinds: dict[str, str]) -> str:
@@ -142,7 +142,7 @@ def picture(stem: str, cases: dict[str, dict[str, dict]]) -> str:
         if rows:
             panels.append((heading, rows))
     n_rows = [len(rows) + 1.2 for _, rows in panels]
-    figure = Figure(figsize=(7.0, 0.19 * sum(n_rows) + 1.0), layout="constrained")
+    figure = Figure(figsize=(5.4, 0.17 * sum(n_rows) + 0.9), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=n_rows, squeeze=False)[:, 0]
     for axis, (heading, rows) in zip(axes, panels, strict=True):
         for k, by in enumerate(rows.values()):
@@ -150,7 +150,7 @@ def picture(stem: str, cases: dict[str, dict[str, dict]]) -> str:
                 if peer in by:
                     axis.plot(factor(by[table.OURS], by[peer]), k, marker, color=colour, markersize=4.5)
         axis.axvline(1, color=drawing.INK, linewidth=1)
-        axis.set_yticks(range(len(rows)), list(rows), fontsize=7)
+        axis.set_yticks(range(len(rows)), list(rows), fontsize=6.5)
         axis.set(xscale="log", ylim=(len(rows) - 0.4, -0.6))
         axis.set_title(heading, fontsize=8, loc="left")
         axis.grid(axis="x", alpha=0.3)

@@ -6,7 +6,7 @@ import drawing
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from chaosphere.reporting.plotting import COLOURS
+from chaosphere.plot.style import COLOURS
 
 TUNING = drawing.ROOT / "csrc" / "tuning.h"
 READS = [TUNING, drawing.HERE / "drawing.py"]

@@ -91,6 +91,47 @@ def test_a_study_runs_and_resumes(tmp_path, capsys):
     assert "holds another study: seeds is [10, 11, 12, 13, 14], not [3, 4, 5, 6, 7]" in capsys.readouterr().err
 
 
+def test_the_number_of_tokens_may_be_swept(tmp_path, capsys):
+    text = GOOD
+    for old, new in {
+        '"attention.beta" = [0.5, 4.0]': "n_tokens = { from = 2, to = 8, count = 3 }",
+        'x = "beta"': 'x = "n_tokens"',
+        "n_tokens = 6\n": "",
+        "value_scale = -1.0": "value_scale = -1.0\nbeta = 1.0",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    path, out = written(tmp_path, text, noise_scale="[1.0, 2.0]"), tmp_path / "out"
+    assert main(["run", str(path), "--dry-run"]) == 0
+    assert "steps  120, of 2 … 8 tokens in dimension 3" in capsys.readouterr().out
+    assert main(["run", str(path), "--out", str(out), "--threads", "1"]) == 0
+    assert "energy at n_tokens = 8, noise_scale = 2" in capsys.readouterr().out
+    with netcdf.load(out / "small.nc") as data:
+        assert data["energy"].dims[:2] == ("n_tokens", "noise_scale")
+        alone = study_file.read(path).model(noise_scale=2.0)
+        x = cs.laws.Uniform(dim=3).sample(5, rng=12)
+        energy = {"energy": cs.measures.Energy(beta=1.0)}
+        expected = cs.simulate(alone, x, rng=12, save_at=[0.0, 0.5, 1.0], observe=energy).observables["energy"]
+        np.testing.assert_array_equal(data["energy"].sel(n_tokens=5, noise_scale=2.0)[2], expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"attention.beta" = [0.5, 4.0]', "n_tokens = [2, 4]", r"\[sweep\] n_tokens must not be given in \[tokens\]"),
+        (
+            '"attention.beta" = [0.5, 4.0]\n',
+            "n_tokens = [2, 4.5]\n",
+            r"\[sweep\] n_tokens must be an integer >= 1, got 4.5",
+        ),
+    ],
+)
+def test_bad_numbers_of_tokens(tmp_path, capsys, old, new, message):
+    path = written(tmp_path, GOOD.replace(old, new))
+    assert main(["run", str(path)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
 def test_its_members_are_plain_runs(tmp_path):
     loaded = study_file.read(written(tmp_path))
     data = study.run(loaded, store=tmp_path / "s.zarr")

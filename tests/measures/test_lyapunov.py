@@ -21,8 +21,9 @@ def test_replicas_are_runs_of_a_batch_of_the_same_tokens():
 
 
 def test_interval_holds_lambda_1():
-    """Null: the mean over replicas is λ1; the depth and the width are large enough that their bias is below a standard
-    error. 1 000 replicas; false-alarm rate 1e-6, so the interval of 99 % is widened by the ratio of Student's quantiles.
+    """Null: the mean over replicas is λ1; the bias of the depth and the width is below a standard error.
+
+    1 000 replicas; false-alarm rate 1e-6, so the interval of 99 % is widened by the ratio of Student's quantiles.
     """
     n = 1000
     expected = MODEL.mlp.kernel(5).lyapunov_exponent()

@@ -10,7 +10,7 @@ import pytest
 import chaosphere
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "api").glob("*.md"))
-TABLE = re.compile(r"^\.\. currentmodule:: (\S+)\n\.\. autosummary::\n   :toctree: generated\n\n((?:   \w+\n)+)", re.M)
+TABLE = re.compile(r"^\.\. currentmodule:: (\S+)\n\.\. autosummary::\n(?:   :.*\n)+\n((?:   \w+\n)+)", re.M)
 MODULE = re.compile(r"^\.\. py:module:: (\S+)$", re.M)
 
 

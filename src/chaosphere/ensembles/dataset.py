@@ -15,7 +15,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
-from chaosphere.ensembles.sweep import MEAN_SUFFIXES
+from chaosphere.ensembles.sweep import MEAN_SUFFIXES, N_TOKENS
 from chaosphere.simulation.identity import identify
 
 
@@ -51,7 +51,7 @@ def identity(plan: Plan) -> dict[str, Any]:
             "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
             "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
             "x0": plan.x0,
-            "n_tokens": plan.n_tokens,
+            "n_tokens": None if N_TOKENS in plan.names else next(iter(plan.n_tokens.values())),
             "seeds": plan.seeds,
             "observe": plan.observe,
             "times": plan.times.tolist(),

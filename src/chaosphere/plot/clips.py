@@ -55,8 +55,12 @@ def clip(
         fourth, and so on, and the last.
     fps : int
         Frames a second, 1 to 50.
-    color, view, plane
-        As in `tokens`; a plane that is not given is that of the principal axes of all states together.
+    color : color or array_like, shape (N,) or (R, N), optional
+        As in `tokens`.
+    view : tuple of float
+        As in `tokens`.
+    plane : array_like, shape (2, d), optional
+        As in `tokens`. Default for d > 3: that of the principal axes of all states together.
 
     Returns
     -------
@@ -74,8 +78,10 @@ def clip(
 
     See Also
     --------
-    tokens : one picture.
-    chaosphere.trajectory : a run, state by state.
+    chaosphere.trajectory : Iterate over a run.
+    chaosphere.plot.tokens : Draw the tokens of one state.
+    chaosphere.plot.save : Write a picture to a file.
+    chaosphere.Solution.plot : Draw a run.
 
     Notes
     -----
@@ -84,10 +90,15 @@ def clip(
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=9.0), mlp=None, depth=40, horizon=4.0)
-    >>> x = cs.sample_uniform(100, 3, rng=0)
-    >>> path = cs.plot.clip(cs.trajectory(model, x, rng=0), "clusters.gif")   # doctest: +SKIP
+    >>> attention = cs.SoftmaxAttention(beta=9.0)
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=4.0)
+    >>> run = cs.trajectory(model, cs.sample_uniform(100, 3, rng=0), rng=0)
+    >>> with TemporaryDirectory() as folder:
+    ...     cs.plot.clip(run, Path(folder) / "clusters.gif").name
+    'clusters.gif'
     """
     target = style.check_path(path, suffixes=CLIPS)
     seconds = checks.number(seconds, "seconds", above=0, high=3600)

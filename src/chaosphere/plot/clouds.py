@@ -40,6 +40,7 @@ def tokens(x: Tokens, *, ax: Any = None, color: Any = None, view: Any = VIEW, pl
     Returns
     -------
     matplotlib.axes.Axes
+        With the tokens drawn.
 
     Raises
     ------
@@ -50,8 +51,10 @@ def tokens(x: Tokens, *, ax: Any = None, color: Any = None, view: Any = VIEW, pl
 
     See Also
     --------
-    clip : the same over time, as an animation.
-    cosines : what a projection of many dimensions does not show.
+    chaosphere.plot.clip : Write an animation of a run.
+    chaosphere.plot.cosines : Draw the cosines of pairs, which a projection from many dimensions does not show.
+    chaosphere.plot.save : Write a picture to a file.
+    chaosphere.Solution.plot : Draw a run.
 
     Notes
     -----
@@ -62,7 +65,8 @@ def tokens(x: Tokens, *, ax: Any = None, color: Any = None, view: Any = VIEW, pl
     >>> import chaosphere as cs
     >>> x = cs.sample_uniform(200, 3, rng=0)
     >>> ax = cs.plot.tokens(x, color=x[:, 2])
-    >>> ax.figure.savefig("tokens.pdf")   # doctest: +SKIP
+    >>> len(ax.figure.axes)  # the globe, and a colour bar
+    2
     """
     batch = checks.tokens(x)
     points = batch.reshape(-1, batch.shape[2])

@@ -33,6 +33,7 @@ def cosines(x: Tokens, *, ax: Any = None, n_bins: int = 50, label: str | None = 
     Returns
     -------
     matplotlib.axes.Axes
+        With the histogram drawn.
 
     Raises
     ------
@@ -43,8 +44,9 @@ def cosines(x: Tokens, *, ax: Any = None, n_bins: int = 50, label: str | None = 
 
     See Also
     --------
-    chaosphere.measures.cosine_histogram : the numbers.
-    tokens : the tokens themselves.
+    chaosphere.measures.cosine_histogram : Histogram of the cosines of pairs.
+    chaosphere.plot.tokens : Draw the tokens themselves.
+    chaosphere.Solution.plot : Draw a run.
 
     Notes
     -----

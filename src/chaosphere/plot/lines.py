@@ -87,6 +87,7 @@ def observables(
     Returns
     -------
     matplotlib.axes.Axes
+        With a line for each observable.
 
     Raises
     ------
@@ -97,8 +98,10 @@ def observables(
 
     See Also
     --------
-    chaosphere.simulate, chaosphere.ensemble : what records observables.
-    chaosphere.stats.mean_interval : the interval.
+    chaosphere.simulate : Run a model.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+    chaosphere.plot.save : Write a picture to a file.
+    chaosphere.Solution.plot : Draw a run.
 
     Notes
     -----

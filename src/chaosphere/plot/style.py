@@ -86,6 +86,7 @@ def save(ax: Any, path: str | os.PathLike[str]) -> Path:
     ax : matplotlib.axes.Axes
         Of the figure; others of its axes are in the file, too.
     path : path
+        Ends in .png, .pdf or .svg.
 
     Returns
     -------
@@ -101,8 +102,9 @@ def save(ax: Any, path: str | os.PathLike[str]) -> Path:
 
     See Also
     --------
-    tokens, observables, cosines : what gives axes.
-    clip : a moving picture.
+    chaosphere.plot.tokens : Draw tokens.
+    chaosphere.plot.observables : Draw observables over time.
+    chaosphere.plot.clip : Write an animation of a run.
 
     Notes
     -----

@@ -42,11 +42,25 @@ def trajectory(
 ) -> Iterator[tuple[float, Tokens]]:
     """Iterate over a run: yield (time, tokens) at the start and after every step.
 
-    Parameters as in `simulate`; `first_step` > 0 continues from tokens that are the state after that many steps.
+    Parameters
+    ----------
+    model : Transformer or another model
+        As in `simulate`.
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere; R replicas are independent systems.
+    rng : int, SeedSequence or Generator, or a list of them
+        As in `simulate`: the same seed gives the same run.
+    shared_noise : bool
+        All replicas see the same noise.
+    n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
+    first_step : int
+        If > 0, x is the state after that many steps, and the run continues from it.
 
     Yields
     ------
     time : float
+        From 0 to T.
     tokens : ndarray, shape of x
         A read-only view of the run's state; copy it to change it.
 
@@ -57,11 +71,19 @@ def trajectory(
     SimulationError
         If a token becomes zero or not finite, or leaves the sphere.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.plot.clip : Write an animation of a run.
+    chaosphere.SimulationError : A run stopped at a token that left the sphere.
+
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=2.0)
-    >>> [time for time, tokens in trajectory(model, cs.sample_uniform(5, 3, rng=0), rng=0)]
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=2.0)
+    >>> x = cs.sample_uniform(5, 3, rng=0)
+    >>> [time for time, tokens in cs.trajectory(model, x, rng=0)]
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     check_model(model)
@@ -134,11 +156,12 @@ def simulate(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     comm: Any = None,
 ) -> Solution:
-    """Run a model from tokens x.
+    """Run a model from tokens x, and record it.
 
     Parameters
     ----------
     model : Transformer or another model
+        What moves the tokens; see `chaosphere.models.protocol.Model` for one of your own.
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
         Tokens on the unit sphere. R replicas are independent systems with independent noise.
     rng : int, SeedSequence or Generator
@@ -157,7 +180,7 @@ def simulate(
     shared_noise : bool
         All replicas see the same noise (the law conditional on the noise).
     n_threads : int, optional
-        Does not change a bit of the result.
+        Default: all that OpenMP may use. Does not change a bit of the result.
     save_states : bool
         False keeps the final state only, also with `save_at`.
     progress : bool
@@ -178,6 +201,7 @@ def simulate(
     Returns
     -------
     Solution
+        Final tokens, saved states and observables.
 
     Raises
     ------
@@ -192,6 +216,21 @@ def simulate(
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped a run with a checkpoint.
 
+    See Also
+    --------
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.trajectory : Iterate over a run.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+    chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.Solution : What a run returns.
+    chaosphere.plot.observables : Draw observables over time.
+    chaosphere.Checkpoint : A file that keeps the state of a run.
+    chaosphere.SimulationError : A run stopped at a token that left the sphere.
+    chaosphere.measures.Energy : The energy as an observable.
+    chaosphere.models.protocol.Model : What a model offers.
+    chaosphere.CircleDensity.solve : Run from the initial law.
+
     Notes
     -----
     Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention between
@@ -200,12 +239,17 @@ def simulate(
 
     Examples
     --------
+    Fifty tokens through ten layers, and their energy after each layer:
+
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=32), depth=10, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> mlp = cs.MLP(width=32)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=10, horizon=1.0)
     >>> x = cs.sample_uniform(50, 3, rng=0)
-    >>> sol = cs.simulate(model, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)})
-    >>> sol.observables["energy"].shape, sol.final.shape
-    ((11,), (50, 3))
+    >>> observe = {"energy": cs.measures.Energy(beta=1.0)}
+    >>> sol = cs.simulate(model, x, rng=0, observe=observe)
+    >>> sol.final.shape, sol.times.shape, sol.observables["energy"].shape
+    ((50, 3), (11,), (11,))
     """
     start = clock.perf_counter()
     check_model(model)

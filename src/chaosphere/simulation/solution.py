@@ -24,12 +24,33 @@ _PLOTS = ("observables", "tokens", "cosines")
 class SimulationError(Picklable, RuntimeError):
     """A run stopped because a token became zero or not finite, or left the sphere.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        What happened, at which step and token.
     step : int
         The step that failed, from 0.
     last_state : ndarray
         The tokens before it.
+
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.trajectory : Iterate over a run.
+
+    Examples
+    --------
+    A step of length 1 takes tokens that coincide to the origin, when each is repelled by the mean of all:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> repulsion = cs.SoftmaxAttention(beta=0.0, value_scale=-1.0)
+    >>> model = cs.Transformer(attention=repulsion, mlp=None, depth=1, horizon=1.0)
+    >>> try:
+    ...     sol = cs.simulate(model, np.array([[1.0, 0.0], [1.0, 0.0]]), rng=0)
+    ... except cs.SimulationError as error:
+    ...     print(error)
+    step 0 (time 0): token 0 of replica 0: x + alpha v is zero or not finite
     """
 
     def __init__(self, message: str, *, step: int, last_state: Tokens) -> None:
@@ -42,7 +63,7 @@ class SimulationError(Picklable, RuntimeError):
 class Solution:
     """The result of `simulate`.
 
-    Attributes
+    Parameters
     ----------
     times : ndarray, shape (n_times,)
         When the observables were recorded, one for each time of save_at; without save_at every step from 0 to T if
@@ -51,10 +72,11 @@ class Solution:
     state_times : ndarray, shape (n_states,)
         When the states were saved: `times` where there is a save_at, or T alone.
     states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
+        The tokens at these times.
     final : ndarray, shape (N, d) or (R, N, d)
         The tokens at time T.
     observables : dict of ndarray
-        First axis along times.
+        Values of each observable, the first axis along times.
     attributes : dict
         The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
         and of NumPy, and the instruction set, as JSON-able values.
@@ -63,11 +85,21 @@ class Solution:
     seconds : float
         How long the call of `simulate` took; of a run that was interrupted, the last call.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.CoupledRun : The solutions of a network and its limit.
+    chaosphere.show_config : Print the versions and the instruction set.
+
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=2.0), mlp=None, depth=10, horizon=1.0)
-    >>> sol = cs.simulate(model, cs.sample_uniform(50, 3, rng=0), rng=0, save_at=[0.0, 0.5, 1.0])
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+    >>> x = cs.sample_uniform(50, 3, rng=0)
+    >>> sol = cs.simulate(model, x, rng=0, save_at=[0.0, 0.5, 1.0])
+    >>> sol.times, sol.states.shape, sol.attributes["model"]["attention"]["method"]
+    (array([0. , 0.5, 1. ]), (3, 50, 3), 'direct')
     >>> print(str(sol).splitlines()[2])
       tokens       50 in dimension 3, float64
     """
@@ -118,6 +150,7 @@ class Solution:
         Returns
         -------
         matplotlib.axes.Axes
+            With the picture.
 
         Raises
         ------
@@ -128,7 +161,10 @@ class Solution:
 
         See Also
         --------
-        chaosphere.plot : the functions behind it, with more options; `clip` makes an animation of the states.
+        chaosphere.plot.tokens : Draw tokens.
+        chaosphere.plot.observables : Draw observables over time.
+        chaosphere.plot.cosines : Draw the cosines of pairs.
+        chaosphere.plot.clip : Write an animation of a run.
 
         Examples
         --------
@@ -162,10 +198,29 @@ class Solution:
 
         States stand on a dimension state_time where their times differ from those of the observables.
 
+        Returns
+        -------
+        xarray.Dataset
+            The states as `x`, the observables by their names, and the attributes.
+
         Raises
         ------
         ImportError
             If xarray is not installed.
+
+        See Also
+        --------
+        chaosphere.ensemble : Run a model for many seeds and parameters.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> sol = cs.simulate(model, x, rng=0, save_at=[0.0, 0.5, 1.0])
+        >>> dict(sol.to_xarray().sizes)
+        {'time': 3, 'token': 50, 'coordinate': 3}
         """
         xarray = checks.extra("xarray", "io")
         same = self._are_states_at_times()

@@ -407,7 +407,7 @@ def probability_interval(outcomes: Any, *, confidence: float = CONFIDENCE) -> In
     return _interval(hits / n, low, high)
 
 
-def effective_replicas(values: Any) -> float | Floats:
+def effective_replicas(values: Any) -> Any:
     """Return how many replicas carry the mean of positive values: R exp(−s²), s² the variance of their logarithms.
 
     Under a log-normal law this is R E[X]²/E[X²], the number of equal values whose mean varies as much. It is taken
