@@ -165,7 +165,7 @@ def test_executors_of_the_file(tmp_path, executor):
 
 
 def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
-    """Scheduler and workers from the shell, as the README starts them."""
+    """Scheduler and workers from the shell, as docs/howto/many-machines.md starts them."""
     with contextlib.ExitStack() as stack:
         common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
