@@ -95,9 +95,10 @@ def lint(session):
 
 @nox.session
 def types(session):
-    """The types, strictly."""
+    """The types, strictly: of the package, and of the examples as a user would check them."""
     install(session, "types")
     session.run("mypy", *session.posargs)
+    session.run("pytest", "-n", "0", "tests/meta/test_typed_examples.py")
 
 
 @nox.session
