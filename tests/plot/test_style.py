@@ -24,7 +24,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "a.png"
-    canvas, axes = style.figure()
+    canvas, axes = style.figure(4, 3)
     style.write(canvas, path)
     before = path.read_bytes()
     axes.plot([1, 2])
@@ -47,7 +47,7 @@ def test_the_suffix_says_what_a_file_is(tmp_path, name, start, kind):
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.txt", ".png"])
 def test_another_suffix_is_refused_before_anything_is_drawn(tmp_path, name, monkeypatch):
-    canvas, ax = style.figure()
+    canvas, ax = style.figure(4, 3)
     monkeypatch.setattr(canvas, "savefig", None)
     refused = re.escape(f"path must end in .png or .pdf or .svg, got {str(tmp_path / name)!r}")
     with pytest.raises(ValueError, match=refused):
