@@ -27,7 +27,7 @@ def read(path: str | os.PathLike[str]) -> Study:
     Parameters
     ----------
     path : path
-        A TOML file; the README shows one, `examples/` others.
+        A TOML file, such as those in `examples/`.
 
     Returns
     -------

@@ -207,8 +207,8 @@ def formulas(text: str) -> str:
     'tanh, $\\sigma_U = 0.3$, $N = 64$'
     """
 
-    def formula(found: re.Match[str]) -> str:
-        letter, index, value = found.groups()
+    def formula(match: re.Match[str]) -> str:
+        letter, index, value = match.groups()
         return f"${_GREEK.get(letter, letter)}{index or ''} = {value}$"
 
     return _VALUE.sub(formula, text)
