@@ -6,7 +6,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chaosphere import measures, stats
+from chaosphere import measures, plot, stats
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
@@ -58,6 +58,7 @@ __all__ = [
     "load_ensemble",
     "measures",
     "normalize",
+    "plot",
     "sample_uniform",
     "sample_von_mises_fisher",
     "show_config",
@@ -66,6 +67,10 @@ __all__ = [
     "trajectory",
     "two_point",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

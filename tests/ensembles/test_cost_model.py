@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def model():
-    spec = importlib.util.spec_from_file_location("cost_model", DOCS / "cost_model.py")
+    spec = importlib.util.spec_from_file_location("cost_model", DOCS / "_scripts" / "cost_model.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -31,7 +31,7 @@ class Comm:
 
 
 def test_the_table_is_the_model_s(model):
-    text = (DOCS / "many-machines.md").read_text()
+    text = (DOCS / "howto" / "many-machines.md").read_text()
     assert text.split("<!-- table -->\n")[1].split("\n<!-- /table -->")[0] == model.table()
 
 

@@ -18,8 +18,8 @@ from chaosphere.reporting.claims import Claim
 def add(subparsers: Any, command: Command) -> None:
     """Add the command of an experiment."""
     parser = subparsers.add_parser(command.name, help=command.summary, description=command.description)
-    options.add_shared(parser)
     options.add(parser, command)
+    options.add_shared(parser)
     parser.set_defaults(run=lambda parsed: _run(parsed, command))
 
 
@@ -27,7 +27,7 @@ def _run(parsed: argparse.Namespace, command: Command) -> None:
     """Check everything, then run every job of the command and report."""
     options.check_shared(parsed)
     jobs = command.jobs(options.values(parsed, command))
-    places = [outputs(parsed.out, job.name) for job in jobs]
+    places = [outputs(parsed.out, job.name, kind=parsed.format) for job in jobs]
     for job, out in zip(jobs, places, strict=True):
         if job.identity is not None:
             netcdf.resume(out.data, job.identity(parsed.seed))

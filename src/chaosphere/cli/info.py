@@ -9,5 +9,9 @@ from chaosphere.common.config import show_config
 
 def add(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("info", help="print version, instruction sets, threads, compiler")
+    parser = subparsers.add_parser(
+        "info",
+        help="print version, instruction sets, threads, compiler",
+        description="Print the version, the instruction sets of this machine, the threads and the compiler.",
+    )
     parser.set_defaults(run=lambda parsed: show_config())

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from chaosphere import SimulationError
+from chaosphere import SimulationError, __version__
 from chaosphere.cli import experiment, info, run
 from chaosphere.cli.progress import say
 from chaosphere.experiments import registry
@@ -46,9 +46,15 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="chaosphere", description="Interacting particles on the unit sphere.")
-    subparsers = parser.add_subparsers(dest="command", required=True)
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="chaosphere",
+        description="Interacting particles on the unit sphere: the tokens of a deep transformer at initialisation.",
+        epilog="chaosphere COMMAND --help lists the options of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"chaosphere {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for command in registry.commands():
         experiment.add(subparsers, command)
     run.add(subparsers)
@@ -57,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         options.run(options)
     except BrokenPipeError:  # the reader of standard output left

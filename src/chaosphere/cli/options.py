@@ -177,12 +177,14 @@ def check_count(value: Any, flag: str) -> None:
 
 
 def add_shared(parser: argparse.ArgumentParser, *, seed: int | None = 0) -> None:
-    """Add the options of all commands that compute."""
+    """Add the options of all commands that compute, as the last group of the help."""
     shown = "" if seed is None else f" (default: {seed})"
-    parser.add_argument("--seed", type=int, default=seed, help=f"the same seed gives the same numbers{shown}")
-    parser.add_argument("--threads", type=int, help="number of threads; never changes a result (default: all)")
-    parser.add_argument("--out", default="out", metavar="DIR", help="folder of the files written (default: out)")
-    parser.add_argument("--json", action="store_true", help="print the claims on stdout as JSON instead of the table")
+    group = parser.add_argument_group("seed, threads and output")
+    group.add_argument("--seed", type=int, default=seed, help=f"the same seed gives the same numbers{shown}")
+    group.add_argument("--threads", type=int, help="number of threads; never changes a result (default: all)")
+    group.add_argument("--out", default="out", metavar="DIR", help="folder of the files written (default: out)")
+    group.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="of pictures (default: png)")
+    group.add_argument("--json", action="store_true", help="print the claims on stdout as JSON instead of the table")
 
 
 def check_shared(parsed: argparse.Namespace) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaosphere.common import files
-from chaosphere.reporting import netcdf, plotting
+from chaosphere.plot import style as plotting
+from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim
 
 
@@ -20,8 +21,16 @@ class Outputs:
     picture: Path
 
 
-def outputs(folder: Path, name: str) -> Outputs:
+def outputs(folder: Path, name: str, *, kind: str) -> Outputs:
     """Return the names of the files of a study; refuse to start work whose results could not be written.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the study.
+    kind : str
+        Of the picture: its suffix, without the point.
 
     Raises
     ------
@@ -32,7 +41,7 @@ def outputs(folder: Path, name: str) -> Outputs:
     """
     netcdf.require()
     plotting.require()
-    out = Outputs(data=folder / f"{name}.nc", picture=folder / f"{name}.png")
+    out = Outputs(data=folder / f"{name}.nc", picture=folder / f"{name}.{kind}")
     for path in (out.data, out.picture):
         files.check_writable(path, "--out")
     return out

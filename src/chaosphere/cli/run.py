@@ -24,12 +24,18 @@ def add(subparsers: Any) -> None:
         description="A study: a model, a law of the tokens, a sweep over parameters, observables, and where to run. It "
         "grows in DIR/NAME.zarr, and started again it continues from there.",
     )
-    options.add_shared(parser, seed=None)
     parser.add_argument("file", metavar="FILE", help="the study, a TOML file")
-    parser.add_argument("--executor", choices=["none", "processes", "dask", "mpi"], help="instead of the file's")
-    parser.add_argument("--workers", type=int, help="with --executor processes or dask (default: one per processor)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="with --executor dask: a cluster that is there already")
+    parser.add_argument(
+        "--executor", choices=["none", "processes", "dask", "mpi"], help="where to run (default: as the file says)"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="number of workers, with --executor processes or dask (default: one per processor)"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="with --executor dask: address of a cluster that is there already"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")
+    options.add_shared(parser, seed=None)
     parser.set_defaults(run=_run)
 
 
@@ -52,7 +58,7 @@ def _run(parsed: argparse.Namespace) -> None:
     if parsed.dry_run:
         print(study.dry_run(plan))
         return
-    out = outputs(parsed.out, plan.name)
+    out = outputs(parsed.out, plan.name, kind=parsed.format)
     dataset = study.run(plan, store=parsed.out / f"{plan.name}.zarr", progress=_has_bar())
     # The store says whose study it is; these are made from it.
     netcdf.save(dataset, out.data)

@@ -32,9 +32,14 @@ def configuration() -> dict[str, str | int | list[str]]:
 def show_config() -> None:
     """Print version, instruction sets compiled and in use, OpenMP, threads and compiler.
 
+    See Also
+    --------
+    chaosphere.Solution : What a run returns.
+
     Examples
     --------
-    >>> show_config()                                    # doctest: +ELLIPSIS
+    >>> import chaosphere as cs
+    >>> cs.show_config()  # doctest: +ELLIPSIS
     chaosphere...
     """
     for name, value in configuration().items():

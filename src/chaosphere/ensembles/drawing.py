@@ -8,9 +8,19 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.reporting import plotting
+from chaosphere.plot import style as plotting
 
-_LABELS = {"beta": "β", "noise_scale": "noise scale s", "time": "time t", "value_scale": "δ"}
+_LABELS = {
+    "beta": r"$\beta$",
+    "bias_std": r"$\sigma_U$",
+    "depth": "depth $L$",
+    "noise_scale": "noise scale $s$",
+    "output_bias_std": r"$\sigma_W$",
+    "time": "time $t$",
+    "value_scale": r"$\delta$",
+    "width": "width $m$",
+}
+_CRITICAL = r"$s_c^2 = \delta/\lambda_1$"
 
 
 def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, critical: Any = None) -> None:
@@ -21,7 +31,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
     dataset : xarray.Dataset
         From `ensemble`; time, where it is neither x nor y, is the last.
     path : Path
-        PNG file to write.
+        File to write; see `plotting.write`.
     value : str
         Name of the observable.
     x, y : str
@@ -29,32 +39,34 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
     critical : ndarray, optional
         y of a line over x.
     """
-    canvas, axes = plotting.figure(4.8, 3.6)
     mean = dataset[f"{value}_mean"]
     if "time" not in (x, y):
         mean = mean.isel(time=-1)
     mean = mean.transpose(y, x)
-    colours = axes.pcolormesh(
-        _positions(dataset[x].values), _positions(dataset[y].values), mean.values, cmap="viridis", shading="nearest"
-    )
-    bar = canvas.colorbar(colours, ax=axes, pad=0.02)
-    bar.set_label(f"mean {_label_of_observable(dataset, value)}", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    if critical is not None:
-        # From edge to edge, over the half cells before the first value and after the last.
-        left, right = axes.get_xlim()
-        places = [left, *_positions(dataset[x].values), right]
-        heights = [critical[0], *critical, critical[-1]]
-        axes.plot(places, heights, color="white", linewidth=2.4)
-        axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label=r"$s_c^2 = \delta/\lambda_1$")
-        axes.set_xlim(left, right)
-        axes.legend(fontsize=8, loc="upper right")
-    for name, set_label, set_ticks in ((x, axes.set_xlabel, axes.set_xticks), (y, axes.set_ylabel, axes.set_yticks)):
-        set_label(_LABELS.get(name, plotting.plain(name.replace("_", " "))))
-        if dataset[name].dtype.kind not in "iuf":
-            set_ticks(range(dataset.sizes[name]), [str(v) for v in dataset[name].values])
-    axes.set_title(dataset.attrs["title"], fontsize=7)
-    plotting.write(canvas, path)
+    with plotting.picture(path, width=plotting.ONE_COLUMN, height=2.7) as canvas:
+        axes = canvas.subplots()
+        colours = axes.pcolormesh(
+            _positions(dataset[x].values), _positions(dataset[y].values), mean.values, cmap="viridis", shading="nearest"
+        )
+        canvas.colorbar(colours, ax=axes, pad=0.02, label=f"mean {_label_of_observable(dataset, value)}")
+        if critical is not None:
+            # From edge to edge, over the half cells before the first value and after the last.
+            left, right = axes.get_xlim()
+            places = [left, *_positions(dataset[x].values), right]
+            heights = [critical[0], *critical, critical[-1]]
+            axes.plot(places, heights, color="white", linewidth=2.4)
+            axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label=_CRITICAL)
+            axes.set_xlim(left, right)
+            handles, labels = axes.get_legend_handles_labels()
+            plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=1)
+        for name, set_label, set_ticks in (
+            (x, axes.set_xlabel, axes.set_xticks),
+            (y, axes.set_ylabel, axes.set_yticks),
+        ):
+            set_label(_label_of_parameter(name))
+            if dataset[name].dtype.kind not in "iuf":
+                set_ticks(range(dataset.sizes[name]), [str(v) for v in dataset[name].values])
+        canvas.suptitle(dataset.attrs["title"], wrap=True)
 
 
 def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
@@ -65,36 +77,37 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
     dataset : xarray.Dataset
         From `ensemble`; time, where it is not x, is the last.
     path : Path
-        PNG file to write.
+        File to write; see `plotting.write`.
     value, x : str
         Names of the observable and of the axis.
     """
-    canvas, axes = plotting.figure()
     if x != "time":
         dataset = dataset.isel(time=-1)
     others = [d for d in dataset[f"{value}_mean"].dims if d != x]
     places = _positions(dataset[x].values)
     n_lines = dataset.sizes[others[0]] if others else 1
     shades = checks.extra("matplotlib", "plot").colormaps["viridis"](np.linspace(0, 0.9, n_lines))
-    for index, shade in enumerate(shades):
-        row = dataset.isel({others[0]: index}) if others else dataset
-        axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
-        axes.plot(places, row[f"{value}_mean"], color=shade, label=str(row[others[0]].item()) if others else None)
-    if others:
-        axes.legend(
-            title=_LABELS.get(others[0], plotting.plain(others[0])), fontsize=7, title_fontsize=7, frameon=False
-        )
-    if dataset[x].dtype.kind not in "iuf":
-        axes.set_xticks(places, [str(v) for v in dataset[x].values])
-    is_cut = bool(np.isnan(dataset[f"{value}_low"].values[np.isfinite(dataset[f"{value}_mean"].values)]).any())
-    band = "99 % band" + (",\nnone where few replicas carry the mean" if is_cut else "")
-    axes.set(
-        xlabel=_LABELS.get(x, plotting.plain(x.replace("_", " "))),
-        ylabel=f"mean {_label_of_observable(dataset, value)}, {band}",
-    )
-    axes.set_title(dataset.attrs["title"], fontsize=7)
-    axes.grid(alpha=0.2, linewidth=0.5)
-    plotting.write(canvas, path)
+    with plotting.picture(path, width=plotting.ONE_COLUMN, height=2.9) as canvas:
+        axes = canvas.subplots()
+        for index, shade in enumerate(shades):
+            row = dataset.isel({others[0]: index}) if others else dataset
+            axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
+            style = {"color": shade, "marker": plotting.MARKERS[index % 4], "markevery": 0.15}
+            axes.plot(places, row[f"{value}_mean"], label=str(row[others[0]].item()) if others else None, **style)
+        if others:
+            plotting.legend_above(axes, _label_of_parameter(others[0]), n_columns=4)
+        if dataset[x].dtype.kind not in "iuf":
+            axes.set_xticks(places, [str(v) for v in dataset[x].values])
+        is_cut = bool(np.isnan(dataset[f"{value}_low"].values[np.isfinite(dataset[f"{value}_mean"].values)]).any())
+        band = "99 % band" + (",\nnone where few replicas carry the mean" if is_cut else "")
+        axes.set_xlabel(_label_of_parameter(x))
+        axes.set_ylabel(f"mean {_label_of_observable(dataset, value)}, {band}")
+        canvas.suptitle(dataset.attrs["title"], wrap=True)
+        axes.grid(visible=True)
+
+
+def _label_of_parameter(name: str) -> str:
+    return _LABELS.get(name, plotting.plain(name.replace("_", " ")))
 
 
 def _label_of_observable(dataset: Any, name: str) -> str:

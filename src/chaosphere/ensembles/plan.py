@@ -13,6 +13,7 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
@@ -296,11 +297,12 @@ def _token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> 
         if x0.ndim == 3 and len(x0) != n_replicas:
             raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
         return shape[1], shape[2]
-    if not hasattr(x0, "sample"):
-        raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
+    remedy = checks.conversion(x0, "x0")
+    if not hasattr(x0, "sample") or remedy:  # a table of pandas has a method of this name
+        raise TypeError(f"x0 must be an array of tokens or a law, got {short(x0)}{remedy}")
     n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
     if not hasattr(x0, "dim"):
-        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {x0!r}")
+        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {short(x0)}")
     return n_tokens, checks.integer(x0.dim, "x0.dim", low=2)
 
 

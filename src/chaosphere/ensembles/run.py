@@ -13,6 +13,7 @@ from typing import Any
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.progress import bar as progress_bar
 from chaosphere.ensembles.dataset import Memory, identity, layout, with_means
 from chaosphere.ensembles.dispatch import Dispatch
 from chaosphere.ensembles.executors import refuse_fork, workers
@@ -76,7 +77,8 @@ def ensemble(
     memory_limit : int, optional
         Bytes. Default: this machine's memory.
     progress : bool
-        Show a bar with the time that is left on stderr.
+        Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
+        Needs tqdm.
 
     Returns
     -------
@@ -97,6 +99,15 @@ def ensemble(
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.plot.observables : Draw observables over time.
+    chaosphere.Checkpoint : A file that keeps the state of a run.
+    chaosphere.load_ensemble : Read the store of an ensemble.
+    chaosphere.Interrupted : A signal stopped a run.
+    chaosphere.Solution.to_xarray : The solution as a labelled dataset.
+
     Notes
     -----
     Runs of one point go through the kernels in batches of max(1, 4096 // N) replicas: the unit that a worker takes, and
@@ -106,11 +117,19 @@ def ensemble(
 
     Examples
     --------
+    Five seeds at each of two values of β:
+
     >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=8)
     >>> def model(beta):
-    ...     return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=8), depth=4, horizon=1.0)
+    ...     attention = cs.SoftmaxAttention(beta=beta)
+    ...     return cs.Transformer(attention=attention, mlp=mlp, depth=4, horizon=1.0)
     >>> data = cs.ensemble(
-    ...     model, cs.laws.Uniform(dim=3), n_tokens=10, seeds=range(5), sweep={"beta": [1.0, 4.0]},
+    ...     model,
+    ...     cs.laws.Uniform(dim=3),
+    ...     n_tokens=10,
+    ...     seeds=range(5),
+    ...     sweep={"beta": [1.0, 4.0]},
     ...     observe={"energy": cs.measures.Energy(beta=1.0)},
     ... )
     >>> dict(data["energy"].sizes)
@@ -236,7 +255,7 @@ def _bar(total: int, initial: int, *, progress: bool) -> Iterator[Callable[[int]
     if not progress:
         yield lambda n: None
         return
-    with checks.extra("tqdm", "progress").tqdm(total=total, initial=initial, unit="run") as bar:
+    with progress_bar(total, initial=initial, unit="run") as bar:
         yield bar.update
 
 
@@ -246,6 +265,7 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     store : path
+        The store that `ensemble` writes.
 
     Returns
     -------
@@ -257,6 +277,10 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     ValueError
         If there is no store at the path, or it is damaged.
 
+    See Also
+    --------
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+
     Notes
     -----
     Checksums of all that is read are verified; a store of version 0.1.0, which has none, is read with a warning. The
@@ -264,9 +288,22 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
 
     Examples
     --------
-    >>> load_ensemble("nowhere.zarr")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    ValueError: store ...nowhere.zarr is not there, or is not a store
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=1.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = Path(folder) / "study.zarr"
+    ...     data = cs.ensemble(
+    ...         model,
+    ...         cs.laws.Uniform(dim=3),
+    ...         n_tokens=10,
+    ...         seeds=range(5),
+    ...         observe={"energy": cs.measures.Energy(beta=1.0)},
+    ...         store=store,
+    ...     )
+    ...     cs.load_ensemble(store).equals(data)
+    True
     """
     return with_means(Store(files.local(store, "store")).read())

@@ -190,7 +190,7 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
 
 
 def draw(study: Study, dataset: Any, path: Path) -> None:
-    """Draw the study's picture to a PNG file."""
+    """Draw the study's picture to a file, whose suffix says its kind."""
     picture = study.picture
     assert picture is not None
     if picture.y is None:

@@ -18,7 +18,7 @@ from chaosphere.ensembles.study_table import Table, called, list_of_values
 from chaosphere.ensembles.sweep import N_TOKENS, check_names, parameter_values
 from chaosphere.measures.observables import STATISTICS, Measure
 from chaosphere.models.protocol import Model, save_steps
-from chaosphere.reporting import plotting
+from chaosphere.plot import style as plotting
 
 
 def read(path: str | os.PathLike[str]) -> Study:
@@ -27,7 +27,7 @@ def read(path: str | os.PathLike[str]) -> Study:
     Parameters
     ----------
     path : path
-        A TOML file; the README shows one, `examples/` others.
+        A TOML file, such as those in `examples/`.
 
     Returns
     -------

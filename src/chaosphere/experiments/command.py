@@ -29,7 +29,7 @@ class Job:
     table : callable
         Takes the dataset, returns text.
     draw : callable
-        Takes the dataset and the path of a PNG file.
+        Takes the dataset and the path of the picture, whose suffix says its kind.
     n_steps : int
         How often `run` calls on_step.
     unit : str

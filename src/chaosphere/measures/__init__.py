@@ -46,3 +46,7 @@ __all__ = [
     "sobolev",
     "wasserstein2",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,6 +9,7 @@ import numpy as np
 
 from chaosphere import stats
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
@@ -20,7 +21,7 @@ from chaosphere.models.protocol import Model, StepContext, check_model
 class LyapunovEstimate:
     """The mean of finite-time exponents over replicas, with Student's 99 % interval.
 
-    Attributes
+    Parameters
     ----------
     value : float
         The mean.
@@ -31,13 +32,16 @@ class LyapunovEstimate:
 
     See Also
     --------
-    lyapunov_exponent : Returns it for `n_replicas`.
+    chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
 
     Examples
     --------
-    >>> estimate = LyapunovEstimate(value=-0.2, low=-0.3, high=-0.1, per_replica=np.array([-0.25, -0.15]))
-    >>> estimate
-    LyapunovEstimate(value=-0.2, low=-0.3, high=-0.1)
+    >>> import chaosphere as cs
+    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=50, horizon=1.0)
+    >>> x = cs.sample_uniform(1, 3, rng=0)
+    >>> estimate = cs.measures.lyapunov_exponent(model, x, rng=0, n_replicas=20)
+    >>> estimate.low < estimate.value < estimate.high, estimate.per_replica.shape
+    (True, (20,))
     """
 
     value: float
@@ -49,7 +53,7 @@ class LyapunovEstimate:
 @overload
 def lyapunov_exponent(
     model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: None = ..., n_threads: int | None = ...
-) -> float | Floats: ...
+) -> PerReplica: ...
 @overload
 def lyapunov_exponent(
     model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: int, n_threads: int | None = ...
@@ -62,7 +66,7 @@ def lyapunov_exponent(
     separation: float = 1e-7,
     n_replicas: int | None = None,
     n_threads: int | None = None,
-) -> float | Floats | LyapunovEstimate:
+) -> PerReplica:
     """Return the finite-time top Lyapunov exponent of a model's flow along one path: growth of a tangent vector.
 
     A second copy of the tokens starts a random tangent vector away and moves under the same noise; after every step
@@ -72,6 +76,7 @@ def lyapunov_exponent(
     Parameters
     ----------
     model : Transformer or another model
+        Its flow is differentiated along the run from x.
     x : ndarray of float64, shape (N, d) or (R, N, d)
         Initial tokens.
     rng : int, SeedSequence or Generator
@@ -82,6 +87,7 @@ def lyapunov_exponent(
         R >= 2 runs from the same tokens x, of shape (N, d), under independent noises; replica 0 has that of a call
         without it.
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
@@ -97,17 +103,24 @@ def lyapunov_exponent(
 
     See Also
     --------
-    chaosphere.stats.mean_interval : The interval of the mean over replicas with initial tokens of their own.
-    chaosphere.CovarianceKernel.lyapunov_exponent : λ1 in closed form.
+    chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.measures.LyapunovEstimate : A mean exponent with its interval.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
+
+    Notes
+    -----
+    Each step of the model is taken twice, once for each copy.
 
     Examples
     --------
+    The interval of the mean over 1 000 replicas of one token holds the exponent in theory:
+
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=50, horizon=1.0)
-    >>> cs.measures.lyapunov_exponent(model, cs.sample_uniform(1, 3, rng=0, n_replicas=20), rng=0).shape
-    (20,)
-    >>> estimate = cs.measures.lyapunov_exponent(model, cs.sample_uniform(1, 3, rng=0), rng=0, n_replicas=20)
-    >>> estimate.low < estimate.value < estimate.high
+    >>> mlp = cs.MLP(width=8, activation="tanh")
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=100, horizon=4.0)
+    >>> x = cs.sample_uniform(1, 4, rng=0)
+    >>> estimate = cs.measures.lyapunov_exponent(model, x, rng=0, n_replicas=1000)
+    >>> estimate.low < mlp.kernel(4).lyapunov_exponent() < estimate.high
     True
     """
     check_model(model)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
-from chaosphere.common.arrays import of_replicas
+from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
@@ -19,20 +19,39 @@ _MAX_CLUSTERS = 2**24
 
 
 def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
-    """Return the mean vector Σ p_i x_i, shape (d,) or (R, d); O(N d).
+    """Return the mean vector Σ p_i x_i.
 
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
 
     Returns
     -------
-    ndarray of float64
+    ndarray of float64, shape (d,) or (R, d)
+        In the unit ball.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or the weights are out of range.
+
+    See Also
+    --------
+    chaosphere.measures.mean_direction : Direction of the mean of the tokens.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+
+    Notes
+    -----
+    O(N d), in double precision whatever the dtype of x.
 
     Examples
     --------
-    >>> mean_vector(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.measures.mean_vector(np.array([[1.0, 0.0], [0.0, 1.0]]))
     array([0.5, 0.5])
     """
     batch = checks.tokens(x).astype(np.float64, copy=False)
@@ -41,33 +60,84 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     return of_replicas(mean, x)  # type: ignore[no-any-return]
 
 
-def order_parameter(x: Tokens, *, weights: Any = None) -> float | Floats:
-    """Return |Σ p_i x_i|: 1 at consensus, about N^{-1/2} for uniform tokens; O(N d).
+def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
+    """Return the order parameter |Σ p_i x_i|: 1 at consensus, about N^{-1/2} for uniform tokens.
 
-    Parameters and errors as in `mean_vector`.
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+        In [0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mean_vector`.
+
+    See Also
+    --------
+    chaosphere.measures.mean_vector : Mean of the tokens.
+    chaosphere.measures.mean_direction : Direction of the mean of the tokens.
+    chaosphere.measures.mean_cosine : Mean of the cosines of pairs.
+    chaosphere.measures.power_spectrum : Power of the tokens by degree.
+
+    Notes
+    -----
+    O(N d), in double precision whatever the dtype of x.
 
     Examples
     --------
-    >>> order_parameter(np.array([[1.0, 0.0], [-1.0, 0.0]]))
-    0.0
+    >>> import chaosphere as cs
+    >>> round(float(cs.measures.order_parameter(cs.sample_uniform(10_000, 3, rng=0))), 2)
+    0.01
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=100.0)
+    >>> round(float(cs.measures.order_parameter(law.sample(10_000, rng=0))), 2)
+    0.99
     """
     length = np.linalg.norm(mean_vector(x, weights=weights), axis=-1)
     return length if x.ndim == 3 else float(length)
 
 
 def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
-    """Return the unit vector along Σ p_i x_i, shape (d,) or (R, d); O(N d).
+    """Return the unit vector along the mean vector Σ p_i x_i.
 
-    Parameters as in `mean_vector`.
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+
+    Returns
+    -------
+    ndarray of float64, shape (d,) or (R, d)
+        A point of the sphere.
 
     Raises
     ------
-    ValueError
-        Also if the mean vector is shorter than 1e-12: it then has no direction.
+    TypeError, ValueError
+        As `mean_vector`, and if the mean vector is shorter than 1e-12: it then has no direction.
+
+    See Also
+    --------
+    chaosphere.measures.mean_vector : Mean of the tokens.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+
+    Notes
+    -----
+    O(N d), in double precision whatever the dtype of x.
 
     Examples
     --------
-    >>> mean_direction(np.array([[0.6, 0.8], [0.6, -0.8]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.measures.mean_direction(np.array([[0.6, 0.8], [0.6, -0.8]]))
     array([1., 0.])
     """
     mean = mean_vector(x, weights=weights)
@@ -77,19 +147,40 @@ def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
     return np.asarray(mean / length)
 
 
-def mean_cosine(x: Tokens, *, weights: Any = None) -> float | Floats:
-    """Return the mean of ⟨x_i, x_j⟩ over pairs i ≠ j, weighted by p_i p_j; O(N d).
+def mean_cosine(x: Tokens, *, weights: Any = None) -> PerReplica:
+    """Return the mean of ⟨x_i, x_j⟩ over pairs i ≠ j, weighted by p_i p_j.
 
-    Parameters as in `mean_vector`.
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        At least two tokens on the unit sphere.
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+        1 at consensus, near 0 for uniform tokens.
 
     Raises
     ------
-    ValueError
-        Also if a single token carries all the weight: there is no pair.
+    TypeError, ValueError
+        As `mean_vector`, and if a single token carries all the weight: there is no pair.
+
+    See Also
+    --------
+    chaosphere.measures.pairwise_cosines : Cosines of all pairs.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+
+    Notes
+    -----
+    O(N d), from the mean vector.
 
     Examples
     --------
-    >>> mean_cosine(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.measures.mean_cosine(np.array([[1.0, 0.0], [-1.0, 0.0]]))
     -1.0
     """
     batch = checks.tokens(x)
@@ -112,19 +203,29 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     n_max : int
         Largest degree, >= 0; at most 2^24 for d = 2, and 40 000 harmonics for d >= 3.
     weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
     ndarray of float64, shape (n_max + 1,) or (R, n_max + 1)
+        Power at degree 0 (which is 1) to n_max.
 
     Raises
     ------
     TypeError, ValueError
         If x is not made of tokens on the unit sphere, or another argument is out of range.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.spectrum : Coefficients in Gegenbauer polynomials.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+    chaosphere.measures.sobolev : Negative Sobolev distance.
 
     Notes
     -----
@@ -133,7 +234,12 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
 
     Examples
     --------
-    >>> power_spectrum(np.array([[1.0, 0.0], [-1.0, 0.0]]), 3).round(12) + 0.0
+    Two antipodal clusters have power at even degrees alone:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    >>> cs.measures.power_spectrum(x, 3).round(12) + 0.0
     array([1., 0., 1., 0.])
     """
     batch = checks.tokens(x)
@@ -146,7 +252,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     return of_replicas(values, x)  # type: ignore[no-any-return]
 
 
-def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
+def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     """Return how many balls of radius `tolerance` (chordal distance) a greedy cover of the tokens takes.
 
     The first token opens a ball and takes every token in it, the next one left opens another, and so on: for clusters
@@ -155,12 +261,14 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     tolerance : float
-        In (0, 2].
+        Radius of a ball, in (0, 2].
 
     Returns
     -------
     int, or ndarray of int of shape (R,)
+        Number of balls, from 1 to N.
 
     Raises
     ------
@@ -169,8 +277,9 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
 
     See Also
     --------
-    cluster_labels : The ball that each token is in.
-    cluster_sizes : How many tokens each ball has taken.
+    chaosphere.measures.pair_fraction : Fraction of close pairs.
+    chaosphere.measures.cluster_labels : The ball that each token is in.
+    chaosphere.measures.cluster_sizes : How many tokens each ball has taken.
 
     Notes
     -----
@@ -178,12 +287,15 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
 
     Examples
     --------
-    >>> cluster_count(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_count(x, 0.1)
     2
     """
     tolerance = _radius(tolerance)
     counts = [sum(1 for _ in _balls(tokens, tolerance)) for tokens in checks.tokens(x)]
-    return of_replicas(np.array(counts), x)  # type: ignore[no-any-return]
+    return of_replicas(np.array(counts), x)
 
 
 def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
@@ -192,6 +304,7 @@ def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     tolerance : float
         Radius of the balls in chordal distance, in (0, 2].
 
@@ -207,8 +320,8 @@ def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
 
     See Also
     --------
-    cluster_count : The number of balls.
-    cluster_sizes : How many tokens each has taken.
+    chaosphere.measures.cluster_count : The number of balls.
+    chaosphere.measures.cluster_sizes : How many tokens each has taken.
 
     Notes
     -----
@@ -216,7 +329,10 @@ def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
 
     Examples
     --------
-    >>> cluster_labels(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_labels(x, 0.1)
     array([0, 1, 0])
     """
     return of_replicas(_labels(x, tolerance), x)  # type: ignore[no-any-return]
@@ -228,6 +344,7 @@ def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) 
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     tolerance : float
         Radius of the balls in chordal distance, in (0, 2].
     n_largest : int, optional
@@ -246,8 +363,8 @@ def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) 
 
     See Also
     --------
-    cluster_count : The number of balls.
-    cluster_labels : The ball that each token is in.
+    chaosphere.measures.cluster_count : The number of balls.
+    chaosphere.measures.cluster_labels : The ball that each token is in.
 
     Notes
     -----
@@ -255,9 +372,12 @@ def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) 
 
     Examples
     --------
-    >>> cluster_sizes(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_sizes(x, 0.1)
     array([2, 1])
-    >>> cluster_sizes(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1, n_largest=3)
+    >>> cs.measures.cluster_sizes(x, 0.1, n_largest=3)
     array([2, 1, 0])
     """
     if n_largest is not None:

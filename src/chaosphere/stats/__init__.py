@@ -32,3 +32,7 @@ __all__ = [
     "ratio_interval",
     "root_mean_square_interval",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

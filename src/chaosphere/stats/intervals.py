@@ -20,7 +20,7 @@ _NO_WARNINGS = np.errstate(divide="ignore", invalid="ignore", over="ignore")  # 
 class Interval(NamedTuple):
     """An estimate and its confidence interval, which unpack as `value, low, high`.
 
-    Attributes
+    Parameters
     ----------
     value : float or ndarray
         The estimate.
@@ -29,11 +29,12 @@ class Interval(NamedTuple):
 
     See Also
     --------
-    mean_interval : The mean over replicas.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
 
     Examples
     --------
-    >>> value, low, high = Interval(value=0.5, low=0.4, high=0.6)
+    >>> import chaosphere as cs
+    >>> value, low, high = cs.stats.mean_interval([0.4, 0.5, 0.6])
     >>> low < value < high
     True
     """
@@ -72,8 +73,13 @@ def mean_interval(
 
     See Also
     --------
-    root_mean_square_interval : The root of a mean of squares.
-    median_interval : An interval that holds for every law.
+    chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+    chaosphere.stats.Interval : An estimate and the ends of its interval.
+    chaosphere.stats.effective_replicas : How many replicas carry a mean.
+    chaosphere.stats.root_mean_square_interval : Root of a mean of squares, with an interval.
+    chaosphere.stats.quantile_interval : Quantile over replicas, with an interval.
+    chaosphere.stats.median_interval : Median over replicas, with an interval.
+    chaosphere.stats.probability_interval : Fraction of replicas, with an interval.
 
     Notes
     -----
@@ -93,7 +99,8 @@ def mean_interval(
 
     Examples
     --------
-    >>> mean, low, high = mean_interval(np.array([1.0, 0.9, 1.0, 1.0]), at_least=0, at_most=1)
+    >>> import chaosphere as cs
+    >>> mean, low, high = cs.stats.mean_interval([1.0, 0.9, 1.0, 1.0], at_least=0, at_most=1)
     >>> low < mean < high <= 1
     True
     """
@@ -140,7 +147,7 @@ def root_mean_square_interval(mean_squares: Any, *, confidence: float = CONFIDEN
 
     See Also
     --------
-    mean_interval : The mean of the squares, with an interval that is wider where their law has a heavy tail.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
 
     Notes
     -----
@@ -149,7 +156,8 @@ def root_mean_square_interval(mean_squares: Any, *, confidence: float = CONFIDEN
 
     Examples
     --------
-    >>> value, low, high = root_mean_square_interval([1.0, 4.0, 4.0, 7.0])
+    >>> import chaosphere as cs
+    >>> value, low, high = cs.stats.root_mean_square_interval([1.0, 4.0, 4.0, 7.0])
     >>> value, low < 2 < high
     (2.0, True)
     """
@@ -192,7 +200,7 @@ def exponent_interval(x: Any, mean_squares: Any, *, weights: Any = None, confide
 
     See Also
     --------
-    ratio_interval : The error at one value of x over that at another.
+    chaosphere.stats.ratio_interval : Ratio of two means, with an interval.
 
     Notes
     -----
@@ -202,8 +210,12 @@ def exponent_interval(x: Any, mean_squares: Any, *, weights: Any = None, confide
 
     Examples
     --------
+    An error that halves when the number of tokens is four times as large:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> errors = np.array([[0.5, 0.24], [0.4, 0.21], [0.6, 0.3]])
-    >>> round(exponent_interval([100, 400], errors**2).value, 2)
+    >>> round(cs.stats.exponent_interval([100, 400], errors**2).value, 2)
     -0.5
     """
     x, squares = _positive(x, "x"), _positive(mean_squares, "mean_squares")
@@ -253,7 +265,7 @@ def ratio_interval(numerator: Any, denominator: Any, *, confidence: float = CONF
 
     See Also
     --------
-    exponent_interval : The power of x that an error goes like.
+    chaosphere.stats.exponent_interval : Exponent of a power law, with an interval.
 
     Notes
     -----
@@ -262,7 +274,8 @@ def ratio_interval(numerator: Any, denominator: Any, *, confidence: float = CONF
 
     Examples
     --------
-    >>> ratio, low, high = ratio_interval([2.1, 1.9, 2.0], [1.0, 1.1, 0.9])
+    >>> import chaosphere as cs
+    >>> ratio, low, high = cs.stats.ratio_interval([2.1, 1.9, 2.0], [1.0, 1.1, 0.9])
     >>> round(ratio, 12), low < 2 < high
     (2.0, True)
     """
@@ -303,8 +316,8 @@ def quantile_interval(values: Any, q: float, *, confidence: float = CONFIDENCE) 
 
     See Also
     --------
-    median_interval : The same for q = 0.5.
-    mean_interval : The mean.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
+    chaosphere.stats.median_interval : Median over replicas, with an interval.
 
     Notes
     -----
@@ -314,7 +327,9 @@ def quantile_interval(values: Any, q: float, *, confidence: float = CONFIDENCE) 
 
     Examples
     --------
-    >>> quantile_interval(np.arange(101.0), 0.9)
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.stats.quantile_interval(np.arange(101.0), 0.9)
     Interval(value=90.0, low=81.0, high=98.0)
     """
     values, tail = _replicas(values, "values"), _tail(confidence)
@@ -357,11 +372,13 @@ def median_interval(values: Any, *, confidence: float = CONFIDENCE) -> Interval:
 
     See Also
     --------
-    quantile_interval : Other quantiles, and what the interval holds.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
+    chaosphere.stats.quantile_interval : Quantile over replicas, with an interval.
 
     Examples
     --------
-    >>> median_interval([3.0, 1.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0])
+    >>> import chaosphere as cs
+    >>> cs.stats.median_interval([3.0, 1.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0])
     Interval(value=4.5, low=1.0, high=8.0)
     """
     return quantile_interval(values, 0.5, confidence=confidence)
@@ -389,7 +406,7 @@ def probability_interval(outcomes: Any, *, confidence: float = CONFIDENCE) -> In
 
     See Also
     --------
-    mean_interval : Of values between 0 and 1, such as fractions of the tokens of each run.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
 
     Notes
     -----
@@ -398,7 +415,10 @@ def probability_interval(outcomes: Any, *, confidence: float = CONFIDENCE) -> In
 
     Examples
     --------
-    >>> fraction, low, high = probability_interval([True] * 20)
+    What happened in all of twenty runs need not be certain:
+
+    >>> import chaosphere as cs
+    >>> fraction, low, high = cs.stats.probability_interval([True] * 20)
     >>> fraction, round(low, 3), high
     (1.0, 0.767, 1.0)
     """
@@ -414,7 +434,7 @@ def probability_interval(outcomes: Any, *, confidence: float = CONFIDENCE) -> In
     return _interval(hits / n, low, high)
 
 
-def effective_replicas(values: Any) -> float | Floats:
+def effective_replicas(values: Any) -> Any:
     """Return how many replicas carry the mean of positive values: R exp(−s²), s² the variance of their logarithms.
 
     Under a log-normal law this is R E[X]²/E[X²], the number of equal values whose mean varies as much. It is taken
@@ -428,6 +448,7 @@ def effective_replicas(values: Any) -> float | Floats:
     Returns
     -------
     float, or ndarray of shape (...)
+        At most R.
 
     Raises
     ------
@@ -436,12 +457,17 @@ def effective_replicas(values: Any) -> float | Floats:
 
     See Also
     --------
-    mean_interval : With `at_least=0` it has no interval where this is below 2.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
 
     Examples
     --------
-    >>> round(effective_replicas([1.0, 1.0, 1.0, 1.0]), 12), round(effective_replicas([1.0, 10.0, 0.1, 1.0]), 3)
-    (4.0, 0.117)
+    Four equal values, and four of which one is much larger than the others:
+
+    >>> import chaosphere as cs
+    >>> round(float(cs.stats.effective_replicas([1.0, 1.0, 1.0, 1.0])), 12)
+    4.0
+    >>> round(float(cs.stats.effective_replicas([1.0, 10.0, 0.1, 1.0])), 3)
+    0.117
     """
     carried = _effective(_positive(values, "values"))
     return float(carried) if carried.ndim == 0 else carried

@@ -25,7 +25,7 @@ def _studies(*, study: Sequence[Literal["rates", "regimes", "depths", "limits"]]
     Parameters
     ----------
     study : sequence of str, optional
-        By default all; the rates if an option of theirs is given.
+        What to run; by default all, or the rates if an option of theirs is given.
     """
     return study
 
@@ -151,7 +151,10 @@ COMMANDS = (
         jobs=jobs,
         left_out=("cases", "model"),
         flags={"dims": "dim"},
-        groups={"options of the rates": tuple(_RATES)},
+        groups={
+            "the model": ("activation", "bias_std", "beta", "value_scale", "width", "depth", "horizon"),
+            "options of the study of rates": tuple(_RATES),
+        },
         symbols={"dims": "D", "tokens": "N", "x0": "FILE"},
     ),
 )

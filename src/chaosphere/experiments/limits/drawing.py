@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chaosphere.common import checks
-from chaosphere.reporting import plotting
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere import stats
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:
@@ -18,37 +18,48 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.limits.run`.
     path : Path
-        PNG file to write.
+        File to write; see `plotting.write`.
     """
-    canvas, (left, right) = plotting.figure(7.2, 3.2, n_columns=2)
-    mean = dataset["mean_square"].mean("replica").values
-    depth = dataset["depth"].values
-    ladders = (
-        ("N, with L = m = ∞", dataset["n_tokens"].values[:-1], mean[:-1, -1, -1]),
-        ("L, with N = m = ∞", 1 / (1 / depth[:-1] - 1 / depth[-1]), mean[-1, :-1, -1]),
-        ("m, with N = L = ∞", dataset["width"].values[:-1], mean[-1, -1, :-1]),
+    values = dataset["mean_square"].values
+    n, depth, width = (dataset[name].values for name in ("n_tokens", "depth", "width"))
+    ladders = (  # title, label of x, x, D in every replica, what D goes with
+        (r"$L = m = \infty$", "number of tokens $N$", n[:-1], values[:, :-1, -1, -1], 1 / n[:-1]),
+        (r"$N = m = \infty$", "depth $L$", depth[:-1], values[:, -1, :-1, -1], 1 / depth[:-1] - 1 / depth[-1]),
+        (r"$N = L = \infty$", "width $m$", width[:-1], values[:, -1, -1, :-1], 1 / width[:-1]),
     )
-    for index, (label, x, values) in enumerate(ladders):
-        left.plot(x, values, MARKERS[index] + "-", color=COLOURS[index], markersize=4, linewidth=1, label=label)
-        left.plot(x, 0.8 * values[0] * x[0] / x, color=COLOURS[index], linestyle="--", linewidth=0.7)
-    left.plot([], [], color="0.3", linestyle="--", linewidth=0.7, label="slope −1")
-    left.set(xscale="log", yscale="log", xlabel="N, L or m", ylabel="D = E sup (1/N) Σ |X − X̄|²")
-    total = mean[:-1, -1:, -1:] + mean[-1:, :-1, :-1]
-    finite = mean[:-1, :-1, :-1]
-    for k, n in enumerate(dataset["n_tokens"].values[:-1]):
-        style = {"color": COLOURS[k % 4], "markersize": 4, "label": f"N = {int(n)}, all L and m"}
-        right.plot(total[k].ravel(), finite[k].ravel(), MARKERS[k % 4], **style)
+    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=2.5) as canvas:
+        grid = canvas.add_gridspec(1, 4, width_ratios=(1, 1, 1, 1.6))
+        first = canvas.add_subplot(grid[0])
+        alone = [first, *(canvas.add_subplot(grid[k], sharey=first) for k in (1, 2))]
+        for index, (panel, (title, label, x, along, rate)) in enumerate(zip(alone, ladders, strict=True)):
+            mean, low, high = stats.mean_interval(along, at_least=0)
+            style = {"marker": MARKERS[3], "color": COLOURS[3]}
+            panel.errorbar(x, mean, plotting.bars(mean, low, high), **style)
+            panel.plot(x, 0.7 * mean[0] * rate / rate[0], color="black", linestyle="--")
+            panel.set(xscale="log", yscale="log", xlabel=label, title=title)
+            plotting.label_ladder(panel, x)
+            panel.tick_params(labelleft=index == 0)
+        first.set_ylabel(r"$D = \mathrm{E}\,\mathrm{sup}_t\,N^{-1}\Sigma_i\,|X^i - \bar{X}^i|^2$")
+        both = canvas.add_subplot(grid[3])
+        _commutation(both, values, n[:-1])
+        for axis in (first.yaxis, both.xaxis, both.yaxis):
+            plotting.label_decades(axis)
+        for panel in (*alone, both):
+            panel.grid(visible=True)
+        handles, labels = both.get_legend_handles_labels()
+        plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=len(labels))
+        guides = f"dashed: as $1/N$, $1/L - 1/{depth[-1]}$ and $1/m$; the sum of the two orders"
+        plotting.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals; {guides}")
+
+
+def _commutation(panel: Any, values: Any, tokens: Any) -> None:
+    """Draw D(N, L, m) with intervals against the sum of the two orders' errors."""
+    total = (values[:, :-1, -1:, -1:] + values[:, -1:, :-1, :-1]).mean(axis=0)
+    finite, low, high = stats.mean_interval(values[:, :-1, :-1, :-1], at_least=0)
+    bars = plotting.bars(finite, low, high)
+    for k, n in enumerate(tokens):
+        style = {"fmt": MARKERS[k % 4], "color": COLOURS[k % 4], "label": f"$N = {int(n)}$, all $L$ and $m$"}
+        panel.errorbar(total[k].ravel(), finite[k].ravel(), bars[:, k].reshape(2, -1), **style)
     ends = [min(total.min(), finite.min()), max(total.max(), finite.max())]
-    right.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="sum of the two orders")
-    right.set(xscale="log", yscale="log", xlabel="D(N, ∞, ∞) + D(∞, L, m)", ylabel="D(N, L, m)")
-    ticker = checks.extra("matplotlib.ticker", "plot")
-    for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-        axis.set_minor_formatter(ticker.NullFormatter())
-    for panel in (left, right):
-        panel.legend(fontsize=6, frameon=False)
-        panel.grid(which="both", alpha=0.2, linewidth=0.5)
-        panel.tick_params(labelsize=7)
-    canvas.suptitle(dataset.attrs["title"], fontsize=8)
-    plotting.write(canvas, path)
+    panel.plot(ends, ends, color="black", linestyle="--")
+    panel.set(xscale="log", yscale="log", xlabel=r"$D(N, \infty, \infty) + D(\infty, L, m)$", ylabel="$D(N, L, m)$")

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
-from chaosphere.reporting import plotting
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:
@@ -20,16 +21,25 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.mean_field.run`.
     path : Path
-        PNG file to write.
+        File to write; see `plotting.write`.
     """
-    module = checks.extra("matplotlib.figure", "plot")
-    colours = checks.extra("matplotlib.colors", "plot")
-    canvas = module.Figure(figsize=(7.2, 5.4), layout="constrained")
-    axes = canvas.subplot_mosaic([["density"] * 3, ["steps", "nodes", "pairs"]], height_ratios=[1.25, 1])
+    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=5.2) as canvas:
+        axes = canvas.subplot_mosaic([["density"] * 3, ["steps", "nodes", "pairs"]], height_ratios=[1.1, 1])
+        _density(axes["density"], dataset)
+        _steps(axes["steps"], dataset)
+        _nodes(axes["nodes"], dataset)
+        _pairs(axes["pairs"], dataset)
+        for name in ("steps", "nodes", "pairs"):
+            axes[name].grid(visible=True)
+        plotting.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals")
 
-    panel, frames, angles = axes["density"], dataset["frame"].values, dataset["angle"].values
+
+def _density(panel: Any, dataset: Any) -> None:
+    """Draw the density as colours, and tokens as lines."""
+    frames, angles = dataset["frame"].values, dataset["angle"].values
     density = dataset["density"].values.T
     # A density over four decades; below, the colour of the least.
+    colours = checks.extra("matplotlib.colors", "plot")
     norm = colours.LogNorm(vmin=max(density.min(), 1e-4 * density.max()), vmax=density.max(), clip=True)
     image = panel.pcolormesh(
         frames, angles, np.maximum(density, norm.vmin), norm=norm, cmap="magma", shading="gouraud", rasterized=True
@@ -38,59 +48,64 @@ def draw(dataset: Any, path: Path) -> None:
         # A gap where the path passes ±π.
         line = np.where(np.abs(np.diff(token, prepend=token[0])) > np.pi, np.nan, token)
         panel.plot(frames, line, color="white", linewidth=0.4, alpha=0.7)
-    panel.set(ylim=(-np.pi, np.pi), yticks=[-np.pi, 0, np.pi])
-    panel.set_yticklabels(["−π", "0", "π"])
-    panel.set_xlabel("time", fontsize=8)
-    panel.set_ylabel("angle θ", fontsize=8)
-    panel.set_title("density (colour) under one noise, and tokens that follow it (lines)", fontsize=8)
-    canvas.colorbar(image, ax=panel, pad=0.01).ax.tick_params(labelsize=7)
+    panel.set(ylim=(-np.pi, np.pi), xlabel="time $t$", ylabel=r"angle $\theta$")
+    panel.set_yticks([-np.pi, 0, np.pi], [r"$-\pi$", "$0$", r"$\pi$"])
+    panel.set_title("density under one noise, and tokens that follow it (lines)")
+    panel.figure.colorbar(image, ax=panel, pad=0.01, label="density (uniform: 1)")
 
-    panel, steps = axes["steps"], dataset["n_steps"].values
-    for index, (name, label, order) in enumerate(
-        (("gap", "same step", 1.0), ("density_error", "nodes at the finest step", 0.5))
-    ):
-        rms = np.sqrt(dataset[name].mean("replica").values)
-        panel.plot(steps, rms, MARKERS[index] + "-", color=COLOURS[index], markersize=4, linewidth=1, label=label)
+
+def _steps(panel: Any, dataset: Any) -> None:
+    """Draw the error of the density's modes over the number of steps."""
+    steps = dataset["n_steps"].values
+    kinds = (("gap", "same step", 1.0), ("density_error", "nodes at the finest step", 0.5))
+    for index, (name, label, order) in enumerate(kinds):
+        rms = _error(panel, steps, dataset[name].values, index=index, label=label)
         guide = rms[0] * 0.75 * (steps[0] / steps) ** order
-        panel.plot(steps, guide, color="black", linestyle="--", linewidth=0.8)
-        panel.annotate(f"order {order:g}", (steps[-1], guide[-1]), ha="right", va="top", fontsize=6)
-    lowest = float(np.sqrt(dataset["gap"].mean("replica").min()))
-    panel.set(xscale="log", yscale="log", ylim=(0.15 * lowest, None))
-    panel.set_xlabel("steps", fontsize=8)
-    panel.set_ylabel("RMS of modes 1 … 4", fontsize=8)
+        label = f"order {order:g}"
+        panel.plot(steps, guide, color="black", linestyle=("--", ":")[index], label=label)
+    panel.set(xscale="log", yscale="log", xlabel="number of steps", ylabel=r"RMS of modes $1, \ldots, 4$")
     plotting.label_ladder(panel, steps)
-    panel.set_title("density − nodes, one noise", fontsize=8)
-    panel.legend(fontsize=6, frameon=False)
+    plotting.legend_above(panel, "density $-$ nodes, one noise")
 
-    panel, nodes = axes["nodes"], dataset["n_nodes"].values
+
+def _nodes(panel: Any, dataset: Any) -> None:
+    """Draw the error of the nodes over their number."""
+    nodes = dataset["n_nodes"].values
     for index, name in enumerate(dataset["activation"].values):
-        rms = np.sqrt(dataset["node_error"].sel(activation=name).mean("replica").values)
-        panel.plot(nodes, rms, MARKERS[index] + "-", color=COLOURS[index], markersize=4, linewidth=1, label=name)
-        if bool(dataset["is_kinked"].sel(activation=name)):
+        row = dataset.sel(activation=name)
+        rms = _error(panel, nodes, row["node_error"].values, index=index, label=str(name))
+        if bool(row["is_kinked"]):
             guide = 2 * rms[-1] * (nodes[-1] / nodes) ** 2
-            panel.plot(nodes, guide, color="black", linestyle="--", linewidth=0.8, label="order 2")
-    panel.set(xscale="log", yscale="log")
-    panel.set_xlabel("nodes", fontsize=8)
+            panel.plot(nodes, guide, color="black", linestyle="--", label="order 2")
+    panel.set(xscale="log", yscale="log", xlabel="number of nodes", ylabel=r"RMS of modes $1, \ldots, 4$")
     plotting.label_ladder(panel, nodes)
-    panel.set_title("error of the nodes", fontsize=8)
-    panel.legend(fontsize=6, frameon=False)
+    plotting.legend_above(panel, "error of the nodes")
 
-    panel, times = axes["pairs"], dataset["pair_time"].values
+
+def _pairs(panel: Any, dataset: Any) -> None:
+    """Draw the change of pairs over the noise since the start, beside the pair equation."""
+    times = dataset["pair_time"].values
     for index, name in enumerate(dataset["function"].values):
         row = dataset.sel(function=name)
         start = float(row["pair_expected"][0])
         mean = row["pair_mean"].values
-        bars = np.stack([mean - row["pair_low"].values, row["pair_high"].values - mean])
-        colour, marker = COLOURS[index], MARKERS[index]
-        panel.plot(times, row["pair_expected"] - start, color=colour, linewidth=1)
-        panel.errorbar(times, mean - start, bars, fmt=marker, color=colour, markersize=3, capsize=2, label=name)
-    panel.plot([], [], color="black", linewidth=1, label="pair equation")
-    panel.set_xlabel("time", fontsize=8)
-    panel.set_title("pairs over the noise, change since 0", fontsize=8)
-    panel.legend(fontsize=6, frameon=False, loc="upper left")
-    axes["density"].tick_params(labelsize=7)
-    for name in ("steps", "nodes", "pairs"):
-        axes[name].tick_params(which="both", labelsize=7)
-        axes[name].grid(alpha=0.2, linewidth=0.5)
-    canvas.suptitle(dataset.attrs["title"], fontsize=8)
-    plotting.write(canvas, path)
+        bars = plotting.bars(mean, row["pair_low"].values, row["pair_high"].values)
+        style = {"fmt": MARKERS[index], "color": COLOURS[index], "label": plotting.formulas(_function(name))}
+        panel.plot(times, row["pair_expected"] - start, color=COLOURS[index])
+        panel.errorbar(times, mean - start, bars, **style)
+    panel.plot([], [], color="black", label="pair equation")
+    panel.set(xlabel="time $t$", ylabel="change of the mean since $t = 0$")
+    plotting.legend_above(panel, "pairs over the noise")
+
+
+def _function(name: str) -> str:
+    """Return how a function of the cosine u stands in a legend."""
+    return {"u": "$u$", "u²": "$u^2$"}.get(name, name)
+
+
+def _error(panel: Any, x: Any, mean_squares: Any, *, index: int, label: str) -> Any:
+    """Draw root-mean-square errors over replicas with their intervals, and return them."""
+    rms, low, high = stats.root_mean_square_interval(mean_squares)
+    style = {"marker": MARKERS[index], "color": COLOURS[index], "label": label}
+    panel.errorbar(x, rms, plotting.bars(rms, low, high), **style)
+    return rms

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.reporting import plotting
-from chaosphere.reporting.plotting import COLOURS
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:
@@ -19,30 +19,34 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.synchronization.run`.
     path : Path
-        PNG file to write.
+        File to write; see `plotting.write`.
     """
-    canvas, axes = plotting.figure(5.0, 4.2)
     times = dataset["time"].values
-    for index, name in enumerate(dataset["activation"].values):
-        row, colour = dataset.sel(activation=name), COLOURS[index % len(COLOURS)]
-        mean, has_band = row["energy_mean"].values, np.isfinite(row["energy_low"].values)
-        # A mean without a band says little of the expectation.
-        axes.plot(times, mean, color=colour, linewidth=0.6, alpha=0.5)
-        axes.plot(times, np.where(has_band, mean, np.nan), color=colour, linewidth=1.4, label=str(name))
-        axes.fill_between(times, row["energy_low"], row["energy_high"], color=colour, alpha=0.2, linewidth=0)
-        if has_band.any():
-            last = np.flatnonzero(has_band)[-1]
-            axes.plot(times[last], mean[last], "|", color=colour, markersize=9)
-        axes.plot(times, row["pair_equation"], color=colour, linestyle=":", linewidth=1.5)
-        axes.plot(times, row["bound"], color=colour, linestyle="--", linewidth=0.9)
-    axes.plot([], [], color="black", linestyle=":", label="pair equation")
-    axes.plot([], [], color="black", linestyle="--", label="bound of the theorem")
-    few = f"{dataset.attrs['fewest_replicas']:g} of {dataset.sizes['replica']}"
-    axes.plot([], [], "|-", color="0.4", linewidth=0.6, label=f"beyond |: fewer than {few} replicas carry the mean")
-    first = float(dataset["energy_mean"].max())
-    lowest = max(float(dataset["energy_mean"].min()) / 3, 1e-9 * first)
-    axes.set(yscale="log", xlabel="time", ylabel="mean energy, 99 % band", ylim=(lowest, 3 * first))
-    axes.set_title(dataset.attrs["title"], fontsize=7)
-    axes.legend(fontsize=7, frameon=False, loc="lower left")
-    axes.grid(alpha=0.2, linewidth=0.5)
-    plotting.write(canvas, path)
+    with plotting.picture(path, width=plotting.ONE_COLUMN, height=3.6) as canvas:
+        axes = canvas.subplots()
+        for index, name in enumerate(dataset["activation"].values):
+            row, colour = dataset.sel(activation=name), COLOURS[index % len(COLOURS)]
+            mean, has_band = row["energy_mean"].values, np.isfinite(row["energy_low"].values)
+            # A mean without a band says little of the expectation.
+            axes.plot(times, mean, color=colour, linewidth=0.5, alpha=0.5)
+            style = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markevery": 0.1, "label": str(name)}
+            axes.plot(times, np.where(has_band, mean, np.nan), **style)
+            axes.fill_between(times, row["energy_low"], row["energy_high"], color=colour, alpha=0.2, linewidth=0)
+            if has_band.any():
+                last = np.flatnonzero(has_band)[-1]
+                axes.plot(times[last], mean[last], "|", color=colour, markersize=9)
+            axes.plot(times, row["pair_equation"], color=colour, linestyle=":")
+            axes.plot(times, row["bound"], color=colour, linestyle="--")
+        axes.plot([], [], color="black", linestyle=":", label="pair equation")
+        axes.plot([], [], color="black", linestyle="--", label="bound of the theorem")
+        axes.plot([], [], "|-", color="0.4", linewidth=0.5, markersize=9, label="end of the band, and the mean beyond")
+        first = float(dataset["energy_mean"].max())
+        lowest = max(float(dataset["energy_mean"].min()) / 3, 1e-9 * first)
+        axes.set(yscale="log", xlabel="time $t$", ylim=(lowest, 3 * first))
+        axes.set_ylabel(r"mean of the energy $E_\beta$, with 99 % band")
+        axes.grid(visible=True)
+        handles, labels = axes.get_legend_handles_labels()
+        plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=2)
+        few = f"{dataset.attrs['fewest_replicas']:g} of {dataset.sizes['replica']}"
+        end = f"a band ends where fewer than {few} replicas carry the mean"
+        plotting.headline(canvas, f"{dataset.attrs['title']}\n{end}")

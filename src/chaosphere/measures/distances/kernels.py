@@ -47,10 +47,11 @@ def mmd(
     x, y : ndarray of float64 or float32, shapes (N, d) and (M, d), or with replicas (R, N, d) and (R, M, d)
         Tokens on the unit sphere; x or y without replicas is compared with every replica of the other.
     beta : float
-        In (0, 1e8].
+        β of the kernel, in (0, 1e8].
     x_weights, y_weights : array_like, shapes (N,) and (M,), optional
         p_i, q_j >= 0 with sum 1 (default 1/N and 1/M).
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
@@ -62,6 +63,12 @@ def mmd(
     TypeError, ValueError
         If x or y is not a cloud on the unit sphere, their dims differ, another argument is out of range, or the work
         would take more than ten minutes.
+
+    See Also
+    --------
+    chaosphere.measures.energy : Interaction energy of tokens.
+    chaosphere.measures.sliced_wasserstein2 : Mean of W2 over projections onto lines.
+    chaosphere.measures.sobolev : Negative Sobolev distance.
 
     Notes
     -----
@@ -78,9 +85,14 @@ def mmd(
 
     Examples
     --------
+    Two Diracs a quarter turn apart have MMD² = 2 − 2 e^{−β}:
+
+    >>> import math
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x, y = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
-    >>> bool(np.isclose(mmd(x, y, beta=2.0) ** 2, 2 - 2 * math.exp(-2)))
-    True
+    >>> round(cs.measures.mmd(x, y, beta=2.0) ** 2, 6), round(2 - 2 * math.exp(-2), 6)
+    (1.729329, 1.729329)
     """
     if is_batch(x, y):
         return over_replicas(
@@ -154,12 +166,18 @@ def sobolev(
     Returns
     -------
     float, or ndarray of shape (R,) with replicas
+        D >= 0.
 
     Raises
     ------
     TypeError, ValueError
         If x or y is not a cloud on the unit sphere, their dims differ, another argument is out of range, or the work
         would take more than ten minutes.
+
+    See Also
+    --------
+    chaosphere.measures.power_spectrum : Power of the tokens by degree.
+    chaosphere.measures.mmd : Maximum mean discrepancy for the kernel of attention.
 
     Notes
     -----
@@ -182,9 +200,13 @@ def sobolev(
 
     Examples
     --------
+    Antipodal points of the circle have D → π for s = 1 as n_max → ∞:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x = np.array([[1.0, 0.0]])
-    >>> bool(np.isclose(sobolev(x, -x, order=1.0, n_max=10_000), math.pi, rtol=1e-4))
-    True
+    >>> round(cs.measures.sobolev(x, -x, order=1.0, n_max=10_000), 3)
+    3.142
     """
     if is_batch(x, y):
         return over_replicas(x, y, partial(sobolev, order=order, n_max=n_max, x_weights=x_weights, y_weights=y_weights))

@@ -1,4 +1,4 @@
-"""Print the table of docs/many-machines.md: a model of what one step costs each rank, not a measurement."""
+"""Print the table of docs/howto/many-machines.md: a model of what one step costs each rank, not a measurement."""
 
 import itertools
 
