@@ -200,7 +200,7 @@ def test_bad_options(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-LONG = GOOD.replace("depth = 4", "depth = 400").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
+LONG = GOOD.replace("depth = 4", "depth = 200").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
 
 def session(leader):
@@ -245,7 +245,7 @@ def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run,
     if number != signal.SIGKILL:
         assert process.returncode == 130
         where = rf"{n_finished} of 60 runs are in {out / 'small.zarr'}, and the same call again continues from there"
-        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 400)?; {where}\n", errors)
+        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 200)?; {where}\n", errors)
         # None if it came between two batches, one if the second worker was still starting.
         assert len(checkpoints) in {"none": (0, 1), "processes": (1, 2), "dask": (0,)}[executor]
     assert n_finished < 60

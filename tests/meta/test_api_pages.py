@@ -10,8 +10,8 @@ import pytest
 import chaosphere
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "api").glob("*.md"))
-TABLE = re.compile(r"^\.\. currentmodule:: (\S+)\n\.\. autosummary::\n(?:   :.*\n)+\n((?:   \w+\n)+)", re.M)
-MODULE = re.compile(r"^\.\. py:module:: (\S+)$", re.M)
+TABLE = re.compile(r"^\.\. currentmodule:: (\S+)\n\.\. autosummary::\n(?:   :.*\n)+\n((?:   \w+\n)+)", re.MULTILINE)
+MODULE = re.compile(r"^\.\. py:module:: (\S+)$", re.MULTILINE)
 
 
 def listed(text):

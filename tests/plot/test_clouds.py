@@ -66,7 +66,7 @@ def test_a_plane_that_is_given_is_used():
 
 
 def test_axes_that_are_given_are_drawn_on_and_no_figure_is_made():
-    _, ax = style.figure()
+    _, ax = style.figure(4, 3)
     assert cs.plot.tokens(cs.sample_uniform(5, 4, rng=0), ax=ax) is ax
     assert pyplot.get_fignums() == []
 

@@ -214,7 +214,7 @@ def rates(
     n_nodes : int, optional
         Nodes of the mean-field limit; by default 256, 3200, 8192 for d = 2, 3, more.
     concentration : float
-        Of the initial von Mises-Fisher law; 0: the uniform law.
+        Concentration of the initial von Mises-Fisher law; 0: the uniform law.
 
     Notes
     -----

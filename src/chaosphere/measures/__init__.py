@@ -13,6 +13,8 @@ from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
     cluster_count,
+    cluster_labels,
+    cluster_sizes,
     mean_cosine,
     mean_direction,
     mean_vector,
@@ -25,6 +27,8 @@ __all__ = [
     "LyapunovEstimate",
     "circular_wasserstein2",
     "cluster_count",
+    "cluster_labels",
+    "cluster_sizes",
     "cosine_histogram",
     "coupled_distance",
     "energy",

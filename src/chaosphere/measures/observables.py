@@ -27,9 +27,9 @@ class Threaded(Protocol):
 
 def with_threads(observable: Observable, n_threads: int) -> Observable:
     """Return an observable with this number of threads, if it is `Threaded` and its number is not set."""
-    is_instance = dataclasses.is_dataclass(observable) and not isinstance(observable, type)
-    if is_instance and isinstance(observable, Threaded) and observable.n_threads is None:
-        return cast(Observable, dataclasses.replace(cast(Any, observable), n_threads=n_threads))
+    spec: object = observable
+    if dataclasses.is_dataclass(type(spec)) and isinstance(spec, Threaded) and spec.n_threads is None:
+        return cast(Observable, dataclasses.replace(cast(Any, spec), n_threads=n_threads))
     return observable
 
 

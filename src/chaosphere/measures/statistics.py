@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -13,6 +15,7 @@ from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
 
 _MAX_DEGREES = 2**24
+_MAX_CLUSTERS = 2**24
 
 
 def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
@@ -275,6 +278,8 @@ def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     See Also
     --------
     chaosphere.measures.pair_fraction : Fraction of close pairs.
+    chaosphere.measures.cluster_labels : The ball that each token is in.
+    chaosphere.measures.cluster_sizes : How many tokens each ball has taken.
 
     Notes
     -----
@@ -288,14 +293,123 @@ def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     >>> cs.measures.cluster_count(x, 0.1)
     2
     """
-    tolerance = checks.number(tolerance, "tolerance", above=0, high=2)
-    counts = [_greedy_cover(tokens.astype(np.float64), tolerance) for tokens in checks.tokens(x)]
+    tolerance = _radius(tolerance)
+    counts = [sum(1 for _ in _balls(tokens, tolerance)) for tokens in checks.tokens(x)]
     return of_replicas(np.array(counts), x)
 
 
-def _greedy_cover(left: Floats, tolerance: float) -> int:
-    count = 0
+def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
+    """Return the ball of each token in the greedy cover of `cluster_count`.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    tolerance : float
+        Radius of the balls in chordal distance, in (0, 2].
+
+    Returns
+    -------
+    ndarray of int, shape (N,) or (R, N)
+        Balls are counted from 0 in the order in which they were opened: 0 is that of the first token.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or tolerance is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.cluster_count : The number of balls.
+    chaosphere.measures.cluster_sizes : How many tokens each has taken.
+
+    Notes
+    -----
+    O(N d) per ball.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_labels(x, 0.1)
+    array([0, 1, 0])
+    """
+    return of_replicas(_labels(x, tolerance), x)  # type: ignore[no-any-return]
+
+
+def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) -> NDArray[np.int64]:
+    """Return how many tokens each ball in the greedy cover of `cluster_count` has taken, the largest number first.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    tolerance : float
+        Radius of the balls in chordal distance, in (0, 2].
+    n_largest : int, optional
+        K >= 1: the K largest numbers, with zeros where there are fewer balls. An observable needs it: its shape must
+        not change along a run.
+
+    Returns
+    -------
+    ndarray of int, shape (K,) or (R, K)
+        Without `n_largest` K is the number of balls, of the replica that has most; the others end with zeros.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or another argument is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.cluster_count : The number of balls.
+    chaosphere.measures.cluster_labels : The ball that each token is in.
+
+    Notes
+    -----
+    O(N d) per ball.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_sizes(x, 0.1)
+    array([2, 1])
+    >>> cs.measures.cluster_sizes(x, 0.1, n_largest=3)
+    array([2, 1, 0])
+    """
+    if n_largest is not None:
+        n_largest = checks.integer(n_largest, "n_largest", low=1, high=_MAX_CLUSTERS)
+    labels = _labels(x, tolerance)
+    sizes = np.zeros((len(labels), max(n_largest or 0, int(labels.max()) + 1)), dtype=np.int64)
+    for row, own in zip(sizes, labels, strict=True):
+        counts = np.bincount(own)
+        row[: len(counts)] = np.sort(counts)[::-1]
+    return of_replicas(sizes[:, :n_largest], x)  # type: ignore[no-any-return]
+
+
+def _labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
+    """Return the ball of each token, shape (R, N)."""
+    tolerance, batch = _radius(tolerance), checks.tokens(x)
+    labels = np.empty(batch.shape[:2], dtype=np.int64)
+    for own, tokens in zip(labels, batch, strict=True):
+        left = np.arange(len(tokens))
+        for ball, is_beyond in enumerate(_balls(tokens, tolerance)):
+            own[left[~is_beyond]] = ball
+            left = left[is_beyond]
+    return labels
+
+
+def _radius(tolerance: float) -> float:
+    return checks.number(tolerance, "tolerance", above=0, high=2)
+
+
+def _balls(tokens: Tokens, tolerance: float) -> Iterator[NDArray[np.bool_]]:
+    """Yield for each ball which of the tokens left are beyond it."""
+    left = tokens.astype(np.float64)
     while len(left):
-        left = left[((left - left[0]) ** 2).sum(axis=1) > tolerance**2]
-        count += 1
-    return count
+        is_beyond = ((left - left[0]) ** 2).sum(axis=1) > tolerance**2
+        yield is_beyond
+        left = left[is_beyond]

@@ -52,11 +52,11 @@ def require() -> None:
     checks.extra("matplotlib.figure", "plot")
 
 
-def figure(width: float = 5.0, height: float = 3.6, *, n_columns: int = 1) -> tuple[Any, Any]:
+def figure(width: float, height: float) -> tuple[Any, Any]:
     """Return a Matplotlib figure in inches and its axes, drawn without a display."""
     module = checks.extra("matplotlib.figure", "plot")
     canvas = module.Figure(figsize=(width, height), layout="constrained")
-    return canvas, canvas.subplots(1, n_columns)
+    return canvas, canvas.subplots()
 
 
 def axes(ax: Any, *, width: float = 5.0, height: float = 3.6) -> Axes:
@@ -207,8 +207,8 @@ def formulas(text: str) -> str:
     'tanh, $\\sigma_U = 0.3$, $N = 64$'
     """
 
-    def formula(found: re.Match[str]) -> str:
-        letter, index, value = found.groups()
+    def formula(match: re.Match[str]) -> str:
+        letter, index, value = match.groups()
         return f"${_GREEK.get(letter, letter)}{index or ''} = {value}$"
 
     return _VALUE.sub(formula, text)

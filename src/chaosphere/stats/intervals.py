@@ -14,6 +14,8 @@ from chaosphere.common.checks import Floats
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 FEWEST_REPLICAS = 2.0  # effective ones that must carry the mean of a positive quantity for it to have an interval
 
+_NO_WARNINGS = np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a result that is no number is NaN
+
 
 class Interval(NamedTuple):
     """An estimate and its confidence interval, which unpack as `value, low, high`.
@@ -42,6 +44,7 @@ class Interval(NamedTuple):
     high: Any
 
 
+@_NO_WARNINGS
 def mean_interval(
     values: Any, *, confidence: float = CONFIDENCE, at_least: float = -math.inf, at_most: float = math.inf
 ) -> Interval:
@@ -65,7 +68,8 @@ def mean_interval(
     Raises
     ------
     TypeError, ValueError
-        If values are no real numbers, or there are none, or confidence is not between 0 and 1.
+        If values are no real numbers, there are none, or some are out of their range by more than rounding, or if
+        confidence is not between 0 and 1.
 
     See Also
     --------
@@ -101,6 +105,7 @@ def mean_interval(
     True
     """
     values, tail = _replicas(values, "values"), _tail(confidence)
+    _check_range(values, at_least, at_most=at_most)
     n, mean = len(values), values.mean(axis=0)
     if n < 2:
         return _interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
@@ -118,6 +123,7 @@ def mean_interval(
     return _interval(mean, np.minimum(low, mean), np.maximum(high, mean))
 
 
+@_NO_WARNINGS
 def root_mean_square_interval(mean_squares: Any, *, confidence: float = CONFIDENCE) -> Interval:
     """Return the root of the mean over replicas (first axis) with a Student interval on the logarithm.
 
@@ -164,6 +170,7 @@ def root_mean_square_interval(mean_squares: Any, *, confidence: float = CONFIDEN
     return _interval(value, value * np.exp(-width), value * np.exp(width))
 
 
+@_NO_WARNINGS
 def exponent_interval(x: Any, mean_squares: Any, *, weights: Any = None, confidence: float = CONFIDENCE) -> Interval:
     """Return the exponent a of a root-mean-square error that goes like x^a, with its interval.
 
@@ -235,6 +242,7 @@ def exponent_interval(x: Any, mean_squares: Any, *, weights: Any = None, confide
     return Interval(value, value - width, value + width)
 
 
+@_NO_WARNINGS
 def ratio_interval(numerator: Any, denominator: Any, *, confidence: float = CONFIDENCE) -> Interval:
     """Return the ratio of two positive means over replicas with Student's interval on the jackknife of its logarithm.
 
@@ -275,12 +283,11 @@ def ratio_interval(numerator: Any, denominator: Any, *, confidence: float = CONF
     if top.ndim != 1 or top.shape != bottom.shape:
         raise ValueError(f"numerator and denominator must have one shape (R,), got {top.shape} and {bottom.shape}")
     n = len(top)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        value = float(top.mean() / bottom.mean())
-        rest = [(np.delete(top, r).sum(), np.delete(bottom, r).sum()) for r in range(n)]
-        left_out = np.log([a / b for a, b in rest])
-        error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-        low, high = value * np.exp(np.array([-1, 1]) * _student(n, tail) * error)
+    value = float(top.mean() / bottom.mean())
+    rest = [(np.delete(top, r).sum(), np.delete(bottom, r).sum()) for r in range(n)]
+    left_out = np.log([a / b for a, b in rest])
+    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+    low, high = value * np.exp(np.array([-1, 1]) * _student(n, tail) * error)
     return Interval(value, float(low), float(high))
 
 
@@ -478,6 +485,15 @@ def _replicas(values: Any, name: str, *, least: int = 1) -> Floats:
     if array.ndim == 0 or len(array) < least:
         raise ValueError(f"{name} must hold at least {least} value(s) along its first axis, got shape {array.shape}")
     return array
+
+
+def _check_range(values: Floats, at_least: float, *, at_most: float) -> None:
+    if not at_least < at_most:
+        raise ValueError(f"at_least must be below at_most, got {at_least} and {at_most}")
+    slack = 1e-6 * (at_most - at_least if math.isfinite(at_most - at_least) else 1 + abs(at_least))
+    is_outside = (values < at_least - slack) | (values > at_most + slack)
+    if is_outside.any():
+        raise ValueError(f"values must be in [{at_least:g}, {at_most:g}], found {values[is_outside].ravel()[0]}")
 
 
 def _positive(values: Any, name: str) -> Floats:

@@ -25,7 +25,7 @@ def _studies(*, study: Sequence[Literal["rates", "regimes", "depths", "limits"]]
     Parameters
     ----------
     study : sequence of str, optional
-        By default all; the rates if an option of theirs is given.
+        What to run; by default all, or the rates if an option of theirs is given.
     """
     return study
 

@@ -15,7 +15,13 @@ from chaosphere.experiments.paper.runs import (
     n_runs,
     table,
 )
-from chaosphere.experiments.paper.verdicts import claims, format_table
+from chaosphere.experiments.paper.verdicts import (
+    claims,
+    figure_1_claims,
+    figure_claims,
+    format_figure,
+    format_table,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -32,6 +38,9 @@ __all__ = [
     "draw_tokens",
     "figure",
     "figure_1",
+    "figure_1_claims",
+    "figure_claims",
+    "format_figure",
     "format_table",
     "n_runs",
     "table",

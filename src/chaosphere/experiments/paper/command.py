@@ -46,12 +46,13 @@ def figure_jobs(options: Options) -> list[Job]:
             return experiment.figure_1(on_run=on_step, **shared)
         return call(experiment.figure, options, on_run=on_step, **shared)
 
+    claims = experiment.figure_1_claims if number == 1 else experiment.figure_claims
     return [
         Job(
             name=f"figure-{number}",
             run=run,
-            claims=lambda dataset: [],
-            table=lambda dataset: str(dataset.attrs["title"]),
+            claims=claims,
+            table=lambda dataset: experiment.format_figure(dataset, claims(dataset)),
             draw=experiment.draw_tokens if number == 1 else experiment.draw_cosines_and_energy,
             n_steps=experiment.n_runs(number),
             unit="runs",
@@ -89,7 +90,7 @@ COMMANDS = (
         name="figure",
         summary="redraw a figure of arXiv:2604.26898",
         description="Figures 1 to 6: noise alone (1); cosines and energies for relu, silu, sigmoid, tanh and no MLP "
-        "(2 to 6).",
+        "(2 to 6). Its claims are measured on independent runs of few tokens, beside what the theory says of them.",
         sources=(_figure_number, runs.figure),
         jobs=figure_jobs,
         left_out=("dims", "depth", "width"),

@@ -2,6 +2,6 @@
 
 from chaosphere.experiments.synchronization.drawing import draw
 from chaosphere.experiments.synchronization.runs import pair_energy, run, theorem
-from chaosphere.experiments.synchronization.verdicts import claims, table
+from chaosphere.experiments.synchronization.verdicts import claims, rate_claim, table
 
-__all__ = ["claims", "draw", "pair_energy", "run", "table", "theorem"]
+__all__ = ["claims", "draw", "pair_energy", "rate_claim", "run", "table", "theorem"]

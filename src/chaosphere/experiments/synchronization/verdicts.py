@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere import stats
+from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
 from chaosphere.reporting.claims import Claim, format_claims
 
@@ -50,15 +51,36 @@ def claims(dataset: Any) -> list[Claim]:
 
 def _rate_claim(row: Any, at: int, *, name: str) -> Claim:
     """Return the claim on the rate of the mean energy from time 0 to one with a band."""
-    time = float(row["time"][at])
-    mean, low, high = (np.log(row[f"energy_{part}"].values[[0, at]]) for part in ("mean", "low", "high"))
+    mean, low, high = (row[f"energy_{part}"].values for part in ("mean", "low", "high"))
+    return rate_claim(
+        (mean, low, high), at=at, times=row["time"].values, name=name, expected=float(row["dissipation_rate"])
+    )
+
+
+def rate_claim(band: tuple[Floats, Floats, Floats], *, at: int, times: Floats, name: str, expected: float) -> Claim:
+    """Return the claim that the mean energy changes at most at the rate λ̄′ from the first time to another.
+
+    Parameters
+    ----------
+    band : tuple of ndarray
+        The mean energy over time with the ends of its interval, which is there at both times.
+    at : int
+        Place of the other time.
+    times : ndarray
+    name : str
+        Of the case.
+    expected : float
+        λ̄′.
+    """
+    time = float(times[at] - times[0])
+    mean, low, high = (np.log(part[[0, at]]) for part in band)
     # The start and the end err independently, to first order: the squares of the logarithmic widths add.
     below, above = math.hypot(mean[1] - low[1], high[0] - mean[0]), math.hypot(high[1] - mean[1], mean[0] - low[0])
     change = mean[1] - mean[0]
     return estimates.from_interval(
-        f"{name}: rate of the mean energy up to time {time:g}, at most λ̄′",
+        f"{name}: rate of the mean energy up to time {times[at]:g}, at most λ̄′",
         (change / time, (change - below) / time, (change + above) / time),
-        expected=float(row["dissipation_rate"]),
+        expected=expected,
         is_bound=True,
     )
 
