@@ -34,9 +34,11 @@ def rank_costs(n_tokens: int, dim: int, n_ranks: int) -> tuple[int, int, int]:
 def markdown() -> str:
     """Return the table, and what it stands on."""
     rate = pairs_per_second()
-    text = "Weights are counted from the schedule. Computing assumes "
-    text += f"{rate / 1e9:.2f} · 10⁹ pairs per second and core for every pair, as "
-    text += f"[the benches](../performance.md) have it for N = 16\u202f384 and d = 3. Gathering assumes {BYTES_PER_SECOND / 1e9:.0f} GB/s into each rank."
+    parts = [
+        f"Weights are counted from the schedule. Computing assumes {rate / 1e9:.2f} · 10⁹ pairs per second and core for",
+        "every pair, as [the benches](../performance.md) have it for N = 16\u202f384 and d = 3. Gathering assumes",
+        f"{BYTES_PER_SECOND / 1e9:.0f} GB/s into each rank.",
+    ]
     heads = ("ranks (one core each)", "tokens of a rank", "pair weights of a rank", "received by a rank")
     heads += ("computing", "gathering", "speed-up")
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -50,4 +52,4 @@ def markdown() -> str:
             f"| {2**power} | {n_own:,} | {weights:.2e} | {n_bytes / 1e6:.1f} MB | {computing:.3g} s | "
             f"{1e3 * gathering:.2g} ms | {alone / (computing + gathering):.3g} |"
         )
-    return text + "\n\n" + "\n".join(rows)
+    return " ".join(parts) + "\n\n" + "\n".join(rows)
