@@ -35,7 +35,7 @@ def markdown() -> str:
     """Return the table, and what it stands on."""
     rate = pairs_per_second()
     parts = [
-        f"Weights are counted from the schedule. Computing assumes {rate / 1e9:.2f} · 10⁹ pairs per second and core for",
+        f"Weights are counted from the schedule. Computing takes {rate / 1e9:.2f} · 10⁹ pairs per second and core for",
         "every pair, as [the benches](../performance.md) have it for N = 16\u202f384 and d = 3. Gathering assumes",
         f"{BYTES_PER_SECOND / 1e9:.0f} GB/s into each rank.",
     ]
