@@ -2,18 +2,24 @@
 
 CHAOSPHERE_OPENMP=0|1|auto   without, with (an error if it does not work), or as found (default)
 CHAOSPHERE_DEBUG=1           bounds checks on in the Cython modules
+
+What is compiled stays in build/compiled-*, a folder for each way to compile: an editable install, a wheel and a later
+build compile only what changed.
 """
 
 import copy
 import glob
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
@@ -53,6 +59,19 @@ ISAS = [
 ]
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
 IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
+# Flags of compiler and linker for OpenMP: of GCC and Clang, then of Apple's Clang, which has no libomp of its own.
+OPENMP_FLAGS = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
+# What else decides how the C code is compiled.
+VARIABLES = [
+    "CHAOSPHERE_OPENMP",
+    "CHAOSPHERE_DEBUG",
+    "CC",
+    "CPPFLAGS",
+    "CFLAGS",
+    "LDFLAGS",
+    "ARCHFLAGS",
+    "MACOSX_DEPLOYMENT_TARGET",
+]
 OPENMP_PROGRAM = """
 #include <omp.h>
 int main(void) {
@@ -78,6 +97,13 @@ def isa_builds(machine):
 ISA_BUILDS = isa_builds(MACHINE)
 
 
+def compiled_folder():
+    """Where what is compiled stays: a name for the interpreter, Cython, this file and the variables that decide."""
+    settings = [sys.version, sysconfig.get_platform(), Cython.__version__, Path(__file__).read_text()]
+    settings += [f"{name}={os.environ.get(name)}" for name in VARIABLES]
+    return os.path.join("build", f"compiled-{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}")
+
+
 def c_library(isa):
     """One instruction set's kernels; the baseline library also carries the dispatch."""
     flags, macros = ISA_BUILDS[isa]
@@ -96,6 +122,10 @@ def c_library(isa):
 class BuildLibraries(build_clib):
     """Compiles the instruction sets at the same time, each in a folder of its own: they have one source."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.build_clib = self.build_temp = os.path.join(compiled_folder(), "libraries")
+
     def build_libraries(self, libraries):
         def build_library(library):
             part = copy.copy(self)
@@ -109,34 +139,64 @@ class BuildLibraries(build_clib):
 class BuildExt(build_ext):
     """Adds OpenMP where a small program compiles with it *and runs*; compiles the modules at the same time."""
 
+    def run(self):
+        target, self.build_lib = self.build_lib, os.path.join(compiled_folder(), "modules")
+        self.build_temp = os.path.join(compiled_folder(), "objects")
+        super().run()
+        compiled, self.build_lib = self.build_lib, target
+        if not self.inplace:
+            self.copy_tree(compiled, target)
+
     def build_extensions(self):
         self.parallel = self.parallel or os.cpu_count()
         if self.compiler.compiler_type == "msvc":
             raise SetupError("chaosphere needs GCC or Clang (vector extensions); MSVC cannot build it")
-        flags = self.openmp_flags(os.environ.get("CHAOSPHERE_OPENMP", "auto"))
+        compile_flags, link_flags = self.openmp_flags(os.environ.get("CHAOSPHERE_OPENMP", "auto"))
         for extension in self.extensions:
-            extension.extra_compile_args += flags
-            extension.extra_link_args += flags
+            extension.extra_compile_args += compile_flags
+            extension.extra_link_args += link_flags
         super().build_extensions()
+
+    def build_extension(self, extension):
+        """By content, not by date: in each isolated build Cython's files are new, and so is the C that it writes."""
+        module, stamp = Path(self.get_ext_fullpath(extension.name)), Path(self.build_temp, f"{extension.name}.sha256")
+        parts = [Path(name).read_bytes() for name in [*extension.sources, *extension.depends]]
+        digest = hashlib.sha256(b"".join(parts)).hexdigest()
+        if module.exists() and stamp.exists() and stamp.read_text() == digest:
+            return
+        module.unlink(missing_ok=True)
+        super().build_extension(extension)
+        stamp.write_text(digest)
 
     def openmp_flags(self, wish):
         if wish not in {"0", "1", "auto"}:
             raise SetupError(f"CHAOSPHERE_OPENMP must be 0, 1 or auto, not {wish!r}")
         if wish == "0":
-            return []
+            return [], []
+        failures = []
+        for flags in OPENMP_FLAGS:
+            failure = self.openmp_failure(*flags)
+            if failure is None:
+                return flags
+            failures.append(failure)
+        if wish == "1":
+            raise SetupError(f"CHAOSPHERE_OPENMP=1, but an OpenMP program failed here: {failures}") from failures[0]
+        print("chaosphere: OpenMP does not work with this compiler; building for one thread", file=sys.stderr)
+        return [], []
+
+    def openmp_failure(self, compile_flags, link_flags):
+        """Why a small program does not compile with these flags and run; None if it does."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
             source.write_text(OPENMP_PROGRAM)
-            command = [*self.compiler.compiler_so[:1], "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
+            program = str(source.with_suffix(""))
+            command = [*self.compiler.compiler_so[:1], *compile_flags, str(source), "-o", program, *link_flags]
             try:
                 subprocess.run(command, check=True, capture_output=True)
-                subprocess.run([str(source.with_suffix(""))], check=True, capture_output=True, timeout=60)
+                subprocess.run([program], check=True, capture_output=True, timeout=60)
             except (OSError, subprocess.SubprocessError) as error:
-                if wish == "1":
-                    raise SetupError(f"CHAOSPHERE_OPENMP=1, but an OpenMP program failed here: {error}") from error
-                print("chaosphere: OpenMP does not work with this compiler; building for one thread", file=sys.stderr)
-                return []
-        return ["-fopenmp"]
+                return error
+        return None
 
 
 extensions = [

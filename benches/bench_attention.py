@@ -5,7 +5,7 @@ import registry
 
 from chaosphere.common import config
 
-# Operations of one exponential, by instruction set and type: multiply-adds, and all (docs/kernels.md).
+# Operations of one exponential, by instruction set and type: multiply-adds, and all (docs/developers/kernels.md).
 POWER = {
     ("avx512", "float64"): (7, 13),
     ("avx512", "float32"): (3, 9),

@@ -13,7 +13,8 @@ def operations(case: registry.Case) -> float:
 
     degree = expansions.degree(case.beta, case.dim, (1e-12 if case.dtype == "float64" else 1e-7) * (1 + case.beta / 8))
     if case.dim == 2:
-        # docs/kernels.md, with steps of seven powers beyond the first: of moments to one degree more, and of sums.
+        # Counts of docs/developers/kernels.md, with steps of seven powers beyond the first: of moments to one degree
+        # more, and of sums.
         more, steps = (degree + 4) // 7, (degree + 3) // 7
         return 87 + 14 * more + 4 * max(more - 1, 0) + 42 * steps + 4 * max(steps - 1, 0)
     if case.dim == 3:

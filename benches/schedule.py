@@ -1,9 +1,9 @@
 """How many workers the attention schedule keeps busy:  python benches/schedule.py [--tokens 65536] [--workers 64]
 
 Simulated workers take items by the functions of kernels/schedule.pyx that the threads of a call use; only time is a
-model here. A pair of blocks costs the operations of the model in docs/kernels.md: 3 d + 15 per vector of coefficients,
-2 d + 14 on the diagonal, where only one side is summed; packing and finishing cost nothing. Prints the speed-up for
-1, 2, 4, ... workers; cores of equal speed, no cost of memory or of handing out are supposed.
+model here. A pair of blocks costs the operations of the model in docs/developers/kernels.md: 3 d + 15 per vector of
+coefficients, 2 d + 14 on the diagonal, where only one side is summed; packing and finishing cost nothing. Prints the
+speed-up for 1, 2, 4, ... workers; cores of equal speed, no cost of memory or of handing out are supposed.
 """
 
 import argparse

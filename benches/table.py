@@ -60,14 +60,24 @@ def run_all(files: list[Path], contenders: list[str], passes: int, is_quick: boo
     return merged | {"passes": passes, "benchmarks": list(entries.values())}
 
 
-def table(results: dict) -> str:
-    """Return the table in Markdown: median times in ms, ratios, and the fraction of the multiply-add limit."""
+def by_case(results: dict) -> dict[str, dict[str, dict]]:
+    """Return the entries of each case by their contenders."""
     cases: dict[str, dict[str, dict]] = {}
     for entry in results["benchmarks"]:
         cases.setdefault(entry["group"], {})[entry["contender"]] = entry
+    return cases
+
+
+def ratios(ours: dict, peer: dict) -> list[float]:
+    """Return the times of a peer over ours, one for each pass."""
+    return [b / a for a, b in zip(ours["medians"], peer["medians"], strict=True)]
+
+
+def table(results: dict) -> str:
+    """Return the table in Markdown: median times in ms, ratios, and the fraction of the multiply-add limit."""
     peers = sorted({e["contender"] for e in results["benchmarks"]} - {OURS})
     lines = [["case", "chaosphere, ms", "rate", *(f"{p}, ms" for p in peers), "best peer / chaosphere", "of limit"]]
-    for case, by in cases.items():
+    for case, by in by_case(results).items():
         if OURS not in by:
             continue
         info = by[OURS]["extra_info"]
@@ -79,8 +89,8 @@ def table(results: dict) -> str:
         ratio = ""
         if rivals:
             best = min(rivals, key=median.__getitem__)
-            ratios = [b / a for a, b in zip(by[OURS]["medians"], by[best]["medians"], strict=True)]
-            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}, {best})"
+            times = ratios(by[OURS], by[best])
+            ratio = f"{statistics.median(times):.2f} ({min(times):.2f}–{max(times):.2f}, {best})"
         fraction = info.get("fraction of peak")
         cells = [
             case,

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import registry
 import table
-from pytest_benchmark.plugin import pytest_benchmark_generate_machine_info
 
 HERE = Path(__file__).resolve().parent
 LEVEL = 1e-6  # false-alarm rate of one comparison, for normal means over replicas
@@ -212,6 +211,8 @@ def main() -> None:
     experiments = [arguments.only] if arguments.only else list(EXPERIMENTS)
     results = run_all(experiments, arguments.passes, arguments.quick, arguments.replicas)
     if not arguments.quick:
+        from pytest_benchmark.plugin import pytest_benchmark_generate_machine_info
+
         results["machine_info"] = pytest_benchmark_generate_machine_info()
         del results["machine_info"]["node"]  # as in conftest.py
         table.save(results, f"{arguments.only or 'whole'}-")

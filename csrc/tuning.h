@@ -1,4 +1,4 @@
-/* Block sizes and tuning constants of the kernels: docs/kernels.md says how they were found. */
+/* Block sizes and tuning constants of the kernels: docs/developers/kernels.md says how they were found. */
 #ifndef CHS_TUNING_H
 #define CHS_TUNING_H
 

@@ -4,11 +4,10 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 """
 
 import sys
-from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from chaosphere import measures
+from chaosphere import measures, stats
 from chaosphere.common.config import show_config
-from chaosphere.ensembles.run import ensemble, load_ensemble
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
@@ -26,7 +25,11 @@ from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
 from chaosphere.theory import two_point
 
-__version__ = version("chaosphere")
+if TYPE_CHECKING:
+    from chaosphere import plot
+    from chaosphere.ensembles.run import ensemble, load_ensemble
+
+__version__: str
 
 # `from chaosphere.laws import Uniform` works as `chaosphere.laws.Uniform` does.
 sys.modules[f"{__name__}.laws"] = laws
@@ -56,10 +59,33 @@ __all__ = [
     "load_ensemble",
     "measures",
     "normalize",
+    "plot",
     "sample_uniform",
     "sample_von_mises_fisher",
     "show_config",
     "simulate",
+    "stats",
     "trajectory",
     "two_point",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> Any:
+    """Import what takes long to import when it is asked for: pictures, process pools, the look-up of the version."""
+    if name == "plot":
+        from importlib import import_module
+
+        return import_module("chaosphere.plot")
+    if name in ("ensemble", "load_ensemble"):
+        from chaosphere.ensembles import run
+
+        return getattr(run, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("chaosphere")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,10 +12,11 @@ import pytest
 import xarray
 
 import chaosphere as cs
+from chaosphere import stats
 from chaosphere.cli.main import main
 from chaosphere.common import files
 from chaosphere.experiments.chaos import token_file
-from chaosphere.reporting import intervals, netcdf
+from chaosphere.reporting import netcdf
 
 SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
 TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
@@ -355,7 +356,7 @@ def test_intervals_of_a_study_respect_the_range_of_its_measures(tmp_path, capsys
     file.write_text(STUDY.replace("[run]", more).replace("replicas = 1", "replicas = 5"))
     assert main(["run", str(file), "--out", str(tmp_path)]) == 0
     data = netcdf.load(tmp_path / "few.nc")
-    _, student_low, student_high = intervals.mean_interval(data["fraction"].values)
+    _, student_low, student_high = stats.mean_interval(data["fraction"].values)
     assert student_low.min() < 0 or student_high.max() > 1
     low, mean, high = (data[f"fraction_{part}"].values for part in ("low", "mean", "high"))
     assert (low >= 0).all()

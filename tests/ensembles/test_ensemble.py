@@ -14,12 +14,12 @@ import pytest
 from support.members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
+from chaosphere import stats
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import workers
 from chaosphere.ensembles.plan import make_plan
 from chaosphere.ensembles.pool import processors
 from chaosphere.models.protocol import ModelPlan
-from chaosphere.reporting import intervals
 
 SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
 
@@ -90,6 +90,34 @@ def test_batches_change_no_bit(n_tokens, dim):
                 assert np.array_equal(together[name].values[r], alone[name].values[0]), (model, name)
 
 
+def test_the_number_of_tokens_may_be_swept():
+    """Members are plain runs, whatever the sizes of the batches, of up to 2, 408 and 4 replicas."""
+    sizes = [1500, 10, 700]
+    plan = make_plan(one, LAW, sweep={"n_tokens": sizes, "beta": [1.0, 2.0]}, seeds=range(9), observe={"m": mean})
+    assert [plan.batch_size_at((i, 0)) for i in range(3)] == [2, 408, 4]
+    assert [replicas for point, replicas in plan.batches if point == (1, 0)] == [slice(0, 9)]
+    assert plan.seconds() > 0
+    data = cs.ensemble(one, LAW, sweep={"n_tokens": sizes, "beta": [1.0, 2.0]}, seeds=range(9), observe={"m": mean})
+    assert data["m"].dims == ("n_tokens", "beta", "replica", "time", "m_0")
+    assert data["n_tokens"].values.tolist() == sizes
+    assert bool(data["finished"].all())
+    for n_tokens in sizes:
+        for seed in (0, 7, 8):
+            alone = cs.simulate(one(2.0), LAW.sample(n_tokens, rng=seed), rng=seed, observe={"m": mean})
+            member = data["m"].sel(n_tokens=n_tokens, beta=2.0).isel(replica=seed)
+            assert np.array_equal(member.values, alone.observables["m"])
+
+
+def test_a_model_gets_the_number_of_tokens_if_it_takes_it():
+    def wide(n_tokens):
+        return cs.Transformer(attention=None, mlp=cs.MLP(width=n_tokens), depth=2, horizon=1.0)
+
+    for model, expected in ((wide, [wide(3), wide(5)]), (one(), [one(), one()]), (one, [one(), one()])):
+        plan = make_plan(model, LAW, sweep={"n_tokens": [3, 5]}, seeds=[0], observe={"m": mean})
+        assert list(plan.models.values()) == expected
+        assert plan.n_tokens == {(0,): 3, (1,): 5}
+
+
 def test_threads_change_no_bit(data):
     assert digest(cs.ensemble(transformer, LAW, n_threads=1, **STUDY)) == digest(data)
     assert digest(cs.ensemble(transformer, LAW, n_threads=3, **STUDY)) == digest(data)
@@ -138,7 +166,7 @@ def test_float32_stays_float32():
 
 def test_mean_and_interval(data):
     values = data["energy"].sel(beta=4.0, activation="tanh").values
-    mean, low, high = intervals.mean_interval(values)
+    mean, low, high = stats.mean_interval(values)
     row = data.sel(beta=4.0, activation="tanh")
     for name, expected in (("mean", mean), ("low", low), ("high", high)):
         assert np.array_equal(row[f"energy_{name}"].values, expected)
@@ -209,6 +237,22 @@ def test_a_failing_member_names_its_coordinates():
         ({"sweep": {"beta": [1.0, "two"]}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
         ({"sweep": {"beta": [1.0, 1.0]}}, ValueError, r"sweep\['beta'\] must be finite and distinct"),
         ({"sweep": {"energy": [1.0]}}, ValueError, "must not share names"),
+        ({"sweep": {"n_tokens": [2, 3]}}, ValueError, r"sweep\['n_tokens'\] needs a law as x0, and n_tokens left out"),
+        (
+            {"sweep": {"n_tokens": [2, 2.5]}, "n_tokens": None},
+            TypeError,
+            r"sweep\['n_tokens'\] must be an integer >= 1, got 2.5",
+        ),
+        (
+            {"sweep": {"n_tokens": [0]}, "n_tokens": None},
+            ValueError,
+            r"sweep\['n_tokens'\] must be an integer >= 1, got 0",
+        ),
+        (
+            {"sweep": {"n_tokens": [2, 3]}, "n_tokens": None, "observe": {"a": lambda t, x: x[:, :, 0]}},
+            ValueError,
+            r"observe\['a'\] must return one shape for all numbers of tokens .* \(2,\) for 2 tokens, \(3,\) for 3",
+        ),
         ({"n_threads": 0}, ValueError, "n_threads must be an integer >= 1"),
         ({"memory_limit": 1000}, ValueError, "memory_limit: 3 runs would take about .* GB here, more than 1e-06 GB"),
     ],

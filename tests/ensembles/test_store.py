@@ -128,6 +128,81 @@ def test_other_studies_are_refused(tmp_path, changes, message):
         cs.ensemble(wider, LAW, store=store, **STUDY)
 
 
+@pytest.mark.parametrize("seeds", [[*STUDY["seeds"], 3, 4], [3, *STUDY["seeds"][::-1], 4, 10]])
+def test_more_seeds_extend_a_store(tmp_path, monkeypatch, seeds):
+    """Only the new ones are run, and the earlier values stay as they are; also where some of those are missing."""
+    store, runs = tmp_path / "study.zarr", []
+    fail_after(5, monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        cs.ensemble(transformer, LAW, store=store, **STUDY)
+    monkeypatch.undo()
+    (tmp_path / "study.zarr.running").mkdir(exist_ok=True)
+    (tmp_path / "study.zarr.running" / "0-2-0.npz").write_text("a checkpoint of a batch of other seeds")
+    before = cs.load_ensemble(store)
+    simulate = cs.simulate
+    monkeypatch.setattr(
+        "chaosphere.ensembles.worker.simulate",
+        lambda *a, **k: (runs.extend(k["rng"]), simulate(*a, **k))[1],
+    )
+    data = cs.ensemble(transformer, LAW, store=store, **(STUDY | {"seeds": seeds}))
+    assert len(runs) == 6 * len(seeds) - int(before["finished"].sum())
+    assert bool(data["finished"].all())
+    assert data["seed"].values.tolist() == seeds
+    old = data.isel(replica=[seeds.index(seed) for seed in STUDY["seeds"]])
+    for name in ("energy", "mean"):
+        values, kept = before[name].values, before["finished"].values
+        np.testing.assert_array_equal(old[name].values[kept], values[kept])
+    np.testing.assert_array_equal(
+        data["mean"].values, cs.ensemble(transformer, LAW, **(STUDY | {"seeds": seeds}))["mean"].values
+    )
+    runs.clear()
+    assert digest(cs.ensemble(transformer, LAW, store=store, **(STUDY | {"seeds": seeds}))) == digest(data)
+    assert runs == []
+    assert list(tmp_path.iterdir()) == [store]
+    with pytest.raises(ValueError, match="holds another study: seeds is"):
+        cs.ensemble(transformer, LAW, store=store, **STUDY)
+
+
+@pytest.mark.parametrize("moment", ["filling", "renaming"])
+def test_a_store_that_was_extended_when_the_process_died(tmp_path, monkeypatch, moment):
+    store = tmp_path / "study.zarr"
+    data = cs.ensemble(free, LAW, store=store, **QUICK)
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if moment == "filling":
+            patch.setattr("chaosphere.common.files._sync_where_possible", die)
+        else:
+            replace = Path.replace
+            patch.setattr(Path, "replace", lambda self, to: die() if self.suffix == ".tmp" else replace(self, to))
+        with pytest.raises(KeyboardInterrupt):
+            cs.ensemble(free, LAW, store=store, **(QUICK | {"seeds": range(5)}))
+    assert store.exists() == (moment == "filling")
+    assert digest(cs.load_ensemble(store)) == digest(data)
+    more = cs.ensemble(free, LAW, store=store, **(QUICK | {"seeds": range(5)}))
+    np.testing.assert_array_equal(more["energy"].values[:, :4], data["energy"].values)
+    assert list(tmp_path.iterdir()) == [store]
+
+
+def test_the_number_of_tokens_in_a_store(tmp_path, monkeypatch):
+    """Batches of 2, 8 and 4 replicas go into chunks of 2."""
+    store = tmp_path / "study.zarr"
+    study = {"sweep": {"n_tokens": [2000, 500, 1000]}, "seeds": range(9), "observe": {"energy": height}}
+    model, expected = free(1.0), cs.ensemble(free(1.0), LAW, **study)
+    fail_after(6, monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        cs.ensemble(model, LAW, store=store, **study)
+    monkeypatch.undo()
+    assert cs.load_ensemble(store)["finished"].values.sum(axis=1).tolist() == [9, 8, 0]
+    assert digest(cs.ensemble(model, LAW, store=store, **study)) == digest(expected)
+    more = cs.ensemble(model, LAW, store=store, **(study | {"seeds": range(11)}))
+    np.testing.assert_array_equal(more["energy"].values[:, :9], expected["energy"].values)
+    with pytest.raises(ValueError, match=r"sweep.n_tokens is \[2000, 500, 1000\], not \[2000\]"):
+        cs.ensemble(model, LAW, store=store, **(study | {"sweep": {"n_tokens": [2000]}}))
+
+
 def test_what_is_no_store_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("words")
@@ -256,6 +331,9 @@ def test_results_that_are_not_a_number_are_there(tmp_path):
     data = cs.ensemble(free, LAW, store=tmp_path / "s.zarr", **options)
     assert bool(data["finished"].all())
     assert np.isnan(cs.load_ensemble(tmp_path / "s.zarr")["nothing"]).all()
+    more = cs.ensemble(free, LAW, store=tmp_path / "s.zarr", **(options | {"seeds": range(5)}))
+    assert bool(more["finished"].all())
+    assert np.isnan(more["nothing"]).all()
 
 
 def test_a_store_has_one_writer(quick, tmp_path):

@@ -91,6 +91,47 @@ def test_a_study_runs_and_resumes(tmp_path, capsys):
     assert "holds another study: seeds is [10, 11, 12, 13, 14], not [3, 4, 5, 6, 7]" in capsys.readouterr().err
 
 
+def test_the_number_of_tokens_may_be_swept(tmp_path, capsys):
+    text = GOOD
+    for old, new in {
+        '"attention.beta" = [0.5, 4.0]': "n_tokens = { from = 2, to = 8, count = 3 }",
+        'x = "beta"': 'x = "n_tokens"',
+        "n_tokens = 6\n": "",
+        "value_scale = -1.0": "value_scale = -1.0\nbeta = 1.0",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    path, out = written(tmp_path, text, noise_scale="[1.0, 2.0]"), tmp_path / "out"
+    assert main(["run", str(path), "--dry-run"]) == 0
+    assert "steps  120, of 2 … 8 tokens in dimension 3" in capsys.readouterr().out
+    assert main(["run", str(path), "--out", str(out), "--threads", "1"]) == 0
+    assert "energy at n_tokens = 8, noise_scale = 2" in capsys.readouterr().out
+    with netcdf.load(out / "small.nc") as data:
+        assert data["energy"].dims[:2] == ("n_tokens", "noise_scale")
+        alone = study_file.read(path).model(noise_scale=2.0)
+        x = cs.laws.Uniform(dim=3).sample(5, rng=12)
+        energy = {"energy": cs.measures.Energy(beta=1.0)}
+        expected = cs.simulate(alone, x, rng=12, save_at=[0.0, 0.5, 1.0], observe=energy).observables["energy"]
+        np.testing.assert_array_equal(data["energy"].sel(n_tokens=5, noise_scale=2.0)[2], expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"attention.beta" = [0.5, 4.0]', "n_tokens = [2, 4]", r"\[sweep\] n_tokens must not be given in \[tokens\]"),
+        (
+            '"attention.beta" = [0.5, 4.0]\n',
+            "n_tokens = [2, 4.5]\n",
+            r"\[sweep\] n_tokens must be an integer >= 1, got 4.5",
+        ),
+    ],
+)
+def test_bad_numbers_of_tokens(tmp_path, capsys, old, new, message):
+    path = written(tmp_path, GOOD.replace(old, new))
+    assert main(["run", str(path)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
 def test_its_members_are_plain_runs(tmp_path):
     loaded = study_file.read(written(tmp_path))
     data = study.run(loaded, store=tmp_path / "s.zarr")
@@ -124,7 +165,7 @@ def test_executors_of_the_file(tmp_path, executor):
 
 
 def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
-    """Scheduler and workers from the shell, as the README starts them."""
+    """Scheduler and workers from the shell, as docs/howto/many-machines.md starts them."""
     with contextlib.ExitStack() as stack:
         common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
@@ -159,7 +200,7 @@ def test_bad_options(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-LONG = GOOD.replace("depth = 4", "depth = 400").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
+LONG = GOOD.replace("depth = 4", "depth = 200").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
 
 def session(leader):
@@ -204,7 +245,7 @@ def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run,
     if number != signal.SIGKILL:
         assert process.returncode == 130
         where = rf"{n_finished} of 60 runs are in {out / 'small.zarr'}, and the same call again continues from there"
-        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 400)?; {where}\n", errors)
+        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 200)?; {where}\n", errors)
         # None if it came between two batches, one if the second worker was still starting.
         assert len(checkpoints) in {"none": (0, 1), "processes": (1, 2), "dask": (0,)}[executor]
     assert n_finished < 60

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 import chaosphere as cs
 from chaosphere.ensembles import drawing
 from chaosphere.experiments import cases, chaos, depth_width, limits, mean_field, paper, synchronization
-from chaosphere.reporting import plotting
+from chaosphere.plot import style as plotting
 
 MLP = cs.MLP(width=8, bias_std=0.3, activation="tanh")
 ATTENTION = cs.SoftmaxAttention(beta=1.0)

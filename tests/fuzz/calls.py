@@ -180,10 +180,12 @@ CALLS = {
     "measures.power_spectrum": (cs.measures.power_spectrum, {"x": X, "n_max": 4, "weights": P, "n_threads": 1}),
     "measures.pair_fraction": (cs.measures.pair_fraction, {"x": X, "above": 0.5}),
     "measures.cluster_count": (cs.measures.cluster_count, {"x": X, "tolerance": 0.5}),
+    "measures.cluster_labels": (cs.measures.cluster_labels, {"x": X, "tolerance": 0.5}),
+    "measures.cluster_sizes": (cs.measures.cluster_sizes, {"x": X, "tolerance": 0.5, "n_largest": 3}),
     "measures.pairwise_cosines": (cs.measures.pairwise_cosines, {"x": X}),
     "measures.lyapunov_exponent": (
         cs.measures.lyapunov_exponent,
-        {"model": MODEL, "x": X, "rng": 0, "separation": 1e-7, "n_threads": 1},
+        {"model": MODEL, "x": X, "rng": 0, "separation": 1e-7, "n_replicas": None, "n_threads": 1},
     ),
     "measures.circular_wasserstein2": (
         cs.measures.circular_wasserstein2,
@@ -198,6 +200,26 @@ CALLS = {
     "measures.sliced_wasserstein2": (cs.measures.sliced_wasserstein2, CLOUDS | {"n_projections": 6, "rng": 0}),
     "measures.sobolev": (cs.measures.sobolev, CLOUDS | {"order": 1.0, "n_max": 8}),
     "measures.wasserstein2": (cs.measures.wasserstein2, CLOUDS),
+    "stats.effective_replicas": (cs.stats.effective_replicas, {"values": P}),
+    "stats.exponent_interval": (
+        cs.stats.exponent_interval,
+        {"x": P, "mean_squares": np.outer(P, P), "weights": P, "confidence": 0.9},
+    ),
+    "stats.mean_interval": (
+        cs.stats.mean_interval,
+        {"values": P, "confidence": 0.9, "at_least": 0.0, "at_most": 1.0},
+    ),
+    "stats.median_interval": (cs.stats.median_interval, {"values": P, "confidence": 0.9}),
+    "stats.probability_interval": (cs.stats.probability_interval, {"outcomes": P > 0.1, "confidence": 0.9}),
+    "stats.quantile_interval": (cs.stats.quantile_interval, {"values": P, "q": 0.5, "confidence": 0.9}),
+    "stats.ratio_interval": (
+        cs.stats.ratio_interval,
+        {"numerator": P, "denominator": P[::-1].copy(), "confidence": 0.9},
+    ),
+    "stats.root_mean_square_interval": (
+        cs.stats.root_mean_square_interval,
+        {"mean_squares": P, "confidence": 0.9},
+    ),
     "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
     "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),
     "two_point.energy_ratio": (cs.two_point.energy_ratio, PAIR | {"t": 0.5, "u0": 0.3}),
@@ -249,16 +271,23 @@ NOT_CALLED |= {
     "two_point.PairSolution",
     "laws",
     "measures",
+    "stats",
+    "measures.LyapunovEstimate",
+    "stats.CONFIDENCE",
+    "stats.FEWEST_REPLICAS",
+    "stats.Interval",
     "two_point",
 }
 # Where the docstring says that a value may be NaN.
-MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"}
+MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"} | {
+    name for name in CALLS if name.startswith("stats.")
+}
 
 
 def public_names():
     """Every name that a user may call, as in the keys of CALLS."""
     names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.two_point):
+    for module in (cs.laws, cs.measures, cs.stats, cs.two_point):
         names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
     return names
 

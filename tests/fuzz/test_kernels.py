@@ -1,4 +1,4 @@
-"""Kernels on every instruction set against long double, to the bounds that docstrings and docs/kernels.md state."""
+"""Kernels on every instruction set against long double, to the bounds of docstrings and docs/developers/kernels.md."""
 
 import itertools
 import math

@@ -439,6 +439,32 @@ def test_sobolev_is_a_norm_of_the_difference():
         assert ALL[name](x, np.r_[x, y], y_weights=mixture) == pytest.approx(0.25 * ALL[name](x, y), rel=1e-10)
 
 
+# Replicas
+
+
+@pytest.mark.parametrize("name", [*ALL, "coupled"])
+def test_replicas_are_compared_one_by_one(name):
+    """Bitwise as alone; a cloud without replicas stands for one that is the same in all."""
+    distance = ALL.get(name, coupled_distance)
+    x, y = (cs.sample_uniform(9, 2, rng=seed, n_replicas=3) for seed in (1, 2))
+    weights = {"weights": random_weights(9, 0)} if name == "coupled" else {"x_weights": random_weights(9, 0)}
+    for options in ({}, weights):
+        if options and name == "wasserstein2":
+            pytest.importorskip("ot")
+        both = distance(x, y, **options)
+        assert both.shape == (3,)
+        assert both.tolist() == [distance(one, two, **options) for one, two in zip(x, y, strict=True)]
+        assert distance(x, y[0], **options).tolist() == [distance(one, y[0], **options) for one in x]
+        assert distance(x[0], y, **options).tolist() == [distance(x[0], two, **options) for two in y]
+    assert isinstance(distance(x[0], y[0]), float)
+
+
+def test_directions_are_the_same_in_all_replicas():
+    x, y = (np.repeat(cs.sample_uniform(5, 3, rng=seed)[None], 3, axis=0) for seed in (1, 2))
+    values = sliced_wasserstein2(x, y, n_projections=2, rng=np.random.default_rng(0))
+    assert values.tolist() == [sliced_wasserstein2(x[0], y[0], n_projections=2, rng=np.random.default_rng(0))] * 3
+
+
 # Errors
 
 
@@ -447,8 +473,10 @@ def test_bad_clouds(name):
     x = cs.sample_uniform(4, 2, rng=0)
     with pytest.raises(ValueError, match=r"y must lie on the unit sphere"):
         ALL[name](x, 2 * x)
-    with pytest.raises(ValueError, match=r"x must have shape \(n_tokens, dim\), one cloud"):
-        ALL[name](x[None], x)
+    with pytest.raises(ValueError, match=r"x and y must have as many replicas, got shapes \(2, 4, 2\) and \(3, 4, 2\)"):
+        ALL[name](np.stack([x, x]), np.stack([x, x, x]))
+    with pytest.raises(ValueError, match=r"y must lie on the unit sphere .* token 0 of replica 1"):
+        ALL[name](x, np.stack([x, 2 * x]))
     with pytest.raises(ValueError, match=r"x and y must have one dim"):
         ALL[name](x, cs.sample_uniform(4, 3, rng=0))
     with pytest.raises(TypeError, match=r"x must be a float64 or float32 array"):

@@ -20,9 +20,11 @@ FUNCTIONS = {
     "pairwise_cosines": measures.pairwise_cosines,
     "pair_fraction": lambda x: measures.pair_fraction(x, 0.5),
     "cluster_count": lambda x: measures.cluster_count(x, 0.1),
+    "cluster_labels": lambda x: measures.cluster_labels(x, 0.1),
+    "cluster_sizes": lambda x: measures.cluster_sizes(x, 0.1),
     "moments": lambda x, **k: densities.moments(cs.normalize(x[:, :2]) if type(x) is np.ndarray else x, 2, **k),
 }
-WEIGHTED = [name for name in FUNCTIONS if name not in ("pairwise_cosines", "pair_fraction", "cluster_count")]
+WEIGHTED = [name for name in FUNCTIONS if name not in ("pairwise_cosines", "pair_fraction") and "cluster" not in name]
 
 
 @pytest.mark.parametrize("kind", [np.matrix, np.ma.array])
@@ -47,6 +49,9 @@ def test_weights_with_an_arithmetic_of_their_own_are_refused(name, kind):
     [
         (lambda x: measures.cosine_histogram(x, 2**70), "n_bins must be an integer <= 16777216, got 1180591620717411"),
         (lambda x: measures.cosine_histogram(x, 2**40), "n_bins must be an integer <= 16777216"),
+        (lambda x: measures.cluster_sizes(x, 0.1, n_largest=0), "n_largest must be an integer >= 1"),
+        (lambda x: measures.cluster_sizes(x, 0.1, n_largest=2**40), "n_largest must be an integer <= 16777216"),
+        (lambda x: measures.cluster_labels(x, 0), "tolerance must be a finite number > 0"),
         (lambda x: measures.power_spectrum(x, 2**70), "n_max must be an integer <= 16777216"),
         (lambda x: measures.power_spectrum(x, 2**40), "n_max must be an integer <= 16777216"),
         (lambda x: measures.sobolev(x, x, order=1.0, n_max=2**40), "n_max must be an integer <= 16777216"),

@@ -65,6 +65,46 @@ def test_cluster_count():
     assert measures.cluster_count(np.stack([x, np.repeat(x[:1], 90, axis=0)]), 0.05).tolist() == [3, 1]
 
 
+def test_cluster_labels_and_sizes():
+    centres = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]])
+    x = cs.normalize(np.repeat(centres, [3, 50, 7], axis=0) + 1e-3 * np.random.default_rng(0).standard_normal((60, 3)))
+    assert measures.cluster_labels(x, 0.05).tolist() == [0] * 3 + [1] * 50 + [2] * 7
+    assert measures.cluster_sizes(x, 0.05).tolist() == [50, 7, 3]
+    batch = np.stack([x, np.repeat(x[:1], 60, axis=0)])
+    assert measures.cluster_labels(batch, 0.05)[1].tolist() == [0] * 60
+    assert measures.cluster_sizes(batch, 0.05).tolist() == [[50, 7, 3], [60, 0, 0]]
+    assert measures.cluster_sizes(batch, 0.05, n_largest=2).tolist() == [[50, 7], [60, 0]]
+    assert measures.cluster_sizes(batch, 0.05, n_largest=4).tolist() == [[50, 7, 3, 0], [60, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_a_ball_holds_what_is_near_its_first_token(dim):
+    """The three functions are of one cover, and the cover is the one that `cluster_count` describes."""
+    x, tolerance = cs.sample_uniform(200, dim, rng=1, n_replicas=3), 0.7
+    labels = measures.cluster_labels(x, tolerance)
+    np.testing.assert_array_equal(labels.max(axis=1) + 1, measures.cluster_count(x, tolerance))
+    for own, tokens, sizes in zip(labels, x, measures.cluster_sizes(x, tolerance), strict=True):
+        assert sorted(np.bincount(own))[::-1] == sizes[sizes > 0].tolist()
+        centres = tokens[[np.flatnonzero(own == ball)[0] for ball in range(own.max() + 1)]]
+        near = np.linalg.norm(tokens[:, None] - centres, axis=2) <= tolerance
+        np.testing.assert_array_equal(own, near.argmax(axis=1))
+
+
+def test_cluster_sizes_are_observables():
+    model = cs.Transformer(attention=cs.SoftmaxAttention(beta=4.0), mlp=None, depth=40, horizon=20.0)
+    data = cs.ensemble(
+        model,
+        cs.laws.Uniform(dim=2),
+        n_tokens=30,
+        seeds=range(3),
+        save_at=[0.0, 20.0],
+        observe={"sizes": lambda t, x: measures.cluster_sizes(x, 0.1, n_largest=4)},
+    )
+    assert data["sizes"].dims == ("replica", "time", "sizes_0")
+    assert (data["sizes"][:, 1].sum("sizes_0") == 30).all()
+    assert (data["sizes"][:, 0].sum("sizes_0") < 30).all()
+
+
 def test_uniform_sample_is_uniform():
     """Null: a coordinate in d = 3 is uniform on [−1, 1]; 20 000 tokens, Kolmogorov–Smirnov at 1e-6."""
     x = cs.sample_uniform(20_000, 3, rng=1)

@@ -1,52 +1,12 @@
 """Imports inside the package go down the layers only."""
 
-import ast
 import importlib
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent.parent
-PACKAGE = ROOT / "src" / "chaosphere"
-
-# From the top down: a package may import those after it. The two modules beside the packages come first.
-PACKAGES = [
-    "__main__",
-    "cli",
-    "__init__",
-    "experiments",
-    "ensembles",
-    "reporting",
-    "simulation",
-    "measures",
-    "models",
-    "theory",
-    "interactions",
-    "noise",
-    "geometry",
-    "common",
-    "kernels",
-]
-
-
-def imported_packages(source, importer):
-    """The packages that this source imports, also inside functions; what chaosphere/__init__.py offers is __init__."""
-    packages = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            dotted = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{importer}: relative import in line {node.lineno}; name the package"
-            dotted = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for parts in (name.split(".") for name in dotted if name.split(".")[0] == "chaosphere"):
-            is_package = len(parts) > 1 and (PACKAGE / parts[1]).is_dir()
-            packages.add(parts[1] if is_package else "__init__")
-    return packages - {importer}
+from support.layers import PACKAGE, PACKAGES, ROOT, imported_packages
 
 
 def upward(importer, imported):
@@ -82,7 +42,9 @@ def test_import_is_light():
     """Libraries that take long to import are imported where they are used."""
     program = "import chaosphere, sys; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    heavy = {"scipy.stats", "scipy.optimize", "matplotlib", "xarray", "zarr", "distributed", "tqdm", "ot", "finufft"}
+    scipy = {f"scipy.{name}" for name in ("fft", "linalg", "optimize", "spatial", "special", "stats")}
+    extras = {"matplotlib", "xarray", "zarr", "distributed", "tqdm", "ot", "finufft"}
+    heavy = scipy | extras | {"importlib.metadata", "multiprocessing", "numpy.ma", "threadpoolctl"}
     assert not heavy & set(done.stdout.split())
 
 

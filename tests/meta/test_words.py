@@ -33,7 +33,7 @@ HERE = Path(__file__).name
 
 
 def files():
-    paths = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "setup.py"]
+    paths = [*ROOT.glob("*.md"), ROOT / "setup.py", ROOT / "noxfile.py"]
     for folder in FOLDERS:
         paths += [path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and "/." not in str(path)]
     # The C code beside a .pyx is Cython's.
@@ -78,5 +78,5 @@ def test_the_rules_themselves():
 
 def test_files_are_found():
     names = {path.name for path in files()}
-    assert {"README.md", "attention.pyx", "attention.inc", "loop.py", "kernels.md"} <= names
+    assert {"README.md", "CONTRIBUTING.md", "attention.pyx", "attention.inc", "loop.py", "kernels.md"} <= names
     assert "attention.c" not in names

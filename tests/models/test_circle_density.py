@@ -9,7 +9,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.models import densities
 from chaosphere.models.densities import moments
-from chaosphere.reporting.intervals import log_slope
+from chaosphere.stats import exponent_interval
 
 SMOOTH = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
 FIELD = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))
@@ -133,9 +133,9 @@ def test_orders_against_nodes_under_the_same_noise():
         density = solve(coarse, n_modes=128, n_replicas=160).modes[0, :, :5]
         gaps.append((np.abs(density - nodes(coarse, n_nodes=96, n_replicas=160)) ** 2).mean(axis=1))
         errors.append((np.abs(density - limit) ** 2).mean(axis=1))
-    gap_order = log_slope(factors, np.stack(gaps, axis=1), np.ones(4))
+    gap_order = exponent_interval(factors, np.stack(gaps, axis=1))
     # The limit has a step of its own, of one fine step: the mean squares differ by that much.
-    order = log_slope(factors - 1, np.stack(errors, axis=1), np.ones(4))
+    order = exponent_interval(factors - 1, np.stack(errors, axis=1))
     for (slope, low, high), expected in ((gap_order, 1.0), (order, 0.5)):
         assert high - low < 0.22
         assert abs(slope - expected) < 1.1 * (high - low)

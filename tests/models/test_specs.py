@@ -166,7 +166,7 @@ Tensor = type("Tensor", (), {"__module__": "torch"})
     [
         (X.tolist(), r"got list; pass np\.asarray\(x, dtype=np\.float64\)"),
         (Frame(), r"got Frame; pass np\.asarray\(x, dtype=np\.float64\)"),
-        (Tensor(), r"got Tensor; pass x\.numpy\(force=True\)"),
+        (Tensor(), r"got torch\.Tensor; pass x\.numpy\(force=True\)"),
         (X.astype(np.float16), r"got array of float16; pass np\.asarray\(x, dtype=np\.float64\)"),
         (X.astype(complex), r"got array of complex128$"),
         (None, r"got NoneType$"),

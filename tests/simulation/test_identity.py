@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.models.protocol import ModelPlan
 from chaosphere.noise.activations import Activation
 from chaosphere.simulation.identity import check, describe, differences, identify
 
@@ -129,6 +130,23 @@ def test_code_does_not_depend_on_where_it_stands():
     for program, space in zip(programs, spaces, strict=True):
         exec(compile(program, "program", "exec"), space)
     assert describe(spaces[0]["f"]) == describe(spaces[1]["f"])
+
+
+def test_what_a_class_inherits_from_the_package_does_not_count(monkeypatch):
+    """Such as a docstring that is written anew."""
+
+    class Plan(ModelPlan):
+        pass
+
+    def documented(self):
+        """Another text."""
+
+    before = describe(Plan)
+    documented.__module__ = ModelPlan.__module__
+    monkeypatch.setattr(ModelPlan, "describe", documented)
+    assert describe(Plan) == before
+    Plan.describe = lambda self: None
+    assert describe(Plan) != before
 
 
 def test_another_process_describes_the_same():

@@ -13,7 +13,7 @@ from scipy import stats
 import chaosphere as cs
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.experiments import cases, chaos, limits
-from chaosphere.reporting.intervals import CONFIDENCE
+from chaosphere.stats import CONFIDENCE
 from chaosphere.theory import two_point
 
 pytestmark = pytest.mark.statistical

@@ -46,7 +46,8 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="chaosphere",
         description="Interacting particles on the unit sphere: the tokens of a deep transformer at initialisation.",
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         options.run(options)
     except BrokenPipeError:  # the reader of standard output left

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaosphere.common import files
-from chaosphere.reporting import netcdf, plotting
+from chaosphere.plot import style as plotting
+from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim
 
 

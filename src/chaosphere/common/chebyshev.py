@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
@@ -16,7 +16,7 @@ def chebyshev_series(function: Function, degree: int) -> Array:
     """Return the coefficients that interpolate a function at degree + 1 roots on [−1, 1]."""
     n = degree + 1
     values = np.asarray(function(np.cos(np.pi * (np.arange(n) + 0.5) / n)), dtype=np.float64)
-    coefficients = np.asarray(fft.dct(values) / n, dtype=np.float64)
+    coefficients = np.asarray(scipy.fft.dct(values) / n, dtype=np.float64)
     coefficients[0] *= 0.5
     return coefficients
 

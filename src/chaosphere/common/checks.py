@@ -25,6 +25,7 @@ MAX_COUNT = 2**53  # floats hold every integer up to here
 _MAX_C_INT = 2**31 - 1
 MAX_SIZE = 1e100  # of what models multiply: products of three and squares are finite
 MAX_STD = 1e30  # of a layer's parameters: float32 tokens get finite numbers
+_CONVERSIONS = {"torch": "numpy(force=True)", "pandas": "to_numpy(dtype=np.float64)"}  # methods of their arrays
 _PACKAGES = {"ot": "POT"}  # where the name on an index is not that of the module
 _FLOATS = (np.float64, np.float32)
 COSINE_SLACK = 1e-6  # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake
@@ -139,16 +140,16 @@ def plain(value: Any, name: str) -> None:
 
     An np.memmap is an array like any other.
     """
+    if not isinstance(value, np.ndarray) or type(value) in (np.ndarray, np.memmap):
+        return
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must not be a masked array, whose masks would be lost: drop what is masked, and pass "
             f"np.asarray({name})"
         )
-    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
-        raise TypeError(
-            f"{name} must not be a {type(value).__name__}, an array with an arithmetic of its own; pass "
-            f"np.asarray({name})"
-        )
+    raise TypeError(
+        f"{name} must not be a {type(value).__name__}, an array with an arithmetic of its own; pass np.asarray({name})"
+    )
 
 
 def array(value: Any, name: str) -> Floats:
@@ -157,7 +158,7 @@ def array(value: Any, name: str) -> Floats:
     try:
         values = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise TypeError(f"{name} must be an array of real numbers: {error}{_conversion(value, name)}") from error
+        raise TypeError(f"{name} must be an array of real numbers: {error}{conversion(value, name)}") from error
     if values.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__} of {values.dtype}")
     return np.asarray(values, dtype=np.float64)
@@ -172,10 +173,19 @@ def cosines(value: Any, name: str, *, slack: float = 0.0) -> Floats:
     return np.asarray(np.clip(values, -1.0, 1.0))
 
 
-def _conversion(value: Any, name: str) -> str:
+def _kind(value: Any) -> str:
+    """Return how a message names the type of an object: with its library, if that is one of arrays or tables."""
+    if isinstance(value, np.ndarray):
+        return f"array of {value.dtype}"
+    library = type(value).__module__.partition(".")[0]
+    return f"{library}.{type(value).__name__}" if library in _CONVERSIONS else type(value).__name__
+
+
+def conversion(value: Any, name: str) -> str:
     """Return how an object becomes an array of floats, as the end of a message; nothing where there is no way."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        return f"; pass {name}.numpy(force=True)"
+    library = type(value).__module__.partition(".")[0]
+    if library in _CONVERSIONS:
+        return f"; pass {name}.{_CONVERSIONS[library]}"
     if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and np.asarray(value).dtype.kind in "fiu"):
         return f"; pass np.asarray({name}, dtype=np.float64)"
     return ""
@@ -196,8 +206,7 @@ def floating(x: Any, name: str) -> Tokens:
     """Return x, an array of float64 or float32."""
     plain(x, name)
     if not isinstance(x, np.ndarray) or x.dtype not in _FLOATS:
-        kind = f"array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise TypeError(f"{name} must be a float64 or float32 array, got {kind}{_conversion(x, name)}")
+        raise TypeError(f"{name} must be a float64 or float32 array, got {_kind(x)}{conversion(x, name)}")
     return x
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import numpy as np
 import scipy
@@ -13,6 +12,8 @@ from chaosphere.kernels import abi
 
 def configuration() -> dict[str, str | int | list[str]]:
     """Return the facts that `show_config` prints, as a dictionary of plain values."""
+    from importlib.metadata import version  # takes long to import
+
     return {
         "chaosphere": version("chaosphere"),
         "instruction set in use": abi.isa_in_use(),
@@ -31,9 +32,14 @@ def configuration() -> dict[str, str | int | list[str]]:
 def show_config() -> None:
     """Print version, instruction sets compiled and in use, OpenMP, threads and compiler.
 
+    See Also
+    --------
+    chaosphere.Solution : What a run returns.
+
     Examples
     --------
-    >>> show_config()                                    # doctest: +ELLIPSIS
+    >>> import chaosphere as cs
+    >>> cs.show_config()  # doctest: +ELLIPSIS
     chaosphere...
     """
     for name, value in configuration().items():

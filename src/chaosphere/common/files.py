@@ -94,22 +94,25 @@ def replace(path: Path, write: Callable[[BinaryIO], object], *, previous: Path |
         os.fsync(stream.fileno())
 
 
-def create_folder(path: Path, fill: Callable[[Path], object]) -> None:
+def create_folder(path: Path, fill: Callable[[Path], object], *, previous: Path | None = None) -> None:
     """Make a folder so that `path` is absent or holds all that belongs to it, whenever the process dies.
 
     Parameters
     ----------
     path : Path
-        Absent so far.
+        Absent so far, where there is no `previous`.
     fill : callable
         Makes the folder whose path it is given, and writes what is in it.
+    previous : Path, optional
+        Name under which the old folder is kept. Killed between the two renames, `path` is absent and `previous`
+        complete.
 
     Raises
     ------
     OSError
-        If it cannot be written, such as on a full disk; `path` then is absent.
+        If it cannot be written, such as on a full disk; `path` then is what it was.
     """
-    with _renamed_to(path) as temporary:
+    with _renamed_to(path, previous=previous) as temporary:
         fill(temporary)
         for part in (*temporary.rglob("*"), temporary):
             _sync_where_possible(part)

@@ -17,15 +17,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common.reprs import Brief, short
 from chaosphere.kernels import normals as kernel
 
 STREAM_VERSION = 2  # stored with results; raised whenever the numbers drawn for a seed change
 
 Seed = int | np.random.SeedSequence | np.random.Generator
+Seeds = Seed | Sequence[Seed] | NDArray[np.integer[Any]]  # one for all replicas, or one for each
 
 
 class Stream(IntEnum):
-    """What the numbers are used for; streams never share numbers."""
+    """What the numbers are used for; streams never share numbers.
+
+    Attributes
+    ----------
+    TOKENS
+        Initial tokens.
+    LAYER
+        Random layers.
+    BROWNIAN
+        The common noise of the limit.
+    IDIOSYNCRATIC
+        The noise that each token has for itself.
+    TANGENT
+        Directions of Lyapunov exponents.
+    SUBSAMPLE
+        Choices of tokens and directions.
+
+    See Also
+    --------
+    chaosphere.common.streams.Noise : The noise of a run.
+
+    Examples
+    --------
+    >>> from chaosphere.common.streams import Noise, Stream
+    >>> noise = Noise(0)
+    >>> streams = (Stream.LAYER, Stream.BROWNIAN)
+    >>> a, b = (noise.draws(stream, 0).normals((3,))[0] for stream in streams)
+    >>> bool((a == b).any())
+    False
+    """
 
     TOKENS = 0
     LAYER = 1
@@ -60,10 +91,10 @@ def root(rng: Seed) -> np.random.SeedSequence:
         if rng < 0:
             raise ValueError(f"rng must be an int >= 0, a SeedSequence or a Generator, got {rng}")
         return np.random.SeedSequence(int(rng))
-    raise TypeError(f"rng must be an int >= 0, a numpy SeedSequence or a numpy Generator, got {rng!r}")
+    raise TypeError(f"rng must be an int >= 0, a numpy SeedSequence or a numpy Generator, got {short(rng)}")
 
 
-def roots(rng: Seed | Sequence[Seed], *, n_replicas: int, is_shared: bool) -> list[np.random.SeedSequence]:
+def roots(rng: Seeds, *, n_replicas: int, is_shared: bool) -> list[np.random.SeedSequence]:
     """Return the one SeedSequence of all replicas, or those of a list, one per replica.
 
     Raises
@@ -71,25 +102,39 @@ def roots(rng: Seed | Sequence[Seed], *, n_replicas: int, is_shared: bool) -> li
     TypeError, ValueError
         If one is no seed, a list has not one for each replica, or the replicas of a list were to share noise.
     """
-    if not isinstance(rng, Sequence):
-        return [root(rng)]
-    if len(rng) != n_replicas:
-        raise ValueError(f"rng must hold one seed per replica, {n_replicas}, got {len(rng)}")
+    seeds: Any = rng.tolist() if isinstance(rng, np.ndarray) else rng
+    if not isinstance(seeds, Sequence):
+        return [root(seeds)]
+    if len(seeds) != n_replicas:
+        raise ValueError(f"rng must hold one seed per replica, {n_replicas}, got {len(seeds)}")
     if is_shared and n_replicas > 1:
         raise ValueError("rng must be one seed where shared_noise is True, got a list")
-    return [root(seed) for seed in rng]
+    return [root(seed) for seed in seeds]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Draws:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Draws(Brief):
     """The normals of one stream and step, for every replica.
 
-    Attributes
+    Parameters
     ----------
     keys : ndarray of uint32, shape (R, 2)
+        Keys of the generator, one for each replica.
     step : int
+        The step, from 0.
     n_threads : int
-        Never changes a number.
+        Does not change a number.
+
+    See Also
+    --------
+    chaosphere.common.streams.Noise : The noise of a run.
+
+    Examples
+    --------
+    >>> from chaosphere.common.streams import Noise, Stream
+    >>> draws = Noise(0, n_replicas=2).draws(Stream.LAYER, 5)
+    >>> draws.step, draws.keys.shape
+    (5, (2, 2))
     """
 
     keys: NDArray[np.uint32]
@@ -98,11 +143,57 @@ class Draws:
 
     @classmethod
     def of(cls, rng: np.random.Generator) -> Draws:
-        """Return the draws of one replica whose key is the generator's next 64 bits."""
+        """Return the draws of one replica whose key is the generator's next 64 bits.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Gives the key.
+
+        Returns
+        -------
+        Draws
+            Of step 0.
+
+        See Also
+        --------
+        chaosphere.MLP.draw : Draw one layer.
+        chaosphere.common.streams.Draws.normals : Arrays of standard normals.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from chaosphere.common.streams import Draws
+        >>> Draws.of(np.random.default_rng(0)).normals((3,))[0].shape
+        (1, 3)
+        """
         return cls(keys=rng.integers(0, 2**32, size=(1, 2), dtype=np.uint32))
 
     def normals(self, *shapes: tuple[int, ...]) -> list[NDArray[np.float64]]:
-        """Return standard normals of each shape, (R, *shape); the same at every call with the same shapes before."""
+        """Return standard normals; the same at every call with the same shapes before.
+
+        Parameters
+        ----------
+        *shapes : tuple of int
+            Shapes of the arrays, without the axis of replicas.
+
+        Returns
+        -------
+        list of ndarray of float64
+            One of shape ``(R, *shape)`` for each shape.
+
+        See Also
+        --------
+        chaosphere.common.streams.Noise.draws : Normals of a step.
+        chaosphere.common.streams.Draws.of : Draws from a NumPy generator.
+
+        Examples
+        --------
+        >>> from chaosphere.common.streams import Noise, Stream
+        >>> u, b = Noise(0, n_replicas=2).draws(Stream.LAYER, 0).normals((8, 3), (8,))
+        >>> u.shape, b.shape
+        ((2, 8, 3), (2, 8))
+        """
         arrays, first = [], 0
         for shape in shapes:
             size = math.prod(shape)
@@ -126,18 +217,24 @@ class Noise:
     n_threads : int
         For drawing; never changes a number.
 
+    See Also
+    --------
+    chaosphere.models.protocol.StepContext : Noise and threads of a run.
+    chaosphere.common.streams.Stream : What random numbers are used for.
+    chaosphere.common.streams.Draws : Normals of one stream and step.
+
     Examples
     --------
-    >>> noise = Noise(7)
-    >>> a, = noise.draws(Stream.LAYER, 5).normals((3,))
-    >>> b, c = noise.draws(Stream.LAYER, 5).normals((2,), (100, 2))
+    A step's numbers do not depend on how many are drawn, nor on other steps:
+
+    >>> from chaosphere.common.streams import Noise, Stream
+    >>> (a,) = Noise(7).draws(Stream.LAYER, 5).normals((3,))
+    >>> b, c = Noise(7).draws(Stream.LAYER, 5).normals((2,), (100, 2))
     >>> bool((a[:, :2] == b).all())
     True
     """
 
-    def __init__(
-        self, rng: Seed | Sequence[Seed], *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1
-    ) -> None:
+    def __init__(self, rng: Seeds, *, n_replicas: int = 1, is_shared: bool = False, n_threads: int = 1) -> None:
         self.roots = roots(rng, n_replicas=n_replicas, is_shared=is_shared)
         self.n_replicas = n_replicas
         self.is_shared = is_shared
@@ -145,8 +242,42 @@ class Noise:
         self._keys: dict[Stream, NDArray[np.uint32]] = {}
         self._generators: dict[Stream, list[np.random.Generator]] = {}
 
+    def __repr__(self) -> str:
+        """Return the seeds and the number of replicas."""
+        seeds = [f"{root.entropy}{list(root.spawn_key) or ''}" for root in self.roots]
+        shown = seeds[0] if len(seeds) == 1 else short(seeds).replace("'", "")
+        shared = ", is_shared=True" if self.is_shared else ""
+        return f"Noise({shown}, n_replicas={self.n_replicas}{shared})"
+
     def draws(self, stream: Stream, step: int) -> Draws:
-        """Return the normals of a step (of one replica for all, for common noise that is shared)."""
+        """Return the normals of a step (of one replica for all, for common noise that is shared).
+
+        Parameters
+        ----------
+        stream : Stream
+            What the numbers are used for.
+        step : int
+            The step, from 0.
+
+        Returns
+        -------
+        Draws
+            Makes arrays of standard normals.
+
+        See Also
+        --------
+        chaosphere.MLP.plan : What draws the layers of a run.
+        chaosphere.GaussianField.increment : The noise over a time interval.
+        chaosphere.common.streams.Noise.at : NumPy generators of a step.
+        chaosphere.common.streams.Draws.normals : Arrays of standard normals.
+
+        Examples
+        --------
+        >>> from chaosphere.common.streams import Noise, Stream
+        >>> (shake,) = Noise(0, n_replicas=4).draws(Stream.LAYER, 10).normals((3,))
+        >>> shake.shape
+        (4, 3)
+        """
         if stream not in self._keys:
             sequences = [self._sequence(stream, replica) for replica in range(self._n_own(stream))]
             self._keys[stream] = np.stack([sequence.generate_state(2, np.uint32) for sequence in sequences])
@@ -156,6 +287,31 @@ class Noise:
         """Return one NumPy generator per replica (one for all, if shared), set to the start of this step.
 
         They are the same objects at every call, moved: draw from them before asking for another step.
+
+        Parameters
+        ----------
+        stream : Stream
+            What the numbers are used for.
+        step : int
+            The step, from 0.
+
+        Returns
+        -------
+        list of numpy.random.Generator
+            One per replica; one for all if the noise is shared.
+
+        See Also
+        --------
+        chaosphere.common.streams.Noise.draws : Normals of a step.
+
+        Examples
+        --------
+        >>> from chaosphere.common.streams import Noise, Stream
+        >>> noise = Noise(0)
+        >>> first = [rng.integers(1000) for rng in noise.at(Stream.SUBSAMPLE, 3)]
+        >>> again = [rng.integers(1000) for rng in noise.at(Stream.SUBSAMPLE, 3)]
+        >>> first == again
+        True
         """
         if stream not in self._generators:
             self._generators[stream] = [

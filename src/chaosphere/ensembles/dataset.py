@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
-from chaosphere.ensembles.sweep import MEAN_SUFFIXES
-from chaosphere.reporting import intervals
+from chaosphere.ensembles.sweep import MEAN_SUFFIXES, N_TOKENS
 from chaosphere.simulation.identity import identify
 
 
@@ -51,7 +51,7 @@ def identity(plan: Plan) -> dict[str, Any]:
             "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
             "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
             "x0": plan.x0,
-            "n_tokens": plan.n_tokens,
+            "n_tokens": None if N_TOKENS in plan.names else next(iter(plan.n_tokens.values())),
             "seeds": plan.seeds,
             "observe": plan.observe,
             "times": plan.times.tolist(),
@@ -102,7 +102,7 @@ def with_means(dataset: Any) -> Any:
         for point in np.ndindex(*points):
             rows = values[point][finished.values[point]]
             if len(rows) > 1:
-                out[(slice(None), *point)] = intervals.mean_interval(rows)
+                out[(slice(None), *point)] = stats.mean_interval(rows)
             elif len(rows) == 1:
                 out[(0, *point)] = rows[0]
         dims = tuple(d for d in variable.dims if d != "replica")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.reporting import plotting
+from chaosphere.plot import style as plotting
 
 _LABELS = {
     "beta": r"$\beta$",

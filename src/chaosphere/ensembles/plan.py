@@ -13,10 +13,12 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
     MEAN_SUFFIXES,
+    N_TOKENS,
     RESERVED,
     check_names,
     models_at_points,
@@ -81,7 +83,9 @@ class Plan:
     costs : dict
         Of a step of each model.
     x0 : Law or ndarray
-    n_tokens, dim : int
+    n_tokens : dict
+        Number of tokens at each point.
+    dim : int
     seeds : tuple of int
     observe : dict of str to callable
     times : ndarray
@@ -90,8 +94,6 @@ class Plan:
         Passed to `simulate`.
     shapes : dict of str to (shape, dtype)
         Of one value of each observable of one member.
-    batch_size : int
-        Replicas that run as one batch; a function of the number of tokens alone.
     """
 
     names: tuple[str, ...]
@@ -100,14 +102,13 @@ class Plan:
     descriptions: dict[tuple[int, ...], Any]
     costs: dict[tuple[int, ...], Cost]
     x0: Law | Tokens
-    n_tokens: int
+    n_tokens: dict[tuple[int, ...], int]
     dim: int
     seeds: tuple[int, ...]
     observe: dict[str, Observable]
     times: Floats
     save_at: Any
     shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
-    batch_size: int
 
     @property
     def n_members(self) -> int:
@@ -115,20 +116,32 @@ class Plan:
         return len(self.models) * len(self.seeds)
 
     @property
+    def batch_size(self) -> int:
+        """Replicas of a batch at the points of the most tokens; a function of the numbers of tokens alone."""
+        return _batch_size(max(self.n_tokens.values()))
+
+    def batch_size_at(self, point: tuple[int, ...]) -> int:
+        """Return the replicas of a batch at a point: a multiple of `batch_size`."""
+        size = _batch_size(self.n_tokens[point])
+        return size - size % self.batch_size
+
+    @property
     def batches(self) -> list[Batch]:
         """The batches, in the order in which they are started."""
-        slices = [
-            slice(start, min(start + self.batch_size, len(self.seeds)))
-            for start in range(0, len(self.seeds), self.batch_size)
+        n_replicas = len(self.seeds)
+        sizes = {point: self.batch_size_at(point) for point in self.models}
+        return [
+            (point, slice(start, min(start + size, n_replicas)))
+            for point, size in sizes.items()
+            for start in range(0, n_replicas, size)
         ]
-        return [(point, part) for point in self.models for part in slices]
 
     def start(self, batch: Batch) -> Start:
         """Return the initial tokens of a batch."""
-        _, replicas = batch
+        point, replicas = batch
         is_per_replica = isinstance(self.x0, np.ndarray) and self.x0.ndim == 3
         x0 = self.x0[replicas] if is_per_replica else self.x0  # type: ignore[index]
-        return Start(x0=x0, n_tokens=self.n_tokens, seeds=list(self.seeds[replicas]))
+        return Start(x0=x0, n_tokens=self.n_tokens[point], seeds=list(self.seeds[replicas]))
 
     @property
     def n_pairs(self) -> float:
@@ -144,10 +157,13 @@ class Plan:
     @property
     def batch_bytes(self) -> int:
         """Estimate of the memory of one running batch: tokens, workspaces, parameters of a layer, and its results."""
-        n_replicas = min(self.batch_size, len(self.seeds))
-        tokens = _token_bytes(Shape(n_replicas=n_replicas, n_tokens=self.n_tokens, dim=self.dim))
-        own = self.result_bytes // self.n_members * n_replicas
-        return tokens + max(cost.bytes for cost in self.costs.values()) + 2 * own
+        own = self.result_bytes // self.n_members
+        per_point = []
+        for point, n_tokens in self.n_tokens.items():
+            n_replicas = min(self.batch_size_at(point), len(self.seeds))
+            tokens = _token_bytes(Shape(n_replicas=n_replicas, n_tokens=n_tokens, dim=self.dim))
+            per_point.append(tokens + self.costs[point].bytes + 2 * own * n_replicas)
+        return max(per_point)
 
     def memory(self, n_workers: int) -> int:
         """Estimate of the bytes that results, their means and this many running batches take together."""
@@ -159,17 +175,21 @@ class Plan:
 
     def seconds(self, *, n_workers: int = 1, n_threads: int | None = None) -> float:
         """Estimate how long the runs take, from up to half a second of steps and of observing at four of the points."""
-        start = self.start(self.batches[0])
-        x = start.tokens()
-        models, per_run = list(self.models.values()), []
-        for index in np.unique(np.linspace(0, len(models) - 1, 4).astype(int)):
-            model = models[index]
+        points, per_run = list(self.models), []
+        for index in np.unique(np.linspace(0, len(points) - 1, 4).astype(int)):
+            point = points[index]
+            start = self.start((point, slice(0, min(self.batch_size_at(point), len(self.seeds)))))
+            model, x = self.models[point], start.tokens()
             steps = trajectory(model, x, rng=start.seeds, n_threads=n_threads)
             next(steps)
             step = _median_seconds(functools.partial(next, steps), min(model.n_steps, 1000))
-            once = _median_seconds(lambda: [f(0.0, x) for f in self.observe.values()], 1000)
+            once = _median_seconds(functools.partial(self._observe, x), 1000)
             per_run.append((step * model.n_steps + once * len(self.times)) / len(start.seeds))
         return float(np.mean(per_run)) * self.n_members / n_workers
+
+    def _observe(self, x: Tokens) -> None:
+        for function in self.observe.values():
+            function(0.0, x)
 
 
 def make_plan(
@@ -203,16 +223,28 @@ def make_plan(
     if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
         raise ValueError(f"seeds must be distinct integers below 2**63, at least one, got {list(seeds)[:10]}")
     models = models_at_points(model, sweep)
-    n_tokens, dim = _token_shape(x0, n_tokens=n_tokens, n_replicas=len(seeds))
+    if N_TOKENS in sweep:
+        if n_tokens is not None or isinstance(x0, np.ndarray):
+            raise ValueError("sweep['n_tokens'] needs a law as x0, and n_tokens left out")
+        for value in sweep[N_TOKENS]:
+            checks.integer(value, "sweep['n_tokens']", low=1)
+    sizes = [int(n) for n in sweep[N_TOKENS]] if N_TOKENS in sweep else [n_tokens]
+    (first, dim), *_ = [_token_shape(x0, n_tokens=n, n_replicas=len(seeds)) for n in sizes]
+    n_tokens_at = {point: parameters_at(sweep, point).get(N_TOKENS, first) for point in models}
     dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
     grids = {(model.horizon, model.n_steps) for model in models.values()}
     if save_at is None and len(grids) == 1:
         n_numbers = len(observe) * (min(grids)[1] + 1)
         _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
-    batch_size = max(1, _TOKENS_PER_BATCH // n_tokens)
-    shape = Shape(n_replicas=min(batch_size, len(seeds)), n_tokens=n_tokens, dim=dim, dtype=dtype)
-    _check_bytes(_token_bytes(shape), n_members=n_members, limit=memory_limit)
-    plans = {point: _plan_of(model, shape, parameters_at(sweep, point)) for point, model in models.items()}
+    shapes = {
+        n: Shape(n_replicas=min(_batch_size(n), len(seeds)), n_tokens=n, dim=dim, dtype=dtype)
+        for n in dict.fromkeys(n_tokens_at.values())
+    }
+    _check_bytes(max(map(_token_bytes, shapes.values())), n_members=n_members, limit=memory_limit)
+    plans = {
+        point: _plan_of(model, shapes[n_tokens_at[point]], parameters_at(sweep, point))
+        for point, model in models.items()
+    }
     plan = Plan(
         names=tuple(sweep),
         values=values,
@@ -220,20 +252,23 @@ def make_plan(
         descriptions={point: describe(resolved(model, plans[point])) for point, model in models.items()},
         costs={point: plan.cost for point, plan in plans.items()},
         x0=x0,
-        n_tokens=n_tokens,
+        n_tokens=n_tokens_at,
         dim=dim,
         seeds=seeds,
         observe=observe,
         times=_times(save_at, models.values()),
         save_at=save_at,
         shapes={},
-        batch_size=batch_size,
     )
     plan.check_memory(1, memory_limit)  # before the first tokens are drawn, to see what the observables return
     plan = dataclasses.replace(plan, shapes=_shapes(plan))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
     return plan
+
+
+def _batch_size(n_tokens: int) -> int:
+    return max(1, _TOKENS_PER_BATCH // n_tokens)
 
 
 def _plan_of(model: Model, shape: Shape, parameters: Mapping[str, Any]) -> ModelPlan:
@@ -262,11 +297,12 @@ def _token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> 
         if x0.ndim == 3 and len(x0) != n_replicas:
             raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
         return shape[1], shape[2]
-    if not hasattr(x0, "sample"):
-        raise TypeError(f"x0 must be an array of tokens or a law, got {x0!r}")
+    remedy = checks.conversion(x0, "x0")
+    if not hasattr(x0, "sample") or remedy:  # a table of pandas has a method of this name
+        raise TypeError(f"x0 must be an array of tokens or a law, got {short(x0)}{remedy}")
     n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
     if not hasattr(x0, "dim"):
-        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {x0!r}")
+        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {short(x0)}")
     return n_tokens, checks.integer(x0.dim, "x0.dim", low=2)
 
 
@@ -291,8 +327,22 @@ def _times(save_at: Any, models: Iterable[Model]) -> Floats:
 
 
 def _shapes(plan: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Observe the start of two replicas and of one, to see what each observable returns."""
-    x = np.repeat(plan.start(((), slice(0, 1))).tokens(), 2, axis=0)
+    """Observe the start at each number of tokens, to see what each observable returns."""
+    points = {n_tokens: point for point, n_tokens in plan.n_tokens.items()}
+    (first, shapes), *others = ((n, _shapes_at(plan, point)) for n, point in points.items())
+    for n_tokens, other in others:
+        for name in shapes:
+            if other[name] != shapes[name]:
+                raise ValueError(
+                    f"observe[{name!r}] must return one shape for all numbers of tokens where they are swept: per "
+                    f"replica it returned {shapes[name][0]} for {first} tokens, {other[name][0]} for {n_tokens}"
+                )
+    return shapes
+
+
+def _shapes_at(plan: Plan, point: tuple[int, ...]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Observe the start of two replicas and of one."""
+    x = np.repeat(plan.start((point, slice(0, 1))).tokens(), 2, axis=0)
     x.flags.writeable = False
     shapes = {}
     for name, function in plan.observe.items():

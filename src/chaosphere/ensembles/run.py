@@ -13,6 +13,7 @@ from typing import Any
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.progress import bar as progress_bar
 from chaosphere.ensembles.dataset import Memory, identity, layout, with_means
 from chaosphere.ensembles.dispatch import Dispatch
 from chaosphere.ensembles.executors import refuse_fork, workers
@@ -49,7 +50,8 @@ def ensemble(
     Parameters
     ----------
     model : model, or function that returns one
-        With `sweep`, it is called with one value of each parameter by name.
+        With `sweep`, it is called with one value of each parameter by name; with a swept `n_tokens` only if it has a
+        parameter of that name.
     x0 : Law or ndarray, shape (N, d) or (R, N, d)
         The law of the initial tokens, or the tokens: the same for all seeds, or a replica for each.
     seeds : sequence of int
@@ -57,9 +59,9 @@ def ensemble(
     observe : mapping of str to callable
         Each is called with (time, tokens of shape (R', N, d)) for any R' and returns an array with R' first.
     sweep : mapping of str to sequence, optional
-        Values, numbers or strings, of each parameter.
-    n_tokens : int
-        N, where x0 is a law.
+        Values, numbers or strings, of each parameter. Where x0 is a law, `n_tokens` may be one of them.
+    n_tokens : int, optional
+        N, where x0 is a law and N is not swept.
     save_at : array_like of float, optional
         Increasing times at which to observe. Default: after every step.
     executor : concurrent.futures.Executor, optional
@@ -70,11 +72,13 @@ def ensemble(
         number is unknown. Does not change a bit of the result.
     store : path, optional
         Zarr group that keeps finished members and grows by batches; see `load_ensemble`. Members of the same
-        study that it holds are not run again; functions are known by their names only.
+        study that it holds are not run again, also where `seeds` has more than it holds; functions are known by their
+        names only.
     memory_limit : int, optional
         Bytes. Default: this machine's memory.
     progress : bool
-        Show a bar with the time that is left on stderr.
+        Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
+        Needs tqdm.
 
     Returns
     -------
@@ -95,6 +99,15 @@ def ensemble(
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped an ensemble with a store.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.plot.observables : Draw observables over time.
+    chaosphere.Checkpoint : A file that keeps the state of a run.
+    chaosphere.load_ensemble : Read the store of an ensemble.
+    chaosphere.Interrupted : A signal stopped a run.
+    chaosphere.Solution.to_xarray : The solution as a labelled dataset.
+
     Notes
     -----
     Runs of one point go through the kernels in batches of max(1, 4096 // N) replicas: the unit that a worker takes, and
@@ -104,11 +117,19 @@ def ensemble(
 
     Examples
     --------
+    Five seeds at each of two values of β:
+
     >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=8)
     >>> def model(beta):
-    ...     return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=8), depth=4, horizon=1.0)
+    ...     attention = cs.SoftmaxAttention(beta=beta)
+    ...     return cs.Transformer(attention=attention, mlp=mlp, depth=4, horizon=1.0)
     >>> data = cs.ensemble(
-    ...     model, cs.laws.Uniform(dim=3), n_tokens=10, seeds=range(5), sweep={"beta": [1.0, 4.0]},
+    ...     model,
+    ...     cs.laws.Uniform(dim=3),
+    ...     n_tokens=10,
+    ...     seeds=range(5),
+    ...     sweep={"beta": [1.0, 4.0]},
     ...     observe={"energy": cs.measures.Energy(beta=1.0)},
     ... )
     >>> dict(data["energy"].sizes)
@@ -160,7 +181,8 @@ def run_plan(
     with disk.lock():
         facts = identity(plan)
         check(facts, "store")
-        disk.open(facts, layout(plan))
+        if disk.open(facts, layout(plan)):
+            shutil.rmtree(_running(disk), ignore_errors=True)  # checkpoints of batches of fewer seeds
         is_local = executor is None or isinstance(executor, futures.ProcessPoolExecutor)
         with _checkpoint_folder(disk) if is_local else nullcontext() as folder:
             _run_into_store(dataclasses.replace(dispatch, checkpoints=folder), disk, progress=progress)
@@ -182,7 +204,7 @@ def _run_in_memory(dispatch: Dispatch, *, progress: bool) -> Any:
 
 def _run_into_store(dispatch: Dispatch, disk: Store, *, progress: bool) -> None:
     plan = dispatch.plan
-    batches = [batch for batch in plan.batches if not disk.is_finished(batch)]
+    batches = [part for batch in plan.batches for part in disk.unfinished(batch)]
     n_finished = plan.n_members - sum(map(_length, batches))
     try:
         with _bar(plan.n_members, n_finished, progress=progress) as advance:
@@ -209,10 +231,14 @@ def _length(batch: Batch) -> int:
     return int(replicas.stop - replicas.start)
 
 
+def _running(disk: Store) -> Path:
+    return disk.path.with_name(disk.path.name + ".running")
+
+
 @contextmanager
 def _checkpoint_folder(disk: Store) -> Iterator[Path]:
     """Make the folder for the checkpoints of running batches; after an error it stays, unless it is empty."""
-    folder = disk.path.with_name(disk.path.name + ".running")
+    folder = _running(disk)
     folder.mkdir(exist_ok=True)
     try:
         yield folder
@@ -229,7 +255,7 @@ def _bar(total: int, initial: int, *, progress: bool) -> Iterator[Callable[[int]
     if not progress:
         yield lambda n: None
         return
-    with checks.extra("tqdm", "progress").tqdm(total=total, initial=initial, unit="run") as bar:
+    with progress_bar(total, initial=initial, unit="run") as bar:
         yield bar.update
 
 
@@ -239,6 +265,7 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     store : path
+        The store that `ensemble` writes.
 
     Returns
     -------
@@ -250,6 +277,10 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
     ValueError
         If there is no store at the path, or it is damaged.
 
+    See Also
+    --------
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+
     Notes
     -----
     Checksums of all that is read are verified; a store of version 0.1.0, which has none, is read with a warning. The
@@ -257,9 +288,22 @@ def load_ensemble(store: str | os.PathLike[str]) -> Any:
 
     Examples
     --------
-    >>> load_ensemble("nowhere.zarr")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    ValueError: store ...nowhere.zarr is not there, or is not a store
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=1.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = Path(folder) / "study.zarr"
+    ...     data = cs.ensemble(
+    ...         model,
+    ...         cs.laws.Uniform(dim=3),
+    ...         n_tokens=10,
+    ...         seeds=range(5),
+    ...         observe={"energy": cs.measures.Energy(beta=1.0)},
+    ...         store=store,
+    ...     )
+    ...     cs.load_ensemble(store).equals(data)
+    True
     """
     return with_means(Store(files.local(store, "store")).read())

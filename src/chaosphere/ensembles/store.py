@@ -12,8 +12,10 @@ file and what to do.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -92,14 +94,21 @@ class Store:
         self,
         identity: dict[str, Any],
         layout: Layout,
-    ) -> None:
+    ) -> bool:
         """Create the group, or open one that holds the same study; the caller holds the lock of the path.
+
+        A group of fewer seeds gets room for the others, and keeps what it holds.
 
         Parameters
         ----------
         identity : dict
             JSON-able facts that decide the results.
         layout : Layout
+
+        Returns
+        -------
+        bool
+            Whether the group held fewer seeds.
 
         Raises
         ------
@@ -109,12 +118,16 @@ class Store:
             If the group cannot be written, such as on a full disk.
         """
         identity = json.loads(json.dumps(identity))
+        if not self.path.exists() and self._replaced.exists():  # killed between two renames of `_extend`
+            self._replaced.replace(self.path)
         if not self.path.exists():
             self._create(identity, layout)
         stored = self._open("r+")
         if stored is None:
             raise ValueError(f"store {self.path} exists and is not a store; remove it or give another name")
-        mismatch = differences(stored, identity)
+        shutil.rmtree(self._replaced, ignore_errors=True)
+        is_more = set(identity["seeds"]) > set(stored["seeds"])
+        mismatch = differences(stored | {"seeds": identity["seeds"]} if is_more else stored, identity)
         if mismatch:
             raise ValueError(f"store {self.path} holds another study: {mismatch}; remove it or give another name")
         if not self._has_checksums:
@@ -125,6 +138,38 @@ class Store:
         for batch in self._finished_batches():
             for name in layout.variables:
                 self._chunk(name, batch)
+        if is_more:
+            self._extend(identity, layout)
+        return is_more
+
+    @property
+    def _replaced(self) -> Path:
+        """Where the group is while a larger one takes its place."""
+        return self.path.with_name(self.path.name + ".replaced")
+
+    def _extend(self, identity: dict[str, Any], layout: Layout) -> None:
+        """Put a group with more seeds in the place of this one, with the members that are there."""
+        finished, arrays = list(self._finished_batches()), self._arrays
+        seeds = layout.coordinates["seed"][1].tolist()
+        places = np.array([seeds.index(seed) for seed in arrays["seed"][...].tolist()])
+
+        def fill(folder: Path) -> None:
+            self._fill(folder, identity, layout=layout)
+            group = self._arrays_in(folder, "r+")
+            for name in layout.variables:
+                for point, replicas in finished:
+                    group[name].oindex[(*point, places[replicas])] = self._chunk(name, (point, replicas))
+            for point, replicas in finished:
+                group["finished"].oindex[(*point, places[replicas])] = np.int8(1)
+
+        try:
+            files.create_folder(self.path, fill, previous=self._replaced)
+        except OSError as error:
+            raise OSError(error.errno, f"store {self.path} could not be extended ({error.strerror})") from error
+        shutil.rmtree(self._replaced, ignore_errors=True)
+        self._open("r+")
+        for _ in self._finished_batches():
+            pass
 
     def _create(self, identity: dict[str, Any], layout: Layout) -> None:
         try:
@@ -166,19 +211,30 @@ class Store:
         OSError
             If they cannot be written, such as on a full disk; the batches before are kept.
         """
+        point, replicas = batch
         try:
-            for name, array in values.items():
-                self._write_chunk(name, batch, values=array)
-            self._write_chunk("finished", batch, values=np.int8(1))
+            for part in self._chunks(batch):
+                own = slice(part.start - replicas.start, part.stop - replicas.start)
+                for name, array in values.items():
+                    self._write_chunk(name, (point, part), values=array[own])
+                self._write_chunk("finished", (point, part), values=np.int8(1))
+                self._flags[(*point, part)] = 1
         except OSError as error:
             raise OSError(
                 error.errno,
                 f"store {self.path} could not be written ({error.strerror}); it keeps {self.n_finished()} runs, "
                 "and the same call again continues from there",
             ) from error
-        self._flags[(*batch[0], batch[1])] = 1
+
+    def _chunks(self, batch: Batch) -> list[slice]:
+        """Return the replicas of a batch, cut where chunks end."""
+        size, (_, replicas) = self._arrays["finished"].chunks[-1], batch
+        cuts = [*range(replicas.start + size - replicas.start % size, replicas.stop, size), replicas.stop]
+        return [slice(a, b) for a, b in itertools.pairwise([replicas.start, *cuts])]
 
     def _write_chunk(self, name: str, batch: Batch, *, values: Any) -> None:
+        if not self._flags[(*batch[0], self._chunk_of(batch))].any():
+            self._file(name, batch).unlink(missing_ok=True)  # what a killed writer left, which may be damaged
         self._arrays[name][(*batch[0], batch[1])] = values
         # Zarr renames a finished file; a disk may still order that after the flag, unless this one forces it.
         files.sync(self._file(name, batch))
@@ -188,9 +244,19 @@ class Store:
         at = [*batch[0], batch[1].start // array.chunks[len(batch[0])]]
         return self.path / name / ".".join(map(str, at + [0] * (array.ndim - len(at))))
 
-    def is_finished(self, batch: Batch) -> bool:
-        """Whether all members of a batch are there."""
-        return bool(np.all(self._flags[(*batch[0], batch[1])] == 1))
+    def _chunk_of(self, batch: Batch) -> slice:
+        """Return the replicas of the chunk that a part of a batch is in."""
+        size = self._arrays["finished"].chunks[-1]
+        start = batch[1].start - batch[1].start % size
+        return slice(start, start + size)
+
+    def unfinished(self, batch: Batch) -> list[Batch]:
+        """Return the parts of a batch that are not there."""
+        point, replicas = batch
+        return [
+            (point, slice(replicas.start + a, replicas.start + b))
+            for a, b in _runs(self._flags[(*point, replicas)] != 1)
+        ]
 
     def n_finished(self) -> int:
         """Return the number of members that are there."""
@@ -205,6 +271,8 @@ class Store:
             If there is no store at the path, or it is damaged.
         """
         xarray = checks.extra("xarray", "io")
+        if not self.path.exists() and self._replaced.exists():
+            return Store(self._replaced).read()
         identity = self._open("r")
         if identity is None:
             raise ValueError(f"store {self.path} is not there, or is not a store")
@@ -249,10 +317,12 @@ class Store:
                 return None  # a group of somebody else's
             raise self._damaged(file, error) from error
         self._verify(json.loads(attributes["files_sha256"]) if self._has_checksums else {})
-        with self._zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage
-            group = self._zarr.open_group(self.path, mode=mode, zarr_format=2, use_consolidated=False)
-            self._arrays = dict(group.arrays())
+        self._arrays = self._arrays_in(self.path, mode)
         return identity
+
+    def _arrays_in(self, path: Path, mode: str) -> dict[str, Any]:
+        with self._zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage
+            return dict(self._zarr.open_group(path, mode=mode, zarr_format=2, use_consolidated=False).arrays())
 
     def _verify(self, sums: Mapping[str, str]) -> None:
         for name, expected in sums.items():
@@ -272,7 +342,7 @@ class Store:
                 raise self._damaged(file, "it names a type or a codec that no store has")
 
     def _finished_batches(self) -> Iterator[Batch]:
-        """Read the flags, and yield the batches that have theirs up."""
+        """Read the flags, and yield the parts of chunks that have theirs up."""
         flags = self._arrays["finished"]
         self._flags = np.zeros(flags.shape, dtype=np.int8)
         size, n_replicas = flags.chunks[-1], flags.shape[-1]
@@ -281,8 +351,8 @@ class Store:
                 batch: Batch = point, slice(start, min(start + size, n_replicas))
                 if self._file("finished", batch).exists():
                     self._flags[(*point, batch[1])] = self._chunk("finished", batch)
-                    if self.is_finished(batch):
-                        yield batch
+                    for a, b in _runs(self._flags[(*point, batch[1])] == 1):
+                        yield point, slice(start + a, start + b)
 
     def _chunk(self, name: str, batch: Batch) -> Any:
         """Read and verify a chunk."""
@@ -301,6 +371,12 @@ class Store:
         self, file: Path, how: object, *, remedy: str = "remove the store, or bring back a copy"
     ) -> ValueError:
         return ValueError(f"store {self.path} is damaged in {file.relative_to(self.path)} ({how}); {remedy}")
+
+
+def _runs(flags: Any) -> list[tuple[int, int]]:
+    """Return where runs of true flags start and stop."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def _sha256(file: Path) -> str:

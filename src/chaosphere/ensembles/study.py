@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.ensembles import drawing
@@ -20,7 +21,6 @@ from chaosphere.ensembles.run import run_plan
 from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim
 from chaosphere.simulation.signals import Interrupted, StopRequest
 
@@ -60,7 +60,8 @@ class Study:
     model : ModelFactory
         Returns the model at a point of the sweep.
     law : Law
-    n_tokens : int
+    n_tokens : int or None
+        None where it is swept.
     sweep : dict of str to list
     observe : dict of str to Measure
     replicas, first_seed : int
@@ -78,7 +79,7 @@ class Study:
     title: str
     model: ModelFactory
     law: Law
-    n_tokens: int
+    n_tokens: int | None
     sweep: dict[str, list[Any]]
     observe: dict[str, Measure]
     replicas: int
@@ -182,7 +183,7 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
         values, statistic = dataset[name], measure.statistic
         values.attrs["long_name"] = measure.words
         rows = np.moveaxis(values.values, values.dims.index("replica"), 0)
-        _, low, high = intervals.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
+        _, low, high = stats.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
         for part, end in (("low", low), ("high", high)):
             dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)
@@ -213,15 +214,17 @@ def dry_run(study: Study) -> str:
     plan.check_memory(n_workers, study.memory_limit)
     seconds = plan.seconds(n_workers=n_workers, n_threads=n_threads)
     steps = sum(model.n_steps for model in plan.models.values()) * len(plan.seeds)
+    sizes = " … ".join(map(str, sorted({min(plan.n_tokens.values()), max(plan.n_tokens.values())})))
+    n_replicas = max(replicas.stop - replicas.start for _, replicas in plan.batches)
     is_elsewhere = study.executor == "mpi" or study.scheduler is not None
     rows = [
         ("parameter points", " × ".join(f"{len(v)} {n}" for n, v in study.sweep.items()) or "1"),
         ("runs", f"{plan.n_members} ({len(plan.seeds)} replicas, seeds {plan.seeds[0]} … {plan.seeds[-1]})"),
-        ("steps", f"{steps:.4g}, of {plan.n_tokens} tokens in dimension {plan.dim}"),
+        ("steps", f"{steps:.4g}, of {sizes} tokens in dimension {plan.dim}"),
         ("pair interactions", f"{plan.n_pairs:.3g}"),
         ("results", f"{plan.result_bytes:,} bytes: {', '.join(study.observe)} at {len(plan.times)} times"),
         ("memory", f"about {plan.memory(n_workers) / 1e9:.3g} GB on this machine"),
-        ("batches", f"{len(plan.batches)}, of up to {min(plan.batch_size, len(plan.seeds))} replicas"),
+        ("batches", f"{len(plan.batches)}, of up to {n_replicas} replicas"),
         ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
         ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
     ]

@@ -15,10 +15,10 @@ from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.study_parts import ModelFactory, law_and_size
 from chaosphere.ensembles.study_table import Table, called, list_of_values
-from chaosphere.ensembles.sweep import check_names, parameter_values
+from chaosphere.ensembles.sweep import N_TOKENS, check_names, parameter_values
 from chaosphere.measures.observables import STATISTICS, Measure
 from chaosphere.models.protocol import Model, save_steps
-from chaosphere.reporting import plotting
+from chaosphere.plot import style as plotting
 
 
 def read(path: str | os.PathLike[str]) -> Study:
@@ -27,7 +27,7 @@ def read(path: str | os.PathLike[str]) -> Study:
     Parameters
     ----------
     path : path
-        A TOML file; the README shows one, `examples/` others.
+        A TOML file, such as those in `examples/`.
 
     Returns
     -------
@@ -59,17 +59,18 @@ def read(path: str | os.PathLike[str]) -> Study:
 def _study(content: dict[str, Any], name: str) -> Study:
     top = Table(content, "", allowed=("title", "model", "tokens", "sweep", "observe", "run", "picture"))
     tokens = top.take("tokens")
-    law, n_tokens = law_and_size(tokens)
+    sweep, paths = _sweep(top.take("sweep", {}))
+    law, n_tokens = law_and_size(tokens, is_swept=N_TOKENS in sweep)
     tables = top.take("model")
     run = Table(
         top.take("run"),
         "run",
         allowed=("replicas", "first_seed", "save_at", "executor", "workers", "threads", "scheduler", "memory_limit_gb"),
     )
-    sweep, paths = _sweep(top.take("sweep", {}))
     model = ModelFactory(values=tables, dim=law.dim, paths=paths)
     models = _models(model, sweep)
-    observe = {key: _measure(values, key, n_tokens=n_tokens) for key, values in _tables(top.take("observe"), "observe")}
+    fewest = min(sweep[N_TOKENS]) if n_tokens is None else n_tokens
+    observe = {key: _measure(values, key, n_tokens=fewest) for key, values in _tables(top.take("observe"), "observe")}
     check_names(sweep, observe)
     save_at = run.take("save_at", None)
     if save_at is not None:
@@ -120,7 +121,8 @@ def _models(model: ModelFactory, sweep: Mapping[str, list[Any]]) -> list[Model]:
             models.append(model(**point))
         except (TypeError, ValueError) as error:
             if point:
-                error.add_note("with [sweep] " + ", ".join(f"{model.paths[name]} = {point[name]!r}" for name in point))
+                values = (f"{model.paths.get(name, name)} = {value!r}" for name, value in point.items())
+                error.add_note("with [sweep] " + ", ".join(values))
             raise
     return models
 
@@ -132,7 +134,7 @@ def _tables(values: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _sweep(values: Any) -> tuple[dict[str, list[Any]], dict[str, str]]:
-    """Return the values of each parameter, and its path in [model], by the last part of that path."""
+    """Return the values of each parameter by the last part of its path, and the paths of those of [model]."""
     if not isinstance(values, dict):
         raise TypeError(f"sweep must be a table, [sweep], got {values!r}")
     sweep: dict[str, list[Any]] = {}
@@ -142,9 +144,14 @@ def _sweep(values: Any) -> tuple[dict[str, list[Any]], dict[str, str]]:
         if isinstance(entry, dict) and not {"from", "to", "count"} & set(entry):
             raise ValueError(f"[sweep] {path} must be a list or {{from, to, count}}; write dotted names in quotes")
         if name in sweep:
-            raise ValueError(f"[sweep] {path} and {paths[name]} share the name {name!r}")
-        sweep[name], paths[name] = list_of_values(entry, f"[sweep] {path}"), path
+            raise ValueError(f"[sweep] {path} and {paths.get(name, name)} share the name {name!r}")
+        sweep[name] = list_of_values(entry, f"[sweep] {path}")
         parameter_values(sweep[name], f"[sweep] {path}")
+        if path == N_TOKENS:  # of the table [tokens]
+            counts = (int(v) if isinstance(v, float) and v.is_integer() else v for v in sweep[name])  # of a range
+            sweep[name] = [checks.integer(value, "[sweep] n_tokens", low=1) for value in counts]
+        else:
+            paths[name] = path
     return sweep, paths
 
 

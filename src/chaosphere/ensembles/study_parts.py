@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chaosphere.ensembles.study_table import Table, build, unknown
+from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -88,12 +89,14 @@ MODELS = {
 }
 
 
-def law_and_size(values: Any) -> tuple[Law, int]:
-    """Return the law and the number of tokens of the table [tokens]."""
+def law_and_size(values: Any, *, is_swept: bool = False) -> tuple[Law, int | None]:
+    """Return the law and the number of tokens of the table [tokens], which must have none where it is swept."""
     cls = LAWS[Table(values, "tokens").choice("law", tuple(LAWS), default="uniform")]
     fields = field_names(cls)
     table = Table(values, "tokens", allowed=("law", "n_tokens", *fields))
-    n_tokens = table.integer("n_tokens", low=1)
+    if is_swept and "n_tokens" in table.values:
+        raise ValueError("[sweep] n_tokens must not be given in [tokens] as well")
+    n_tokens = None if is_swept else table.integer("n_tokens", low=1)
     return build(cls, "tokens", values={key: value for key, value in values.items() if key in fields}), n_tokens
 
 
@@ -107,7 +110,7 @@ class ModelFactory:
         The table.
     dim : int
     paths : mapping of str to str
-        Path in [model] of each swept parameter, such as "attention.beta" of beta.
+        Path in [model] of each swept parameter of the model, such as "attention.beta" of beta.
     """
 
     values: dict[str, Any]
@@ -124,7 +127,7 @@ class ModelFactory:
         sweepable = [*kind.keys, *(f"{name}.{key}" for name in tables for key in PARTS[name].keys)]
         for path in self.paths.values():
             if path not in sweepable:
-                raise ValueError(f"[sweep] unknown parameter {unknown(path, sweepable)}")
+                raise ValueError(f"[sweep] unknown parameter {unknown(path, [*sweepable, N_TOKENS])}")
             *table, key = path.split(".")
             if key in (self.values[table[0]] if table else self.values):
                 raise ValueError(f"[sweep] {path} must not be given in [{'.'.join(['model', *table])}] as well")
@@ -160,9 +163,9 @@ class ModelFactory:
         """Return the table [model] with the swept values in it, without its type."""
         values = {key: dict(value) if isinstance(value, dict) else value for key, value in self.values.items()}
         values.pop("type", None)
-        for name, value in point.items():
-            *table, key = self.paths[name].split(".")
-            (values[table[0]] if table else values)[key] = value
+        for name, path in self.paths.items():
+            *table, key = path.split(".")
+            (values[table[0]] if table else values)[key] = point[name]
         return values
 
     def _parts(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from chaosphere.common import checks
 from chaosphere.models.protocol import Model, missing_members
 
 RESERVED = ("replica", "time", "seed", "finished")  # names of the dataset that are no parameter's or observable's
+N_TOKENS = "n_tokens"  # in a sweep: the number of tokens, and no parameter of the model unless its function takes it
 MEAN_SUFFIXES = ("_mean", "_low", "_high")
 
 
@@ -49,6 +51,8 @@ def models_at_points(
 ) -> dict[tuple[int, ...], Model]:
     """Return the model at every point of the grid, by the indices of its parameters' values.
 
+    A swept number of tokens is passed to the function if it has a parameter of that name.
+
     Parameters
     ----------
     model : model, or function that returns one
@@ -62,13 +66,16 @@ def models_at_points(
         If it is no model, or does not return one; what the function itself raises gets a note of the point.
     """
     is_model = not isinstance(model, type) and not missing_members(model)
-    if is_model and sweep:
+    if is_model and set(sweep) - {N_TOKENS}:
         raise TypeError("model must be a function of the swept parameters that returns a model, where sweep is given")
     if not is_model and not callable(model):
         raise TypeError(f"model must be a model or a function that returns one, got {model!r}")
+    is_left_out = N_TOKENS in sweep and not is_model and not _takes_n_tokens(cast(Callable[..., Model], model))
     models: dict[tuple[int, ...], Model] = {}
     for point in np.ndindex(*map(len, sweep.values())):
         parameters = parameters_at(sweep, point)
+        if is_left_out:
+            parameters.pop(N_TOKENS)
         try:
             models[point] = cast(Model, model) if is_model else cast(Callable[..., Model], model)(**parameters)
         except Exception as error:
@@ -79,3 +86,10 @@ def models_at_points(
                 f"model must return a model, got {models[point]!r} for {parameters}: it has no {', '.join(missing)}"
             )
     return models
+
+
+def _takes_n_tokens(function: Callable[..., Model]) -> bool:
+    try:
+        return N_TOKENS in inspect.signature(function).parameters
+    except ValueError:  # some compiled functions have no signature
+        return False

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from chaosphere import stats
 from chaosphere.common.checks import Floats
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim
 
 
@@ -52,8 +50,7 @@ def from_slope(
         The expected exponent is an upper bound.
     """
     x, mean_squares = ladder
-    slope = intervals.log_slope(np.asarray(x, dtype=np.float64), mean_squares, np.ones(len(x)))
-    measured, low, high = (power * value for value in slope)
+    measured, low, high = (power * value for value in stats.exponent_interval(x, mean_squares))
     return from_interval(quantity, (measured, low, high), expected=expected, is_bound=is_bound)
 
 

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import fft, special
+import scipy
 
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.geometry.harmonics import rounded_multiplicities
@@ -71,7 +71,7 @@ def project(function: Function, n_max: int, *, dim: int) -> tuple[Array, Array]:
     n_nodes = n_max + dim // 2 + 64
     previous = None
     for _ in range(4 if dim > 2 else 2):
-        x, w = special.roots_legendre(n_nodes) if dim > 2 else _fejer(n_nodes)
+        x, w = scipy.special.roots_legendre(n_nodes) if dim > 2 else _fejer(n_nodes)
         u, w = cosine_rule(x, w, dim=dim)
         values = function(u)
         weighted = w * values
@@ -92,4 +92,4 @@ def _fejer(n_nodes: int) -> tuple[Array, Array]:
     """Return the nodes and weights of Fejér's first rule on [−1, 1], exact for polynomials of degree n_nodes − 1."""
     moments = np.zeros(n_nodes)
     moments[::2] = 2.0 / (1.0 - np.arange(0, n_nodes, 2) ** 2)  # ∫ T_k
-    return np.cos(np.pi * (np.arange(n_nodes) + 0.5) / n_nodes), np.asarray(fft.dct(moments, type=3) / n_nodes)
+    return np.cos(np.pi * (np.arange(n_nodes) + 0.5) / n_nodes), np.asarray(scipy.fft.dct(moments, type=3) / n_nodes)

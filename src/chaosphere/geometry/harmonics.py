@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -38,14 +38,14 @@ def rounded_multiplicities(n_max: int, dim: int) -> Floats:
     The coefficients of kernels, and with them the fields of a seed, depend on these last bits.
     """
     n = np.arange(1, n_max + 1)
-    return np.concatenate(([1.0], (2 * n + dim - 2) / n * special.binom(n + dim - 3, n - 1)))
+    return np.concatenate(([1.0], (2 * n + dim - 2) / n * scipy.special.binom(n + dim - 3, n - 1)))
 
 
 def log_multiplicities(degrees: Floats, dim: int) -> Floats:
     """Return log dim(n, d) for degrees n >= 1, where dim(n, d) itself may overflow."""
     # dim(n, d) = (2n + d − 2) (n + d − 3)! / (n! (d − 2)!)
-    log_factorials = special.gammaln(degrees + 1), special.gammaln(dim - 1)
-    counts = np.log(2 * degrees + dim - 2) + special.gammaln(degrees + dim - 2) - log_factorials[0] - log_factorials[1]
+    gammaln = scipy.special.gammaln
+    counts = np.log(2 * degrees + dim - 2) + gammaln(degrees + dim - 2) - gammaln(degrees + 1) - gammaln(dim - 1)
     return np.asarray(counts)
 
 

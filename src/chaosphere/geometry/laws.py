@@ -9,11 +9,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.polynomial import Polynomial, polynomial
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.geometry.law import Law, check_law, density_at, points
 from chaosphere.geometry.quadrature import Quadrature, quadrature
@@ -28,6 +29,11 @@ from chaosphere.geometry.sphere import (
 
 __all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 # A law by rejection is given up where, after so many proposals, fewer than one in so many was accepted.
 _PROPOSALS = 1_000_000
 
@@ -35,8 +41,8 @@ _PROPOSALS = 1_000_000
 _DEBYE_TERMS, _MIN_DEBYE = 12, 50.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uniform:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Uniform(Brief):
     """The uniform law on S^{d−1}.
 
     Parameters
@@ -44,9 +50,15 @@ class Uniform:
     dim : int
         d >= 2.
 
+    See Also
+    --------
+    chaosphere.sample_uniform : Draw uniform tokens.
+    chaosphere.laws.Law : What a law of tokens offers.
+
     Examples
     --------
-    >>> Uniform(dim=3).sample(5, rng=0).shape
+    >>> import chaosphere as cs
+    >>> cs.laws.Uniform(dim=3).sample(5, rng=0).shape
     (5, 3)
     """
 
@@ -57,17 +69,65 @@ class Uniform:
         checks.integers(self, "dim", low=2)
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
-        """Return i.i.d. tokens; see `sample_uniform`."""
+        """Return i.i.d. tokens, as `sample_uniform` does.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        rng : int, SeedSequence or Generator
+            The same int gives the same tokens.
+        n_replicas : int, optional
+            Number R of independent samples.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, d) or (R, N, d)
+            Points of the sphere; with n_replicas there is a first axis.
+
+        See Also
+        --------
+        chaosphere.laws.Law.sample : Tokens of any law.
+        chaosphere.sample_uniform : Draw uniform tokens.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.laws.Uniform(dim=3).sample(5, rng=0, n_replicas=2).shape
+        (2, 5, 3)
+        """
         return sample_uniform(n_tokens, self.dim, rng=rng, n_replicas=n_replicas)
 
     def density(self, x: Floats) -> Floats:
-        """Return ones."""
+        """Return the density with respect to the uniform probability: ones.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, d)
+            Points of the sphere.
+
+        Returns
+        -------
+        ndarray of float64, shape (N,)
+            Ones.
+
+        See Also
+        --------
+        chaosphere.laws.Law.density : Density of any law.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> cs.laws.Uniform(dim=2).density(np.array([[1.0, 0.0], [0.0, 1.0]]))
+        array([1., 1.])
+        """
         return np.ones(len(points(x, self.dim)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VonMisesFisher:
-    """The von Mises–Fisher law, density proportional to e^{c ⟨m, x⟩}.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class VonMisesFisher(Brief):
+    """The von Mises–Fisher law, a cluster around a point: density proportional to e^{c ⟨m, x⟩}.
 
     Parameters
     ----------
@@ -81,11 +141,17 @@ class VonMisesFisher:
     TypeError, ValueError
         If m is not on the sphere or c is out of range.
 
+    See Also
+    --------
+    chaosphere.sample_von_mises_fisher : Draw a cluster of tokens.
+    chaosphere.laws.Law : What a law of tokens offers.
+
     Examples
     --------
-    >>> law = VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=2.0)
-    >>> round(float(law.density(np.array([[0.0, 0.0, 1.0]]))[0]), 6)   # c e^c / sinh c
-    4.074629
+    >>> import chaosphere as cs
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=20.0)
+    >>> law.sample(1000, rng=0).mean(axis=0).round(2) + 0.0
+    array([0.01, 0.  , 0.95])
     """
 
     mean_direction: tuple[float, ...]
@@ -104,21 +170,85 @@ class VonMisesFisher:
 
     @property
     def dim(self) -> int:
-        """Dimension d of the surrounding space."""
+        """Dimension d of the surrounding space.
+
+        See Also
+        --------
+        chaosphere.laws.Law.dim : Dimension of any law.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=20.0).dim
+        3
+        """
         return len(self.mean_direction)
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
-        """Return i.i.d. tokens; see `sample_von_mises_fisher`."""
+        """Return i.i.d. tokens, as `sample_von_mises_fisher` does.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        rng : int, SeedSequence or Generator
+            The same int gives the same tokens.
+        n_replicas : int, optional
+            Number R of independent samples.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, d) or (R, N, d)
+            Points of the sphere; with n_replicas there is a first axis.
+
+        See Also
+        --------
+        chaosphere.laws.Law.sample : Tokens of any law.
+        chaosphere.sample_von_mises_fisher : Draw a cluster of tokens.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1e4)
+        >>> law.sample(3, rng=0).round(1) + 0.0
+        array([[1., 0.],
+               [1., 0.],
+               [1., 0.]])
+        """
         m = np.array(self.mean_direction)
         return sample_von_mises_fisher(n_tokens, m, concentration=self.concentration, rng=rng, n_replicas=n_replicas)
 
     def density(self, x: Floats) -> Floats:
         """Return e^{c(⟨m, x⟩ − 1)} over its mean on the sphere.
 
+        Parameters
+        ----------
+        x : ndarray, shape (N, d)
+            Points of the sphere.
+
+        Returns
+        -------
+        ndarray of float64, shape (N,)
+            Density with respect to the uniform probability.
+
         Raises
         ------
         ValueError
             If a density is above the largest float, as it may be for a large c in a high dimension.
+
+        See Also
+        --------
+        chaosphere.laws.Law.density : Density of any law.
+
+        Examples
+        --------
+        On S² its largest value is c e^c / sinh c:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> law = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=2.0)
+        >>> law.density(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])).round(6)
+        array([4.074629, 0.074629])
         """
         x, m, c = points(x, self.dim), np.array(self.mean_direction), self.concentration
         with np.errstate(over="ignore"):
@@ -138,13 +268,13 @@ class VonMisesFisher:
 def _log_mean(nu: float, c: float) -> float:
     """Return the logarithm of the mean of e^{c(⟨m, x⟩ − 1)} on S^{2ν+1}: Γ(ν + 1) (2/c)^ν I_ν(c) e^{−c}."""
     c = max(c, 1e-300)  # 2/c must not overflow; the mean is 1 there
-    scaled = float(special.ive(nu, c))
+    scaled = float(scipy.special.ive(nu, c))
     if scaled > 1e-290:
-        return float(special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(scaled))
+        return float(scipy.special.gammaln(nu + 1) + nu * math.log(2 / c) + np.log(scaled))
     # Outside SciPy's range: small c, where the mean of e^{c⟨m, x⟩} is next to 1, or the uniform asymptotic expansion.
     size = math.hypot(nu, c)
     if size < _MIN_DEBYE:
-        return math.log(special.hyp0f1(nu + 1, 0.25 * c * c)) - c
+        return math.log(scipy.special.hyp0f1(nu + 1, 0.25 * c * c)) - c
     # DLMF 10.41.3 with r = √(ν² + c²); ν log ν − ν of Stirling's series is taken out of both factors.
     terms = (polynomial.polyval((nu / size) ** 2, u) * (1 / size) ** k for k, u in enumerate(_debye_polynomials()))
     excess = c * (c / (nu + size))  # r − ν
@@ -155,7 +285,7 @@ def _log_mean(nu: float, c: float) -> float:
 def _log_gamma_rest(nu: float) -> float:
     """Return log Γ(ν + 1) − ν log ν + ν − ½ log 2π."""
     if nu < _MIN_DEBYE:
-        return float(special.gammaln(nu + 1) - special.xlogy(nu, nu) + nu - 0.5 * math.log(2 * math.pi))
+        return float(scipy.special.gammaln(nu + 1) - scipy.special.xlogy(nu, nu) + nu - 0.5 * math.log(2 * math.pi))
     return 0.5 * math.log(nu) + 1 / (12 * nu) - 1 / (360 * nu**3) + 1 / (1260 * nu**5) - 1 / (1680 * nu**7)
 
 
@@ -169,9 +299,9 @@ def _debye_polynomials() -> list[Floats]:
     return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
-    """A mixture of laws.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Mixture(Brief):
+    """A mixture of laws, such as several clusters.
 
     Parameters
     ----------
@@ -185,12 +315,20 @@ class Mixture:
     ValueError
         If the dimensions differ or the proportions are no probability.
 
+    See Also
+    --------
+    chaosphere.laws.Law : What a law of tokens offers.
+
     Examples
     --------
-    >>> law = Mixture(components=(Uniform(dim=2), VonMisesFisher(mean_direction=(1.0, 0.0), concentration=5.0)),
-    ...               proportions=(0.5, 0.5))
-    >>> law.sample(10, rng=0).shape
-    (10, 2)
+    Two clusters of tokens, one of them with three quarters of the mass:
+
+    >>> import chaosphere as cs
+    >>> near = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=50.0)
+    >>> far = cs.laws.VonMisesFisher(mean_direction=(-1.0, 0.0), concentration=50.0)
+    >>> law = cs.laws.Mixture(components=(near, far), proportions=(0.75, 0.25))
+    >>> round(float((law.sample(4000, rng=0)[:, 0] > 0).mean()), 2)
+    0.74
     """
 
     components: tuple[Law, ...]
@@ -214,11 +352,54 @@ class Mixture:
 
     @property
     def dim(self) -> int:
-        """Dimension d of the surrounding space."""
+        """Dimension d of the surrounding space.
+
+        See Also
+        --------
+        chaosphere.laws.Law.dim : Dimension of any law.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.laws.Mixture(components=(cs.laws.Uniform(dim=4),), proportions=(1.0,)).dim
+        4
+        """
         return self.components[0].dim
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
-        """Return i.i.d. tokens: a component for each, then a point of it."""
+        """Return i.i.d. tokens: a component for each, then a point of it.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        rng : int, SeedSequence or Generator
+            The same int gives the same tokens.
+        n_replicas : int, optional
+            Number R of independent samples.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, d) or (R, N, d)
+            Points of the sphere; with n_replicas there is a first axis.
+
+        See Also
+        --------
+        chaosphere.laws.Law.sample : Tokens of any law.
+
+        Notes
+        -----
+        Every component draws N tokens, from a seed of its own.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cluster = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=50.0)
+        >>> components = (cs.laws.Uniform(dim=2), cluster)
+        >>> law = cs.laws.Mixture(components=components, proportions=(0.5, 0.5))
+        >>> law.sample(10, rng=0).shape
+        (10, 2)
+        """
         sequence, n_copies = root(rng), count_replicas(n_replicas)
         draws = [
             law.sample(
@@ -234,13 +415,38 @@ class Mixture:
         return x[0] if n_replicas is None else x
 
     def density(self, x: Floats) -> Floats:
-        """Return the mean of the components' densities."""
+        """Return the mean of the components' densities, weighted by the proportions.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, d)
+            Points of the sphere.
+
+        Returns
+        -------
+        ndarray of float64, shape (N,)
+            Density with respect to the uniform probability.
+
+        See Also
+        --------
+        chaosphere.laws.Law.density : Density of any law.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> cluster = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=50.0)
+        >>> components = (cs.laws.Uniform(dim=2), cluster)
+        >>> law = cs.laws.Mixture(components=components, proportions=(0.5, 0.5))
+        >>> law.density(np.array([[-1.0, 0.0]]))
+        array([0.5])
+        """
         x, pairs = points(x, self.dim), zip(self.proportions, self.components, strict=True)
         return np.asarray(sum(p * density_at(law, x, name="component") for p, law in pairs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Density:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Density(Brief):
     """A law given by its density with respect to the uniform probability, up to a factor.
 
     Parameters
@@ -248,6 +454,7 @@ class Density:
     function : callable
         Positive or zero on points (N, d), shape (N,).
     dim : int
+        Dimension d >= 2 of the surrounding space.
     bound : float
         An upper bound of the function: sampling is by rejection from the uniform law.
 
@@ -257,6 +464,10 @@ class Density:
         If an argument is out of range; when the function exceeds its bound or is negative where it is evaluated;
         when sampling accepts too few proposals.
 
+    See Also
+    --------
+    chaosphere.laws.Law : What a law of tokens offers.
+
     Notes
     -----
     The acceptance is the function's mean over its bound. Sampling gives up where, after the first million proposals of
@@ -265,8 +476,9 @@ class Density:
 
     Examples
     --------
-    >>> law = Density(function=lambda x: 1 + x[:, 0], dim=3, bound=2.0)
-    >>> round(float(law.sample(4000, rng=0)[:, 0].mean()), 1)
+    >>> import chaosphere as cs
+    >>> law = cs.laws.Density(function=lambda x: 1 + x[:, 0], dim=3, bound=2.0)
+    >>> round(float(law.sample(4000, rng=0)[:, 0].mean()), 1)  # the mean is 1/3
     0.3
     """
 
@@ -282,7 +494,42 @@ class Density:
         checks.numbers(self, "bound", above=0)
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
-        """Return i.i.d. tokens by rejection; the expected work per token is bound / mean of the function."""
+        """Return i.i.d. tokens, by rejection from the uniform law.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        rng : int, SeedSequence or Generator
+            The same int gives the same tokens.
+        n_replicas : int, optional
+            Number R of independent samples.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, d) or (R, N, d)
+            Points of the sphere; with n_replicas there is a first axis.
+
+        Raises
+        ------
+        ValueError
+            If the function exceeds its bound or is negative at a proposal, or too few proposals are accepted.
+
+        See Also
+        --------
+        chaosphere.laws.Law.sample : Tokens of any law.
+
+        Notes
+        -----
+        The expected number of proposals per token is the bound over the mean of the function.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> law = cs.laws.Density(function=lambda x: 1.0 * (x[:, 0] > 0), dim=3, bound=1.0)
+        >>> bool((law.sample(100, rng=0)[:, 0] > 0).all())
+        True
+        """
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
 
         def draw(generator: np.random.Generator) -> Floats:
@@ -311,7 +558,35 @@ class Density:
         return np.concatenate(accepted)[:n_tokens]
 
     def density(self, x: Floats) -> Floats:
-        """Return the function at x, checked."""
+        """Return the function at x, checked; a factor away from the density.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, d)
+            Points of the sphere.
+
+        Returns
+        -------
+        ndarray of float64, shape (N,)
+            In [0, bound].
+
+        Raises
+        ------
+        ValueError
+            If the function exceeds its bound, is negative or not finite, or has another shape.
+
+        See Also
+        --------
+        chaosphere.laws.Law.density : Density of any law.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> law = cs.laws.Density(function=lambda x: 1 + x[:, 0], dim=2, bound=2.0)
+        >>> law.density(np.array([[1.0, 0.0], [0.0, 1.0]]))
+        array([2., 1.])
+        """
         return self._values(points(x, self.dim))
 
     def _values(self, x: Floats) -> Floats:

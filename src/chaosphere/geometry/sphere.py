@@ -36,16 +36,29 @@ def sample_uniform(n_tokens: int, dim: int, *, rng: Seed, n_replicas: int | None
     Returns
     -------
     ndarray of float64, shape (N, d) or (R, N, d)
+        Points of the sphere; with n_replicas there is a first axis.
 
     Raises
     ------
     TypeError, ValueError
         If a size is not an integer or too small, or rng is not a seed.
 
+    See Also
+    --------
+    chaosphere.sample_von_mises_fisher : Draw a cluster of tokens.
+    chaosphere.normalize : Bring points onto the sphere.
+    chaosphere.laws.Uniform : The uniform law.
+    chaosphere.laws.Uniform.sample : Uniform tokens.
+
+    Notes
+    -----
+    O(N d): normalised Gaussian vectors.
+
     Examples
     --------
-    >>> x = sample_uniform(1000, 3, rng=0)
-    >>> x.shape, bool(abs((x**2).sum(axis=1) - 1).max() < 1e-14)
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(1000, 3, rng=0)
+    >>> x.shape, float(abs((x**2).sum(axis=1) - 1).max()) < 1e-14
     ((1000, 3), True)
     """
     n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
@@ -70,17 +83,26 @@ def sample_von_mises_fisher(
     concentration : float
         c > 0; c → 0 is the uniform law.
     rng : int, SeedSequence or Generator
+        The same int gives the same sample.
     n_replicas : int, optional
-        Number R of independent samples.
+        Number R of independent samples; replica r is the same for every R, replica 0 the sample without replicas.
 
     Returns
     -------
     ndarray of float64, shape (N, d) or (R, N, d)
+        Points of the sphere; with n_replicas there is a first axis.
 
     Raises
     ------
     TypeError, ValueError
         If a size, the mean direction (not on the sphere) or the concentration is out of range.
+
+    See Also
+    --------
+    chaosphere.sample_uniform : Draw uniform tokens.
+    chaosphere.normalize : Bring points onto the sphere.
+    chaosphere.laws.VonMisesFisher : A cluster around a point.
+    chaosphere.laws.VonMisesFisher.sample : Tokens of a cluster.
 
     Notes
     -----
@@ -89,9 +111,12 @@ def sample_von_mises_fisher(
 
     Examples
     --------
-    >>> x = sample_von_mises_fisher(2000, [0.0, 0.0, 1.0], concentration=50.0, rng=1)
-    >>> round(float(x[:, 2].mean()), 2)
-    0.98
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> north = np.array([0.0, 0.0, 1.0])
+    >>> x = cs.sample_von_mises_fisher(2000, north, concentration=50.0, rng=1)
+    >>> x.mean(axis=0).round(2) + 0.0
+    array([-0.01,  0.  ,  0.98])
     """
     n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
     concentration = checks.number(concentration, "concentration", above=0)
@@ -153,6 +178,7 @@ def normalize(x: Tokens) -> Tokens:
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Rows of any positive length.
 
     Returns
     -------
@@ -166,10 +192,18 @@ def normalize(x: Tokens) -> Tokens:
     ValueError
         If a row is zero or not finite.
 
+    See Also
+    --------
+    chaosphere.sample_uniform : Draw uniform tokens.
+    chaosphere.sample_von_mises_fisher : Draw a cluster of tokens.
+
     Examples
     --------
-    >>> normalize(np.array([[3.0, 4.0]]))
-    array([[0.6, 0.8]])
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.normalize(np.array([[3.0, 4.0], [0.0, 1e300]]))
+    array([[0.6, 0.8],
+           [0. , 1. ]])
     """
     x = checks.floating(x, "x")
     if x.ndim not in (2, 3) or 0 in x.shape:

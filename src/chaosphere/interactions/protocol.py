@@ -20,18 +20,69 @@ from chaosphere.geometry import sphere
 
 
 class Partition(Protocol):
-    """Which tokens of a system this process owns, where several processes share it."""
+    """Which tokens of a system this process owns, where several processes share it.
+
+    See Also
+    --------
+    chaosphere.models.protocol.ModelPlan.distribute : Share a model between processes.
+    chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
+
+    Examples
+    --------
+    A single process, which owns all of ten tokens:
+
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> class Alone:
+    ...     first, stop = 0, 10
+    ...
+    ...     def gather(self, own):
+    ...         return own
+    >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+    >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
+    >>> shared = plan.distribute(Alone())
+    >>> bool((shared.drift(x, n_threads=1) == plan.drift(x, n_threads=1)).all())
+    True
+    """
 
     @property
     def first(self) -> int:
-        """First token that this process owns."""
+        """First token that this process owns.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
+        chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        """
 
     @property
     def stop(self) -> int:
-        """One past the last."""
+        """One past the last.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.first : First token that a process owns.
+        chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        """
 
     def gather(self, own: Tokens) -> Tokens:
-        """Return all tokens from the rows that each process owns."""
+        """Return all tokens from the rows that each process owns.
+
+        Parameters
+        ----------
+        own : ndarray, shape (R, stop − first, d)
+            Tokens of this process.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Tokens of all processes.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.first : First token that a process owns.
+        chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
+        """
 
 
 class InteractionPlan(Protocol):
@@ -43,6 +94,37 @@ class InteractionPlan(Protocol):
         Pair interactions of one evaluation, of one replica.
     max_fused_steps : int
         How many steps `move` may take in one call.
+
+    See Also
+    --------
+    chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
+    chaosphere.interactions.protocol.Interaction : What an interaction offers.
+    chaosphere.interactions.protocol.Partition : Which tokens a process owns.
+
+    Examples
+    --------
+    Tokens that are drawn to their mean, as a model:
+
+    >>> import dataclasses
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> from chaosphere.interactions.protocol import InteractionPlan
+    >>> class ToMeanPlan(InteractionPlan):
+    ...     pairs = 0.0
+    ...
+    ...     def drift(self, x, *, n_threads):
+    ...         return np.zeros_like(x) + x.mean(axis=1, keepdims=True)
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class ToMean:
+    ...     def resolve(self, n_tokens, dim, dtype="float64"):
+    ...         return self
+    ...
+    ...     def plan(self, shape, weights=None):
+    ...         return ToMeanPlan()
+    >>> model = cs.Transformer(attention=ToMean(), mlp=None, depth=50, horizon=20.0)
+    >>> sol = cs.simulate(model, cs.sample_uniform(20, 3, rng=0), rng=0)
+    >>> round(float(cs.measures.order_parameter(sol.final)), 3)
+    1.0
     """
 
     pairs: float
@@ -56,12 +138,45 @@ class InteractionPlan(Protocol):
         x : ndarray, shape (R, N, d)
             Tokens of the plan's shape on the sphere; they are not checked again.
         n_threads : int
-            Never changes a bit.
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Drift, of the dtype of x.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
+        chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
         """
         raise NotImplementedError
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
-        """Return LN(x + τ drift(x)), n_steps times over; parameters as in `drift`."""
+        """Return LN(x + τ drift(x)), n_steps times over.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens of the plan's shape on the sphere; they are not checked again.
+        step_size : float
+            Length τ of a step.
+        n_threads : int
+            Does not change a bit of the result.
+        n_steps : int
+            At most `max_fused_steps`.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Tokens on the sphere.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.move : A step of the tokens under the layer.
+        chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
+        chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        """
         for _ in range(n_steps):
             x = sphere.layer_norm_step(x, self.drift(x, n_threads=n_threads), step_size, n_threads, in_place=True)
         return x
@@ -69,26 +184,100 @@ class InteractionPlan(Protocol):
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return rows first … stop − 1 of `drift`: bitwise those of the whole, at a share of the work where that is so.
 
-        Both are where a block of the attention kernel starts, or the end.
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            All tokens.
+        first : int
+            First row: where a block of the attention kernel starts.
+        stop : int
+            One past the last: where a block starts, or N.
+        n_threads : int
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, stop − first, d)
+            Drift at these tokens.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.interactions.protocol.InteractionPlan.distribute : Share an interaction between processes.
         """
         return np.ascontiguousarray(self.drift(x, n_threads=n_threads)[:, first:stop])
 
     def distribute(self, partition: Partition) -> InteractionPlan:
         """Return the plan that takes and returns the tokens that this process owns.
 
+        Parameters
+        ----------
+        partition : Partition
+            Which tokens these are, and how to gather the others.
+
+        Returns
+        -------
+        InteractionPlan
+            Its `drift` takes the tokens of this process.
+
         Raises
         ------
         ValueError
             If the interaction cannot be shared between processes.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.distribute : Share a model between processes.
+        chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
         """
         return _Distributed(self, partition)
 
 
 class Interaction(Protocol):
-    """A drift that depends on the empirical measure: what `Transformer(attention=...)` takes."""
+    """A drift that depends on the empirical measure: what `Transformer(attention=...)` takes.
+
+    `InteractionPlan` shows how to write one.
+
+    See Also
+    --------
+    chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.models.protocol.Model : What a model offers.
+    chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
+
+    Examples
+    --------
+    What a model asks of an interaction:
+
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> plan = attention.plan(Shape(n_tokens=100, dim=3))
+    >>> attention.resolve(100, 3).method, plan.pairs
+    ('direct', 10000.0)
+    """
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> Interaction:
-        """Return the interaction with every automatic choice made, as results record it."""
+        """Return the interaction with every automatic choice made, as results record it.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N.
+        dim : int
+            d.
+        dtype : dtype
+            float64 or float32.
+
+        Returns
+        -------
+        Interaction
+            Itself where there is nothing to choose.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+        chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
+        """
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
         """Return the plan for tokens of this shape.
@@ -96,13 +285,24 @@ class Interaction(Protocol):
         Parameters
         ----------
         shape : Shape
+            Replicas, tokens, dimension and dtype.
         weights : ndarray of float64, shape (n_sources,), optional
             Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+
+        Returns
+        -------
+        InteractionPlan
+            Gives the drift.
 
         Raises
         ------
         TypeError, ValueError
             If the interaction does not serve this shape.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.plan : Plan of the attention.
+        chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import nufft, series
@@ -21,16 +22,16 @@ _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AttentionResult:
-    """One evaluation of attention.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class AttentionResult(Brief):
+    """One evaluation of attention, from `SoftmaxAttention.evaluate`.
 
-    Attributes
+    Parameters
     ----------
     value : ndarray
         Attn(μ_x, x_i), shape and dtype of x.
     log_partition : ndarray of float64, shape (N,) or (R, N)
-        log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}.
+        The logarithm of the partition sum, log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}.
     energy : float, ndarray of shape (R,) or None
         E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700. The absolute error is at most
 
@@ -41,6 +42,19 @@ class AttentionResult:
         near consensus, for a pass of its own.
     n_direct : int, or ndarray of int, shape (R,)
         Tokens that were summed over all pairs: N by the direct sum; by the others those that an expansion cannot serve.
+
+    See Also
+    --------
+    chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(500, 3, rng=0)
+    >>> result = cs.SoftmaxAttention(beta=2.0).evaluate(x)
+    >>> result.value.shape, result.log_partition.shape, result.n_direct
+    ((500, 3), (500,), 500)
     """
 
     value: Tokens
@@ -49,8 +63,8 @@ class AttentionResult:
     n_direct: int | NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SoftmaxAttention(checks.ByValue):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class SoftmaxAttention(checks.ByValue, Brief):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -95,6 +109,14 @@ class SoftmaxAttention(checks.ByValue):
     TypeError, ValueError
         If both forms of a matrix are given, shapes disagree, an entry is not finite, or the method does not serve QᵀK.
 
+    See Also
+    --------
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.AttentionResult : Attention with its partition sums and energy.
+    chaosphere.interactions.protocol.Interaction : What an interaction offers.
+    chaosphere.measures.energy : Interaction energy of tokens.
+
     Notes
     -----
     Direct: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
@@ -107,11 +129,21 @@ class SoftmaxAttention(checks.ByValue):
 
     Examples
     --------
+    With β = 0 attention is the mean of all tokens:
+
     >>> import chaosphere as cs
     >>> x = cs.sample_uniform(500, 3, rng=0)
-    >>> y = cs.SoftmaxAttention(beta=0.0)(x)            # β = 0 gives the mean
+    >>> y = cs.SoftmaxAttention(beta=0.0)(x)
     >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
     True
+
+    General matrices Q, K and V:
+
+    >>> import numpy as np
+    >>> generator = np.random.default_rng(0)
+    >>> query, key, value = generator.standard_normal((3, 3, 3))
+    >>> cs.SoftmaxAttention(query=query, key=key, value=value)(x).shape
+    (500, 3)
     """
 
     beta: float | None = None
@@ -153,13 +185,43 @@ class SoftmaxAttention(checks.ByValue):
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
 
+    def _rows(self) -> list[Row]:
+        return [row for row in Brief._rows(self) if row != ("value_scale", "1.0")]
+
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> SoftmaxAttention:
-        """Return this attention with method and rtol chosen for n_tokens tokens in dimension dim.
+        """Return this attention with method and rtol chosen for tokens of a number, dimension and dtype.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        dim : int
+            d >= 2.
+        dtype : dtype
+            float64 or float32.
+
+        Returns
+        -------
+        SoftmaxAttention
+            With a method other than "auto", and with an rtol unless that is "direct".
 
         Raises
         ------
         TypeError, ValueError
             If a size is no integer or too small, or the method does not serve this dimension or β.
+
+        See Also
+        --------
+        chaosphere.GaussianField.resolve : The field with its method chosen.
+        chaosphere.SoftmaxAttention.plan : Plan of the attention.
+        chaosphere.interactions.protocol.Interaction.resolve : An interaction with its choices made.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(beta=4.0)
+        >>> [attention.resolve(n, 3).method for n in (100, 100_000)]
+        ['direct', 'harmonic']
         """
         n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
         beta, rtol = self._scalar(), self.rtol
@@ -212,12 +274,39 @@ class SoftmaxAttention(checks.ByValue):
         return min(times, key=lambda method: times[method])
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
-        """Return the plan for tokens of this shape; see `chaosphere.interactions.protocol`.
+        """Return the plan for tokens of one shape, as `Transformer` uses it.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype.
+        weights : ndarray of float64, shape (n_sources,), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+
+        Returns
+        -------
+        InteractionPlan
+            Its `drift` is attention, without checks of the tokens.
 
         Raises
         ------
         ValueError
             If the method does not serve this shape, or an entry is too large for its dtype.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+        chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=2)
+        >>> attention = cs.SoftmaxAttention(beta=2.0)
+        >>> plan = attention.plan(Shape.of(x))
+        >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
+        True
         """
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
@@ -245,12 +334,41 @@ class SoftmaxAttention(checks.ByValue):
         return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
-        """Return Attn(μ_x, x_i) for every token; parameters as in `evaluate`.
+        """Return Attn(μ_x, x_i) for every token.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems. Any layout, never copied whole.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
 
         Returns
         -------
         ndarray
             Of the shape and dtype of x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `evaluate`.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
+
+        Examples
+        --------
+        Attention between two orthogonal tokens weighs a token itself e^β times as much as the other:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(beta=np.log(3))
+        >>> attention(np.array([[1.0, 0.0], [0.0, 1.0]])).round(12)
+        array([[0.75, 0.25],
+               [0.25, 0.75]])
         """
         attended, _ = self._attend(x, weights, n_threads)
         mean = attended.mean
@@ -271,12 +389,29 @@ class SoftmaxAttention(checks.ByValue):
         Returns
         -------
         AttentionResult
+            Attention, log partition sums and energy.
 
         Raises
         ------
         TypeError, ValueError
             If an argument breaks a rule above, or β is so large that the rounding of x alone would change the weights
             by a hundredth.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.__call__ : Attention at every token.
+        chaosphere.AttentionResult : Attention with its partition sums and energy.
+        chaosphere.measures.energy : Interaction energy of tokens.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(500, 3, rng=0)
+        >>> attention = cs.SoftmaxAttention(beta=2.0)
+        >>> result = attention.evaluate(x)
+        >>> bool(np.array_equal(result.value, attention(x))), result.log_partition.shape
+        (True, (500,))
         """
         attended, p = self._attend(x, weights, n_threads)
         log_z = attended.log_partition()

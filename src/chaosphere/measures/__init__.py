@@ -9,10 +9,12 @@ from chaosphere.measures.distances import (
     sobolev,
     wasserstein2,
 )
-from chaosphere.measures.lyapunov import lyapunov_exponent
+from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
     cluster_count,
+    cluster_labels,
+    cluster_sizes,
     mean_cosine,
     mean_direction,
     mean_vector,
@@ -22,8 +24,11 @@ from chaosphere.measures.statistics import (
 
 __all__ = [
     "Energy",
+    "LyapunovEstimate",
     "circular_wasserstein2",
     "cluster_count",
+    "cluster_labels",
+    "cluster_sizes",
     "cosine_histogram",
     "coupled_distance",
     "energy",
@@ -41,3 +46,7 @@ __all__ = [
     "sobolev",
     "wasserstein2",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import overload
+
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
@@ -12,9 +17,56 @@ from chaosphere.geometry.sphere import normalize
 from chaosphere.models.protocol import Model, StepContext, check_model
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyapunovEstimate:
+    """The mean of finite-time exponents over replicas, with Student's 99 % interval.
+
+    Parameters
+    ----------
+    value : float
+        The mean.
+    low, high : float
+        The ends; they hold the expectation of the finite-time exponent, not its limit for long times.
+    per_replica : ndarray, shape (R,)
+        The exponents. `chaosphere.stats.mean_interval(per_replica, confidence=…)` has another confidence.
+
+    See Also
+    --------
+    chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=50, horizon=1.0)
+    >>> x = cs.sample_uniform(1, 3, rng=0)
+    >>> estimate = cs.measures.lyapunov_exponent(model, x, rng=0, n_replicas=20)
+    >>> estimate.low < estimate.value < estimate.high, estimate.per_replica.shape
+    (True, (20,))
+    """
+
+    value: float
+    low: float
+    high: float
+    per_replica: Floats = field(repr=False)
+
+
+@overload
 def lyapunov_exponent(
-    model: Model, x: Tokens, *, rng: Seed, separation: float = 1e-7, n_threads: int | None = None
-) -> float | Floats:
+    model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: None = ..., n_threads: int | None = ...
+) -> PerReplica: ...
+@overload
+def lyapunov_exponent(
+    model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: int, n_threads: int | None = ...
+) -> LyapunovEstimate: ...
+def lyapunov_exponent(
+    model: Model,
+    x: Tokens,
+    *,
+    rng: Seed,
+    separation: float = 1e-7,
+    n_replicas: int | None = None,
+    n_threads: int | None = None,
+) -> PerReplica:
     """Return the finite-time top Lyapunov exponent of a model's flow along one path: growth of a tangent vector.
 
     A second copy of the tokens starts a random tangent vector away and moves under the same noise; after every step
@@ -24,30 +76,52 @@ def lyapunov_exponent(
     Parameters
     ----------
     model : Transformer or another model
+        Its flow is differentiated along the run from x.
     x : ndarray of float64, shape (N, d) or (R, N, d)
         Initial tokens.
     rng : int, SeedSequence or Generator
         The run is the one that `simulate` makes with this seed.
     separation : float
         Length of the difference, in [1e-12, 1e-3]; the exponent carries an error of its order, plus 1e-16 / separation.
+    n_replicas : int, optional
+        R >= 2 runs from the same tokens x, of shape (N, d), under independent noises; replica 0 has that of a call
+        without it.
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
     float, or ndarray of shape (R,)
         (1/T) Σ log(growth).
+    LyapunovEstimate
+        With `n_replicas`: their mean with its 99 % interval.
 
     Raises
     ------
     TypeError, ValueError
-        If x is not float64 tokens on the unit sphere, or separation is out of range.
+        If x is not float64 tokens on the unit sphere, or separation or n_replicas is out of range.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.measures.LyapunovEstimate : A mean exponent with its interval.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
+
+    Notes
+    -----
+    Each step of the model is taken twice, once for each copy.
 
     Examples
     --------
+    The interval of the mean over 1 000 replicas of one token holds the exponent in theory:
+
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=50, horizon=1.0)
-    >>> cs.measures.lyapunov_exponent(model, cs.sample_uniform(1, 3, rng=0, n_replicas=20), rng=0).shape
-    (20,)
+    >>> mlp = cs.MLP(width=8, activation="tanh")
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=100, horizon=4.0)
+    >>> x = cs.sample_uniform(1, 4, rng=0)
+    >>> estimate = cs.measures.lyapunov_exponent(model, x, rng=0, n_replicas=1000)
+    >>> estimate.low < mlp.kernel(4).lyapunov_exponent() < estimate.high
+    True
     """
     check_model(model)
     separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
@@ -55,10 +129,14 @@ def lyapunov_exponent(
     here = checks.tokens(x)
     if here.dtype != np.float64:
         raise TypeError(f"x must be float64: a separation of {separation:g} is lost in {here.dtype}")
-    n_replicas = here.shape[0]
-    noise = Noise(rng, n_replicas=n_replicas)
+    if n_replicas is not None:
+        n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
+        if x.ndim != 2:
+            raise ValueError(f"n_replicas is for x of shape (n_tokens, dim), one start for all, got shape {x.shape}")
+        here = np.repeat(here, n_replicas, axis=0)
+    noise = Noise(rng, n_replicas=len(here))
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
-    growth = np.zeros(n_replicas)
+    growth = np.zeros(len(here))
     plan, context = model.plan(Shape.of(here)), StepContext(noise=noise, n_threads=n_threads)
     for index in range(model.n_steps):
         tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
@@ -69,4 +147,7 @@ def lyapunov_exponent(
         tangent = plan.advance(there, range(index, index + 1), context) - here
         growth += np.log(np.sqrt((tangent**2).sum(axis=(1, 2))) / before)
     exponent: Floats = growth / model.horizon
+    if n_replicas is not None:
+        value, low, high = stats.mean_interval(exponent)
+        return LyapunovEstimate(value=value, low=low, high=high, per_replica=exponent)
     return exponent if x.ndim == 3 else float(exponent[0])

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from chaosphere.common.checks import Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.measures import pairwise, statistics
 
 Observable = Callable[[float, Tokens], Any]
@@ -26,9 +27,9 @@ class Threaded(Protocol):
 
 def with_threads(observable: Observable, n_threads: int) -> Observable:
     """Return an observable with this number of threads, if it is `Threaded` and its number is not set."""
-    is_instance = dataclasses.is_dataclass(observable) and not isinstance(observable, type)
-    if is_instance and isinstance(observable, Threaded) and observable.n_threads is None:
-        return cast(Observable, dataclasses.replace(cast(Any, observable), n_threads=n_threads))
+    spec: object = observable
+    if dataclasses.is_dataclass(type(spec)) and isinstance(spec, Threaded) and spec.n_threads is None:
+        return cast(Observable, dataclasses.replace(cast(Any, spec), n_threads=n_threads))
     return observable
 
 
@@ -72,8 +73,8 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Measure(Brief):
     """A statistic with its options, as an observable.
 
     Parameters

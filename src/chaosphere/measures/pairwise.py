@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.common.arrays import of_replicas
+from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry import expansions
 from chaosphere.interactions.series import is_cheaper
 from chaosphere.kernels import pairs as kernel
@@ -19,7 +20,7 @@ _MAX_DENSE = 2**30  # bytes that pairwise_cosines may take
 _MAX_BINS = 2**24
 
 
-def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None) -> float | Floats:
+def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int | None = None) -> PerReplica:
     """Return the interaction energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
 
     arXiv:2604.26898, section 1 (the energy of the synchronization theorem).
@@ -27,20 +28,33 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere; R independent systems.
     beta : float
-        In (0, 700].
+        Inverse temperature β, in (0, 700].
     weights : array_like, shape (N,), optional
         p_i >= 0 with sum 1 (default 1/N).
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
     float, or ndarray of shape (R,)
+        E_β >= 0, for each system.
 
     Raises
     ------
     TypeError, ValueError
         If x is not made of tokens on the unit sphere, or beta or the weights are out of range.
+
+    See Also
+    --------
+    chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
+    chaosphere.measures.Energy : The energy as an observable.
+    chaosphere.measures.pairwise_cosines : Cosines of all pairs.
+    chaosphere.measures.mmd : Maximum mean discrepancy for the kernel of attention.
+    chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
+    chaosphere.measures.Energy.__call__ : The energy of tokens in a run.
 
     Notes
     -----
@@ -52,9 +66,18 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
 
     Examples
     --------
+    Two antipodal tokens have the energy ¼ (e^β − e^{−β}), tokens that have met have none:
+
+    >>> import math
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x = np.array([[1.0, 0.0], [-1.0, 0.0]])
-    >>> bool(np.isclose(energy(x, beta=1.0), 0.25 * (math.e - 1 / math.e)))
-    True
+    >>> round(float(cs.measures.energy(x, beta=1.0)), 6)
+    0.587601
+    >>> round((math.e - 1 / math.e) / 4, 6)
+    0.587601
+    >>> cs.measures.energy(x[[0, 0]], beta=1.0)
+    0.0
     """
     beta = checks.number(beta, "beta", above=0, high=700)
     batch = checks.tokens(x)
@@ -68,23 +91,37 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
         missing[by_pairs] = kernel.pair_statistics(batch[by_pairs].astype(np.float64, copy=False), p, beta, 0, threads)[
             0
         ]
-    return of_replicas(0.5 * math.exp(beta) * missing, x)  # type: ignore[no-any-return]
+    return of_replicas(0.5 * math.exp(beta) * missing, x)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Energy:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Energy(Brief):
     """E_β as an observable: a callable on (time, tokens) for `simulate(..., observe=...)`.
 
     Parameters
     ----------
     beta : float
-        In (0, 700].
+        Inverse temperature β, in (0, 700].
     n_threads : int, optional
+        Default: all that OpenMP may use; in an `ensemble` those of the worker. Does not change a bit of the result.
+
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.measures.energy : Interaction energy of tokens.
 
     Examples
     --------
-    >>> Energy(beta=1.0)(0.0, np.array([[1.0, 0.0], [1.0, 0.0]]))
-    0.0
+    The energy of the tokens after every layer:
+
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=20, horizon=20.0)
+    >>> x = cs.sample_uniform(50, 3, rng=0)
+    >>> observe = {"energy": cs.measures.Energy(beta=1.0)}
+    >>> sol = cs.simulate(model, x, rng=0, observe=observe)
+    >>> sol.observables["energy"][[0, 5, 10, 20]].round(3)
+    array([0.767, 0.729, 0.468, 0.   ])
     """
 
     beta: float = 1.0
@@ -96,8 +133,32 @@ class Energy:
         if self.n_threads is not None:
             object.__setattr__(self, "n_threads", checks.threads(self.n_threads))
 
-    def __call__(self, time: float, x: Tokens) -> float | Floats:
-        """Return `energy(x, beta)`."""
+    def __call__(self, time: float, x: Tokens) -> PerReplica:
+        """Return the energy E_β of the tokens.
+
+        Parameters
+        ----------
+        time : float
+            Not used: the energy is a function of the tokens alone.
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere.
+
+        Returns
+        -------
+        float, or ndarray of shape (R,)
+            As `energy` returns it.
+
+        See Also
+        --------
+        chaosphere.measures.energy : Interaction energy of tokens.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> cs.measures.Energy(beta=2.0)(0.0, x) == cs.measures.energy(x, beta=2.0)
+        True
+        """
         return energy(x, self.beta, n_threads=self.n_threads)
 
 
@@ -107,19 +168,31 @@ def pairwise_cosines(x: Tokens) -> Floats:
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
 
     Returns
     -------
     ndarray of float64, shape (N(N−1)/2,) or (R, N(N−1)/2)
+        Cosines in [−1, 1].
 
     Raises
     ------
-    ValueError
-        Also if the result would exceed 1 GiB; `cosine_histogram` needs no such array.
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or the result would exceed 1 GiB; `cosine_histogram` needs no
+        such array.
+
+    See Also
+    --------
+    chaosphere.measures.energy : Interaction energy of tokens.
+    chaosphere.measures.cosine_histogram : Histogram of the cosines of pairs.
+    chaosphere.measures.mean_cosine : Mean of the cosines of pairs.
 
     Examples
     --------
-    >>> pairwise_cosines(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> cs.measures.pairwise_cosines(x)
     array([ 0., -1.,  0.])
     """
     batch = checks.tokens(x).astype(np.float64, copy=False)
@@ -141,21 +214,31 @@ def cosine_histogram(
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     n_bins : int
         Number of equal bins, at most 2^24.
     weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
     probabilities : ndarray, shape (n_bins,) or (R, n_bins)
         Sum to 1; a pair weighs p_i p_j.
     edges : ndarray, shape (n_bins + 1,)
+        Ends of the bins, from −1 to 1.
 
     Raises
     ------
     TypeError, ValueError
         As in `energy`, and if there is no pair.
+
+    See Also
+    --------
+    chaosphere.measures.pairwise_cosines : Cosines of all pairs.
+    chaosphere.measures.pair_fraction : Fraction of close pairs.
+    chaosphere.plot.cosines : Draw the histogram.
 
     Notes
     -----
@@ -163,8 +246,13 @@ def cosine_histogram(
 
     Examples
     --------
-    >>> cosine_histogram(np.array([[1.0, 0.0], [-1.0, 0.0]]), n_bins=4)[0]
-    array([1., 0., 0., 0.])
+    The cosine of two independent uniform tokens in R³ is uniform on [−1, 1]:
+
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(2000, 3, rng=0)
+    >>> probabilities, edges = cs.measures.cosine_histogram(x, n_bins=4)
+    >>> edges, probabilities.round(2)
+    (array([-1. , -0.5,  0. ,  0.5,  1. ]), array([0.25, 0.25, 0.25, 0.25]))
     """
     n_bins = checks.integer(n_bins, "n_bins", low=1, high=_MAX_BINS)
     batch = checks.tokens(x)
@@ -176,24 +264,30 @@ def cosine_histogram(
     return of_replicas(histogram / total, x), np.linspace(-1, 1, n_bins + 1)
 
 
-def pair_fraction(x: Tokens, above: float) -> float | Floats:
+def pair_fraction(x: Tokens, above: float) -> PerReplica:
     """Return the fraction of pairs i ≠ j with ⟨x_i, x_j⟩ >= `above`.
 
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
-        At least two tokens.
+        At least two tokens on the unit sphere.
     above : float
-        In [−1, 1].
+        Least cosine of a pair that counts, in [−1, 1].
 
     Returns
     -------
     float, or ndarray of shape (R,)
+        In [0, 1].
 
     Raises
     ------
     TypeError, ValueError
         If x is not made of two or more tokens on the unit sphere, or `above` is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.cosine_histogram : Histogram of the cosines of pairs.
+    chaosphere.measures.cluster_count : Number of clusters.
 
     Notes
     -----
@@ -202,7 +296,10 @@ def pair_fraction(x: Tokens, above: float) -> float | Floats:
 
     Examples
     --------
-    >>> pair_fraction(np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]), 0.999)
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
+    >>> cs.measures.pair_fraction(x, 0.999)
     0.3333333333333333
     """
     above = checks.number(above, "above", low=-1, high=1)
@@ -219,4 +316,4 @@ def pair_fraction(x: Tokens, above: float) -> float | Floats:
             square += (rows[:, :, None, k] - batch[:, None, :, k]) ** 2
         counts += (square <= 2 - 2 * above).sum(axis=(1, 2))
     fractions = (counts - n_tokens) / (n_tokens * (n_tokens - 1))  # less the pairs (i, i)
-    return of_replicas(fractions, x)  # type: ignore[no-any-return]
+    return of_replicas(fractions, x)

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
-from chaosphere.common.arrays import of_replicas
+from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
 
 _MAX_DEGREES = 2**24
+_MAX_CLUSTERS = 2**24
 
 
 def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
-    """Return the mean vector Σ p_i x_i, shape (d,) or (R, d); O(N d).
+    """Return the mean vector Σ p_i x_i.
 
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
 
     Returns
     -------
-    ndarray of float64
+    ndarray of float64, shape (d,) or (R, d)
+        In the unit ball.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or the weights are out of range.
+
+    See Also
+    --------
+    chaosphere.measures.mean_direction : Direction of the mean of the tokens.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+
+    Notes
+    -----
+    O(N d), in double precision whatever the dtype of x.
 
     Examples
     --------
-    >>> mean_vector(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.measures.mean_vector(np.array([[1.0, 0.0], [0.0, 1.0]]))
     array([0.5, 0.5])
     """
     batch = checks.tokens(x).astype(np.float64, copy=False)
@@ -39,33 +60,84 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     return of_replicas(mean, x)  # type: ignore[no-any-return]
 
 
-def order_parameter(x: Tokens, *, weights: Any = None) -> float | Floats:
-    """Return |Σ p_i x_i|: 1 at consensus, about N^{-1/2} for uniform tokens; O(N d).
+def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
+    """Return the order parameter |Σ p_i x_i|: 1 at consensus, about N^{-1/2} for uniform tokens.
 
-    Parameters and errors as in `mean_vector`.
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+        In [0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mean_vector`.
+
+    See Also
+    --------
+    chaosphere.measures.mean_vector : Mean of the tokens.
+    chaosphere.measures.mean_direction : Direction of the mean of the tokens.
+    chaosphere.measures.mean_cosine : Mean of the cosines of pairs.
+    chaosphere.measures.power_spectrum : Power of the tokens by degree.
+
+    Notes
+    -----
+    O(N d), in double precision whatever the dtype of x.
 
     Examples
     --------
-    >>> order_parameter(np.array([[1.0, 0.0], [-1.0, 0.0]]))
-    0.0
+    >>> import chaosphere as cs
+    >>> round(float(cs.measures.order_parameter(cs.sample_uniform(10_000, 3, rng=0))), 2)
+    0.01
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=100.0)
+    >>> round(float(cs.measures.order_parameter(law.sample(10_000, rng=0))), 2)
+    0.99
     """
     length = np.linalg.norm(mean_vector(x, weights=weights), axis=-1)
     return length if x.ndim == 3 else float(length)
 
 
 def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
-    """Return the unit vector along Σ p_i x_i, shape (d,) or (R, d); O(N d).
+    """Return the unit vector along the mean vector Σ p_i x_i.
 
-    Parameters as in `mean_vector`.
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+
+    Returns
+    -------
+    ndarray of float64, shape (d,) or (R, d)
+        A point of the sphere.
 
     Raises
     ------
-    ValueError
-        Also if the mean vector is shorter than 1e-12: it then has no direction.
+    TypeError, ValueError
+        As `mean_vector`, and if the mean vector is shorter than 1e-12: it then has no direction.
+
+    See Also
+    --------
+    chaosphere.measures.mean_vector : Mean of the tokens.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+
+    Notes
+    -----
+    O(N d), in double precision whatever the dtype of x.
 
     Examples
     --------
-    >>> mean_direction(np.array([[0.6, 0.8], [0.6, -0.8]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.measures.mean_direction(np.array([[0.6, 0.8], [0.6, -0.8]]))
     array([1., 0.])
     """
     mean = mean_vector(x, weights=weights)
@@ -75,19 +147,40 @@ def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
     return np.asarray(mean / length)
 
 
-def mean_cosine(x: Tokens, *, weights: Any = None) -> float | Floats:
-    """Return the mean of ⟨x_i, x_j⟩ over pairs i ≠ j, weighted by p_i p_j; O(N d).
+def mean_cosine(x: Tokens, *, weights: Any = None) -> PerReplica:
+    """Return the mean of ⟨x_i, x_j⟩ over pairs i ≠ j, weighted by p_i p_j.
 
-    Parameters as in `mean_vector`.
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        At least two tokens on the unit sphere.
+    weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
+
+    Returns
+    -------
+    float, or ndarray of shape (R,)
+        1 at consensus, near 0 for uniform tokens.
 
     Raises
     ------
-    ValueError
-        Also if a single token carries all the weight: there is no pair.
+    TypeError, ValueError
+        As `mean_vector`, and if a single token carries all the weight: there is no pair.
+
+    See Also
+    --------
+    chaosphere.measures.pairwise_cosines : Cosines of all pairs.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+
+    Notes
+    -----
+    O(N d), from the mean vector.
 
     Examples
     --------
-    >>> mean_cosine(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.measures.mean_cosine(np.array([[1.0, 0.0], [-1.0, 0.0]]))
     -1.0
     """
     batch = checks.tokens(x)
@@ -110,19 +203,29 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     n_max : int
         Largest degree, >= 0; at most 2^24 for d = 2, and 40 000 harmonics for d >= 3.
     weights : array_like, shape (N,), optional
+        p_i >= 0 with sum 1 (default 1/N).
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
     ndarray of float64, shape (n_max + 1,) or (R, n_max + 1)
+        Power at degree 0 (which is 1) to n_max.
 
     Raises
     ------
     TypeError, ValueError
         If x is not made of tokens on the unit sphere, or another argument is out of range.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.spectrum : Coefficients in Gegenbauer polynomials.
+    chaosphere.measures.order_parameter : Length of the mean of the tokens.
+    chaosphere.measures.sobolev : Negative Sobolev distance.
 
     Notes
     -----
@@ -131,7 +234,12 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
 
     Examples
     --------
-    >>> power_spectrum(np.array([[1.0, 0.0], [-1.0, 0.0]]), 3).round(12) + 0.0
+    Two antipodal clusters have power at even degrees alone:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    >>> cs.measures.power_spectrum(x, 3).round(12) + 0.0
     array([1., 0., 1., 0.])
     """
     batch = checks.tokens(x)
@@ -144,7 +252,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     return of_replicas(values, x)  # type: ignore[no-any-return]
 
 
-def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
+def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     """Return how many balls of radius `tolerance` (chordal distance) a greedy cover of the tokens takes.
 
     The first token opens a ball and takes every token in it, the next one left opens another, and so on: for clusters
@@ -153,17 +261,25 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
     Parameters
     ----------
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
     tolerance : float
-        In (0, 2].
+        Radius of a ball, in (0, 2].
 
     Returns
     -------
     int, or ndarray of int of shape (R,)
+        Number of balls, from 1 to N.
 
     Raises
     ------
     TypeError, ValueError
         If x is not made of tokens on the unit sphere, or tolerance is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.pair_fraction : Fraction of close pairs.
+    chaosphere.measures.cluster_labels : The ball that each token is in.
+    chaosphere.measures.cluster_sizes : How many tokens each ball has taken.
 
     Notes
     -----
@@ -171,17 +287,129 @@ def cluster_count(x: Tokens, tolerance: float) -> int | NDArray[np.int64]:
 
     Examples
     --------
-    >>> cluster_count(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_count(x, 0.1)
     2
     """
-    tolerance = checks.number(tolerance, "tolerance", above=0, high=2)
-    counts = [_greedy_cover(tokens.astype(np.float64), tolerance) for tokens in checks.tokens(x)]
-    return of_replicas(np.array(counts), x)  # type: ignore[no-any-return]
+    tolerance = _radius(tolerance)
+    counts = [sum(1 for _ in _balls(tokens, tolerance)) for tokens in checks.tokens(x)]
+    return of_replicas(np.array(counts), x)
 
 
-def _greedy_cover(left: Floats, tolerance: float) -> int:
-    count = 0
+def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
+    """Return the ball of each token in the greedy cover of `cluster_count`.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    tolerance : float
+        Radius of the balls in chordal distance, in (0, 2].
+
+    Returns
+    -------
+    ndarray of int, shape (N,) or (R, N)
+        Balls are counted from 0 in the order in which they were opened: 0 is that of the first token.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or tolerance is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.cluster_count : The number of balls.
+    chaosphere.measures.cluster_sizes : How many tokens each has taken.
+
+    Notes
+    -----
+    O(N d) per ball.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_labels(x, 0.1)
+    array([0, 1, 0])
+    """
+    return of_replicas(_labels(x, tolerance), x)  # type: ignore[no-any-return]
+
+
+def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) -> NDArray[np.int64]:
+    """Return how many tokens each ball in the greedy cover of `cluster_count` has taken, the largest number first.
+
+    Parameters
+    ----------
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere.
+    tolerance : float
+        Radius of the balls in chordal distance, in (0, 2].
+    n_largest : int, optional
+        K >= 1: the K largest numbers, with zeros where there are fewer balls. An observable needs it: its shape must
+        not change along a run.
+
+    Returns
+    -------
+    ndarray of int, shape (K,) or (R, K)
+        Without `n_largest` K is the number of balls, of the replica that has most; the others end with zeros.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, or another argument is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.cluster_count : The number of balls.
+    chaosphere.measures.cluster_labels : The ball that each token is in.
+
+    Notes
+    -----
+    O(N d) per ball.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> cs.measures.cluster_sizes(x, 0.1)
+    array([2, 1])
+    >>> cs.measures.cluster_sizes(x, 0.1, n_largest=3)
+    array([2, 1, 0])
+    """
+    if n_largest is not None:
+        n_largest = checks.integer(n_largest, "n_largest", low=1, high=_MAX_CLUSTERS)
+    labels = _labels(x, tolerance)
+    sizes = np.zeros((len(labels), max(n_largest or 0, int(labels.max()) + 1)), dtype=np.int64)
+    for row, own in zip(sizes, labels, strict=True):
+        counts = np.bincount(own)
+        row[: len(counts)] = np.sort(counts)[::-1]
+    return of_replicas(sizes[:, :n_largest], x)  # type: ignore[no-any-return]
+
+
+def _labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
+    """Return the ball of each token, shape (R, N)."""
+    tolerance, batch = _radius(tolerance), checks.tokens(x)
+    labels = np.empty(batch.shape[:2], dtype=np.int64)
+    for own, tokens in zip(labels, batch, strict=True):
+        left = np.arange(len(tokens))
+        for ball, is_beyond in enumerate(_balls(tokens, tolerance)):
+            own[left[~is_beyond]] = ball
+            left = left[is_beyond]
+    return labels
+
+
+def _radius(tolerance: float) -> float:
+    return checks.number(tolerance, "tolerance", above=0, high=2)
+
+
+def _balls(tokens: Tokens, tolerance: float) -> Iterator[NDArray[np.bool_]]:
+    """Yield for each ball which of the tokens left are beyond it."""
+    left = tokens.astype(np.float64)
     while len(left):
-        left = left[((left - left[0]) ** 2).sum(axis=1) > tolerance**2]
-        count += 1
-    return count
+        is_beyond = ((left - left[0]) ** 2).sum(axis=1) > tolerance**2
+        yield is_beyond
+        left = left[is_beyond]

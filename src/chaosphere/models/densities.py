@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft, special
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.law import Law, check_law, density_at
@@ -39,12 +40,31 @@ _SAFE_BETA = 14.0
 class UnresolvedDensityError(Picklable, ValueError):
     """A density has become too steep for its number of modes.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        What happened, and what to do.
     step : int
         Steps made when it was found, 0 for the initial law.
     n_modes : int
         A larger number of modes to use.
+
+    See Also
+    --------
+    chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.CircleDensity.solve : Run from the initial law.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=100.0)
+    >>> try:
+    ...     cs.CircleDensity(model=model, law=law, n_modes=16).solve(rng=0)
+    ... except cs.UnresolvedDensityError as error:
+    ...     error.step, error.n_modes
+    (0, 128)
     """
 
     def __init__(self, message: str, *, step: int, n_modes: int) -> None:
@@ -53,19 +73,42 @@ class UnresolvedDensityError(Picklable, ValueError):
         self.n_modes = n_modes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DensitySolution:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class DensitySolution(Brief):
     """Densities on the circle over time, from `CircleDensity.solve`.
 
-    Attributes
+    Parameters
     ----------
     times : ndarray, shape (n_times,)
+        Times of the densities.
     modes : ndarray of complex128, shape (n_times, K + 1) or (n_times, R, K + 1)
         m_k = ∫ e^{−ikθ} dμ_t for k = 0 … K; m_0 is the mass.
+
+    See Also
+    --------
+    chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.CircleDensity.solve : Run from the initial law.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+    >>> sol = cs.CircleDensity(model=model, law=law, n_modes=32).solve(rng=0)
+    >>> sol.times, sol.modes.shape
+    (array([1.]), (1, 33))
     """
 
     times: Floats
     modes: Modes
+
+    def _rows(self) -> list[Row]:
+        return [
+            ("times", span(self.times)),
+            ("n_modes", short(self.modes.shape[-1] - 1)),
+            *([("n_replicas", short(self.modes.shape[1]))] if self.modes.ndim == 3 else []),
+        ]
 
     def density(self, angles: ArrayLike) -> Floats:
         """Return the densities with respect to the uniform probability, ρ(θ) = 1 + 2 Re Σ_{k>0} m_k e^{ikθ}.
@@ -73,10 +116,33 @@ class DensitySolution:
         Parameters
         ----------
         angles : array_like, shape (n,)
+            Angles θ, in radians, in [−1e6, 1e6].
 
         Returns
         -------
         ndarray, shape (n_times, n) or (n_times, R, n)
+            Densities at the angles.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the angles are no list of finite numbers in that range.
+
+        See Also
+        --------
+        chaosphere.CircleDensity.solve : Run from the initial law.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+        >>> limit = cs.CircleDensity(model=model, law=law, n_modes=32)
+        >>> sol = limit.solve(rng=0, save_at=[0.0, 1.0])
+        >>> sol.density([0.0, 3.14]).round(3)
+        array([[2.147, 0.291],
+               [3.331, 0.161]])
         """
         theta = checks.array(angles, "angles")
         if theta.ndim != 1 or not (np.abs(theta) <= 1e6).all():
@@ -85,8 +151,8 @@ class DensitySolution:
         return np.asarray(self.modes[..., :1].real + 2 * (self.modes[..., 1:] @ waves).real)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircleDensity:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CircleDensity(Brief):
     """The limiting equation for the law of infinitely many tokens on S¹, solved for its density.
 
     dρ + ∂_θ(ρ v) = τ ∂²_θ ρ dt,   v = e_θ · (Attn(μ, e(θ)) dt + ∘dW(e(θ)))   (arXiv:2604.26898, the mean-field limit)
@@ -109,6 +175,13 @@ class CircleDensity:
     TypeError, ValueError
         If an argument is out of range, or the field depends on the tokens' places (method "dense").
 
+    See Also
+    --------
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
+    chaosphere.DensitySolution : Densities on the circle over time.
+    chaosphere.UnresolvedDensityError : A density needs more modes.
+
     Notes
     -----
     In each step the noise increment ΔW is a fixed field, and ρ follows ∂_s ρ = −∂_θ(ρ e_θ·(h Attn + ΔW)) over unit time
@@ -123,14 +196,19 @@ class CircleDensity:
 
     Examples
     --------
+    The first Fourier mode of the limit, beside that of `MeanField` under the same noise:
+
     >>> import chaosphere as cs
-    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))
-    >>> model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=field, horizon=0.25, n_steps=50)
+    >>> mlp = cs.MLP(width=1, activation="tanh", bias_std=0.3)
+    >>> field = cs.GaussianField(kernel=mlp.kernel(2))
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.LimitSDE(attention=attention, field=field, horizon=0.25, n_steps=50)
     >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
-    >>> sol = CircleDensity(model=model, law=law, n_modes=128).solve(rng=0)
+    >>> density = cs.CircleDensity(model=model, law=law, n_modes=128).solve(rng=0)
     >>> limit = cs.MeanField(model=model, law=law, n_nodes=128)
     >>> nodes = cs.simulate(limit, limit.start(), rng=0).final
-    >>> bool(abs(moments(nodes, 1, weights=limit.weights) - sol.modes[-1, :2]).max() < 1e-2)
+    >>> mean = cs.measures.mean_vector(nodes, weights=limit.weights)
+    >>> bool(abs(mean[0] - 1j * mean[1] - density.modes[-1, 1]) < 1e-2)
     True
     """
 
@@ -160,8 +238,22 @@ class CircleDensity:
 
     @property
     def n_points(self) -> int:
-        """Points of the grid on which products are taken: the least number above 3K with a fast transform."""
-        return int(fft.next_fast_len(3 * self.n_modes + 1, real=True))
+        """Points of the grid on which products are taken: the least number above 3K with a fast transform.
+
+        See Also
+        --------
+        chaosphere.CircleDensity.solve : Run from the initial law.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> law = cs.laws.Uniform(dim=2)
+        >>> cs.CircleDensity(model=model, law=law, n_modes=32).n_points
+        100
+        """
+        return int(scipy.fft.next_fast_len(3 * self.n_modes + 1, real=True))
 
     def solve(
         self, *, rng: Seed, save_at: Any = None, n_replicas: int | None = None, n_threads: int | None = None
@@ -182,6 +274,7 @@ class CircleDensity:
         Returns
         -------
         DensitySolution
+            The densities at the saved times.
 
         Raises
         ------
@@ -191,6 +284,27 @@ class CircleDensity:
         UnresolvedDensityError
             If, after the flow of a step, a mode above ¾ K exceeds 1e-6, a mode exceeds the mass or the density falls
             below −2e-6 K; it names a larger K.
+
+        See Also
+        --------
+        chaosphere.CircleDensity.n_points : Points of the grid.
+        chaosphere.DensitySolution : Densities on the circle over time.
+        chaosphere.DensitySolution.density : The densities at angles.
+        chaosphere.UnresolvedDensityError : A density needs more modes.
+        chaosphere.simulate : Run a model.
+
+        Examples
+        --------
+        Attention contracts a cluster:
+
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+        >>> limit = cs.CircleDensity(model=model, law=law, n_modes=32)
+        >>> density = limit.solve(rng=0, save_at=[0.0, 1.0])
+        >>> abs(density.modes[:, 1]).round(3)  # the order parameter at both times
+        array([0.446, 0.637])
         """
         n_threads = checks.threads(n_threads)
         replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
@@ -314,7 +428,7 @@ class _Attention:
         self.beta, self.value_scale = attention.beta, attention.value_scale
         self.n_points = n_points
         degree = np.arange(n_modes + 2)
-        bessel = special.ive(degree, attention.beta)
+        bessel = scipy.special.ive(degree, attention.beta)
         self.partition = bessel[:-1]
         # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
         self.derivative = 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
@@ -328,14 +442,14 @@ class _Attention:
 
 def _values(modes: Modes, n_points: int) -> Floats:
     """Return the values at the grid of real functions with the given modes 0 … K."""
-    return np.asarray(fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
+    return np.asarray(scipy.fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
 
 
 def _initial_modes(law: Law, points: Floats, n_modes: int) -> Modes:
     values = density_at(law, points)
     if not values.sum() > 0:
         raise ValueError("law must have a positive density at some point of the grid; raise n_modes")
-    modes = fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
+    modes = scipy.fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
     modes[0] = 1.0
     return np.asarray(modes)
 
@@ -347,7 +461,7 @@ def _flow(modes: Modes, shake: Floats, attention: _Attention | None, step_size: 
 
     def slope(state: Modes) -> Modes:
         velocity = shake if attention is None else shake + step_size * attention(state)
-        flux = fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
+        flux = scipy.fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
         return np.asarray(minus_derivative * flux[:, : modes.shape[1]])
 
     s = 1 / n_substeps

@@ -9,13 +9,14 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeanField:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MeanField(Brief):
     """A model with infinitely many tokens of a given initial law.
 
     The empirical measure of tokens solves the limiting equation for measures exactly (arXiv:2604.26898, the mean-field
@@ -37,15 +38,17 @@ class MeanField:
     n_nodes : int
         See `chaosphere.laws.quadrature`.
 
-    Attributes
-    ----------
-    nodes : ndarray, shape (n, d)
-    weights : ndarray, shape (n,)
-
     Raises
     ------
     TypeError, ValueError
         If an argument is out of range.
+
+    See Also
+    --------
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.laws.quadrature : Make nodes and weights for a law.
+    chaosphere.laws.Law : What a law of tokens offers.
 
     Notes
     -----
@@ -53,13 +56,19 @@ class MeanField:
 
     Examples
     --------
+    64 nodes discretise a law of infinitely many tokens on the circle; the order parameter at both ends of a run:
+
     >>> import chaosphere as cs
     >>> mlp = cs.MLP(width=8, activation="tanh")
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=mlp, depth=5, horizon=0.5)
-    >>> limit = MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=64)
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=50, horizon=1.0)
+    >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+    >>> limit = cs.MeanField(model=model, law=law, n_nodes=64)
     >>> sol = cs.simulate(limit, limit.start(), rng=0)
-    >>> round(float(cs.measures.order_parameter(sol.final, weights=limit.weights)), 12) < 1
-    True
+    >>> ends = limit.nodes, sol.final
+    >>> orders = [cs.measures.order_parameter(x, weights=limit.weights) for x in ends]
+    >>> [round(float(order), 3) for order in orders]
+    [0.446, 0.442]
     """
 
     model: Model
@@ -79,22 +88,83 @@ class MeanField:
 
     @property
     def nodes(self) -> Floats:
-        """Nodes of the initial law, shape (n, d)."""
+        """Nodes of the initial law, shape (n, d).
+
+        See Also
+        --------
+        chaosphere.MeanField.weights : Weights of the nodes.
+        chaosphere.MeanField.start : Nodes and passive tokens to start a run from.
+        chaosphere.laws.quadrature : Make nodes and weights for a law.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4)
+        >>> limit.nodes.round(12) + 0.0
+        array([[ 1.,  0.],
+               [ 0.,  1.],
+               [-1.,  0.],
+               [ 0., -1.]])
+        """
         return self._rule.nodes
 
     @property
     def weights(self) -> Floats:
-        """Their weights, shape (n,), with sum 1."""
+        """Weights of the nodes, shape (n,), with sum 1.
+
+        See Also
+        --------
+        chaosphere.MeanField.nodes : Nodes of the initial law.
+        chaosphere.MeanField.start : Nodes and passive tokens to start a run from.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).weights
+        array([0.25, 0.25, 0.25, 0.25])
+        """
         return self._rule.weights
 
     @property
     def n_steps(self) -> int:
-        """Number of steps, that of the model."""
+        """Number of steps, that of the model.
+
+        See Also
+        --------
+        chaosphere.models.protocol.Model.n_steps : Number of steps of any model.
+        chaosphere.MeanField.horizon : Time that the limit spans.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).n_steps
+        5
+        """
         return self.model.n_steps
 
     @property
     def horizon(self) -> float:
-        """Time that they span, that of the model."""
+        """Time that the steps span, that of the model.
+
+        See Also
+        --------
+        chaosphere.MeanField.n_steps : Number of steps of the limit.
+        chaosphere.models.protocol.Model.horizon : Time that any model spans.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4).horizon
+        0.5
+        """
         return self.model.horizon
 
     def start(self, passive: Tokens | None = None) -> Tokens:
@@ -103,6 +173,7 @@ class MeanField:
         Parameters
         ----------
         passive : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere that move in the mean field; None for the nodes alone.
 
         Returns
         -------
@@ -113,6 +184,24 @@ class MeanField:
         ------
         TypeError, ValueError
             If `passive` is not made of tokens of the law's dimension.
+
+        See Also
+        --------
+        chaosphere.MeanField.nodes : Nodes of the initial law.
+        chaosphere.MeanField.weights : Weights of the nodes.
+
+        Examples
+        --------
+        Ten tokens that follow the mean field of 64 nodes:
+
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=64)
+        >>> x = limit.start(cs.sample_uniform(10, 2, rng=0))
+        >>> sol = cs.simulate(limit, x, rng=0)
+        >>> sol.final[64:].shape
+        (10, 2)
         """
         if passive is None:
             return self.nodes
@@ -124,11 +213,60 @@ class MeanField:
 
     @property
     def has_own_noise(self) -> bool:
-        """Whether tokens have noise of their own: no, `model` has none."""
+        """Whether tokens have noise of their own: no, `model` has none.
+
+        See Also
+        --------
+        chaosphere.LimitSDE.has_own_noise : Whether tokens of the equation have noise of their own.
+        chaosphere.Transformer.has_own_noise : Whether tokens of a network have noise of their own.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=4)
+        >>> limit.has_own_noise
+        False
+        """
         return False
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> MeanFieldPlan:
-        """Return the model's plan with the nodes as sources; see `chaosphere.models.protocol`."""
+        """Return the model's plan with the nodes as sources, as `simulate` uses it.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype; the first tokens are the nodes.
+        weights : None
+            The nodes have weights of their own.
+
+        Returns
+        -------
+        MeanFieldPlan
+            Takes the steps.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are fewer tokens than nodes, or the model does not serve this shape.
+
+        See Also
+        --------
+        chaosphere.models.protocol.Model.plan : Plan of any model.
+
+        Examples
+        --------
+        The cost of a step for 64 nodes and 10 tokens that follow them:
+
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=5, horizon=0.5)
+        >>> limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=64)
+        >>> limit.plan(Shape(n_tokens=74, dim=2)).cost.pairs == 64 * 74
+        True
+        """
         if weights is not None:
             raise ValueError("weights must be None for a MeanField, which has those of its nodes")
         self._check_dim(shape.dim, "x")

@@ -31,21 +31,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.interactions.protocol import Partition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StepContext(Brief):
     """What every step of a run is given.
 
-    Attributes
+    Parameters
     ----------
     noise : Noise
         Of the run: normals by stream, replica and step.
     n_threads : int
-        Never changes a bit.
+        Does not change a bit of the result.
+
+    See Also
+    --------
+    chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
+    chaosphere.common.streams.Noise : The noise of a run.
+    chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
+
+    Examples
+    --------
+    A single layer of a transformer, as the loop takes it:
+
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> from chaosphere.common.streams import Noise
+    >>> from chaosphere.models.protocol import StepContext
+    >>> mlp = cs.MLP(width=8)
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0)
+    >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+    >>> context = StepContext(noise=Noise(0), n_threads=1)
+    >>> model.plan(Shape.of(x)).advance(x, range(0, 1), context).shape
+    (1, 10, 3)
     """
 
     noise: Noise
@@ -56,7 +78,7 @@ class StepContext:
 class Cost:
     """What a step takes, for estimates of time and memory.
 
-    Attributes
+    Parameters
     ----------
     pairs : float
         Pair interactions of one replica.
@@ -64,6 +86,21 @@ class Cost:
         Random numbers that are drawn for one replica.
     bytes : int
         Memory of all replicas besides that of tokens.
+
+    See Also
+    --------
+    chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> attention = cs.SoftmaxAttention()
+    >>> mlp = cs.MLP(width=8)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=20, horizon=1.0)
+    >>> cost = model.plan(Shape(n_tokens=100, dim=3)).cost
+    >>> cost.pairs, cost.normals  # N² pairs, and the weights U, W, b_U and b_W
+    (10000.0, 59)
     """
 
     pairs: float = 0.0
@@ -79,6 +116,44 @@ class ModelPlan(Protocol):
     max_fused_steps : int
         How many steps `advance` may take in one call, where nothing is recorded between them.
     cost : Cost
+        What a step takes.
+
+    See Also
+    --------
+    chaosphere.models.protocol.Model : What a model offers.
+    chaosphere.models.protocol.StepContext : Noise and threads of a run.
+    chaosphere.models.protocol.Cost : Pairs, random numbers and bytes of a step.
+    chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
+    chaosphere.common.shape.Shape : Replicas, tokens, dimension and dtype.
+
+    Examples
+    --------
+    Tokens that turn about an axis:
+
+    >>> import dataclasses
+    >>> import math
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> from chaosphere.models.protocol import ModelPlan
+    >>> class RotationPlan(ModelPlan):
+    ...     def __init__(self, matrix):
+    ...         self.matrix = matrix
+    ...
+    ...     def advance(self, x, steps, context):
+    ...         return x @ self.matrix
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Rotation:
+    ...     angle: float
+    ...     n_steps: int = 100
+    ...     horizon: float = 1.0
+    ...     has_own_noise = False
+    ...
+    ...     def plan(self, shape, weights=None):
+    ...         c, s = math.cos(self.angle), math.sin(self.angle)
+    ...         return RotationPlan(np.array([[c, s], [-s, c]]))
+    >>> x = cs.sample_uniform(5, 2, rng=0)
+    >>> np.allclose(cs.simulate(Rotation(math.pi / 100), x, rng=0).final, -x)
+    True
     """
 
     max_fused_steps: int = 1
@@ -94,6 +169,7 @@ class ModelPlan(Protocol):
         steps : range
             The steps to take, counted from 0; at most `max_fused_steps`, each after the one before.
         context : StepContext
+            The noise and the threads of the run.
 
         Returns
         -------
@@ -104,23 +180,51 @@ class ModelPlan(Protocol):
         ------
         DegenerateTokenError
             If a token becomes zero or not finite.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
+        chaosphere.models.schemes.Scheme.step : Take a step of the equation.
+        chaosphere.models.protocol.StepContext : Noise and threads of a run.
         """
         raise NotImplementedError
 
     def distribute(self, partition: Partition) -> ModelPlan:
         """Return the plan that moves the tokens that this process owns, where several share a system.
 
+        Parameters
+        ----------
+        partition : Partition
+            Which tokens these are, and how to gather the others.
+
+        Returns
+        -------
+        ModelPlan
+            Takes and returns the tokens of this process.
+
         Raises
         ------
         TypeError, ValueError
             If tokens are coupled by more than can be shared.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.distribute : Share an interaction between processes.
+        chaosphere.interactions.protocol.Partition : Which tokens a process owns.
         """
         raise TypeError(f"comm needs a model whose plan can be distributed, got {type(self).__name__}")
 
     def describe(self) -> Any:
         """Return the model with every automatic choice made, as results and checkpoints record it.
 
-        None, the default, stands for the model as it is.
+        Returns
+        -------
+        model or None
+            None, the default, stands for the model as it is.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Interaction.resolve : An interaction with its choices made.
         """
         return None
 
@@ -129,16 +233,45 @@ class Model(Protocol):
     """What the time loop, ensembles, mean-field limits and measures need of a model.
 
     `MeanField` takes a model that has an attribute `has_own_noise`, which is False: tokens have no noise of their own,
-    so that the empirical measure moves by itself, conditional on the common noise.
+    so that the empirical measure moves by itself, conditional on the common noise. `ModelPlan` shows how to write one.
+
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
+    chaosphere.interactions.protocol.Interaction : What an interaction offers.
+
+    Examples
+    --------
+    What the loop asks of a model:
+
+    >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=8)
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=20, horizon=1.0)
+    >>> model.n_steps, model.horizon, callable(model.plan)
+    (20, 1.0, True)
     """
 
     @property
     def n_steps(self) -> int:
-        """Number of steps, >= 1."""
+        """Number of steps, >= 1.
+
+        See Also
+        --------
+        chaosphere.MeanField.n_steps : Number of steps of the limit.
+        chaosphere.Transformer.n_steps : Number of steps of a network: its depth.
+        chaosphere.models.protocol.Model.horizon : Time that any model spans.
+        """
 
     @property
     def horizon(self) -> float:
-        """Time T > 0 that they span."""
+        """Time T > 0 that they span.
+
+        See Also
+        --------
+        chaosphere.MeanField.horizon : Time that the limit spans.
+        chaosphere.models.protocol.Model.n_steps : Number of steps of any model.
+        """
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> ModelPlan:
         """Return the plan for tokens of one shape.
@@ -146,6 +279,7 @@ class Model(Protocol):
         Parameters
         ----------
         shape : Shape
+            Replicas, tokens, dimension and dtype.
         weights : ndarray of float64, shape (n_sources,), optional
             The first n_sources tokens make up the measure that moves all of them, with these weights; the rest are
             passive tracers. None: all of them, 1/N each.
@@ -153,11 +287,20 @@ class Model(Protocol):
         Returns
         -------
         ModelPlan
+            Takes the steps.
 
         Raises
         ------
         TypeError, ValueError
             If the model does not serve this shape.
+
+        See Also
+        --------
+        chaosphere.LimitSDE.plan : Plan of the equation.
+        chaosphere.MeanField.plan : Plan of the limit.
+        chaosphere.Transformer.plan : Plan of the network.
+        chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
+        chaosphere.common.shape.Shape : Replicas, tokens, dimension and dtype.
         """
 
 

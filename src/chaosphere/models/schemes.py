@@ -17,16 +17,37 @@ from chaosphere.noise.gaussian import Increment
 class Flow:
     """The equation over one step: its drift, and the noise that falls into the step.
 
-    Attributes
+    Parameters
     ----------
     interaction : InteractionPlan or None
+        Its drift.
     increment : callable or None
         ΔW, the common noise, as a function of position.
     own : ndarray, shape (R, N, d), or None
         The noise that each token has for itself.
     step_size : float
-        h.
+        Length h of the step.
     n_threads : int
+        Does not change a bit of the result.
+
+    See Also
+    --------
+    chaosphere.models.schemes.Scheme : A way to take a step of the equation.
+
+    Examples
+    --------
+    A step of a scheme under attention alone:
+
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> from chaosphere.models.schemes import SCHEMES, Flow
+    >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+    >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
+    >>> flow = Flow(
+    ...     interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1
+    ... )
+    >>> SCHEMES["heun"].step(x, flow).shape
+    (1, 10, 3)
     """
 
     interaction: InteractionPlan | None
@@ -37,16 +58,86 @@ class Flow:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether there is any noise."""
+        """Whether there is any noise.
+
+        See Also
+        --------
+        chaosphere.models.schemes.Flow.noise : The noise of a step.
+
+        Examples
+        --------
+        >>> from chaosphere.models.schemes import Flow
+        >>> flow = Flow(
+        ...     interaction=None, increment=None, own=None, step_size=0.1, n_threads=1
+        ... )
+        >>> flow.is_noisy
+        False
+        """
         return self.increment is not None or self.own is not None
 
     def noise(self, x: Tokens) -> Tokens:
-        """Return ΔW(x), plus each token's own noise."""
+        """Return the noise of the step at every token: ΔW(x), plus each token's own.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Zero without noise.
+
+        See Also
+        --------
+        chaosphere.models.schemes.Flow.is_noisy : Whether a step has noise.
+        chaosphere.models.schemes.Flow.velocity : Displacement of an Euler step.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.models.schemes import Flow
+        >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+        >>> flow = Flow(
+        ...     interaction=None, increment=None, own=0.1 * x, step_size=0.1, n_threads=1
+        ... )
+        >>> bool((flow.noise(x) == 0.1 * x).all())
+        True
+        """
         total = np.zeros_like(x) if self.increment is None else self.increment(x, n_threads=self.n_threads)
         return total if self.own is None else total + self.own
 
     def velocity(self, x: Tokens) -> Tokens:
-        """Return P_x (h drift(x) + noise(x))."""
+        """Return P_x (h drift(x) + noise(x)), the displacement of an Euler step.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Orthogonal to x, token by token.
+
+        See Also
+        --------
+        chaosphere.models.schemes.Flow.noise : The noise of a step.
+        chaosphere.models.schemes.Scheme.step : Take a step of the equation.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> from chaosphere.models.schemes import Flow
+        >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+        >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
+        >>> flow = Flow(
+        ...     interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1
+        ... )
+        >>> float(abs((flow.velocity(x) * x).sum(axis=2)).max()) < 1e-15
+        True
+        """
         total = self.noise(x)
         if self.interaction is not None:
             total += x.dtype.type(self.step_size) * self.interaction.drift(x, n_threads=self.n_threads)
@@ -64,6 +155,33 @@ class Scheme(Protocol):
         With noise; None where the scheme does not take any.
     evaluations : int
         Of the interaction and of the noise, in a step.
+
+    See Also
+    --------
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.models.schemes.Flow : Drift and noise over a step.
+
+    Examples
+    --------
+    The projected Euler scheme, written anew:
+
+    >>> import chaosphere as cs
+    >>> from chaosphere.models.schemes import Scheme
+    >>> class Euler(Scheme):
+    ...     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+    ...
+    ...     def step(self, x, flow):
+    ...         return cs.normalize(x + flow.velocity(x))
+    >>> from chaosphere.common.shape import Shape
+    >>> from chaosphere.models.schemes import SCHEMES, Flow
+    >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+    >>> plan = cs.SoftmaxAttention(beta=1.0).plan(Shape.of(x))
+    >>> flow = Flow(
+    ...     interaction=plan, increment=None, own=None, step_size=0.1, n_threads=1
+    ... )
+    >>> difference = Euler().step(x, flow) - SCHEMES["projected-euler"].step(x, flow)
+    >>> bool(abs(difference).max() < 1e-15)
+    True
     """
 
     order: int
@@ -72,7 +190,25 @@ class Scheme(Protocol):
     evaluations: int
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
-        """Return the tokens (R, N, d) at the end of the step."""
+        """Return the tokens at the end of the step.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        flow : Flow
+            Drift and noise of the step, its length and the threads.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
+        chaosphere.models.schemes.Flow.velocity : Displacement of an Euler step.
+        """
 
 
 class ProjectedEuler(Scheme):

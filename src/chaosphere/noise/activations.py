@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.kernels import abi
 
 # Where a user's callable is probed. The ends are not round numbers, so that repeated halving does
@@ -18,8 +19,8 @@ _MAX_INTERVALS = 10_000
 _MAX_KINKS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Activation(Brief):
     """An activation function φ: R → R.
 
     Build one of these to give `chaosphere` more than `get` can find out about a callable, for
@@ -43,14 +44,30 @@ class Activation:
     kinks : tuple of float
         Points where φ is not smooth. Quadrature splits its panels there.
 
+    See Also
+    --------
+    chaosphere.MLP : Random layers of a network.
+    chaosphere.noise.layer_law.LayerLaw : The law of a random layer.
+    chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
+
     Examples
     --------
+    A hard tanh whose kinks are known exactly:
+
     >>> import numpy as np
-    >>> Activation(
-    ...     name="hard tanh", function=lambda x: np.clip(x, -1, 1), derivative=None,
-    ...     is_odd=True, lipschitz=1.0, kernel_id=None, kinks=(-1.0, 1.0),
-    ... ).kinks
-    (-1.0, 1.0)
+    >>> import chaosphere as cs
+    >>> from chaosphere.noise.activations import Activation
+    >>> hard_tanh = Activation(
+    ...     name="hard tanh",
+    ...     function=lambda x: np.clip(x, -1, 1),
+    ...     is_odd=True,
+    ...     lipschitz=1.0,
+    ...     kinks=(-1.0, 1.0),
+    ... )
+    >>> mlp = cs.MLP(width=64, activation=hard_tanh)
+    >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
+    >>> layer(cs.sample_uniform(10, 3, rng=0)).shape
+    (10, 3)
     """
 
     name: str
@@ -66,11 +83,52 @@ class Activation:
         object.__setattr__(self, "kinks", tuple(checks.array(self.kinks, "kinks").tolist()))
 
     def __call__(self, x: Array) -> Array:
-        """Return φ(x), elementwise."""
+        """Return φ(x), elementwise.
+
+        Parameters
+        ----------
+        x : ndarray of float64
+            Pre-activations, of any shape.
+
+        Returns
+        -------
+        ndarray of float64
+            Of the shape of x.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.hidden : The hidden units.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from chaosphere.noise import activations
+        >>> activations.get("relu")(np.array([-1.0, 2.0]))
+        array([0., 2.])
+        """
         return self.function(x)
 
+    def _rows(self) -> list[Row]:
+        return [("name", short(self.name))]
+
     def identity_facts(self) -> object:
-        """Return the name of a compiled activation; a user's is told from others by all that it holds."""
+        """Return what tells activations apart in checkpoints and stores.
+
+        Returns
+        -------
+        str or NotImplemented
+            The name of a compiled activation; a user's is told from others by all that it holds.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.identity_facts : What tells kernels apart.
+
+        Examples
+        --------
+        >>> from chaosphere.noise import activations
+        >>> activations.get("tanh").identity_facts()
+        'tanh'
+        """
         return NotImplemented if self.kernel_id is None else self.name
 
 
@@ -83,28 +141,36 @@ def _relu_derivative(x: Array) -> Array:
 
 
 def _silu(x: Array) -> Array:
-    return np.asarray(x * special.expit(x))
+    return np.asarray(x * scipy.special.expit(x))
 
 
 def _silu_derivative(x: Array) -> Array:
-    return np.asarray(special.expit(x) * (1.0 + x * special.expit(-x)))
+    return np.asarray(scipy.special.expit(x) * (1.0 + x * scipy.special.expit(-x)))
 
 
 def _gelu(x: Array) -> Array:
-    return np.asarray(x * special.ndtr(x))
+    return np.asarray(x * scipy.special.ndtr(x))
 
 
 def _gelu_derivative(x: Array) -> Array:
-    return np.asarray(special.ndtr(x) + x * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi))
+    return np.asarray(scipy.special.ndtr(x) + x * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi))
 
 
 def _tanh_derivative(x: Array) -> Array:
     # sech² x as 4 s(2x) s(−2x): 1 − tanh² would lose every digit where tanh saturates.
-    return np.asarray(4.0 * special.expit(2.0 * x) * special.expit(-2.0 * x))
+    return np.asarray(4.0 * scipy.special.expit(2.0 * x) * scipy.special.expit(-2.0 * x))
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(scipy.special.expit(x))
 
 
 def _sigmoid_derivative(x: Array) -> Array:
-    return np.asarray(special.expit(x) * special.expit(-x))
+    return np.asarray(scipy.special.expit(x) * scipy.special.expit(-x))
+
+
+def _erf(x: Array) -> Array:
+    return np.asarray(scipy.special.erf(x))
 
 
 def _erf_derivative(x: Array) -> Array:
@@ -157,12 +223,12 @@ def _table() -> dict[str, Activation]:
         "silu": (_silu, _silu_derivative, False, 1.0998393201288669, ()),
         "gelu": (_gelu, _gelu_derivative, False, 1.1289041451851548, ()),
         "tanh": (np.tanh, _tanh_derivative, True, 1.0, ()),
-        "sigmoid": (special.expit, _sigmoid_derivative, False, 0.25, ()),
-        "erf": (special.erf, _erf_derivative, True, 2.0 / np.sqrt(np.pi), ()),
+        "sigmoid": (_sigmoid, _sigmoid_derivative, False, 0.25, ()),
+        "erf": (_erf, _erf_derivative, True, 2.0 / np.sqrt(np.pi), ()),
         "sin": (np.sin, np.cos, True, 1.0, ()),
         "cos": (np.cos, _minus_sin, False, 1.0, ()),
         "linear": (_identity, np.ones_like, True, 1.0, ()),
-        "softplus": (_softplus, special.expit, False, 1.0, ()),
+        "softplus": (_softplus, _sigmoid, False, 1.0, ()),
         "leaky_relu": (_leaky_relu, _leaky_relu_derivative, False, 1.0, (0.0,)),
         "elu": (_elu, _elu_derivative, False, 1.0, (0.0,)),
         "gaussian": (_gaussian, _gaussian_derivative, False, np.exp(-0.5), ()),

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.noise import activations, forms, rates
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.layer_law import MAX_STD, LayerLaw
@@ -44,15 +45,15 @@ class _Same:
         return id(self.function)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CovarianceKernel:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CovarianceKernel(Brief):
     """Covariance κ of an isotropic random field G on the sphere S^{d−1} with values in R^d.
 
     E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I_d. Make one with `from_activation`, `from_spectrum` or
     `from_function`. Instances do not change. Calling one evaluates κ. Kernels compare and hash by
     what they were made of; functions count as equal to themselves alone.
 
-    Attributes
+    Parameters
     ----------
     dim : int
         Dimension d ≥ 2 of the tokens.
@@ -62,12 +63,17 @@ class CovarianceKernel:
         Estimated error of κ on [−1, 1], relative to κ(1).
     layer_law : LayerLaw or None
         The random layer that it is the kernel of, up to `amplitude`.
-    source : tuple or None
-        The same as (activation, weight_std, bias_std, output_bias_std).
+
+    See Also
+    --------
+    chaosphere.MLP : Random layers of a network.
+    chaosphere.GaussianField : Gaussian noise with a given covariance.
+    chaosphere.two_point.expectation : Expectation of a function of the cosine.
 
     Examples
     --------
-    >>> k = CovarianceKernel.from_activation("relu", dim=5)
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
     >>> round(k(1.0), 12), round(k.lyapunov_exponent(), 12), round(k.lambda_bar(), 12)
     (0.1, -0.1, 0.2)
     """
@@ -80,6 +86,13 @@ class CovarianceKernel:
     _identity: tuple[object, ...] = field(repr=False)
     _scale: float = field(default=1.0, repr=False)
     _offset: float = field(default=0.0, repr=False)
+
+    def _rows(self) -> list[Row]:
+        rows = [("dim", short(self.dim)), ("name", short(self.name))]
+        if (law := self.layer_law) is not None:
+            stds = {"weight_std": law.weight_std, "bias_std": law.bias_std, "output_bias_std": law.output_bias_std}
+            rows += [(name, short(std)) for name, std in stds.items() if std]
+        return rows + ([("scale", short(self._scale))] if self._scale != 1 else [])
 
     # --- construction ---------------------------------------------------------------------------
 
@@ -113,12 +126,21 @@ class CovarianceKernel:
         Returns
         -------
         CovarianceKernel
+            The kernel κ.
 
         Raises
         ------
         ValueError, TypeError
             If an argument is out of range, E φ(√q Z)² diverges or its integrand has not decayed where φ overflows or
             at 56 standard deviations, or quadrature cannot reach 1e-6.
+
+        See Also
+        --------
+        chaosphere.MLP.kernel : Covariance kernel of the layers.
+        chaosphere.CovarianceKernel.from_spectrum : Kernel with given coefficients.
+        chaosphere.CovarianceKernel.from_function : Kernel with a given function κ.
+        chaosphere.CovarianceKernel.source : The activation and the standard deviations of the layer.
+        chaosphere.noise.activations.Activation : An activation function and its facts.
 
         Notes
         -----
@@ -131,7 +153,12 @@ class CovarianceKernel:
 
         Examples
         --------
-        >>> k = CovarianceKernel.from_activation("tanh", dim=64, bias_std=0.1, output_bias_std=0.1)
+        A row of table 1 of the paper: κ(1), λ1 and λ̄ for tanh, d = 64, σ = 0.1.
+
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_activation(
+        ...     "tanh", dim=64, bias_std=0.1, output_bias_std=0.1
+        ... )
         >>> print(f"{k(1.0):.3g} {k.lyapunov_exponent():.3g} {k.lambda_bar():.3g}")
         0.0344 -0.629 -1.16
         """
@@ -169,15 +196,23 @@ class CovarianceKernel:
         Returns
         -------
         CovarianceKernel
+            The kernel κ.
 
         Raises
         ------
         ValueError
             If a coefficient is negative or not finite, or the shape is wrong.
 
+        See Also
+        --------
+        chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
+        chaosphere.CovarianceKernel.from_function : Kernel with a given function κ.
+        chaosphere.CovarianceKernel.spectrum : Coefficients in Gegenbauer polynomials.
+
         Examples
         --------
-        >>> CovarianceKernel.from_spectrum([0.0, 0.5], dim=3)(0.2)
+        >>> import chaosphere as cs
+        >>> cs.CovarianceKernel.from_spectrum([0.0, 0.5], dim=3)(0.2)  # P_1(u) = u
         0.1
         """
         dim = checks.integer(dim, "dim", low=2)
@@ -209,6 +244,7 @@ class CovarianceKernel:
         Returns
         -------
         CovarianceKernel
+            The kernel κ.
 
         Raises
         ------
@@ -217,13 +253,19 @@ class CovarianceKernel:
             its quadrature; the message names it. In high dimension rounding hides small negative
             coefficients of high degree.
 
+        See Also
+        --------
+        chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
+        chaosphere.CovarianceKernel.from_spectrum : Kernel with given coefficients.
+
         Examples
         --------
         >>> import numpy as np
-        >>> k = CovarianceKernel.from_function(lambda u: np.exp(u - 1), dim=3)
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_function(lambda u: np.exp(u - 1), dim=3)
         >>> round(k.derivative(1.0), 9)
         1.0
-        >>> CovarianceKernel.from_function(lambda u: u**2 - 0.5, dim=3)
+        >>> cs.CovarianceKernel.from_function(lambda u: u**2 - 0.5, dim=3)
         Traceback (most recent call last):
         ...
         ValueError: kappa is not positive definite in dim = 3: c_0 = -1.667e-01, rule: c_n >= 0
@@ -257,10 +299,22 @@ class CovarianceKernel:
         Returns
         -------
         CovarianceKernel
+            The kernel s² κ.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If noise_scale is out of range, or s² κ(1) overflows.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.amplitude : The factor that `scaled` applied.
+        chaosphere.CovarianceKernel.critical_noise_scale : Noise strength at which clusters gain or lose stability.
 
         Examples
         --------
-        >>> CovarianceKernel.from_spectrum([0.0, 0.5], dim=4).scaled(2.0)(1.0)
+        >>> import chaosphere as cs
+        >>> cs.CovarianceKernel.from_spectrum([0.0, 0.5], dim=4).scaled(2.0)(1.0)
         2.0
         """
         s2 = checks.number(noise_scale, "noise_scale", low=0, high=MAX_STD) ** 2
@@ -285,11 +339,27 @@ class CovarianceKernel:
         Returns
         -------
         float or float64 array of the shape of `u`
+            κ(u), at most κ(1) in size.
 
         Raises
         ------
         ValueError
             If a cosine is outside [−1, 1] or not a number.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.derivative : Its derivative κ′(u).
+        chaosphere.CovarianceKernel.difference_quotient : (κ(1) − κ(u))/(1 − u) without cancellation.
+
+        Examples
+        --------
+        Relu layers decorrelate antipodal tokens:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+        >>> k(np.array([-1.0, 0.0, 1.0])).round(6)
+        array([0.      , 0.031831, 0.1     ])
         """
         return like(u, self._scale * self._form.value(_cosines(u)) + self._offset)
 
@@ -298,11 +368,33 @@ class CovarianceKernel:
     @overload
     def derivative(self, u: Array) -> Array: ...
     def derivative(self, u: float | Array) -> float | Array:
-        """Return κ′(u); parameters and result as for κ itself.
+        """Return κ′(u).
+
+        Parameters
+        ----------
+        u : float or array of float
+            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+
+        Returns
+        -------
+        float or float64 array of the shape of `u`
+            κ′(u).
+
+        Raises
+        ------
+        ValueError
+            If a cosine is outside [−1, 1] or not a number.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.__call__ : The kernel κ(u) itself.
+        chaosphere.CovarianceKernel.difference_quotient : (κ(1) − κ(u))/(1 − u) without cancellation.
 
         Examples
         --------
-        >>> round(CovarianceKernel.from_activation("relu", dim=5).derivative(1.0), 12)
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+        >>> round(k.derivative(1.0), 12)
         0.1
         """
         return like(u, self._scale * self._form.slope(_cosines(u)))
@@ -314,9 +406,30 @@ class CovarianceKernel:
     def difference_quotient(self, u: float | Array) -> float | Array:
         """Return (κ(1) − κ(u))/(1 − u), which is κ′(1) at u = 1, without cancellation.
 
+        Parameters
+        ----------
+        u : float or array of float
+            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+
+        Returns
+        -------
+        float or float64 array of the shape of `u`
+            The quotient.
+
+        Raises
+        ------
+        ValueError
+            If a cosine is outside [−1, 1] or not a number.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.__call__ : The kernel κ(u) itself.
+        chaosphere.CovarianceKernel.derivative : Its derivative κ′(u).
+
         Examples
         --------
-        >>> k = CovarianceKernel.from_spectrum([1.0, 0.5], dim=4)
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_spectrum([1.0, 0.5], dim=4)
         >>> round(k.difference_quotient(1 - 1e-12), 15)
         0.5
         """
@@ -345,11 +458,19 @@ class CovarianceKernel:
         Returns
         -------
         float64 array, shape (n_max + 1,)
+            Coefficients c_0 to c_{n_max}, all ≥ 0.
 
         Raises
         ------
         ValueError
             If a coefficient is negative beyond its error bound (κ is no covariance).
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.from_spectrum : Kernel with given coefficients.
+        chaosphere.CovarianceKernel.spectrum_tail : Variance beyond a degree.
+        chaosphere.GaussianField.basis : Harmonics of the spectral method.
+        chaosphere.measures.power_spectrum : Power of the tokens by degree.
 
         Notes
         -----
@@ -360,9 +481,9 @@ class CovarianceKernel:
 
         Examples
         --------
-        >>> k = CovarianceKernel.from_activation("linear", dim=4)
-        >>> [round(float(c), 12) for c in k.spectrum(2)]
-        [0.0, 0.25, 0.0]
+        >>> import chaosphere as cs
+        >>> cs.CovarianceKernel.from_activation("linear", dim=4).spectrum(2).round(12)
+        array([0.  , 0.25, 0.  ])
         """
         n_max = checks.integer(n_max, "n_max", low=0)
         c, error = self._form.spectrum(n_max, self.dim)
@@ -379,11 +500,26 @@ class CovarianceKernel:
         return c
 
     def spectrum_tail(self, n_max: int) -> float:
-        """Return κ(1) − Σ_{n ≤ n_max} c_n, the variance beyond degree n_max (0 if rounding).
+        """Return κ(1) − Σ_{n ≤ n_max} c_n, the variance beyond degree n_max.
+
+        Parameters
+        ----------
+        n_max : int
+            Highest degree that is left out of the tail, ≥ 0.
+
+        Returns
+        -------
+        float
+            The variance, ≥ 0; 0 where it is lost to rounding.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.spectrum : Coefficients in Gegenbauer polynomials.
 
         Examples
         --------
-        >>> k = CovarianceKernel.from_activation("relu", dim=3, weight_std=1.0)
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_activation("relu", dim=3, weight_std=1.0)
         >>> print(f"{k.spectrum_tail(16):.1e}")
         3.0e-05
         """
@@ -393,24 +529,80 @@ class CovarianceKernel:
 
     @property
     def source(self) -> tuple[Activation, float, float, float] | None:
-        """The random layer's (activation, weight_std, bias_std, output_bias_std)."""
+        """The random layer's (activation, weight_std, bias_std, output_bias_std); None without a layer.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
+        chaosphere.noise.layer_law.LayerLaw : The law of a random layer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_activation("tanh", dim=4, bias_std=0.1)
+        >>> if k.source is not None:
+        ...     print(k.source[0].name, k.source[1:])
+        tanh (0.5, 0.1, 0.0)
+        """
         if (law := self.layer_law) is None:
             return None
         return law.activation, law.weight_in(self.dim), law.bias_std, law.output_bias_std
 
     @property
     def is_odd(self) -> bool:
-        """Whether the field is odd almost surely: κ(−1) = −κ(1), all even c_n zero."""
+        """Whether the field is odd almost surely: κ(−1) = −κ(1), all even c_n zero.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
+
+        Examples
+        --------
+        A bias breaks the symmetry of tanh:
+
+        >>> import chaosphere as cs
+        >>> mlps = [cs.MLP(width=1, activation="tanh", bias_std=s) for s in (0.0, 0.1)]
+        >>> [mlp.kernel(4).is_odd for mlp in mlps]
+        [True, False]
+        """
         return self(1.0) + self(-1.0) <= 1e-12 * self(1.0)
 
     def identity_facts(self) -> dict[str, object]:
-        """Return what tells kernels apart: the name, d, and κ at nine cosines."""
+        """Return what tells kernels apart in checkpoints and stores.
+
+        Returns
+        -------
+        dict
+            The name, d, and κ at nine cosines.
+
+        See Also
+        --------
+        chaosphere.noise.activations.Activation.identity_facts : What tells activations apart.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_spectrum([0.0, 0.5], dim=3)
+        >>> k.identity_facts()["values"]
+        [-0.5, -0.375, -0.25, -0.125, 0.0, 0.125, 0.25, 0.375, 0.5]
+        """
         values = self(np.linspace(-1, 1, 9)).tolist()
         return {"type": "CovarianceKernel", "name": self.name, "dim": self.dim, "values": values}
 
     @property
     def amplitude(self) -> float:
-        """Factor s by which `scaled` multiplied the field."""
+        """Factor s by which `scaled` multiplied the field.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.scaled : Kernel of the field times a factor.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.CovarianceKernel.from_spectrum([0.0, 0.5], dim=4).scaled(2.0).amplitude
+        2.0
+        """
         return math.sqrt(self._scale)
 
     # What κ implies about the tokens; see `chaosphere.noise.rates`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy import special
+import scipy
 
 from chaosphere.common.chebyshev import Array, Function
 from chaosphere.geometry.gegenbauer import gegenbauer, project
@@ -47,7 +47,7 @@ def _relu_value(_: Array, below: Array, above: Array) -> Array:
     # (q/2π)(√(1−c²) + c(π − arccos c)) with c = −cos t is (q/2π)(sin t − t cos t), and that bracket
     # is t² j₁(t): no cancellation where κ → 0.
     t = 2.0 * np.arctan2(np.sqrt(above), np.sqrt(below))
-    return np.asarray((below + above) / (4.0 * np.pi) * t**2 * special.spherical_jn(1, t))
+    return np.asarray((below + above) / (4.0 * np.pi) * t**2 * scipy.special.spherical_jn(1, t))
 
 
 def _relu_slope(_: Array, below: Array, above: Array) -> Array:

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import lapack
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Draws
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise.covariance import CovarianceKernel
@@ -26,14 +27,51 @@ _MAX_DENSE_AUTO = 1_000
 
 
 class Increment(Protocol):
-    """The noise over one time interval: a function of position."""
+    """The noise over one time interval: a function of position, from `GaussianField.increment`.
+
+    See Also
+    --------
+    chaosphere.GaussianField : Gaussian noise with a given covariance.
+    chaosphere.GaussianField.increment : The noise over a time interval.
+
+    Examples
+    --------
+    The field is the same at all tokens and at the first two of them:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.streams import Noise, Stream
+    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+    >>> draws = Noise(0).draws(Stream.BROWNIAN, 0)
+    >>> increment = field.increment([draws], duration=0.1, n_tokens=5)
+    >>> x = cs.sample_uniform(5, 3, rng=0, n_replicas=1)
+    >>> np.allclose(increment(x)[:, :2], increment(x[:, :2]))
+    True
+    """
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        """Return ΔW(x_i) for tokens (R, N, d)."""
+        """Return ΔW(x_i).
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        n_threads : int, optional
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        See Also
+        --------
+        chaosphere.GaussianField.increment : The noise over a time interval.
+        """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianField:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GaussianField(Brief):
     """A Brownian motion in time with values in the fields on the sphere: E[ΔW(x) ΔW(y)ᵀ] = κ(⟨x, y⟩) I Δt.
 
     Increments depend on (seed, time interval) alone; those over an interval are the sums of those over its parts.
@@ -41,6 +79,7 @@ class GaussianField:
     Parameters
     ----------
     kernel : CovarianceKernel
+        The covariance κ, in the dimension of the tokens.
     method : {"auto", "spectral", "dense", "features"}
         spectral
             Karhunen–Loève expansion in spherical harmonics, exact in law up to the truncation: the variance left out is
@@ -60,12 +99,19 @@ class GaussianField:
     tolerance : float
         For spectral, in (0, 1).
     width : int
-        For features.
+        For features, >= 1.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is out of range, or the method cannot serve this kernel.
+
+    See Also
+    --------
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.MLP : Random layers of a network.
+    chaosphere.CovarianceKernel : Covariance of the common noise.
+    chaosphere.noise.gaussian.Increment : The noise over a time interval, as a function.
 
     Notes
     -----
@@ -75,9 +121,10 @@ class GaussianField:
     Examples
     --------
     >>> import chaosphere as cs
-    >>> field = GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
-    >>> field.resolve(100).method
-    'spectral'
+    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+    >>> model = cs.LimitSDE(attention=None, field=field, horizon=1.0, n_steps=20)
+    >>> cs.simulate(model, cs.sample_uniform(10, 3, rng=0), rng=0).final.shape
+    (10, 3)
     """
 
     kernel: CovarianceKernel
@@ -101,7 +148,37 @@ class GaussianField:
             )
 
     def resolve(self, n_tokens: int) -> GaussianField:
-        """Return this field with the method chosen for n_tokens; itself unless the method is "auto"."""
+        """Return this field with the method chosen for n_tokens; itself unless the method is "auto".
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+
+        Returns
+        -------
+        GaussianField
+            With a method other than "auto".
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_tokens is no integer >= 1, or no method serves so many tokens.
+
+        See Also
+        --------
+        chaosphere.GaussianField.plan : What draws increments at a number of tokens.
+        chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> low, high = (cs.MLP(width=1, activation="tanh").kernel(dim) for dim in (3, 64))
+        >>> cs.GaussianField(kernel=low).resolve(10_000).method
+        'spectral'
+        >>> [cs.GaussianField(kernel=high).resolve(n).method for n in (100, 10_000)]
+        ['dense', 'features']
+        """
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
         if self.method != "auto":
             if self.method == "dense" and n_tokens > _MAX_DENSE:
@@ -119,16 +196,66 @@ class GaussianField:
         return replace(self, method="features")
 
     def plan(self, n_tokens: int) -> FieldPlan:
-        """Return what draws increments at n_tokens tokens, with all that does not change from step to step."""
+        """Return what draws increments at n_tokens tokens, with all that does not change from step to step.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+
+        Returns
+        -------
+        FieldPlan
+            Its `increment` makes the noise of a step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `resolve`.
+
+        See Also
+        --------
+        chaosphere.GaussianField.resolve : The field with its method chosen.
+        chaosphere.GaussianField.increment : The noise over a time interval.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> plan = field.plan(100)
+        >>> plan.field.method, plan.is_local
+        ('spectral', True)
+        """
         return FieldPlan(self.resolve(n_tokens), n_tokens)
 
     def basis(self) -> tuple[HarmonicBasis, Floats]:
-        """Return the harmonics of the spectral method and the standard deviation of each coefficient, shape (K,).
+        """Return the harmonics of the spectral method and the standard deviation of each coefficient.
+
+        Returns
+        -------
+        basis : HarmonicBasis
+            K spherical harmonics.
+        deviations : ndarray of float64, shape (K,)
+            √(c_n / dim(n, d)), n the degree of the harmonic.
 
         Raises
         ------
         ValueError
             If there would be more than 20 000.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.spectrum : Coefficients in Gegenbauer polynomials.
+
+        Examples
+        --------
+        The field has the variance κ(1) up to what is left out, here at most 1e-3 of it:
+
+        >>> import chaosphere as cs
+        >>> kernel = cs.MLP(width=1, activation="tanh").kernel(3)
+        >>> basis, deviations = cs.GaussianField(kernel=kernel, tolerance=1e-3).basis()
+        >>> basis.size, float((deviations**2).sum() / kernel(1.0)) > 1 - 1e-3
+        (16, True)
         """
         n_max = self._n_max()
         if n_max is None:
@@ -150,6 +277,26 @@ class GaussianField:
         Returns
         -------
         Increment
+            A function of the tokens (R, N, d).
+
+        See Also
+        --------
+        chaosphere.GaussianField.plan : What draws increments at a number of tokens.
+        chaosphere.noise.gaussian.Increment : The noise over a time interval, as a function.
+        chaosphere.common.streams.Noise.draws : Normals of a step.
+        chaosphere.noise.gaussian.Increment.__call__ : The noise at tokens.
+
+        Examples
+        --------
+        The noise of the first tenth of a run with seed 0, at five tokens:
+
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.streams import Noise, Stream
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> draws = Noise(0).draws(Stream.BROWNIAN, 0)
+        >>> increment = field.increment([draws], duration=0.1, n_tokens=5)
+        >>> increment(cs.sample_uniform(5, 3, rng=0, n_replicas=1)).shape
+        (1, 5, 3)
         """
         return self.plan(n_tokens).increment(parts, duration=duration)
 
@@ -263,7 +410,7 @@ def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
 def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
     """Return a root A with A Aᵀ = κ(XXᵀ) to about 1e-13 κ(1), by pivoted Cholesky; singular matrices are no trouble."""
     matrix = covariance_matrix(kernel, x)
-    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
     lower = np.tril(factor)
     lower[:, rank:] = 0
     root = np.empty_like(lower)

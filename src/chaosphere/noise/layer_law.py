@@ -6,6 +6,7 @@ from dataclasses import InitVar, dataclass
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief
 from chaosphere.noise.activations import Activation
 
 MAX_STD = 1e150  # its square, and a few times that, are floats
@@ -44,8 +45,8 @@ class GaussianPair:
         return self.weight_variance * (1.0 + u) + 2.0 * self.bias_variance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerLaw:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LayerLaw(Brief):
     """The law of a random layer G(y) = m^{-1/2} W φ(w U y + b_U) + b_W, the same kernel for every width m.
 
     U and W have i.i.d. standard normal entries, b_U ~ N(0, σ_U²) and b_W ~ N(0, σ_W²).
@@ -66,11 +67,24 @@ class LayerLaw:
     TypeError, ValueError
         If a standard deviation is out of range.
 
+    See Also
+    --------
+    chaosphere.MLP : Random layers of a network.
+    chaosphere.MLP.law : The law of the layers, whatever their width.
+    chaosphere.MLP.of : Network with a given law of its layers.
+    chaosphere.CovarianceKernel.source : The activation and the standard deviations of the layer.
+    chaosphere.noise.activations.Activation : An activation function and its facts.
+
     Examples
     --------
+    The layers of all networks that differ in their width alone have one law:
+
+    >>> import chaosphere as cs
     >>> from chaosphere.noise import activations
-    >>> LayerLaw(activation=activations.get("relu"), bias_std=1.0).pair(4)
-    GaussianPair(weight_variance=0.25, bias_variance=1.0)
+    >>> from chaosphere.noise.layer_law import LayerLaw
+    >>> law = LayerLaw(activation=activations.get("tanh"), bias_std=0.1)
+    >>> [cs.MLP.of(law, width=m).kernel(4).is_odd for m in (32, 1024)]
+    [False, False]
     """
 
     activation: Activation
@@ -86,9 +100,52 @@ class LayerLaw:
         checks.numbers(self, "bias_std", "output_bias_std", low=0, high=limit)
 
     def weight_in(self, dim: int) -> float:
-        """Return w in dimension d."""
+        """Return the standard deviation w of the inner weights in dimension d.
+
+        Parameters
+        ----------
+        dim : int
+            d >= 2.
+
+        Returns
+        -------
+        float
+            `weight_std`, or d^{-1/2} if that is None.
+
+        See Also
+        --------
+        chaosphere.noise.layer_law.LayerLaw.pair : Law of two tokens' pre-activations.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.MLP(width=1).law.weight_in(4)
+        0.5
+        """
         return float(dim**-0.5) if self.weight_std is None else self.weight_std
 
     def pair(self, dim: int) -> GaussianPair:
-        """Return the law of the pre-activations of two tokens in dimension d."""
+        """Return the law of the pre-activations of two tokens in dimension d.
+
+        Parameters
+        ----------
+        dim : int
+            d >= 2.
+
+        Returns
+        -------
+        GaussianPair
+            Their variance, and their covariance as a function of the cosine.
+
+        See Also
+        --------
+        chaosphere.noise.layer_law.LayerLaw.weight_in : Standard deviation of the inner weights.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> pair = cs.MLP(width=1, bias_std=1.0).law.pair(4)
+        >>> pair.weight_variance, pair.bias_variance, pair.variance
+        (0.25, 1.0, 1.25)
+        """
         return GaussianPair(self.weight_in(dim) ** 2, self.bias_std**2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.streams import Draws
 from chaosphere.geometry import sphere
 from chaosphere.kernels import layer as kernel
@@ -24,8 +25,8 @@ _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MLP:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MLP(Brief):
     """A random two-layer network, drawn anew in every layer of the transformer and shared by all tokens.
 
     G(y) = m^{-1/2} W φ(w U y + b_U) + b_W,  U: (m, d), W: (d, m)   (arXiv:2604.26898, section 1)
@@ -50,14 +51,25 @@ class MLP:
     TypeError, ValueError
         If an argument is out of range or the activation is unknown.
 
+    See Also
+    --------
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.MLPLayer : One realisation of a random layer.
+    chaosphere.CovarianceKernel : Covariance of the common noise.
+    chaosphere.GaussianField : Gaussian noise with a given covariance.
+    chaosphere.noise.layer_law.LayerLaw : The law of a random layer.
+    chaosphere.noise.activations.Activation : An activation function and its facts.
+
     Examples
     --------
+    One layer of width 128, at ten tokens:
+
     >>> import numpy as np
     >>> import chaosphere as cs
-    >>> layer = cs.MLP(width=128, activation="tanh").draw(3, rng=np.random.default_rng(0))
-    >>> x = cs.sample_uniform(10, 3, rng=1)
-    >>> bool(np.array_equal(layer(-x), -layer(x)))      # an odd activation without bias gives an odd field
-    True
+    >>> mlp = cs.MLP(width=128, activation="tanh", bias_std=0.1)
+    >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
+    >>> layer(cs.sample_uniform(10, 3, rng=0)).shape
+    (10, 3)
     """
 
     width: int
@@ -78,7 +90,19 @@ class MLP:
 
     @property
     def law(self) -> LayerLaw:
-        """The law of its layers, whatever their width."""
+        """The law of the layers, whatever their width.
+
+        See Also
+        --------
+        chaosphere.MLP.of : Network with a given law of its layers.
+        chaosphere.noise.layer_law.LayerLaw : The law of a random layer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.MLP(width=64, bias_std=0.1).law == cs.MLP(width=128, bias_std=0.1).law
+        True
+        """
         return LayerLaw(
             activation=activations.get(self.activation),
             weight_std=self.weight_std,
@@ -89,7 +113,32 @@ class MLP:
 
     @classmethod
     def of(cls, law: LayerLaw, *, width: int) -> MLP:
-        """Return the network of this width whose layers have this law."""
+        """Return the network of this width whose layers have this law.
+
+        Parameters
+        ----------
+        law : LayerLaw
+            Activation and standard deviations.
+        width : int
+            Number m >= 1 of hidden units.
+
+        Returns
+        -------
+        MLP
+            A network with that law.
+
+        See Also
+        --------
+        chaosphere.MLP.law : The law of the layers, whatever their width.
+        chaosphere.noise.layer_law.LayerLaw : The law of a random layer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> narrow = cs.MLP(width=64, activation="tanh", bias_std=0.1)
+        >>> cs.MLP.of(narrow.law, width=4096).bias_std
+        0.1
+        """
         return cls(
             width=width,
             activation=law.activation,
@@ -109,6 +158,11 @@ class MLP:
         Returns
         -------
         CovarianceKernel
+            The kernel κ.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
 
         Examples
         --------
@@ -127,7 +181,34 @@ class MLP:
         )
 
     def plan(self, dim: int) -> LayerPlan:
-        """Return what draws layers in dimension d, with all that does not change from layer to layer."""
+        """Return what draws layers in dimension d, with all that does not change from layer to layer.
+
+        Parameters
+        ----------
+        dim : int
+            d >= 2.
+
+        Returns
+        -------
+        LayerPlan
+            Its `draw` makes an `MLPLayer` from the normals of `Noise.draws`.
+
+        See Also
+        --------
+        chaosphere.MLP.draw : Draw one layer.
+        chaosphere.common.streams.Noise.draws : Normals of a step.
+
+        Examples
+        --------
+        The layers of a run, one after another:
+
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.streams import Noise, Stream
+        >>> plan, noise = cs.MLP(width=16).plan(3), Noise(0)
+        >>> layers = [plan.draw([noise.draws(Stream.LAYER, step)]) for step in range(2)]
+        >>> layers[0].u.shape, bool((layers[0].u == layers[1].u).any())
+        ((1, 16, 3), False)
+        """
         return LayerPlan(self, dim)
 
     def draw(self, dim: int, *, rng: np.random.Generator) -> MLPLayer:
@@ -143,6 +224,27 @@ class MLP:
         Returns
         -------
         MLPLayer
+            A function of position.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dim is no integer >= 2, or rng is not a Generator.
+
+        See Also
+        --------
+        chaosphere.MLP.plan : What draws the layers of a run.
+        chaosphere.MLPLayer : One realisation of a random layer.
+        chaosphere.common.streams.Draws.of : Draws from a NumPy generator.
+        chaosphere.MLPLayer.__call__ : The layer at tokens.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
+        >>> layer(cs.sample_uniform(10, 3, rng=0)).shape
+        (10, 3)
         """
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {rng!r}")
@@ -213,18 +315,44 @@ def _check_array(array: Any, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must be contiguous in C order; numpy.ascontiguousarray({name}) makes it so")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MLPLayer:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class MLPLayer(Brief):
     """One realisation of an `MLP`: a function of position, the same for all tokens of a replica.
 
-    Attributes
+    Parameters
     ----------
     u, w : ndarray, shapes (R, m, d) and (R, d, m)
-        R = 1 serves every replica.
+        Inner and outer weights U and W; R = 1 serves every replica.
     b, c : ndarray, shapes (R, m) and (R, d), or None
-        b_U and b_W.
+        Biases b_U and b_W.
     activation : Activation
+        The activation φ.
     weight_std : float
+        The factor w of the inner weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array has another dtype, shape or layout.
+
+    See Also
+    --------
+    chaosphere.MLP : Random layers of a network.
+    chaosphere.MLP.draw : Draw one layer.
+
+    Examples
+    --------
+    A layer from weights of your own, with one hidden unit:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> from chaosphere.noise import activations
+    >>> u, w = np.array([[[1.0, 0.0]]]), np.array([[[0.0], [1.0]]])
+    >>> relu = activations.get("relu")
+    >>> layer = cs.MLPLayer(u=u, w=w, b=None, c=None, activation=relu, weight_std=1.0)
+    >>> layer(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    array([[0., 1.],
+           [0., 0.]])
     """
 
     u: NDArray[np.float64]
@@ -250,14 +378,20 @@ class MLPLayer:
             raise TypeError(f"activation must be an Activation, got {self.activation!r}; activations.get makes one")
         checks.number(self.weight_std, "weight_std")
 
+    def _rows(self) -> list[Row]:
+        n_replicas, width, dim = self.u.shape
+        facts = {"dim": dim, "width": width, "activation": self.activation.name}
+        return [(name, short(fact)) for name, fact in (facts | {"n_replicas": n_replicas}).items()]
+
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         """Return G(x_i) for every token.
 
         Parameters
         ----------
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
-            Float32 tokens are computed with float32 weights, rounded from the same numbers.
+            Tokens on the unit sphere. Float32 tokens are computed with float32 weights, rounded from the same numbers.
         n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
 
         Returns
         -------
@@ -269,11 +403,27 @@ class MLPLayer:
         TypeError, ValueError
             If x is not made of tokens on the unit sphere of this layer's dimension and replicas.
 
+        See Also
+        --------
+        chaosphere.MLP.draw : Draw one layer.
+        chaosphere.MLPLayer.values : The layer at tokens, without checks.
+        chaosphere.MLPLayer.hidden : The hidden units.
+
         Notes
         -----
         O(N m d), memory O(N d): the (N, m) array never exists. The error is at most 1e-15 (float32: 5e-7) times
         m^{-1/2} Σ_h |W_h| (|φ(z_h)| + Lip(φ) ζ_h), ζ_h the sum of the magnitudes of the terms of z_h = w U_h y + b_h,
         for every compiled activation. Bitwise identical for any number of threads.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> mlp = cs.MLP(width=64, activation="tanh")
+        >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
+        >>> x = cs.sample_uniform(10, 3, rng=0)
+        >>> bool(np.array_equal(layer(-x), -layer(x)))  # tanh without bias is odd
+        True
         """
         out = self.values(self._checked(x), n_threads=checks.threads(n_threads))
         if not np.isfinite(out).all():
@@ -281,21 +431,122 @@ class MLPLayer:
         return out if x.ndim == 3 else out[0]
 
     def values(self, x: Tokens, *, n_threads: int) -> Tokens:
-        """Return G(x_i) for checked tokens (R, N, d)."""
+        """Return G(x_i) for tokens that are not checked again.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        n_threads : int
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.__call__ : The layer at tokens.
+        chaosphere.MLPLayer.move : A step of the tokens under the layer.
+        chaosphere.MLPLayer.hidden : The hidden units.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
+        >>> x = cs.sample_uniform(10, 3, rng=0)
+        >>> bool(np.array_equal(layer.values(x[None], n_threads=1)[0], layer(x)))
+        True
+        """
         if self.activation.kernel_id is None:
             return self._call_slowly(x)
         out: Tokens = kernel.layer(x, *self._arguments(x), n_threads)
         return out
 
     def move(self, x: Tokens, alpha: float, *, n_threads: int) -> Tokens:
-        """Return LN(x + αG(x)) for checked tokens (R, N, d), in one pass over them for a compiled activation."""
+        """Return LN(x + αG(x)) for tokens that are not checked again.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        alpha : float
+            Step α.
+        n_threads : int
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Tokens on the unit sphere, of the dtype of x.
+
+        Raises
+        ------
+        DegenerateTokenError
+            If x + αG(x) is zero or not finite at some token.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.values : The layer at tokens, without checks.
+        chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
+
+        Notes
+        -----
+        One pass over the tokens for a compiled activation.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
+        >>> x = cs.sample_uniform(10, 3, rng=0)
+        >>> y = layer.move(x[None], 0.1, n_threads=1)[0]
+        >>> np.allclose(y, cs.normalize(x + 0.1 * layer(x)))
+        True
+        """
         if self.activation.kernel_id is None:
             return sphere.layer_norm_step(x, self._call_slowly(x), alpha, n_threads)
         out, bad = kernel.layer(x, *self._arguments(x), n_threads, alpha)
         return sphere.raise_if_degenerate(out, bad)
 
     def hidden(self, x: Floats, *, replica: int = 0) -> Floats:
-        """Return φ(w U x_i + b_U) for points (N, d) and one replica's parameters, shape (N, m); at NumPy's speed."""
+        """Return the hidden units φ(w U x_i + b_U) of one replica.
+
+        Parameters
+        ----------
+        x : ndarray of float64, shape (N, d)
+            Points.
+        replica : int
+            Whose parameters are used.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, m)
+            Values of the m hidden units at each point.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.__call__ : The layer at tokens.
+        chaosphere.MLPLayer.values : The layer at tokens, without checks.
+        chaosphere.noise.activations.Activation.__call__ : Values of the activation.
+
+        Notes
+        -----
+        At NumPy's speed, with an (N, m) array.
+
+        Examples
+        --------
+        The layer is their sum with the outer weights, over the root of the width:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
+        >>> x = cs.sample_uniform(10, 3, rng=0)
+        >>> np.allclose(layer.hidden(x) @ layer.w[0].T / 8, layer(x))
+        True
+        """
         before: Floats = self.weight_std * (x @ self.u[replica].T)
         if self.b is not None:
             before = before + self.b[replica]

@@ -22,16 +22,17 @@ from numpy.polynomial import chebyshev
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series, trimmed
+from chaosphere.common.reprs import Brief
 
 if TYPE_CHECKING:
     from chaosphere.noise.covariance import CovarianceKernel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Synchronization:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Synchronization(Brief):
     """Verdict of `CovarianceKernel.synchronizes`.
 
-    Attributes
+    Parameters
     ----------
     synchronizes : bool or None
         Whether the noise alone brings all tokens together; None where linear theory cannot tell.
@@ -40,7 +41,18 @@ class Synchronization:
     is_odd : bool
         Whether the noise field is odd almost surely.
     lyapunov_exponent, lambda_bar : float
-        λ1 and λ̄.
+        The exponents λ1 and λ̄.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> verdict = cs.MLP(width=1, activation="sigmoid").kernel(64).synchronizes()
+    >>> verdict.synchronizes, verdict.lambda_bar < 0
+    (True, True)
     """
 
     synchronizes: bool | None
@@ -55,10 +67,24 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
 
     λ1 of the noise flow without attention (arXiv:2604.26898). Attention V = δI lowers it by δ.
 
+    Returns
+    -------
+    float
+        λ1; negative: the noise brings close tokens together.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
+    chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
+    chaosphere.CovarianceKernel.critical_noise_scale : Noise strength at which clusters gain or lose stability.
+    chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+    chaosphere.two_point.long_time : What two tokens do as t → ∞.
+
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> round(CovarianceKernel.from_activation("relu", dim=5).lyapunov_exponent(), 12)
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+    >>> round(k.lyapunov_exponent(), 12)
     -0.1
     """
     return 0.5 * ((kernel.dim - 3) * kernel.derivative(1.0) - (kernel.dim - 1) * kernel(1.0))
@@ -69,10 +95,22 @@ def lambda_bar(kernel: CovarianceKernel) -> float:
 
     λ̄ < 0 is the condition of the synchronization theorem (arXiv:2604.26898).
 
+    Returns
+    -------
+    float
+        λ̄, at least 2λ1.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+    chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
+
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> round(CovarianceKernel.from_activation("relu", dim=5).lambda_bar(), 12)
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+    >>> round(k.lambda_bar(), 12)
     0.2
     """
     return (kernel.dim - 1) * kernel.derivative(1.0) - (kernel.dim - 3) * kernel(1.0)
@@ -95,6 +133,11 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
     Returns
     -------
     float or float64 array of the shape of `u`
+        F(u).
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
 
     Notes
     -----
@@ -102,9 +145,9 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=5)
-    >>> round(float(k.dissipation_function(1.0, 1.0)), 12)
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
+    >>> round(float(k.dissipation_function(1.0, 1.0)), 12)  # −λ̄
     -0.2
     """
     beta = checks.number(beta, "beta", low=0)
@@ -129,6 +172,14 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     Returns
     -------
     float
+        λ̄′; negative: the expected energy decays.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
+    chaosphere.CovarianceKernel.dissipation_function : Rate at which the noise dissipates a pair's energy.
+    chaosphere.CovarianceKernel.best_beta : The β of the best bound.
+    chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
 
     Notes
     -----
@@ -138,10 +189,12 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=64, bias_std=0.1, output_bias_std=0.1)
-    >>> round(k.dissipation_rate(1.0), 3)
-    -0.351
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation(
+    ...     "relu", dim=64, bias_std=0.1, output_bias_std=0.1
+    ... )
+    >>> round(k.dissipation_rate(1.0), 3), round(k.lambda_bar(), 3)
+    (-0.351, -0.899)
     """
     beta = checks.number(beta, "beta", low=0)
 
@@ -170,8 +223,14 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
 
     Returns
     -------
-    beta, rate : float
-        `rate` < 0 proves synchronization at that rate.
+    beta : float
+        The best β.
+    rate : float
+        ε + λ̄′ there; if negative, it proves synchronization at that rate.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
 
     Notes
     -----
@@ -179,11 +238,13 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=64, bias_std=0.1, output_bias_std=0.1)
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation(
+    ...     "relu", dim=64, bias_std=0.1, output_bias_std=0.1
+    ... )
     >>> beta, rate = k.best_beta()
-    >>> rate < k.dissipation_rate(1.0)
-    True
+    >>> round(rate, 3), round(k.dissipation_rate(1.0), 3)
+    (-0.899, -0.351)
     """
 
     def rate(log_beta: float) -> float:
@@ -216,10 +277,17 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     float
         NaN when δ/λ1 is not positive: then noise of any strength leaves the sign alone.
 
+    See Also
+    --------
+    chaosphere.CovarianceKernel.scaled : Kernel of the field times a factor.
+    chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=5)
+    Noise of relu layers in dimension 5 must be 3.16 times as strong to beat a repulsion δ = −1:
+
+    >>> import chaosphere as cs
+    >>> k = cs.CovarianceKernel.from_activation("relu", dim=5)
     >>> round(k.critical_noise_scale(-1.0), 6)
     3.162278
     """
@@ -236,6 +304,15 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
     Returns
     -------
     Synchronization
+        Verdict, the condition that decided, and both exponents.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.is_odd : Whether the field is odd.
+    chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
+    chaosphere.noise.rates.Synchronization : Verdict on synchronization.
+    chaosphere.two_point.long_time : What two tokens do as t → ∞.
 
     Notes
     -----
@@ -245,9 +322,10 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> CovarianceKernel.from_activation("tanh", dim=5).synchronizes().synchronizes
-    False
+    >>> import chaosphere as cs
+    >>> verdict = cs.CovarianceKernel.from_activation("tanh", dim=5).synchronizes()
+    >>> verdict.synchronizes, verdict.reason
+    (False, 'the field is odd: tokens gather at two antipodal points')
     """
     exponent, bar, is_odd = kernel.lyapunov_exponent(), kernel.lambda_bar(), kernel.is_odd
     verdict: bool | None

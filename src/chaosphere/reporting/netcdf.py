@@ -104,8 +104,8 @@ def load(path: str | os.PathLike[str]) -> Any:
             raise ValueError("its checksum is lost")
     except Exception as error:  # whatever the libraries raise for a broken file
         raise ValueError(
-            f"{target} is damaged, or is not NetCDF ({error or type(error).__name__}); remove it and run again, or "
-            "bring back a copy"
+            f"{target} is damaged, or is not NetCDF ({str(error) or type(error).__name__}); remove it and run again, "
+            "or bring back a copy"
         ) from error
     if not has_mark:
         warnings.warn(

@@ -13,11 +13,12 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.simulation.identity import differences
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Checkpoint(Brief):
     """A file that keeps the state of a run, and how often it is written.
 
     Parameters
@@ -38,14 +39,30 @@ class Checkpoint:
     TypeError, ValueError
         If an argument is out of range, or neither period is given.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.Interrupted : A signal stopped a run.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+
     Notes
     -----
     Each writing costs the time of writing the tokens and all that was saved so far.
 
     Examples
     --------
-    >>> Checkpoint(path="run.npz", every_steps=100).every_seconds
-    60.0
+    A run that writes its state after every hundred steps:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=250, horizon=1.0)
+    >>> x = cs.sample_uniform(5, 3, rng=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = cs.Checkpoint(path=Path(folder) / "run.npz", every_steps=100)
+    ...     cs.simulate(model, x, rng=0, checkpoint=checkpoint).final.shape
+    (5, 3)
     """
 
     path: str | os.PathLike[str]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Seed, Stream
+from chaosphere.common.streams import Seeds, Stream
 from chaosphere.geometry import sphere
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import ModelPlan, StepContext
@@ -32,24 +33,54 @@ from chaosphere.theory.coupling import as_layer
 _MAX_TOKENS = 2000  # a layer costs a few eigenvalue problems of this size, some seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CoupledRun:
     """The result of `coupled_run`: two solutions with the same times.
 
-    Attributes
+    Parameters
     ----------
-    network, limit : Solution
+    network : Solution
+        Of the transformer.
+    limit : Solution
+        Of its deep-and-wide limit.
+
+    See Also
+    --------
+    chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.Solution : What a run returns.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=64, activation="tanh")
+    >>> model = cs.Transformer(attention=None, mlp=mlp, depth=10, horizon=1.0)
+    >>> x = cs.sample_uniform(10, 3, rng=0)
+    >>> observe = {"energy": cs.measures.Energy(beta=1.0)}
+    >>> run = cs.coupled_run(model, x, rng=0, observe=observe)
+    >>> energies = [sol.observables["energy"] for sol in (run.network, run.limit)]
+    >>> [round(float(energy[-1]), 1) for energy in energies]
+    [0.7, 0.7]
     """
 
     network: Solution
     limit: Solution
+
+    def __repr__(self) -> str:
+        """Return a few lines."""
+        return "\n".join(
+            ["CoupledRun", *textwrap.indent(f"network: {self.network!r}\nlimit: {self.limit!r}", "  ").splitlines()]
+        )
+
+    def _repr_html_(self) -> str:
+        """Return two tables, for notebooks."""
+        return f"{self.network._repr_html_()}{self.limit._repr_html_()}"
 
 
 def coupled_run(
     model: Transformer,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     refinement: int = 4,
     tolerance: float = 1e-6,
     save_at: Any = None,
@@ -62,10 +93,11 @@ def coupled_run(
     """Run a network and its deep-and-wide limit from the same tokens, as close to each other as the theorem makes them.
 
     The limit is `LimitSDE` with scheme "split" and `refinement` steps per layer, under the noise that it has in a run
-    of its own with this seed. The network takes, at its own tokens Y, the limit's noise increment over its layer, and
-    maps it to the law of a layer given the layer's inner weights: G(Y) = T ΔW(Y), T the optimal map from N(0, κ(YYᵀ))
-    to N(0, K_m). It then has the law of `model` up to the field's tolerance, and the inner weights U, b_U of a run of
-    `model` with this seed; its path is another one (arXiv:2604.26898, Theorem 1: the coupling Γ).
+    of its own with this seed. The network takes, at its own tokens Y, the limit's noise increment ΔW(Y) over its layer.
+    It maps it to the law of a layer conditional on the inner weights: G(Y) = T ΔW(Y), with T the optimal map from
+    N(0, κ(YYᵀ)) to N(0, K_m). The network then has the law of `model` up to the field's tolerance, and the inner
+    weights U, b_U of a run of `model` with this seed; its path is another one (arXiv:2604.26898, Theorem 1: the
+    coupling Γ).
 
     Parameters
     ----------
@@ -79,12 +111,23 @@ def coupled_run(
         Steps of the limit per layer, >= 1.
     tolerance : float
         Share of the noise's variance that its harmonics may leave out, in (0, 1).
-    save_at, observe, n_threads, save_states, progress, checkpoint
-        As in `simulate`; times are those of the network's layers, and observables are called for network and limit.
+    save_at : array_like of float, optional
+        As in `simulate`; times are those of the network's layers.
+    observe : mapping of str to callable, optional
+        As in `simulate`; called for network and limit.
+    n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
+    save_states : bool
+        As in `simulate`.
+    progress : bool
+        As in `simulate`.
+    checkpoint : path or Checkpoint, optional
+        As in `simulate`.
 
     Returns
     -------
     CoupledRun
+        The solutions of network and limit.
 
     Raises
     ------
@@ -93,26 +136,35 @@ def coupled_run(
     SimulationError, OSError, Interrupted
         As in `simulate`.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.CoupledRun : The solutions of a network and its limit.
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.measures.coupled_distance : Root mean square distance, token by token.
+
     Notes
     -----
     O(N³) for each layer and replica, O(N² d) and the field's harmonics for each step of the limit. LAPACK runs on one
-    thread, so that results are the same for any number of threads.
-
-    See Also
-    --------
-    chaosphere.experiments.depth_width : the distance for many depths and widths, and its exponents.
+    thread, so that results are the same for any number of threads. `chaosphere.experiments.depth_width` measures the
+    distance for many depths and widths, and its exponents.
 
     Examples
     --------
+    The root mean square distance of the network to its coupled limit, and that of a run whose noise is its own:
+
     >>> import chaosphere as cs
     >>> mlp = cs.MLP(width=256, activation="tanh", bias_std=0.3)
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=mlp, depth=50, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=50, horizon=1.0)
     >>> x = cs.sample_uniform(20, 3, rng=0)
     >>> run = cs.coupled_run(model, x, rng=0)
-    >>> apart = ((run.network.final - run.limit.final) ** 2).sum(axis=-1).mean() ** 0.5
-    >>> alone = ((cs.simulate(model, x, rng=0).final - run.limit.final) ** 2).sum(axis=-1).mean() ** 0.5
-    >>> bool(apart < 0.2 < alone)
-    True
+    >>> coupled = cs.measures.coupled_distance(run.network.final, run.limit.final)
+    >>> other = cs.simulate(model, x, rng=0)
+    >>> alone = cs.measures.coupled_distance(other.final, run.limit.final)
+    >>> round(coupled, 2), round(alone, 2)
+    (0.12, 1.06)
     """
     if not isinstance(model, Transformer):
         raise TypeError(f"model must be a Transformer, got {model!r}")
@@ -138,6 +190,7 @@ def coupled_run(
             scheme="split",
         ),
     )
+    models = {"network": model, "limit": pair.limit}
     halves = {"network": slice(None, n_tokens), "limit": slice(n_tokens, None)}
     observe = observables(observe)
     sol = simulate(
@@ -162,6 +215,7 @@ def coupled_run(
             final=sol.final[..., rows, :],
             observables={name: sol.observables[f"{half}: {name}"] for name in observe},
             attributes=sol.attributes | {"part": half},
+            model=short(models[half]),
         )
         for half, rows in halves.items()
     )
@@ -231,6 +285,8 @@ class _PairPlan(ModelPlan):
         g = self.field.increment(draws, duration=1.0)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
         layer = self.layers.draw(layers)
+        from threadpoolctl import threadpool_limits
+
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
             g = as_layer(g, y, layer=layer, kernel=self.pair.kernel, output_bias_std=self.pair.mlp.output_bias_std)
         return sphere.layer_norm_step(y, g, math.sqrt(self.step_size), n_threads)

@@ -18,7 +18,6 @@ import math
 import os
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,6 +57,8 @@ def identify(
     dict
         The parts, the seeds, the version of the noise streams, and the installation.
     """
+    from importlib.metadata import version  # takes long to import
+
     facts = {name: describe(part) for name, part in parts.items()}
     if sequences:
         facts["entropy"] = _one_or_list([sequence.entropy for sequence in sequences])
@@ -262,12 +263,13 @@ def _global_names(code: types.CodeType) -> set[str]:
 def _class_digest(kind: type, seen: frozenset[Any] = frozenset()) -> str:
     """Return a digest of the bytecode of a class's methods, inherited ones included, and of what they use.
 
-    They use the classes and functions of their own module that they name, such as the plan that a model makes.
+    They use the classes and functions of their own module that they name, such as the plan that a model makes. Methods
+    inherited from this package are left out, as are those of its own objects.
     """
     total = hashlib.sha256()
     for name, member in inspect.getmembers_static(kind):
         member = getattr(member, "fget", None) or getattr(member, "__func__", member)  # properties, static methods
-        if isinstance(member, types.FunctionType):
+        if isinstance(member, types.FunctionType) and not member.__module__.startswith("chaosphere."):
             total.update(f"{name} {_digest(member.__code__)}\n".encode())
             total.update(_used_digest(member, seen | {kind}).encode())
     return total.hexdigest()

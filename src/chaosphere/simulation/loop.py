@@ -6,7 +6,8 @@ A model is known by `chaosphere.models.protocol` alone. Its plan, made once a ru
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time as clock
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.progress import bar as progress_bar
+from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Noise, Seed, roots
+from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
@@ -32,18 +35,32 @@ def trajectory(
     model: Model,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     shared_noise: bool = False,
     n_threads: int | None = None,
     first_step: int = 0,
 ) -> Iterator[tuple[float, Tokens]]:
     """Iterate over a run: yield (time, tokens) at the start and after every step.
 
-    Parameters as in `simulate`; `first_step` > 0 continues from tokens that are the state after that many steps.
+    Parameters
+    ----------
+    model : Transformer or another model
+        As in `simulate`.
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+        Tokens on the unit sphere; R replicas are independent systems.
+    rng : int, SeedSequence or Generator, or a list of them
+        As in `simulate`: the same seed gives the same run.
+    shared_noise : bool
+        All replicas see the same noise.
+    n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
+    first_step : int
+        If > 0, x is the state after that many steps, and the run continues from it.
 
     Yields
     ------
     time : float
+        From 0 to T.
     tokens : ndarray, shape of x
         A read-only view of the run's state; copy it to change it.
 
@@ -54,11 +71,19 @@ def trajectory(
     SimulationError
         If a token becomes zero or not finite, or leaves the sphere.
 
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.plot.clip : Write an animation of a run.
+    chaosphere.SimulationError : A run stopped at a token that left the sphere.
+
     Examples
     --------
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=2.0)
-    >>> [time for time, tokens in trajectory(model, cs.sample_uniform(5, 3, rng=0), rng=0)]
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=4, horizon=2.0)
+    >>> x = cs.sample_uniform(5, 3, rng=0)
+    >>> [time for time, tokens in cs.trajectory(model, x, rng=0)]
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     check_model(model)
@@ -79,7 +104,7 @@ def _steps(
     plan: ModelPlan,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     shared_noise: bool,
     n_threads: int | None,
     first_step: int,
@@ -121,7 +146,7 @@ def simulate(
     model: Model,
     x: Tokens,
     *,
-    rng: Seed | Sequence[Seed],
+    rng: Seeds,
     save_at: Any = None,
     observe: Mapping[str, Observable] | None = None,
     shared_noise: bool = False,
@@ -131,17 +156,19 @@ def simulate(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     comm: Any = None,
 ) -> Solution:
-    """Run a model from tokens x.
+    """Run a model from tokens x, and record it.
 
     Parameters
     ----------
     model : Transformer or another model
+        What moves the tokens; see `chaosphere.models.protocol.Model` for one of your own.
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
         Tokens on the unit sphere. R replicas are independent systems with independent noise.
     rng : int, SeedSequence or Generator
         The same int gives the same noise for every N, and for every depth that `coarsen` makes of one model. Models
         of different kinds, or of different widths, share no noise that would couple them: see `coupled_run` for a
-        network and its limit. A list of R seeds makes replica r, to the bit, the run of its tokens alone with seed r.
+        network and its limit. A list or an array of R seeds makes replica r, to the bit, the run of its tokens alone
+        with seed r.
     save_at : array_like of float, optional
         Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps, and is labelled with the time
         that these steps take; times within four units in the last place (of their own type) of a step are at it.
@@ -153,11 +180,12 @@ def simulate(
     shared_noise : bool
         All replicas see the same noise (the law conditional on the noise).
     n_threads : int, optional
-        Does not change a bit of the result.
+        Default: all that OpenMP may use. Does not change a bit of the result.
     save_states : bool
         False keeps the final state only, also with `save_at`.
     progress : bool
-        Show a progress bar on stderr.
+        Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
+        Needs tqdm.
     checkpoint : path or Checkpoint, optional
         File that keeps the state of the run: written every minute, or as often as the Checkpoint says, and on SIGINT
         and SIGTERM, which then stop the run after the current step. If it exists the run continues from it,
@@ -173,6 +201,7 @@ def simulate(
     Returns
     -------
     Solution
+        Final tokens, saved states and observables.
 
     Raises
     ------
@@ -187,6 +216,21 @@ def simulate(
     Interrupted
         A KeyboardInterrupt: if SIGINT or SIGTERM stopped a run with a checkpoint.
 
+    See Also
+    --------
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.trajectory : Iterate over a run.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+    chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.Solution : What a run returns.
+    chaosphere.plot.observables : Draw observables over time.
+    chaosphere.Checkpoint : A file that keeps the state of a run.
+    chaosphere.SimulationError : A run stopped at a token that left the sphere.
+    chaosphere.measures.Energy : The energy as an observable.
+    chaosphere.models.protocol.Model : What a model offers.
+    chaosphere.CircleDensity.solve : Run from the initial law.
+
     Notes
     -----
     Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention between
@@ -195,13 +239,19 @@ def simulate(
 
     Examples
     --------
+    Fifty tokens through ten layers, and their energy after each layer:
+
     >>> import chaosphere as cs
-    >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=32), depth=10, horizon=1.0)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> mlp = cs.MLP(width=32)
+    >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=10, horizon=1.0)
     >>> x = cs.sample_uniform(50, 3, rng=0)
-    >>> sol = cs.simulate(model, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)})
-    >>> sol.observables["energy"].shape, sol.final.shape
-    ((11,), (50, 3))
+    >>> observe = {"energy": cs.measures.Energy(beta=1.0)}
+    >>> sol = cs.simulate(model, x, rng=0, observe=observe)
+    >>> sol.final.shape, sol.times.shape, sol.observables["energy"].shape
+    ((50, 3), (11,), (11,))
     """
+    start = clock.perf_counter()
     check_model(model)
     shape = Shape.of(checks.tokens(x))
     plan, over = model.plan(shape), partition.rows(comm, shape.n_tokens)
@@ -235,7 +285,7 @@ def simulate(
             record = over.on_first(lambda: _open(file, stack)) or record
         bar = None
         if progress:
-            bar = stack.enter_context(checks.extra("tqdm", "progress").tqdm(total=model.n_steps, unit="step"))
+            bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
         run = _steps(
             model,
@@ -292,6 +342,8 @@ def simulate(
         final=record.tokens,
         observables={name: np.stack(values) for name, values in record.observables.items()},
         attributes=attributes,
+        model=short(resolved(model, plan)),
+        seconds=clock.perf_counter() - start,
     )
 
 

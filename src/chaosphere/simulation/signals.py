@@ -12,7 +12,40 @@ _is_stopped = threading.Event()  # whether `stop_runs` was called in this proces
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived, and the run stopped after a complete step with all its work on disk."""
+    """SIGINT or SIGTERM arrived, and the run stopped after a complete step with all its work on disk.
+
+    It is a KeyboardInterrupt. The same call again continues from there.
+
+    See Also
+    --------
+    chaosphere.Checkpoint : A file that keeps the state of a run.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+
+    Examples
+    --------
+    A run that gets SIGINT during its second step leaves a checkpoint:
+
+    >>> import signal
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=10.0)
+    >>> x = cs.sample_uniform(5, 3, rng=0)
+    >>> def stop(time, tokens):
+    ...     if time == 2.0:
+    ...         signal.raise_signal(signal.SIGINT)
+    ...     return time
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = Path(folder) / "run.npz"
+    ...     try:
+    ...         cs.simulate(
+    ...             model, x, rng=0, observe={"clock": stop}, checkpoint=checkpoint
+    ...         )
+    ...     except cs.Interrupted:
+    ...         checkpoint.exists()
+    True
+    """
 
 
 def stop_runs() -> None:

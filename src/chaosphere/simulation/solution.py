@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
+from chaosphere.common.reprs import Row, block, short, span, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PLOTS = ("observables", "tokens", "cosines")
 
 
 class SimulationError(Picklable, RuntimeError):
     """A run stopped because a token became zero or not finite, or left the sphere.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        What happened, at which step and token.
     step : int
         The step that failed, from 0.
     last_state : ndarray
         The tokens before it.
+
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.trajectory : Iterate over a run.
+
+    Examples
+    --------
+    A step of length 1 takes tokens that coincide to the origin, when each is repelled by the mean of all:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> repulsion = cs.SoftmaxAttention(beta=0.0, value_scale=-1.0)
+    >>> model = cs.Transformer(attention=repulsion, mlp=None, depth=1, horizon=1.0)
+    >>> try:
+    ...     sol = cs.simulate(model, np.array([[1.0, 0.0], [1.0, 0.0]]), rng=0)
+    ... except cs.SimulationError as error:
+    ...     print(error)
+    step 0 (time 0): token 0 of replica 0: x + alpha v is zero or not finite
     """
 
     def __init__(self, message: str, *, step: int, last_state: Tokens) -> None:
@@ -30,11 +58,11 @@ class SimulationError(Picklable, RuntimeError):
         self.last_state = last_state
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Solution:
     """The result of `simulate`.
 
-    Attributes
+    Parameters
     ----------
     times : ndarray, shape (n_times,)
         When the observables were recorded, one for each time of save_at; without save_at every step from 0 to T if
@@ -43,13 +71,36 @@ class Solution:
     state_times : ndarray, shape (n_states,)
         When the states were saved: `times` where there is a save_at, or T alone.
     states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
+        The tokens at these times.
     final : ndarray, shape (N, d) or (R, N, d)
         The tokens at time T.
     observables : dict of ndarray
-        First axis along times.
+        Values of each observable, the first axis along times.
     attributes : dict
         The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
         and of NumPy, and the instruction set, as JSON-able values.
+    model : str
+        The model, with the methods that were chosen for it, as it prints.
+    seconds : float
+        How long the call of `simulate` took; of a run that was interrupted, the last call.
+
+    See Also
+    --------
+    chaosphere.simulate : Run a model.
+    chaosphere.CoupledRun : The solutions of a network and its limit.
+    chaosphere.show_config : Print the versions and the instruction set.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention()
+    >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+    >>> x = cs.sample_uniform(50, 3, rng=0)
+    >>> sol = cs.simulate(model, x, rng=0, save_at=[0.0, 0.5, 1.0])
+    >>> sol.times, sol.states.shape, sol.attributes["model"]["attention"]["method"]
+    (array([0. , 0.5, 1. ]), (3, 50, 3), 'direct')
+    >>> print(str(sol).splitlines()[2])
+      tokens       50 in dimension 3, float64
     """
 
     times: Floats
@@ -58,19 +109,122 @@ class Solution:
     final: Tokens
     observables: dict[str, np.ndarray[Any, Any]]
     attributes: dict[str, Any]
+    model: str = ""
+    seconds: float = math.nan
+
+    def _rows(self) -> list[Row]:
+        replicas = [("replicas", str(len(self.final)))] if self.final.ndim == 3 else []
+        n_tokens, dim = self.final.shape[-2:]
+        observed = [f"{name} {short(values)}" for name, values in self.observables.items()]
+        return [
+            ("model", self.model),
+            ("tokens", f"{n_tokens} in dimension {dim}, {self.final.dtype}"),
+            *replicas,
+            ("times", span(self.times)),
+            ("states", "at these times" if self._are_states_at_times() else f"at {span(self.state_times)}"),
+            ("observables", ", ".join(observed) or "none"),
+            ("seconds", f"{self.seconds:.3g}"),
+        ]
+
+    def __repr__(self) -> str:
+        """Return a few lines: what was run, what was recorded, how long it took."""
+        return block("Solution", self._rows())
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        return table("Solution", self._rows())
+
+    def plot(self, kind: str | None = None, *, time: float | None = None, ax: Any = None) -> Axes:
+        """Draw the run: its observables over time, or its tokens or their cosines at one time.
+
+        Parameters
+        ----------
+        kind : {"observables", "tokens", "cosines"}, optional
+            Default: "observables" if any were recorded, else "tokens".
+        time : float, optional
+            Of the tokens or cosines, one of `state_times`. Default: the final state.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With the picture.
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed.
+        TypeError, ValueError
+            If an argument is out of range, or no state was saved at this time.
+
+        See Also
+        --------
+        chaosphere.plot.tokens : Draw tokens.
+        chaosphere.plot.observables : Draw observables over time.
+        chaosphere.plot.cosines : Draw the cosines of pairs.
+        chaosphere.plot.clip : Write an animation of a run.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> model = cs.Transformer(attention=cs.SoftmaxAttention(beta=9.0), mlp=None, depth=40, horizon=4.0)
+        >>> sol = cs.simulate(model, cs.sample_uniform(100, 3, rng=0), rng=0, save_at=[0.0, 2.0, 4.0])
+        >>> ax = sol.plot("tokens", time=2.0)
+        """
+        from chaosphere import plot
+
+        kind = checks.choice(kind or ("observables" if self.observables else "tokens"), "kind", known=_PLOTS)
+        if kind == "observables":
+            if time is not None:
+                raise TypeError("time must not be given for observables, which are drawn at all times")
+            return plot.observables(self, ax=ax)
+        draw = plot.tokens if kind == "tokens" else plot.cosines
+        return draw(self.final if time is None else self._state_at(time), ax=ax)
+
+    def _state_at(self, time: float) -> Tokens:
+        time = checks.number(time, "time")
+        nearest = int(np.abs(self.state_times - time).argmin())
+        saved = float(self.state_times[nearest])
+        if not math.isclose(saved, time, rel_tol=1e-9, abs_tol=1e-12):
+            raise ValueError(f"time must be one of state_times, got {time:g}; the nearest is {saved:g}")
+        state: Tokens = self.states[nearest]
+        return state
+
+    def _are_states_at_times(self) -> bool:
+        return np.array_equal(self.times, self.state_times)
 
     def to_xarray(self) -> Any:
         """Return an xarray.Dataset with dimensions time, (replica,) token, coordinate.
 
         States stand on a dimension state_time where their times differ from those of the observables.
 
+        Returns
+        -------
+        xarray.Dataset
+            The states as `x`, the observables by their names, and the attributes.
+
         Raises
         ------
         ImportError
             If xarray is not installed.
+
+        See Also
+        --------
+        chaosphere.ensemble : Run a model for many seeds and parameters.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> sol = cs.simulate(model, x, rng=0, save_at=[0.0, 0.5, 1.0])
+        >>> dict(sol.to_xarray().sizes)
+        {'time': 3, 'token': 50, 'coordinate': 3}
         """
         xarray = checks.extra("xarray", "io")
-        same = np.array_equal(self.times, self.state_times)
+        same = self._are_states_at_times()
         state_dim = "time" if same else "state_time"
         replica = ("replica",) if self.final.ndim == 3 else ()
         variables: dict[str, Any] = {"x": ((state_dim, *replica, "token", "coordinate"), self.states)}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
@@ -159,6 +158,8 @@ def deep_wide(
         [_Network(stride=fine_depth // depth, width=width) for width in (*widths, None)]
         for depth in (*depths, fine_depth)
     ]
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(1, user_api="blas"):
         return family.run(networks, systems)
 

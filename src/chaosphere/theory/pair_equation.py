@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array
@@ -59,7 +59,7 @@ class Pair:
 
     def attention(self, gap: Array) -> Array:
         """Return 2δ e^{βu}/(e^β + e^{βu}), the attention drift over 1 − u², at u = 1 − gap."""
-        return np.asarray(2.0 * self.value_scale * special.expit(-self.beta * gap))
+        return np.asarray(2.0 * self.value_scale * scipy.special.expit(-self.beta * gap))
 
 
 class Point(NamedTuple):
@@ -73,7 +73,7 @@ class Point(NamedTuple):
 
 def at_y(y: Array) -> Point:
     """Return points in the coordinate y = artanh u."""
-    gap, rest = 2.0 * special.expit(-2.0 * y), 2.0 * special.expit(2.0 * y)
+    gap, rest = 2.0 * scipy.special.expit(-2.0 * y), 2.0 * scipy.special.expit(2.0 * y)
     return Point(gap, rest, gap * rest, -2.0 * np.tanh(y))
 
 

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
-from scipy import linalg
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
+from chaosphere.common.reprs import Brief
 from chaosphere.geometry.gegenbauer import cosine_rule
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, generator, interpolation, to_u, to_x
@@ -22,11 +23,11 @@ Law = float | str | tuple[ArrayLike, ArrayLike]
 _RESOLUTIONS = (32, 64, 128, 256, 512)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairSolution:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PairSolution(Brief):
     """Expectation over time with its error estimate, from `solve`.
 
-    Attributes
+    Parameters
     ----------
     values : float or float64 array of the shape of the times
         E f(u_t).
@@ -34,6 +35,20 @@ class PairSolution:
         Largest change at the last doubling of the resolution.
     n_nodes : int
         Collocation points of the finest resolution.
+
+    See Also
+    --------
+    chaosphere.two_point.solve : Expectation with its error estimate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="relu").kernel(3)
+    >>> times = np.array([0.0, 1.0])
+    >>> solution = cs.two_point.solve(kernel, lambda u: u, times, u0=0.3)
+    >>> np.round(solution.values, 6), solution.error_estimate < 1e-9, solution.n_nodes
+    (array([0.3     , 0.304193]), True, 129)
     """
 
     values: float | Array
@@ -50,9 +65,11 @@ def expectation(
     beta: float | None = None,
     value_scale: float = 0.0,
 ) -> float | Array:
-    """Return E f(u_t) from the pair PDE, to 1e-5 of max |f|, mostly 1e-9.
+    """Return E f(u_t) of the cosine of two tokens from the pair PDE, to 1e-5 of max |f|, mostly 1e-9.
 
-    Forwards to `solve`, which also returns the error estimate.
+    The expectation f_t(u0) solves ∂f/∂t = L f with the generator L of the cosine (`chaosphere.two_point`;
+    arXiv:2604.26898, two-point motion of the limiting SDE). `solve` also returns the error estimate.
+    Both tokens move: the cosine of one token with a fixed point has another law.
 
     Parameters
     ----------
@@ -73,19 +90,28 @@ def expectation(
     Returns
     -------
     float or float64 array of the shape of `t`
+        E f(u_t).
 
     Raises
     ------
     ValueError, TypeError
         On bad arguments, or if the error estimate exceeds 1e-5 max |f| (a rough f: use `solve`).
 
+    See Also
+    --------
+    chaosphere.CovarianceKernel : Covariance of the common noise.
+    chaosphere.two_point.solve : Expectation with its error estimate.
+    chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
+    chaosphere.two_point.long_time : What two tokens do as t → ∞.
+
     Examples
     --------
-    One token's cosine with a fixed one is not this law; two tokens under a linear field are:
+    The mean squared cosine of two tokens under a linear field, after a unit of time:
 
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("linear", dim=3, weight_std=1.0)
-    >>> print(f"{expectation(k, lambda u: u**2, 1.0, u0=0.3):.4f}")
+    >>> import chaosphere as cs
+    >>> kernel = cs.CovarianceKernel.from_activation("linear", dim=3, weight_std=1.0)
+    >>> square = cs.two_point.expectation(kernel, lambda u: u**2, 1.0, u0=0.3)
+    >>> round(float(square), 4)
     0.6603
     """
     solution = solve(kernel, f, t, u0=u0, beta=beta, value_scale=value_scale)
@@ -102,11 +128,38 @@ def solve(
     beta: float | None = None,
     value_scale: float = 0.0,
 ) -> PairSolution:
-    """Return E f(u_t) and its error estimate; parameters as for `expectation`.
+    """Return E f(u_t) of the cosine of two tokens and its error estimate.
+
+    Parameters
+    ----------
+    kernel : CovarianceKernel
+        κ and the dimension d.
+    f : callable
+        Elementwise on float64 arrays of cosines.
+    t : float or array of float
+        Times ≥ 0.
+    u0 : float, "uniform" or (nodes, weights)
+        Initial law of u, as for `expectation`.
+    beta : float or None
+        β ≥ 0 of the attention of two tokens, or None for no attention.
+    value_scale : float
+        δ of that attention.
 
     Returns
     -------
     PairSolution
+        The expectation, its error estimate and the number of nodes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On bad arguments. A large error estimate is returned, not raised.
+
+    See Also
+    --------
+    chaosphere.two_point.expectation : Expectation of a function of the cosine.
+    chaosphere.two_point.PairSolution : Expectation with its error estimate.
+    chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
 
     Notes
     -----
@@ -121,10 +174,11 @@ def solve(
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=3)
-    >>> solve(k, lambda u: u, 1.0, u0="uniform").error_estimate < 1e-9
-    True
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="relu").kernel(3)
+    >>> solution = cs.two_point.solve(kernel, lambda u: u, 1.0, u0="uniform")
+    >>> round(float(solution.values), 3), solution.error_estimate < 1e-9
+    (0.081, True)
     """
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
     nodes, weights = _check_law(u0, kernel.dim)
@@ -161,6 +215,7 @@ def energy_ratio(
     Returns
     -------
     float or float64 array of the shape of `t`
+        The ratio, 1 at t = 0.
 
     Raises
     ------
@@ -168,12 +223,23 @@ def energy_ratio(
         On bad arguments, or if the error estimate exceeds 1e-5 of the larger of 1 and the
         ratio.
 
+    See Also
+    --------
+    chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+    chaosphere.measures.energy : Interaction energy of tokens.
+    chaosphere.two_point.expectation : Expectation of a function of the cosine.
+    chaosphere.two_point.solve : Expectation with its error estimate.
+
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("sigmoid", dim=5)
-    >>> energy_ratio(k, 1.0, beta=1.0, u0=0.0) < math.exp(k.dissipation_rate(1.0))
-    True
+    The noise alone makes the energy of two tokens decay faster than the bound e^{λ̄′t}:
+
+    >>> import math
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="sigmoid").kernel(5)
+    >>> ratio = cs.two_point.energy_ratio(kernel, 1.0, beta=1.0, u0=0.0)
+    >>> round(float(ratio), 3), round(math.exp(kernel.dissipation_rate(1.0)), 3)
+    (0.555, 0.731)
     """
     if beta is None:
         raise TypeError("beta must be a number >= 0, got None")
@@ -219,7 +285,7 @@ def _solve(
                 # An evenly spaced grid has one step up to rounding.
                 if not math.isclose(stop - now, step, rel_tol=1e-12):
                     step = stop - now
-                    propagator = linalg.expm(step * matrix)
+                    propagator = scipy.linalg.expm(step * matrix)
                 state, now = propagator @ state, stop
             values[j] = law @ state if stop > 0.0 else at_start
         if previous is not None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.polynomial import chebyshev
-from scipy import special
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series
+from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
 
@@ -22,17 +23,41 @@ _Y_MAX = 18.0
 
 
 class HittingProbabilities(NamedTuple):
-    """Probabilities that the two tokens end up together (`plus`) or antipodal (`minus`)."""
+    """Probabilities that two tokens end up together or antipodal, from `hitting_probabilities`.
+
+    Parameters
+    ----------
+    plus : float or float64 array
+        Probability that u_t → 1: the tokens meet.
+    minus : float or float64 array
+        Probability that u_t → −1: they become antipodal.
+
+    See Also
+    --------
+    chaosphere.two_point.hitting_probabilities : Probabilities that two tokens meet or become antipodal.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
+    >>> plus, minus = cs.two_point.hitting_probabilities(kernel, 0.5)
+    >>> round(float(plus + minus), 12)
+    1.0
+    """
 
     plus: float | Array
     minus: float | Array
 
+    def __repr__(self) -> str:
+        """Return one line, with arrays by their shape."""
+        return f"HittingProbabilities(plus={short(self.plus)}, minus={short(self.minus)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongTime:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LongTime(Brief):
     """What the cosine of two tokens does as t → ∞, from `long_time`.
 
-    Attributes
+    Parameters
     ----------
     exponent_plus : float
         Lyapunov exponent of |X − Y| at u = 1; negative: u = 1 attracts.
@@ -42,6 +67,17 @@ class LongTime:
         Whether the speed measure is integrable, so that u has a stationary density on (−1, 1).
     description : str
         The same in words.
+
+    See Also
+    --------
+    chaosphere.two_point.long_time : What two tokens do as t → ∞.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
+    >>> cs.two_point.long_time(kernel).description
+    'u converges to 1 or to -1'
     """
 
     exponent_plus: float
@@ -69,8 +105,10 @@ def hitting_probabilities(
         κ and the dimension d; κ(1) > 0.
     u0 : float or array of float
         Initial cosines in [−1, 1].
-    beta, value_scale : float
-        Attention of two tokens, as for `expectation`.
+    beta : float or None
+        β ≥ 0 of the attention of two tokens, or None for no attention.
+    value_scale : float
+        δ of that attention.
 
     Returns
     -------
@@ -80,16 +118,23 @@ def hitting_probabilities(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         On bad arguments, or if the scale function is not resolved to 1e-5.
+
+    See Also
+    --------
+    chaosphere.two_point.long_time : What two tokens do as t → ∞.
+    chaosphere.two_point.HittingProbabilities : Probabilities of either end.
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("tanh", dim=4)
-    >>> plus, minus = hitting_probabilities(k, 0.0)
-    >>> round(plus, 9), round(minus, 9)
-    (0.5, 0.5)
+    Tanh layers without bias are odd, so that two tokens meet or become antipodal:
+
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="tanh").kernel(4)
+    >>> plus, minus = cs.two_point.hitting_probabilities(kernel, 0.5)
+    >>> round(float(plus), 6), round(float(minus), 6)
+    (0.663121, 0.336879)
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
@@ -116,27 +161,46 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
     ----------
     kernel : CovarianceKernel
         κ and the dimension d; κ(1) > 0.
-    beta, value_scale : float
-        Attention of two tokens, as for `expectation`.
+    beta : float or None
+        β ≥ 0 of the attention of two tokens, or None for no attention.
+    value_scale : float
+        δ of that attention.
 
     Returns
     -------
     LongTime
+        Both exponents, whether there is a stationary density, and a description.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On bad arguments.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.two_point.expectation : Expectation of a function of the cosine.
+    chaosphere.two_point.LongTime : What happens as t → ∞.
+    chaosphere.two_point.hitting_probabilities : Probabilities that two tokens meet or become antipodal.
+    chaosphere.two_point.stationary_density : Stationary density of the cosine.
+    chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
 
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=5)
-    >>> long_time(k).description
+    Noise of relu layers brings two tokens together; a repulsion of strength 1 beats it:
+
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="relu").kernel(5)
+    >>> cs.two_point.long_time(kernel).description
     'u converges to 1'
-    >>> long_time(k, beta=1.0, value_scale=-1.0).has_stationary_density
-    True
+    >>> cs.two_point.long_time(kernel, beta=1.0, value_scale=-1.0).description
+    'u converges in law to its stationary density'
     """
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
     plus = kernel.lyapunov_exponent() - pair.value_scale
     minus = math.nan
     if kernel.is_odd:
-        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * special.expit(-2 * pair.beta)
+        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * scipy.special.expit(-2 * pair.beta)
     if plus < 0.0 and minus < 0.0:
         text = "u converges to 1 or to -1"
     elif plus < 0.0:
@@ -172,26 +236,37 @@ def stationary_density(
         κ and the dimension d; κ(1) > 0.
     u : float or array of float
         Cosines in the open interval (−1, 1); the density may be infinite at its ends.
-    beta, value_scale : float
-        Attention of two tokens, as for `expectation`.
+    beta : float or None
+        β ≥ 0 of the attention of two tokens, or None for no attention.
+    value_scale : float
+        δ of that attention.
 
     Returns
     -------
     float or float64 array of the shape of `u`
+        Density, of integral 1 over (−1, 1).
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there is no stationary density (the message says what happens instead), on bad arguments,
         or if the density is not resolved to 1e-5.
 
+    See Also
+    --------
+    chaosphere.two_point.long_time : What two tokens do as t → ∞.
+
     Examples
     --------
-    >>> from chaosphere.noise.covariance import CovarianceKernel
-    >>> k = CovarianceKernel.from_activation("relu", dim=5)
-    >>> density = stationary_density(k, np.array([0.0, 0.99]), beta=1.0, value_scale=-1.0)
-    >>> bool(density[0] > density[1])
-    True
+    Two tokens that repel each other under the noise of relu layers are seldom close:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> kernel = cs.MLP(width=1, activation="relu").kernel(5)
+    >>> u = np.array([-0.9, 0.0, 0.9])
+    >>> density = cs.two_point.stationary_density(kernel, u, beta=1.0, value_scale=-1.0)
+    >>> np.round(density, 3)
+    array([0.995, 0.266, 0.   ])
     """
     behaviour = long_time(kernel, beta=beta, value_scale=value_scale)
     if not behaviour.has_stationary_density:

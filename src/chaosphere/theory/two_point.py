@@ -31,3 +31,7 @@ __all__ = [
     "solve",
     "stationary_density",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.experiments.cases import POWERS, QUANTITIES, Case, softmax
 from chaosphere.experiments.chaos.replica import Measured
 from chaosphere.noise import activations
-from chaosphere.reporting import intervals
 
 
 def from_dataset(dataset: Any) -> list[list[Measured]]:
@@ -56,18 +56,18 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
             if not values.any():
                 error[:, c, q, at] = 0  # without attention tokens and their copies are one
                 continue
-            error[:, c, q, at] = np.stack(intervals.root_mean_square(values)) ** power
+            error[:, c, q, at] = np.stack(stats.root_mean_square_interval(values)) ** power
             if is_taken.sum() < 2:
                 continue
             x, n_systems = case.n_effective[is_taken], np.array(case.n_systems(quantity), dtype=np.float64)[is_taken]
             log_factor = case.log_factor(quantity)[is_taken]
-            fitted = np.array(intervals.log_slope(x, values / log_factor ** (2 / power), n_systems))
+            fitted = np.array(stats.exponent_interval(x, values / log_factor ** (2 / power), weights=n_systems))
             exponent[:, c, q] = power * fitted
             level = np.average(np.log(error[0, c, q, at] / log_factor), weights=n_systems)
             centre[:, c, q] = np.average(np.log(x), weights=n_systems), level
             if quantity == "transport":
                 scaled = values / case.theorem_rate()[is_taken]
-                bound[:, c] = power * np.array(intervals.log_slope(x, scaled, n_systems))
+                bound[:, c] = power * np.array(stats.exponent_interval(x, scaled, weights=n_systems))
     node_squares = np.stack([[m.node_squares for m in replica] for replica in pieces], axis=2)
     per_case, by = ("case", "quantity"), ("case", "quantity", "n_tokens")
     powers = np.array(list(POWERS.values()))

@@ -31,7 +31,7 @@ def read(path: Path, *, is_normalized: bool) -> Tokens:
                 loaded = arrays[0]
     except Exception as error:  # whatever a reader of a broken file may raise
         raise ValueError(
-            f"--x0 {path} must be a .npy or .npz file of numbers: {error or type(error).__name__}"
+            f"--x0 {path} must be a .npy or .npz file of numbers: {str(error) or type(error).__name__}"
         ) from error
     if loaded.ndim != 2 or loaded.dtype not in (np.float64, np.float32):
         raise ValueError(

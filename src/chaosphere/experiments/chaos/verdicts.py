@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.experiments import estimates
 from chaosphere.experiments.cases import QUANTITIES
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim, format_claims
 
 ERRORS = {
@@ -62,7 +62,7 @@ def depth_claims(dataset: Any) -> list[Claim]:
         deepest, before = (values.isel(case=k).mean("n_tokens").values for k in (-1, -2))
         names = dataset["case"].values
         label = f"{ERRORS[quantity]}, {names[-1]} over {names[-2]}"
-        rows.append(estimates.from_interval(label, intervals.ratio_of_means(deepest, before), expected=1.0))
+        rows.append(estimates.from_interval(label, stats.ratio_interval(deepest, before), expected=1.0))
     return rows
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
-from chaosphere.reporting import intervals, plotting
-from chaosphere.reporting.plotting import MARKERS
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:
@@ -23,7 +24,7 @@ def draw(dataset: Any, path: Path) -> None:
         File to write; see `plotting.write`.
     """
     depths, widths = dataset["depth"].values[:-1], dataset["width"].values
-    mean, low, high = intervals.mean_interval(dataset["mean_square"].values, at_least=0)
+    mean, low, high = stats.mean_interval(dataset["mean_square"].values, at_least=0)
     bars = plotting.bars(mean, low, high)
     names = [r"$\infty$" if np.isinf(w) else f"{int(w)}" for w in widths]
     distance = r"$\mathrm{E}\,\mathrm{sup}_t\,N^{-1}\Sigma_i\,|X^i - \bar{X}^i|^2$"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.experiments import estimates
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim, format_claims
 
 
@@ -47,4 +47,4 @@ def _commutation(dataset: Any) -> tuple[float, float, float]:
     """
     values = dataset["mean_square"].values
     corner, in_depth, in_width = values[:, -2, -2], values[:, -2, -1], values[:, -1, -2]
-    return intervals.ratio_of_means(corner, in_depth + in_width)
+    return stats.ratio_interval(corner, in_depth + in_width)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chaosphere.reporting import intervals, plotting
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere import stats
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:
@@ -31,7 +32,7 @@ def draw(dataset: Any, path: Path) -> None:
         first = canvas.add_subplot(grid[0])
         alone = [first, *(canvas.add_subplot(grid[k], sharey=first) for k in (1, 2))]
         for index, (panel, (title, label, x, along, rate)) in enumerate(zip(alone, ladders, strict=True)):
-            mean, low, high = intervals.mean_interval(along, at_least=0)
+            mean, low, high = stats.mean_interval(along, at_least=0)
             style = {"marker": MARKERS[3], "color": COLOURS[3]}
             panel.errorbar(x, mean, plotting.bars(mean, low, high), **style)
             panel.plot(x, 0.7 * mean[0] * rate / rate[0], color="black", linestyle="--")
@@ -54,7 +55,7 @@ def draw(dataset: Any, path: Path) -> None:
 def _commutation(panel: Any, values: Any, tokens: Any) -> None:
     """Draw D(N, L, m) with intervals against the sum of the two orders' errors."""
     total = (values[:, :-1, -1:, -1:] + values[:, -1:, :-1, :-1]).mean(axis=0)
-    finite, low, high = intervals.mean_interval(values[:, :-1, :-1, :-1], at_least=0)
+    finite, low, high = stats.mean_interval(values[:, :-1, :-1, :-1], at_least=0)
     bars = plotting.bars(finite, low, high)
     for k, n in enumerate(tokens):
         style = {"fmt": MARKERS[k % 4], "color": COLOURS[k % 4], "label": f"$N = {int(n)}$, all $L$ and $m$"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.experiments import estimates
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim, format_claims
 
 
@@ -35,7 +35,7 @@ def claims(dataset: Any) -> list[Claim]:
         )
     ]
     corner, tokens_only, layers_only = values[:, -2, -2, -2], values[:, -2, -1, -1], values[:, -1, -2, -2]
-    ratio = intervals.ratio_of_means(corner, tokens_only + layers_only)
+    ratio = stats.ratio_interval(corner, tokens_only + layers_only)
     quantity = "D(N, L, m) over D(N, ∞, ∞) + D(∞, L, m), at the largest"
     return [*rows, estimates.from_interval(quantity, ratio, expected=1.0, is_bound=True)]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common import checks
-from chaosphere.reporting import intervals, plotting
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:
@@ -104,7 +105,7 @@ def _function(name: str) -> str:
 
 def _error(panel: Any, x: Any, mean_squares: Any, *, index: int, label: str) -> Any:
     """Draw root-mean-square errors over replicas with their intervals, and return them."""
-    rms, low, high = intervals.root_mean_square(mean_squares)
+    rms, low, high = stats.root_mean_square_interval(mean_squares)
     style = {"marker": MARKERS[index], "color": COLOURS[index], "label": label}
     panel.errorbar(x, rms, plotting.bars(rms, low, high), **style)
     return rms

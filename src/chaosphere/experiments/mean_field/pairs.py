@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Function
 from chaosphere.common.checks import Floats
@@ -16,7 +17,6 @@ from chaosphere.common.streams import Seed
 from chaosphere.geometry.laws import Law
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
-from chaosphere.reporting import intervals
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
@@ -110,7 +110,7 @@ def pair_law(
     rows = []
     for f, row in zip(functions.values(), values.swapaxes(0, 1), strict=True):
         reach = np.concatenate([f(grid), row.ravel()])
-        rows.append(intervals.mean_interval(row, at_least=float(reach.min()), at_most=float(reach.max())))
+        rows.append(stats.mean_interval(row, at_least=float(reach.min()), at_most=float(reach.max())))
     mean, low, high = (np.stack(part) for part in zip(*rows, strict=True))
     # Symmetric rules have few distinct cosines.
     cosines, where = np.unique(np.clip(limit.nodes @ limit.nodes.T, -1, 1).round(12), return_inverse=True)

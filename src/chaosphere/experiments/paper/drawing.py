@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.reporting import plotting
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 _BANDS = ((0, 6, 0.15), (1, 5, 0.25), (2, 4, 0.4))  # places of the quantiles of their ends, and opacity
 

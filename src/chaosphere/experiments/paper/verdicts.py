@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import scipy
 
+from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
 from chaosphere.experiments.paper.runs import BETA, EXPONENTS, MOMENTS, N_TOKENS
 from chaosphere.experiments.synchronization import rate_claim
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim, format_claims
 
 _LARGEST_VARIANCE = 0.05  # of a layer: beyond, layers and the limit in L differ visibly
@@ -73,7 +73,7 @@ def figure_1_claims(dataset: Any) -> list[Claim]:
 
 
 def _mean(values: Floats, **ends: float) -> tuple[float, float, float]:
-    mean, low, high = (float(value) for value in intervals.mean_interval(values, **ends))
+    mean, low, high = (float(value) for value in stats.mean_interval(values, **ends))
     return mean, low, high
 
 
@@ -99,7 +99,7 @@ def _of_layers(row: Any, name: str) -> Iterator[Claim]:
     if float(row["layer_variance"]) > _LARGEST_VARIANCE:
         return
     times, expected, bound = (row[key].values for key in ("time", "pair_equation", "bound"))
-    band = intervals.mean_interval(row["sample_energy"].values.T, at_least=0.0)
+    band = stats.mean_interval(row["sample_energy"].values.T, at_least=0.0)
     at = _last_with_band(band, len(times) - 1)
     yield estimates.from_interval(
         f"{name}, δ = 0: mean energy at time {times[at]:g}",
@@ -114,7 +114,7 @@ def _of_layers(row: Any, name: str) -> Iterator[Claim]:
     until = int(np.searchsorted(times, _RATE_UNTIL * (1 + 1e-12), side="right")) - 1
     bands = {"δ = 0": band}
     if row.sizes["replica"] > 1:
-        bands["δ = 1"] = intervals.mean_interval(row["energy"].sel(value_scale=1.0).values.T, at_least=0.0)
+        bands["δ = 1"] = stats.mean_interval(row["energy"].sel(value_scale=1.0).values.T, at_least=0.0)
     for scale, own in bands.items():
         at = _last_with_band(own, until)
         if at > 0:

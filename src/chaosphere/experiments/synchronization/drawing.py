@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.reporting import plotting
-from chaosphere.reporting.plotting import COLOURS, MARKERS
+from chaosphere.plot import style as plotting
+from chaosphere.plot.style import COLOURS, MARKERS
 
 
 def draw(dataset: Any, path: Path) -> None:

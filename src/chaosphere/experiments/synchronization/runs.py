@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere import measures
+from chaosphere import measures, stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
@@ -21,7 +21,7 @@ from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP
-from chaosphere.reporting import intervals, netcdf
+from chaosphere.reporting import netcdf
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
@@ -93,7 +93,7 @@ def run(
     Returns
     -------
     xarray.Dataset
-        energy (activation, replica, time); energy_mean with the ends of its interval (`intervals.mean_interval`), NaN
+        energy (activation, replica, time); energy_mean with the ends of its interval (`stats.mean_interval`), NaN
         after the time band_end, when too few replicas carry the mean; pair_equation (activation, time), the
         exact expectation in the limit, where there is no attention; bound (activation, time), E_β(0) e^{λ̄′t}; per
         activation λ1, λ̄, λ̄′ and whether the theorem applies, with the reason.
@@ -192,7 +192,7 @@ def _to_dataset(pieces: Sequence[_Piece], *, identity: str) -> Any:
     study = json.loads(identity)
     depth, beta = study["depth"], study["beta"]
     times = np.linspace(0, study["horizon"], depth + 1)
-    mean, low, high = intervals.mean_interval(np.stack([piece["energy"] for piece in pieces], axis=1), at_least=0)
+    mean, low, high = stats.mean_interval(np.stack([piece["energy"] for piece in pieces], axis=1), at_least=0)
     # Once few replicas carry the mean, a later interval is luck.
     has_band = np.logical_and.accumulate(np.isfinite(low), axis=1)
     low = np.where(has_band, low, np.nan)
@@ -220,7 +220,7 @@ def _to_dataset(pieces: Sequence[_Piece], *, identity: str) -> Any:
             "spawn_key": study["spawn_key"],
             "stream_version": study["stream_version"],
             "parameters": json.dumps({name: study[name] for name in ("dim", "n_tokens", "beta", "width", "depth")}),
-            "fewest_replicas": intervals.FEWEST_REPLICAS,
+            "fewest_replicas": stats.FEWEST_REPLICAS,
             "identity": identity,
         },
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
-from chaosphere.reporting import intervals
 from chaosphere.reporting.claims import Claim, format_claims
 
 _CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster
@@ -37,7 +37,7 @@ def claims(dataset: Any) -> list[Claim]:
             ]
         )
         if len(slopes) >= 0.9 * len(energy):
-            mean, low, high = (float(v) for v in intervals.mean_interval(slopes))
+            mean, low, high = (float(v) for v in stats.mean_interval(slopes))
             expected = float(row["lyapunov_exponent"]) - delta
             quantity = f"{name}: cluster exponent λ1 − δ"
             rows.append(estimates.from_interval(quantity, (mean, low, high), expected=expected))

@@ -1,4 +1,7 @@
-"""Distances between two empirical measures on the sphere, μ = Σ p_i δ_{x_i} and ν = Σ q_j δ_{y_j}."""
+"""Distances between two empirical measures on the sphere, μ = Σ p_i δ_{x_i} and ν = Σ q_j δ_{y_j}.
+
+With replicas, the distance in replica r is that of a call with its clouds alone, bit by bit.
+"""
 
 from chaosphere.measures.distances.kernels import mmd, sobolev
 from chaosphere.measures.distances.line import circular_wasserstein2, sliced_wasserstein2

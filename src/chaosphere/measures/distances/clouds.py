@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.kernels.rows import attend_rows
 
 LOG2_E = math.log2(math.e)
@@ -27,8 +28,6 @@ class Cloud(NamedTuple):
 def cloud(x: Any, weights: Any, *, name: str, weights_name: str) -> Cloud:
     """Check one cloud; tokens of weight 0 are left out."""
     batch = checks.tokens(x, name)
-    if x.ndim != 2:
-        raise ValueError(f"{name} must have shape (n_tokens, dim), one cloud at a time, got {x.shape}")
     points = np.ascontiguousarray(batch[0], dtype=np.float64)
     p = checks.weights(weights, len(points), weights_name)
     if p is None:
@@ -47,6 +46,22 @@ def clouds(x: Any, y: Any, *, x_weights: Any, y_weights: Any) -> tuple[Cloud, Cl
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"x and y must have one dim, got shapes {x.shape} and {y.shape}")
     return both
+
+
+def is_batch(x: Any, y: Any) -> bool:
+    """Whether x or y has an axis of replicas."""
+    return np.ndim(x) == 3 or np.ndim(y) == 3
+
+
+def over_replicas(x: Tokens, y: Tokens, distance: Callable[[Tokens, Tokens], float | Floats]) -> Floats:
+    """Return the distance in each replica of a batch, shape (R,); a cloud without replicas is that of every one."""
+    for name, z in (("x", x), ("y", y)):
+        checks.tokens(z, name)  # errors name the replica
+    if x.ndim == y.ndim == 3 and len(x) != len(y):
+        raise ValueError(f"x and y must have as many replicas, got shapes {x.shape} and {y.shape}")
+    n_replicas = len(x) if x.ndim == 3 else len(y)
+    pairs = ((z if z.ndim == 3 else np.broadcast_to(z, (n_replicas, *z.shape))) for z in (x, y))
+    return np.array([distance(one, two) for one, two in zip(*pairs, strict=True)])
 
 
 def refuse_long(seconds: float, what: str, *, instead: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.streams import Noise, Seed, Stream
-from chaosphere.measures.distances.clouds import Cloud, clouds, refuse_long
+from chaosphere.common.streams import Noise, Seed, Stream, root
+from chaosphere.measures.distances.clouds import Cloud, clouds, is_batch, over_replicas, refuse_long
 
 
 class _Quantiles(NamedTuple):
@@ -45,7 +46,7 @@ class _Quantiles(NamedTuple):
         return np.asarray(self.at(t - n_turns * self.ends[-1]) + 2 * math.pi * n_turns)
 
 
-def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> float:
+def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> float | Floats:
     """Return the exact Wasserstein distance W2(μ, ν) on the circle for the arc length; not squared.
 
     W2² = min_α ∫_0^1 (F(t) − G(t − α))² dt, with F and G the quantile functions of the angles, continued by
@@ -53,20 +54,24 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
 
     Parameters
     ----------
-    x, y : ndarray of float64 or float32, shapes (N, 2) and (M, 2)
-        Tokens on the unit circle.
+    x, y : ndarray of float64 or float32, shapes (N, 2) and (M, 2), or with replicas (R, N, 2) and (R, M, 2)
+        Tokens on the unit circle; x or y without replicas is compared with every replica of the other.
     x_weights, y_weights : array_like, shapes (N,) and (M,), optional
         p_i, q_j >= 0 with sum 1 (default 1/N and 1/M).
 
     Returns
     -------
-    float
+    float, or ndarray of shape (R,) with replicas
         In [0, π].
 
     Raises
     ------
     TypeError, ValueError
         If x or y is not a cloud on the unit circle, or weights are out of range.
+
+    See Also
+    --------
+    chaosphere.measures.wasserstein2 : Exact W2 for the chord.
 
     Notes
     -----
@@ -83,11 +88,17 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
 
     Examples
     --------
+    A rotation by half a radian:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> angle = np.array([0.0, 2.0, 4.0])
     >>> x, y = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in (angle, angle + 0.5))
-    >>> round(circular_wasserstein2(x, y), 12)
+    >>> round(cs.measures.circular_wasserstein2(x, y), 12)
     0.5
     """
+    if is_batch(x, y):
+        return over_replicas(x, y, partial(circular_wasserstein2, x_weights=x_weights, y_weights=y_weights))
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     if x.shape[1] != 2:
         raise ValueError(f"x must have dim 2, on the circle, got shape {x.shape}; wasserstein2 takes any dim")
@@ -155,15 +166,15 @@ def _pieces(cuts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def sliced_wasserstein2(
     x: Tokens, y: Tokens, *, n_projections: int | None = None, rng: Seed, x_weights: Any = None, y_weights: Any = None
-) -> float:
+) -> float | Floats:
     """Return the sliced Wasserstein distance SW2(μ, ν), not squared and not scaled by the dim.
 
     SW2² = E W2²(law of ⟨θ, x⟩, law of ⟨θ, y⟩) over directions θ uniform on the sphere, by a mean over `n_projections`.
 
     Parameters
     ----------
-    x, y : ndarray of float64 or float32, shapes (N, d) and (M, d)
-        Tokens on the unit sphere.
+    x, y : ndarray of float64 or float32, shapes (N, d) and (M, d), or with replicas (R, N, d) and (R, M, d)
+        Tokens on the unit sphere; x or y without replicas is compared with every replica of the other.
     n_projections : int, optional
         Number of directions, >= 1; default: the least multiple of d from 100 on.
     rng : int, SeedSequence or Generator
@@ -174,12 +185,18 @@ def sliced_wasserstein2(
 
     Returns
     -------
-    float
+    float, or ndarray of shape (R,) with replicas
+        In [0, 2/√d] if d divides n_projections.
 
     Raises
     ------
     TypeError, ValueError
         If x or y is not a cloud on the unit sphere, their dims differ, or another argument is out of range.
+
+    See Also
+    --------
+    chaosphere.measures.wasserstein2 : Exact W2 for the chord.
+    chaosphere.measures.mmd : Maximum mean discrepancy for the kernel of attention.
 
     Notes
     -----
@@ -195,10 +212,26 @@ def sliced_wasserstein2(
 
     Examples
     --------
+    Two Diracs at a distance of √2 in R³:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x, y = np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
-    >>> round(sliced_wasserstein2(x, y, rng=0) ** 2, 12)           # |x − y|² / d
+    >>> round(cs.measures.sliced_wasserstein2(x, y, rng=0) ** 2, 12)  # |x − y|² / d
     0.666666666667
     """
+    if is_batch(x, y):
+        return over_replicas(
+            x,
+            y,
+            partial(
+                sliced_wasserstein2,
+                n_projections=n_projections,
+                rng=root(rng),
+                x_weights=x_weights,
+                y_weights=y_weights,
+            ),
+        )
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     dim = x.shape[1]
     if n_projections is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from chaosphere.measures.distances.clouds import (
     attention_sums,
     cloud,
     clouds,
+    is_batch,
+    over_replicas,
     refuse_long,
 )
 
@@ -29,21 +32,21 @@ _SMALL = 1000  # tokens up to which the assignment is as fast as the network sim
 _Indices = NDArray[np.intp]
 
 
-def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> float:
+def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> float | Floats:
     """Return the exact Wasserstein distance W2(μ, ν) for the chordal distance |x − y|; not squared.
 
     W2² = min Σ_ij π_ij |x_i − y_j|² over π >= 0 with Σ_j π_ij = p_i and Σ_i π_ij = q_j.
 
     Parameters
     ----------
-    x, y : ndarray of float64 or float32, shapes (N, d) and (M, d)
-        Tokens on the unit sphere.
+    x, y : ndarray of float64 or float32, shapes (N, d) and (M, d), or with replicas (R, N, d) and (R, M, d)
+        Tokens on the unit sphere; x or y without replicas is compared with every replica of the other.
     x_weights, y_weights : array_like, shapes (N,) and (M,), optional
         p_i, q_j >= 0 with sum 1 (default 1/N and 1/M).
 
     Returns
     -------
-    float
+    float, or ndarray of shape (R,) with replicas
         In [0, 2].
 
     Raises
@@ -56,6 +59,13 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
         If POT is needed and not installed.
     RuntimeError
         If the network simplex gives up.
+
+    See Also
+    --------
+    chaosphere.measures.sliced_wasserstein2 : Mean of W2 over projections onto lines.
+    chaosphere.measures.entropic_wasserstein2 : Upper bound of W2 by Sinkhorn's algorithm.
+    chaosphere.measures.circular_wasserstein2 : Exact W2 on the circle, for the arc length.
+    chaosphere.measures.coupled_distance : Root mean square distance, token by token.
 
     Notes
     -----
@@ -71,10 +81,16 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
 
     Examples
     --------
+    Each token is a quarter turn, a chord of √2, away from the antipode of the other:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> wasserstein2(x, -x)         # each token to the other's antipode is a quarter turn away
-    1.4142135623730951
+    >>> round(cs.measures.wasserstein2(x, -x), 12)
+    1.414213562373
     """
+    if is_batch(x, y):
+        return over_replicas(x, y, partial(wasserstein2, x_weights=x_weights, y_weights=y_weights))
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     n, m = len(mu.points), len(nu.points)
     n_common = math.lcm(n, m)
@@ -133,29 +149,30 @@ def entropic_wasserstein2(
     x_weights: Any = None,
     y_weights: Any = None,
     n_threads: int | None = None,
-) -> float:
+) -> float | Floats:
     """Return the root of the cost of the entropic plan: an upper bound of W2(μ, ν) for |x − y|, with a stated bias.
 
     S² = Σ_ij π_ij |x_i − y_j|², where π minimises Σ π_ij |x_i − y_j|² + ε KL(π | p ⊗ q) over plans (Cuturi, 2013).
 
     Parameters
     ----------
-    x, y : ndarray of float64 or float32, shapes (N, d) and (M, d)
-        Tokens on the unit sphere.
+    x, y : ndarray of float64 or float32, shapes (N, d) and (M, d), or with replicas (R, N, d) and (R, M, d)
+        Tokens on the unit sphere; x or y without replicas is compared with every replica of the other.
     regularization : float
         ε, in the unit of squared distance, >= 0.006: below it weights of the kernels could underflow.
     tolerance : float
         Σ_j |Σ_i π_ij − q_j| at which Sinkhorn's sweeps stop, in [1e-13, 1].
     max_sweeps : int
-        >= 1.
+        Sweeps after which it gives up, >= 1.
     x_weights, y_weights : array_like, shapes (N,) and (M,), optional
         p_i, q_j >= 0 with sum 1 (default 1/N and 1/M).
     n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
 
     Returns
     -------
-    float
-        S.
+    float, or ndarray of shape (R,) with replicas
+        S, in [0, 2].
 
     Raises
     ------
@@ -164,6 +181,10 @@ def entropic_wasserstein2(
         to expect would take more than ten minutes.
     RuntimeError
         If max_sweeps do not reach the tolerance.
+
+    See Also
+    --------
+    chaosphere.measures.wasserstein2 : Exact W2 for the chord.
 
     Notes
     -----
@@ -182,10 +203,27 @@ def entropic_wasserstein2(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> round(entropic_wasserstein2(x, -x, regularization=0.01), 6), round(wasserstein2(x, -x), 6)
+    >>> entropic = cs.measures.entropic_wasserstein2(x, -x, regularization=0.01)
+    >>> round(entropic, 6), round(cs.measures.wasserstein2(x, -x), 6)
     (1.414214, 1.414214)
     """
+    if is_batch(x, y):
+        return over_replicas(
+            x,
+            y,
+            partial(
+                entropic_wasserstein2,
+                regularization=regularization,
+                tolerance=tolerance,
+                max_sweeps=max_sweeps,
+                x_weights=x_weights,
+                y_weights=y_weights,
+                n_threads=n_threads,
+            ),
+        )
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     epsilon = checks.number(regularization, "regularization", low=0.006)
     tolerance = checks.number(tolerance, "tolerance", low=1e-13, high=1)
@@ -225,19 +263,20 @@ def entropic_wasserstein2(
     return math.sqrt(max(squares - 2 * product, 0.0))
 
 
-def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> float:
+def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> float | Floats:
     """Return (Σ p_i |x_i − y_i|²)^{1/2}: the cost of the plan that sends x_i to y_i, an upper bound of `wasserstein2`.
 
     Parameters
     ----------
-    x, y : ndarray of float64 or float32, shape (N, d)
-        Tokens on the unit sphere; token i of one belongs to token i of the other.
+    x, y : ndarray of float64 or float32, shape (N, d), or with replicas (R, N, d)
+        Tokens on the unit sphere; token i of one belongs to token i of the other. x or y without replicas is compared
+        with every replica of the other.
     weights : array_like, shape (N,), optional
         p_i >= 0 with sum 1, of both clouds (default 1/N).
 
     Returns
     -------
-    float
+    float, or ndarray of shape (R,) with replicas
         In [0, 2].
 
     Raises
@@ -245,16 +284,25 @@ def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> float:
     TypeError, ValueError
         If x or y is not a cloud on the unit sphere, their shapes differ, or weights are out of range.
 
+    See Also
+    --------
+    chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.measures.wasserstein2 : Exact W2 for the chord.
+
     Notes
     -----
     O(N d), from differences: relative accuracy of about 1e-15 in double precision whatever the dtype. Deterministic.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
     >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> coupled_distance(x, -x), wasserstein2(x, -x)
-    (2.0, 1.4142135623730951)
+    >>> cs.measures.coupled_distance(x, -x), round(cs.measures.wasserstein2(x, -x), 6)
+    (2.0, 1.414214)
     """
+    if is_batch(x, y):
+        return over_replicas(x, y, partial(coupled_distance, weights=weights))
     if np.shape(x) != np.shape(y):
         raise ValueError(f"x and y must have one shape, token by token, got {np.shape(x)} and {np.shape(y)}")
     mu, nu = (cloud(z, weights, name=name, weights_name="weights") for z, name in ((x, "x"), (y, "y")))
