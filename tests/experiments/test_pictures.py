@@ -239,3 +239,8 @@ def test_series_differ_without_colour(name):
         ]
         assert len(styles) >= 2
         assert len(set(styles)) == len(styles), styles
+
+
+def test_values_in_the_legend_of_a_study_have_a_minus():
+    (legend,) = legends(picture("study, lines"))
+    assert [text.get_text() for text in legend.get_texts()] == ["$-1$", "$1$"]

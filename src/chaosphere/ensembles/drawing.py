@@ -93,7 +93,7 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
             row = dataset.isel({others[0]: index}) if others else dataset
             axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
             look = {"color": shade, "marker": style.MARKERS[index % 4], "markevery": max(1, len(places) // 7)}
-            axes.plot(places, row[f"{value}_mean"], label=str(row[others[0]].item()) if others else None, **look)
+            axes.plot(places, row[f"{value}_mean"], label=_value(row[others[0]]) if others else None, **look)
         if others:
             style.legend_above(axes, _label_of_parameter(others[0]), n_columns=4)
         if dataset[x].dtype.kind not in "iuf":
@@ -108,6 +108,11 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
 
 def _label_of_parameter(name: str) -> str:
     return _LABELS.get(name, style.plain(name.replace("_", " ")))
+
+
+def _value(entry: Any) -> str:
+    """Return how a value stands in a legend; a number is a formula, so that its sign is a minus."""
+    return f"${entry.item():g}$" if entry.dtype.kind in "iuf" else style.plain(str(entry.item()))
 
 
 def _label_of_observable(dataset: Any, name: str) -> str:
