@@ -273,6 +273,7 @@ NOT_CALLED |= {
     "measures",
     "stats",
     "measures.LyapunovEstimate",
+    "plot",
     "stats.CONFIDENCE",
     "stats.FEWEST_REPLICAS",
     "stats.Interval",
