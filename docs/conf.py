@@ -29,6 +29,7 @@ extensions = [
 exclude_patterns = ["_scripts", "_templates"]
 templates_path = ["_templates"]
 nitpicky = True
+nitpick_ignore = [("py:class", "xarray.Dataset"), ("py:class", "numpy.ndarray")]  # of other projects
 nitpick_ignore_regex = [("py:obj", ".*")]  # what stands between backticks in a docstring may be an argument, too
 smartquotes = False  # "--option" stays as it is
 

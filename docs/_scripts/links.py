@@ -35,7 +35,7 @@ class Page(HTMLParser):
 def problems(folder: Path) -> list[tuple[str, str]]:
     """Return pairs of a page and what is wrong in it."""
     folder = folder.resolve()
-    pages = {path: Page(path) for path in folder.rglob("*.html") if "_static" not in path.parts}
+    pages = {path: Page(path) for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts}
     wrong = []
     for path, page in pages.items():
         name = str(path.relative_to(folder).with_suffix(""))

@@ -6,7 +6,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chaosphere import measures, plot, stats
+from chaosphere import measures, stats
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
@@ -26,6 +26,7 @@ from chaosphere.simulation.solution import SimulationError, Solution
 from chaosphere.theory import two_point
 
 if TYPE_CHECKING:
+    from chaosphere import plot
     from chaosphere.ensembles.run import ensemble, load_ensemble
 
 __version__: str
@@ -74,7 +75,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what takes long to import when it is asked for: process pools, and the look-up of the version."""
+    """Import what takes long to import when it is asked for: pictures, process pools, the look-up of the version."""
+    if name == "plot":
+        from importlib import import_module
+
+        return import_module("chaosphere.plot")
     if name in ("ensemble", "load_ensemble"):
         from chaosphere.ensembles import run
 

@@ -142,7 +142,7 @@ class Cloud:
 
     def __init__(self, ax: Axes, where: Projection, paint: Paint) -> None:
         self._where, self._colours = where, paint.colours
-        size = float(np.clip(6000 / len(paint.colours), 6, 36))  # points²
+        size = float(np.clip(6000 / len(paint.colours), 10, 36))  # points²
         where.draw_background(ax)
         edges: dict[str, Any] = {"s": size, "linewidths": 0.3, "edgecolors": "white"}
         self._behind = ax.scatter([], [], zorder=0.5, **edges)

@@ -15,6 +15,8 @@ from chaosphere.plot import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_HEADROOM = 1.35  # of the highest bar: the legend is above the bars
+
 
 def cosines(x: Tokens, *, ax: Any = None, n_bins: int = 50, label: str | None = None) -> Axes:
     """Draw the histogram of ⟨x_i, x_j⟩ over all pairs i ≠ j, beside that of independent uniform tokens.
@@ -76,5 +78,6 @@ def cosines(x: Tokens, *, ax: Any = None, n_bins: int = 50, label: str | None = 
         uniform = np.diff(scipy.special.betainc(half, half, (1 + edges) / 2)) / width
         panel.stairs(uniform, edges, color="0.2", linestyle="--", label="uniform tokens", baseline=None)
     panel.set(xlabel=r"cosine $\langle x_i, x_j \rangle$", ylabel="density of pairs", xlim=(-1, 1))
-    panel.legend(frameon=False)
+    panel.set_ylim(0, max(panel.get_ylim()[1], _HEADROOM * density.max()))
+    panel.legend(frameon=False, loc="upper left")
     return panel

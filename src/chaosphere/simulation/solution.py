@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chaosphere import plot
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
@@ -173,6 +172,8 @@ class Solution:
         >>> sol = cs.simulate(model, cs.sample_uniform(100, 3, rng=0), rng=0, save_at=[0.0, 2.0, 4.0])
         >>> ax = sol.plot("tokens", time=2.0)
         """
+        from chaosphere import plot
+
         kind = checks.choice(kind or ("observables" if self.observables else "tokens"), "kind", known=_PLOTS)
         if kind == "observables":
             if time is not None:

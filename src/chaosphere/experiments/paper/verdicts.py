@@ -128,7 +128,7 @@ def _last_with_band(band: Any, until: int) -> int:
 
 def _of_attention(row: Any, name: str) -> Iterator[Claim]:
     dim, step = float(row["dim"]), float(np.diff(row["time"].values[:2])[0])
-    uniform = 0.5 * (np.exp(BETA) - float(scipy.special.hyp0f1(dim / 2, BETA**2 / 4)))
+    uniform = 0.5 * float(np.exp(BETA) - scipy.special.hyp0f1(dim / 2, BETA**2 / 4))
     yield estimates.from_interval(
         f"{name}, δ = 0: mean energy",
         _mean(row["sample_energy"].values[0], at_least=0.0),
