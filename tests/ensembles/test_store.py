@@ -331,6 +331,9 @@ def test_results_that_are_not_a_number_are_there(tmp_path):
     data = cs.ensemble(free, LAW, store=tmp_path / "s.zarr", **options)
     assert bool(data["finished"].all())
     assert np.isnan(cs.load_ensemble(tmp_path / "s.zarr")["nothing"]).all()
+    more = cs.ensemble(free, LAW, store=tmp_path / "s.zarr", **(options | {"seeds": range(5)}))
+    assert bool(more["finished"].all())
+    assert np.isnan(more["nothing"]).all()
 
 
 def test_a_store_has_one_writer(quick, tmp_path):

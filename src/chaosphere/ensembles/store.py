@@ -155,7 +155,7 @@ class Store:
 
         def fill(folder: Path) -> None:
             self._fill(folder, identity, layout=layout)
-            group = self._group(folder, "r+")
+            group = self._arrays_in(folder, "r+")
             for name in layout.variables:
                 for point, replicas in finished:
                     group[name].oindex[(*point, places[replicas])] = self._chunk(name, (point, replicas))
@@ -317,12 +317,12 @@ class Store:
                 return None  # a group of somebody else's
             raise self._damaged(file, error) from error
         self._verify(json.loads(attributes["files_sha256"]) if self._has_checksums else {})
-        self._arrays = dict(self._group(self.path, mode).arrays())
+        self._arrays = self._arrays_in(self.path, mode)
         return identity
 
-    def _group(self, path: Path, mode: str) -> Any:
+    def _arrays_in(self, path: Path, mode: str) -> dict[str, Any]:
         with self._zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage
-            return self._zarr.open_group(path, mode=mode, zarr_format=2, use_consolidated=False)
+            return dict(self._zarr.open_group(path, mode=mode, zarr_format=2, use_consolidated=False).arrays())
 
     def _verify(self, sums: Mapping[str, str]) -> None:
         for name, expected in sums.items():
