@@ -253,6 +253,7 @@ def test_a_failing_member_names_its_coordinates():
             ValueError,
             r"observe\['a'\] must return one shape for all numbers of tokens .* \(2,\) for 2 tokens, \(3,\) for 3",
         ),
+        ({"executor": 3}, TypeError, "executor must be None or a concurrent.futures.Executor, got 3"),
         ({"n_threads": 0}, ValueError, "n_threads must be an integer >= 1"),
         ({"memory_limit": 1000}, ValueError, "memory_limit: 3 runs would take about .* GB here, more than 1e-06 GB"),
     ],

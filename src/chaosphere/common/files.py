@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time as clock
 import warnings
 from collections.abc import Callable, Iterator
@@ -231,6 +230,8 @@ class Lock:
 
 
 def _holder() -> dict[str, Any]:
+    import socket  # takes long to import
+
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
 
 

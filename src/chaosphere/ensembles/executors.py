@@ -18,6 +18,8 @@ def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
     """Return the number of an executor's workers and the most on one machine, (1, None) where they are unknown."""
     if executor is None:
         return 1, 1
+    if not hasattr(executor, "submit"):
+        raise TypeError(f"executor must be None or a concurrent.futures.Executor, got {executor!r}")
     client = getattr(executor, "_client", None)
     if client is not None and hasattr(client, "nthreads"):
         hosts: dict[str | None, int] = {}

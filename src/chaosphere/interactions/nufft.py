@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -100,6 +99,8 @@ class Transforms:
 
     def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
         """Return the sums of tokens with weights p."""
+        from concurrent.futures import ThreadPoolExecutor  # takes long to import
+
         dim = x.shape[2]
         settings: dict[str, Any] = {"eps": self.eps, "nthreads": 1}
         chunks = [slice(first, first + _CHUNK) for first in range(0, x.shape[1], _CHUNK)]
