@@ -48,5 +48,15 @@ def test_the_readme_shows_what_its_code_prints(capsys):
     assert capsys.readouterr().out == shown
 
 
+COMMANDS = [page for page in (ROOT / "docs").rglob("*.md") if "\ncommand = " in page.read_text()]
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda page: page.stem)
+def test_hidden_cells_run_the_command_above_them(page):
+    text = page.read_text()
+    for command in re.findall(r'^command = "(.*)"$', text, flags=re.MULTILINE):
+        assert f"```sh\n{command}\n```" in text
+
+
 def test_the_readme_is_a_page():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
