@@ -1,3 +1,7 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.5"]
+# ///
 """The tasks of the project, which its CI runs, too.
 
 `nox -s NAME` makes an environment for a task in .nox/ and runs it there. `nox --no-venv --no-install -s NAME` runs it
@@ -16,7 +20,6 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 BUILD = Path("build")
@@ -48,7 +51,7 @@ def tests(session):
     session.run("pytest", "-n", "auto", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def mpi(session):
     """The tests that need MPI: the pool executor, one system over ranks."""
     if shutil.which("mpiexec") is None:
@@ -57,21 +60,21 @@ def mpi(session):
     session.run("pytest", "tests/ensembles/test_mpi.py", *session.posargs, env={"CHAOSPHERE_REQUIRE_MPI": "1"})
 
 
-@nox.session
+@nox.session(default=False)
 def statistical(session):
     """The statistical suite: minutes of sampling."""
     install(session, "test")
     session.run("pytest", "-m", "statistical", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def soak(session):
     """The soak suite: hundreds of kills and resumes."""
     install(session, "test")
     session.run("pytest", "-m", "soak", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def fuzz(session):
     """The fuzz suite: minutes of random cases from fresh seeds, which it prints."""
     install(session, "test")
@@ -101,14 +104,14 @@ def types(session):
     session.run("pytest", "-n", "0", "tests/meta/test_typed_examples.py")
 
 
-@nox.session
+@nox.session(default=False)
 def hooks(session):
     """The hooks of pre-commit on all files; fetches them."""
     session.install("pre-commit")
     session.run("pre-commit", "run", "--all-files", "--show-diff-on-failure", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def example(session):
     """The example in quick mode, its picture into build/."""
     install(session, "test")
@@ -116,7 +119,7 @@ def example(session):
     session.run("python", "examples/clusters_in_the_limit.py", "--quick", "--out", str(BUILD))
 
 
-@nox.session
+@nox.session(default=False)
 def benches(session):
     """The benches in quick mode: their results are checked, their times say nothing."""
     install(session, "test")
@@ -124,14 +127,14 @@ def benches(session):
     session.run("pytest", "-q", "--quick", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def docs(session):
     """The site, into build/site; a warning is an error."""
     install(session, "docs")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", str(BUILD / "site"), *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def wheel(session):
     """The sdist, which must hold what git does, and a wheel; on Linux also a manylinux wheel of it."""
     install(session, "wheel", project=False)
@@ -156,7 +159,7 @@ def compare_with_git(session):
         session.error(f"{sdist} lacks {sorted(expected - names)} and has {sorted(names - expected)} besides")
 
 
-@nox.session
+@nox.session(default=False)
 def installed(session):
     """The manylinux wheel that `wheel` built, in an environment without the source and without a compiler."""
     session.install(f"chaosphere[test] @ {the_wheel(session, WHEELHOUSE).as_uri()}")
@@ -167,8 +170,12 @@ def installed(session):
     session.run("pytest", "-n", "auto", *(session.posargs or ["tests/kernels", "tests/geometry"]), env=alone)
 
 
-@nox.session
+@nox.session(default=False)
 def wheels(session):
     """Wheels for each Python on this kind of machine, built and tested by cibuildwheel (on Linux in containers)."""
     session.install(*nox.project.dependency_groups(PROJECT, "wheels"))
     session.run("cibuildwheel", "--output-dir", str(WHEELHOUSE), *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -325,6 +325,22 @@ def test_json_is_strict(tmp_path, capsys, arguments):
     assert all(c["verdict"] in ("agrees", "differs", "inconclusive", "no claim") for c in claims)
 
 
+@pytest.mark.parametrize(("kind", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_the_format_of_pictures(tmp_path, kind, start):
+    assert main(["table", "1", *TINY_TABLE, "--format", kind, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / f"table-1.{kind}").read_bytes().startswith(start)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".nc", f".{kind}"}
+
+
+@pytest.mark.parametrize("number", ["1", "6"])
+def test_figures_have_claims(tmp_path, capsys, number):
+    assert main(["figure", number, "--json", "--out", str(tmp_path)]) == 0
+    claims = strict_json(capsys.readouterr().out)
+    assert len(claims) >= 5
+    assert {claim["verdict"] for claim in claims} == {"agrees"}
+    assert all(claim["low"] <= claim["measured"] <= claim["high"] for claim in claims)
+
+
 def test_an_interval_of_one_replica_is_null(tmp_path, capsys):
     file = tmp_path / "one.toml"
     file.write_text(STUDY)

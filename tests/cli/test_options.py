@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 import sys
 import types
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import xarray
 
+import chaosphere
 from chaosphere.cli import options, progress
-from chaosphere.cli.main import main
+from chaosphere.cli.main import _parser, main
 from chaosphere.ensembles.study import duration
 from chaosphere.experiments import estimates, registry
 from chaosphere.experiments.command import Command, Job
@@ -42,6 +44,39 @@ def test_every_option_has_a_help_and_the_default_of_its_function(name, capsys):
     for option in options.of(COMMANDS[name]):
         assert (option.name if option.is_argument else f"--{option.flag} ") in shown
         assert option.text in shown
+
+
+def parsers():
+    """The parser of the command line, and those of its commands, by name."""
+    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return {"chaosphere": _parser(), **commands.choices}
+
+
+@pytest.mark.parametrize("name", parsers())
+def test_no_command_and_no_option_lacks_a_help(name):
+    parser = parsers()[name]
+    assert len(parser.description) > 20
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            assert len(action.help) > 5, action
+        else:
+            assert [choice.dest for choice in action._choices_actions] == list(action.choices)
+            assert all(len(choice.help) > 20 for choice in action._choices_actions)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_ends_with_what_all_commands_share(name):
+    shown = parsers()[name].format_help()
+    *_, last = shown.split("\n\n")
+    assert last.startswith("seed, threads and output:")
+    assert re.findall(r"^  --([a-z]+)", last, flags=re.MULTILINE) == ["seed", "threads", "out", "format", "json"]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as info:
+        main(["--version"])
+    assert info.value.code == 0
+    assert capsys.readouterr().out == f"chaosphere {chaosphere.__version__}\n"
 
 
 def test_defaults_of_the_commands():

@@ -1,6 +1,5 @@
 """What the figures claim: measured beside the theory, true for other seeds, and refuted where the theory is changed."""
 
-import numpy as np
 import pytest
 
 from chaosphere.experiments import paper

@@ -25,7 +25,8 @@ def sessions():
 
 
 def is_session(node):
-    return isinstance(node, ast.FunctionDef) and "nox.session" in map(ast.unparse, node.decorator_list)
+    decorators = map(ast.unparse, getattr(node, "decorator_list", []))
+    return any(decorator.partition("(")[0] == "nox.session" for decorator in decorators)
 
 
 def called(text):

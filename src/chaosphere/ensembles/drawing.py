@@ -92,7 +92,7 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
         for index, shade in enumerate(shades):
             row = dataset.isel({others[0]: index}) if others else dataset
             axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
-            style = {"color": shade, "marker": plotting.MARKERS[index % 4], "markevery": 0.15}
+            style = {"color": shade, "marker": plotting.MARKERS[index % 4], "markevery": max(1, len(places) // 7)}
             axes.plot(places, row[f"{value}_mean"], label=str(row[others[0]].item()) if others else None, **style)
         if others:
             plotting.legend_above(axes, _label_of_parameter(others[0]), n_columns=4)

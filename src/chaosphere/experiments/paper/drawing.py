@@ -94,7 +94,7 @@ def _energies(panel: Any, row: Any) -> None:
     times = row["time"].values
     for j, scale in enumerate(row["value_scale"].values):
         energy = row["energy"].sel(value_scale=scale).values.mean(axis=1)
-        style = {"color": COLOURS[j], "marker": MARKERS[j], "markevery": 0.12}
+        style = {"color": COLOURS[j], "marker": MARKERS[j], "markevery": max(1, len(times) // 8)}
         panel.plot(times, energy, label=plotting.formulas(f"δ = {scale:g}"), **style)
     if np.isfinite(row["pair_equation"].values).all():
         label = r"$\delta = 0$, expected from the pair equation"

@@ -29,7 +29,12 @@ def draw(dataset: Any, path: Path) -> None:
             mean, has_band = row["energy_mean"].values, np.isfinite(row["energy_low"].values)
             # A mean without a band says little of the expectation.
             axes.plot(times, mean, color=colour, linewidth=0.5, alpha=0.5)
-            style = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markevery": 0.1, "label": str(name)}
+            style = {
+                "color": colour,
+                "marker": MARKERS[index % len(MARKERS)],
+                "markevery": max(1, len(times) // 10),
+                "label": str(name),
+            }
             axes.plot(times, np.where(has_band, mean, np.nan), **style)
             axes.fill_between(times, row["energy_low"], row["energy_high"], color=colour, alpha=0.2, linewidth=0)
             if has_band.any():
