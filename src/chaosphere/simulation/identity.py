@@ -269,7 +269,7 @@ def _class_digest(kind: type, seen: frozenset[Any] = frozenset()) -> str:
     total = hashlib.sha256()
     for name, member in inspect.getmembers_static(kind):
         member = getattr(member, "fget", None) or getattr(member, "__func__", member)  # properties, static methods
-        if isinstance(member, types.FunctionType) and not member.__module__.startswith("chaosphere."):
+        if isinstance(member, types.FunctionType) and not str(member.__module__).startswith("chaosphere."):
             total.update(f"{name} {_digest(member.__code__)}\n".encode())
             total.update(_used_digest(member, seen | {kind}).encode())
     return total.hexdigest()
