@@ -15,6 +15,7 @@ from support.members import LAW, STUDY, digest, mean, transformer
 
 import chaosphere as cs
 from chaosphere import stats
+from chaosphere.common import progress
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.ensembles.executors import workers
 from chaosphere.ensembles.plan import make_plan
@@ -342,7 +343,8 @@ def test_laws_and_models_of_the_user(tmp_path):
         cs.ensemble(lambda: type("Half", (), {"step": None})(), LAW, **SMALL)
 
 
-def test_progress_is_over_all_runs(capsys):
+def test_progress_is_over_all_runs(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_is_terminal", lambda: True)
     cs.ensemble(one, LAW, sweep={"beta": [1.0, 2.0]}, progress=True, **SMALL)
     printed, errors = capsys.readouterr()
     assert not printed

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 import chaosphere as cs
 from chaosphere.ensembles import drawing
 from chaosphere.experiments import cases, chaos, depth_width, limits, mean_field, paper, synchronization
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 
 MLP = cs.MLP(width=8, bias_std=0.3, activation="tanh")
 ATTENTION = cs.SoftmaxAttention(beta=1.0)
@@ -120,7 +120,7 @@ def picture(name):
         canvases.append(canvas)
 
     dataset, function = PICTURES[name]
-    with mock.patch.object(plotting, "write", keep):
+    with mock.patch.object(style, "write", keep):
         function(dataset(), "unused.png")
     return canvases[-1]
 
@@ -147,8 +147,8 @@ ALL = pytest.mark.parametrize("name", PICTURES)
 @ALL
 def test_pictures_have_the_width_of_a_column_and_one_size_of_text(name):
     canvas = picture(name)
-    assert canvas.get_figwidth() in (plotting.ONE_COLUMN, plotting.TWO_COLUMNS)
-    assert {text.get_fontsize() for text in texts(canvas)} == {plotting.FONT_SIZE}
+    assert canvas.get_figwidth() in (style.ONE_COLUMN, style.TWO_COLUMNS)
+    assert {text.get_fontsize() for text in texts(canvas)} == {style.FONT_SIZE}
 
 
 @ALL
@@ -239,3 +239,8 @@ def test_series_differ_without_colour(name):
         ]
         assert len(styles) >= 2
         assert len(set(styles)) == len(styles), styles
+
+
+def test_values_in_the_legend_of_a_study_have_a_minus():
+    (legend,) = legends(picture("study, lines"))
+    assert [text.get_text() for text in legend.get_texts()] == ["$-1$", "$1$"]

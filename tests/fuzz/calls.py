@@ -271,6 +271,7 @@ NOT_CALLED |= {
     "two_point.PairSolution",
     "laws",
     "measures",
+    "plot",
     "stats",
     "measures.LyapunovEstimate",
     "stats.CONFIDENCE",

@@ -67,7 +67,7 @@ def test_c_library_knows_no_python():
     [
         ("geometry", "from chaosphere.interactions.softmax import SoftmaxAttention", {"interactions"}),
         ("kernels", "import chaosphere.common.checks", {"common"}),
-        ("simulation", "def f():\n    from chaosphere.reporting import plotting", {"reporting"}),
+        ("simulation", "def f():\n    from chaosphere.reporting import claims", {"reporting"}),
         ("noise", "from chaosphere import MLP", {"__init__"}),
         ("experiments", "import chaosphere as cs", {"__init__"}),
         ("common", "from chaosphere.geometry.sphere import normalize", {"geometry"}),

@@ -93,7 +93,7 @@ def test_lines_of_a_headline_part_no_value_from_its_name():
 
 
 def test_ticks_stand_at_every_value_and_eight_have_labels():
-    _, axes = style.figure()
+    _, axes = style.figure(4, 3)
     axes.set_xscale("log")
     style.label_ladder(axes, [2**k for k in range(10)])
     assert axes.get_xticks().tolist() == [2**k for k in range(10)]

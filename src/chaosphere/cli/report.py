@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaosphere.common import files
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim
 
@@ -40,7 +40,7 @@ def outputs(folder: Path, name: str, *, kind: str) -> Outputs:
         If one of them cannot be written.
     """
     netcdf.require()
-    plotting.require()
+    style.require()
     out = Outputs(data=folder / f"{name}.nc", picture=folder / f"{name}.{kind}")
     for path in (out.data, out.picture):
         files.check_writable(path, "--out")

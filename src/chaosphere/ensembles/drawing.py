@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 
 _LABELS = {
     "beta": r"$\beta$",
@@ -31,7 +31,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
     dataset : xarray.Dataset
         From `ensemble`; time, where it is neither x nor y, is the last.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     value : str
         Name of the observable.
     x, y : str
@@ -43,7 +43,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
     if "time" not in (x, y):
         mean = mean.isel(time=-1)
     mean = mean.transpose(y, x)
-    with plotting.picture(path, width=plotting.ONE_COLUMN, height=2.7) as canvas:
+    with style.picture(path, width=style.ONE_COLUMN, height=2.7) as canvas:
         axes = canvas.subplots()
         colours = axes.pcolormesh(
             _positions(dataset[x].values), _positions(dataset[y].values), mean.values, cmap="viridis", shading="nearest"
@@ -58,7 +58,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
             axes.plot(places, heights, color="black", linewidth=1.2, linestyle="--", label=_CRITICAL)
             axes.set_xlim(left, right)
             handles, labels = axes.get_legend_handles_labels()
-            plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=1)
+            style.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=1)
         for name, set_label, set_ticks in (
             (x, axes.set_xlabel, axes.set_xticks),
             (y, axes.set_ylabel, axes.set_yticks),
@@ -77,7 +77,7 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
     dataset : xarray.Dataset
         From `ensemble`; time, where it is not x, is the last.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     value, x : str
         Names of the observable and of the axis.
     """
@@ -87,15 +87,15 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
     places = _positions(dataset[x].values)
     n_lines = dataset.sizes[others[0]] if others else 1
     shades = checks.extra("matplotlib", "plot").colormaps["viridis"](np.linspace(0, 0.9, n_lines))
-    with plotting.picture(path, width=plotting.ONE_COLUMN, height=2.9) as canvas:
+    with style.picture(path, width=style.ONE_COLUMN, height=2.9) as canvas:
         axes = canvas.subplots()
         for index, shade in enumerate(shades):
             row = dataset.isel({others[0]: index}) if others else dataset
             axes.fill_between(places, row[f"{value}_low"], row[f"{value}_high"], color=shade, alpha=0.25, linewidth=0)
-            style = {"color": shade, "marker": plotting.MARKERS[index % 4], "markevery": max(1, len(places) // 7)}
-            axes.plot(places, row[f"{value}_mean"], label=str(row[others[0]].item()) if others else None, **style)
+            look = {"color": shade, "marker": style.MARKERS[index % 4], "markevery": max(1, len(places) // 7)}
+            axes.plot(places, row[f"{value}_mean"], label=_value(row[others[0]]) if others else None, **look)
         if others:
-            plotting.legend_above(axes, _label_of_parameter(others[0]), n_columns=4)
+            style.legend_above(axes, _label_of_parameter(others[0]), n_columns=4)
         if dataset[x].dtype.kind not in "iuf":
             axes.set_xticks(places, [str(v) for v in dataset[x].values])
         is_cut = bool(np.isnan(dataset[f"{value}_low"].values[np.isfinite(dataset[f"{value}_mean"].values)]).any())
@@ -107,11 +107,16 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
 
 
 def _label_of_parameter(name: str) -> str:
-    return _LABELS.get(name, plotting.plain(name.replace("_", " ")))
+    return _LABELS.get(name, style.plain(name.replace("_", " ")))
+
+
+def _value(entry: Any) -> str:
+    """Return how a value stands in a legend; a number is a formula, so that its sign is a minus."""
+    return f"${entry.item():g}$" if entry.dtype.kind in "iuf" else style.plain(str(entry.item()))
 
 
 def _label_of_observable(dataset: Any, name: str) -> str:
-    return plotting.plain(str(dataset[name].attrs.get("long_name", name.replace("_", " "))))
+    return style.plain(str(dataset[name].attrs.get("long_name", name.replace("_", " "))))
 
 
 def _positions(values: Any) -> Any:

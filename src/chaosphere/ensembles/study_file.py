@@ -18,7 +18,7 @@ from chaosphere.ensembles.study_table import Table, called, list_of_values
 from chaosphere.ensembles.sweep import N_TOKENS, check_names, parameter_values
 from chaosphere.measures.observables import STATISTICS, Measure
 from chaosphere.models.protocol import Model, save_steps
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 
 
 def read(path: str | os.PathLike[str]) -> Study:
@@ -109,7 +109,7 @@ def _check_title(study: Study) -> None:
     if "\0" in title or title.encode(errors="ignore").decode() != title:  # the name of a file may be no text
         raise ValueError(f"title must be Unicode text without null characters, got {title!r}")
     if study.picture is not None and "$" in title:
-        plotting.check_text(title, "title")
+        style.check_text(title, "title")
 
 
 def _models(model: ModelFactory, sweep: Mapping[str, list[Any]]) -> list[Model]:

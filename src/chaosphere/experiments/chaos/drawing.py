@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
 
 _LABELS = (  # of the quantities
@@ -26,18 +26,18 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.chaos.run`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     names = dataset["case"].values
     n_columns = min(len(names), 2)
     n_rows = -(-len(names) // n_columns)
-    width = plotting.ONE_COLUMN if n_columns == 1 else plotting.TWO_COLUMNS
-    with plotting.picture(path, width=width, height=0.5 + 2.8 * n_rows) as canvas:
+    width = style.ONE_COLUMN if n_columns == 1 else style.TWO_COLUMNS
+    with style.picture(path, width=width, height=0.5 + 2.8 * n_rows) as canvas:
         axes = canvas.subplots(n_rows, n_columns, squeeze=False)
         for panel, name in zip(axes.flat, names, strict=False):
             _rates(panel, dataset.sel(case=name))
-            title = f"{plotting.formulas(str(name))}; exponents with 99 % intervals"
-            plotting.legend_above(panel, title)
+            title = f"{style.formulas(str(name))}; exponents with 99 % intervals"
+            style.legend_above(panel, title)
         for row in axes:
             row[0].set_ylabel(r"error of $N$ tokens")
         is_limit = dataset.attrs["is_limit"]
@@ -45,7 +45,7 @@ def draw(dataset: Any, path: Path) -> None:
             panel.set_xlabel("number of tokens $N$" if is_limit else r"effective number $1\,/\,(1/N - 1/M)$")
         for panel in axes.flat[len(names) :]:
             panel.set_axis_off()
-        plotting.headline(canvas, dataset.attrs["title"])
+        style.headline(canvas, dataset.attrs["title"])
 
 
 def _rates(panel: Any, case: Any) -> None:
@@ -58,7 +58,7 @@ def _rates(panel: Any, case: Any) -> None:
         if not shown.any():
             continue
         x, error = x_all[shown], error[shown]
-        bars = plotting.bars(error, row["error_low"].values[shown], row["error_high"].values[shown])
+        bars = style.bars(error, row["error_low"].values[shown], row["error_high"].values[shown])
         slope, low, high = (float(row[f"exponent{end}"]) for end in ("", "_low", "_high"))
         has_log = index == 3 and int(case["dim"]) == 3
         divided = r"$\,/\,\log N$" if has_log else ""
@@ -72,7 +72,7 @@ def _rates(panel: Any, case: Any) -> None:
             above = 1.8 * error[0] * rate / rate[0]
             panel.plot(x, above, color="black", linestyle="--", label="rate of the theorem, $r_d(N)$")
     panel.set(xscale="log", yscale="log")
-    plotting.label_ladder(panel, x_all[np.isfinite(x_all)])
+    style.label_ladder(panel, x_all[np.isfinite(x_all)])
     panel.grid(visible=True)
 
 
@@ -84,25 +84,25 @@ def draw_exponents(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.chaos.run`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
-    names = [plotting.formulas(str(name)) for name in dataset["case"].values]
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=1.0 + 0.22 * len(names)) as canvas:
+    names = [style.formulas(str(name)) for name in dataset["case"].values]
+    with style.picture(path, width=style.TWO_COLUMNS, height=1.0 + 0.22 * len(names)) as canvas:
         axes = canvas.subplots(1, len(_LABELS), sharey=True)
         height = -np.arange(len(names))
         for index, (panel, title) in enumerate(zip(axes, _LABELS, strict=True)):
             row = dataset.isel(quantity=index)
             value = row["exponent"].values
-            bars = plotting.bars(value, row["exponent_low"].values, row["exponent_high"].values)
+            bars = style.bars(value, row["exponent_low"].values, row["exponent_high"].values)
             panel.errorbar(value, height, xerr=bars, fmt=MARKERS[index], color=COLOURS[index])
             for expected in np.unique(row["expected"].values[np.isfinite(row["expected"].values)]):
                 panel.axvline(expected, color="black", linestyle="--", linewidth=0.8)
             across = panel.get_yaxis_transform()  # x in parts of the width, y in data
             for k in np.flatnonzero(np.isnan(value)):
-                style = {"ha": "center", "va": "center", "backgroundcolor": "white"}
-                panel.text(0.5, height[k], "exactly 0", transform=across, **style)
+                look = {"ha": "center", "va": "center", "backgroundcolor": "white"}
+                panel.text(0.5, height[k], "exactly 0", transform=across, **look)
             panel.set_title(title)
             panel.set_xlabel("exponent in $N$")
             panel.grid(visible=True, axis="x")
         axes[0].set_yticks(height, names)
-        plotting.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals; dashed: expected")
+        style.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals; dashed: expected")

@@ -9,7 +9,7 @@ import numpy as np
 
 from chaosphere import stats
 from chaosphere.common import checks
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.plot.style import MARKERS
 
 
@@ -21,25 +21,25 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.depth_width.run`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     depths, widths = dataset["depth"].values[:-1], dataset["width"].values
     mean, low, high = stats.mean_interval(dataset["mean_square"].values, at_least=0)
-    bars = plotting.bars(mean, low, high)
+    bars = style.bars(mean, low, high)
     names = [r"$\infty$" if np.isinf(w) else f"{int(w)}" for w in widths]
     distance = r"$\mathrm{E}\,\mathrm{sup}_t\,N^{-1}\Sigma_i\,|X^i - \bar{X}^i|^2$"
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=3.1) as canvas:
+    with style.picture(path, width=style.TWO_COLUMNS, height=3.1) as canvas:
         left, right = canvas.subplots(1, 2)
         shades = checks.extra("matplotlib", "plot").colormaps["viridis"](np.linspace(0.9, 0, len(widths)))
         for j, name in enumerate(names):
-            style = {"marker": MARKERS[j % len(MARKERS)], "color": shades[j], "label": f"$m$ = {name}"}
+            look = {"marker": MARKERS[j % len(MARKERS)], "color": shades[j], "label": f"$m$ = {name}"}
             beside = depths * 1.04 ** (j - len(names) / 2)  # bars of several widths stand side by side
-            left.errorbar(beside, mean[:-1, j], bars[:, :-1, j], **style)
+            left.errorbar(beside, mean[:-1, j], bars[:, :-1, j], **look)
         guide = mean[0, -1] * 0.6 * depths[0] / depths
         left.plot(depths, guide, color="black", linestyle="--", label="$1/L$")
         left.set(xscale="log", yscale="log", xlabel="depth $L$", ylabel=distance)
-        plotting.label_ladder(left, depths)
-        plotting.legend_above(left, "width, bars: 99 % intervals", n_columns=4)
+        style.label_ladder(left, depths)
+        style.legend_above(left, "width, bars: 99 % intervals", n_columns=4)
         left.grid(visible=True)
         rows = [f"{d}" for d in depths] + [r"$\infty$"]
         surface = np.where(mean > 0, mean, np.nan)
@@ -51,4 +51,4 @@ def draw(dataset: Any, path: Path) -> None:
         right.set(xlabel="width $m$", ylabel="depth $L$", title=f"{distance}, mean")
         right.set_xticks(range(len(names)), names)
         right.set_yticks(range(len(rows)), rows)
-        plotting.headline(canvas, dataset.attrs["title"])
+        style.headline(canvas, dataset.attrs["title"])

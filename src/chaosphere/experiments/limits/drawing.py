@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chaosphere import stats
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
 
 
@@ -18,7 +18,7 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.limits.run`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     values = dataset["mean_square"].values
     n, depth, width = (dataset[name].values for name in ("n_tokens", "depth", "width"))
@@ -27,39 +27,39 @@ def draw(dataset: Any, path: Path) -> None:
         (r"$N = m = \infty$", "depth $L$", depth[:-1], values[:, -1, :-1, -1], 1 / depth[:-1] - 1 / depth[-1]),
         (r"$N = L = \infty$", "width $m$", width[:-1], values[:, -1, -1, :-1], 1 / width[:-1]),
     )
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=2.5) as canvas:
+    with style.picture(path, width=style.TWO_COLUMNS, height=2.5) as canvas:
         grid = canvas.add_gridspec(1, 4, width_ratios=(1, 1, 1, 1.6))
         first = canvas.add_subplot(grid[0])
         alone = [first, *(canvas.add_subplot(grid[k], sharey=first) for k in (1, 2))]
         for index, (panel, (title, label, x, along, rate)) in enumerate(zip(alone, ladders, strict=True)):
             mean, low, high = stats.mean_interval(along, at_least=0)
-            style = {"marker": MARKERS[3], "color": COLOURS[3]}
-            panel.errorbar(x, mean, plotting.bars(mean, low, high), **style)
+            look = {"marker": MARKERS[3], "color": COLOURS[3]}
+            panel.errorbar(x, mean, style.bars(mean, low, high), **look)
             panel.plot(x, 0.7 * mean[0] * rate / rate[0], color="black", linestyle="--")
             panel.set(xscale="log", yscale="log", xlabel=label, title=title)
-            plotting.label_ladder(panel, x)
+            style.label_ladder(panel, x)
             panel.tick_params(labelleft=index == 0)
         first.set_ylabel(r"$D = \mathrm{E}\,\mathrm{sup}_t\,N^{-1}\Sigma_i\,|X^i - \bar{X}^i|^2$")
         both = canvas.add_subplot(grid[3])
         _commutation(both, values, n[:-1])
         for axis in (first.yaxis, both.xaxis, both.yaxis):
-            plotting.label_decades(axis)
+            style.label_decades(axis)
         for panel in (*alone, both):
             panel.grid(visible=True)
         handles, labels = both.get_legend_handles_labels()
-        plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=len(labels))
+        style.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=len(labels))
         guides = f"dashed: as $1/N$, $1/L - 1/{depth[-1]}$ and $1/m$; the sum of the two orders"
-        plotting.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals; {guides}")
+        style.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals; {guides}")
 
 
 def _commutation(panel: Any, values: Any, tokens: Any) -> None:
     """Draw D(N, L, m) with intervals against the sum of the two orders' errors."""
     total = (values[:, :-1, -1:, -1:] + values[:, -1:, :-1, :-1]).mean(axis=0)
     finite, low, high = stats.mean_interval(values[:, :-1, :-1, :-1], at_least=0)
-    bars = plotting.bars(finite, low, high)
+    bars = style.bars(finite, low, high)
     for k, n in enumerate(tokens):
-        style = {"fmt": MARKERS[k % 4], "color": COLOURS[k % 4], "label": f"$N = {int(n)}$, all $L$ and $m$"}
-        panel.errorbar(total[k].ravel(), finite[k].ravel(), bars[:, k].reshape(2, -1), **style)
+        look = {"fmt": MARKERS[k % 4], "color": COLOURS[k % 4], "label": f"$N = {int(n)}$, all $L$ and $m$"}
+        panel.errorbar(total[k].ravel(), finite[k].ravel(), bars[:, k].reshape(2, -1), **look)
     ends = [min(total.min(), finite.min()), max(total.max(), finite.max())]
     panel.plot(ends, ends, color="black", linestyle="--")
     panel.set(xscale="log", yscale="log", xlabel=r"$D(N, \infty, \infty) + D(\infty, L, m)$", ylabel="$D(N, L, m)$")

@@ -9,7 +9,7 @@ import numpy as np
 
 from chaosphere import stats
 from chaosphere.common import checks
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
 
 
@@ -21,9 +21,9 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.mean_field.run`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=5.2) as canvas:
+    with style.picture(path, width=style.TWO_COLUMNS, height=5.2) as canvas:
         axes = canvas.subplot_mosaic([["density"] * 3, ["steps", "nodes", "pairs"]], height_ratios=[1.1, 1])
         _density(axes["density"], dataset)
         _steps(axes["steps"], dataset)
@@ -31,7 +31,7 @@ def draw(dataset: Any, path: Path) -> None:
         _pairs(axes["pairs"], dataset)
         for name in ("steps", "nodes", "pairs"):
             axes[name].grid(visible=True)
-        plotting.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals")
+        style.headline(canvas, f"{dataset.attrs['title']}; bars: 99 % intervals")
 
 
 def _density(panel: Any, dataset: Any) -> None:
@@ -64,8 +64,8 @@ def _steps(panel: Any, dataset: Any) -> None:
         label = f"order {order:g}"
         panel.plot(steps, guide, color="black", linestyle=("--", ":")[index], label=label)
     panel.set(xscale="log", yscale="log", xlabel="number of steps", ylabel=r"RMS of modes $1, \ldots, 4$")
-    plotting.label_ladder(panel, steps)
-    plotting.legend_above(panel, "density $-$ nodes, one noise")
+    style.label_ladder(panel, steps)
+    style.legend_above(panel, "density $-$ nodes, one noise")
 
 
 def _nodes(panel: Any, dataset: Any) -> None:
@@ -78,8 +78,8 @@ def _nodes(panel: Any, dataset: Any) -> None:
             guide = 2 * rms[-1] * (nodes[-1] / nodes) ** 2
             panel.plot(nodes, guide, color="black", linestyle="--", label="order 2")
     panel.set(xscale="log", yscale="log", xlabel="number of nodes", ylabel=r"RMS of modes $1, \ldots, 4$")
-    plotting.label_ladder(panel, nodes)
-    plotting.legend_above(panel, "error of the nodes")
+    style.label_ladder(panel, nodes)
+    style.legend_above(panel, "error of the nodes")
 
 
 def _pairs(panel: Any, dataset: Any) -> None:
@@ -89,13 +89,13 @@ def _pairs(panel: Any, dataset: Any) -> None:
         row = dataset.sel(function=name)
         start = float(row["pair_expected"][0])
         mean = row["pair_mean"].values
-        bars = plotting.bars(mean, row["pair_low"].values, row["pair_high"].values)
-        style = {"fmt": MARKERS[index], "color": COLOURS[index], "label": plotting.formulas(_function(name))}
+        bars = style.bars(mean, row["pair_low"].values, row["pair_high"].values)
+        look = {"fmt": MARKERS[index], "color": COLOURS[index], "label": style.formulas(_function(name))}
         panel.plot(times, row["pair_expected"] - start, color=COLOURS[index])
-        panel.errorbar(times, mean - start, bars, **style)
+        panel.errorbar(times, mean - start, bars, **look)
     panel.plot([], [], color="black", label="pair equation")
     panel.set(xlabel="time $t$", ylabel="change of the mean since $t = 0$")
-    plotting.legend_above(panel, "pairs over the noise")
+    style.legend_above(panel, "pairs over the noise")
 
 
 def _function(name: str) -> str:
@@ -106,6 +106,6 @@ def _function(name: str) -> str:
 def _error(panel: Any, x: Any, mean_squares: Any, *, index: int, label: str) -> Any:
     """Draw root-mean-square errors over replicas with their intervals, and return them."""
     rms, low, high = stats.root_mean_square_interval(mean_squares)
-    style = {"marker": MARKERS[index], "color": COLOURS[index], "label": label}
-    panel.errorbar(x, rms, plotting.bars(rms, low, high), **style)
+    look = {"marker": MARKERS[index], "color": COLOURS[index], "label": label}
+    panel.errorbar(x, rms, style.bars(rms, low, high), **look)
     return rms

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
 
 _BANDS = ((0, 6, 0.15), (1, 5, 0.25), (2, 4, 0.4))  # places of the quantiles of their ends, and opacity
@@ -21,11 +21,11 @@ def draw_tokens(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.paper.figure_1`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     layers, activations = dataset["layer"].values, dataset["activation"].values
     circle = np.linspace(0, 2 * np.pi, 200)
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=2.9) as canvas:
+    with style.picture(path, width=style.TWO_COLUMNS, height=2.9) as canvas:
         axes = canvas.subplots(len(activations), len(layers), sharex=True, sharey=True, squeeze=False)
         for i, activation in enumerate(activations):
             for j, layer in enumerate(layers):
@@ -39,7 +39,7 @@ def draw_tokens(dataset: Any, path: Path) -> None:
             axes[i, 0].set_ylabel(f"{activation}: $x_2$")
         for panel in axes[-1]:
             panel.set_xlabel("$x_1$")
-        plotting.headline(canvas, dataset.attrs["title"])
+        style.headline(canvas, dataset.attrs["title"])
 
 
 def draw_cosines_and_energy(dataset: Any, path: Path) -> None:
@@ -50,20 +50,20 @@ def draw_cosines_and_energy(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.paper.figure`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     times, scales = dataset["time"].values, dataset["value_scale"].values
     cases = [(d, b) for d in dataset["dim"].values for b in dataset["bias_std"].values]
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=0.9 + 1.25 * len(cases)) as canvas:
+    with style.picture(path, width=style.TWO_COLUMNS, height=0.9 + 1.25 * len(cases)) as canvas:
         axes = canvas.subplots(len(cases), len(scales) + 1, sharex=True, squeeze=False)
         for i, (dim, bias) in enumerate(cases):
             row = dataset.sel(dim=dim, bias_std=bias)
             for j, scale in enumerate(scales):
                 _cosines(axes[i, j], times, row["cosine"].sel(value_scale=scale).values, colour=COLOURS[j])
-            axes[i, 0].set_ylabel(plotting.formulas(f"cosines, d = {dim}, σ = {bias:g}"))
+            axes[i, 0].set_ylabel(style.formulas(f"cosines, d = {dim}, σ = {bias:g}"))
             _energies(axes[i, -1], row)
         for j, scale in enumerate(scales):
-            axes[0, j].set_title(plotting.formulas(f"cosines of pairs, δ = {scale:g}"))
+            axes[0, j].set_title(style.formulas(f"cosines of pairs, δ = {scale:g}"))
         axes[0, -1].set_title(r"energy $E_\beta$")
         for panel in axes[-1]:
             panel.set_xlabel("time $t$")
@@ -71,8 +71,8 @@ def draw_cosines_and_energy(dataset: Any, path: Path) -> None:
         handles = {
             label: handle for row in axes for handle, label in zip(*row[-1].get_legend_handles_labels(), strict=True)
         }
-        plotting.legend_below(canvas, handles, n_columns=5)
-        plotting.headline(canvas, f"{dataset.attrs['title']}\n{_of_quantiles(dataset['quantile'].values)}")
+        style.legend_below(canvas, handles, n_columns=5)
+        style.headline(canvas, f"{dataset.attrs['title']}\n{_of_quantiles(dataset['quantile'].values)}")
 
 
 def _of_quantiles(quantiles: Any) -> str:
@@ -94,8 +94,8 @@ def _energies(panel: Any, row: Any) -> None:
     times = row["time"].values
     for j, scale in enumerate(row["value_scale"].values):
         energy = row["energy"].sel(value_scale=scale).values.mean(axis=1)
-        style = {"color": COLOURS[j], "marker": MARKERS[j], "markevery": max(1, len(times) // 8)}
-        panel.plot(times, energy, label=plotting.formulas(f"δ = {scale:g}"), **style)
+        look = {"color": COLOURS[j], "marker": MARKERS[j], "markevery": max(1, len(times) // 8)}
+        panel.plot(times, energy, label=style.formulas(f"δ = {scale:g}"), **look)
     if np.isfinite(row["pair_equation"].values).all():
         label = r"$\delta = 0$, expected from the pair equation"
         panel.plot(times, row["pair_equation"], color="black", linestyle=":", linewidth=1.2, label=label)
@@ -113,11 +113,11 @@ def draw_exponents(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.paper.table`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     dims = dataset["dim"].values
     styles = ("-", "--", ":", "-.")
-    with plotting.picture(path, width=plotting.TWO_COLUMNS, height=3.2) as canvas:
+    with style.picture(path, width=style.TWO_COLUMNS, height=3.2) as canvas:
         axes = canvas.subplots(1, 2)
         for panel, name, symbol, title in (
             (axes[0], "lyapunov_exponent", r"$\lambda_1$", "pairs come together where negative"),
@@ -126,13 +126,13 @@ def draw_exponents(dataset: Any, path: Path) -> None:
             for i, activation in enumerate(dataset["activation"].values):
                 for j, bias in enumerate(dataset["bias_std"].values):
                     values = dataset[name].sel(activation=activation, bias_std=bias).values
-                    style = {"linestyle": styles[j % 4], "color": COLOURS[i % 4], "marker": MARKERS[i % 4]}
-                    label = plotting.formulas(f"{activation}, σ = {bias:g}")
-                    panel.plot(dims, values, label=label, markersize=2.5, **style)
+                    look = {"linestyle": styles[j % 4], "color": COLOURS[i % 4], "marker": MARKERS[i % 4]}
+                    label = style.formulas(f"{activation}, σ = {bias:g}")
+                    panel.plot(dims, values, label=label, markersize=2.5, **look)
             panel.axhline(0, color="black", linewidth=0.6)
             panel.set(xscale="log", xlabel="dimension $d$", ylabel=symbol, title=f"{symbol}: {title}")
             panel.set_yscale("symlog", linthresh=0.1)
-            plotting.label_ladder(panel, dims)
+            style.label_ladder(panel, dims)
             panel.grid(visible=True)
         handles, labels = axes[0].get_legend_handles_labels()
-        plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=4)
+        style.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=4)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.plot import style as plotting
+from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
 
 
@@ -19,23 +19,23 @@ def draw(dataset: Any, path: Path) -> None:
     dataset : xarray.Dataset
         From `experiments.synchronization.run`.
     path : Path
-        File to write; see `plotting.write`.
+        File to write; see `style.write`.
     """
     times = dataset["time"].values
-    with plotting.picture(path, width=plotting.ONE_COLUMN, height=3.6) as canvas:
+    with style.picture(path, width=style.ONE_COLUMN, height=3.6) as canvas:
         axes = canvas.subplots()
         for index, name in enumerate(dataset["activation"].values):
             row, colour = dataset.sel(activation=name), COLOURS[index % len(COLOURS)]
             mean, has_band = row["energy_mean"].values, np.isfinite(row["energy_low"].values)
             # A mean without a band says little of the expectation.
             axes.plot(times, mean, color=colour, linewidth=0.5, alpha=0.5)
-            style = {
+            look = {
                 "color": colour,
                 "marker": MARKERS[index % len(MARKERS)],
                 "markevery": max(1, len(times) // 10),
                 "label": str(name),
             }
-            axes.plot(times, np.where(has_band, mean, np.nan), **style)
+            axes.plot(times, np.where(has_band, mean, np.nan), **look)
             axes.fill_between(times, row["energy_low"], row["energy_high"], color=colour, alpha=0.2, linewidth=0)
             if has_band.any():
                 last = np.flatnonzero(has_band)[-1]
@@ -51,7 +51,7 @@ def draw(dataset: Any, path: Path) -> None:
         axes.set_ylabel(r"mean of the energy $E_\beta$, with 99 % band")
         axes.grid(visible=True)
         handles, labels = axes.get_legend_handles_labels()
-        plotting.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=2)
+        style.legend_below(canvas, dict(zip(labels, handles, strict=True)), n_columns=2)
         few = f"{dataset.attrs['fewest_replicas']:g} of {dataset.sizes['replica']}"
         end = f"a band ends where fewer than {few} replicas carry the mean"
-        plotting.headline(canvas, f"{dataset.attrs['title']}\n{end}")
+        style.headline(canvas, f"{dataset.attrs['title']}\n{end}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
 from chaosphere.geometry.gegenbauer import gegenbauer_in_place
@@ -37,7 +38,7 @@ def mmd(
     x_weights: Any = None,
     y_weights: Any = None,
     n_threads: int | None = None,
-) -> float | Floats:
+) -> PerReplica:
     """Return the maximum mean discrepancy for the kernel k(x, y) = e^{β(⟨x, y⟩ − 1)}, that of attention scaled to 1.
 
     MMD² = Σ p_i p_j k(x_i, x_j) + Σ q_i q_j k(y_i, y_j) − 2 Σ p_i q_j k(x_i, y_j)      (Gretton et al., 2012)
@@ -143,7 +144,7 @@ def _projected(cloud: Cloud) -> Cloud:
 
 def sobolev(
     x: Tokens, y: Tokens, *, order: float, n_max: int = 64, x_weights: Any = None, y_weights: Any = None
-) -> float | Floats:
+) -> PerReplica:
     """Return the negative Sobolev distance of order s, through the spherical harmonics of degree 1 … n_max.
 
     D² = Σ_n (n (n + d − 2))^{−s} Σ_j |∫ Y_{n,j} dμ − ∫ Y_{n,j} dν|²,   n = 1 … n_max,

@@ -12,6 +12,7 @@ import scipy
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.measures.distances.clouds import Cloud, clouds, is_batch, over_replicas, refuse_long
@@ -46,7 +47,7 @@ class _Quantiles(NamedTuple):
         return np.asarray(self.at(t - n_turns * self.ends[-1]) + 2 * math.pi * n_turns)
 
 
-def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> float | Floats:
+def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> PerReplica:
     """Return the exact Wasserstein distance W2(μ, ν) on the circle for the arc length; not squared.
 
     W2² = min_α ∫_0^1 (F(t) − G(t − α))² dt, with F and G the quantile functions of the angles, continued by
@@ -166,7 +167,7 @@ def _pieces(cuts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def sliced_wasserstein2(
     x: Tokens, y: Tokens, *, n_projections: int | None = None, rng: Seed, x_weights: Any = None, y_weights: Any = None
-) -> float | Floats:
+) -> PerReplica:
     """Return the sliced Wasserstein distance SW2(μ, ν), not squared and not scaled by the dim.
 
     SW2² = E W2²(law of ⟨θ, x⟩, law of ⟨θ, y⟩) over directions θ uniform on the sphere, by a mean over `n_projections`.

@@ -12,6 +12,7 @@ import scipy
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.measures.distances.clouds import (
     LOG2_E,
@@ -32,7 +33,7 @@ _SMALL = 1000  # tokens up to which the assignment is as fast as the network sim
 _Indices = NDArray[np.intp]
 
 
-def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> float | Floats:
+def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> PerReplica:
     """Return the exact Wasserstein distance W2(μ, ν) for the chordal distance |x − y|; not squared.
 
     W2² = min Σ_ij π_ij |x_i − y_j|² over π >= 0 with Σ_j π_ij = p_i and Σ_i π_ij = q_j.
@@ -149,7 +150,7 @@ def entropic_wasserstein2(
     x_weights: Any = None,
     y_weights: Any = None,
     n_threads: int | None = None,
-) -> float | Floats:
+) -> PerReplica:
     """Return the root of the cost of the entropic plan: an upper bound of W2(μ, ν) for |x − y|, with a stated bias.
 
     S² = Σ_ij π_ij |x_i − y_j|², where π minimises Σ π_ij |x_i − y_j|² + ε KL(π | p ⊗ q) over plans (Cuturi, 2013).
@@ -263,7 +264,7 @@ def entropic_wasserstein2(
     return math.sqrt(max(squares - 2 * product, 0.0))
 
 
-def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> float | Floats:
+def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> PerReplica:
     """Return (Σ p_i |x_i − y_i|²)^{1/2}: the cost of the plan that sends x_i to y_i, an upper bound of `wasserstein2`.
 
     Parameters
