@@ -13,7 +13,7 @@ import xarray
 
 import chaosphere
 from chaosphere.cli import options, progress
-from chaosphere.cli.main import _parser, main
+from chaosphere.cli.main import main, make_parser
 from chaosphere.ensembles.study import duration
 from chaosphere.experiments import estimates, registry
 from chaosphere.experiments.command import Command, Job
@@ -48,8 +48,8 @@ def test_every_option_has_a_help_and_the_default_of_its_function(name, capsys):
 
 def parsers():
     """The parser of the command line, and those of its commands, by name."""
-    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return {"chaosphere": _parser(), **commands.choices}
+    (commands,) = (action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return {"chaosphere": make_parser(), **commands.choices}
 
 
 @pytest.mark.parametrize("name", parsers())

@@ -122,3 +122,11 @@ def test_von_mises_fisher_has_its_mean(dim, concentration):
     u = cs.sample_von_mises_fisher(20_000, m, concentration=concentration, rng=2)[:, -1]
     expected = ive(dim / 2, concentration) / ive(dim / 2 - 1, concentration)
     assert abs(u.mean() - expected) < 5 * u.std() / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_replicas_have_the_values_of_each_system_alone(dim):
+    """Bitwise, with as many tokens as sums over expansions take."""
+    x = cs.sample_uniform(1500, dim, rng=0, n_replicas=5)
+    for measure in (cs.measures.energy, cs.measures.mean_cosine, lambda y: cs.measures.power_spectrum(y, 4)):
+        assert np.array_equal(measure(x), [measure(cloud) for cloud in x])

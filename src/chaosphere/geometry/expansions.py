@@ -114,7 +114,12 @@ def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Flo
     growth = 8 + 2.0 * order
     if dim > 2:
         growth += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(len(factors), dim - 1))
-    return np.asarray(near @ (factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps)
+    return _by_rows(near, factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps
+
+
+def _by_rows(values: Floats, factors: Floats) -> Floats:
+    """Return values @ factors, row by row: a product with several rows at once rounds otherwise than with one."""
+    return np.concatenate([values[r : r + 1] @ factors for r in range(len(values))])
 
 
 def moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> Floats:
@@ -144,7 +149,7 @@ def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tup
     factors = multipliers(beta, dim)[: n_max + 1]
     spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
     error = 2 * rounding(factors, x, p, np.sqrt(spectrum)) + tails(beta, dim)[n_max]
-    return spectrum @ (factors * _counts(n_max + 1, dim)), error
+    return _by_rows(spectrum, factors * _counts(n_max + 1, dim)), error
 
 
 def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> NDArray[np.complex128]:
