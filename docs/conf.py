@@ -40,7 +40,7 @@ myst_substitutions = {"version": version}
 
 # Code of pages. `-D nb_execution_mode=cache` runs again what has changed only, also where the library has not.
 nb_execution_mode = "force"
-nb_execution_timeout = 120  # seconds for a cell, where other work takes the processors; a page takes 30 at most
+nb_execution_timeout = 300  # seconds for a cell, where other work takes the processors; a page takes 30 at most
 nb_execution_show_tb = True  # a page that fails is a warning, which -W makes an error
 nb_execution_in_temp = True
 nb_execution_cache_path = str(HERE.parent / "build" / "pages-cache")
