@@ -1,8 +1,14 @@
-"""Threads for small systems, too: their bits are what many tests compare."""
+"""Threads for small systems, too: their bits are what many tests compare. Signals also where tests run in the background."""
+
+import signal
 
 import pytest
 
 from chaosphere.kernels import abi
+
+# A shell that starts tests in the background lets them and their processes ignore it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
