@@ -1,4 +1,4 @@
-"""Threads for small systems, too: their bits are what many tests compare. Signals also where tests run in the background."""
+"""Threads for small systems, too: many tests compare their bits. Signals also where tests run in the background."""
 
 import signal
 
