@@ -19,7 +19,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import Cython
+from Cython import __version__ as cython_version
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
@@ -99,7 +99,7 @@ ISA_BUILDS = isa_builds(MACHINE)
 
 def compiled_folder():
     """Where what is compiled stays: a name for the interpreter, Cython, this file and the variables that decide."""
-    settings = [sys.version, sysconfig.get_platform(), Cython.__version__, Path(__file__).read_text()]
+    settings = [sys.version, sysconfig.get_platform(), cython_version, Path(__file__).read_text()]
     settings += [f"{name}={os.environ.get(name)}" for name in VARIABLES]
     return os.path.join("build", f"compiled-{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}")
 

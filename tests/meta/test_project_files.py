@@ -54,7 +54,7 @@ def test_sessions_exist(path):
 
 def test_sessions_of_ci_exist():
     names = called((ROOT / ".ci" / "run").read_text())
-    assert {"mpi", "lint", "types", "example", "benches", "wheel", "installed"} <= names <= sessions()
+    assert {"mpi", "lint", "types", "example", "benches", "wheel", "docs"} <= names <= sessions()
 
 
 def test_sessions_are_documented():

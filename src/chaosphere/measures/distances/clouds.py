@@ -50,7 +50,7 @@ def clouds(x: Any, y: Any, *, x_weights: Any, y_weights: Any) -> tuple[Cloud, Cl
 
 def is_batch(x: Any, y: Any) -> bool:
     """Whether x or y has an axis of replicas."""
-    return np.ndim(x) == 3 or np.ndim(y) == 3
+    return any(isinstance(z, np.ndarray) and z.ndim == 3 for z in (x, y))
 
 
 def over_replicas(x: Tokens, y: Tokens, distance: Callable[[Tokens, Tokens], float | Floats]) -> Floats:
