@@ -37,6 +37,14 @@ static const char *isa = "";
 #define IS_MEMORY_CHECKED 1
 #endif
 #endif
+
+/* Whether a program takes fewer sizes, for the sake of time. */
+#if defined(IS_MEMORY_CHECKED) || defined(IS_EMULATED)
+#define FEWER 1
+#else
+#define FEWER 0
+#endif
+
 static void *spoiled(void *at, size_t n_bytes) {
     CHECK(at, "no memory");
 #ifndef IS_MEMORY_CHECKED
