@@ -61,6 +61,7 @@ def test_chaos_json(tmp_path, capsys):
         assert claim["verdict"] == (inside if low <= expected <= high else "differs")
 
 
+@pytest.mark.slow
 def test_chaos_limits_study(tmp_path, capsys):
     assert main(["chaos", "--study", "limits", "--replicas", "2", "--out", str(tmp_path), "--json"]) == 0
     claims = strict_json(capsys.readouterr().out)

@@ -483,7 +483,7 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
     return out.strip()
 
 
-@pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("pool", 2)])
+@pytest.mark.parametrize(("kind", "n_workers"), [pytest.param("alone", 1, marks=pytest.mark.slow), ("pool", 2)])
 def test_kill_9_at_random_moments(tmp_path, expected, kind, n_workers):
     assert kill_until_done(tmp_path / "study.zarr", kind, n_workers, seed=n_workers, n_kills=4) == expected
     assert [p.name for p in tmp_path.iterdir()] == ["study.zarr"]
@@ -563,6 +563,7 @@ def test_the_signal_is_named_whatever_the_workers_say(tmp_path):
         cs.ensemble(transformer, LAW, **STUDY, executor=Signalled(), store=tmp_path / "a.zarr")
 
 
+@pytest.mark.slow
 def test_a_reader_may_open_it_while_it_is_written(tmp_path):
     """Of four batches, each takes the writer far longer than the reader a look."""
     (tmp_path / "long.py").write_text(LONG)

@@ -148,11 +148,10 @@ def test_its_members_are_plain_runs(tmp_path):
     assert np.array_equal(member, sol.observables["energy"])
 
 
-@pytest.mark.parametrize("executor", ["processes", "dask"])
-def test_executors_of_the_file(tmp_path, executor):
+def test_executors_of_the_file(tmp_path):
     """In processes of their own, as they start from a shell; named in the file, and by the command line."""
     outputs = []
-    for kind, more in (("none", []), (executor, []), ("none", ["--executor", executor, "--workers", "2"])):
+    for kind, more in (("none", []), ("dask", []), ("none", ["--executor", "processes", "--workers", "2"])):
         text = GOOD if kind == "none" else GOOD.replace('executor = "none"', f'executor = "{kind}"\nworkers = 2')
         path = written(tmp_path, text)
         arguments = ["run", path, "--json", "--out", tmp_path / str(len(outputs)), *more]
@@ -220,7 +219,7 @@ def long_run(tmp_path_factory):
     [
         ("none", signal.SIGTERM, os.kill),
         ("processes", signal.SIGINT, os.killpg),
-        ("processes", signal.SIGTERM, os.kill),
+        pytest.param("processes", signal.SIGTERM, os.kill, marks=pytest.mark.slow),
         ("processes", signal.SIGKILL, os.kill),
         ("dask", signal.SIGINT, os.killpg),
     ],

@@ -164,7 +164,15 @@ def heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize(("name", "number"), [(name, signal.SIGKILL) for name in COMMANDS] + [("sync", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("sync", signal.SIGKILL),
+        ("sync", signal.SIGINT),
+        pytest.param("mean-field", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("figure-6", signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_command_resumes_bitwise_identically(tmp_path, capsys, name, number):
     file = tmp_path / "killed" / f"{name}.nc"
     typed = [*COMMANDS[name], "--threads", "1", "--out"]
