@@ -61,6 +61,13 @@ def mpi(session):
 
 
 @nox.session(default=False)
+def slow(session):
+    """More cases of what other tests look at, too."""
+    install(session, "test")
+    session.run("pytest", "-m", "slow", "-n", "auto", *session.posargs)
+
+
+@nox.session(default=False)
 def statistical(session):
     """The statistical suite: minutes of sampling."""
     install(session, "test")
