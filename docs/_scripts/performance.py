@@ -157,7 +157,7 @@ def picture(stem: str, cases: dict[str, dict[str, dict]]) -> str:
     ticks = [1, 2, 5, 10, 20, 50, 100]
     axes[-1].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[-1].set_xticks([], minor=True)
-    axes[-1].set_xlabel("time of a peer over that of chaosphere")
+    axes[-1].set_xlabel("time of a peer over that of chaosphere", loc="right")
     for peer, colour, marker in zip(PEERS.values(), COLOURS, MARKERS, strict=True):
         axes[0].plot([], [], marker, color=colour, label=peer, markersize=4.5)
     figure.legend(loc="outside upper right", ncols=len(PEERS), fontsize=8, frameon=False)
