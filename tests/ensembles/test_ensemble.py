@@ -400,6 +400,7 @@ def test_plan_counts():
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+@pytest.mark.slow
 def test_memory_estimate_is_of_the_right_size():
     """Peak memory of a run in a fresh process, over that of an import, lies within the estimate and a third of it."""
     program = """

@@ -126,6 +126,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
     """Each worker asks for its share of the processors, though Dask sets OMP_NUM_THREADS=1."""
     (tmp_path / "threads.py").write_text(THREADS)

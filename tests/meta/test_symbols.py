@@ -42,7 +42,7 @@ def symbols(path):
 
 @pytest.fixture(scope="module")
 def object_files(tmp_path_factory):
-    """The C library compiled with the flags of the build but -O1, for time: one object file per source."""
+    """The C library compiled with the flags of the build but -O0, for time: one object file per source."""
     settings, folder = build_settings(), tmp_path_factory.mktemp("objects")
     compiler = shutil.which(os.environ.get("CC", "cc"))
     assert compiler, "no C compiler: the library was built with one, so these tests need it too"
@@ -53,7 +53,7 @@ def object_files(tmp_path_factory):
     def build(job):
         source, name, flags, macros = job
         target, defined = folder / f"{name}.o", [f"-D{key}={value}" for key, value in macros]
-        run(compiler, *settings["C_FLAGS"], "-O1", *flags, *defined, "-c", ROOT / "csrc" / f"{source}.c", "-o", target)
+        run(compiler, *settings["C_FLAGS"], "-O0", *flags, *defined, "-c", ROOT / "csrc" / f"{source}.c", "-o", target)
         return target
 
     with ThreadPoolExecutor(2) as pool:
