@@ -335,7 +335,7 @@ def cluster_labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
     >>> cs.measures.cluster_labels(x, 0.1)
     array([0, 1, 0])
     """
-    return of_replicas(_labels(x, tolerance), x)  # type: ignore[no-any-return]
+    return np.asarray(of_replicas(_labels(x, tolerance), x))
 
 
 def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) -> NDArray[np.int64]:
@@ -387,7 +387,7 @@ def cluster_sizes(x: Tokens, tolerance: float, *, n_largest: int | None = None) 
     for row, own in zip(sizes, labels, strict=True):
         counts = np.bincount(own)
         row[: len(counts)] = np.sort(counts)[::-1]
-    return of_replicas(sizes[:, :n_largest], x)  # type: ignore[no-any-return]
+    return np.asarray(of_replicas(sizes[:, :n_largest], x))
 
 
 def _labels(x: Tokens, tolerance: float) -> NDArray[np.int64]:
