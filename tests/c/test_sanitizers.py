@@ -1,6 +1,5 @@
 """The C library alone, under the sanitizers of GCC and Clang, on buffers of exactly stated sizes."""
 
-import ast
 import os
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.builds import build_settings
 
 from chaosphere.kernels import abi
 
@@ -43,16 +43,6 @@ FAULTS = {
     "memory": ("uninitialised", "use-of-uninitialized-value"),
 }
 MAINS = ["test_attention", "test_expansions", "test_layer", "test_normals", "test_sphere", "test_zero"]
-
-
-def build_settings():
-    """The names that setup.py defines, without running its setup()."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import)]
-    kept = [node for node in kept if not (isinstance(node, ast.Assign) and node.targets[0].id == "extensions")]
-    names = {}
-    exec(compile(ast.Module(kept, []), "setup.py", "exec"), names)
-    return names
 
 
 def run(command, **environment):
