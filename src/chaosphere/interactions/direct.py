@@ -150,37 +150,33 @@ class DirectPlan(InteractionPlan):
             return self._sources(x, n_threads=n_threads)
         keys = x[:, self.sources]
         of_sources = self._sources(keys, n_threads=n_threads)
-        mean, log2_sums = self.attend_rows(x[:, self.tracers], keys, n_threads=n_threads)
+        mean, sums, log_scale_of_tracers = self.attend_rows(x[:, self.tracers], keys, n_threads=n_threads)
         attended = Attended(
             mean=np.empty(x.shape, x.dtype),
-            sums=np.ones(x.shape[:2]),
+            sums=np.empty(x.shape[:2]),
             log_scale=np.empty(x.shape[:2]),
             n_direct=np.full(len(x), x.shape[1]),
         )
         log_scale: Any = attended.log_scale
         attended.mean[:, self.sources], attended.mean[:, self.tracers] = of_sources.mean, mean
-        attended.sums[:, self.sources] = of_sources.sums
-        log_scale[:, self.sources], log_scale[:, self.tracers] = (
-            of_sources.log_scale,
-            log2_sums / LOG2_E + self.log_unit,
-        )
+        attended.sums[:, self.sources], attended.sums[:, self.tracers] = of_sources.sums, sums
+        log_scale[:, self.sources], log_scale[:, self.tracers] = of_sources.log_scale, log_scale_of_tracers
         return attended
 
-    def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats]:
-        """Return attention of queries (R, M, d) to keys, all the sources, and log2 of the sums of relative weights."""
-        return attend_rows(
+    def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
+        """Return attention of queries (R, M, d) to keys, all the sources, its sums, and the log of what these count."""
+        mean, sums, exponents = attend_rows(
             queries, keys, self.row_map, self.value_map, self.weights, self.row_scale, n_threads, self.value_scale
         )
+        return mean, sums, exponents / LOG2_E + self.log_unit
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
         n_direct = np.full(len(own), own.shape[1])
         if not self.is_bounded:
-            mean, log2_sums = self.attend_rows(own, x, n_threads=n_threads)
-            return Attended(
-                mean=mean, sums=np.ones(own.shape[:2]), log_scale=log2_sums / LOG2_E + self.log_unit, n_direct=n_direct
-            )
+            mean, sums, log_scales = self.attend_rows(own, x, n_threads=n_threads)
+            return Attended(mean=mean, sums=sums, log_scale=log_scales, n_direct=n_direct)
         mean, sums = kernel.attend_bounded(
             x,
             self.pair_map,
@@ -201,11 +197,8 @@ class DirectPlan(InteractionPlan):
             log_scale = np.full(sums.shape, log_scale)
             for replica in np.flatnonzero(lost.any(axis=1)):
                 rows = np.flatnonzero(lost[replica])
-                alone, log2_alone = self.attend_rows(
-                    own[replica][None, rows], x[replica : replica + 1], n_threads=n_threads
-                )
-                mean[replica, rows], sums[replica, rows] = alone[0], 1.0
-                log_scale[replica, rows] = log2_alone[0] / LOG2_E + self.log_unit
+                alone = self.attend_rows(own[replica][None, rows], x[replica : replica + 1], n_threads=n_threads)
+                mean[replica, rows], sums[replica, rows], log_scale[replica, rows] = (part[0] for part in alone)
         return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.direct import LOG2_E, Attended, DirectPlan
+from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.protocol import InteractionPlan
 
 # Of tokens (R, N, d), their weights (N,) or None, and a number of threads: attention (R, N, d) mapped by V, the sums
@@ -62,10 +62,7 @@ class FastSumsPlan(InteractionPlan):
                 )
                 n_direct[replica] = x.shape[1]
                 continue
-            alone, log2_sums = self.direct.attend_rows(
-                system[:, rows], system[:, self.direct.sources], n_threads=n_threads
-            )
-            mean[replica, rows], sums[replica, rows] = alone[0], 1.0
-            log_scale[replica, rows] = log2_sums[0] / LOG2_E + self.direct.log_unit
+            alone = self.direct.attend_rows(system[:, rows], system[:, self.direct.sources], n_threads=n_threads)
+            mean[replica, rows], sums[replica, rows], log_scale[replica, rows] = (part[0] for part in alone)
             n_direct[replica] = len(rows)
         return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)

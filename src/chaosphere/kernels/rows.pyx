@@ -44,8 +44,8 @@ def attend_rows(
     """Attention of queries (R, M, d) to keys (R, N, d) with weights p_j 2^(scale q_i.y_j), or 2^(scale A q_i.y_j).
 
     A running maximum keeps every weight finite whatever the size of the scores. Returns the weighted means (R, M, d),
-    times value_scale and value_map if given, and the base-2 logarithm of the sums of the weights (R, M), uniform
-    weights counting 1 each.
+    times value_scale and value_map if given, the sums of the weights (R, M), uniform weights counting 1 each, in units
+    of 2^exponent, and these exponents (R, M).
     """
     cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), index, i, j, replica
     cdef Blocks b = blocks.plain_blocks(queries.shape[1], queries.shape[2], ld)
@@ -76,9 +76,11 @@ def attend_rows(
     cdef real *scratch = <real *>tile_memory.at
     cdef double *sums = <double *>sums_memory.at
     mean_array = np.empty((n_replicas, b.n, b.d), float_dtype(sizeof(real)))
-    log_array = np.empty((n_replicas, b.n))
+    sum_array = np.empty((n_replicas, b.n))
+    exponent_array = np.empty((n_replicas, b.n))
     cdef real[:, :, ::1] mean = mean_array
-    cdef double[:, ::1] logs = log_array
+    cdef double[:, ::1] partition = sum_array
+    cdef double[:, ::1] exponents = exponent_array
     for j in range(key_blocks.n_blocks * ld):
         if j >= key_blocks.n or (weights is not None and weights[j] == 0):
             bias[j] = <real>-INFINITY
@@ -98,8 +100,8 @@ def attend_rows(
                             bias, scratch + threadid() * stride, tops + index * ld, sums + index * b.size, &signals,
                             threadid())
             blocks.finish_block(&b, i, sums + index * b.size, 1, map_of_values, value_scale,
-                                scratch + threadid() * stride, &mean[replica, i * ld, 0], &logs[replica, i * ld])
+                                scratch + threadid() * stride, &mean[replica, i * ld, 0], &partition[replica, i * ld])
             for j in range(columns(&b, i)):
-                logs[replica, i * ld + j] = tops[index * ld + j] + log2(logs[replica, i * ld + j])
+                exponents[replica, i * ld + j] = tops[index * ld + j]
     raise_if_stopped(&signals)
-    return mean_array, log_array
+    return mean_array, sum_array, exponent_array

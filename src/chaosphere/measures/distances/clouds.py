@@ -76,8 +76,8 @@ def attention_sums(
     """Return the means of the sources y_j under weights q_j 2^{v_j + scale ⟨x_i, y_j⟩}, and log2 of their sums."""
     top = v.max()
     q = sources.weights * np.exp2(v - top)
-    means, log2_sums = attend_rows(x[None], sources.points[None], None, None, q, scale, n_threads)
-    return means[0], log2_sums[0] + top
+    means, sums, exponents = attend_rows(x[None], sources.points[None], None, None, q, scale, n_threads)
+    return means[0], np.log2(sums[0]) + exponents[0] + top
 
 
 def attention_seconds(mu: Cloud, nu: Cloud, *, n_threads: int) -> float:
