@@ -189,10 +189,11 @@ def report(results: dict) -> str:
         cells = [experiment, *(f"{seconds[name]:.3g}" for name in (table.OURS, *names))]
         for name in names:
             ratios = [b / a for a, b in zip(by[table.OURS]["seconds"], by[name]["seconds"], strict=True)]
-            cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+            spread = f" ({min(ratios):.2f}–{max(ratios):.2f})" if len(ratios) > 1 else ""
+            cells.append(f"{statistics.median(ratios):.2f}{spread}")
             run, wanted = by[name].get("replicas_run"), by[name].get("replicas")
             if run != wanted:
-                notes.append(f"{experiment}, {name}: extrapolated; {run} of {wanted} replicas run.")
+                notes.append(f"The time of {name} for {experiment} is extrapolated from {run} of {wanted} replicas.")
         lines.append(cells)
     return "\n".join(
         ["| " + " | ".join(line) + " |" for line in lines] + [""] * bool(notes) + notes + table.absent(results)

@@ -28,7 +28,8 @@ def section(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
     positional = [
         signature(parser, action) for actions in groups.values() for action in actions if not action.option_strings
     ]
-    yield f"## {parser.prog}\n\n{escaped(summary[:1].upper() + summary[1:])}.\n\n{escaped(parser.description or '')}\n"
+    sentence = summary[:1].upper() + summary[1:] if summary[:1].isascii() else summary  # κ stays κ
+    yield f"## {parser.prog}\n\n{escaped(sentence)}.\n\n{escaped(parser.description or '')}\n"
     yield f"```text\n{' '.join([parser.prog, '[options]', *positional])}\n```\n"
     yield f"```{{program}} {parser.prog}\n```\n"
     for title, actions in groups.items():

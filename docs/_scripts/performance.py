@@ -63,7 +63,7 @@ def of_kernels(stem: str, results: dict) -> list[str]:
         if rows:
             parts.append(f"### {heading}\n\n{text}\n\n{rows_of({label(name, kinds): by for name, by in rows.items()})}")
     rest = {f"`{name}`": by for name, by in cases.items() if name not in shown}
-    return [*parts, f"### Others\n\nBy the names of the benches.\n\n{rows_of(rest)}"] if rest else parts
+    return [*parts, f"### Others\n\nThe other benches, by name.\n\n{rows_of(rest)}"] if rest else parts
 
 
 def machine(results: dict) -> str:
@@ -121,7 +121,7 @@ def rows_of(cases: dict[str, dict[str, dict]]) -> str:
         cells += [times(factor(ours, by[peer])) if peer in by else "" for peer in peers]
         cells += [("" if fraction is None else f"{100 * fraction:.0f} %")] * limits
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([":::{div} cases", *(f"| {' | '.join(line)} |" for line in lines), ":::"])
 
 
 def factor(ours: dict, peer: dict) -> float:
@@ -157,14 +157,14 @@ def picture(stem: str, cases: dict[str, dict[str, dict]]) -> str:
     ticks = [1, 2, 5, 10, 20, 50, 100]
     axes[-1].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[-1].set_xticks([], minor=True)
-    axes[-1].set_xlabel("time of a peer over that of chaosphere", loc="right")
+    axes[-1].set_xlabel("time of a library over that of chaosphere", loc="right")
     for peer, colour, marker in zip(PEERS.values(), COLOURS, MARKERS, strict=True):
         axes[0].plot([], [], marker, color=colour, label=peer, markersize=4.5)
     figure.legend(loc="outside upper right", ncols=len(PEERS), fontsize=8, frameon=False)
     return drawing.markdown(
         drawing.write(figure, f"peers-{stem}"),
         "Times of NumPy, JAX, PyTorch and KeOps over those of chaosphere, case by case",
-        "Time of each peer over that of chaosphere, by case: to the right of the line chaosphere is faster.",
+        "Time of each library over that of chaosphere, by case: to the right of the line chaosphere is faster.",
     )
 
 

@@ -210,7 +210,7 @@ def rates(
     dims : sequence of int
         Dimensions d of the tokens.
     tokens : sequence of int, optional
-        Ladder of N; by default 64 … 32768, to 4096 for d > 3.
+        Increasing numbers of tokens N; by default 64 … 32768, to 4096 for d > 3.
     n_nodes : int, optional
         Nodes of the mean-field limit; by default 256, 3200, 8192 for d = 2, 3, more.
     concentration : float

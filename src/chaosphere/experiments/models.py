@@ -12,7 +12,7 @@ def attention(*, beta: float = 1.0, value_scale: float = 1.0) -> SoftmaxAttentio
     Parameters
     ----------
     beta : float
-        QᵀK = βI, and β of the energy (1 there if 0).
+        β of attention, QᵀK = βI, and of the energy, where 0 stands for 1.
     value_scale : float
         V = δI: 1 attracts, 0 is off, -1 repels.
     """

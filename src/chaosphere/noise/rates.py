@@ -341,7 +341,7 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
         verdict, reason = True, "not odd and λ̄ < 0: the expected energy decays exponentially"
     else:
         verdict = True
-        reason = "not odd and λ1 < 0: almost surely, but λ̄ >= 0, so not in expected energy"
+        reason = "not odd and λ1 < 0: tokens meet almost surely; λ̄ >= 0: the expected energy need not decay"
     return Synchronization(
         synchronizes=verdict,
         reason=reason,

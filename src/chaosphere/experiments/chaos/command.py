@@ -143,10 +143,11 @@ COMMANDS = (
     Command(
         name="chaos",
         summary="errors of N tokens against the mean-field limit under the same noise",
-        description="Propagation of chaos. Studies: rates in N of smooth statistics, coupled particles and the "
-        "transport distance, for several dimensions; regimes (attraction, none, repulsion; with noise, without, and "
-        "conditional on it; a steep one); depths (the same over L); limits (N, L and m in either order). Run again "
-        "with more --replicas it continues from the files it wrote.",
+        description="Propagation of chaos, in four studies. Rates: exponents in N of smooth statistics, coupled "
+        "particles and the transport distance, in several dimensions. Regimes: the same on the circle for attraction, "
+        "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
+        "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order. With more "
+        "--replicas it continues from the files it wrote.",
         sources=(_studies, models.attention, models.mlp, _network, runs.run, cases.rates, _own_tokens),
         jobs=jobs,
         left_out=("cases", "model"),

@@ -76,7 +76,7 @@ def run(
     ----------
     rng : int, SeedSequence or Generator
     beta : float
-        QᵀK = βI of attention, and β of the energy (1 there if 0).
+        β of attention, QᵀK = βI, and of the energy, where 0 stands for 1.
     value_scale : float
         V = δI: 1 attracts, 0 is off, -1 repels.
     bias_std : float
@@ -88,7 +88,7 @@ def run(
     n_steps : sequence of int
         Numbers of steps of the density: at least two increasing numbers that divide the last.
     refinement : int
-        How many times shorter than the shortest step of the density the shortest step of the nodes is.
+        Steps of the nodes in the shortest step of the density.
     n_modes : int
         Number of Fourier modes of the density; more where they are needed.
     n_nodes : sequence of int
