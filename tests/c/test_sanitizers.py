@@ -136,8 +136,8 @@ class Programs:
 
 def builds_of(items):
     """The builds that the collected tests ask for, in the order of BUILDS, without those whose compiler is missing."""
-    asked = {item.callspec.params["build"] for item in items if "programs" in getattr(item, "fixturenames", ())}
-    return [build for build in BUILDS if build in asked and (HAS_CLANG or not build.startswith("clang"))]
+    names = {item.callspec.params["build"] for item in items if "programs" in getattr(item, "fixturenames", ())}
+    return [build for build in BUILDS if build in names and (HAS_CLANG or not build.startswith("clang"))]
 
 
 @pytest.fixture(scope="session")
