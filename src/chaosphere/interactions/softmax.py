@@ -1,4 +1,7 @@
-"""Self-attention: the interaction between tokens."""
+"""Self-attention: the interaction between tokens.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
