@@ -1,7 +1,11 @@
-"""`chaosphere run FILE`: results, resuming, the plan, the picture."""
+"""`chaosphere run FILE`: results on every executor, resuming, the plan, the picture."""
 
+import contextlib
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +82,47 @@ def test_its_members_are_plain_runs(tmp_path):
     sol = cs.simulate(model, x, rng=12, save_at=[0, 0.5, 1], observe={"energy": cs.measures.Energy(beta=1.0)})
     member = data["energy"].sel(beta=4.0, noise_scale=1.5).isel(replica=2)
     assert np.array_equal(member, sol.observables["energy"])
+
+
+def test_executors_of_the_file(tmp_path):
+    """In processes of their own, as they start from a shell; named in the file, and by the command line."""
+    outputs = []
+    for kind, more in (("none", []), ("dask", []), ("none", ["--executor", "processes", "--workers", "2"])):
+        text = GOOD if kind == "none" else GOOD.replace('executor = "none"', f'executor = "{kind}"\nworkers = 2')
+        path = written(tmp_path, text)
+        arguments = ["run", path, "--json", "--out", tmp_path / str(len(outputs)), *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "chaosphere", *arguments], capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
+    """Scheduler and workers from the shell, as docs/howto/many-machines.md starts them."""
+    with contextlib.ExitStack() as stack:
+        common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
+        scheduler = [*dask, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file]
+        for command in (scheduler, [*dask, "worker", "--nthreads", "1", "--no-dashboard", "--scheduler-file", file]):
+            process = stack.enter_context(subprocess.Popen(command, **common))
+            stack.callback(process.terminate)
+            deadline = time.monotonic() + 60
+            while not file.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        path, address = written(tmp_path), json.loads(file.read_text())["address"]
+        more = ["--executor", "dask", "--scheduler", address]
+        assert main(["run", str(path), "--json", "--out", str(tmp_path / "dask"), *more]) == 0
+    printed = capsys.readouterr().out
+    assert main(["run", str(path), "--json", "--out", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_mpi_without_ranks_says_how_to_start(tmp_path, capsys):
+    assert main(["run", str(written(tmp_path, executor='"mpi"')), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE" in message or "pip install mpi4py" in message
 
 
 def test_dry_run_prints_the_plan_and_runs_nothing(tmp_path, capsys):

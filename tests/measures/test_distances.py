@@ -205,6 +205,7 @@ def test_replicas_are_compared_one_by_one(name):
         both = distance(x, y, **options)
         assert both.shape == (3,)
         assert both.tolist() == [distance(one, two, **options) for one, two in zip(x, y, strict=True)]
+        assert distance(y=y, x=x, **options).tolist() == both.tolist()
         assert distance(x, y[0], **options).tolist() == [distance(one, y[0], **options) for one in x]
         assert distance(x[0], y, **options).tolist() == [distance(x[0], two, **options) for two in y]
     assert isinstance(distance(x[0], y[0]), float)

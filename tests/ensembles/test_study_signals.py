@@ -1,7 +1,5 @@
-"""`chaosphere run FILE` on every executor: equal results, and signals that stop it."""
+"""Signals that stop `chaosphere run FILE` on an executor: a message, no process left, and the study resumes."""
 
-import contextlib
-import json
 import os
 import re
 import signal
@@ -14,44 +12,7 @@ import pytest
 from support.studies import GOOD, written
 
 import chaosphere as cs
-from chaosphere.cli.main import main
 from chaosphere.ensembles import study, study_file
-
-
-def test_executors_of_the_file(tmp_path):
-    """In processes of their own, as they start from a shell; named in the file, and by the command line."""
-    outputs = []
-    for kind, more in (("none", []), ("dask", []), ("none", ["--executor", "processes", "--workers", "2"])):
-        text = GOOD if kind == "none" else GOOD.replace('executor = "none"', f'executor = "{kind}"\nworkers = 2')
-        path = written(tmp_path, text)
-        arguments = ["run", path, "--json", "--out", tmp_path / str(len(outputs)), *more]
-        done = subprocess.run(
-            [sys.executable, "-m", "chaosphere", *arguments], capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
-    assert outputs[0] == outputs[1] == outputs[2]
-
-
-def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
-    """Scheduler and workers from the shell, as docs/howto/many-machines.md starts them."""
-    with contextlib.ExitStack() as stack:
-        common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
-        scheduler = [*dask, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file]
-        for command in (scheduler, [*dask, "worker", "--nthreads", "1", "--no-dashboard", "--scheduler-file", file]):
-            process = stack.enter_context(subprocess.Popen(command, **common))
-            stack.callback(process.terminate)
-            deadline = time.monotonic() + 60
-            while not file.exists() and time.monotonic() < deadline:
-                time.sleep(0.1)
-        path, address = written(tmp_path), json.loads(file.read_text())["address"]
-        more = ["--executor", "dask", "--scheduler", address]
-        assert main(["run", str(path), "--json", "--out", str(tmp_path / "dask"), *more]) == 0
-    printed = capsys.readouterr().out
-    assert main(["run", str(path), "--json", "--out", str(tmp_path / "none")]) == 0
-    assert capsys.readouterr().out == printed
-
 
 LONG = GOOD.replace("depth = 4", "depth = 200").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
@@ -105,9 +66,3 @@ def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run,
     data = study.run(study_file.read(path), store=out / "small.zarr")
     assert np.array_equal(data["energy"], long_run["energy"])
     assert not (out / "small.zarr.running").exists()
-
-
-def test_mpi_without_ranks_says_how_to_start(tmp_path, capsys):
-    assert main(["run", str(written(tmp_path, executor='"mpi"')), "--out", str(tmp_path / "out")]) == 2
-    message = capsys.readouterr().err
-    assert "mpiexec -n 3 python -m mpi4py.futures -m chaosphere run FILE" in message or "pip install mpi4py" in message
