@@ -13,6 +13,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import short
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 FEWEST_REPLICAS = 2.0  # effective ones that must carry the mean of a positive quantity for it to have an interval
@@ -45,6 +46,10 @@ class Interval(NamedTuple):
     value: Any
     low: Any
     high: Any
+
+    def __repr__(self) -> str:
+        """Return one line, with arrays by their shape."""
+        return f"Interval(value={short(self.value)}, low={short(self.low)}, high={short(self.high)})"
 
 
 @_NO_WARNINGS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.streams import Noise, Seed, Stream
+from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.measures.distances.clouds import Cloud, clouds, over_replicas, refuse_long
 
 
@@ -163,7 +163,6 @@ def _pieces(cuts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return lengths, left if cuts.dtype == np.int64 else left + 0.5 * lengths
 
 
-@over_replicas
 def sliced_wasserstein2(
     x: Tokens, y: Tokens, *, n_projections: int | None = None, rng: Seed, x_weights: Any = None, y_weights: Any = None
 ) -> PerReplica:
@@ -220,6 +219,14 @@ def sliced_wasserstein2(
     >>> round(cs.measures.sliced_wasserstein2(x, y, rng=0) ** 2, 12)  # |x − y|² / d
     0.666666666667
     """
+    # A generator gives one seed, and so all replicas the same directions.
+    return _sliced(x, y, n_projections=n_projections, rng=root(rng), x_weights=x_weights, y_weights=y_weights)
+
+
+@over_replicas
+def _sliced(
+    x: Tokens, y: Tokens, *, n_projections: int | None, rng: np.random.SeedSequence, x_weights: Any, y_weights: Any
+) -> PerReplica:
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     dim = x.shape[1]
     if n_projections is None:
