@@ -1,8 +1,16 @@
 """The table of `calls`: a valid call of every public function, and what is not called."""
 
+import functools
+
+import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import chaosphere as cs
+
+mpl.use("Agg")
 
 X = cs.sample_uniform(8, 3, rng=0)
 BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
@@ -32,6 +40,26 @@ SYNCHRONIZING = cs.CovarianceKernel.from_activation("relu", dim=3)
 
 def observe(time, x):
     return cs.measures.order_parameter(x)
+
+
+def drawn(function):
+    """The same function, whose picture is drawn, and then closed."""
+
+    @functools.wraps(function)
+    def call(**arguments):
+        try:
+            result = function(**arguments)
+            if isinstance(result, Axes):
+                result.figure.canvas.draw()
+            return result
+        finally:
+            pyplot.close("all")
+
+    return call
+
+
+DATASET = cs.ensemble(MODEL, UNIFORM, n_tokens=8, seeds=[0, 1], observe={"r": observe})
+SOLUTION = cs.simulate(MODEL, X, rng=0, observe={"r": observe})
 
 
 # What is called, and with which arguments: each of them in turn is replaced.
@@ -95,7 +123,7 @@ CALLS = {
     "CircleDensity.solve": (LIMITED.solve, {"rng": 0, "save_at": [0.1], "n_replicas": None, "n_threads": 1}),
     "DensitySolution.density": (LIMITED.solve(rng=0).density, {"angles": np.arange(3.0)}),
     "Checkpoint": (cs.Checkpoint, {"path": "c.npz", "every_steps": 2, "every_seconds": 1.0, "keep": False}),
-    "Solution.to_xarray": (cs.simulate(MODEL, X, rng=0, observe={"r": observe}).to_xarray, {}),
+    "Solution.to_xarray": (SOLUTION.to_xarray, {}),
     "normalize": (cs.normalize, {"x": X}),
     "sample_uniform": (cs.sample_uniform, {"n_tokens": 8, "dim": 3, "rng": 0, "n_replicas": 2}),
     "sample_von_mises_fisher": (
@@ -233,6 +261,42 @@ CALLS["coupled_run"] = (
         "checkpoint": None,
     },
 )
+CALLS |= {
+    "plot.tokens": (drawn(cs.plot.tokens), {"x": X, "ax": None, "color": P, "view": (25.0, -60.0), "plane": None}),
+    "plot.tokens (plane)": (drawn(cs.plot.tokens), {"x": BATCH, "color": "red", "plane": np.eye(3)[:2]}),
+    "plot.cosines": (drawn(cs.plot.cosines), {"x": X, "ax": None, "n_bins": 9, "label": "$t = 0$"}),
+    "plot.observables": (
+        drawn(cs.plot.observables),
+        {
+            "run": {"r": np.outer(P, P)},
+            "names": ["r"],
+            "times": P,
+            "at_least": 0.0,
+            "at_most": 1.0,
+            "label": "a run",
+            "ax": None,
+        },
+    ),
+    "plot.observables (Solution)": (
+        drawn(cs.plot.observables),
+        {"run": SOLUTION, "names": "r", "at_least": 0.0, "label": None},
+    ),
+    "plot.observables (Dataset)": (drawn(cs.plot.observables), {"run": DATASET, "names": ["r"], "label": None}),
+    "plot.clip": (
+        drawn(cs.plot.clip),
+        {
+            "run": np.stack([X, X[::-1], -X]),
+            "path": "c.gif",
+            "seconds": 0.5,
+            "fps": 4,
+            "color": P,
+            "view": (0.0, 0.0),
+            "plane": None,
+        },
+    ),
+    "plot.save": (drawn(cs.plot.save), {"ax": Figure().subplots(), "path": "c.png"}),
+    "Solution.plot": (drawn(SOLUTION.plot), {"kind": "tokens", "time": 1.0, "ax": None}),
+}
 for _name in ("mean_vector", "order_parameter", "mean_direction", "mean_cosine"):
     CALLS[f"measures.{_name}"] = (getattr(cs.measures, _name), {"x": X, "weights": P})
 for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTURE, "Density": DENSITY}.items():
@@ -272,6 +336,6 @@ MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"} | 
 def public_names():
     """Every name that a user may call, as in the keys of CALLS."""
     names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.stats, cs.two_point):
+    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.two_point):
         names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
     return names

@@ -37,7 +37,7 @@ def case(rng):
     for key in swapped:
         try:
             arguments[key] = wrong_values.wrong(arguments[key], rng)
-        except (TypeError, ValueError):  # this value has no such form
+        except (TypeError, ValueError, OverflowError):  # this value has no such form
             continue
     if rng.random() < 0.3:
         for value in arguments.values():

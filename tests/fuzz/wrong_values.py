@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 from call_table import ATTENTION, CIRCLE_SDE, FIELD, KERNEL, MEAN_FIELD, MLP, MODEL, SDE, UNIFORM, VMF, observe
+from matplotlib.figure import Figure
 
 import chaosphere as cs
 
@@ -85,6 +86,7 @@ def objects():
     )
     yield from (lambda: {"n": lambda t, x: None}, lambda: {"n": lambda t, x: "a"}, lambda: {"n": lambda t, x: np.nan})
     yield from (lambda: {"n": lambda t, x: {}}, lambda: {"n": lambda x: 1.0}, lambda: {"x": observe})
+    yield from (lambda: Figure().subplots(), lambda: Figure().subplots(subplot_kw={"projection": "polar"}), Figure)
     yield from (lambda: {"n": lambda t, x: np.zeros(int(10 * t))}, lambda: {"n": lambda t, x: x.sort()})
 
 

@@ -157,6 +157,8 @@ def test_more_confidence_is_a_wider_interval(confidence):
         (lambda: stats.mean_interval([1.0, 2.0], confidence=99), "confidence must be a finite number > 0 and <= 1"),
         (lambda: stats.mean_interval([]), "values must hold at least 1"),
         (lambda: stats.mean_interval([1.0, 2.0], at_least=2, at_most=2), "at_least must be below at_most, got 2 and 2"),
+        (lambda: stats.mean_interval([1.0, 2.0], at_most=10**400), "at_most must be a finite number, got an integer"),
+        (lambda: stats.mean_interval([1.0, 2.0], at_least=None), "at_least must be a real number, got None"),
         (lambda: stats.mean_interval([0.5, 2.0], at_least=0, at_most=1), r"values must be in \[0, 1\], found 2.0"),
         (lambda: stats.mean_interval([0.5, -2.0], at_least=0), r"values must be in \[0, inf\], found -2.0"),
         (lambda: stats.mean_interval(["a"]), "values must be an array of real numbers"),

@@ -113,6 +113,7 @@ def mean_interval(
     True
     """
     values, tail = _replicas(values, "values"), _tail(confidence)
+    at_least, at_most = limits(at_least, at_most)
     _check_range(values, at_least, at_most=at_most)
     n, mean = len(values), values.mean(axis=0)
     if n < 2:
@@ -495,9 +496,18 @@ def _replicas(values: Any, name: str, *, least: int = 1) -> Floats:
     return array
 
 
+def limits(at_least: Any, at_most: Any) -> tuple[float, float]:
+    """Return the ends of a range of values as floats, checked; −∞ and ∞ where it has none."""
+    low, high = (
+        float(end) if isinstance(end, (float, np.floating)) and math.isinf(end) else checks.number(end, name)
+        for name, end in (("at_least", at_least), ("at_most", at_most))
+    )
+    if not low < high:
+        raise ValueError(f"at_least must be below at_most, got {low:g} and {high:g}")
+    return low, high
+
+
 def _check_range(values: Floats, at_least: float, *, at_most: float) -> None:
-    if not at_least < at_most:
-        raise ValueError(f"at_least must be below at_most, got {at_least} and {at_most}")
     slack = 1e-6 * (at_most - at_least if math.isfinite(at_most - at_least) else 1 + abs(at_least))
     is_outside = (values < at_least - slack) | (values > at_most + slack)
     if is_outside.any():
