@@ -39,11 +39,26 @@ KERNELS = [
     "schedule",
     "sphere",
 ]
+# What Cython would write into every module, of memoryviews above all: a module of its own, that Cython writes, too.
+SHARED = "chaosphere.kernels._cyutility"
 C_PARTS = sorted(glob.glob("csrc/**/*.[hid]*", recursive=True))
 C_HEADERS = ["csrc/chaosphere.h", "csrc/tuning.h", "csrc/activations.def"]
+IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
+# Python's own flags ask for the debugger's tables, which take long to write and are most of a wheel's bytes.
+TABLES = ["-g"] if IS_DEBUG else ["-g0"]
 # Not aligned, the speed of a loop depends, by a tenth, on the length of the code before it in the shared library.
 ALIGNMENT = ["-falign-functions=64", "-falign-loops=64"]
-C_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-fPIC", *ALIGNMENT]
+C_FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fvisibility=hidden",
+    "-fPIC",
+    *ALIGNMENT,
+    *TABLES,
+]
+MODULE_FLAGS = ["-O2", "-ffp-contract=off", *TABLES]  # of the Cython modules: they call the C code, which has the loops
 # The instruction sets, best last: name, machine, header in csrc/simd, flags, and what the processor must have.
 ISAS = [
     ("baseline", "any", "generic", [], []),
@@ -58,7 +73,6 @@ ISAS = [
     ("neon", "aarch64", "neon", [], []),
 ]
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
 # Flags of compiler and linker for OpenMP: of GCC and Clang, then of Apple's Clang, which has no libomp of its own.
 OPENMP_FLAGS = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
 # What else decides how the C code is compiled.
@@ -204,13 +218,14 @@ extensions = [
         f"chaosphere.kernels.{name}",
         [f"src/chaosphere/kernels/{name}.pyx"],
         include_dirs=["csrc"],
-        extra_compile_args=["-O2", "-ffp-contract=off"],
+        extra_compile_args=MODULE_FLAGS,
         # The baseline library, which holds the dispatch, comes before the tables that it refers to.
         libraries=[f"chs_{isa}" for isa in ISA_BUILDS] if name == "abi" else [],
         depends=C_PARTS if name == "abi" else C_HEADERS,
     )
     for name in KERNELS
 ]
+extensions.append(Extension(SHARED, [f"src/{SHARED.replace('.', '/')}.c"], extra_compile_args=MODULE_FLAGS))
 
 setup(
     libraries=[c_library(isa) for isa in ISA_BUILDS],
@@ -225,6 +240,7 @@ setup(
             "embedsignature": True,
         },
         force=IS_DEBUG,
+        shared_utility_qualified_name=SHARED,
     ),
     cmdclass={"build_ext": BuildExt, "build_clib": BuildLibraries},
 )

@@ -6,7 +6,7 @@ Where workers of pytest-xdist share the tests, the one that gets these compiles 
 import tempfile
 from pathlib import Path
 
-from test_sanitizers import PROGRAMS, Programs
+from test_sanitizers import PROGRAMS, Programs, builds_of
 
 HERE = Path(__file__).parent
 
@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    is_asked = any("programs" in getattr(item, "fixturenames", ()) for item in session.items)
-    if is_asked and not session.config.option.collectonly and not is_shared(session.config):
-        session.config.stash[PROGRAMS] = Programs(Path(tempfile.mkdtemp()))
+    builds = builds_of(session.items)
+    if builds and not session.config.option.collectonly and not is_shared(session.config):
+        session.config.stash[PROGRAMS] = Programs(Path(tempfile.mkdtemp()), builds)
 
 
 def pytest_unconfigure(config):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory):
     folder = tmp_path_factory.mktemp("arm")
-    return compile_library(folder, ["-O1"], wide_flags=["-O1"], compiler=COMPILER, machine="aarch64")
+    return compile_library(folder, ["-O1"], compiler=COMPILER, machine="aarch64")
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -1,6 +1,5 @@
 """The C library alone, under the sanitizers of GCC and Clang, on buffers of exactly stated sizes."""
 
-import ast
 import os
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.builds import build_settings
 
 from chaosphere.kernels import abi
 
@@ -16,36 +16,33 @@ ROOT = HERE.parent.parent
 HAS_CLANG = shutil.which("clang") is not None
 # .ci/run sets the variable once it has installed Clang: there nothing is left out.
 needs_clang = pytest.mark.skipif(not HAS_CLANG and not os.environ.get("CHAOSPHERE_REQUIRE_CLANG"), reason="needs clang")
-ADDRESS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-MEMORY = ["-fsanitize=memory", "-fno-sanitize-recover=all"]
-OPTIMISED, PLAIN = ["-O1", *ADDRESS], ["-O0", *ADDRESS]
-# Compiler, its flags, and those for wider instruction sets than the baseline, None to leave these out. Each sanitizer
-# takes long to compile: of the wider sets UndefinedBehaviorSanitizer is GCC's, AddressSanitizer Clang's.
-WIDE = {"gcc": ["-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all"], "clang": ["-O0", "-fsanitize=address"]}
+FATAL = "-fno-sanitize-recover=all"
+UNDEFINED, ADDRESS, MEMORY = (f"-fsanitize={name}" for name in ("undefined", "address", "memory"))
+GCC = os.environ.get("CC", "cc")
+# With these checks GCC takes twice as long to compile; AddressSanitizer sees most of it, and Clang's build has them.
+LEFT_OUT = "-fno-sanitize=null,pointer-overflow,object-size"
+# Compiler, its flags, and whether with wider instruction sets than the baseline, too. Each sanitizer takes long to
+# compile: UndefinedBehaviorSanitizer is GCC's here, AddressSanitizer Clang's; the other way round they are slow cases.
 BUILDS = {
-    "gcc": (os.environ.get("CC", "cc"), OPTIMISED, WIDE["gcc"] if HAS_CLANG else OPTIMISED),
-    "clang": ("clang", PLAIN, WIDE["clang"]),
-    "clang-memory": ("clang", ["-O0", *MEMORY], None),
+    "gcc-undefined": (GCC, ["-O1", UNDEFINED, LEFT_OUT, FATAL], True),
+    "clang-address": ("clang", ["-O0", ADDRESS], True),
+    "clang-memory": ("clang", ["-O0", MEMORY, FATAL], False),
+    "gcc-address": (GCC, ["-O1", ADDRESS], True),
+    "clang-undefined": ("clang", ["-O0", UNDEFINED, FATAL], True),
 }
-PARAMETERS = [pytest.param(name, marks=[needs_clang] * name.startswith("clang")) for name in BUILDS]
+SLOW = {"gcc-address", "clang-undefined"} if HAS_CLANG else {"clang-undefined"}
+PARAMETERS = [
+    pytest.param(name, marks=[needs_clang] * name.startswith("clang") + [pytest.mark.slow] * (name in SLOW))
+    for name in BUILDS
+]
 TYPES = {"f64": ["-Dreal=double", "-DSUFFIX=f64"], "f32": ["-Dreal=float", "-DSUFFIX=f32"]}
-OUT_OF_BOUNDS = [("overrun", "heap-buffer-overflow"), ("misaligned", "misaligned address")]
+# A program with a fault that each sanitizer must see, and what it says of it.
 FAULTS = {
-    "gcc": OUT_OF_BOUNDS,
-    "clang": OUT_OF_BOUNDS,
-    "clang-memory": [("uninitialised", "use-of-uninitialized-value")],
+    "undefined": ("misaligned", "misaligned address"),
+    "address": ("overrun", "heap-buffer-overflow"),
+    "memory": ("uninitialised", "use-of-uninitialized-value"),
 }
 MAINS = ["test_attention", "test_expansions", "test_layer", "test_normals", "test_sphere", "test_zero"]
-
-
-def build_settings():
-    """The names that setup.py defines, without running its setup()."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import)]
-    kept = [node for node in kept if not (isinstance(node, ast.Assign) and node.targets[0].id == "extensions")]
-    names = {}
-    exec(compile(ast.Module(kept, []), "setup.py", "exec"), names)
-    return names
 
 
 def run(command, **environment):
@@ -63,7 +60,12 @@ def compile_c(sources, target, *flags, compiler):
     assert result.returncode == 0, f"{' '.join(map(str, sources))} does not compile:\n{result.stderr[:3000]}"
 
 
-def compile_library(folder, flags, *, wide_flags, compiler, machine=None):
+def fault_of(build):
+    """The program whose fault a build must see, and what is said of it."""
+    return FAULTS[build.partition("-")[2]]
+
+
+def compile_library(folder, flags, *, compiler, is_wide=True, machine=None):
     """Object files of the library, for every instruction set that runs here, or for the baseline alone.
 
     For another machine, for all that setup.py names.
@@ -72,18 +74,25 @@ def compile_library(folder, flags, *, wide_flags, compiler, machine=None):
     if machine is None:
         settings["ISAS"] = [row for row in settings["ISAS"] if abi.isa_runs(row[0])]
     builds = settings["isa_builds"](machine or settings["MACHINE"])
-    if wide_flags is None:
+    if not is_wide:
         builds = {"baseline": ([], [])}
 
     def compile_part(job):
-        source, name, part_flags, macros = job
+        source, name, more_flags, macros = job
         defined = [f"-D{key}={value}" for key, value in macros]
-        compile_c([ROOT / "csrc" / f"{source}.c"], folder / f"{name}.o", "-c", *part_flags, *defined, compiler=compiler)
+        compile_c(
+            [ROOT / "csrc" / f"{source}.c"],
+            folder / f"{name}.o",
+            "-c",
+            *flags,
+            *more_flags,
+            *defined,
+            compiler=compiler,
+        )
         return folder / f"{name}.o"
 
-    jobs = [("dispatch", "dispatch", flags, builds["baseline"][1])]
-    for isa, (isa_flags, macros) in builds.items():
-        jobs.append(("isa", isa, [*(flags if isa == "baseline" else wide_flags), *isa_flags], macros))
+    jobs = [("dispatch", "dispatch", [], builds["baseline"][1])]
+    jobs += [("isa", isa, isa_flags, macros) for isa, (isa_flags, macros) in builds.items()]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compile_part, jobs))
 
@@ -94,20 +103,19 @@ PROGRAMS = pytest.StashKey["Programs"]()
 class Programs:
     """Programs compiled with sanitized libraries and run, two at a time, in the background."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, builds):
         self.folder = folder
         self.pool = ThreadPoolExecutor(2)
-        names = [name for name in BUILDS if HAS_CLANG or not name.startswith("clang")]
         # Libraries first: a program that waits for its own then never keeps another from being compiled.
-        self.libraries = {name: self.pool.submit(self._library, name) for name in names}
-        keys = [(name, main, kind) for name in names for main in MAINS for kind in TYPES]
-        keys += [(name, fault, "f64") for name in names for fault, _ in FAULTS[name]]
+        self.libraries = {build: self.pool.submit(self._library, build) for build in builds}
+        keys = [(build, main, kind) for build in builds for main in MAINS for kind in TYPES]
+        keys += [(build, fault_of(build)[0], "f64") for build in builds]
         self.results = {key: self.pool.submit(self._run, *key) for key in keys}
 
     def _library(self, build):
-        compiler, flags, wide_flags = BUILDS[build]
+        compiler, flags, is_wide = BUILDS[build]
         (self.folder / build).mkdir()
-        return compile_library(self.folder / build, flags, wide_flags=wide_flags, compiler=compiler)
+        return compile_library(self.folder / build, flags, compiler=compiler, is_wide=is_wide)
 
     def _run(self, build, name, kind):
         compiler, flags, _ = BUILDS[build]
@@ -126,14 +134,20 @@ class Programs:
         return self.results[build, name, kind].result()
 
 
+def builds_of(items):
+    """The builds that the collected tests ask for, in the order of BUILDS, without those whose compiler is missing."""
+    asked = {item.callspec.params["build"] for item in items if "programs" in getattr(item, "fixturenames", ())}
+    return [build for build in BUILDS if build in asked and (HAS_CLANG or not build.startswith("clang"))]
+
+
 @pytest.fixture(scope="session")
-def programs(pytestconfig, tmp_path_factory):
+def programs(request, tmp_path_factory):
     """The programs, which conftest.py has started unless workers of pytest-xdist share the tests."""
-    started = pytestconfig.stash.get(PROGRAMS, None)
+    started = request.config.stash.get(PROGRAMS, None)
     if started is not None:
         yield started
         return
-    own = Programs(tmp_path_factory.mktemp("programs"))
+    own = Programs(tmp_path_factory.mktemp("programs"), builds_of(request.session.items))
     yield own
     own.close()
 
@@ -147,16 +161,10 @@ def test_library_under_sanitizers(programs, build, main, kind):
     assert "baseline" in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("build", "fault", "message"),
-    [
-        pytest.param(name, *fault, marks=[needs_clang] * name.startswith("clang"))
-        for name, faults in FAULTS.items()
-        for fault in faults
-    ],
-)
-def test_a_fault_is_caught(programs, build, fault, message):
+@pytest.mark.parametrize("build", PARAMETERS)
+def test_a_fault_is_caught(programs, build):
     """Each sanitizer sees the fault that is put in for it."""
+    fault, message = fault_of(build)
     result = programs.result(build, fault, "f64")
     assert result.returncode != 0
     assert message in result.stderr, result.stderr[:3000]

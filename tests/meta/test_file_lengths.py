@@ -18,8 +18,8 @@ def files():
     paths = [ROOT / "setup.py", ROOT / "noxfile.py"]
     for folder in FOLDERS:
         paths += [path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and "/." not in str(path)]
-    # The C code beside a .pyx is Cython's.
-    return sorted(path for path in paths if path.suffix != ".c" or not path.with_suffix(".pyx").exists())
+    # The C code under src is Cython's.
+    return sorted(path for path in paths if path.suffix != ".c" or ROOT / "src" not in path.parents)
 
 
 def too_long(name, text):

@@ -1,14 +1,12 @@
 """What the object files contain: prefixed names, no state that changes, no calls that a library must not make."""
 
-import ast
 import os
 import re
-import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.builds import build_settings
 
 from chaosphere.kernels import abi
 
@@ -18,16 +16,6 @@ ROOT = Path(__file__).parent.parent.parent
 # whatever else one may think of are not in it.
 ALLOWED = {"cos", "exp2", "sin", "sqrt", "memcpy", "memset", "memcmp", "strcmp", "sincos"}
 COMPILER_OWN = {"_GLOBAL_OFFSET_TABLE_", "__cpu_model", "__cpu_indicator_init", "__stack_chk_fail"}
-
-
-def build_settings():
-    """The names that setup.py defines, without running its setup()."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    kept = [node for node in tree.body if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import)]
-    kept = [node for node in kept if not (isinstance(node, ast.Assign) and node.targets[0].id == "extensions")]
-    names = {}
-    exec(compile(ast.Module(kept, []), "setup.py", "exec"), names)
-    return names
 
 
 def run(*command):
@@ -41,23 +29,16 @@ def symbols(path):
 
 
 @pytest.fixture(scope="module")
-def object_files(tmp_path_factory):
-    """The C library compiled with the flags of the build but -O0, for time: one object file per source."""
-    settings, folder = build_settings(), tmp_path_factory.mktemp("objects")
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    assert compiler, "no C compiler: the library was built with one, so these tests need it too"
-    builds = settings["ISA_BUILDS"]
-    jobs = [("dispatch", "dispatch", [], builds["baseline"][1])]
-    jobs += [("isa", f"isa_{isa}", flags, macros) for isa, (flags, macros) in builds.items()]
-
-    def build(job):
-        source, name, flags, macros = job
-        target, defined = folder / f"{name}.o", [f"-D{key}={value}" for key, value in macros]
-        run(compiler, *settings["C_FLAGS"], "-O0", *flags, *defined, "-c", ROOT / "csrc" / f"{source}.c", "-o", target)
-        return target
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(build, jobs))
+def object_files():
+    """The object files of the C library that the last build has left, one per source and instruction set."""
+    builds = (ROOT / "build").glob("compiled-*/libraries")
+    last = max(builds, key=lambda path: path.stat().st_mtime, default=None)
+    assert last, "no object files: build the package in place (pip install -e .)"
+    paths = sorted(last.glob("chs_*/csrc/*.o"))
+    sources = max(path.stat().st_mtime for path in (ROOT / "csrc").rglob("*.[chid]*"))
+    assert min(path.stat().st_mtime for path in paths) >= sources, f"{last} is older than csrc: build in place again"
+    assert len(paths) == len(build_settings()["ISA_BUILDS"]) + 1  # dispatch.c comes once
+    return paths
 
 
 def is_mutable(kind, section):
@@ -76,8 +57,8 @@ def test_global_names_carry_the_prefix(object_files):
 
 
 def test_no_data_that_changes(object_files):
-    mutable = {path.name: [row for row in symbols(path) if is_mutable(*row[1:])] for path in object_files}
-    assert mutable == {path.name: [] for path in object_files}
+    mutable = {path: [row for row in symbols(path) if is_mutable(*row[1:])] for path in object_files}
+    assert mutable == {path: [] for path in object_files}
 
 
 def test_calls_nothing_but_mathematics_and_memory(object_files):
