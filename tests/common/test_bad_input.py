@@ -160,6 +160,13 @@ def test_a_token_brought_to_the_origin_stops_the_run_with_its_last_state():
         (lambda: cs.sample_uniform(8, 3, rng=0, n_replicas=10**9), ValueError, r"take 192 GB, more than the"),
         (lambda: cs.laws.Uniform(dim=3).sample(2**40, rng=0), ValueError, r"n_tokens = 1099511627776 .* GB"),
         (lambda: cs.CovarianceKernel.from_activation("tanh", dim=3, weight_std=1e38), ValueError, r"sum <= 10000 for"),
+        (lambda: ATTENTION.resolve(8, 3, {"n": len}), TypeError, r"dtype must be float64 or float32, got dict"),
+        (lambda: ATTENTION.resolve(8, 3, "int8"), TypeError, r"dtype must be float64 or float32, got int8"),
+        (
+            lambda: cs.two_point.solve(MLP.kernel(3), np.square, 0.5, u0=0.3, beta=1.0, value_scale=1e9),
+            ValueError,
+            r"value_scale = 1e\+09 is too large for t = 0.5",
+        ),
     ],
 )
 def test_what_fuzzing_found(call, error, message):

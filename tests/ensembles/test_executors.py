@@ -18,11 +18,6 @@ from chaosphere.ensembles.pool import Pool, processors
 MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return digest(cs.ensemble(transformer, LAW, n_threads=1, **STUDY))
-
-
 def run(*arguments, **environment):
     """The digest that the program prints, in a process of its own where every warning is an error."""
     done = subprocess.run(

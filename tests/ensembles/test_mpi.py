@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.members import LAW, STUDY, digest, transformer
-from test_study import written
+from support.studies import written
 
 import chaosphere as cs
 from chaosphere.cli.main import main

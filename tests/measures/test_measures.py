@@ -130,3 +130,17 @@ def test_replicas_have_the_values_of_each_system_alone(dim):
     x = cs.sample_uniform(1500, dim, rng=0, n_replicas=5)
     for measure in (cs.measures.energy, cs.measures.mean_cosine, lambda y: cs.measures.power_spectrum(y, 4)):
         assert np.array_equal(measure(x), [measure(cloud) for cloud in x])
+
+
+def test_pair_fraction():
+    x = np.array([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0], [1.0, 0.0]])
+    assert cs.measures.pair_fraction(x, 1.0) == 1 / 6
+    assert cs.measures.pair_fraction(x, 0.5) == 3 / 6
+    assert cs.measures.pair_fraction(x, -1.0) == 1.0
+    y = cs.sample_uniform(700, 5, rng=0)  # more rows than one block holds
+    upper = np.triu_indices(700, k=1)
+    assert cs.measures.pair_fraction(y, 0.3) == ((y @ y.T)[upper] >= 0.3).mean()
+    with pytest.raises(ValueError, match="at least two tokens"):
+        cs.measures.pair_fraction(x[:1], 0.5)
+    with pytest.raises(ValueError, match="above must be a finite number >= -1 and <= 1"):
+        cs.measures.pair_fraction(x, 1.5)

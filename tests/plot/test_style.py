@@ -16,6 +16,8 @@ def test_text_that_cannot_be_drawn_is_refused():
         style.check_text(text, "title")
     with pytest.raises(ValueError, match=r"title must be text that can be drawn.*Expected .frac"):
         style.check_text(r"bad $\frac{1$", "title")
+    with pytest.raises(TypeError, match="title must be a str, got 3"):
+        style.check_text(3, "title")
     style.check_text(style.plain(r"bad $\frac{1$"), "title")
 
 

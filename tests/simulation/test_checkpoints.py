@@ -289,6 +289,7 @@ def test_an_error_in_a_run_leaves_its_checkpoint(tmp_path):
         ({"path": "a", "every_steps": 0}, ValueError, "every_steps must be an integer >= 1, got 0"),
         ({"path": "a", "every_seconds": -1}, ValueError, "every_seconds must be a finite number >= 0"),
         ({"path": "a", "every_seconds": None}, ValueError, "must not both be None"),
+        ({"path": "a", "keep": "no"}, TypeError, "keep must be True or False, got 'no'"),
         ({"path": "missing/a"}, ValueError, "path must lie in a folder that exists, got 'missing/a'"),
     ],
 )

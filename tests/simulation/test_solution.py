@@ -113,5 +113,7 @@ class TestPlot:
             solution.plot("tokens", time=0.9)
         with pytest.raises(ValueError, match=r"kind: unknown 'token'; did you mean 'tokens'\?"):
             solution.plot("token")
+        with pytest.raises(ValueError, match="kind: unknown ''"):
+            solution.plot("")
         with pytest.raises(TypeError, match=r"time must not be given for observables"):
             solution.plot("observables", time=0.0)

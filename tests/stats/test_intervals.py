@@ -76,6 +76,13 @@ def test_the_mean_lies_in_its_interval_whatever_the_rounding(limits):
     np.testing.assert_allclose(high - low, 0, rtol=0, atol=4e-15)  # rounding of the standard deviation, times t
 
 
+def test_it_prints_numbers_as_they_are_and_arrays_by_type_and_shape():
+    values = np.random.default_rng(0).standard_normal((9, 200))
+    assert repr(stats.median_interval(np.arange(8.0))) == "Interval(value=3.5, low=0.0, high=7.0)"
+    assert repr(stats.mean_interval(values)) == "Interval(value=float64[200], low=float64[200], high=float64[200])"
+    assert repr(stats.mean_interval([1 / 3])) == "Interval(value=0.333333, low=nan, high=nan)"
+
+
 def test_student_s_interval_is_scipy_s():
     values = np.random.default_rng(0).exponential(size=(9, 3))
     interval = stats.mean_interval(values, confidence=0.9)
@@ -150,6 +157,8 @@ def test_more_confidence_is_a_wider_interval(confidence):
         (lambda: stats.mean_interval([1.0, 2.0], confidence=99), "confidence must be a finite number > 0 and <= 1"),
         (lambda: stats.mean_interval([]), "values must hold at least 1"),
         (lambda: stats.mean_interval([1.0, 2.0], at_least=2, at_most=2), "at_least must be below at_most, got 2 and 2"),
+        (lambda: stats.mean_interval([1.0, 2.0], at_most=10**400), "at_most must be a finite number, got an integer"),
+        (lambda: stats.mean_interval([1.0, 2.0], at_least=None), "at_least must be a real number, got None"),
         (lambda: stats.mean_interval([0.5, 2.0], at_least=0, at_most=1), r"values must be in \[0, 1\], found 2.0"),
         (lambda: stats.mean_interval([0.5, -2.0], at_least=0), r"values must be in \[0, inf\], found -2.0"),
         (lambda: stats.mean_interval(["a"]), "values must be an array of real numbers"),

@@ -1,1 +1,1 @@
-"""What tests of several packages share: cases, NumPy twins, members of ensembles, programs that are run and killed."""
+"""What tests of several files share: cases, NumPy twins, ensembles, studies, commands, programs that are killed."""

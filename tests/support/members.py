@@ -55,6 +55,11 @@ STUDY = {
     "save_at": [0.0, 0.5, 1.0],
 }
 LAW = cs.laws.Uniform(dim=3)
+SMALL = {"n_tokens": 8, "seeds": range(3), "observe": {"energy": cs.measures.Energy(beta=1.0)}}
+
+
+def one(beta=1.0):
+    return cs.Transformer(attention=cs.SoftmaxAttention(beta=beta), mlp=cs.MLP(width=4), depth=3, horizon=1.0)
 
 
 def digest(data):

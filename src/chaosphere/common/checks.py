@@ -210,6 +210,23 @@ def floating(x: Any, name: str) -> Tokens:
     return x
 
 
+def float_type(value: Any, name: str) -> np.dtype[Any]:
+    """Return value, a name or type that NumPy knows, as the dtype that it is: float64 or float32."""
+    try:
+        kind: np.dtype[Any] = np.dtype(value)
+    except Exception as error:  # NumPy does not say which errors its reader of types raises
+        raise TypeError(f"{name} must be float64 or float32, got {type(value).__name__}") from error
+    if kind not in _FLOATS:
+        raise TypeError(f"{name} must be float64 or float32, got {kind}")
+    return kind
+
+
+def flag(value: Any, name: str) -> None:
+    """Raise TypeError unless value is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__})")
+
+
 def tokens(x: Any, name: str = "x") -> Tokens:
     """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d)."""
     points = floating(x, name)

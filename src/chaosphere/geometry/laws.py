@@ -1,4 +1,7 @@
-"""Laws of the initial tokens: sampling and density; and quadrature for integrals against them."""
+"""Laws of the initial tokens: sampling and density; and quadrature for integrals against them.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 

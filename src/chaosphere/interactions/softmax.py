@@ -1,4 +1,7 @@
-"""Self-attention: the interaction between tokens."""
+"""Self-attention: the interaction between tokens.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
@@ -208,7 +211,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If a size is no integer or too small, or the method does not serve this dimension or β.
+            If a size is no integer or too small, dtype is another, or the method does not serve this dimension or β.
 
         See Also
         --------
@@ -224,9 +227,10 @@ class SoftmaxAttention(checks.ByValue, Brief):
         ['direct', 'harmonic']
         """
         n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
+        dtype = checks.float_type(dtype, "dtype")
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
-            rtol = min((1e-12 if np.dtype(dtype) == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
+            rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
         method = self.method
         if method == "auto":
             method = self._fastest(n_tokens, dim, dtype, beta, rtol)

@@ -1,4 +1,7 @@
-"""Statistics of the empirical measure μ_x = Σ p_i δ_{x_i} at a cost proportional to N: means, powers, clusters."""
+"""Statistics of the empirical measure μ_x = Σ p_i δ_{x_i} at a cost proportional to N: means, powers, clusters.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 

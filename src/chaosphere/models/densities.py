@@ -1,4 +1,7 @@
-"""The mean-field limit on the circle as a density: a Fourier solver beside the nodes of `MeanField`."""
+"""The mean-field limit on the circle as a density: a Fourier solver beside the nodes of `MeanField`.
+
+About half of this file is docstrings.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Covariance kernels of the common noise.
 
+More than half of this file is docstrings.
+
 References
 ----------
 arXiv:2604.26898 (Agazzi, Bruno, Mosig García, Saviozzi, Romito, 2026).

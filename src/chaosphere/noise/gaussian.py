@@ -1,4 +1,7 @@
-"""Gaussian noise fields with covariance κ: the limit of deep and wide random layers."""
+"""Gaussian noise fields with covariance κ: the limit of deep and wide random layers.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 

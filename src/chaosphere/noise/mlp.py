@@ -1,4 +1,7 @@
-"""The random layers of the transformer: a common noise that moves all tokens at once."""
+"""The random layers of the transformer: a common noise that moves all tokens at once.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,7 +12,9 @@ import numpy as np
 from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.plot import style
+from chaosphere.stats.intervals import limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,10 +122,7 @@ def observables(
     """
     if label is not None:
         style.check_text(label, "label")
-    if not at_least < at_most:
-        raise ValueError(f"at_least must be less than at_most, got {at_least} and {at_most}")
-    chosen = [names] if isinstance(names, str) else names
-    curves = list(_curves(run, chosen, times=times, limits=(at_least, at_most)))
+    curves = list(_curves(run, _names(names), times=times, limits=limits(at_least, at_most)))
     panel = style.axes(ax)
     n_before = sum(line.get_gid() == __name__ for line in panel.lines)
     for index, curve in enumerate(curves, start=n_before):
@@ -149,6 +148,18 @@ def observables(
     return panel
 
 
+def _names(names: Any) -> list[str] | None:
+    """Return the names that are asked for, as a list; None stands for all."""
+    if names is None:
+        return None
+    if not isinstance(names, Iterable):
+        raise TypeError(f"names must be a name or a sequence of names, got {short(names)}")
+    listed = [names] if isinstance(names, str) else list(names)
+    if not listed:
+        raise ValueError("names must hold at least one name, got none")
+    return listed
+
+
 def _curves(run: Any, names: Sequence[str] | None, *, times: Any, limits: tuple[float, float]) -> Iterator[Curve]:
     if isinstance(run, HasVariables):
         _refuse_times(times)
@@ -166,6 +177,10 @@ def _curves(run: Any, names: Sequence[str] | None, *, times: Any, limits: tuple[
         grid = checks.array(times, "times")
         if grid.ndim != 1:
             raise ValueError(f"times must have shape (n_times,), got {grid.shape}")
+        if not np.isfinite(grid).all():
+            raise ValueError(f"times must be finite, found {grid[~np.isfinite(grid)][0]}")
+        if not all(isinstance(name, str) for name in run):
+            raise TypeError(f"run must have names that are str, got {list(run)}")
         for name in _chosen(names, run):
             values = checks.array(run[name], f"run[{name!r}]")
             n_replicas = values.shape[1] if values.ndim == 2 else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chaosphere.common import checks, files
+from chaosphere.common.reprs import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -247,8 +248,16 @@ def label_ladder(panel: Any, values: Any) -> None:
     panel.set_xticks([], minor=True)
 
 
-def check_text(text: str, name: str) -> None:
-    """Raise ValueError unless a text can be drawn: its parts between dollar signs are formulas; called before work."""
+def check_text(text: Any, name: str) -> None:
+    """Raise unless a text can be drawn: its parts between dollar signs are formulas; called before work.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a str, or Matplotlib cannot draw it.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str, got {short(text)}")
     canvas = checks.extra("matplotlib.figure", "plot").Figure(figsize=(1, 1))
     canvas.text(0, 0, text)
     try:

@@ -77,6 +77,7 @@ class Checkpoint(Brief):
             checks.integers(self, "every_steps", low=1)
         if self.every_seconds is not None:
             checks.numbers(self, "every_seconds", low=0)
+        checks.flag(self.keep, "keep")
         if self.every_steps is None and self.every_seconds is None:
             raise ValueError("every_steps and every_seconds must not both be None: nothing would be written")
         if not path.parent.is_dir():

@@ -174,7 +174,9 @@ class Solution:
         """
         from chaosphere import plot
 
-        kind = checks.choice(kind or ("observables" if self.observables else "tokens"), "kind", known=_PLOTS)
+        if kind is None:
+            kind = "observables" if self.observables else "tokens"
+        kind = checks.choice(kind, "kind", known=_PLOTS)
         if kind == "observables":
             if time is not None:
                 raise TypeError("time must not be given for observables, which are drawn at all times")

@@ -1,4 +1,7 @@
-"""Estimates over independent replicas, with their intervals."""
+"""Estimates over independent replicas, with their intervals.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import short
 
 CONFIDENCE = 0.99  # of every interval that an experiment prints
 FEWEST_REPLICAS = 2.0  # effective ones that must carry the mean of a positive quantity for it to have an interval
@@ -42,6 +46,10 @@ class Interval(NamedTuple):
     value: Any
     low: Any
     high: Any
+
+    def __repr__(self) -> str:
+        """Return one line, with arrays by their shape."""
+        return f"Interval(value={short(self.value)}, low={short(self.low)}, high={short(self.high)})"
 
 
 @_NO_WARNINGS
@@ -105,6 +113,7 @@ def mean_interval(
     True
     """
     values, tail = _replicas(values, "values"), _tail(confidence)
+    at_least, at_most = limits(at_least, at_most)
     _check_range(values, at_least, at_most=at_most)
     n, mean = len(values), values.mean(axis=0)
     if n < 2:
@@ -487,9 +496,18 @@ def _replicas(values: Any, name: str, *, least: int = 1) -> Floats:
     return array
 
 
+def limits(at_least: Any, at_most: Any) -> tuple[float, float]:
+    """Return the ends of a range of values as floats, checked; −∞ and ∞ where it has none."""
+    low, high = (
+        float(end) if isinstance(end, (float, np.floating)) and math.isinf(end) else checks.number(end, name)
+        for name, end in (("at_least", at_least), ("at_most", at_most))
+    )
+    if not low < high:
+        raise ValueError(f"at_least must be below at_most, got {low:g} and {high:g}")
+    return low, high
+
+
 def _check_range(values: Floats, at_least: float, *, at_most: float) -> None:
-    if not at_least < at_most:
-        raise ValueError(f"at_least must be below at_most, got {at_least} and {at_most}")
     slack = 1e-6 * (at_most - at_least if math.isfinite(at_most - at_least) else 1 + abs(at_least))
     is_outside = (values < at_least - slack) | (values > at_most + slack)
     if is_outside.any():

@@ -153,7 +153,8 @@ def solve(
     Raises
     ------
     ValueError, TypeError
-        On bad arguments. A large error estimate is returned, not raised.
+        On bad arguments, or if the attention is so strong that values overflow. A large error estimate is returned,
+        not raised.
 
     See Also
     --------
@@ -251,6 +252,7 @@ def energy_ratio(
     return _accept(solution, max(1.0, float(np.max(np.abs(solution.values)))))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused
 def _solve(
     pair: Pair,
     f: Function,
@@ -293,6 +295,11 @@ def _solve(
             if error <= TARGET * max(float(np.max(np.abs(probe))), np.max(np.abs(values))):
                 break
         previous = values
+    if not math.isfinite(error):
+        raise ValueError(
+            f"value_scale = {pair.value_scale:g} is too large for t = {stops[-1]:g}: the equation on {n + 1} points "
+            f"gives values that are not finite"
+        )
     return PairSolution(values=like(t, values[where].reshape(times.shape)), error_estimate=error, n_nodes=n + 1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from chaosphere.experiments import paper as experiment
 from chaosphere.experiments.command import Command, Job, Options, call, default
-from chaosphere.experiments.paper import runs
+from chaosphere.experiments.paper import exponents, runs
 from chaosphere.experiments.pieces import OnStep
 
 
@@ -68,7 +68,7 @@ def table_jobs(options: Options) -> list[Job]:
 
     def draw(_: Any, path: Path) -> None:
         # How the exponents pass from one of the dimensions to the next.
-        dims = default(runs.table, "dims", options)
+        dims = default(exponents.table, "dims", options)
         between = sorted({int(d) for d in np.geomspace(min(dims), max(dims), 12)} | set(dims))
         experiment.draw_exponents(call(experiment.table, {**options, "dims": between}), path)
 
@@ -79,7 +79,7 @@ def table_jobs(options: Options) -> list[Job]:
             claims=experiment.claims,
             table=experiment.format_table,
             draw=draw,
-            n_steps=len(default(runs.table, "activations", options)),
+            n_steps=len(default(exponents.table, "activations", options)),
             unit="activations",
         )
     ]
@@ -99,7 +99,7 @@ COMMANDS = (
         name="table",
         summary="κ(1), κ′(1), λ1 and λ̄: Table 1 of arXiv:2604.26898, or another",
         description="Covariance kernel and exponents for activations, dimensions and bias σ = σ_U = σ_W.",
-        sources=(_table_number, runs.table),
+        sources=(_table_number, exponents.table),
         jobs=table_jobs,
         flags={"bias_stds": "bias-std"},
         symbols={"activations": "φ", "dims": "D", "bias_stds": "σ"},

@@ -1,4 +1,4 @@
-"""The table and the figures of arXiv:2604.26898: the runs."""
+"""The figures of arXiv:2604.26898: the runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
+from chaosphere.experiments.paper.exponents import BIASES, DIMS
 from chaosphere.experiments.pieces import OnStep, checkpoint, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization import pair_energy, theorem
@@ -28,13 +29,9 @@ from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.solution import Solution
 from chaosphere.theory import two_point
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu")
-DIMS = (5, 64, 128)
-BIASES = (0.0, 0.1)
 VALUE_SCALES = (1.0, 0.0, -1.0)
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 FIGURES = {2: "relu", 3: "silu", 4: "sigmoid", 5: "tanh", 6: None}
-EXPONENTS = ("kappa", "kappa_derivative", "lyapunov_exponent", "lambda_bar")
 WIDTH = 2048  # the paper states it for figure 1 only
 N_TOKENS = 64  # of every figure
 BETA = 1.0  # of figures 2 to 6
@@ -64,85 +61,6 @@ def _cases(number: int, dims: Sequence[int]) -> list[tuple[int, float, float]]:
     """Return (d, σ, δ) of every run of a figure; without an MLP there is no bias."""
     biases = (0.0,) if FIGURES[number] is None else BIASES
     return list(itertools.product(dims, biases, VALUE_SCALES))
-
-
-def table(
-    *,
-    activations: Sequence[str] = ACTIVATIONS,
-    dims: Sequence[int] = DIMS,
-    bias_stds: Sequence[float] = BIASES,
-    store: str | os.PathLike[str] | None = None,
-    on_step: OnStep = None,
-) -> Any:
-    """Return κ(1), κ′(1), λ1 and λ̄ for σ_U = σ_W = σ: Table 1 with the default arguments.
-
-    Parameters
-    ----------
-    activations : sequence of str
-        φ: relu, tanh, erf or another by name (an unknown name lists them).
-    dims : sequence of int
-        Dimensions d of the tokens.
-    bias_stds : sequence of float
-        σ, standard deviation of the inner and of the outer biases.
-    store : path, optional
-        NetCDF file that grows with the activations; those of the same table in it are not computed again.
-    on_step : callable, optional
-        Called after every activation.
-
-    Returns
-    -------
-    xarray.Dataset
-        kappa, kappa_derivative, lyapunov_exponent, lambda_bar (activation, dim, bias_std).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is out of range, or `store` holds another table.
-
-    Examples
-    --------
-    >>> data = table(dims=[5], bias_stds=[0.0], activations=["relu"])
-    >>> round(float(data["lyapunov_exponent"].item()), 12)
-    -0.1
-    """
-    dims = [checks.integer(dim, "dims", low=2) for dim in checks.distinct(dims, "dims")]
-    bias_stds = [checks.number(bias, "bias_stds", low=0) for bias in checks.distinct(bias_stds, "bias_stds")]
-    activations = checks.distinct(activations, "activations")
-    identity = json.dumps({"activations": activations, "dims": dims, "bias_stds": bias_stds})
-
-    def measure(index: int) -> Floats:
-        rows = np.empty((len(EXPONENTS), len(dims), len(bias_stds)))
-        for i, dim in enumerate(dims):
-            for j, bias in enumerate(bias_stds):
-                law = MLP(width=1, activation=activations[index], bias_std=bias, output_bias_std=bias)
-                kernel = law.kernel(dim)
-                rows[:, i, j] = (
-                    kernel(1.0),
-                    kernel.derivative(1.0),
-                    kernel.lyapunov_exponent(),
-                    kernel.lambda_bar(),
-                )
-        return rows
-
-    def to_dataset(pieces: Sequence[Floats]) -> Any:
-        return checks.extra("xarray", "io").Dataset(
-            {
-                name: (("activation", "dim", "bias_std"), values)
-                for name, values in zip(EXPONENTS, np.stack(pieces, axis=1), strict=True)
-            },
-            coords={"activation": activations[: len(pieces)], "dim": dims, "bias_std": bias_stds},
-            attrs={"identity": identity},
-        )
-
-    return grow(
-        measure,
-        n_pieces=len(activations),
-        identity=identity,
-        to_dataset=to_dataset,
-        from_dataset=lambda dataset: list(np.stack([dataset[name].values for name in EXPONENTS], axis=1)),
-        store=store,
-        on_step=on_step,
-    )
 
 
 def figure_1(

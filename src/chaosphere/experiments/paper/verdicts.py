@@ -11,7 +11,8 @@ import scipy
 from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
-from chaosphere.experiments.paper.runs import BETA, EXPONENTS, MOMENTS, N_TOKENS
+from chaosphere.experiments.paper.exponents import EXPONENTS
+from chaosphere.experiments.paper.runs import BETA, MOMENTS, N_TOKENS
 from chaosphere.experiments.synchronization import rate_claim
 from chaosphere.reporting.claims import Claim, format_claims
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.arrays import PerReplica
+from chaosphere.common.checks import Floats
 from chaosphere.kernels.rows import attend_rows
 
 LOG2_E = math.log2(math.e)
 _MAX_SECONDS = 600.0  # that a call may take by its estimate
+
+_P = ParamSpec("_P")
 
 
 class Cloud(NamedTuple):
@@ -48,20 +53,29 @@ def clouds(x: Any, y: Any, *, x_weights: Any, y_weights: Any) -> tuple[Cloud, Cl
     return both
 
 
-def is_batch(x: Any, y: Any) -> bool:
-    """Whether x or y has an axis of replicas."""
-    return any(isinstance(z, np.ndarray) and z.ndim == 3 for z in (x, y))
+def over_replicas(distance: Callable[_P, PerReplica]) -> Callable[_P, PerReplica]:
+    """Let a distance of two clouds x, y take replicas of them: it is then an array (R,), replica by replica.
 
+    A cloud without replicas is that of every one.
+    """
 
-def over_replicas(x: Tokens, y: Tokens, distance: Callable[[Tokens, Tokens], float | Floats]) -> Floats:
-    """Return the distance in each replica of a batch, shape (R,); a cloud without replicas is that of every one."""
-    for name, z in (("x", x), ("y", y)):
-        checks.tokens(z, name)  # errors name the replica
-    if x.ndim == y.ndim == 3 and len(x) != len(y):
-        raise ValueError(f"x and y must have as many replicas, got shapes {x.shape} and {y.shape}")
-    n_replicas = len(x) if x.ndim == 3 else len(y)
-    pairs = ((z if z.ndim == 3 else np.broadcast_to(z, (n_replicas, *z.shape))) for z in (x, y))
-    return np.array([distance(one, two) for one, two in zip(*pairs, strict=True)])
+    @functools.wraps(distance)
+    def batched(*args: _P.args, **kwargs: _P.kwargs) -> PerReplica:
+        both = (*args[:2], kwargs.get("x"), kwargs.get("y"))
+        if not any(isinstance(z, np.ndarray) and z.ndim == 3 for z in both):
+            return distance(*args, **kwargs)
+        options = inspect.signature(distance).bind(*args, **kwargs).arguments
+        x, y = options.pop("x"), options.pop("y")
+        for name, z in (("x", x), ("y", y)):
+            checks.tokens(z, name)  # errors name the replica
+        if x.ndim == y.ndim == 3 and len(x) != len(y):
+            raise ValueError(f"x and y must have as many replicas, got shapes {x.shape} and {y.shape}")
+        n_replicas = len(x) if x.ndim == 3 else len(y)
+        pairs = ((z if z.ndim == 3 else np.broadcast_to(z, (n_replicas, *z.shape))) for z in (x, y))
+        alone: Callable[..., PerReplica] = distance
+        return np.array([alone(one, two, **options) for one, two in zip(*pairs, strict=True)])
+
+    return batched
 
 
 def refuse_long(seconds: float, what: str, *, instead: str) -> None:

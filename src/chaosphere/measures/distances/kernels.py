@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from chaosphere.measures.distances.clouds import (
     attention_seconds,
     attention_sums,
     clouds,
-    is_batch,
     over_replicas,
     refuse_long,
 )
@@ -30,6 +28,7 @@ _MAX_DEGREES = 2**24
 _TILE = 256  # 256 x 256 cosines and two polynomials of them stay in a second-level cache
 
 
+@over_replicas
 def mmd(
     x: Tokens,
     y: Tokens,
@@ -95,10 +94,6 @@ def mmd(
     >>> round(cs.measures.mmd(x, y, beta=2.0) ** 2, 6), round(2 - 2 * math.exp(-2), 6)
     (1.729329, 1.729329)
     """
-    if is_batch(x, y):
-        return over_replicas(
-            x, y, partial(mmd, beta=beta, x_weights=x_weights, y_weights=y_weights, n_threads=n_threads)
-        )
     mu, nu = (_projected(cloud) for cloud in clouds(x, y, x_weights=x_weights, y_weights=y_weights))
     beta = checks.number(beta, "beta", above=0, high=1e8)
     n_threads = checks.threads(n_threads)
@@ -142,6 +137,7 @@ def _projected(cloud: Cloud) -> Cloud:
     return cloud._replace(points=cloud.points / np.linalg.norm(cloud.points, axis=1, keepdims=True))
 
 
+@over_replicas
 def sobolev(
     x: Tokens, y: Tokens, *, order: float, n_max: int = 64, x_weights: Any = None, y_weights: Any = None
 ) -> PerReplica:
@@ -209,8 +205,6 @@ def sobolev(
     >>> round(cs.measures.sobolev(x, -x, order=1.0, n_max=10_000), 3)
     3.142
     """
-    if is_batch(x, y):
-        return over_replicas(x, y, partial(sobolev, order=order, n_max=n_max, x_weights=x_weights, y_weights=y_weights))
     mu, nu = (_projected(cloud) for cloud in clouds(x, y, x_weights=x_weights, y_weights=y_weights))
     order = checks.number(order, "order", above=0)
     n_max = checks.integer(n_max, "n_max", low=1, high=_MAX_DEGREES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seed, Stream, root
-from chaosphere.measures.distances.clouds import Cloud, clouds, is_batch, over_replicas, refuse_long
+from chaosphere.measures.distances.clouds import Cloud, clouds, over_replicas, refuse_long
 
 
 class _Quantiles(NamedTuple):
@@ -47,6 +46,7 @@ class _Quantiles(NamedTuple):
         return np.asarray(self.at(t - n_turns * self.ends[-1]) + 2 * math.pi * n_turns)
 
 
+@over_replicas
 def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> PerReplica:
     """Return the exact Wasserstein distance W2(μ, ν) on the circle for the arc length; not squared.
 
@@ -98,8 +98,6 @@ def circular_wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weig
     >>> round(cs.measures.circular_wasserstein2(x, y), 12)
     0.5
     """
-    if is_batch(x, y):
-        return over_replicas(x, y, partial(circular_wasserstein2, x_weights=x_weights, y_weights=y_weights))
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     if x.shape[1] != 2:
         raise ValueError(f"x must have dim 2, on the circle, got shape {x.shape}; wasserstein2 takes any dim")
@@ -221,18 +219,14 @@ def sliced_wasserstein2(
     >>> round(cs.measures.sliced_wasserstein2(x, y, rng=0) ** 2, 12)  # |x − y|² / d
     0.666666666667
     """
-    if is_batch(x, y):
-        return over_replicas(
-            x,
-            y,
-            partial(
-                sliced_wasserstein2,
-                n_projections=n_projections,
-                rng=root(rng),
-                x_weights=x_weights,
-                y_weights=y_weights,
-            ),
-        )
+    # A generator gives one seed, and so all replicas the same directions.
+    return _sliced(x, y, n_projections=n_projections, rng=root(rng), x_weights=x_weights, y_weights=y_weights)
+
+
+@over_replicas
+def _sliced(
+    x: Tokens, y: Tokens, *, n_projections: int | None, rng: np.random.SeedSequence, x_weights: Any, y_weights: Any
+) -> PerReplica:
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     dim = x.shape[1]
     if n_projections is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from chaosphere.measures.distances.clouds import (
     attention_sums,
     cloud,
     clouds,
-    is_batch,
     over_replicas,
     refuse_long,
 )
@@ -33,6 +31,7 @@ _SMALL = 1000  # tokens up to which the assignment is as fast as the network sim
 _Indices = NDArray[np.intp]
 
 
+@over_replicas
 def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any = None) -> PerReplica:
     """Return the exact Wasserstein distance W2(μ, ν) for the chordal distance |x − y|; not squared.
 
@@ -90,8 +89,6 @@ def wasserstein2(x: Tokens, y: Tokens, *, x_weights: Any = None, y_weights: Any 
     >>> round(cs.measures.wasserstein2(x, -x), 12)
     1.414213562373
     """
-    if is_batch(x, y):
-        return over_replicas(x, y, partial(wasserstein2, x_weights=x_weights, y_weights=y_weights))
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     n, m = len(mu.points), len(nu.points)
     n_common = math.lcm(n, m)
@@ -140,6 +137,7 @@ def _network_simplex(mu: Cloud, nu: Cloud, cost: Floats) -> tuple[_Indices, _Ind
     return rows, columns, plan[rows, columns]
 
 
+@over_replicas
 def entropic_wasserstein2(
     x: Tokens,
     y: Tokens,
@@ -211,20 +209,6 @@ def entropic_wasserstein2(
     >>> round(entropic, 6), round(cs.measures.wasserstein2(x, -x), 6)
     (1.414214, 1.414214)
     """
-    if is_batch(x, y):
-        return over_replicas(
-            x,
-            y,
-            partial(
-                entropic_wasserstein2,
-                regularization=regularization,
-                tolerance=tolerance,
-                max_sweeps=max_sweeps,
-                x_weights=x_weights,
-                y_weights=y_weights,
-                n_threads=n_threads,
-            ),
-        )
     mu, nu = clouds(x, y, x_weights=x_weights, y_weights=y_weights)
     epsilon = checks.number(regularization, "regularization", low=0.006)
     tolerance = checks.number(tolerance, "tolerance", low=1e-13, high=1)
@@ -264,6 +248,7 @@ def entropic_wasserstein2(
     return math.sqrt(max(squares - 2 * product, 0.0))
 
 
+@over_replicas
 def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> PerReplica:
     """Return (Σ p_i |x_i − y_i|²)^{1/2}: the cost of the plan that sends x_i to y_i, an upper bound of `wasserstein2`.
 
@@ -302,8 +287,6 @@ def coupled_distance(x: Tokens, y: Tokens, *, weights: Any = None) -> PerReplica
     >>> cs.measures.coupled_distance(x, -x), round(cs.measures.wasserstein2(x, -x), 6)
     (2.0, 1.414214)
     """
-    if is_batch(x, y):
-        return over_replicas(x, y, partial(coupled_distance, weights=weights))
     if np.shape(x) != np.shape(y):
         raise ValueError(f"x and y must have one shape, token by token, got {np.shape(x)} and {np.shape(y)}")
     mu, nu = (cloud(z, weights, name=name, weights_name="weights") for z, name in ((x, "x"), (y, "y")))

@@ -1,0 +1,341 @@
+"""The table of `calls`: a valid call of every public function, and what is not called."""
+
+import functools
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import chaosphere as cs
+
+mpl.use("Agg")
+
+X = cs.sample_uniform(8, 3, rng=0)
+BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
+CIRCLE = cs.sample_uniform(8, 2, rng=0)
+P = np.arange(1.0, 9.0) / 36
+ATTENTION = cs.SoftmaxAttention(beta=2.0)
+MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
+KERNEL = MLP.kernel(3)
+FIELD = cs.GaussianField(kernel=KERNEL)
+MODEL = cs.Transformer(attention=ATTENTION, mlp=MLP, depth=4, horizon=1.0)
+SDE = cs.LimitSDE(attention=ATTENTION, field=FIELD, horizon=1.0, n_steps=4)
+CIRCLE_SDE = cs.LimitSDE(attention=ATTENTION, field=cs.GaussianField(kernel=MLP.kernel(2)), horizon=0.1, n_steps=4)
+LAWS = (cs.laws.Uniform, cs.laws.VonMisesFisher, cs.laws.Mixture, cs.laws.Density)
+UNIFORM, VMF = cs.laws.Uniform(dim=3), cs.laws.VonMisesFisher(mean_direction=(0.0, 0.6, 0.8), concentration=2.0)
+MIXTURE = cs.laws.Mixture(components=(UNIFORM, VMF), proportions=(0.25, 0.75))
+DENSITY = cs.laws.Density(function=lambda x: 1 + x[:, 0], dim=3, bound=2.0)
+LAYER = MLP.draw(3, rng=np.random.default_rng(0))
+NUMBERS = {name: getattr(LAYER, name) for name in ("u", "w", "b", "c", "activation", "weight_std")}
+LIMITED = cs.CircleDensity(model=CIRCLE_SDE, law=cs.laws.Uniform(dim=2), n_modes=64)
+MEAN_FIELD = cs.MeanField(model=MODEL, law=UNIFORM, n_nodes=60)
+SQUARE = {"query": np.eye(3), "key": 2 * np.eye(3)}
+COSINES = np.linspace(-1, 1, 5)
+PAIR = {"kernel": KERNEL, "beta": 1.0, "value_scale": 0.5}
+CLOUDS = {"x": X, "y": X[:5].copy(), "x_weights": P, "y_weights": None}
+SYNCHRONIZING = cs.CovarianceKernel.from_activation("relu", dim=3)
+
+
+def observe(time, x):
+    return cs.measures.order_parameter(x)
+
+
+def drawn(function):
+    """The same function, whose picture is drawn, and then closed."""
+
+    @functools.wraps(function)
+    def call(**arguments):
+        try:
+            result = function(**arguments)
+            if isinstance(result, Axes):
+                result.figure.canvas.draw()
+            return result
+        finally:
+            pyplot.close("all")
+
+    return call
+
+
+DATASET = cs.ensemble(MODEL, UNIFORM, n_tokens=8, seeds=[0, 1], observe={"r": observe})
+SOLUTION = cs.simulate(MODEL, X, rng=0, observe={"r": observe})
+
+
+# What is called, and with which arguments: each of them in turn is replaced.
+CALLS = {
+    "MLP": (cs.MLP, {"width": 8, "activation": "tanh", "bias_std": 0.1, "output_bias_std": 0.1, "weight_std": 0.5}),
+    "MLP.kernel": (MLP.kernel, {"dim": 3}),
+    "MLP.draw": (MLP.draw, {"dim": 3, "rng": np.random.default_rng(0)}),
+    "MLPLayer": (cs.MLPLayer, NUMBERS),
+    "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
+    "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
+    "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
+    "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "n_threads": 1}),
+    "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "n_threads": 1}),
+    "CovarianceKernel.from_activation": (
+        cs.CovarianceKernel.from_activation,
+        {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
+    ),
+    "CovarianceKernel.from_spectrum": (
+        cs.CovarianceKernel.from_spectrum,
+        {"coefficients": np.array([0.5, 0.25]), "dim": 3},
+    ),
+    "CovarianceKernel.from_function": (cs.CovarianceKernel.from_function, {"kappa": np.exp, "dim": 3}),
+    "CovarianceKernel.__call__": (KERNEL, {"u": COSINES}),
+    "CovarianceKernel.derivative": (KERNEL.derivative, {"u": COSINES}),
+    "CovarianceKernel.difference_quotient": (KERNEL.difference_quotient, {"u": COSINES}),
+    "CovarianceKernel.scaled": (KERNEL.scaled, {"noise_scale": 2.0}),
+    "CovarianceKernel.spectrum": (KERNEL.spectrum, {"n_max": 4}),
+    "CovarianceKernel.spectrum_tail": (KERNEL.spectrum_tail, {"n_max": 4}),
+    "CovarianceKernel.lyapunov_exponent": (KERNEL.lyapunov_exponent, {}),
+    "CovarianceKernel.lambda_bar": (KERNEL.lambda_bar, {}),
+    "CovarianceKernel.dissipation_function": (KERNEL.dissipation_function, {"beta": 1.0, "u": COSINES[:-1]}),
+    "CovarianceKernel.dissipation_rate": (KERNEL.dissipation_rate, {"beta": 1.0}),
+    "CovarianceKernel.best_beta": (KERNEL.best_beta, {"epsilon": 0.0}),
+    "CovarianceKernel.critical_noise_scale": (KERNEL.critical_noise_scale, {"value_scale": 1.0}),
+    "CovarianceKernel.synchronizes": (SYNCHRONIZING.synchronizes, {}),
+    "GaussianField": (cs.GaussianField, {"kernel": KERNEL, "method": "auto", "tolerance": 1e-6, "width": 64}),
+    "GaussianField.resolve": (FIELD.resolve, {"n_tokens": 100}),
+    "GaussianField.basis": (FIELD.basis, {}),
+    "Transformer": (
+        cs.Transformer,
+        {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "noise_scale": 1.0, "n_fine_steps": 1},
+    ),
+    "Transformer.coarsen": (MODEL.coarsen, {"factor": 2}),
+    "LimitSDE": (
+        cs.LimitSDE,
+        {
+            "attention": ATTENTION,
+            "field": FIELD,
+            "horizon": 1.0,
+            "n_steps": 4,
+            "scheme": "heun",
+            "temperature": 0.0,
+            "n_fine_steps": 1,
+        },
+    ),
+    "LimitSDE.coarsen": (SDE.coarsen, {"factor": 2}),
+    "MeanField": (cs.MeanField, {"model": MODEL, "law": UNIFORM, "n_nodes": 60}),
+    "MeanField.start": (MEAN_FIELD.start, {"passive": X}),
+    "CircleDensity": (cs.CircleDensity, {"model": CIRCLE_SDE, "law": cs.laws.Uniform(dim=2), "n_modes": 64}),
+    "CircleDensity.solve": (LIMITED.solve, {"rng": 0, "save_at": [0.1], "n_replicas": None, "n_threads": 1}),
+    "DensitySolution.density": (LIMITED.solve(rng=0).density, {"angles": np.arange(3.0)}),
+    "Checkpoint": (cs.Checkpoint, {"path": "c.npz", "every_steps": 2, "every_seconds": 1.0, "keep": False}),
+    "Solution.to_xarray": (SOLUTION.to_xarray, {}),
+    "normalize": (cs.normalize, {"x": X}),
+    "sample_uniform": (cs.sample_uniform, {"n_tokens": 8, "dim": 3, "rng": 0, "n_replicas": 2}),
+    "sample_von_mises_fisher": (
+        cs.sample_von_mises_fisher,
+        {"n_tokens": 8, "mean_direction": X[0], "concentration": 2.0, "rng": 0, "n_replicas": None},
+    ),
+    "show_config": (cs.show_config, {}),
+    "simulate": (
+        cs.simulate,
+        {
+            "model": MODEL,
+            "x": X,
+            "rng": 0,
+            "save_at": np.array([0.5, 1.0]),
+            "observe": {"r": observe},
+            "shared_noise": False,
+            "n_threads": 1,
+            "save_states": True,
+            "progress": False,
+            "checkpoint": None,
+        },
+    ),
+    "simulate (SDE)": (cs.simulate, {"model": SDE, "x": BATCH, "rng": [0, 1], "save_at": None, "n_threads": 1}),
+    "trajectory": (
+        lambda model, **options: list(cs.trajectory(model, **options)),
+        {"model": MODEL, "x": X, "rng": 0, "shared_noise": False, "n_threads": 1, "first_step": 0},
+    ),
+    "ensemble": (
+        cs.ensemble,
+        {
+            "model": MODEL,
+            "x0": UNIFORM,
+            "seeds": [0, 1],
+            "observe": {"r": observe},
+            "sweep": None,
+            "n_tokens": 8,
+            "save_at": None,
+            "executor": None,
+            "n_threads": 1,
+            "store": None,
+            "memory_limit": None,
+            "progress": False,
+        },
+    ),
+    "ensemble (sweep)": (
+        cs.ensemble,
+        {
+            "model": lambda beta: cs.Transformer(
+                attention=cs.SoftmaxAttention(beta=beta), mlp=MLP, depth=2, horizon=1.0
+            ),
+            "x0": X,
+            "seeds": [0, 1],
+            "observe": {"r": observe},
+            "sweep": {"beta": [1.0, 2.0]},
+        },
+    ),
+    "load_ensemble": (cs.load_ensemble, {"store": "no.zarr"}),
+    "laws.Uniform": (cs.laws.Uniform, {"dim": 3}),
+    "laws.VonMisesFisher": (cs.laws.VonMisesFisher, {"mean_direction": (0.0, 0.6, 0.8), "concentration": 2.0}),
+    "laws.Mixture": (cs.laws.Mixture, {"components": (UNIFORM, VMF), "proportions": (0.25, 0.75)}),
+    "laws.Density": (cs.laws.Density, {"function": lambda x: 1 + x[:, 0], "dim": 3, "bound": 2.0}),
+    "laws.quadrature": (cs.laws.quadrature, {"law": VMF, "n_nodes": 60}),
+    "measures.Energy": (cs.measures.Energy, {"beta": 1.0, "n_threads": 1}),
+    "measures.energy": (cs.measures.energy, {"x": X, "beta": 1.0, "weights": P, "n_threads": 1}),
+    "measures.cosine_histogram": (cs.measures.cosine_histogram, {"x": X, "n_bins": 9, "weights": P, "n_threads": 1}),
+    "measures.power_spectrum": (cs.measures.power_spectrum, {"x": X, "n_max": 4, "weights": P, "n_threads": 1}),
+    "measures.pair_fraction": (cs.measures.pair_fraction, {"x": X, "above": 0.5}),
+    "measures.cluster_count": (cs.measures.cluster_count, {"x": X, "tolerance": 0.5}),
+    "measures.cluster_labels": (cs.measures.cluster_labels, {"x": X, "tolerance": 0.5}),
+    "measures.cluster_sizes": (cs.measures.cluster_sizes, {"x": X, "tolerance": 0.5, "n_largest": 3}),
+    "measures.pairwise_cosines": (cs.measures.pairwise_cosines, {"x": X}),
+    "measures.lyapunov_exponent": (
+        cs.measures.lyapunov_exponent,
+        {"model": MODEL, "x": X, "rng": 0, "separation": 1e-7, "n_replicas": None, "n_threads": 1},
+    ),
+    "measures.circular_wasserstein2": (
+        cs.measures.circular_wasserstein2,
+        {"x": CIRCLE, "y": CIRCLE[:5].copy(), "x_weights": P, "y_weights": None},
+    ),
+    "measures.coupled_distance": (cs.measures.coupled_distance, {"x": X, "y": X[::-1].copy(), "weights": P}),
+    "measures.entropic_wasserstein2": (
+        cs.measures.entropic_wasserstein2,
+        CLOUDS | {"regularization": 0.5, "tolerance": 1e-6, "max_sweeps": 1000, "n_threads": 1},
+    ),
+    "measures.mmd": (cs.measures.mmd, CLOUDS | {"beta": 1.0, "n_threads": 1}),
+    "measures.sliced_wasserstein2": (cs.measures.sliced_wasserstein2, CLOUDS | {"n_projections": 6, "rng": 0}),
+    "measures.sobolev": (cs.measures.sobolev, CLOUDS | {"order": 1.0, "n_max": 8}),
+    "measures.wasserstein2": (cs.measures.wasserstein2, CLOUDS),
+    "stats.effective_replicas": (cs.stats.effective_replicas, {"values": P}),
+    "stats.exponent_interval": (
+        cs.stats.exponent_interval,
+        {"x": P, "mean_squares": np.outer(P, P), "weights": P, "confidence": 0.9},
+    ),
+    "stats.mean_interval": (
+        cs.stats.mean_interval,
+        {"values": P, "confidence": 0.9, "at_least": 0.0, "at_most": 1.0},
+    ),
+    "stats.median_interval": (cs.stats.median_interval, {"values": P, "confidence": 0.9}),
+    "stats.probability_interval": (cs.stats.probability_interval, {"outcomes": P > 0.1, "confidence": 0.9}),
+    "stats.quantile_interval": (cs.stats.quantile_interval, {"values": P, "q": 0.5, "confidence": 0.9}),
+    "stats.ratio_interval": (
+        cs.stats.ratio_interval,
+        {"numerator": P, "denominator": P[::-1].copy(), "confidence": 0.9},
+    ),
+    "stats.root_mean_square_interval": (
+        cs.stats.root_mean_square_interval,
+        {"mean_squares": P, "confidence": 0.9},
+    ),
+    "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
+    "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),
+    "two_point.energy_ratio": (cs.two_point.energy_ratio, PAIR | {"t": 0.5, "u0": 0.3}),
+    "two_point.hitting_probabilities": (
+        cs.two_point.hitting_probabilities,
+        {"kernel": SYNCHRONIZING, "u0": COSINES, "beta": 1.0, "value_scale": 0.5},
+    ),
+    "two_point.long_time": (cs.two_point.long_time, PAIR),
+    "two_point.stationary_density": (
+        cs.two_point.stationary_density,
+        {"kernel": KERNEL, "u": COSINES[1:-1], "beta": 1.0, "value_scale": -0.5},
+    ),
+}
+CALLS["coupled_run"] = (
+    cs.coupled_run,
+    {
+        "model": MODEL,
+        "x": X,
+        "rng": 0,
+        "refinement": 2,
+        "tolerance": 1e-3,
+        "save_at": None,
+        "observe": {"r": observe},
+        "n_threads": 1,
+        "save_states": True,
+        "progress": False,
+        "checkpoint": None,
+    },
+)
+CALLS |= {
+    "plot.tokens": (drawn(cs.plot.tokens), {"x": X, "ax": None, "color": P, "view": (25.0, -60.0), "plane": None}),
+    "plot.tokens (plane)": (drawn(cs.plot.tokens), {"x": BATCH, "color": "red", "plane": np.eye(3)[:2]}),
+    "plot.cosines": (drawn(cs.plot.cosines), {"x": X, "ax": None, "n_bins": 9, "label": "$t = 0$"}),
+    "plot.observables": (
+        drawn(cs.plot.observables),
+        {
+            "run": {"r": np.outer(P, P)},
+            "names": ["r"],
+            "times": P,
+            "at_least": 0.0,
+            "at_most": 1.0,
+            "label": "a run",
+            "ax": None,
+        },
+    ),
+    "plot.observables (Solution)": (
+        drawn(cs.plot.observables),
+        {"run": SOLUTION, "names": "r", "at_least": 0.0, "label": None},
+    ),
+    "plot.observables (Dataset)": (drawn(cs.plot.observables), {"run": DATASET, "names": ["r"], "label": None}),
+    "plot.clip": (
+        drawn(cs.plot.clip),
+        {
+            "run": np.stack([X, X[::-1], -X]),
+            "path": "c.gif",
+            "seconds": 0.5,
+            "fps": 4,
+            "color": P,
+            "view": (0.0, 0.0),
+            "plane": None,
+        },
+    ),
+    "plot.save": (drawn(cs.plot.save), {"ax": Figure().subplots(), "path": "c.png"}),
+    "Solution.plot": (drawn(SOLUTION.plot), {"kind": "tokens", "time": 1.0, "ax": None}),
+}
+for _name in ("mean_vector", "order_parameter", "mean_direction", "mean_cosine"):
+    CALLS[f"measures.{_name}"] = (getattr(cs.measures, _name), {"x": X, "weights": P})
+for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTURE, "Density": DENSITY}.items():
+    CALLS[f"laws.{_name}.sample"] = (_law.sample, {"n_tokens": 8, "rng": 0, "n_replicas": None})
+    CALLS[f"laws.{_name}.density"] = (_law.density, {"x": X})
+
+# Results and exceptions, which the library makes itself, and methods for tokens that are checked already.
+NOT_CALLED = {
+    "AttentionResult",
+    "CoupledRun",
+    "DensitySolution",
+    "Interrupted",
+    "SimulationError",
+    "Solution",
+    "CovarianceKernel",
+}
+NOT_CALLED |= {"UnresolvedDensityError", "laws.Law", "laws.Quadrature", "two_point.LongTime"}
+NOT_CALLED |= {
+    "two_point.HittingProbabilities",
+    "two_point.PairSolution",
+    "laws",
+    "measures",
+    "plot",
+    "stats",
+    "measures.LyapunovEstimate",
+    "stats.CONFIDENCE",
+    "stats.FEWEST_REPLICAS",
+    "stats.Interval",
+    "two_point",
+}
+# Where the docstring says that a value may be NaN.
+MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"} | {
+    name for name in CALLS if name.startswith("stats.")
+}
+
+
+def public_names():
+    """Every name that a user may call, as in the keys of CALLS."""
+    names = set(cs.__all__)
+    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.two_point):
+        names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
+    return names

@@ -1,0 +1,21 @@
+"""Small runs of the commands, and what reads what they print."""
+
+import json
+
+SMALL = ["--tokens", "16", "32", "64", "--replicas", "4", "--depth", "4", "--width", "8"]
+TINY = [*SMALL, "--dim", "2", "--nodes", "32"]
+TINY_MEAN_FIELD = [
+    *["--horizon", "0.1", "--steps", "2", "4", "--modes", "32", "--nodes", "8", "16", "--width", "4", "--depth", "4"],
+    *["--replicas", "2", "--pair-replicas", "2"],
+]
+TINY_SYNC = ["--activations", "tanh", "--tokens", "4", "--width", "4", "--depth", "4", "--horizon", "1"]
+TINY_TABLE = ["--activations", "relu", "--dims", "5", "--bias-std", "0"]
+
+
+def strict_json(text):
+    """Parse as a strict reader does: NaN and Infinity are no JSON."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
