@@ -1,5 +1,6 @@
 """Signals that stop `chaosphere run FILE` on an executor: a message, no process left, and the study resumes."""
 
+import contextlib
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from support.studies import GOOD, written
 
@@ -19,8 +21,12 @@ LONG = GOOD.replace("depth = 4", "depth = 200").replace("n_tokens = 6", "n_token
 
 def session(leader):
     """The commands of the processes in a session that have not ended."""
-    listed = subprocess.run(["ps", "-s", str(leader), "-o", "stat=,args="], capture_output=True, text=True, check=False)
-    return [line for line in listed.stdout.splitlines() if not line.startswith("Z")]
+    commands = []
+    for process in psutil.process_iter(["status", "cmdline"]):
+        with contextlib.suppress(ProcessLookupError):  # it has ended since
+            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                commands.append(process.info["cmdline"])
+    return commands
 
 
 @pytest.fixture(scope="module")
