@@ -6,11 +6,12 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chaosphere import measures, stats
+from chaosphere import measures, stats, theory
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
+from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
@@ -52,6 +53,7 @@ __all__ = [
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "UnnormalizedAttention",
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
@@ -65,6 +67,7 @@ __all__ = [
     "show_config",
     "simulate",
     "stats",
+    "theory",
     "trajectory",
     "two_point",
 ]
