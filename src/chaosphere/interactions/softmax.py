@@ -491,6 +491,23 @@ class SoftmaxAttention(checks.ByValue, Brief):
         deficit = energies.pair_deficit(batch, p, beta=beta, n_threads=threads) if beta > 0 else np.zeros(len(batch))
         return of_replicas(0.5 * math.exp(beta) * deficit, x)
 
+    @property
+    def consensus_rate(self) -> float | None:
+        """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
+        chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(beta=2.0, value_scale=0.5).consensus_rate
+        0.5
+        """
+        return self.value_scale
+
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
 

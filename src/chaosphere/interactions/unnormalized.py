@@ -278,6 +278,23 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         deficit = energies.pair_deficit(batch, p, beta=self.beta, n_threads=threads)
         return of_replicas(0.5 * self._scale * deficit / self.beta, x)
 
+    @property
+    def consensus_rate(self) -> float:
+        """Rate at which the distance of two tokens of a cluster falls by attention alone, δ e^β, or δ if `rescaled`.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.UnnormalizedAttention(beta=0.0, value_scale=0.5).consensus_rate
+        0.5
+        """
+        return self.value_scale * self._scale
+
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
 
@@ -312,7 +329,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1)
-        return UnnormalizedDrift(beta=self.beta, max_value=self.value_scale * self._scale, n_modes=n_modes)
+        return UnnormalizedDrift(beta=self.beta, max_value=self.consensus_rate, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -352,7 +369,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         0.333333
         """
         relative = linear.relative_response(degree, dim=dim, beta=self.beta)
-        return self.value_scale * self._scale * relative * linear.uniform_partition(self.beta, dim)
+        return self.consensus_rate * relative * linear.uniform_partition(self.beta, dim)
 
 
 class UnnormalizedPlan(InteractionPlan):
