@@ -12,6 +12,8 @@ from chaosphere.common.checks import Floats
 
 Modes = NDArray[np.complex128]
 
+MAX_MODES = 2**24  # a gibibyte of them in the arrays of a step
+
 # Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
 _SAFE_BETA = 14.0
 

@@ -19,7 +19,7 @@ from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import energies, linear, nufft, series
-from chaosphere.interactions.circle import CircleDrift, SoftmaxDrift
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 
@@ -514,7 +514,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Parameters
         ----------
         n_modes : int
-            Modes K >= 1 of the density.
+            Modes K of the density, in [1, 2²⁴].
 
         Returns
         -------
@@ -524,7 +524,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer >= 1, or unless QᵀK = βI and V = δI: other drifts do not commute with rotations.
+            If n_modes is no integer in this range, or unless QᵀK = βI and V = δI, given as beta and value_scale.
 
         See Also
         --------
@@ -541,7 +541,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> drift(modes, 4).round(3) + 0.0  # to the mean, which is at θ = 0
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1)
+        n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         if self.beta is None or self.value_scale is None:
             raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
         return SoftmaxDrift(beta=self.beta, value_scale=self.value_scale, n_modes=n_modes)
@@ -566,7 +566,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, β > 1e8, or unless QᵀK = βI and V = δI.
+            If an argument is out of range, β > 1e8, or unless QᵀK = βI and V = δI, given as beta and value_scale.
 
         See Also
         --------

@@ -17,7 +17,7 @@ from chaosphere.common.checks import Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import energies, linear
-from chaosphere.interactions.circle import CircleDrift, UnnormalizedDrift
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.protocol import InteractionPlan
@@ -301,7 +301,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Parameters
         ----------
         n_modes : int
-            Modes K >= 1 of the density.
+            Modes K of the density, in [1, 2²⁴].
 
         Returns
         -------
@@ -311,7 +311,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer >= 1.
+            If n_modes is no integer in this range.
 
         See Also
         --------
@@ -328,7 +328,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> drift(modes, 4).round(3) + 0.0  # to the mean, which is at θ = 0
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1)
+        n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         return UnnormalizedDrift(beta=self.beta, max_value=self.consensus_rate, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:

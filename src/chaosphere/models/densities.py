@@ -21,7 +21,7 @@ from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.law import Law, check_law, density_at
-from chaosphere.interactions.circle import CircleDrift, Modes, PartitionError, values
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, Modes, PartitionError, values
 from chaosphere.interactions.protocol import offered
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
@@ -32,8 +32,6 @@ _LARGEST_TAIL = 1e-6
 # Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
 # accuracy decides.
 _COURANT, _MIN_MODES = 2.0, 128
-
-_MAX_MODES = 2**24  # a gibibyte of them in the arrays of a step
 
 
 class UnresolvedDensityError(Picklable, ValueError):
@@ -227,7 +225,7 @@ class CircleDensity(Brief):
             raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
         if check_law(self.law).dim != 2:
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
-        checks.integers(self, "n_modes", low=4, high=_MAX_MODES)
+        checks.integers(self, "n_modes", low=4, high=MAX_MODES)
         self._drift()
         field = self.model.field
         if field is None:
@@ -408,7 +406,7 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     >>> moments(np.array([[0.0, 1.0]]), 2).round(12) + 0
     array([ 1.+0.j,  0.-1.j, -1.+0.j])
     """
-    n_modes = checks.integer(n_modes, "n_modes", low=0, high=_MAX_MODES)
+    n_modes = checks.integer(n_modes, "n_modes", low=0, high=MAX_MODES)
     checks.plain(x, "x")
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         raise TypeError(f"x must be an array of floats, got {getattr(x, 'dtype', type(x).__name__)}")
