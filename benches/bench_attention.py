@@ -35,10 +35,10 @@ def test_attention(case, contender, bench):
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
-@pytest.mark.parametrize("kind", ["weighted", "general", "by_product"])
+@pytest.mark.parametrize("kind", ["weighted", "general", "by_product", "unnormalized"])
 @pytest.mark.parametrize("case", registry.FORMS, ids=str)
 def test_forms(case, kind, contender, bench):
-    """Weighted tokens, a QᵀK that is not symmetric (nothing is shared), and the energy from the same pass."""
+    """Weighted tokens, a QᵀK that is not symmetric (nothing is shared), the energy in the same pass, no division."""
     fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
     products, orders = (2 * case.dim + 1, 1) if kind == "general" else (3 * case.dim + 2, 2)
     bench(

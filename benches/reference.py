@@ -85,6 +85,12 @@ def general(case: Case) -> np.ndarray:
     return (w @ x / w.sum(axis=1, keepdims=True))[None]
 
 
+def unnormalized(case: Case) -> np.ndarray:
+    """Without the division by the sum of the weights."""
+    x = tokens(case).astype(np.longdouble)[0]
+    return (np.exp(case.beta * (x[rows(case)] @ x.T)) @ x / case.n_tokens)[None]
+
+
 def fastsum(case: Case) -> np.ndarray:
     """As `attention`, summed pairwise and by BLAS: einsum's running sums over a million tokens are off by 1e-12."""
     x = tokens(case).astype(np.float64)[0]

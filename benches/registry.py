@@ -120,6 +120,7 @@ CASES = {
     "weighted": FORMS,
     "general": FORMS,
     "by_product": FORMS,
+    "unnormalized": FORMS,
     "layer": LAYER,
     "step": STEP,
     "energy": ENERGY,

@@ -33,6 +33,10 @@ class Chaosphere:
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
         return lambda: attention.evaluate(x, n_threads=THREADS).energy[0]
 
+    def unnormalized(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.UnnormalizedAttention(beta=case.beta, method="direct")
+        return lambda: attention(x, n_threads=THREADS)
+
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method=method)

@@ -78,6 +78,20 @@ class NumPy:
         values = np.concatenate([x, np.ones_like(x[..., :1])], axis=2)
         return lambda: self._average(case, x, keys, values)
 
+    def unnormalized(self, case: Case) -> Run:
+        x = tokens(case)
+        keys, values, out = np.ascontiguousarray(x.swapaxes(1, 2)) * case.beta, x / case.n_tokens, np.empty_like(x)
+
+        def one(r: slice, i: slice) -> None:
+            w = x[r, i] @ keys[r]
+            np.matmul(np.exp(w, out=w), values[r], out=out[r, i])
+
+        def run() -> np.ndarray:
+            self._over(case, one, max(1, self.weights_at_once // case.n_tokens))
+            return out
+
+        return run
+
     def layer(self, case: Case) -> Run:
         x, (u, w) = tokens(case), with_scales(case, *weights(case))
         return lambda: self._layer(case, x, u, w)

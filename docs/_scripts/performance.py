@@ -28,6 +28,7 @@ SECTIONS = [
             "weighted": "weighted tokens",
             "general": "QᵀK not symmetric",
             "by_product": "with the energy",
+            "unnormalized": "unnormalised",
         },
     ),
     ("Fast sums", "The same through Fourier series (d = 2) and spherical harmonics, β = 4.", {"fastsum": ""}),

@@ -6,13 +6,14 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chaosphere import measures, stats
+from chaosphere import measures, stats, theory
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
+from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
@@ -56,6 +57,7 @@ __all__ = [
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "UnnormalizedAttention",
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
@@ -69,6 +71,7 @@ __all__ = [
     "show_config",
     "simulate",
     "stats",
+    "theory",
     "trajectory",
     "two_point",
 ]

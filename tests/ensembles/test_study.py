@@ -186,6 +186,25 @@ def test_critical_line_is_the_theory_s(tmp_path):
     assert np.isnan(study.critical_noise_scale(attract, "beta")).all()
 
 
+def test_a_study_of_unnormalised_attention(tmp_path):
+    text = GOOD.replace("value_scale = -1.0", 'type = "unnormalized"\nvalue_scale = -1.0\nrescaled = true')
+    loaded = study_file.read(written(tmp_path, text))
+    data = study.run(loaded, store=tmp_path / "s.zarr")
+    attention = cs.UnnormalizedAttention(beta=4.0, value_scale=-1.0, rescaled=True)
+    model = cs.Transformer(attention=attention, mlp=cs.MLP(width=8, activation="sigmoid"), depth=4, horizon=1.0)
+    x = cs.laws.Uniform(dim=3)
+    alone = cs.ensemble(
+        model, x, n_tokens=6, seeds=range(10, 15), observe={"e": cs.measures.Energy(beta=1.0)}, save_at=[1.0]
+    )
+    point = data["energy"].sel(beta=4.0, noise_scale=1.0, time=1.0)
+    np.testing.assert_array_equal(point.values, alone["e"].values[:, -1])
+    exponent = cs.MLP(width=8, activation="sigmoid").kernel(3).lyapunov_exponent()
+    assert study.critical_noise_scale(loaded, "beta") == pytest.approx((-1 / exponent) ** 0.5)
+    plain = study_file.read(written(tmp_path, text.replace("rescaled = true\n", "")))
+    rates = np.exp([0.5, 4.0])
+    assert study.critical_noise_scale(plain, "beta") == pytest.approx((-rates / exponent) ** 0.5)
+
+
 @pytest.mark.parametrize("name", ["sync_phase", "attention_phase"])
 def test_examples(tmp_path, capsys, name):
     """The examples as they are, with fewer and shorter runs."""

@@ -59,6 +59,18 @@ def test_memory_limit(tmp_path, capsys):
         ({"horizon": "-1.0"}, r"\[model\] horizon must be a finite number > 0, got -1.0"),
         ({"type": '"transfomer"'}, r"\[model\] type: unknown 'transfomer'; did you mean 'transformer'\? allowed"),
         ({"type": '"limit"'}, r"\[model\] unknown key 'depth'; .*allowed: type, attention, field, horizon"),
+        (
+            {"value_scale": '1.0\ntype = "unnormalised"'},
+            r"\[model.attention\] type: unknown 'unnormalised'; did you mean 'unnormalized'\? allowed: softmax, unnorm",
+        ),
+        ({"value_scale": "1.0\ntype = 1"}, r"\[model.attention\] type: unknown 1; allowed: softmax, unnormalized"),
+        ({"value_scale": "1.0\nrescaled = true"}, r"\[model.attention\] unknown key 'rescaled'; .*allowed: beta"),
+        (
+            {"value_scale": '1.0\ntype = "unnormalized"\nrescaled = 1'},
+            r"\[model.attention\] rescaled must be True or False, got 1",
+        ),
+        ({"value_scale": "1.0\nresclaed = true"}, r"\[model.attention\] unknown key 'resclaed'"),
+        ({'"attention.beta"': '[1.0]\n"attention.type" = ["softmax"]'}, r"unknown parameter 'attention.type'"),
         ({"value_scale": "inf"}, r"\[model.attention\] value_scale must be a finite number, got inf"),
         ({"width": "1.5"}, r"\[model.mlp\] width must be an integer >= 1, got 1.5"),
         ({"activation": '"sigmiod"'}, r"\[model.mlp\] .*'sigmiod'.*did you mean 'sigmoid'"),

@@ -18,6 +18,7 @@ CIRCLE = cs.sample_uniform(8, 2, rng=0)
 P = np.arange(1.0, 9.0) / 36
 ATTENTION = cs.SoftmaxAttention(beta=2.0)
 HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
+USA = cs.UnnormalizedAttention(beta=2.0)
 MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
 KERNEL = MLP.kernel(3)
 FIELD = cs.GaussianField(kernel=KERNEL)
@@ -83,6 +84,18 @@ CALLS = {
     "CustomInteraction.__call__": (cs.CustomInteraction(to_mean), {"x": X, "weights": P, "n_threads": 1}),
     "MultiHeadAttention": (cs.MultiHeadAttention, {"heads": [ATTENTION, ATTENTION], "combine": "mean"}),
     "MultiHeadAttention.__call__": (HEADS, {"x": X, "weights": P, "n_threads": 1}),
+    "SoftmaxAttention.circle_drift": (ATTENTION.circle_drift, {"n_modes": 8}),
+    "SoftmaxAttention.linear_response": (ATTENTION.linear_response, {"degree": 3, "dim": 3}),
+    "SoftmaxAttention.energy": (ATTENTION.energy, {"x": X, "weights": P, "n_threads": 1}),
+    "UnnormalizedAttention": (
+        cs.UnnormalizedAttention,
+        {"beta": 1.0, "value_scale": 1.0, "rescaled": False, "method": "auto", "rtol": None},
+    ),
+    "UnnormalizedAttention.resolve": (USA.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "UnnormalizedAttention.__call__": (USA, {"x": X, "weights": P, "n_threads": 1}),
+    "UnnormalizedAttention.circle_drift": (USA.circle_drift, {"n_modes": 8}),
+    "UnnormalizedAttention.linear_response": (USA.linear_response, {"degree": 3, "dim": 3}),
+    "UnnormalizedAttention.energy": (USA.energy, {"x": X, "weights": P, "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
@@ -241,6 +254,7 @@ CALLS = {
         cs.stats.root_mean_square_interval,
         {"mean_squares": P, "confidence": 0.9},
     ),
+    "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3}),
     "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
     "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),
     "two_point.energy_ratio": (cs.two_point.energy_ratio, PAIR | {"t": 0.5, "u0": 0.3}),
@@ -334,6 +348,7 @@ NOT_CALLED |= {
     "stats.CONFIDENCE",
     "stats.FEWEST_REPLICAS",
     "stats.Interval",
+    "theory",
     "two_point",
 }
 # Where the docstring says that a value may be NaN.
@@ -345,6 +360,6 @@ MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"} | 
 def public_names():
     """Every name that a user may call, as in the keys of CALLS."""
     names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.two_point):
+    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.theory, cs.two_point):
         names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
     return names

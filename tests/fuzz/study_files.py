@@ -56,7 +56,9 @@ n_steps = 2
 scheme = "heun"
 temperature = 0.1
 [model.attention]
+type = "unnormalized"
 value_scale = -1.0
+rescaled = true
 [model.field]
 activation = "relu"
 method = "auto"

@@ -101,7 +101,7 @@ def test_they_run_in_every_model(interaction, tmp_path):
     nodes = cs.MeanField(model=network, law=cs.laws.Uniform(dim=3), n_nodes=64)
     order = cs.measures.order_parameter(cs.simulate(nodes, nodes.start(), rng=0).final, weights=nodes.weights)
     assert 0 < order < 1
-    with pytest.raises(TypeError, match="SoftmaxAttention"):
+    with pytest.raises(ValueError, match="circle_drift"):
         cs.CircleDensity(model=limits[1], law=cs.laws.Uniform(dim=2), n_modes=64)
     assert pickle.loads(pickle.dumps(interaction)) == interaction
 

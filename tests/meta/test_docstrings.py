@@ -19,6 +19,7 @@ NAMESPACES = [
     "chaosphere.measures",
     "chaosphere.plot",
     "chaosphere.stats",
+    "chaosphere.theory",
     "chaosphere.two_point",
 ]
 # What public functions take and return besides, and what models, schemes and interactions of a user's own are made of.

@@ -47,6 +47,15 @@ def attention(x, form, *, keys=None, weights=None, value=None, dtype=np.float64)
     return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
 
 
+def unnormalized(x, beta, *, weights=None, value_scale=1.0, rescaled=False, dtype=np.float64):
+    """δ Σ_j p_j e^{β⟨x_i, x_j⟩} x_j, or with e^{β(⟨x_i, x_j⟩ − 1)}, for tokens (..., N, d), and the sums alone."""
+    x = np.asarray(x, dtype)
+    n = x.shape[-2]
+    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
+    w = p * np.exp(dtype(beta) * (x @ np.swapaxes(x, -1, -2)) - dtype(beta if rescaled else 0.0))
+    return dtype(value_scale) * (w @ x), w.sum(axis=-1)
+
+
 def attention_tolerance(norm, dim, dtype, value_norm=1.0):
     """Bound on the error of attention of unit tokens, and of its log partition, for |QᵀK| <= norm.
 
@@ -78,6 +87,13 @@ def step(x, v=None, alpha=0.0, dtype=np.longdouble):
     out = np.asarray(x, dtype) if v is None else np.asarray(x, dtype) + dtype(alpha) * np.asarray(v, dtype)
     out = out / np.abs(out).max(axis=-1, keepdims=True)
     return out / np.sqrt((out**2).sum(axis=-1, keepdims=True))
+
+
+def spread(x, weights=None, dtype=np.longdouble):
+    """½ Σ_ij p_i p_j |x_i − x_j|² for tokens (N, d), from differences."""
+    x = np.asarray(x, dtype)
+    p = np.full(len(x), 1 / dtype(len(x))) if weights is None else np.asarray(weights, dtype)
+    return float(p @ ((x[:, None] - x[None]) ** 2).sum(axis=-1) @ p / 2)
 
 
 def pair_energy(x, beta, weights=None, dtype=np.longdouble):

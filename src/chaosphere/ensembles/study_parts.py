@@ -1,6 +1,6 @@
 """What a study file can name: laws, models, and the parts of models.
 
-To add a law, a model or a part, add a line to `LAWS`, `MODELS` or `PARTS`.
+To add a law, an interaction, a model or a part, add a line to `LAWS`, `INTERACTIONS`, `MODELS` or `PARTS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from chaosphere.ensembles.study_table import Table, build, unknown
 from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.protocol import Model
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
@@ -29,13 +31,13 @@ class Part:
 
     Attributes
     ----------
-    keys : tuple of str
-        That the table may have.
+    keys : callable
+        From the table to the keys that it may have.
     make : callable
         From the table and the dimension to the part.
     """
 
-    keys: tuple[str, ...]
+    keys: Callable[[Mapping[str, Any]], tuple[str, ...]]
     make: Callable[[dict[str, Any], int], Any]
 
 
@@ -74,14 +76,24 @@ def _field(values: dict[str, Any], dim: int) -> GaussianField:
     return field
 
 
+def _interaction(values: Any) -> Any:
+    """Return the type of the interaction that the table describes."""
+    return INTERACTIONS[Table(values, "model.attention").choice("type", tuple(INTERACTIONS), default="softmax")]
+
+
+def _attention(values: dict[str, Any], dim: int) -> Interaction:
+    """Return the interaction that the table describes."""
+    rest = {key: value for key, value in values.items() if key != "type"}
+    interaction: Interaction = build(_interaction(values), "model.attention", values=rest)
+    return interaction
+
+
 LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
+INTERACTIONS = {"softmax": SoftmaxAttention, "unnormalized": UnnormalizedAttention}
 PARTS = {
-    "attention": Part(
-        keys=field_names(SoftmaxAttention),
-        make=lambda values, dim: build(SoftmaxAttention, "model.attention", values=values),
-    ),
-    "mlp": Part(keys=field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),
-    "field": Part(keys=(*_KERNEL_KEYS, "method", "tolerance", "width"), make=_field),
+    "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
+    "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),
+    "field": Part(keys=lambda values: (*_KERNEL_KEYS, "method", "tolerance", "width"), make=_field),
 }
 MODELS = {
     "transformer": ModelKind(cls=Transformer, parts=("attention", "mlp")),
@@ -121,10 +133,10 @@ class ModelFactory:
         """Check the keys of the tables and of the sweep."""
         kind = self.kind
         Table(self.values, "model", allowed=["type", *kind.parts, *kind.keys])
-        tables = [name for name in kind.parts if name in self.values]
-        for name in tables:
-            Table(self.values[name], f"model.{name}", allowed=PARTS[name].keys)
-        sweepable = [*kind.keys, *(f"{name}.{key}" for name in tables for key in PARTS[name].keys)]
+        tables = {name: PARTS[name].keys(self.values[name]) for name in kind.parts if name in self.values}
+        for name, keys in tables.items():
+            Table(self.values[name], f"model.{name}", allowed=keys)
+        sweepable = [*kind.keys, *(f"{name}.{key}" for name, keys in tables.items() for key in keys if key != "type")]
         for path in self.paths.values():
             if path not in sweepable:
                 raise ValueError(f"[sweep] unknown parameter {unknown(path, [*sweepable, N_TOKENS])}")
@@ -146,18 +158,19 @@ class ModelFactory:
     def critical_noise_scale(self, **point: Any) -> float:
         """Return s_c = √(δ/λ1), where a cluster's exponent s²λ1 − δ changes sign; NaN where δ/λ1 is not positive.
 
-        arXiv:2604.26898, section on synchronization.
+        arXiv:2604.26898, section on synchronization; δ is the rate at which attention alone contracts a cluster.
 
         Raises
         ------
         ValueError
-            If the model has no attention of the form V = δI, or no random layers.
+            If the model has no random layers, or no attention with a `consensus_rate`.
         """
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
-        if mlp is None or attention is None or attention.value_scale is None:
+        rate = getattr(attention, "consensus_rate", None)
+        if mlp is None or rate is None:
             raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
-        return float(mlp.kernel(self.dim).critical_noise_scale(attention.value_scale))
+        return float(mlp.kernel(self.dim).critical_noise_scale(rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return the table [model] with the swept values in it, without its type."""

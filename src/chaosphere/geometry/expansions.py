@@ -53,6 +53,21 @@ def _counts(n: int, dim: int) -> Floats:
     return values
 
 
+def _margin(beta: float) -> int:
+    """Return a number of degrees beyond which multipliers vanish, and in which a recurrence forgets its start."""
+    return int(14 * math.sqrt(beta)) + 60
+
+
+def ratios(n: int, beta: float, dim: int) -> Floats:
+    """Return λ_{l+1}/λ_l = I_{l+1+ν}(β)/I_{l+ν}(β) for l < n, to a few ε each, by recurrence from above."""
+    ratio, values = 0.0, np.empty(n)
+    for low in reversed(range(n + _margin(beta))):
+        ratio = beta / (2 * low + dim + beta * ratio)
+        if low < n:
+            values[low] = ratio
+    return values
+
+
 @lru_cache(maxsize=64)
 def multipliers(beta: float, dim: int) -> Floats:
     """Return e^{−β} λ_l for l = 0, 1, … until they vanish, to a few ε each.
@@ -60,13 +75,8 @@ def multipliers(beta: float, dim: int) -> Floats:
     λ_{l+1}/λ_l = I_{l+1+ν}/I_{l+ν} = β / (2 (l + 1 + ν) + β I_{l+2+ν}/I_{l+1+ν}) from above; Σ λ_l dim(l, d) = e^β.
     All terms are positive; nothing overflows; β = 0 is included.
     """
-    n = int(14 * math.sqrt(beta)) + 60
-    ratio, ratios = 0.0, np.empty(n)
-    for low in reversed(range(2 * n)):
-        ratio = beta / (2 * low + dim + beta * ratio)
-        if low < n:
-            ratios[low] = ratio
-    relative = np.concatenate([[1.0], np.cumprod(ratios)])
+    n = _margin(beta)
+    relative = np.concatenate([[1.0], np.cumprod(ratios(n, beta, dim))])
     values = np.asarray(relative / math.fsum(relative * _counts(n + 1, dim)))
     values.flags.writeable = False
     return values

@@ -142,7 +142,11 @@ class DirectPlan(InteractionPlan):
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of attention at their share of the work; see `InteractionPlan`."""
-        return self._sources(x, n_threads=n_threads, first=first, stop=stop).mean
+        return self.attend_part(x, first=first, stop=stop, n_threads=n_threads).mean
+
+    def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
+        """Return attention and partition sums of rows first … stop − 1: bitwise those of the whole, at their share."""
+        return self._sources(x, n_threads=n_threads, first=first, stop=stop)
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""

@@ -10,6 +10,7 @@ are not felt. Without weights all tokens are sources of weight 1/N.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -242,6 +243,7 @@ class Interaction(Protocol):
     See Also
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
 
@@ -326,3 +328,12 @@ def check_interaction(value: object, name: str) -> None:
     """Raise TypeError unless an object offers what `Interaction` asks for, or is None."""
     if value is not None and not all(callable(getattr(value, member, None)) for member in ("resolve", "plan")):
         raise TypeError(f"{name} must be a SoftmaxAttention, another interaction, or None, got {value!r}")
+
+
+def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any]:
+    """Return a method that not every interaction has; ValueError that names the argument where there is none."""
+    function = getattr(interaction, method, None)
+    if not callable(function):
+        raise ValueError(f"{name} must be an interaction with the method {method}, got {interaction!r}")
+    bound: Callable[..., Any] = function
+    return bound

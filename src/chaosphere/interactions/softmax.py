@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import nufft, series
+from chaosphere.interactions import energies, linear, nufft, series
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 
+MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
@@ -118,6 +121,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     chaosphere.CustomInteraction : A drift by a function of your own.
     chaosphere.Transformer : The discrete transformer.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.AttentionResult : Attention with its partition sums and energy.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
     chaosphere.measures.energy : Interaction energy of tokens.
@@ -219,6 +223,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.GaussianField.resolve : The field with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of the attention.
+        chaosphere.UnnormalizedAttention.resolve : Unnormalised attention with its method chosen.
         chaosphere.interactions.protocol.Interaction.resolve : An interaction with its choices made.
 
         Examples
@@ -302,6 +307,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+        chaosphere.UnnormalizedAttention.plan : Plan of unnormalised attention.
         chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
 
         Examples
@@ -366,6 +372,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
         chaosphere.MultiHeadAttention.__call__ : Drift of several heads.
         chaosphere.CustomInteraction.__call__ : Drift by a function.
+        chaosphere.UnnormalizedAttention.__call__ : Unnormalised attention at every token.
 
         Examples
         --------
@@ -433,6 +440,156 @@ class SoftmaxAttention(checks.ByValue, Brief):
             n_direct=int(attended.n_direct[0]),
         )
 
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica | None:
+        """Return the energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
+
+        Attention is a gradient flow of it, with the partition sums Z as weights: along the flow the energy changes by
+        −βδ Σ_i p_i Z(x_i) |P m(x_i)|² per unit of time, with m the attention for δ = 1 and P the projection onto the
+        tangent space at x_i.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        float, ndarray of shape (R,) or None
+            The energy of each system, with the accuracy of `measures.energy`; None unless QᵀK = βI and V = δI, in
+            whatever form they are given: other attention is no gradient flow.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens on the unit sphere, the weights are out of range, or β > 700.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.measures.energy : Interaction energy of tokens.
+
+        Examples
+        --------
+        Attraction lowers it, repulsion raises it:
+
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> for value_scale in (1.0, -1.0):
+        ...     attention = cs.SoftmaxAttention(beta=2.0, value_scale=value_scale)
+        ...     model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
+        ...     print(attention.energy(cs.simulate(model, x, rng=0).final) > attention.energy(x))
+        False
+        True
+        """
+        batch, threads = checks.tokens(x), checks.threads(n_threads)
+        p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
+        has_scalar_value = self.value is None or np.array_equal(self.value, self.value[0, 0] * np.eye(len(self.value)))
+        if beta is None or not has_scalar_value:
+            return None
+        if beta > MAX_ENERGY_BETA:
+            raise ValueError(f"beta must be <= {MAX_ENERGY_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
+        deficit = energies.pair_deficit(batch, p, beta=beta, n_threads=threads) if beta > 0 else np.zeros(len(batch))
+        return of_replicas(0.5 * math.exp(beta) * deficit, x)
+
+    @property
+    def consensus_rate(self) -> float | None:
+        """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
+        chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(beta=2.0, value_scale=0.5).consensus_rate
+        0.5
+        """
+        return self.value_scale
+
+    def circle_drift(self, n_modes: int) -> CircleDrift:
+        """Return the tangential drift of a density on the circle as a function of its Fourier modes.
+
+        Parameters
+        ----------
+        n_modes : int
+            Modes K of the density, in [1, 2²⁴].
+
+        Returns
+        -------
+        CircleDrift
+            A function of modes (R, K + 1) and a number n of points that returns the drift at the angles 2πj/n, (R, n).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, or unless QᵀK = βI and V = δI, given as beta and value_scale.
+
+        See Also
+        --------
+        chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+        chaosphere.UnnormalizedAttention.circle_drift : The same of unnormalised attention.
+        chaosphere.SoftmaxAttention.linear_response : Response to a small harmonic.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.SoftmaxAttention(beta=0.0).circle_drift(4)
+        >>> modes = np.array([[1.0, 0.25, 0.0, 0.0, 0.0]])  # of the density 1 + cos(θ)/2
+        >>> drift(modes, 4).round(3) + 0.0  # to the mean, which is at θ = 0
+        array([[ 0.  , -0.25,  0.  ,  0.25]])
+        """
+        n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
+        if self.beta is None or self.value_scale is None:
+            raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
+        return SoftmaxDrift(beta=self.beta, value_scale=self.value_scale, n_modes=n_modes)
+
+    def linear_response(self, degree: int, dim: int) -> float:
+        """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
+
+        It is that of the density 1 + εY with respect to the uniform law, with c = (δ/β) I_{l+ν}(β)/I_ν(β), ν = d/2 − 1.
+
+        Parameters
+        ----------
+        degree : int
+            l, in [1, 100 000].
+        dim : int
+            d, in [2, 100 000].
+
+        Returns
+        -------
+        float
+            The factor c.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, β > 1e8, or unless QᵀK = βI and V = δI, given as beta and value_scale.
+
+        See Also
+        --------
+        chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+        chaosphere.UnnormalizedAttention.linear_response : The same of unnormalised attention.
+        chaosphere.SoftmaxAttention.circle_drift : Drift of densities on the circle.
+
+        Examples
+        --------
+        With β = 0 attention is the mean of all tokens, here of the density 1 + ε x_1 on the sphere:
+
+        >>> import chaosphere as cs
+        >>> round(cs.SoftmaxAttention(beta=0.0).linear_response(1, 3), 6)
+        0.333333
+        """
+        if self.beta is None or self.value_scale is None:
+            raise ValueError("linear_response needs attention with QᵀK = βI and V = δI, got general matrices")
+        return self.value_scale * linear.relative_response(degree, dim=dim, beta=self.beta)
+
     def _attend(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Attended, Floats | None]:
         """Check the arguments, and return what a plan gives for them, with the weights."""
         batch = checks.tokens(x)
@@ -464,7 +621,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     def _check_shape(self, shape: Shape) -> None:
         """Raise ValueError unless this attention serves tokens of a dtype and dimension."""
         self._check_norm(shape.dtype)
-        limit = min(_MAX_VALUE_SHARE * float(np.finfo(shape.dtype).max), checks.MAX_SIZE)
+        limit = largest_value(shape.dtype)
         if self.value is not None:
             size = float(abs(self.value).max())
         else:
@@ -485,11 +642,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
             return np.asarray(self.key.T @ self.query)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
-        if self.beta is None or self.beta > 700:
+        if self.beta is None or self.beta > MAX_ENERGY_BETA:
             return None
         missing = 1 - attended.over(self.beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
         return np.asarray(0.5 * math.exp(self.beta) * np.maximum(total, 0))
+
+
+def largest_value(dtype: Any) -> float:
+    """Return the largest size of a drift for tokens of a dtype."""
+    return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)
 
 
 def _norm(matrix: Floats) -> float:

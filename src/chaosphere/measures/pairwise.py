@@ -12,8 +12,7 @@ from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
-from chaosphere.geometry import expansions
-from chaosphere.interactions.series import is_cheaper
+from chaosphere.interactions.energies import pair_deficit
 from chaosphere.kernels import pairs as kernel
 
 _MAX_DENSE = 2**30  # bytes that pairwise_cosines may take
@@ -50,6 +49,8 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
+    chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
+    chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
     chaosphere.measures.Energy : The energy as an observable.
     chaosphere.measures.pairwise_cosines : Cosines of all pairs.
     chaosphere.measures.mmd : Maximum mean discrepancy for the kernel of attention.
@@ -82,15 +83,7 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     beta = checks.number(beta, "beta", above=0, high=700)
     batch = checks.tokens(x)
     p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
-    missing = np.full(len(batch), np.nan)  # Σ p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)})
-    if is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
-        present, error = expansions.mean_kernel(batch, p, beta, threads)
-        missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
-    by_pairs = np.isnan(missing)
-    if by_pairs.any():
-        missing[by_pairs] = kernel.pair_statistics(batch[by_pairs].astype(np.float64, copy=False), p, beta, 0, threads)[
-            0
-        ]
+    missing = pair_deficit(batch, p, beta=beta, n_threads=threads)
     return of_replicas(0.5 * math.exp(beta) * missing, x)
 
 

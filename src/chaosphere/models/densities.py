@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
@@ -21,11 +21,10 @@ from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.law import Law, check_law, density_at
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, Modes, PartitionError, values
+from chaosphere.interactions.protocol import offered
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
-
-Modes = NDArray[np.complex128]
 
 # A density is resolved while its modes above ¾ n_modes stay below this.
 _LARGEST_TAIL = 1e-6
@@ -33,11 +32,6 @@ _LARGEST_TAIL = 1e-6
 # Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
 # accuracy decides.
 _COURANT, _MIN_MODES = 2.0, 128
-
-_MAX_MODES = 2**24  # a gibibyte of them in the arrays of a step
-
-# Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
-_SAFE_BETA = 14.0
 
 
 class UnresolvedDensityError(Picklable, ValueError):
@@ -167,7 +161,8 @@ class CircleDensity(Brief):
     Parameters
     ----------
     model : LimitSDE
-        On S¹, with QᵀK = βI and V = δI. Its scheme is for tokens and is not used; its steps and their noise are.
+        On S¹, with QᵀK = βI and V = δI, or with another interaction that has a method `circle_drift`. Its scheme is for
+        tokens and is not used; its steps and their noise are.
     law : Law
         Initial law, of dim 2.
     n_modes : int
@@ -182,6 +177,10 @@ class CircleDensity(Brief):
     --------
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
+    chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.SoftmaxAttention.circle_drift : Drift of densities by softmax attention.
+    chaosphere.UnnormalizedAttention.circle_drift : Drift of densities by unnormalised attention.
+    chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.DensitySolution : Densities on the circle over time.
     chaosphere.UnresolvedDensityError : A density needs more modes.
 
@@ -192,7 +191,8 @@ class CircleDensity(Brief):
     for tokens. From them it differs, under the same noise and step, by order 1 only. Within the step: Fourier modes
     −K … K, products on more than 3K points (no aliasing of products of two series of K modes), and classical
     Runge–Kutta substeps, the least power of two that keeps |v| max(K, 128) <= 2 in each. The tangential part of
-    attention is δ Z′/(βZ), Z = Σ_k I_k(β) m_k e^{ikθ} with the modified Bessel functions I_k. The mode of degree 0 has
+    attention is δ Z′/(βZ), Z = Σ_k I_k(β) m_k e^{ikθ} with the modified Bessel functions I_k; of unnormalised attention
+    it is δ Z′/β, and the bound of |v| that sets the substeps is δ e^β. The mode of degree 0 has
     slope 0: mass is conserved to the bit.
 
     Cost of a substep: sixteen transforms of about 3K points; of a step, one evaluation of the field at those points.
@@ -223,14 +223,10 @@ class CircleDensity(Brief):
         """Check."""
         if not isinstance(self.model, LimitSDE):
             raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
-        attention = self.model.attention
-        if not isinstance(attention, SoftmaxAttention | None):
-            raise TypeError(f"model must have a SoftmaxAttention or no attention, got {attention!r}")
-        if attention is not None and (attention.beta is None or attention.value_scale is None):
-            raise ValueError("model must have attention with QᵀK = βI and V = δI, got general matrices")
         if check_law(self.law).dim != 2:
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
-        checks.integers(self, "n_modes", low=4, high=_MAX_MODES)
+        checks.integers(self, "n_modes", low=4, high=MAX_MODES)
+        self._drift()
         field = self.model.field
         if field is None:
             return
@@ -238,6 +234,14 @@ class CircleDensity(Brief):
             raise ValueError(f"model must have a field whose kernel has dim 2, the circle; got {field.kernel.dim}")
         if field.resolve(self.n_points).method == "dense":
             raise ValueError("model must have a field that is a function of position, got method 'dense'")
+
+    def _drift(self) -> CircleDrift | None:
+        """Return the drift by the interaction; ValueError if it is none of densities on the circle."""
+        attention = self.model.attention
+        if attention is None:
+            return None
+        drift: CircleDrift = offered(attention, "circle_drift", name="model.attention")(self.n_modes)
+        return drift
 
     @property
     def n_points(self) -> int:
@@ -331,9 +335,7 @@ class CircleDensity(Brief):
         tangent = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
         grid = np.tile(points, (n_replicas, 1, 1))
         half_diffusion = np.exp(-0.5 * model.temperature * step_size * np.arange(self.n_modes + 1) ** 2)
-        attention = None
-        if isinstance(model.attention, SoftmaxAttention):
-            attention = _Attention(model.attention, self.n_modes, self.n_points)
+        drift = self._drift()
         modes = np.tile(_initial_modes(self.law, points, self.n_modes), (n_replicas, 1))
         self._check(modes, 0)
         yield modes
@@ -342,20 +344,19 @@ class CircleDensity(Brief):
             shake = np.zeros((n_replicas, self.n_points))
             if increment is not None:
                 shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)
-            fastest = np.abs(shake).max(axis=1) + (0.0 if attention is None else step_size * abs(attention.value_scale))
+            fastest = np.abs(shake).max(axis=1) + (0.0 if drift is None else step_size * drift.max_speed)
             # Powers of two, so that most replicas go together.
             halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _MIN_MODES) / _COURANT)))
             modes = modes * half_diffusion
             try:
                 for n_halvings in np.unique(halvings):
                     rows = halvings == n_halvings
-                    modes[rows] = _flow(modes[rows], shake[rows], attention, step_size, 2 ** int(n_halvings))
-            except _PartitionError as error:
-                assert attention is not None
-                if attention.beta <= _SAFE_BETA:
+                    modes[rows] = _flow(modes[rows], shake[rows], drift, step_size, 2 ** int(n_halvings))
+            except PartitionError as error:
+                if not error.is_rounding:
                     raise self._unresolved(index + 1, "its partition function loses its sign", 2) from error
                 raise ValueError(
-                    f"beta = {attention.beta:g} is too large for this density: attention is lost to rounding where "
+                    f"beta = {error.beta:g} is too large for this density: attention is lost to rounding where "
                     "there is next to no mass; lower it, or use MeanField"
                 ) from error
             self._check(modes, index + 1)  # before the diffusion, which would hide what the flow has not resolved
@@ -372,7 +373,7 @@ class CircleDensity(Brief):
         largest = float(np.abs(modes).max())
         if not largest <= 1 + _LARGEST_TAIL:
             raise self._unresolved(step, f"a mode reaches {largest:.6g}, more than the mass, 1", 2)
-        least = float(_values(modes, self.n_points).min())
+        least = float(values(modes, self.n_points).min())
         if not least >= -2 * self.n_modes * _LARGEST_TAIL:  # what modes below the bound may take from a density of 0
             raise self._unresolved(step, f"it falls to {least:.1e}", 2)
 
@@ -405,7 +406,7 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     >>> moments(np.array([[0.0, 1.0]]), 2).round(12) + 0
     array([ 1.+0.j,  0.-1.j, -1.+0.j])
     """
-    n_modes = checks.integer(n_modes, "n_modes", low=0, high=_MAX_MODES)
+    n_modes = checks.integer(n_modes, "n_modes", low=0, high=MAX_MODES)
     checks.plain(x, "x")
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         raise TypeError(f"x must be an array of floats, got {getattr(x, 'dtype', type(x).__name__)}")
@@ -418,53 +419,23 @@ def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Mod
     return np.stack([(wave**k) @ p for k in range(n_modes + 1)], axis=-1)
 
 
-class _PartitionError(ArithmeticError):
-    """The partition function of the modes is that of no probability."""
-
-
-class _Attention:
-    """The tangential part of attention of a density, at the points of the grid."""
-
-    def __init__(self, attention: SoftmaxAttention, n_modes: int, n_points: int) -> None:
-        assert attention.beta is not None
-        assert attention.value_scale is not None
-        self.beta, self.value_scale = attention.beta, attention.value_scale
-        self.n_points = n_points
-        degree = np.arange(n_modes + 2)
-        bessel = scipy.special.ive(degree, attention.beta)
-        self.partition = bessel[:-1]
-        # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
-        self.derivative = 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
-
-    def __call__(self, modes: Modes) -> Floats:
-        z, dz = _values(np.stack([self.partition * modes, self.derivative * modes]), self.n_points)
-        if not (np.abs(dz) <= z).all():  # a mean of unit vectors is no longer than 1
-            raise _PartitionError
-        return np.asarray(self.value_scale * dz / z)
-
-
-def _values(modes: Modes, n_points: int) -> Floats:
-    """Return the values at the grid of real functions with the given modes 0 … K."""
-    return np.asarray(scipy.fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
-
-
 def _initial_modes(law: Law, points: Floats, n_modes: int) -> Modes:
-    values = density_at(law, points)
-    if not values.sum() > 0:
+    density = density_at(law, points)
+    if not density.sum() > 0:
         raise ValueError("law must have a positive density at some point of the grid; raise n_modes")
-    modes = scipy.fft.rfft(values / values.mean(), norm="forward")[: n_modes + 1]
+    modes = scipy.fft.rfft(density / density.mean(), norm="forward")[: n_modes + 1]
     modes[0] = 1.0
     return np.asarray(modes)
 
 
-def _flow(modes: Modes, shake: Floats, attention: _Attention | None, step_size: float, n_substeps: int) -> Modes:
+def _flow(modes: Modes, shake: Floats, drift: CircleDrift | None, step_size: float, n_substeps: int) -> Modes:
     """Return the modes (R, K + 1) after unit time of ∂_s ρ = −∂_θ(ρ (h Attn + shake)) by classical Runge–Kutta."""
     n_points = shake.shape[1]
     minus_derivative = -1j * np.arange(modes.shape[1])
 
     def slope(state: Modes) -> Modes:
-        velocity = shake if attention is None else shake + step_size * attention(state)
-        flux = scipy.fft.rfft(velocity * _values(state, n_points), axis=-1, norm="forward")
+        velocity = shake if drift is None else shake + step_size * drift(state, n_points)
+        flux = scipy.fft.rfft(velocity * values(state, n_points), axis=-1, norm="forward")
         return np.asarray(minus_derivative * flux[:, : modes.shape[1]])
 
     s = 1 / n_substeps

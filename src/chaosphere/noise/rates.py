@@ -281,6 +281,8 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     --------
     chaosphere.CovarianceKernel.scaled : Kernel of the field times a factor.
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.SoftmaxAttention.consensus_rate : Rate δ of softmax attention.
+    chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
 
     Examples
     --------

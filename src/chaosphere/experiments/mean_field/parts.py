@@ -11,7 +11,8 @@ import numpy as np
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed
 from chaosphere.geometry.laws import Law
-from chaosphere.models.densities import CircleDensity, DensitySolution, Modes, UnresolvedDensityError, moments
+from chaosphere.interactions.circle import Modes
+from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError, moments
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer

@@ -1,0 +1,105 @@
+"""Drifts of densities on the circle, from their Fourier modes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from chaosphere.common.checks import Floats
+
+Modes = NDArray[np.complex128]
+
+MAX_MODES = 2**24  # a gibibyte of them in the arrays of a step
+
+# Up to this β the partition function of any measure, at least e^{−2β} of the largest possible, is far above rounding.
+_SAFE_BETA = 14.0
+
+
+class CircleDrift(Protocol):
+    """The tangential part of a drift, as a function of the measure that moves.
+
+    Attributes
+    ----------
+    max_speed : float
+        The largest value for any probability.
+    """
+
+    max_speed: float
+
+    def __call__(self, modes: Modes, n_points: int) -> Floats:
+        """Return e_θ · b(μ, e(θ)) at θ = 2πj/n for the modes (R, K + 1) of a measure, shape (R, n)."""
+
+
+class PartitionError(ArithmeticError):
+    """The partition function of the modes is that of no probability.
+
+    Parameters
+    ----------
+    beta : float
+    """
+
+    def __init__(self, beta: float) -> None:
+        super().__init__(beta)
+        self.beta = beta
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether β is so large that rounding alone may be the cause."""
+        return self.beta > _SAFE_BETA
+
+
+def values(modes: Modes, n_points: int) -> Floats:
+    """Return the values at the grid of real functions with the given modes 0 … K."""
+    return np.asarray(scipy.fft.irfft(modes, n=n_points, axis=-1, norm="forward"))
+
+
+def _bessel(beta: float, n_modes: int) -> tuple[Floats, Modes]:
+    """Return e^{−β} I_k(β), k <= K, of the partition function, and i k I_k(β)/β e^{−β} of its derivative over β."""
+    bessel = scipy.special.ive(np.arange(n_modes + 2), beta)
+    # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
+    return bessel[:-1], 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
+
+
+class SoftmaxDrift:
+    """δ Z′/(βZ) with Z = Σ_k I_k(β) m_k e^{ikθ}.
+
+    Parameters
+    ----------
+    beta, value_scale : float
+    n_modes : int
+        K.
+    """
+
+    def __init__(self, *, beta: float, value_scale: float, n_modes: int) -> None:
+        self.beta, self.value_scale, self.max_speed = beta, value_scale, abs(value_scale)
+        self.partition, self.derivative = _bessel(beta, n_modes)
+
+    def __call__(self, modes: Modes, n_points: int) -> Floats:
+        """Return the drift; see `CircleDrift`."""
+        z, dz = values(np.stack([self.partition * modes, self.derivative * modes]), n_points)
+        if not (np.abs(dz) <= z).all():  # a mean of unit vectors is no longer than 1
+            raise PartitionError(self.beta)
+        return np.asarray(self.value_scale * dz / z)
+
+
+class UnnormalizedDrift:
+    """δ Z′/β with the same Z.
+
+    Parameters
+    ----------
+    beta : float
+    max_value : float
+        δ e^β, or δ for the rescaled drift.
+    n_modes : int
+        K.
+    """
+
+    def __init__(self, *, beta: float, max_value: float, n_modes: int) -> None:
+        self.max_speed, self.derivative = abs(max_value), max_value * _bessel(beta, n_modes)[1]
+
+    def __call__(self, modes: Modes, n_points: int) -> Floats:
+        """Return the drift; see `CircleDrift`."""
+        return values(self.derivative * modes, n_points)

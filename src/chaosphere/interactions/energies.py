@@ -1,0 +1,36 @@
+"""Sums over pairs of tokens that energies are made of, accurate down to consensus."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.geometry import expansions
+from chaosphere.interactions.series import is_cheaper
+from chaosphere.kernels import pairs as kernel
+
+
+def pair_deficit(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int) -> Floats:
+    """Return Σ_ij p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)}) for tokens (R, N, d), shape (R,), to a relative 1e-12."""
+    missing = np.full(len(batch), np.nan)
+    if is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
+        present, error = expansions.mean_kernel(batch, p, beta, n_threads)
+        missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
+    by_pairs = np.isnan(missing)
+    if by_pairs.any():
+        few = batch[by_pairs].astype(np.float64, copy=False)
+        missing[by_pairs] = kernel.pair_statistics(few, p, beta, 0, n_threads)[0]
+    return missing
+
+
+def spread(batch: Tokens, p: Floats | None) -> Floats:
+    """Return ½ Σ_ij p_i p_j |x_i − x_j|², that is Σ_ij p_i p_j (1 − ⟨x_i, x_j⟩), for tokens (R, N, d), shape (R,).
+
+    It is the variance of the tokens. They are taken relative to the one that is nearest to their mean: its square
+    distance from the mean, which is subtracted, is then at most the variance.
+    """
+    q = np.full(batch.shape[1], 1 / batch.shape[1]) if p is None else p
+    distance = ((batch - np.einsum("i,rik->rk", q, batch)[:, None, :]) ** 2).sum(axis=2)
+    offset = batch - batch[np.arange(len(batch)), distance.argmin(axis=1)][:, None, :].astype(np.float64)
+    mean = np.einsum("i,rik->rk", q, offset)
+    return np.asarray((q * (offset**2).sum(axis=2)).sum(axis=1) - (mean**2).sum(axis=1))

@@ -1,0 +1,397 @@
+"""Unnormalised self-attention: softmax attention without the division by its partition sum.
+
+More than half of this file is docstrings.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica, of_replicas
+from chaosphere.common.checks import Tokens
+from chaosphere.common.reprs import Brief
+from chaosphere.common.shape import Shape
+from chaosphere.interactions import call, energies, linear
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
+from chaosphere.interactions.direct import Attended, DirectPlan
+from chaosphere.interactions.fast_sums import FastSumsPlan
+from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.softmax import SoftmaxAttention, largest_value
+
+_MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class UnnormalizedAttention(checks.ByValue, Brief):
+    """Self-attention without the division by the partition sum; the sum includes the token itself.
+
+    b(μ, x) = δ ∫ e^{β⟨x, y⟩} y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2312.10794, the model USA)
+
+    Parameters
+    ----------
+    beta : float
+        β >= 0.
+    value_scale : float
+        δ: 1 attracts, 0 switches off, −1 repels.
+    rescaled : bool
+        Take e^{β(⟨x, y⟩ − 1)} for e^{β⟨x, y⟩}: the same flow, slower by the factor e^β. Large β need it.
+    method : {"auto", "direct", "fourier", "harmonic", "nufft"}
+        As in `SoftmaxAttention`.
+    rtol : float, optional
+        As in `SoftmaxAttention`, whose default it has: the drift of a token is off by at most 3/2 rtol |δ| Z, with Z
+        its own partition sum.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, the method does not serve β, or e^β or |δ| e^β, the largest possible drift,
+        exceeds 1e100; for float32 tokens the limit is 3.4e30. With `rescaled` the largest possible drift is |δ|.
+
+    See Also
+    --------
+    chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.interactions.protocol.Interaction : What an interaction offers.
+
+    Notes
+    -----
+    The drift is softmax attention times its partition sum, b = δ Z Attn, computed as both: cost, memory, and the choice
+    of the method are those of `SoftmaxAttention`, with one more pass over the N d numbers of the result. Bitwise
+    identical for any number of threads.
+
+    Examples
+    --------
+    Between two orthogonal tokens the sums are those of softmax attention before they are divided by (e^β + 1)/2:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> attention = cs.UnnormalizedAttention(beta=np.log(3))
+    >>> attention(np.array([[1.0, 0.0], [0.0, 1.0]])).round(12)
+    array([[1.5, 0.5],
+           [0.5, 1.5]])
+    """
+
+    beta: float = 1.0
+    value_scale: float = 1.0
+    rescaled: bool = False
+    method: str = "auto"
+    rtol: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check, and convert numbers to float."""
+        checks.numbers(self, "beta", low=0)
+        checks.numbers(self, "value_scale")
+        checks.flag(self.rescaled, "rescaled")
+        object.__setattr__(self, "rescaled", bool(self.rescaled))
+        object.__setattr__(self, "rtol", self._softmax().rtol)
+        self._check_size(np.float64)
+
+    def _softmax(self) -> SoftmaxAttention:
+        return SoftmaxAttention(beta=self.beta, value_scale=self.value_scale, method=self.method, rtol=self.rtol)
+
+    @property
+    def _log_unit(self) -> float:
+        """The logarithm of what the partition sums are divided by."""
+        return self.beta if self.rescaled else 0.0
+
+    @property
+    def _scale(self) -> float:
+        """The largest weight of a pair: e^β, or 1."""
+        return math.exp(self.beta - self._log_unit)
+
+    def _check_size(self, dtype: Any) -> None:
+        """Raise ValueError where the largest possible drift has no place in a dtype."""
+        limit = largest_value(dtype)
+        if not self.rescaled and not self.beta + math.log(max(abs(self.value_scale), 1.0)) <= math.log(limit):
+            raise ValueError(
+                f"e^beta, and value_scale times it, must be <= {limit:.3g} in size for {np.dtype(dtype)} tokens, got "
+                f"beta = {self.beta:.6g} and value_scale = {self.value_scale:.6g}; rescaled=True divides by e^beta"
+            )
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> UnnormalizedAttention:
+        """Return this attention with method and rtol chosen for tokens of a number, dimension and dtype.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        dim : int
+            d >= 2.
+        dtype : dtype
+            float64 or float32.
+
+        Returns
+        -------
+        UnnormalizedAttention
+            With a method other than "auto", and with an rtol unless that is "direct".
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a size is no integer or too small, dtype is another, or the method does not serve this dimension or β.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
+        chaosphere.UnnormalizedAttention.plan : Plan of the attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.UnnormalizedAttention(beta=4.0)
+        >>> [attention.resolve(n, 3).method for n in (100, 100_000)]
+        ['direct', 'harmonic']
+        """
+        chosen = self._softmax().resolve(n_tokens, dim, dtype)
+        return replace(self, method=chosen.method, rtol=chosen.rtol)
+
+    def plan(self, shape: Shape, weights: Any = None) -> UnnormalizedPlan:
+        """Return the plan for tokens of one shape, as `Transformer` uses it.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype.
+        weights : ndarray of float64, shape (n_sources,), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+
+        Returns
+        -------
+        InteractionPlan
+            Its `drift` is the attention, without checks of the tokens.
+
+        Raises
+        ------
+        ValueError
+            If the method does not serve this shape, or the largest possible drift has no place in its dtype.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.resolve : The attention with its method chosen.
+        chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=2)
+        >>> attention = cs.UnnormalizedAttention(beta=2.0)
+        >>> plan = attention.plan(Shape.of(x))
+        >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
+        True
+        """
+        self._check_size(shape.dtype)
+        return UnnormalizedPlan(self._softmax().plan(shape, weights), self._log_unit)
+
+    def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
+        """Return b(μ_x, x_i) for every token.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems. Any layout, never copied whole.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray
+            Of the shape and dtype of x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens on the unit sphere, the weights are out of range, or β is too large.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
+        chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
+
+        Examples
+        --------
+        With β = 0 it is the mean of all tokens:
+
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(500, 3, rng=0)
+        >>> y = cs.UnnormalizedAttention(beta=0.0)(x)
+        >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
+        True
+        """
+        return call.drift(self, x, weights=weights, n_threads=n_threads)
+
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
+        """Return the energy E_β/β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩})/β, zero exactly at consensus.
+
+        The attention with δ = 1 is its gradient flow: along it the energy changes by −δ Σ_i p_i |P b(x_i)|² per unit of
+        time, with b the drift for δ = 1 and P the projection onto the tangent space at x_i. With `rescaled` the energy
+        is E_β/(β e^β). For β = 0 it is the limit, ½ Σ_ij p_i p_j (1 − ⟨x_i, x_j⟩).
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        float, or ndarray of shape (R,)
+            The energy of each system, with the accuracy of `measures.energy`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens on the unit sphere, or the weights are out of range.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
+        chaosphere.measures.energy : Interaction energy of tokens.
+        chaosphere.UnnormalizedAttention.__call__ : Attention at every token.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> attention = cs.UnnormalizedAttention(beta=2.0)
+        >>> bool(attention.energy(x) == cs.measures.energy(x, beta=2.0) / 2.0)
+        True
+        """
+        batch, threads = checks.tokens(x), checks.threads(n_threads)
+        p = checks.weights(weights, batch.shape[1])
+        if self.beta < _MIN_BETA:
+            return of_replicas(0.5 * energies.spread(batch, p), x)
+        deficit = energies.pair_deficit(batch, p, beta=self.beta, n_threads=threads)
+        return of_replicas(0.5 * self._scale * deficit / self.beta, x)
+
+    @property
+    def consensus_rate(self) -> float:
+        """Rate at which the distance of two tokens of a cluster falls by attention alone, δ e^β, or δ if `rescaled`.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.UnnormalizedAttention(beta=0.0, value_scale=0.5).consensus_rate
+        0.5
+        """
+        return self.value_scale * self._scale
+
+    def circle_drift(self, n_modes: int) -> CircleDrift:
+        """Return the tangential drift of a density on the circle as a function of its Fourier modes.
+
+        Parameters
+        ----------
+        n_modes : int
+            Modes K of the density, in [1, 2²⁴].
+
+        Returns
+        -------
+        CircleDrift
+            A function of modes (R, K + 1) and a number n of points that returns the drift at the angles 2πj/n, (R, n).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range.
+
+        See Also
+        --------
+        chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+        chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.linear_response : Response to a small harmonic.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.UnnormalizedAttention(beta=0.0).circle_drift(4)
+        >>> modes = np.array([[1.0, 0.25, 0.0, 0.0, 0.0]])  # of the density 1 + cos(θ)/2
+        >>> drift(modes, 4).round(3) + 0.0  # to the mean, which is at θ = 0
+        array([[ 0.  , -0.25,  0.  ,  0.25]])
+        """
+        n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
+        return UnnormalizedDrift(beta=self.beta, max_value=self.consensus_rate, n_modes=n_modes)
+
+    def linear_response(self, degree: int, dim: int) -> float:
+        """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
+
+        It is that of the density 1 + εY with respect to the uniform law, with c = (δ/β) Γ(d/2) (2/β)^ν I_{l+ν}(β),
+        ν = d/2 − 1, and the factor e^{−β} if `rescaled`.
+
+        Parameters
+        ----------
+        degree : int
+            l, in [1, 100 000].
+        dim : int
+            d, in [2, 100 000].
+
+        Returns
+        -------
+        float
+            The factor c.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or β > 1e8.
+
+        See Also
+        --------
+        chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+        chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.circle_drift : Drift of densities on the circle.
+
+        Examples
+        --------
+        With β = 0 the drift is the mean of all tokens, here of the density 1 + ε x_1 on the sphere:
+
+        >>> import chaosphere as cs
+        >>> round(cs.UnnormalizedAttention(beta=0.0).linear_response(1, 3), 6)
+        0.333333
+        """
+        relative = linear.relative_response(degree, dim=dim, beta=self.beta)
+        return self.consensus_rate * relative * linear.uniform_partition(self.beta, dim)
+
+
+class UnnormalizedPlan(InteractionPlan):
+    """Unnormalised attention for tokens of one shape: attention times its partition sums.
+
+    Parameters
+    ----------
+    softmax : DirectPlan or FastSumsPlan
+        With the values of the unnormalised one.
+    log_unit : float
+        The logarithm of what the partition sums are divided by.
+    """
+
+    def __init__(self, softmax: DirectPlan | FastSumsPlan, log_unit: float) -> None:
+        self.softmax, self.log_unit, self.pairs = softmax, log_unit, softmax.pairs
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return the attention; see `InteractionPlan`."""
+        return self._times_sums(self.softmax.attend(x, n_threads=n_threads))
+
+    def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
+        """Return some rows of the attention at their share of the work; see `InteractionPlan`."""
+        return self._times_sums(self.softmax.attend_part(x, first=first, stop=stop, n_threads=n_threads))
+
+    def _times_sums(self, attended: Attended) -> Tokens:
+        mean = attended.mean
+        np.multiply(mean, attended.over(self.log_unit)[..., None], out=mean, casting="same_kind")
+        return mean
