@@ -10,6 +10,7 @@ from chaosphere import measures, stats
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
@@ -45,6 +46,7 @@ __all__ = [
     "DensitySolution",
     "GaussianField",
     "Interrupted",
+    "L2Attention",
     "LimitSDE",
     "MLPLayer",
     "MeanField",

@@ -161,7 +161,7 @@ def test_each_system_has_its_own_bias(isa, dtype):
     for r in range(2):
         one = slice(r, r + 1)
         alone = kernel.attend_rows(queries[one], keys[one], None, None, None, 5.0, 1, bias=bias[one])
-        assert all(np.array_equal(whole[one], part) for whole, part in zip(both, alone, strict=True))
+        assert all(np.array_equal(batch[one], part) for batch, part in zip(both, alone, strict=True))
 
 
 @pytest.mark.parametrize(("dim", "n_rows"), [(2, 1), (3, 3), (5, 17), (130, 16)])

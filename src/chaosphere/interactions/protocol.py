@@ -241,6 +241,7 @@ class Interaction(Protocol):
     See Also
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.L2Attention : Attention by distances.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
 
@@ -276,6 +277,7 @@ class Interaction(Protocol):
         See Also
         --------
         chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+        chaosphere.L2Attention.resolve : Attention by distances with its choices made.
         chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
         """
 
@@ -302,6 +304,7 @@ class Interaction(Protocol):
         See Also
         --------
         chaosphere.SoftmaxAttention.plan : Plan of the attention.
+        chaosphere.L2Attention.plan : Plan of attention by distances.
         chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 

@@ -21,6 +21,7 @@ from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.geometry.law import Law, check_law, density_at
+from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
@@ -224,6 +225,12 @@ class CircleDensity(Brief):
         if not isinstance(self.model, LimitSDE):
             raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
         attention = self.model.attention
+        if isinstance(attention, L2Attention):
+            raise ValueError(
+                "model must have a SoftmaxAttention or no attention, got an L2Attention, whose weights e^{−|Qx − Ky|²} "
+                "are no function of ⟨x, y⟩; where QᵀK = βI and |Ky| is the same for all y on the circle, "
+                "SoftmaxAttention(beta=2β) is the same attention"
+            )
         if not isinstance(attention, SoftmaxAttention | None):
             raise TypeError(f"model must have a SoftmaxAttention or no attention, got {attention!r}")
         if attention is not None and (attention.beta is None or attention.value_scale is None):
