@@ -54,10 +54,12 @@ enum chs_activation {
      * is 0. */                                                                                                        \
     void (*means_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out,                \
                            double *total);                                                                             \
-    /* One side with a running maximum: s_ij = q_i . k_j + bias_j; top_i is raised to cover s_i*, sum_i is rescaled    \
-     * and gains sum_j 2^(s_ij - top_i) v_j[c, j]. bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */       \
-    void (*attend_rows_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
-                                 const real *v_j, const real *bias_j, real *w, real *top_i, double *sum_i);            \
+    /* One side with a running maximum: s_ij = q_i . k_j + bias_j over key_dim coordinates; top_i is raised to cover   \
+     * s_i*, sum_i is rescaled and gains sum_j 2^(s_ij - top_i) v_j[c, j], c = 0 .. value_dim (coordinate value_dim of \
+     * v carries the token's weight). bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */                    \
+    void (*attend_rows_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
+                                 const real *k_j, const real *v_j, const real *bias_j, real *w, real *top_i,           \
+                                 double *sum_i);                                                                       \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
      * All ld columns are computed; scratch: CHS_HIDDEN CHS_COLUMNS numbers. */                                        \
     void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b, const real *w,        \

@@ -11,6 +11,7 @@ from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
 from chaosphere.interactions.custom import CustomInteraction
+from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -49,6 +50,7 @@ __all__ = [
     "DensitySolution",
     "GaussianField",
     "Interrupted",
+    "L2Attention",
     "LimitSDE",
     "MLPLayer",
     "MeanField",

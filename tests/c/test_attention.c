@@ -144,20 +144,20 @@ static void vanishing_weights(const chs_kernels *table) {
 }
 
 /* Three blocks of keys under a running maximum; the first has no weight at all, the others lose some columns. */
-static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, double size) {
+static void rows(const chs_kernels *table, long d, long value_dim, long n_i, long n_j, long ld, double size) {
     enum { BLOCKS = 3 };
     real *q = random_block(d, n_i, ld, size), *w = REALS(CHS_CHUNK * ld), *top = REALS(ld);
     real *k[BLOCKS], *v[BLOCKS], *bias = REALS(BLOCKS * ld);
-    double *sums = DOUBLES((d + 1) * ld);
-    memset(sums, 0, (size_t)((d + 1) * ld) * sizeof(double));
+    double *sums = DOUBLES((value_dim + 1) * ld);
+    memset(sums, 0, (size_t)((value_dim + 1) * ld) * sizeof(double));
     for (long i = 0; i < ld; i++)
         top[i] = (real)-1e30;
     for (long b = 0; b < BLOCKS; b++) {
         k[b] = random_block(d, n_j, ld, 1);
-        v[b] = random_block(d + 1, n_j, ld, 1);
+        v[b] = random_block(value_dim + 1, n_j, ld, 1);
         for (long j = 0; j < ld; j++)
             bias[b * ld + j] = b == 0 || j >= n_j || (j % 3 == 1) ? (real)-INFINITY : (real)uniform();
-        CALL(attend_rows_)(d, n_i, n_j, ld, q, k[b], v[b], bias + b * ld, w, top, sums);
+        CALL(attend_rows_)(d, value_dim, n_i, n_j, ld, q, k[b], v[b], bias + b * ld, w, top, sums);
     }
     long double *weight = exact((size_t)(BLOCKS * n_j) * sizeof *weight);
     for (long i = 0; i < n_i; i++) {
@@ -171,7 +171,7 @@ static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, 
             weight[at] = exp2l(weight[at] - best);
         const long double slack = EPS * (d + 2) * (size * d + 2);
         CHECK_CLOSE(top[i], best, slack, "top of row %ld", i);
-        for (long c = 0; c <= d; c++) {
+        for (long c = 0; c <= value_dim; c++) {
             long double want = 0, total = 0;
             for (long b = 1; b < BLOCKS; b++)
                 for (long j = 0; j < n_j; j++) {
@@ -180,7 +180,8 @@ static void rows(const chs_kernels *table, long d, long n_i, long n_j, long ld, 
                     total += fabsl(term);
                 }
             CHECK_CLOSE(sums[c * ld + i], want, (2 * slack + 128 * EPS) * total + ld * BLOCKS * SMALLEST_NORMAL,
-                        "d %ld, size %g, (%ld, %ld): got %g, want %Lg", d, size, c, i, sums[c * ld + i], want);
+                        "d %ld and %ld, size %g, (%ld, %ld): got %g, want %Lg", d, value_dim, size, c, i,
+                        sums[c * ld + i], want);
         }
     }
     for (long b = 0; b < BLOCKS; b++)
@@ -200,8 +201,10 @@ static void all(const chs_kernels *table) {
             map(table, n_j, d + 6, d, ld);
             pair(table, d, n_i, n_j, ld);
             pair(table, d, n_j, n_i, ld);
-            rows(table, d, n_i, n_j, ld, 1);
-            rows(table, d, n_i, n_j, ld, 3000);
+            rows(table, d, d, n_i, n_j, ld, 1);
+            rows(table, d, d, n_i, n_j, ld, 3000);
+            rows(table, d, 1 + (long)a, n_i, n_j, ld, 3000);
+            rows(table, 1 + (long)a, d, n_i, n_j, ld, 1);
         }
     }
     if (!FEWER)

@@ -34,6 +34,8 @@ NUMBERS = {name: getattr(LAYER, name) for name in ("u", "w", "b", "c", "activati
 LIMITED = cs.CircleDensity(model=CIRCLE_SDE, law=cs.laws.Uniform(dim=2), n_modes=64)
 MEAN_FIELD = cs.MeanField(model=MODEL, law=UNIFORM, n_nodes=60)
 SQUARE = {"query": np.eye(3), "key": 2 * np.eye(3)}
+HEAD = {"query": np.ones((1, 3)), "key": np.array([[1.0, -1.0, 0.5]])}
+DISTANCES = cs.L2Attention(**HEAD)
 COSINES = np.linspace(-1, 1, 5)
 PAIR = {"kernel": KERNEL, "beta": 1.0, "value_scale": 0.5}
 CLOUDS = {"x": X, "y": X[:5].copy(), "x_weights": P, "y_weights": None}
@@ -77,9 +79,10 @@ CALLS = {
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
     "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
     "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
+    "SoftmaxAttention (head)": (cs.SoftmaxAttention, HEAD | {"value": np.ones((1, 3)), "output": np.ones((3, 1))}),
     "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
-    "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "n_threads": 1}),
-    "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "n_threads": 1}),
+    "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
+    "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
     "CustomInteraction": (cs.CustomInteraction, {"function": to_mean}),
     "CustomInteraction.__call__": (cs.CustomInteraction(to_mean), {"x": X, "weights": P, "n_threads": 1}),
     "MultiHeadAttention": (cs.MultiHeadAttention, {"heads": [ATTENTION, ATTENTION], "combine": "mean"}),
@@ -96,6 +99,10 @@ CALLS = {
     "UnnormalizedAttention.circle_drift": (USA.circle_drift, {"n_modes": 8}),
     "UnnormalizedAttention.linear_response": (USA.linear_response, {"degree": 3, "dim": 3}),
     "UnnormalizedAttention.energy": (USA.energy, {"x": X, "weights": P, "n_threads": 1}),
+    "L2Attention": (cs.L2Attention, HEAD | {"value_scale": 1.0}),
+    "L2Attention (value)": (cs.L2Attention, HEAD | {"value": np.eye(3)}),
+    "L2Attention.resolve": (DISTANCES.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "L2Attention.__call__": (DISTANCES, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},

@@ -109,6 +109,76 @@ def test_queries_other_than_keys(isa, dtype, m, n, dim, mapped):
     twins.assert_close(np.log(sums) + exponents / LOG2_E, log_partition, atol=atol)
 
 
+def units(n, dim, dtype, *, seed):
+    """Unit vectors (2, n, dim), of one coordinate as well."""
+    x = np.random.default_rng([seed, n, dim]).standard_normal((2, n, dim))
+    return (x / np.linalg.norm(x, axis=2, keepdims=True)).astype(dtype)
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (33, 2), (31, 257), (70, 600)])
+@pytest.mark.parametrize(("key_dim", "value_dim"), [(1, 1), (1, 5), (2, 17), (17, 2), (3, 4), (16, 47), (130, 3)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_keys_and_values_of_other_dimensions(isa, dtype, m, n, key_dim, value_dim, weighted):
+    queries, keys = units(m, key_dim, dtype, seed=1), units(n, key_dim, dtype, seed=2)
+    values = units(n, value_dim, dtype, seed=3)
+    rng = np.random.default_rng(4)
+    p = cases.weights(n) if weighted else None
+    bias = rng.uniform(-3, 0, (2, n)) if weighted else None
+    output = rng.uniform(-1, 1, (6, value_dim)) / value_dim if weighted else None
+    mean, sums, exponents = kernel.attend_rows(
+        queries,
+        keys,
+        None,
+        None if output is None else output.astype(dtype),
+        p,
+        4.0 * LOG2_E,
+        1,
+        values=values,
+        bias=None if bias is None else bias * LOG2_E,
+    )
+    want, log_partition = twins.attention(
+        queries, 4.0, keys=keys, values=values, weights=p, bias=0.0 if bias is None else bias, value=output
+    )
+    # A score is a sum of key_dim + 1 terms within 4, and a bias within 3; the output's rows are no longer than 1.
+    atol = twins.attention_tolerance(8.0, max(key_dim, value_dim), dtype)
+    twins.assert_close(mean, want, atol=atol, dtype=dtype)
+    own = np.log(n) if p is None else 0.0  # uniform weights count 1 each
+    twins.assert_close(np.log(sums) + exponents / LOG2_E - own, log_partition, atol=atol)
+
+
+def test_values_that_are_the_keys_and_a_bias_of_nothing_change_no_bit(isa, dtype):
+    queries, keys = cases.tokens(40, 5, dtype, n_replicas=2, seed=1), cases.tokens(300, 5, dtype, n_replicas=2, seed=2)
+    p = cases.weights(300)
+    want = kernel.attend_rows(queries, keys, None, None, p, 5.0, 1)
+    for same in ({"values": keys.copy()}, {"bias": np.zeros((2, 300))}):
+        assert all(map(np.array_equal, kernel.attend_rows(queries, keys, None, None, p, 5.0, 1, **same), want))
+
+
+def test_each_system_has_its_own_bias(isa, dtype):
+    queries, keys = cases.tokens(9, 3, dtype, n_replicas=2, seed=1), cases.tokens(70, 3, dtype, n_replicas=2, seed=2)
+    bias = np.random.default_rng(0).uniform(-9, 0, (2, 70))
+    both = kernel.attend_rows(queries, keys, None, None, None, 5.0, 1, bias=bias)
+    for r in range(2):
+        one = slice(r, r + 1)
+        alone = kernel.attend_rows(queries[one], keys[one], None, None, None, 5.0, 1, bias=bias[one])
+        assert all(np.array_equal(batch[one], part) for batch, part in zip(both, alone, strict=True))
+
+
+@pytest.mark.parametrize(("dim", "n_rows"), [(2, 1), (3, 3), (5, 17), (130, 16)])
+@pytest.mark.parametrize("n", [1, 33, 600])
+def test_mapped_tokens(isa, dtype, dim, n_rows, n):
+    x = cases.tokens(n, dim, dtype, n_replicas=2)
+    matrix = np.random.default_rng(1).uniform(-1, 1, (n_rows, dim)).astype(dtype)
+    mapped = kernel.map_tokens(x, matrix, 1)
+    size = np.abs(x).astype(np.longdouble) @ np.abs(matrix).T
+    atol = (dim + 1) * np.finfo(dtype).eps * size
+    twins.assert_close(mapped, x.astype(np.longdouble) @ matrix.T, atol=atol, dtype=dtype)
+    for same in cases.layouts(x).values():
+        assert np.array_equal(kernel.map_tokens(same, matrix, 1), mapped)
+    some = np.random.default_rng(2).permutation(n)[: n // 2 + 1]
+    assert np.array_equal(kernel.map_tokens(x[:, some], matrix, 1), mapped[:, some])
+
+
 def test_rows_without_weights_count_one_each(isa, dtype):
     queries, keys = cases.tokens(5, 3, dtype, seed=1), cases.tokens(40, 3, dtype, seed=2)
     _, sums, exponents = kernel.attend_rows(queries, keys, None, None, None, 0.0, 1)

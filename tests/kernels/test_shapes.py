@@ -23,8 +23,8 @@ def bounded(x=X, a=None, value=None, p=None, **several):
     return attention.attend_bounded(x, a, value, p, 1.0, 1.0, True, 1, **several)
 
 
-def by_rows(queries=X, keys=X, a=None, value=None, p=None):
-    return rows.attend_rows(queries, keys, a, value, p, 1.0, 1)
+def by_rows(queries=X, keys=X, a=None, value=None, p=None, **several):
+    return rows.attend_rows(queries, keys, a, value, p, 1.0, 1, **several)
 
 
 def random_layer(u=None, b=None, w=None, c=None, activation=0):
@@ -64,6 +64,13 @@ BAD = {
     "weights of keys": lambda: by_rows(p=P[:5]),
     "query map of rows": lambda: by_rows(a=np.eye(2)),
     "value map of rows": lambda: by_rows(value=np.eye(2)),
+    "values of other keys": lambda: by_rows(values=X[:, :5]),
+    "values of other replicas": lambda: by_rows(values=X[:1]),
+    "value map of values": lambda: by_rows(values=CIRCLE, value=EYE),
+    "bias of other keys": lambda: by_rows(bias=ones(2, 5)),
+    "bias of other replicas": lambda: by_rows(bias=ones(1, 6)),
+    "a matrix of another dim": lambda: rows.map_tokens(X, ones(4, 2), 1),
+    "a matrix of no rows": lambda: rows.map_tokens(X, ones(0, 3), 1),
     "u of another dim": lambda: random_layer(u=ones(2, 4, 2)),
     "u of other replicas": lambda: random_layer(u=ones(3, 4, 3), w=ones(3, 3, 4)),
     "w of another width": lambda: random_layer(w=ones(2, 3, 1)),

@@ -48,6 +48,15 @@ def rows(dtype, n_threads):
     return rows_kernel.attend_rows(queries, keys, form, None, cases.weights(700), 1.0, n_threads)
 
 
+def rectangular(dtype, n_threads):
+    form, output = (cases.form("general", dim, 2.0).astype(dtype) for dim in (4, 7))
+    x = cases.tokens(700, 7, dtype, n_replicas=2)
+    queries, keys = rows_kernel.map_tokens(x, form @ output[:4], n_threads), x[..., :4]
+    bias = np.random.default_rng(0).uniform(-2, 0, (2, 700))
+    p = cases.weights(700)
+    return rows_kernel.attend_rows(queries, keys, form, output, p, 1.0, n_threads, values=x, bias=bias)
+
+
 def layer(dtype, n_threads):
     rng = np.random.default_rng(0)
     u, b, w = (rng.standard_normal(s).astype(dtype) for s in [(2, 100, 5), (2, 100), (2, 5, 100)])
@@ -70,6 +79,7 @@ RUNS = [
     weighted_general_and_symmetric,
     rescued_rows,
     rows,
+    rectangular,
     layer,
     step,
     pairs,

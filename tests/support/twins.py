@@ -27,23 +27,26 @@ def assert_close(actual, expected, *, atol=0.0, rtol=0.0, dtype=np.float64):
         )
 
 
-def attention(x, form, *, keys=None, weights=None, value=None, dtype=np.float64):
-    """Σ_j p_j e^{⟨x_i, A y_j⟩} V y_j / Σ_j p_j e^{⟨x_i, A y_j⟩} and the log of the denominator.
+def attention(x, form, *, keys=None, values=None, weights=None, bias=0.0, value=None, dtype=np.float64):
+    """Σ_j p_j e^{⟨x_i, A y_j⟩ + c_j} V z_j / Σ_j p_j e^{⟨x_i, A y_j⟩ + c_j} and the log of the denominator.
 
-    x (..., M, d) and keys (..., N, d), x by default; form A and value V are matrices or numbers.
+    x (..., M, d), keys y (..., N, d), x by default, and values z (..., N, v), the keys by default; form A and value V
+    are matrices or numbers; bias c (..., N).
     """
     x = np.asarray(x, dtype)
     y = x if keys is None else np.asarray(keys, dtype)
+    z = y if values is None else np.asarray(values, dtype)
     form, value = np.asarray(form, dtype), np.asarray(1.0 if value is None else value, dtype)
     n = y.shape[-2]
     p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
     kept = p > 0  # log 0 would be −inf, and −inf − (−inf) not a number
-    y, p = y[..., kept, :], p[kept]
-    scores = (x @ form if form.ndim else form * x) @ np.swapaxes(y, -1, -2) + np.log(p)
+    bias = np.broadcast_to(np.asarray(bias, dtype), y.shape[:-1])[..., None, kept]
+    y, z, p = y[..., kept, :], z[..., kept, :], p[kept]
+    scores = (x @ form if form.ndim else form * x) @ np.swapaxes(y, -1, -2) + (np.log(p) + bias)
     top = scores.max(axis=-1, keepdims=True)
     w = np.exp(scores - top)
     total = w.sum(axis=-1, keepdims=True)
-    mean = (w @ y) / total
+    mean = (w @ z) / total
     return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
 
 

@@ -193,9 +193,19 @@ def conversion(value: Any, name: str) -> str:
 
 def square_matrix(value: Any, name: str) -> Floats:
     """Return value as a read-only (d, d) float64 array."""
+    shape = np.shape(array(value, name))
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 2:
+        raise ValueError(f"{name} must be a square matrix (d, d) with d >= 2, got shape {shape}")
+    return matrix(value, name)
+
+
+def matrix(value: Any, name: str, *, low: int = 2) -> Floats:
+    """Return value as a read-only float64 array of one row or more and at least `low` columns."""
     matrix = np.array(array(value, name), order="C")
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] < 2:
-        raise ValueError(f"{name} must be a square matrix (d, d) with d >= 2, got shape {matrix.shape}")
+    if matrix.ndim != 2 or matrix.shape[0] < 1 or matrix.shape[1] < low:
+        raise ValueError(
+            f"{name} must be a matrix of at least one row and {low} column{'s'[: low - 1]}, got shape {matrix.shape}"
+        )
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} must be finite, found {matrix[~np.isfinite(matrix)][0]} in it")
     matrix.flags.writeable = False
@@ -245,6 +255,16 @@ def tokens(x: Any, name: str = "x") -> Tokens:
             f"{name} must lie on the unit sphere to {SPHERE_TOLERANCE[points.dtype]:g}: at {where} {problem}; "
             "chaosphere.normalize(x) projects"
         )
+    return batch
+
+
+def sources(z: Any, x: Tokens, *, name: str = "sources") -> Tokens:
+    """Return z, tokens (M, d) or (R, M, d) that x (N, d) or (R, N, d) attends to, as (R, M, d)."""
+    batch = tokens(z, name)
+    if z.ndim != x.ndim or z.shape[-1] != x.shape[-1] or z.shape[:-2] != x.shape[:-2]:
+        raise ValueError(f"{name} must have the dim and the replicas of x, {x.shape}, got {z.shape}")
+    if z.dtype != x.dtype:
+        raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {z.dtype}")
     return batch
 
 

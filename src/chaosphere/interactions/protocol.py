@@ -244,6 +244,7 @@ class Interaction(Protocol):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.L2Attention : Attention by distances.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
 
@@ -281,6 +282,7 @@ class Interaction(Protocol):
         chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
         chaosphere.MultiHeadAttention.resolve : Heads with their methods chosen.
         chaosphere.CustomInteraction.resolve : The interaction itself.
+        chaosphere.L2Attention.resolve : Attention by distances with its choices made.
         chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
         """
 
@@ -309,6 +311,7 @@ class Interaction(Protocol):
         chaosphere.SoftmaxAttention.plan : Plan of the attention.
         chaosphere.MultiHeadAttention.plan : Plan of several heads.
         chaosphere.CustomInteraction.plan : Plan of a function.
+        chaosphere.L2Attention.plan : Plan of attention by distances.
         chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 

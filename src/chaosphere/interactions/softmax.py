@@ -22,6 +22,7 @@ from chaosphere.interactions import energies, linear, nufft, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
+from chaosphere.interactions.head import Head, balanced, norm, set_matrices
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
@@ -39,7 +40,8 @@ class AttentionResult(Brief):
     log_partition : ndarray of float64, shape (N,) or (R, N)
         The logarithm of the partition sum, log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}.
     energy : float, ndarray of shape (R,) or None
-        E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700. The absolute error is at most
+        E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700, and for attention to sources. The
+        absolute error is at most
 
             e^β ((4 + (2 + √d/4) β) ε + rtol/4 + β η + σ/2)
 
@@ -81,10 +83,12 @@ class SoftmaxAttention(checks.ByValue, Brief):
         QᵀK = βI, β >= 0 (default 1, unless query and key are given).
     value_scale : float, optional
         V = δI: 1 attracts (default), 0 switches off, −1 repels.
-    query, key : array_like, shape (d, d), optional
-        General Q and K, both or none, instead of beta.
+    query, key : array_like, shape (k, d), optional
+        General Q and K, both or none, instead of beta. Where k < d, scores are taken in R^k if that is faster.
     value : array_like, shape (d, d), optional
-        General V, instead of value_scale.
+        General V, instead of value_scale. With `output`: of shape (v, d).
+    output : array_like, shape (d, v), optional
+        V is output times value, of rank v: the sums are of values in R^v if that is faster.
     method : {"auto", "direct", "fourier", "harmonic", "nufft"}
         direct
             Over all pairs, O(N² d); for any QᵀK.
@@ -123,6 +127,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.AttentionResult : Attention with its partition sums and energy.
+    chaosphere.L2Attention : Attention by distances.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
     chaosphere.measures.energy : Interaction energy of tokens.
 
@@ -130,7 +135,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
     -----
     Direct: O(N² d) per system, memory O(N d). When QᵀK is symmetric one exponential serves (i, j) and (j, i).
     Weights p_j e^{⟨Qx_i, Kx_j⟩} carry a relative rounding error of about ‖QᵀK‖ ε (ε = 2.2e-16 or 1.2e-7); none
-    overflows, whatever the size of QᵀK.
+    overflows, whatever the size of QᵀK. Scores in R^k take k products a pair instead of d, and sums of values in R^v
+    take v + 1; they are used where that is faster (with a QᵀK that is symmetric, one exponential serves two
+    pairs) and ‖Q‖ ‖K‖ <= 8 ‖QᵀK‖, so that at most three bits of the scores are lost; output and value likewise.
     Expansions: bounds and their derivation stand in `chaosphere.geometry.expansions`. Tokens are projected onto the
     sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
     memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
@@ -153,6 +160,13 @@ class SoftmaxAttention(checks.ByValue, Brief):
     >>> query, key, value = generator.standard_normal((3, 3, 3))
     >>> cs.SoftmaxAttention(query=query, key=key, value=value)(x).shape
     (500, 3)
+
+    A head of dimension 8 for tokens in R^64, whose V has rank 8:
+
+    >>> query, key, value = generator.standard_normal((3, 8, 64)) / 8
+    >>> attention = cs.SoftmaxAttention(query=query, key=key, value=value, output=value.T)
+    >>> attention(cs.sample_uniform(500, 64, rng=0)).shape
+    (500, 64)
     """
 
     beta: float | None = None
@@ -160,30 +174,19 @@ class SoftmaxAttention(checks.ByValue, Brief):
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
+    output: Floats | None = None
     method: str = "auto"
     rtol: float | None = None
 
     def __post_init__(self) -> None:
         """Check, fill in the defaults, and convert numbers to float."""
-        fill = object.__setattr__
-        if (self.query is None) != (self.key is None):
-            raise ValueError("query and key must be given together; for QᵀK = βI give beta alone")
         if self.beta is not None and self.query is not None:
             raise ValueError("beta must not be given together with query and key: QᵀK is either βI or general")
-        if self.value_scale is not None and self.value is not None:
-            raise ValueError("value_scale must not be given together with value: V is either δI or general")
-        for name in ("query", "key", "value"):
-            if getattr(self, name) is not None:
-                fill(self, name, checks.square_matrix(getattr(self, name), name))
-        shapes = {m.shape for m in (self.query, self.key, self.value) if m is not None}
-        if len(shapes) > 1:
-            raise ValueError(f"query, key and value must have one shape, got {sorted(shapes)}")
+        set_matrices(self, output=self.output)
         if self.query is None:
-            fill(self, "beta", checks.number(1.0 if self.beta is None else self.beta, "beta", low=0))
+            beta = checks.number(1.0 if self.beta is None else self.beta, "beta", low=0)
+            object.__setattr__(self, "beta", beta)
         self._check_norm(np.float64)
-        if self.value is None:
-            scale = 1.0 if self.value_scale is None else self.value_scale
-            fill(self, "value_scale", checks.number(scale, "value_scale"))
         checks.choice(self.method, "method", known=METHODS)
         if self.rtol is not None:
             checks.numbers(self, "rtol", low=1e-13, high=0.1)
@@ -224,6 +227,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         chaosphere.GaussianField.resolve : The field with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of the attention.
         chaosphere.UnnormalizedAttention.resolve : Unnormalised attention with its method chosen.
+        chaosphere.L2Attention.resolve : Attention by distances with its choices made.
         chaosphere.interactions.protocol.Interaction.resolve : An interaction with its choices made.
 
         Examples
@@ -308,6 +312,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
         chaosphere.UnnormalizedAttention.plan : Plan of unnormalised attention.
+        chaosphere.L2Attention.plan : Plan of attention by distances.
         chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
 
         Examples
@@ -323,19 +328,13 @@ class SoftmaxAttention(checks.ByValue, Brief):
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
         beta = self._scalar() if chosen.method != "direct" else self.beta
-        direct = DirectPlan(
-            shape,
-            weights,
-            beta=beta,
-            form=None if beta is not None else self._form(),
-            value=self.value,
-            value_scale=1.0 if self.value_scale is None else self.value_scale,
-        )
+        direct = self._direct(shape, weights, beta=beta)
         if chosen.method == "direct":
             return direct
         assert beta is not None
         assert chosen.rtol is not None
-        value = np.diag(np.full(shape.dim, self.value_scale)) if self.value is None else self.value
+        value = self._value_matrix()
+        value = np.diag(np.full(shape.dim, self.value_scale)) if value is None else value
         sums: Sums
         if chosen.method == "nufft":
             uniform = float(expansions.multipliers(beta, shape.dim)[0])
@@ -345,15 +344,35 @@ class SoftmaxAttention(checks.ByValue, Brief):
             sums = series.Series(beta=beta, n_max=n_max, value=value)
         return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
 
-    def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
-        """Return Attn(μ_x, x_i) for every token.
+    def _direct(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> DirectPlan:
+        """Return the sum over all pairs for tokens of one shape."""
+        form, value = None if beta is not None else self._form(), self._value_matrix()
+        value_scale = 1.0 if self.value_scale is None else self.value_scale
+        scores = values = head = None
+        if self.query is not None and self.key is not None and len(self.query) < shape.dim:
+            scores = balanced(self.query, self.key)
+        if self.output is not None and self.value is not None and len(self.value) < shape.dim:
+            values = balanced(self.output.T, self.value)
+        if scores is not None or values is not None:
+            query, key = (form, None) if scores is None else scores
+            output, narrow_value = (value, None) if values is None else (values[0].T, values[1])
+            matrices: dict[str, Any] = {"query": query, "key": key, "value": narrow_value, "output": output}
+            head = Head(shape.dtype, scale=1.0 if beta is None else beta, value_scale=value_scale, **matrices)
+        return DirectPlan(shape, weights, beta=beta, form=form, value=value, value_scale=value_scale, head=head)
+
+    def __call__(
+        self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
+    ) -> Tokens:
+        """Return Attn(μ_x, x_i) for every token, or Attn(μ_z, x_i) for the sources z.
 
         Parameters
         ----------
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
             Tokens on the unit sphere; R independent systems. Any layout, never copied whole.
-        weights : array_like, shape (N,), optional
-            p_i >= 0 with sum 1 (default 1/N).
+        weights : array_like, shape (N,) or (M,), optional
+            p_i >= 0 with sum 1 (default uniform), of the tokens that are summed over.
+        sources : ndarray of the dtype of x, shape (M, d) or (R, M, d), optional
+            Tokens z whose keys and values the queries of x attend to (default: x itself). By the direct sum.
         n_threads : int, optional
             Default: all that OpenMP may use. Does not change a bit of the result.
 
@@ -373,6 +392,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         chaosphere.MultiHeadAttention.__call__ : Drift of several heads.
         chaosphere.CustomInteraction.__call__ : Drift by a function.
         chaosphere.UnnormalizedAttention.__call__ : Unnormalised attention at every token.
+        chaosphere.L2Attention.__call__ : Attention by distances.
 
         Examples
         --------
@@ -384,20 +404,30 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> attention(np.array([[1.0, 0.0], [0.0, 1.0]])).round(12)
         array([[0.75, 0.25],
                [0.25, 0.75]])
+
+        Cross-attention, of one token to a thousand others:
+
+        >>> x, z = cs.sample_uniform(1, 3, rng=0), cs.sample_uniform(1000, 3, rng=1)
+        >>> attention(x, sources=z).shape
+        (1, 3)
         """
-        attended, _ = self._attend(x, weights, n_threads)
+        attended, _ = self._attend(x, weights, sources=sources, n_threads=n_threads)
         mean = attended.mean
         return mean if x.ndim == 3 else mean[0]
 
-    def evaluate(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> AttentionResult:
+    def evaluate(
+        self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
+    ) -> AttentionResult:
         """Return attention with its partition sums and, for QᵀK = βI, the energy E_β.
 
         Parameters
         ----------
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
             Tokens on the unit sphere; R independent systems. Any layout, never copied whole.
-        weights : array_like, shape (N,), optional
-            p_i >= 0 with sum 1 (default 1/N).
+        weights : array_like, shape (N,) or (M,), optional
+            p_i >= 0 with sum 1 (default uniform), of the tokens that are summed over.
+        sources : ndarray of the dtype of x, shape (M, d) or (R, M, d), optional
+            Tokens z whose keys and values the queries of x attend to (default: x itself). By the direct sum.
         n_threads : int, optional
             Default: all that OpenMP may use. Does not change a bit of the result.
 
@@ -409,8 +439,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument breaks a rule above, or β is so large that the rounding of x alone would change the weights
-            by a hundredth.
+            If an argument breaks a rule above, the method is neither "auto" nor "direct" with sources, or β is so large
+            that the rounding of x alone would change the weights by a hundredth.
 
         See Also
         --------
@@ -428,9 +458,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> bool(np.array_equal(result.value, attention(x))), result.log_partition.shape
         (True, (500,))
         """
-        attended, p = self._attend(x, weights, n_threads)
+        attended, p = self._attend(x, weights, sources=sources, n_threads=n_threads)
         log_z = attended.log_partition()
-        energy = self._energy(attended, p)
+        energy = None if sources is not None else self._energy(attended, p)
         if x.ndim == 3:
             return AttentionResult(value=attended.mean, log_partition=log_z, energy=energy, n_direct=attended.n_direct)
         return AttentionResult(
@@ -487,7 +517,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
         p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
-        has_scalar_value = self.value is None or np.array_equal(self.value, self.value[0, 0] * np.eye(len(self.value)))
+        value = self._value_matrix()
+        has_scalar_value = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
         if beta is None or not has_scalar_value:
             return None
         if beta > MAX_ENERGY_BETA:
@@ -590,12 +621,22 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError("linear_response needs attention with QᵀK = βI and V = δI, got general matrices")
         return self.value_scale * linear.relative_response(degree, dim=dim, beta=self.beta)
 
-    def _attend(self, x: Tokens, weights: Any, n_threads: int | None) -> tuple[Attended, Floats | None]:
+    def _attend(
+        self, x: Tokens, weights: Any, *, sources: Tokens | None, n_threads: int | None
+    ) -> tuple[Attended, Floats | None]:
         """Check the arguments, and return what a plan gives for them, with the weights."""
         batch = checks.tokens(x)
         threads = checks.threads(n_threads)
-        p = checks.weights(weights, batch.shape[1])
-        return self.plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
+        if sources is None:
+            p = checks.weights(weights, batch.shape[1])
+            return self.plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
+        keys = checks.sources(sources, x)
+        p = checks.weights(weights, keys.shape[1])
+        if self.method not in ("auto", "direct"):
+            raise ValueError(f"method must be 'auto' or 'direct' for attention to sources, got {self.method!r}")
+        shape = Shape.of(keys)
+        self._check_shape(shape)
+        return self._direct(shape, p, beta=self.beta).attend_to(batch, keys, n_threads=threads), p
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
@@ -611,7 +652,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         if self.beta is not None:
             size, name = self.beta, "beta"
         else:
-            size, name = _norm(self._form()), "the norm of QᵀK"
+            size, name = norm(self._form()), "the norm of QᵀK"
         if not size <= limit:
             raise ValueError(
                 f"{name} must be <= {limit:.3g} for {np.dtype(dtype)} tokens, got {size:.6g}: beyond it the rounding "
@@ -622,17 +663,19 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """Raise ValueError unless this attention serves tokens of a dtype and dimension."""
         self._check_norm(shape.dtype)
         limit = largest_value(shape.dtype)
-        if self.value is not None:
-            size = float(abs(self.value).max())
+        value = self._value_matrix()
+        if value is not None:
+            size = float(abs(value).max())
         else:
             assert self.value_scale is not None
             size = abs(self.value_scale)
         if not size <= limit:
-            name = "value_scale" if self.value is None else "the entries of value"
+            names = "output times value" if self.output is not None else "value"
+            name = "value_scale" if self.value is None else f"the entries of {names}"
             raise ValueError(f"{name} must be <= {limit:.3g} in size for {shape.dtype} tokens, got {size:.6g}")
         for matrix in (self.query, self.value):
-            if matrix is not None and matrix.shape[0] != shape.dim:
-                raise ValueError(f"x must have dim {matrix.shape[0]}, that of the matrices, got {shape.dim}")
+            if matrix is not None and matrix.shape[1] != shape.dim:
+                raise ValueError(f"x must have dim {matrix.shape[1]}, that of the matrices, got {shape.dim}")
 
     def _form(self) -> Floats:
         """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩; not finite where the product of large entries is not."""
@@ -640,6 +683,13 @@ class SoftmaxAttention(checks.ByValue, Brief):
         assert self.key is not None
         with np.errstate(over="ignore", invalid="ignore"):  # which `_check_norm` sees
             return np.asarray(self.key.T @ self.query)
+
+    def _value_matrix(self) -> Floats | None:
+        """Return V, not finite where the product of large entries is not; None where it is δI."""
+        if self.value is None or self.output is None:
+            return self.value
+        with np.errstate(over="ignore", invalid="ignore"):  # which `_check_shape` sees
+            return np.asarray(self.output @ self.value)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
         if self.beta is None or self.beta > MAX_ENERGY_BETA:
@@ -652,9 +702,3 @@ class SoftmaxAttention(checks.ByValue, Brief):
 def largest_value(dtype: Any) -> float:
     """Return the largest size of a drift for tokens of a dtype."""
     return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)
-
-
-def _norm(matrix: Floats) -> float:
-    """Return |A|₂, infinite if it overflows."""
-    largest = float(abs(matrix).max())
-    return largest * float(np.linalg.norm(matrix / largest, 2)) if 0 < largest < math.inf else largest

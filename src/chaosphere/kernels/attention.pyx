@@ -73,8 +73,8 @@ cdef void _do_item(
     elif item.kind == FINISH:
         for i in range(max(call.first, start), min(call.stop, stop)):
             at = (i - call.first) * b.ld
-            blocks.finish_block(b, i, sums + i * b.size, call.mean_factor, value_map, call.value_scale, scratch,
-                                rows + at * b.d, partition + at)
+            blocks.finish_block(b, i, sums + i * b.size, call.mean_factor, value_map, b.d, call.value_scale,
+                                scratch, rows + at * b.d, partition + at)
             if call.is_step and failures[i] < 0:
                 failures[i] = blocks.step_block(b, i, x, call.step_size, rows + at * b.d)
     else:
@@ -130,7 +130,7 @@ def attend_bounded(
     cdef Scratch value_memory = Scratch(n_at_once * size * sizeof(real) if has_values else 0)
     cdef Scratch query_memory = Scratch(n_at_once * size * sizeof(real) if query_map is not None else 0)
     cdef Scratch sums_memory = Scratch(n_at_once * size * sizeof(double))
-    cdef long stride = padded_stride(max(CHS_PAIR_SCRATCH(b.d, b.ld), blocks.finish_scratch(&b)))
+    cdef long stride = padded_stride(max(CHS_PAIR_SCRATCH(b.d, b.ld), blocks.finish_scratch(&b, b.d)))
     cdef Scratch tile_memory = Scratch(threads * stride * sizeof(real))
     cdef long token_stride = padded_stride(b.n * b.d)
     cdef Scratch token_memory = Scratch(threads * token_stride * sizeof(real) if n_steps > 1 else 0)

@@ -51,9 +51,9 @@ cdef long columns(const Blocks *b, long block) noexcept nogil:
     return min(b.ld, b.n - block * b.ld)
 
 
-cdef long finish_scratch(const Blocks *b) noexcept nogil:
-    """Numbers of scratch that prepare_block and finish_block need."""
-    return 2 * (b.d + 1) * b.ld
+cdef long finish_scratch(const Blocks *b, long n_rows) noexcept nogil:
+    """Numbers of scratch that prepare_block and finish_block, with a matrix of so many rows, need."""
+    return (b.d + max(b.d, n_rows) + 2) * b.ld
 
 
 cdef Tokens copied(const Blocks *b, const real *x, real *to) noexcept nogil:
@@ -81,9 +81,11 @@ cdef void pack_block(
                 to[k * b.ld + j] *= last[j]
 
 
-cdef void map_block(const Blocks *b, long block, const real *matrix, const real *plain, real *to) noexcept nogil:
-    """The coordinates of a plain block times a matrix (d, d)."""
-    tiles.map_block(columns(b, block), b.d, b.d, matrix, plain, b.ld, to)
+cdef void map_block(
+    const Blocks *b, long block, const real *matrix, long n_rows, const real *plain, real *to
+) noexcept nogil:
+    """The coordinates of a plain block times a matrix (n_rows, d)."""
+    tiles.map_block(columns(b, block), n_rows, b.d, matrix, plain, b.ld, to)
 
 
 cdef void prepare_block(
@@ -98,7 +100,7 @@ cdef void prepare_block(
     cdef real *mapped = scratch + (b.d + 1) * b.ld if b.has_panels else query
     pack_block(b, block, x, scale, NULL, plain)
     if query_map != NULL:
-        map_block(b, block, query_map, plain, mapped)
+        map_block(b, block, query_map, b.d, plain, mapped)
     if b.has_panels:
         tiles.pack_panels(b.d, b.ld, plain, key)
         if query_map != NULL:
@@ -111,10 +113,12 @@ cdef void prepare_block(
 
 
 cdef void finish_block(
-    const Blocks *b, long block, const double *sums, double factor, const real *value_map, double value_scale,
-    real *scratch, real *rows, double *partition
+    const Blocks *b, long block, const double *sums, double factor, const real *value_map, long n_rows,
+    double value_scale, real *scratch, real *rows, double *partition
 ) noexcept nogil:
-    """rows = value_scale V (factor * sums / partition) for the tokens of one block; V is value_map or the identity.
+    """rows = value_scale V (factor * sums / partition) for the tokens of one block.
+
+    V is value_map (n_rows, d), or the identity: n_rows is d then.
 
     partition gets the sums of the coefficients. scratch: finish_scratch numbers.
     """
@@ -126,8 +130,8 @@ cdef void finish_block(
     memcpy(partition, total, n * sizeof(double))
     if value_map != NULL:
         result = mean + b.d * b.ld
-        map_block(b, block, value_map, mean, result)
-    tiles.unpack(n, b.d, b.ld, result, value_scale, <const real *>NULL, rows)
+        map_block(b, block, value_map, n_rows, mean, result)
+    tiles.unpack(n, n_rows, b.ld, result, value_scale, <const real *>NULL, rows)
 
 
 cdef long step_block(const Blocks *b, long block, Tokens x, double step_size, real *rows) noexcept nogil:

@@ -16,4 +16,7 @@ def attend_rows(
     scale: float,
     n_threads: int,
     value_scale: float = 1,
+    values: _AnyReal | None = None,
+    bias: _Floats | None = None,
 ) -> tuple[_Real, _Floats, _Floats]: ...
+def map_tokens(x: _AnyReal, matrix: _AnyReal, n_threads: int) -> _Real: ...

@@ -87,13 +87,13 @@ cdef inline void means(
 
 
 cdef inline void attend_rows(
-    long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_j, const real *bias_j,
-    real *scratch, real *top_i, double *sum_i
+    long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_j,
+    const real *bias_j, real *scratch, real *top_i, double *sum_i
 ) noexcept nogil:
     if real is double:
-        table().attend_rows_f64(d, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
+        table().attend_rows_f64(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
     else:
-        table().attend_rows_f32(d, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
+        table().attend_rows_f32(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
 
 
 cdef inline void layer(

@@ -55,6 +55,7 @@ class LimitSDE(Brief):
     chaosphere.Transformer : The discrete transformer.
     chaosphere.GaussianField : Gaussian noise with a given covariance.
     chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.L2Attention : Attention by distances.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.models.schemes.Scheme : A way to take a step of the equation.
     chaosphere.simulate : Run a model.

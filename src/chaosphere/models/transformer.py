@@ -47,6 +47,7 @@ class Transformer(Brief):
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
     chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.L2Attention : Attention by distances.
     chaosphere.MLP : Random layers of a network.
     chaosphere.simulate : Run a model.
     chaosphere.coupled_run : Run a network and its limit under one noise.

@@ -1,0 +1,143 @@
+"""A head of attention: its matrices, and its sums with queries and keys in R^k and values in R^v.
+
+Scores ⟨Qx, Ky⟩ take k products a pair and sums of values v, so that matrices with few rows save most of the work.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.kernels.rows import attend_rows, map_tokens
+
+LOG2_E = math.log2(math.e)
+# Vector operations of a pair besides its products: those of one exponential (docs/developers/kernels.md, AVX-512 and
+# float64), and, in the kernel of rows, those of the running maximum.
+EXPONENTIAL, MAXIMUM = 13, 4
+_MAX_CANCELLATION = 8.0  # of |Q| |K| over |QᵀK|: no more than three bits of a score are lost
+
+
+class Head:
+    """Weights p_j e^{⟨Qx, Ky_j⟩}, or p_j e^{−|Qx − Ky_j|²}, and the means of values that they give.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the tokens.
+    query, key : ndarray of float64, shape (k, d), optional
+        Q and K; None for the identity.
+    value : ndarray of float64, shape (v, d), optional
+        Values are its products with the tokens; None for the tokens.
+    output : ndarray of float64, shape (d, v), optional
+        Applied to the means.
+    scale : float
+        Multiplies the scores ⟨Qx, Ky⟩.
+    value_scale : float
+        Multiplies the means.
+    is_distance : bool
+        Weights e^{−|Qx − Ky|²}, up to a factor of each query's own. The scale is 2 then.
+
+    Notes
+    -----
+    The distance is that of e^{2⟨Qx, Ky⟩} with token weights p_j e^{−|Ky_j|²}, which the kernel takes as a bias of the
+    exponents: no weight of a token vanishes by itself.
+    """
+
+    def __init__(
+        self,
+        dtype: Any,
+        *,
+        query: Floats | None = None,
+        key: Floats | None = None,
+        value: Floats | None = None,
+        output: Floats | None = None,
+        scale: float = 1.0,
+        value_scale: float = 1.0,
+        is_distance: bool = False,
+    ) -> None:
+        maps = (None if m is None else np.ascontiguousarray(m, dtype=dtype) for m in (query, key, value, output))
+        self.query, self.key, self.value, self.output = maps
+        self.scale, self.value_scale, self.is_distance = scale * LOG2_E, value_scale, is_distance
+
+    def operations(self, dim: int) -> float:
+        """Return the vector operations of a pair of tokens in R^d."""
+        key_dim = dim if self.key is None else len(self.key)
+        value_dim = dim if self.value is None else len(self.value)
+        return key_dim + value_dim + 1 + EXPONENTIAL + MAXIMUM
+
+    def attend(
+        self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int
+    ) -> tuple[Tokens, Floats, Floats]:
+        """Return means, sums of the weights and the base-2 exponents of these, as `attend_rows` does.
+
+        Parameters
+        ----------
+        queries : ndarray, shape (R, M, d)
+        keys : ndarray, shape (R, N, d)
+            The tokens that are summed over.
+        weights : ndarray of float64, shape (N,), optional
+        n_threads : int
+        """
+        q, k, v = (
+            x if matrix is None else map_tokens(x, matrix, n_threads)
+            for x, matrix in ((queries, self.query), (keys, self.key), (keys, self.value))
+        )
+        bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
+        values = None if v is k else v
+        return attend_rows(
+            q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=values, bias=bias
+        )
+
+
+def set_matrices(spec: Any, *, output: Any = None) -> None:
+    """Check and convert the matrices of a frozen spec: Q and K (k, d), V (d, d) or δI.
+
+    With an output (d, v), V is the product of that and a value (v, d), and both are set.
+    """
+    fill = object.__setattr__
+    if (spec.query is None) != (spec.key is None):
+        raise ValueError("query and key must be given together; for QᵀK = βI give beta alone")
+    if spec.value_scale is not None and spec.value is not None:
+        raise ValueError("value_scale must not be given together with value: V is either δI or general")
+    if output is not None and spec.value is None:
+        raise ValueError("output must be given together with value: V is output times value")
+    for name in ("query", "key"):
+        if getattr(spec, name) is not None:
+            fill(spec, name, checks.matrix(getattr(spec, name), name))
+    if spec.query is not None and spec.query.shape != spec.key.shape:
+        raise ValueError(f"query and key must have one shape (k, d), got {spec.query.shape} and {spec.key.shape}")
+    if spec.value is None:
+        scale = 1.0 if spec.value_scale is None else spec.value_scale
+        fill(spec, "value_scale", checks.number(scale, "value_scale"))
+    elif output is None:
+        fill(spec, "value", checks.square_matrix(spec.value, "value"))
+    else:
+        fill(spec, "value", checks.matrix(spec.value, "value"))
+        fill(spec, "output", checks.matrix(output, "output", low=1))
+        if spec.output.shape != spec.value.shape[::-1]:
+            shapes = f"{spec.output.shape} and {spec.value.shape}"
+            raise ValueError(f"output and value must have shapes (d, v) and (v, d), got {shapes}")
+    dims = {m.shape[1] for m in (spec.query, spec.value) if m is not None}
+    if len(dims) > 1:
+        raise ValueError(f"query, key and value must have one number of columns, that of x, got {sorted(dims)}")
+
+
+def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:
+    """Return matrices of about one norm and the same product AᵀB, by a power of two; None if the product cancels."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = norm(left.T @ right)
+    sizes = norm(left), norm(right)
+    if not 0 < sizes[0] * sizes[1] <= _MAX_CANCELLATION * product:
+        return None
+    shift = round(0.5 * (math.log2(sizes[0]) - math.log2(sizes[1])))
+    return np.ldexp(left, -shift), np.ldexp(right, shift)
+
+
+def norm(matrix: Floats) -> float:
+    """Return |A|₂, infinite if it overflows."""
+    largest = float(abs(matrix).max())
+    return largest * float(np.linalg.norm(matrix / largest, 2)) if 0 < largest < math.inf else largest

@@ -1,0 +1,272 @@
+"""Attention whose weights are Gaussian in the distance of queries and keys.
+
+More than half of this file is docstrings.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
+from chaosphere.common.shape import Shape
+from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.head import Head, norm, set_matrices
+from chaosphere.interactions.protocol import InteractionPlan
+
+_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class L2Attention(checks.ByValue, Brief):
+    """Attention by distances: softmax self-attention with −|Qx − Ky|² for the scores.
+
+    Attn(μ, x) = ∫ e^{−|Qx − Ky|²} V y dμ(y) / ∫ e^{−|Qx − Ky|²} dμ(y),  μ = Σ p_i δ_{x_i}
+
+    Parameters
+    ----------
+    query, key : array_like, shape (k, d)
+        Q and K.
+    value : array_like, shape (d, d), optional
+        V.
+    value_scale : float, optional
+        V = δI instead: 1 attracts (default), 0 switches off, −1 repels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If query or key are missing, both forms of V are given, shapes disagree, an entry is not finite, or a norm is so
+        large that the rounding of the tokens decides the weights.
+
+    See Also
+    --------
+    chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.Transformer : The discrete transformer.
+    chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.interactions.protocol.Interaction : What an interaction offers.
+
+    Notes
+    -----
+    |Qx − Ky|² = |Qx|² − 2⟨Qx, Ky⟩ + |Ky|², so this is softmax attention with 2QᵀK in place of QᵀK and with token
+    weights proportional to p_j e^{−|Ky_j|²}. Where QᵀK = βI and |Ky| is the same for all tokens, as for Q = K = √β I,
+    it is softmax attention at 2β.
+
+    All pairs are summed, with a running maximum, in O(N² (k + d)) per system and memory O(N (k + d)). Weights carry a
+    relative rounding error of about (‖Q‖ + ‖K‖)² ε (ε = 2.2e-16 or 1.2e-7). Results are bitwise identical for any
+    number of threads.
+
+    Examples
+    --------
+    With Q = K = I it is softmax attention at β = 2:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(500, 3, rng=0)
+    >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3))
+    >>> bool(abs(attention(x) - cs.SoftmaxAttention(beta=2.0)(x)).max() < 1e-14)
+    True
+    """
+
+    query: Floats
+    key: Floats
+    value: Floats | None = None
+    value_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check, fill in the default, and convert."""
+        for name in ("query", "key"):
+            if getattr(self, name) is None:
+                raise TypeError(f"{name} must be a matrix (k, d), got None")
+        set_matrices(self)
+        self._check_sizes(np.dtype(np.float64))
+
+    def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> L2Attention:
+        """Return this attention: there is nothing to choose.
+
+        Parameters
+        ----------
+        n_tokens : int
+            N >= 1.
+        dim : int
+            d >= 2.
+        dtype : dtype
+            float64 or float32.
+
+        Returns
+        -------
+        L2Attention
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a size is no integer or too small, or dtype is another.
+
+        See Also
+        --------
+        chaosphere.L2Attention.plan : Plan of the attention.
+        chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+        chaosphere.interactions.protocol.Interaction.resolve : An interaction with its choices made.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3))
+        >>> attention.resolve(100, 3) == attention
+        True
+        """
+        checks.integer(n_tokens, "n_tokens", low=1)
+        checks.integer(dim, "dim", low=2)
+        checks.float_type(dtype, "dtype")
+        return self
+
+    def plan(self, shape: Shape, weights: Floats | None = None) -> L2Plan:
+        """Return the plan for tokens of one shape, as `Transformer` uses it.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype.
+        weights : ndarray of float64, shape (n_sources,), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+
+        Returns
+        -------
+        InteractionPlan
+            Its `drift` is attention, without checks of the tokens.
+
+        Raises
+        ------
+        ValueError
+            If the matrices are of another dimension, or too large for this dtype.
+
+        See Also
+        --------
+        chaosphere.L2Attention.resolve : The attention with its choices made.
+        chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
+        chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=2)
+        >>> attention = cs.L2Attention(query=np.eye(3), key=2 * np.eye(3))
+        >>> plan = attention.plan(Shape.of(x))
+        >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
+        True
+        """
+        if self.query.shape[1] != shape.dim:
+            raise ValueError(f"x must have dim {self.query.shape[1]}, that of the matrices, got {shape.dim}")
+        self._check_sizes(shape.dtype)
+        head = Head(
+            shape.dtype,
+            query=self.query,
+            key=self.key,
+            output=self.value,
+            scale=2.0,
+            value_scale=1.0 if self.value_scale is None else self.value_scale,
+            is_distance=True,
+        )
+        return L2Plan(shape, weights, head=head)
+
+    def __call__(
+        self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
+    ) -> Tokens:
+        """Return Attn(μ_x, x_i) for every token, or Attn(μ_z, x_i) for the sources z.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems.
+        weights : array_like, shape (N,) or (M,), optional
+            p_i >= 0 with sum 1 (default uniform), of the tokens that are summed over.
+        sources : ndarray of the dtype of x, shape (M, d) or (R, M, d), optional
+            Tokens z whose keys and values the queries of x attend to (default: x itself).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray
+            Of the shape and dtype of x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument breaks a rule above, or the matrices do not serve these tokens.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
+
+        Examples
+        --------
+        A token attends to what is near to it, two of a hundred sources here:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(1, 2, rng=0)
+        >>> z = np.concatenate([x, x, cs.sample_uniform(98, 2, rng=1)])
+        >>> attention = cs.L2Attention(query=1000 * np.eye(2), key=1000 * np.eye(2))
+        >>> bool(abs(attention(x, sources=z) - x).max() < 1e-15)
+        True
+        """
+        batch = checks.tokens(x)
+        keys = batch if sources is None else checks.sources(sources, x)
+        p = checks.weights(weights, keys.shape[1])
+        threads = checks.threads(n_threads)
+        mean = self.plan(Shape.of(keys), p).attend(batch, keys, n_threads=threads)
+        return mean if x.ndim == 3 else mean[0]
+
+    def _check_sizes(self, dtype: np.dtype[Any]) -> None:
+        """Raise ValueError where rounding would decide the weights, or sums of values might overflow."""
+        limit = math.sqrt(0.01 / float(np.finfo(dtype).eps))
+        for matrix, name in ((self.query, "query"), (self.key, "key")):
+            if not norm(matrix) <= limit:
+                raise ValueError(
+                    f"the norm of {name} must be <= {limit:.3g} for {dtype} tokens, got {norm(matrix):.6g}: beyond it "
+                    "the rounding of the tokens decides the weights"
+                )
+        limit = min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)
+        size = float(abs(self.value).max()) if self.value is not None else abs(self.value_scale or 0.0)
+        if not size <= limit:
+            name = "value_scale" if self.value is None else "the entries of value"
+            raise ValueError(f"{name} must be <= {limit:.3g} in size for {dtype} tokens, got {size:.6g}")
+
+
+class L2Plan(InteractionPlan):
+    """Attention by distances over all pairs, for tokens of one shape.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+        Those that are 0 make their tokens passive tracers, too.
+    head : Head
+    """
+
+    def __init__(self, shape: Shape, weights: Floats | None, *, head: Head) -> None:
+        self.head, self.weights = head, relative_weights(weights, shape.n_tokens)[0]
+        self.n_sources = shape.n_tokens if weights is None else len(weights)
+        self.pairs = float(shape.n_tokens) * self.n_sources
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return attention; see `InteractionPlan`."""
+        return self.attend(x, x, n_threads=n_threads)
+
+    def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
+        """Return some rows of attention at their share of the work; see `InteractionPlan`."""
+        return self.attend(x[:, first:stop], x, n_threads=n_threads)
+
+    def attend(self, queries: Tokens, tokens: Tokens, *, n_threads: int) -> Tokens:
+        """Return attention of queries (R, M, d) to those of the tokens (R, N, d) that are sources."""
+        keys = tokens[:, : self.n_sources]
+        return self.head.attend(queries, keys, weights=self.weights, n_threads=n_threads)[0]
