@@ -28,7 +28,7 @@ PANELS = [(2, 4.0), (3, 4.0), (3, 64.0), (3, 1000.0)]  # of the crossover, at RT
 RTOL = 1e-6
 AROUND = [(2, 1.0), (2, 64.0), (3, 1.0), (3, 4.0), (3, 64.0), (4, 1.0), (4, 4.0)]
 NAMES = {"direct": "direct sum", "fourier": "Fourier", "harmonic": "harmonics", "nufft": "NUFFT"}
-COLOURS = {"direct": "k", "fourier": "C0", "harmonic": "C0", "nufft": "C1"}
+LOOKS = {"direct": ("black", "o"), "fourier": ("#0072b2", "s"), "harmonic": ("#d55e00", "^"), "nufft": ("#009e73", "D")}
 
 
 def least(function, clock, seconds: float) -> float:
@@ -62,30 +62,25 @@ def crossing(beta: float, dim: int, dtype: str) -> int:
     return high
 
 
-def draw(folder: Path, lines: dict, panels: list[tuple[tuple, str]], name: str, threads: int) -> None:
-    from matplotlib import pyplot
+def draw(path: Path, lines: dict, panels: list[tuple[tuple, str]], *, threads: int, end: int) -> None:
+    """Draw the time of each method over N; the direct sum beyond what was measured, up to `end`, as N²."""
+    from chaosphere.plot import style
 
-    width = 1.2 + 3.1 * len(panels)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(width, 3.4), sharey=True, layout="constrained")
-    for axis, (key, title) in zip(axes, panels, strict=True):
-        for method, line in lines[key].items():
-            label = NAMES[method]
-            if name == "fastsum":
-                label += f", exponent {exponent(line):.2f}"
-            axis.loglog(
-                *zip(*line, strict=True), "o-", color=COLOURS[method], label=label, markersize=3.5, linewidth=1.4
-            )
-            if method == "direct" and line[-1][0] < SIZES[-1]:
-                n, seconds = line[-1]
-                end = SIZES[-1] if name == "fastsum" else 10**6
-                axis.loglog(
-                    [n, end], [seconds, seconds * (end / n) ** 2], "k--", linewidth=1, label="as N², not measured"
-                )
-        axis.set(title=title, xlabel="number of tokens N")
-        axis.grid(alpha=0.25)
-        axis.legend(fontsize=8, frameon=False, loc="upper left")
-    axes[0].set_ylabel(f"time of one call, {threads} thread{'s' * (threads > 1)} (s)")
-    figure.savefig(folder / f"{name}.png", dpi=150)
+    with style.picture(path, width=style.TWO_COLUMNS, height=2.5) as canvas:
+        axes = canvas.subplots(1, len(panels), sharey=True)
+        handles = {}
+        for axis, (key, title) in zip(axes, panels, strict=True):
+            for method, line in lines[key].items():
+                colour, marker = LOOKS[method]
+                handles[NAMES[method]] = axis.loglog(*zip(*line, strict=True), marker=marker, color=colour)[0]
+                if method == "direct" and line[-1][0] < end:
+                    n, seconds = line[-1]
+                    guess = axis.loglog([n, end], [seconds, seconds * (end / n) ** 2], "--", color=colour)
+                    handles["direct sum as $N^2$, not measured"] = guess[0]
+            axis.set(title=style.formulas(title), xlabel="number of tokens $N$")
+            axis.grid()
+        axes[0].set_ylabel(f"time of one call (s), {threads} thread{'s' * (threads > 1)}")
+        style.legend_below(canvas, handles, n_columns=len(handles))
 
 
 def main() -> int:
@@ -173,10 +168,13 @@ def main() -> int:
     print(f"\nauto takes at most {worst:.2f} times as long as the fastest")
 
     if arguments.plot:
-        default = [((dim,), f"d = {dim}, β = 4, at rounding") for dim in (2, 3)]
-        draw(arguments.plot, lines, default, "fastsum", registry.THREADS)
-        loose = [((dim, beta), f"d = {dim}, β = {beta:g}, tolerance 10⁻⁶") for dim, beta in panels]
-        draw(arguments.plot, lines, loose, "crossover", registry.THREADS)
+        default = []
+        for dim in (2, 3):
+            exponents = ", ".join(f"{NAMES[method]} {exponent(line):.2f}" for method, line in lines[dim,].items())
+            default.append(((dim,), f"d = {dim}, β = 4, at rounding\nexponents of N: {exponents}"))
+        draw(arguments.plot / "fastsum.png", lines, default, threads=registry.THREADS, end=SIZES[-1])
+        loose = [((dim, beta), f"d = {dim}, β = {beta:g}, tolerance $10^{{-6}}$") for dim, beta in panels]
+        draw(arguments.plot / "crossover.png", lines, loose, threads=registry.THREADS, end=10**6)
     return int(worst > LIMIT and not arguments.quick)
 
 

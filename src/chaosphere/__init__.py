@@ -10,6 +10,8 @@ from chaosphere import measures, stats, theory
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.interactions.custom import CustomInteraction
+from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
@@ -43,12 +45,14 @@ __all__ = [
     "CircleDensity",
     "CoupledRun",
     "CovarianceKernel",
+    "CustomInteraction",
     "DensitySolution",
     "GaussianField",
     "Interrupted",
     "LimitSDE",
     "MLPLayer",
     "MeanField",
+    "MultiHeadAttention",
     "SimulationError",
     "SoftmaxAttention",
     "Solution",

@@ -17,6 +17,7 @@ BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
 CIRCLE = cs.sample_uniform(8, 2, rng=0)
 P = np.arange(1.0, 9.0) / 36
 ATTENTION = cs.SoftmaxAttention(beta=2.0)
+HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
 USA = cs.UnnormalizedAttention(beta=2.0)
 MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
 KERNEL = MLP.kernel(3)
@@ -37,6 +38,10 @@ COSINES = np.linspace(-1, 1, 5)
 PAIR = {"kernel": KERNEL, "beta": 1.0, "value_scale": 0.5}
 CLOUDS = {"x": X, "y": X[:5].copy(), "x_weights": P, "y_weights": None}
 SYNCHRONIZING = cs.CovarianceKernel.from_activation("relu", dim=3)
+
+
+def to_mean(x, weights):
+    return 0 * x + weights @ x
 
 
 def observe(time, x):
@@ -75,6 +80,10 @@ CALLS = {
     "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
     "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "n_threads": 1}),
     "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "n_threads": 1}),
+    "CustomInteraction": (cs.CustomInteraction, {"function": to_mean}),
+    "CustomInteraction.__call__": (cs.CustomInteraction(to_mean), {"x": X, "weights": P, "n_threads": 1}),
+    "MultiHeadAttention": (cs.MultiHeadAttention, {"heads": [ATTENTION, ATTENTION], "combine": "mean"}),
+    "MultiHeadAttention.__call__": (HEADS, {"x": X, "weights": P, "n_threads": 1}),
     "SoftmaxAttention.circle_drift": (ATTENTION.circle_drift, {"n_modes": 8}),
     "SoftmaxAttention.linear_response": (ATTENTION.linear_response, {"degree": 3, "dim": 3}),
     "SoftmaxAttention.energy": (ATTENTION.energy, {"x": X, "weights": P, "n_threads": 1}),

@@ -76,6 +76,7 @@ def test_a_picture_leaves_the_style_of_others_alone(tmp_path):
     [
         ("d = 2", "$d = 2$"),
         ("σ_U = 0.3, δ = -1", r"$\sigma_U = 0.3$, $\delta = -1$"),
+        ("(δ = −1.5)", r"($\delta = -1.5$)"),  # the sign of typography
         ("M = 300 tokens", "$M = 300$ tokens"),
         ("β = 1e-05", "β = 1e-05"),  # a number that is no formula
         ("seed = 3", "seed = 3"),
@@ -105,3 +106,9 @@ def test_ticks_stand_at_every_value_and_eight_have_labels():
 def test_bars_without_an_interval_have_no_length():
     bars = style.bars(np.array([1.0, 2.0]), np.array([0.5, np.nan]), np.array([3.0, np.nan]))
     assert bars.tolist() == [[0.5, 0.0], [2.0, 0.0]]
+
+
+def test_a_headline_with_formulas_of_its_own_stays_as_it_is():
+    canvas, _ = style.figure(1.0, 1.0)
+    style.headline(canvas, r"$\beta = 4$, N = 64")
+    assert canvas.get_suptitle() == r"$\beta = 4$, N = 64"

@@ -66,7 +66,7 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
             set_label(_label_of_parameter(name))
             if dataset[name].dtype.kind not in "iuf":
                 set_ticks(range(dataset.sizes[name]), [str(v) for v in dataset[name].values])
-        canvas.suptitle(dataset.attrs["title"], wrap=True)
+        style.headline(canvas, dataset.attrs["title"])
 
 
 def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
@@ -102,7 +102,7 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
         band = "99 % band" + (",\nnone where few replicas carry the mean" if is_cut else "")
         axes.set_xlabel(_label_of_parameter(x))
         axes.set_ylabel(f"mean {_label_of_observable(dataset, value)}, {band}")
-        canvas.suptitle(dataset.attrs["title"], wrap=True)
+        style.headline(canvas, dataset.attrs["title"])
         axes.grid(visible=True)
 
 

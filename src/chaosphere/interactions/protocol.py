@@ -99,6 +99,7 @@ class InteractionPlan(Protocol):
     See Also
     --------
     chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
+    chaosphere.CustomInteraction : A drift by a function, without a plan of its own.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
     chaosphere.interactions.protocol.Partition : Which tokens a process owns.
 
@@ -278,6 +279,8 @@ class Interaction(Protocol):
         See Also
         --------
         chaosphere.SoftmaxAttention.resolve : The attention with its method chosen.
+        chaosphere.MultiHeadAttention.resolve : Heads with their methods chosen.
+        chaosphere.CustomInteraction.resolve : The interaction itself.
         chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
         """
 
@@ -304,6 +307,8 @@ class Interaction(Protocol):
         See Also
         --------
         chaosphere.SoftmaxAttention.plan : Plan of the attention.
+        chaosphere.MultiHeadAttention.plan : Plan of several heads.
+        chaosphere.CustomInteraction.plan : Plan of a function.
         chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 

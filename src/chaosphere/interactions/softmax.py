@@ -117,6 +117,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
     See Also
     --------
+    chaosphere.MultiHeadAttention : Several interactions at once.
+    chaosphere.CustomInteraction : A drift by a function of your own.
     chaosphere.Transformer : The discrete transformer.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
@@ -368,6 +370,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
+        chaosphere.MultiHeadAttention.__call__ : Drift of several heads.
+        chaosphere.CustomInteraction.__call__ : Drift by a function.
         chaosphere.UnnormalizedAttention.__call__ : Unnormalised attention at every token.
 
         Examples

@@ -16,7 +16,7 @@ from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import energies, linear
+from chaosphere.interactions import call, energies, linear
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
@@ -227,10 +227,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
-        batch, threads = checks.tokens(x), checks.threads(n_threads)
-        p = checks.weights(weights, batch.shape[1])
-        drift = self.plan(Shape.of(batch), p).drift(batch, n_threads=threads)
-        return drift if x.ndim == 3 else drift[0]
+        return call.drift(self, x, weights=weights, n_threads=n_threads)
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
         """Return the energy E_β/β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩})/β, zero exactly at consensus.

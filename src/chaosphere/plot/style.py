@@ -45,7 +45,7 @@ _STYLE = {
     "grid.linewidth": 0.4,
 }
 _GREEK = {"β": r"\beta", "δ": r"\delta", "σ": r"\sigma"}
-_VALUE = re.compile(r"(?<!\w)([A-Za-zβδσ])(_[A-Z])? = (-?\d+(?:\.\d+)?)(?![\w.])")
+_VALUE = re.compile(r"(?<!\w)([A-Za-zβδσ])(_[A-Z])? = ([-−]?\d+(?:\.\d+)?)(?![\w.])")
 
 
 def require() -> None:
@@ -191,7 +191,10 @@ def write(canvas: Any, path: str | os.PathLike[str]) -> None:
 
 
 def headline(canvas: Any, text: str) -> None:
-    """Set the title of a figure, in lines that are no wider than it; its values are formulas."""
+    """Set the title of a figure, in lines that are no wider than it; its values are formulas, if it has none itself."""
+    if "$" in text:
+        canvas.suptitle(text, wrap=True)
+        return
     n_letters = round(canvas.get_figwidth() * _LETTERS_PER_INCH)
     # A value is not parted from its name.
     lines = [textwrap.wrap(line.replace(" = ", "\0=\0"), n_letters) for line in text.splitlines()]
@@ -210,7 +213,7 @@ def formulas(text: str) -> str:
 
     def formula(match: re.Match[str]) -> str:
         letter, index, value = match.groups()
-        return f"${_GREEK.get(letter, letter)}{index or ''} = {value}$"
+        return f"${_GREEK.get(letter, letter)}{index or ''} = {value.replace('−', '-')}$"
 
     return _VALUE.sub(formula, text)
 

@@ -1,0 +1,26 @@
+"""The call of an interaction on tokens: its arguments are checked, and a plan made for them is used once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.interactions.protocol import Interaction
+
+
+def drift(interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int | None) -> Tokens:
+    """Return the drift of tokens (N, d) or (R, N, d), of their shape and dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not made of tokens on the unit sphere, the weights are no probabilities, or the interaction does not
+        serve their shape.
+    """
+    batch = checks.tokens(x)
+    threads = checks.threads(n_threads)
+    plan = interaction.plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
+    values = plan.drift(batch, n_threads=threads)
+    return values if x.ndim == 3 else values[0]
