@@ -85,6 +85,15 @@ def test_an_expansion_sums_far_tokens_directly():
     np.testing.assert_allclose(fast[-1], direct[-1], rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("method", ["direct", "harmonic", "nufft"])
+def test_layouts_of_memory_change_nothing(method):
+    x = cases.tokens(200, 3, n_replicas=2)
+    attention = cs.UnnormalizedAttention(beta=2.0, method=method)
+    drift = attention(x, cases.weights(200))
+    for name, y in cases.layouts(x).items():
+        assert np.array_equal(attention(y, cases.weights(200)), drift), name
+
+
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize(("n", "method"), [(300, "direct"), (300, "harmonic")])
 def test_threads_change_nothing(n, method, n_threads):

@@ -107,6 +107,19 @@ def test_densities_agree_with_nodes(beta, value_scale, rescaled):
     np.testing.assert_allclose(density.modes[0, :5], nodes, rtol=0, atol=1e-9)
 
 
+def test_a_drift_that_is_too_fast_for_a_density_is_refused():
+    for rescaled in (False, True):
+        attention = cs.UnnormalizedAttention(beta=30.0, rescaled=rescaled)
+        model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=100)
+        if rescaled:
+            cs.CircleDensity(model=model, law=SMOOTH, n_modes=64)
+        else:
+            with pytest.raises(
+                ValueError, match=r"at most 16777216 substeps a step, got .*may reach 1.07e\+13; scale it"
+            ):
+                cs.CircleDensity(model=model, law=SMOOTH, n_modes=64)
+
+
 def test_densities_under_common_noise_agree_with_nodes():
     """Under one noise and step the two differ by the order of the step."""
     field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh", bias_std=0.3).kernel(2))

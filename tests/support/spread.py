@@ -20,6 +20,8 @@ def models(dim):
         cs.SoftmaxAttention(beta=2.0, method="harmonic"),
         cs.SoftmaxAttention(query=np.eye(dim) + 0.1, key=np.eye(dim), value=np.diag(np.arange(1.0, dim + 1))),
         cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim)),
+        cs.UnnormalizedAttention(beta=4.0),
+        cs.UnnormalizedAttention(beta=2.0, rescaled=True, method="harmonic"),
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)

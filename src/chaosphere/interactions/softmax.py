@@ -470,7 +470,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
             n_direct=int(attended.n_direct[0]),
         )
 
-    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica | None:
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
         """Return the energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
 
         Attention is a gradient flow of it, with the partition sums Z as weights: along the flow the energy changes by

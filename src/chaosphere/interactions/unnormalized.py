@@ -23,6 +23,7 @@ from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.softmax import SoftmaxAttention, largest_value
 
+_BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
 _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit
 
 
@@ -392,6 +393,12 @@ class UnnormalizedPlan(InteractionPlan):
         return self._times_sums(self.softmax.attend_part(x, first=first, stop=stop, n_threads=n_threads))
 
     def _times_sums(self, attended: Attended) -> Tokens:
-        mean = attended.mean
-        np.multiply(mean, attended.over(self.log_unit)[..., None], out=mean, casting="same_kind")
-        return mean
+        drift = np.ascontiguousarray(attended.mean)
+        rows, sums = drift.reshape(-1, drift.shape[-1]), attended.over(self.log_unit).ravel()
+        for first in range(0, len(rows), _BLOCK):
+            block, factors = rows[first : first + _BLOCK], sums[first : first + _BLOCK]
+            # NumPy's loops run over the last axis: columns where it is short.
+            parts = [(column, factors) for column in block.T] if len(block.T) < 8 else [(block, factors[:, None])]
+            for part, factor in parts:
+                np.multiply(part, factor, out=part, casting="same_kind")
+        return drift

@@ -33,6 +33,8 @@ _LARGEST_TAIL = 1e-6
 # accuracy decides.
 _COURANT, _MIN_MODES = 2.0, 128
 
+_MAX_SUBSTEPS = 2**24  # of a step: a quarter of an hour at the least
+
 
 class UnresolvedDensityError(Picklable, ValueError):
     """A density has become too steep for its number of modes.
@@ -171,7 +173,8 @@ class CircleDensity(Brief):
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or the field depends on the tokens' places (method "dense").
+        If an argument is out of range, the field depends on the tokens' places (method "dense"), the interaction has no
+        `circle_drift`, or its drift may be so large that a step takes more than 2²⁴ substeps.
 
     See Also
     --------
@@ -241,7 +244,18 @@ class CircleDensity(Brief):
         if attention is None:
             return None
         drift: CircleDrift = offered(attention, "circle_drift", name="model.attention")(self.n_modes)
+        n_substeps = self.model.horizon / self.model.n_steps * drift.max_speed * self._waves / _COURANT
+        if not n_substeps <= _MAX_SUBSTEPS:
+            raise ValueError(
+                f"model must have attention that takes at most {_MAX_SUBSTEPS} substeps a step, got {n_substeps:.3g}: "
+                f"its drift may reach {drift.max_speed:.3g}; scale it down, or raise n_steps"
+            )
         return drift
+
+    @property
+    def _waves(self) -> int:
+        """The number of modes that sets the substeps."""
+        return max(self.n_modes, _MIN_MODES)
 
     @property
     def n_points(self) -> int:
@@ -346,7 +360,7 @@ class CircleDensity(Brief):
                 shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)
             fastest = np.abs(shake).max(axis=1) + (0.0 if drift is None else step_size * drift.max_speed)
             # Powers of two, so that most replicas go together.
-            halvings = np.ceil(np.log2(np.maximum(1, fastest * max(self.n_modes, _MIN_MODES) / _COURANT)))
+            halvings = np.ceil(np.log2(np.maximum(1, fastest * self._waves / _COURANT)))
             modes = modes * half_diffusion
             try:
                 for n_halvings in np.unique(halvings):
