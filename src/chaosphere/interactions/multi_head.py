@@ -102,8 +102,8 @@ class MultiHeadAttention(Brief):
         --------
         >>> import chaosphere as cs
         >>> attention = cs.MultiHeadAttention(heads=[cs.SoftmaxAttention(beta=4.0)])
-        >>> attention.resolve(100_000, 3).heads[0].method
-        'harmonic'
+        >>> attention.resolve(100_000, 3)
+        MultiHeadAttention(heads=(SoftmaxAttention(beta=4.0, method='harmonic', rtol=1.5e-12),))
         """
         return replace(self, heads=tuple(head.resolve(n_tokens, dim, dtype) for head in self.heads))
 
