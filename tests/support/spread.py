@@ -13,6 +13,7 @@ COMM = MPI.COMM_WORLD
 
 def models(dim):
     mlp = cs.MLP(width=16, activation="tanh", bias_std=0.3, output_bias_std=0.1)
+    row = np.full((1, dim), dim**-0.5)
     attentions = [
         cs.SoftmaxAttention(beta=4.0),
         cs.SoftmaxAttention(beta=800.0, value_scale=-1.0),
@@ -20,6 +21,9 @@ def models(dim):
         cs.SoftmaxAttention(beta=2.0, method="harmonic"),
         cs.SoftmaxAttention(query=np.eye(dim) + 0.1, key=np.eye(dim), value=np.diag(np.arange(1.0, dim + 1))),
         cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim)),
+        # Of norm 900: scores and sums in one dimension.
+        cs.SoftmaxAttention(query=900 * row, key=row, value=row, output=row.T),
+        cs.L2Attention(query=np.tri(dim)[:2], key=np.eye(dim)[:2]),
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)
