@@ -46,6 +46,12 @@ def form(case: Case) -> np.ndarray:
     return case.beta * np.random.default_rng(5).standard_normal((case.dim, case.dim)) / math.sqrt(case.dim)
 
 
+def matrices(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Q, K and the value matrix (k, d) of a head, with ‖QᵀK‖ near 2β; its output is the value's transpose."""
+    q, k, v = np.random.default_rng(6).standard_normal((3, case.head_dim, case.dim)) / math.sqrt(case.dim)
+    return case.beta * q, k, v
+
+
 def rows(case: Case) -> np.ndarray:
     """Some tokens, the first and the last among them."""
     return np.unique(np.linspace(0, case.n_tokens - 1, CHECKED_ROWS).astype(int))
@@ -89,6 +95,14 @@ def unnormalized(case: Case) -> np.ndarray:
     """Without the division by the sum of the weights."""
     x = tokens(case).astype(np.longdouble)[0]
     return (np.exp(case.beta * (x[rows(case)] @ x.T)) @ x / case.n_tokens)[None]
+
+
+def head(case: Case) -> np.ndarray:
+    """With matrices of fewer rows than columns."""
+    x, (query, key, value) = tokens(case).astype(np.longdouble)[0], matrices(case)
+    scores = (x[rows(case)] @ query.T) @ (x @ key.T).T
+    w = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return (w @ (x @ value.T) / w.sum(axis=1, keepdims=True) @ value)[None]
 
 
 def fastsum(case: Case) -> np.ndarray:

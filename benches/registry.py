@@ -61,9 +61,11 @@ class Case:
     depth: int = 0
     horizon: float = 0.0
     n_bins: int = 0
+    head_dim: int = 0
 
     def __str__(self) -> str:
         parts = [f"R{self.n_replicas}"] * (self.n_replicas > 1) + [f"N{self.n_tokens}", f"d{self.dim}"]
+        parts += [f"k{self.head_dim}"] * (self.head_dim > 0)
         parts += [f"m{self.width}"] * (self.width > 0) + [self.activation] * (self.activation != "")
         parts += [f"beta{self.beta:g}"] * (self.beta != 4.0)
         parts += [f"L{self.depth}"] * (self.depth > 0) + [f"bins{self.n_bins}"] * (self.n_bins > 0)
@@ -76,6 +78,7 @@ if IS_QUICK:
     ATTENTION = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
     ATTENTION += [Case(n_replicas=5, n_tokens=40, dim=3)]
     FORMS = [Case(n_tokens=600, dim=3)]
+    HEADS = [Case(n_tokens=600, dim=16, head_dim=4, dtype=t) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
@@ -93,6 +96,7 @@ else:
     ATTENTION += [Case(n_tokens=1024, dim=d, dtype=t) for d in (2, 3, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_replicas=2048, n_tokens=32, dim=3)]
     FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
+    HEADS = [Case(n_tokens=16384, dim=64, head_dim=16, dtype=t) for t in BOTH]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
         for d in (3, 64)
@@ -121,6 +125,7 @@ CASES = {
     "general": FORMS,
     "by_product": FORMS,
     "unnormalized": FORMS,
+    "head": HEADS,
     "layer": LAYER,
     "step": STEP,
     "energy": ENERGY,
@@ -134,6 +139,7 @@ CASES = {
 COMPARED = {
     "attention": [case for case in ATTENTION if case.dim <= 64 and case.n_replicas == 1],
     "general": FORMS,
+    "head": HEADS,
     "layer": LAYER,
     "step": STEP,
     "phases": PHASES,

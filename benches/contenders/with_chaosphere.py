@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from reference import STEP_LENGTH, directions, form, masses, tokens, weights
+from reference import STEP_LENGTH, directions, form, masses, matrices, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run
@@ -27,6 +27,11 @@ class Chaosphere:
 
     def general(self, case: Case) -> Run:
         x, attention = tokens(case), self.cs.SoftmaxAttention(query=form(case).T, key=np.eye(case.dim))
+        return lambda: attention(x, n_threads=THREADS)
+
+    def head(self, case: Case) -> Run:
+        x, (query, key, value) = tokens(case), matrices(case)
+        attention = self.cs.SoftmaxAttention(query=query, key=key, value=value, output=value.T)
         return lambda: attention(x, n_threads=THREADS)
 
     def by_product(self, case: Case) -> Run:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from reference import ACTIVATIONS, STEP_LENGTH, directions, form, masses, tokens, weights
+from reference import ACTIVATIONS, STEP_LENGTH, directions, form, masses, matrices, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run, with_scales
@@ -71,6 +71,15 @@ class NumPy:
         keys = np.ascontiguousarray(x.swapaxes(1, 2)) * case.beta
         values = np.concatenate([p * x, p], axis=2)
         return lambda: self._average(case, x, keys, values)
+
+    def head(self, case: Case) -> Run:
+        x, (query, key, value) = tokens(case), (m.astype(case.dtype) for m in matrices(case))
+
+        def run() -> np.ndarray:
+            values = np.concatenate([x @ value.T, np.ones_like(x[..., :1])], axis=2)
+            return self._average(case, x @ query.T, key @ x.swapaxes(1, 2), values) @ value
+
+        return run
 
     def general(self, case: Case) -> Run:
         x = tokens(case)

@@ -2,7 +2,7 @@
 
 import math
 
-from reference import STEP_LENGTH, directions, tokens, weights
+from reference import STEP_LENGTH, directions, matrices, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run, require, with_scales
@@ -36,6 +36,16 @@ class Torch:
     def attention(self, case: Case) -> Run:
         x = self.torch.from_numpy(tokens(case))
         return lambda: self._attend(case, x)
+
+    def head(self, case: Case) -> Run:
+        x = self.torch.from_numpy(tokens(case))
+        query, key, value = (self.torch.from_numpy(m.astype(case.dtype)) for m in matrices(case))
+
+        def run():
+            q, k, v = ((x @ matrix.T)[:, None] for matrix in (query, key, value))
+            return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0] @ value
+
+        return run
 
     def layer(self, case: Case) -> Run:
         x, u, w = (self.torch.from_numpy(a) for a in (tokens(case), *with_scales(case, *weights(case))))

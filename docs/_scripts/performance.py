@@ -27,6 +27,7 @@ SECTIONS = [
             "attention": "",
             "weighted": "weighted tokens",
             "general": "QᵀK not symmetric",
+            "head": "Q, K and V of k rows",
             "by_product": "with the energy",
             "unnormalized": "unnormalised",
         },
@@ -41,7 +42,7 @@ SECTIONS = [
         {"transformer": "layers", "phases": "attention alone"},
     ),
 ]
-SIGNS = {"R": "systems", "N": "N", "d": "d", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
+SIGNS = {"R": "systems", "N": "N", "d": "d", "k": "k", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
 
 
 def markdown() -> str:

@@ -13,6 +13,7 @@ COMM = MPI.COMM_WORLD
 
 def models(dim):
     mlp = cs.MLP(width=16, activation="tanh", bias_std=0.3, output_bias_std=0.1)
+    row = np.full((1, dim), dim**-0.5)
     attentions = [
         cs.SoftmaxAttention(beta=4.0),
         cs.SoftmaxAttention(beta=800.0, value_scale=-1.0),
@@ -22,6 +23,9 @@ def models(dim):
         cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim)),
         cs.UnnormalizedAttention(beta=4.0),
         cs.UnnormalizedAttention(beta=2.0, rescaled=True, method="harmonic"),
+        # Of norm 900: scores and sums in one dimension.
+        cs.SoftmaxAttention(query=900 * row, key=row, value=row, output=row.T),
+        cs.L2Attention(query=np.tri(dim)[:2], key=np.eye(dim)[:2]),
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)

@@ -78,7 +78,7 @@ class DirectPlan(InteractionPlan):
     head : Head, optional
         The same attention with scores in R^k and values in R^v, one of them below d. It is used where it takes fewer
         vector operations a pair: k + v + 18, against (3d + 15)/2 where QᵀK is symmetric, 2d + 14 where it is not, and
-        2d + 18 where its norm is too large for one shift of all scores (docs/developers/kernels.md).
+        2d + 18 where its norm is too large for one shift of all scores (see chaosphere.interactions.head).
     """
 
     def __init__(

@@ -1,6 +1,9 @@
 """A head of attention: its matrices, and its sums with queries and keys in R^k and values in R^v.
 
-Scores ⟨Qx, Ky⟩ take k products a pair and sums of values v, so that matrices with few rows save most of the work.
+In the kernel of rows a pair takes k products for its score, v + 1 for the sums, one exponential, and 4 operations of
+the running maximum: k + v + 18 for AVX-512 and float64. The sums over pairs of tokens in R^d take (3d + 15)/2 where QᵀK
+is symmetric and 2d + 14 where it is not; for d = 64 and matrices of 16 rows that is 142, against 50. The benches
+`general` and `head` in benches/bench_attention.py measure both.
 """
 
 from __future__ import annotations
