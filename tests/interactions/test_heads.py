@@ -223,6 +223,14 @@ def test_bad_input(call, kind, words):
         call()
 
 
+def test_the_energy_is_of_output_times_value():
+    x, eye = cs.sample_uniform(50, 3, rng=0), np.eye(3)
+    want = cs.SoftmaxAttention(beta=2.0).energy(x)
+    assert cs.SoftmaxAttention(beta=2.0, value=2 * eye, output=0.5 * eye).energy(x) == want
+    assert cs.SoftmaxAttention(beta=2.0, value=eye, output=np.diag([1.0, 1.0, 0.0])).energy(x) is None
+    assert cs.SoftmaxAttention(beta=2.0, value=eye[:1], output=eye[:, :1]).energy(x) is None
+
+
 def test_a_spec_compares_and_prints_its_output():
     att = attention(2, 3, 9)
     assert att == dataclasses.replace(att)

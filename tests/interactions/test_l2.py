@@ -6,6 +6,7 @@ from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.models.schemes import SCHEMES
 
 DTYPES = [np.float64, np.float32]
@@ -160,6 +161,14 @@ def test_a_run_resumes_and_tells_one_attention_from_another(tmp_path):
         cs.simulate(other, x, rng=0, checkpoint=kept)
 
 
+def test_a_study_file_names_it():
+    table = {"type": "l2", "query": [[1.0, 0.0, 0.5]], "key": [[0.0, 1.0, 0.0]], "value_scale": -1.0}
+    values = {"depth": 4, "horizon": 1.0, "attention": table}
+    model = ModelFactory(values=values, dim=3, paths={})()
+    want = cs.L2Attention(query=[[1.0, 0.0, 0.5]], key=[[0.0, 1.0, 0.0]], value_scale=-1.0)
+    assert model == cs.Transformer(attention=want, mlp=None, depth=4, horizon=1.0)
+
+
 X, EYE = cs.sample_uniform(8, 3, rng=0), np.eye(3)
 SQUARE = {"query": EYE, "key": EYE}
 
@@ -198,5 +207,5 @@ def test_bad_input(call, kind, words):
 def test_the_density_on_the_circle_refuses_it():
     att = cs.L2Attention(query=np.eye(2), key=np.eye(2))
     model = cs.LimitSDE(attention=att, field=None, horizon=1.0, n_steps=10)
-    with pytest.raises(ValueError, match="method circle_drift, got L2Attention"):
+    with pytest.raises(ValueError, match="with the method circle_drift, got L2Attention"):
         cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=16)

@@ -13,6 +13,7 @@ from chaosphere.ensembles.study_table import Table, build, unknown
 from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
+from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.protocol import Interaction
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -89,7 +90,7 @@ def _attention(values: dict[str, Any], dim: int) -> Interaction:
 
 
 LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
-INTERACTIONS = {"softmax": SoftmaxAttention, "unnormalized": UnnormalizedAttention}
+INTERACTIONS = {"softmax": SoftmaxAttention, "unnormalized": UnnormalizedAttention, "l2": L2Attention}
 PARTS = {
     "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
     "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),

@@ -18,8 +18,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions.direct import relative_weights
 from chaosphere.interactions.head import Head, norm, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
-
-_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
+from chaosphere.interactions.softmax import largest_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -54,7 +53,7 @@ class L2Attention(checks.ByValue, Brief):
     -----
     |Qx − Ky|² = |Qx|² − 2⟨Qx, Ky⟩ + |Ky|², so this is softmax attention with 2QᵀK in place of QᵀK and with token
     weights proportional to p_j e^{−|Ky_j|²}. Where QᵀK = βI and |Ky| is the same for all tokens, as for Q = K = √β I,
-    it is softmax attention at 2β.
+    it is softmax attention at 2β. `CircleDensity` does not take it: in general the weights are no function of ⟨x, y⟩.
 
     All pairs are summed, with a running maximum, in O(N² (k + d)) per system and memory O(N (k + d)). Weights carry a
     relative rounding error of about (‖Q‖ + ‖K‖)² ε (ε = 2.2e-16 or 1.2e-7). Results are bitwise identical for any
@@ -235,7 +234,7 @@ class L2Attention(checks.ByValue, Brief):
                     f"the norm of {name} must be <= {limit:.3g} for {dtype} tokens, got {norm(matrix):.6g}: beyond it "
                     "the rounding of the tokens decides the weights"
                 )
-        limit = min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)
+        limit = largest_value(dtype)
         size = float(abs(self.value).max()) if self.value is not None else abs(self.value_scale or 0.0)
         if not size <= limit:
             name = "value_scale" if self.value is None else "the entries of value"
