@@ -84,6 +84,7 @@ def test_its_members_are_plain_runs(tmp_path):
     assert np.array_equal(member, sol.observables["energy"])
 
 
+@pytest.mark.slow
 def test_executors_of_the_file(tmp_path):
     """In processes of their own, as they start from a shell; named in the file, and by the command line."""
     outputs = []

@@ -42,7 +42,7 @@ def long_run(tmp_path_factory):
         ("processes", signal.SIGINT, os.killpg),
         pytest.param("processes", signal.SIGTERM, os.kill, marks=pytest.mark.slow),
         ("processes", signal.SIGKILL, os.kill),
-        ("dask", signal.SIGINT, os.killpg),
+        pytest.param("dask", signal.SIGINT, os.killpg, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run, executor, number, whom):

@@ -167,7 +167,7 @@ def heed_ctrl_c():
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("sync", signal.SIGKILL),
+        pytest.param("sync", signal.SIGKILL, marks=pytest.mark.slow),
         ("sync", signal.SIGINT),
         pytest.param("mean-field", signal.SIGKILL, marks=pytest.mark.slow),
         pytest.param("figure-6", signal.SIGKILL, marks=pytest.mark.slow),

@@ -26,8 +26,13 @@ def points(dim):
     return x
 
 
-@pytest.mark.parametrize("method", ["spectral", "dense", "features"])
-@pytest.mark.parametrize("name", KERNELS)
+COVARIANCES = [(name, method) for name in KERNELS for method in ("spectral", "dense", "features")]
+LONG = [("relu d=2", "dense"), ("relu d=16", "dense")]
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [pytest.param(*case, marks=[pytest.mark.slow] * (case in LONG)) for case in COVARIANCES]
+)
 def test_covariance(name, method):
     """Null: E[ΔW(x) ΔW(y)ᵀ] = κ(⟨x, y⟩) I Δt, the spectral one up to its tolerance; 20 000 draws."""
     kernel = KERNELS[name]

@@ -58,7 +58,7 @@ def test_growth_beyond_the_floats_is_refused():
         from_activation(np.exp, dim=3, weight_std=0.0, bias_std=20.0)
 
 
-@pytest.mark.parametrize("weight", [1.0, 3.1])
+@pytest.mark.parametrize("weight", [1.0, pytest.param(3.1, marks=pytest.mark.slow)])
 def test_growth_with_a_jump(weight):
     """E e^{X+Y} 1{X, Y > 0} = e^{q+C} P(X, Y > −(q + C)); up to q = 9 in rotated variables, then conditionally."""
     phi = Activation(

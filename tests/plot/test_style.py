@@ -108,7 +108,7 @@ def test_bars_without_an_interval_have_no_length():
     assert bars.tolist() == [[0.5, 0.0], [2.0, 0.0]]
 
 
-def test_a_headline_with_formulas_of_its_own_stays_as_it_is():
+def test_a_headline_keeps_formulas_of_its_own_in_one_piece():
     canvas, _ = style.figure(1.0, 1.0)
-    style.headline(canvas, r"$\beta = 4$, N = 64")
-    assert canvas.get_suptitle() == r"$\beta = 4$, N = 64"
+    style.headline(canvas, r"$N = 4, \ \beta \to \infty$, N = 64")
+    assert canvas.get_suptitle().splitlines() == [r"$N = 4, \ \beta \to \infty$,", "$N = 64$"]

@@ -45,6 +45,7 @@ _STYLE = {
     "grid.linewidth": 0.4,
 }
 _GREEK = {"β": r"\beta", "δ": r"\delta", "σ": r"\sigma"}
+_FORMULA = re.compile(r"(\$[^$]*\$)")
 _VALUE = re.compile(r"(?<!\w)([A-Za-zβδσ])(_[A-Z])? = ([-−]?\d+(?:\.\d+)?)(?![\w.])")
 
 
@@ -191,19 +192,18 @@ def write(canvas: Any, path: str | os.PathLike[str]) -> None:
 
 
 def headline(canvas: Any, text: str) -> None:
-    """Set the title of a figure, in lines that are no wider than it; its values are formulas, if it has none itself."""
-    if "$" in text:
-        canvas.suptitle(text, wrap=True)
-        return
+    """Set the title of a figure, in lines that are no wider than it; its values are formulas."""
     n_letters = round(canvas.get_figwidth() * _LETTERS_PER_INCH)
-    # A value is not parted from its name.
-    lines = [textwrap.wrap(line.replace(" = ", "\0=\0"), n_letters) for line in text.splitlines()]
+    # Neither a value is parted from its name nor a formula.
+    kept = _FORMULA.sub(lambda match: match[0].replace(" ", "\0"), text)
+    wrapper = textwrap.TextWrapper(n_letters, break_long_words=False, break_on_hyphens=False)
+    lines = [wrapper.wrap(line.replace(" = ", "\0=\0")) for line in kept.splitlines()]
     joined = "\n".join(line for part in lines for line in part)
     canvas.suptitle(formulas(joined.replace("\0", " ")))
 
 
 def formulas(text: str) -> str:
-    r"""Return a text in which values of symbols are formulas of Matplotlib.
+    r"""Return a text in which values of symbols are formulas of Matplotlib; formulas that it has stay.
 
     Examples
     --------
@@ -215,7 +215,9 @@ def formulas(text: str) -> str:
         letter, index, value = match.groups()
         return f"${_GREEK.get(letter, letter)}{index or ''} = {value.replace('−', '-')}$"
 
-    return _VALUE.sub(formula, text)
+    plain_or_formula = _FORMULA.split(text)  # in turn
+    plain_or_formula[::2] = [_VALUE.sub(formula, part) for part in plain_or_formula[::2]]
+    return "".join(plain_or_formula)
 
 
 def bars(value: Any, low: Any, high: Any) -> Any:
