@@ -28,7 +28,6 @@ PANELS = [(2, 4.0), (3, 4.0), (3, 64.0), (3, 1000.0)]  # of the crossover, at RT
 RTOL = 1e-6
 AROUND = [(2, 1.0), (2, 64.0), (3, 1.0), (3, 4.0), (3, 64.0), (4, 1.0), (4, 4.0)]
 NAMES = {"direct": "direct sum", "fourier": "Fourier", "harmonic": "harmonics", "nufft": "NUFFT"}
-LOOKS = {"direct": ("black", "o"), "fourier": ("#0072b2", "s"), "harmonic": ("#d55e00", "^"), "nufft": ("#009e73", "D")}
 
 
 def least(function, clock, seconds: float) -> float:
@@ -68,10 +67,11 @@ def draw(path: Path, lines: dict, panels: list[tuple[tuple, str]], *, threads: i
 
     with style.picture(path, width=style.TWO_COLUMNS, height=2.5) as canvas:
         axes = canvas.subplots(1, len(panels), sharey=True)
+        looks = dict(zip(NAMES, zip(("black", *style.COLOURS), style.MARKERS, strict=False), strict=True))
         handles = {}
         for axis, (key, title) in zip(axes, panels, strict=True):
             for method, line in lines[key].items():
-                colour, marker = LOOKS[method]
+                colour, marker = looks[method]
                 handles[NAMES[method]] = axis.loglog(*zip(*line, strict=True), marker=marker, color=colour)[0]
                 if method == "direct" and line[-1][0] < end:
                     n, seconds = line[-1]

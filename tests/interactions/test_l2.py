@@ -209,3 +209,13 @@ def test_the_density_on_the_circle_refuses_it():
     model = cs.LimitSDE(attention=att, field=None, horizon=1.0, n_steps=10)
     with pytest.raises(ValueError, match="with the method circle_drift, got L2Attention"):
         cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=16)
+
+
+@pytest.mark.parametrize("value_scale", [1.0, -0.5])
+def test_a_cluster_contracts_at_the_consensus_rate(value_scale):
+    att = cs.L2Attention(**matrices(2, 3), value_scale=value_scale)
+    start = cs.normalize(cs.sample_uniform(1, 3, rng=0) + 1e-5 * np.random.default_rng(1).standard_normal((6, 3)))
+    model = cs.LimitSDE(attention=att, field=None, horizon=1.0, n_steps=50, scheme="rk4")
+    end = cs.simulate(model, start, rng=0).final
+    rates = -np.log(np.linalg.norm(end - end[0], axis=1)[1:] / np.linalg.norm(start - start[0], axis=1)[1:])
+    np.testing.assert_allclose(rates, att.consensus_rate, rtol=0, atol=1e-3)  # the size of the cluster, times a factor

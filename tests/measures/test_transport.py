@@ -42,7 +42,7 @@ def test_rotations_of_a_grid(phi):
 
 
 def test_rotation_of_a_parallel():
-    """Points spread evenly over a parallel of radius r, turned by less than half a step: 2 r sin(φ/2)."""
+    """Points spread evenly over a parallel of radius r, rotated by less than half a step: 2 r sin(φ/2)."""
     x, y = (np.c_[0.6 * equispaced(20, start), np.full(20, 0.8)] for start in (0.0, 0.1))
     assert wasserstein2(x, y) == pytest.approx(2 * 0.6 * math.sin(0.05), rel=1e-12)
     assert wasserstein2(x, x * [1, 1, -1]) == pytest.approx(1.6, rel=1e-14)  # its mirror image: straight down

@@ -226,3 +226,11 @@ def test_an_identity_holds_parts_seeds_and_installation():
     several = identify({}, sequences=[seed, np.random.SeedSequence(6)])
     assert (several["entropy"], several["spawn_key"]) == ("[5, 6]", "[(1, 2), ()]")
     assert {"chaosphere", "numpy", "instruction_set"} < several.keys()
+
+
+def test_a_value_of_none_differs_from_one_that_is_missing():
+    """As where a version adds a field: the message names it."""
+    stored, expected = {"model": {"beta": 1.0}}, {"model": {"beta": 1.0, "output": None}}
+    assert differences(stored, expected) == "model.output is missing, not null"
+    assert differences(expected, stored) == "model.output is null, not missing"
+    assert differences(stored, stored) == ""

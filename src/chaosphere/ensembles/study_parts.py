@@ -164,14 +164,13 @@ class ModelFactory:
         Raises
         ------
         ValueError
-            If the model has no random layers, or no attention with a `consensus_rate`.
+            If the model has no random layers, or no attention whose `consensus_rate` is known.
         """
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
-        rate = getattr(attention, "consensus_rate", None)
-        if mlp is None or rate is None:
+        if attention is None or mlp is None or attention.consensus_rate is None:
             raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
-        return float(mlp.kernel(self.dim).critical_noise_scale(rate))
+        return float(mlp.kernel(self.dim).critical_noise_scale(attention.consensus_rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return the table [model] with the swept values in it, without its type."""

@@ -176,6 +176,24 @@ class L2Attention(checks.ByValue, Brief):
         )
         return L2Plan(shape, weights, head=head)
 
+    @property
+    def consensus_rate(self) -> float | None:
+        """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> cs.L2Attention(query=np.eye(3), key=np.eye(3), value_scale=0.5).consensus_rate
+        0.5
+        """
+        return self.value_scale
+
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
     ) -> Tokens:

@@ -533,6 +533,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
+        chaosphere.L2Attention.consensus_rate : Rate of attention by distances.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples

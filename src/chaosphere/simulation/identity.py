@@ -136,6 +136,8 @@ def differences(stored: Mapping[str, Any], expected: Mapping[str, Any], *, insid
             texts.append(differences(a, b, inside=f"{inside}{key}."))
         elif a != b:
             texts.append(f"{inside}{key} is {_short(a)}, not {_short(b)}")
+        elif (key in stored) != (key in expected):  # of another version, before or after the key was there
+            texts.append(f"{inside}{key} is " + ("null, not missing" if key in stored else "missing, not null"))
     return "; ".join(texts)
 
 
