@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
@@ -174,7 +175,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
-    output: Floats | None = None
+    output: Floats | None = added(None)
     method: str = "auto"
     rtol: float | None = None
 
