@@ -333,6 +333,16 @@ def check_interaction(value: object, name: str) -> None:
         raise TypeError(f"{name} must be a SoftmaxAttention, another interaction, or None, got {value!r}")
 
 
+def mobility_of(interaction: object) -> float | None:
+    """Return δ if an interaction moves tokens by −δ times the gradient of its `energy`, by its property `mobility`."""
+    return getattr(interaction, "mobility", None)
+
+
+def consensus_rate_of(interaction: object) -> float | None:
+    """Return the rate at which two tokens of a cluster approach, by the property `consensus_rate`; None if unknown."""
+    return getattr(interaction, "consensus_rate", None)
+
+
 def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any]:
     """Return a method that not every interaction has; ValueError that names the argument where there is none."""
     function = getattr(interaction, method, None)

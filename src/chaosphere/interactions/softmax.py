@@ -23,7 +23,7 @@ from chaosphere.interactions import energies, linear, nufft, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
-from chaosphere.interactions.head import Head, balanced, norm, set_matrices
+from chaosphere.interactions.head import Head, balanced, norm, scalar, set_matrices
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
@@ -501,6 +501,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.L2Attention.energy : Energy of attention by distances.
         chaosphere.measures.energy : Interaction energy of tokens.
 
         Examples
@@ -535,6 +536,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
         chaosphere.L2Attention.consensus_rate : Rate of attention by distances.
+        chaosphere.MultiHeadAttention.consensus_rate : Rate of several heads.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -567,6 +569,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.UnnormalizedAttention.circle_drift : The same of unnormalised attention.
+        chaosphere.L2Attention.circle_drift : The same of attention by distances.
+        chaosphere.MultiHeadAttention.circle_drift : The same of several heads.
         chaosphere.SoftmaxAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -609,6 +613,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.UnnormalizedAttention.linear_response : The same of unnormalised attention.
+        chaosphere.L2Attention.linear_response : The same of attention by distances.
+        chaosphere.MultiHeadAttention.linear_response : The same of several heads.
         chaosphere.SoftmaxAttention.circle_drift : Drift of densities on the circle.
 
         Examples
@@ -642,12 +648,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        if self.beta is not None:
-            return self.beta
-        form = self._form()
-        beta = float(np.trace(form)) / len(form)
-        is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
-        return beta if is_scalar and beta >= 0 else None
+        return self.beta if self.beta is not None else scalar(self._form())
 
     def _check_norm(self, dtype: Any) -> None:
         limit = 0.01 / float(np.finfo(dtype).eps)

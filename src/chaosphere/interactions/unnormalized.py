@@ -258,6 +258,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
+        chaosphere.UnnormalizedAttention.mobility : The factor δ.
+        chaosphere.MultiHeadAttention.energy : Energy of several heads.
         chaosphere.measures.energy : Interaction energy of tokens.
         chaosphere.UnnormalizedAttention.__call__ : Attention at every token.
 
@@ -275,6 +277,23 @@ class UnnormalizedAttention(checks.ByValue, Brief):
             return of_replicas(0.5 * energies.spread(batch, p), x)
         deficit = energies.pair_deficit(batch, p, beta=self.beta, n_threads=threads)
         return of_replicas(0.5 * self._scale * deficit / self.beta, x)
+
+    @property
+    def mobility(self) -> float:
+        """The factor δ: the drift is −δ times the Wasserstein gradient of `energy`.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
+        chaosphere.MultiHeadAttention.mobility : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.UnnormalizedAttention(beta=2.0, value_scale=-0.5).mobility
+        -0.5
+        """
+        return self.value_scale
 
     @property
     def consensus_rate(self) -> float:
