@@ -343,6 +343,11 @@ def consensus_rate_of(interaction: object) -> float | None:
     return getattr(interaction, "consensus_rate", None)
 
 
+def beta_of(interaction: object) -> float | None:
+    """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none."""
+    return getattr(interaction, "beta", None)
+
+
 def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any]:
     """Return a method that not every interaction has; ValueError that names the argument where there is none."""
     function = getattr(interaction, method, None)

@@ -21,7 +21,7 @@ from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.geometry.laws import quadrature
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
@@ -35,7 +35,7 @@ def run(
     mlp: MLP,
     *,
     rng: Seed,
-    attention: SoftmaxAttention,
+    attention: Interaction,
     tokens: Sequence[int] = TOKENS,
     depths: Sequence[int] = DEPTHS,
     widths: Sequence[int] = WIDTHS,
@@ -54,8 +54,8 @@ def run(
     mlp : MLP
         Activation and standard deviations; its width is not used.
     rng : int, SeedSequence or Generator
-    attention : SoftmaxAttention
-        With QᵀK = βI and V = δI.
+    attention : Interaction
+        Of tokens on the circle.
     tokens, depths, widths : sequence of int
         N, L and m; increasing, at least two each. Every depth divides the largest.
     horizon : float
@@ -157,7 +157,7 @@ def identity(
     mlp: MLP,
     *,
     rng: Seed,
-    attention: SoftmaxAttention,
+    attention: Interaction,
     tokens: Sequence[int] = TOKENS,
     depths: Sequence[int] = DEPTHS,
     widths: Sequence[int] = WIDTHS,
