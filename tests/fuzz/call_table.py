@@ -272,6 +272,10 @@ CALLS = {
         {"mean_squares": P, "confidence": 0.9},
     ),
     "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3}),
+    "theory.causal_covariance": (
+        cs.theory.causal_covariance,
+        {"interaction": USA, "degree": 3, "dim": 3, "earlier": 0.3, "later": 0.7, "time": 1.0, "decay": 0.5},
+    ),
     "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
     "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),
     "two_point.energy_ratio": (cs.two_point.energy_ratio, PAIR | {"t": 0.5, "u0": 0.3}),

@@ -44,6 +44,7 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.theory.causal_covariance : Covariance of tokens under causal attention.
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
 

@@ -186,7 +186,9 @@ def _to_dataset(pieces: Sequence[Floats], *, identity: str) -> Any:
     study = json.loads(identity)
     attention = study["attention"]
     parts = [study["mlp"]["activation"], f"T = {study['horizon']:g}"]
-    parts += [f"β = {attention['beta']:g}, δ = {attention['value_scale']:g}", f"{study['n_nodes']} nodes"]
+    symbols = {"beta": "β", "value_scale": "δ"}
+    numbers = [f"{symbol} = {attention[name]:g}" for name, symbol in symbols.items() if attention.get(name) is not None]
+    parts += [attention["type"], *numbers, f"{study['n_nodes']} nodes"]
     return checks.extra("xarray", "io").Dataset(
         {"mean_square": (("replica", "n_tokens", "depth", "width"), np.stack(pieces))},
         coords={
