@@ -30,6 +30,7 @@ KERNELS = [
     "abi",
     "attention",
     "blocks",
+    "causal",
     "expansions",
     "harmonics",
     "layer",

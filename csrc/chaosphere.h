@@ -99,7 +99,16 @@ enum chs_activation {
      * but the last take multiples of ld tokens. */                                                                    \
     void (*harmonic_moments_##suffix)(long d, long n_max, long n_rows, long n, long ld, const char *x,                 \
                                       ptrdiff_t row_stride, ptrdiff_t column_stride, const double *p,                  \
-                                      const double *steps, int is_first, double *scratch, double *moments);
+                                      const double *steps, int is_first, double *scratch, double *moments);            \
+    /* attend_pair of a block with itself, for sum_i alone and under a causal mask: the sums of token i are over       \
+     * j <= i. */                                                                                                      \
+    void (*causal_pair_##suffix)(long d, long n, long ld, const real *q, const real *k, const real *v, real shift,     \
+                                 real *scratch, double *sums);                                                         \
+    /* attend_rows of a block with itself, likewise: s_ij = q_i . k_j + bias_j + by_distance[i - j], j <= i. The table \
+     * has ld numbers. */                                                                                              \
+    void (*causal_rows_##suffix)(long key_dim, long value_dim, long n, long ld, const real *q, const real *k,          \
+                                 const real *v, const real *bias, const real *by_distance, real *w, real *top,         \
+                                 double *sums);
 
 typedef struct chs_kernels {
     const char *name;

@@ -31,6 +31,7 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
+#include "causal.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
@@ -54,6 +55,7 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
+#include "causal.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
@@ -67,7 +69,8 @@
     .step_##suffix = step_##suffix, .deviation_##suffix = deviation_##suffix,                                          \
     .unit_block_##suffix = unit_block_##suffix, .ratios_##suffix = ratios_##suffix,                                    \
     .fourier_moments_##suffix = fourier_moments_##suffix, .fourier_field_##suffix = fourier_field_##suffix,            \
-    .harmonic_moments_##suffix = harmonic_moments_##suffix
+    .harmonic_moments_##suffix = harmonic_moments_##suffix, .causal_pair_##suffix = causal_pair_##suffix,              \
+    .causal_rows_##suffix = causal_rows_##suffix
 
 extern const chs_kernels CHS_PASTE(chs_table_, CHS_ISA);
 const chs_kernels CHS_PASTE(chs_table_, CHS_ISA) = {

@@ -42,6 +42,17 @@ cdef extern from "chaosphere.h" nogil:
         void (*attend_rows_f32)(
             long, long, long, long, long, const float *, const float *, const float *, const float *, float *,
             float *, double *) noexcept nogil
+        void (*causal_pair_f64)(
+            long, long, long, const double *, const double *, const double *, double, double *,
+            double *) noexcept nogil
+        void (*causal_pair_f32)(
+            long, long, long, const float *, const float *, const float *, float, float *, double *) noexcept nogil
+        void (*causal_rows_f64)(
+            long, long, long, long, const double *, const double *, const double *, const double *, const double *,
+            double *, double *, double *) noexcept nogil
+        void (*causal_rows_f32)(
+            long, long, long, long, const float *, const float *, const float *, const float *, const float *,
+            float *, float *, double *) noexcept nogil
         void (*layer_f64)(
             long, long, long, const double *, const double *, const double *, const double *, int, double *,
             double *) noexcept nogil

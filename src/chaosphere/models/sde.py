@@ -275,7 +275,9 @@ class SDEPlan(ModelPlan):
                 step_size=self.step_size,
                 n_threads=context.n_threads,
             )
-            x = self.scheme.step(x, flow)
+            start, x = x, self.scheme.step(x, flow)
+            if self.attention is not None and not flow.is_noisy:
+                x = self.attention.hold(x, start)
         return x
 
     def increment(self, index: int, noise: Noise) -> Increment | None:
