@@ -36,6 +36,7 @@ KERNELS = [
     "layer",
     "normals",
     "pairs",
+    "prefix",
     "rows",
     "schedule",
     "sphere",

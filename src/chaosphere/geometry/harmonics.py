@@ -115,7 +115,7 @@ class HarmonicBasis:
         arranged = self._arrange(coefficients).astype(x.dtype, copy=False)
         threads = checks.threads(n_threads)
         steps = self._steps.astype(x.dtype, copy=False)
-        return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, self._scratch_rows, threads)
+        return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, self.scratch_rows, threads)
 
     def moments(
         self, x: Tokens, p: Floats | None, *, with_coordinates: bool = False, n_threads: int | None = None
@@ -141,7 +141,7 @@ class HarmonicBasis:
         """
         rows = self.dim + 1 if with_coordinates else 1
         blocks = expansions.harmonic_moments(
-            x, p, self.n_max, rows, self._steps, self._scratch_rows, self.size, checks.threads(n_threads)
+            x, p, self.n_max, rows, self._steps, self.scratch_rows, self.size, checks.threads(n_threads)
         )
         sums = blocks.sum(axis=1)
         if p is None:
@@ -157,10 +157,37 @@ class HarmonicBasis:
         """
         arranged = self._arrange(a)
         threads = checks.threads(n_threads)
-        return expansions.harmonic_field(x, arranged, self.n_max, self._steps, self._scratch_rows, threads)
+        return expansions.harmonic_field(x, arranged, self.n_max, self._steps, self.scratch_rows, threads)
 
     @property
-    def _scratch_rows(self) -> int:
+    def steps(self) -> Floats:
+        """The recurrences, as the kernels take them."""
+        return self._steps
+
+    def field_of_moments(self, multipliers: Floats) -> Floats:
+        """Return factors of the kernel's moments of 1, x_1, …, x_d, in its order, that make them coefficients.
+
+        Those of a field whose harmonics of degree l are the moments' times the l-th multiplier; shape (K (d + 1),).
+        """
+        rows = self.dim + 1
+        return np.repeat(self._factors**2 * multipliers[self.degrees], rows).take(self._order(rows))
+
+    def sizes(self, coefficients: Floats, multipliers: Floats) -> Floats:
+        """Return the sizes s_l of the moments M_k behind coefficients (…, K (d + 1)) that `field_of_moments` made.
+
+        Those of the moments of 1, by degree: (Σ_k M_{l,k}² / dim(l, d))^{1/2}, shape (…, n_max + 1).
+        """
+        rows = self.dim + 1
+        order = self._order(rows)
+        where = np.empty(self.size, np.int64)
+        where[order[order % rows == 0] // rows] = np.flatnonzero(order % rows == 0)
+        moments = coefficients[..., where] / (self._factors * multipliers[self.degrees])
+        counts = np.bincount(self.degrees)
+        return np.asarray(np.sqrt(np.add.reduceat(moments**2, np.cumsum(counts) - counts, axis=-1) / counts))
+
+    @property
+    def scratch_rows(self) -> int:
+        """Rows of scratch that the kernels need."""
         below = harmonics_below(self.n_max + 1, max(2, self.dim - 1))
         return below * (2 if self.dim > 3 else 1) + self.n_max + 3
 

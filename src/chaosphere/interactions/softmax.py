@@ -18,7 +18,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, linear, nufft, series
+from chaosphere.interactions import causal, energies, linear, nufft, prefix, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
@@ -197,8 +197,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         self._check_norm(np.float64)
         causal.set_mask(self)
         checks.choice(self.method, "method", known=METHODS)
-        if self.mask is not None and self.method not in ("auto", "direct"):
-            raise ValueError(f"method must be 'auto' or 'direct' with a mask, got {self.method!r}")
+        if self.mask is not None and self.method == "nufft":
+            raise ValueError(f"method must not be 'nufft' with mask={self.mask!r}: transforms sum over all tokens at once")
         if self.rtol is not None:
             checks.numbers(self, "rtol", low=1e-13, high=0.1)
             if self.method == "direct":
@@ -251,8 +251,6 @@ class SoftmaxAttention(checks.ByValue, Brief):
         n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
         dtype = checks.float_type(dtype, "dtype")
         beta, rtol = self._scalar(), self.rtol
-        if self.mask is not None:
-            return replace(self, method="direct", rtol=None)
         if rtol is None and beta is not None:
             rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
         method = self.method
@@ -284,6 +282,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError(
                 f"method={method!r} does not serve β = {beta:.6g} in dim {dim} (too many terms); use method='direct'"
             )
+        elif self.mask is not None:
+            prefix.check_decay(self.decay, n_tokens, beta=beta, dim=dim, rtol=rtol)
         return replace(self, method=method, rtol=rtol)
 
     def _fastest(self, n_tokens: int, dim: int, dtype: Any, beta: float | None, rtol: float | None) -> str:
@@ -292,6 +292,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         nufft, which may be missing, is among them only if an rtol was given, and where there are too many harmonics:
         where there are not, harmonics take about the same time or less.
         """
+        if self.mask is not None:
+            return prefix.fastest(n_tokens, dim, dtype, beta=beta, decay=self.decay, rtol=rtol)
         times = {"direct": direct_nanoseconds(n_tokens, dim, dtype)}
         if beta is not None and rtol is not None:
             if expansions.serves(beta, dim, rtol):
@@ -341,13 +343,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
         beta = self._scalar() if chosen.method != "direct" else self.beta
-        direct = self._direct(shape, weights, beta=beta)
         if chosen.method == "direct":
-            return direct
+            return self._direct(shape, weights, beta=beta)
         assert beta is not None
         assert chosen.rtol is not None
         value = self._value_matrix()
         value = np.diag(np.full(shape.dim, self.value_scale)) if value is None else value
+        if self.mask is not None:
+            return prefix.PrefixPlan(
+                shape, weights, direct=self._causal(shape, weights, beta=beta), beta=beta, rtol=chosen.rtol, value=value
+            )
         sums: Sums
         if chosen.method == "nufft":
             uniform = float(expansions.multipliers(beta, shape.dim)[0])
@@ -355,10 +360,20 @@ class SoftmaxAttention(checks.ByValue, Brief):
         else:
             n_max = expansions.degree(beta, shape.dim, chosen.rtol)
             sums = series.Series(beta=beta, n_max=n_max, value=value)
+        direct = self._direct(shape, weights, beta=beta)
         return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
 
     def _direct(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> DirectPlan:
-        """Return the sum over all pairs for tokens of one shape."""
+        """Return the sum over all pairs for tokens of one shape, or over those that the mask leaves."""
+        if self.mask is not None:
+            return self._causal(shape, weights, beta=beta)
+        return DirectPlan(shape, weights, **self._matrices(shape, beta=beta))
+
+    def _causal(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> causal.CausalPlan:
+        return causal.CausalPlan(shape, weights, decay=self.decay, **self._matrices(shape, beta=beta))
+
+    def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
+        """Return what a direct sum takes for scores and values."""
         form, value = None if beta is not None else self._form(), self._value_matrix()
         value_scale = 1.0 if self.value_scale is None else self.value_scale
         scores = values = head = None
@@ -371,10 +386,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
             output, narrow_value = (value, None) if values is None else (values[0].T, values[1])
             matrices: dict[str, Any] = {"query": query, "key": key, "value": narrow_value, "output": output}
             head = Head(shape.dtype, scale=1.0 if beta is None else beta, value_scale=value_scale, **matrices)
-        several: dict[str, Any] = {"form": form, "value": value, "value_scale": value_scale, "head": head}
-        if self.mask is not None:
-            return causal.CausalPlan(shape, weights, decay=self.decay, beta=beta, **several)
-        return DirectPlan(shape, weights, beta=beta, **several)
+        return {"beta": beta, "form": form, "value": value, "value_scale": value_scale, "head": head}
 
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None

@@ -198,3 +198,15 @@ cdef inline double fourier_field(
         return table().fourier_field_f64(n, x.start, x.row_stride, x.column_stride, n_steps, a, scratch, mean, z)
     else:
         return table().fourier_field_f32(n, x.start, x.row_stride, x.column_stride, n_steps, a, scratch, mean, z)
+
+
+cdef inline void fourier_prefix(
+    long n, long chunk, Tokens x, const double *p, double keep, long n_max, const double *factors, double *moments,
+    double *scratch, real *mean, double *z, double *least
+) noexcept nogil:
+    if real is double:
+        table().fourier_prefix_f64(n, chunk, x.start, x.row_stride, x.column_stride, p, keep, n_max, factors, moments,
+                                   scratch, mean, z, least)
+    else:
+        table().fourier_prefix_f32(n, chunk, x.start, x.row_stride, x.column_stride, p, keep, n_max, factors, moments,
+                                   scratch, mean, z, least)
