@@ -39,7 +39,7 @@ def test_decay_has_its_limits():
     x = cs.sample_uniform(300, 3, rng=0)
     assert np.array_equal(causal(beta=2.0, decay=0.0)(x), causal(beta=2.0)(x))
     twins.assert_close(causal(beta=2.0, decay=1e-9)(x), causal(beta=2.0)(x), atol=1e-9)
-    for decay in (1e9, 1e40):  # what is left is the token itself
+    for decay in (1e9, 1e15):  # what is left is the token itself
         result = causal(beta=2.0, decay=decay).evaluate(x)
         twins.assert_close(result.value, x, atol=1e-15)
         twins.assert_close(result.log_partition, np.full(300, 2.0 - np.log(300)), atol=1e-13)
@@ -99,7 +99,7 @@ def test_the_first_pair(beta, u0, horizon, expected):
 def test_no_model_of_densities_and_no_rate_has_a_mask():
     attention = causal(beta=2.0)
     model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
-    with pytest.raises(ValueError, match="mask must be None for the drift of a density.*measure of its own"):
+    with pytest.raises(ValueError, match=r"mask must be None for the drift of a density.*measure of its own"):
         cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=64)
     with pytest.raises(ValueError, match="mask must be None for the linear response"):
         cs.theory.growth_rate(attention, 2, 3)
@@ -115,7 +115,8 @@ def test_no_model_of_densities_and_no_rate_has_a_mask():
         ({"mask": "causal", "decay": -1.0}, "decay must be a finite number >= 0"),
         ({"mask": "causal", "decay": float("inf")}, "decay must be a finite number"),
         ({"decay": 1.0}, "decay must be 0 without mask='causal', got 1"),
-        ({"mask": "causal", "method": "nufft"}, "method='nufft' has no mask|method must be"),
+        ({"mask": "causal", "decay": 2e15}, r"decay must be a finite number >= 0 and <= 1e\+15"),
+        ({"mask": "causal", "method": "nufft"}, "method must not be 'nufft' with mask='causal'"),
     ],
 )
 def test_bad_arguments(options, message):
@@ -129,7 +130,7 @@ def test_bad_calls():
         causal(beta=1.0)(x, sources=x)
     with pytest.raises(ValueError, match=r"weights\[0\] must be > 0 with mask='causal', got 0"):
         causal(beta=1.0)(x, [0.0, 0.25, 0.25, 0.25, 0.25])
-    with pytest.raises(ValueError, match="weights must have one entry per token, 5.*passive tokens"):
+    with pytest.raises(ValueError, match=r"weights must have one entry per token, 5.*passive tokens"):
         causal(beta=1.0).plan(Shape.of(x[None]), np.full(4, 0.25))
     with pytest.raises(TypeError, match="decay must be a real number"):
         causal(beta=1.0, decay="1")

@@ -122,7 +122,8 @@ def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Flo
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
     np.maximum(near[:, :-1], here[:, 1:], out=near[:, :-1])
     near = near[:, : len(factors)]
-    return _by_rows(near, factors * counts(len(factors), dim) * growth(len(factors) - 1, dim)) * np.finfo(np.float64).eps
+    roundings = factors * counts(len(factors), dim) * growth(len(factors) - 1, dim)
+    return _by_rows(near, roundings) * np.finfo(np.float64).eps
 
 
 def growth(n_max: int, dim: int) -> Floats:
@@ -131,7 +132,7 @@ def growth(n_max: int, dim: int) -> Floats:
     values = 8 + 2.0 * order
     if dim > 2:
         values += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(n_max + 1, dim - 1))
-    return values
+    return np.asarray(values)
 
 
 def _by_rows(values: Floats, factors: Floats) -> Floats:

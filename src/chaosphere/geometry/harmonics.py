@@ -147,7 +147,7 @@ class HarmonicBasis:
         if p is None:
             sums /= x.shape[1]
         out = np.empty((len(x), self.size * rows))
-        out[:, self._order(rows)] = sums
+        out[:, self.order(rows)] = sums
         return self._factors[:, None] * out.reshape(len(x), self.size, rows)
 
     def ratios(self, x: Tokens, a: Floats, *, n_threads: int | None = None) -> tuple[Tokens, Floats]:
@@ -164,26 +164,10 @@ class HarmonicBasis:
         """The recurrences, as the kernels take them."""
         return self._steps
 
-    def field_of_moments(self, multipliers: Floats) -> Floats:
-        """Return factors of the kernel's moments of 1, x_1, …, x_d, in its order, that make them coefficients.
-
-        Those of a field whose harmonics of degree l are the moments' times the l-th multiplier; shape (K (d + 1),).
-        """
-        rows = self.dim + 1
-        return np.repeat(self._factors**2 * multipliers[self.degrees], rows).take(self._order(rows))
-
-    def sizes(self, coefficients: Floats, multipliers: Floats) -> Floats:
-        """Return the sizes s_l of the moments M_k behind coefficients (…, K (d + 1)) that `field_of_moments` made.
-
-        Those of the moments of 1, by degree: (Σ_k M_{l,k}² / dim(l, d))^{1/2}, shape (…, n_max + 1).
-        """
-        rows = self.dim + 1
-        order = self._order(rows)
-        where = np.empty(self.size, np.int64)
-        where[order[order % rows == 0] // rows] = np.flatnonzero(order % rows == 0)
-        moments = coefficients[..., where] / (self._factors * multipliers[self.degrees])
-        counts = np.bincount(self.degrees)
-        return np.asarray(np.sqrt(np.add.reduceat(moments**2, np.cumsum(counts) - counts, axis=-1) / counts))
+    @property
+    def factors(self) -> Floats:
+        """What makes the kernel's harmonics orthonormal, shape (K,)."""
+        return self._factors
 
     @property
     def scratch_rows(self) -> int:
@@ -194,7 +178,7 @@ class HarmonicBasis:
     def _arrange(self, coefficients: Floats) -> Floats:
         """Return coefficients (R, K, n) of the kernel's harmonics, in its order, flat."""
         scaled = self._factors[:, None] * coefficients
-        return scaled.reshape(len(scaled), -1).take(self._order(scaled.shape[2]), axis=1)
+        return scaled.reshape(len(scaled), -1).take(self.order(scaled.shape[2]), axis=1)
 
     def _recurrences(self) -> tuple[Floats, Floats]:
         """Return the kernel's c_p for each dimension 3 … d and low degree l, and what makes its harmonics orthonormal.
@@ -222,7 +206,7 @@ class HarmonicBasis:
                 start *= (parameter + 1) / (parameter + 0.5)
         return steps.ravel(), factors.astype(np.float64)
 
-    def _order(self, n_components: int) -> NDArray[np.int64]:
+    def order(self, n_components: int) -> NDArray[np.int64]:
         """Where the kernel's flat coefficients stand in an array (K, n_components)."""
         if n_components not in self._orders:
             self._orders[n_components] = self._kernel_order(n_components)

@@ -2,9 +2,9 @@
 
     Attn_i = Σ_{j<=i} w_ij V x_j / Σ_{j<=i} w_ij,     w_ij = p_j e^{⟨Qx_i, Kx_j⟩ − λ(i−j)/N}
 
-Over all pairs it takes half of the pairs of `chaosphere.interactions.direct`, one side of each. The decay λ is folded
-into the weights, p_j e^{−λ(N−1−j)/N}, as long as these and the scores together fit one shift; beyond, the kernel of rows
-takes it as a bias of the exponents, relative to the token.
+Here the sums are over pairs, half of those of `chaosphere.interactions.direct`, and one side of each. The decay λ is
+folded into the weights, p_j e^{−λ(N−1−j)/N}, as long as these and the scores together fit one shift; beyond, the kernel
+of rows takes it as a bias of the exponents, relative to the token. `chaosphere.interactions.prefix` takes O(N) sums.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from chaosphere.kernels.blocks import block_size
 MASKS = ("causal",)
 # Of the base-2 logarithm of the largest decay: beyond it products of weights could be subnormal numbers.
 _MAX_FOLDED = {np.dtype(np.float64): 60.0, np.dtype(np.float32): 22.0}
-# Of the base-2 exponent by which a neighbour counts less: beyond it only the token itself is left.
-_MAX_DECAY = 1e20
+MAX_DECAY = 1e15  # far beyond where only the token itself is left; no exponent is so large
 
 
 class CausalPlan(DirectPlan):
@@ -137,7 +136,7 @@ class CausalPlan(DirectPlan):
         return mean, sums, log_scale
 
     def _by_rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
-        queries, decay = x[:, first:stop], min(self.decay * LOG2_E / x.shape[1], _MAX_DECAY)
+        queries, decay = x[:, first:stop], self.decay * LOG2_E / x.shape[1]
         if self.head is not None:
             head = self.head
             q, k, v = head.projected(queries, x, n_threads=n_threads)
@@ -164,7 +163,7 @@ def set_mask(spec: Any) -> None:
     """Check the mask of a frozen spec, and convert its decay to float."""
     if spec.mask is not None:
         checks.choice(spec.mask, "mask", known=MASKS)
-    checks.numbers(spec, "decay", low=0, high=checks.MAX_SIZE)
+    checks.numbers(spec, "decay", low=0, high=MAX_DECAY)
     if spec.decay > 0 and spec.mask is None:
         raise ValueError(f"decay must be 0 without mask='causal', got {spec.decay:g}: it is by places in the order")
 
@@ -191,8 +190,8 @@ def check_weights(weights: Floats | None, n_tokens: int) -> None:
         return
     if len(weights) < n_tokens:
         raise ValueError(
-            f"weights must have one entry per token, {n_tokens}, with mask='causal', got {len(weights)}: passive tokens "
-            "have no place in the order"
+            f"weights must have one entry per token, {n_tokens}, with mask='causal', got {len(weights)}: passive "
+            "tokens have no place in the order"
         )
     if weights[0] == 0:
         raise ValueError("weights[0] must be > 0 with mask='causal', got 0: the first token sees only itself")

@@ -87,7 +87,9 @@ class Head:
         """
         q, k, v = self.projected(queries, keys, n_threads=n_threads)
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
-        return attend_rows(q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=v, bias=bias)
+        return attend_rows(
+            q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=v, bias=bias
+        )
 
     def projected(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Tokens, Tokens | None]:
         """Return Qx of the queries, Ky of the keys, and their values, None where these are Ky."""

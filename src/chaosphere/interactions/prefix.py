@@ -20,9 +20,11 @@ from chaosphere.interactions.causal import CausalPlan, direct_nanoseconds
 from chaosphere.interactions.direct import Attended
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.head import LOG2_E
+from chaosphere.interactions.moment_matrix import matrix_of
 from chaosphere.kernels import prefix as kernel
 
 _MAX_DECAY = 30.0  # of the exponent by which weights decay within a chunk whose tokens meet in pairs
+_MIN_SUM = 1e-280  # smaller ones may be of subnormal numbers
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -75,11 +77,10 @@ class PrefixPlan(FastSumsPlan):
             self.keep = math.exp(-decay / n)
             self.terms = _circle_factors(self.factors)
         else:
-            self._prepare_sphere(n, dim, decay=decay, n_max=n_max)
+            self._prepare_sphere(n, dim, decay=decay)
 
-    def _prepare_sphere(self, n: int, dim: int, *, decay: float, n_max: int) -> None:
-        self.basis = expansions.basis(dim, n_max)
-        self.terms = self.basis.field_of_moments(self.factors)
+    def _prepare_sphere(self, n: int, dim: int, *, decay: float) -> None:
+        self.matrix = matrix_of(self.beta, dim, self.rtol)
         place = np.arange(self.chunk)
         self.up, self.down = np.exp(decay / n * (self.chunk - 1 - place)), np.exp(-decay / n * (place + 1))
         self.seen = self.weights
@@ -95,7 +96,7 @@ class PrefixPlan(FastSumsPlan):
             sizes = np.hypot(moments[..., 0], moments[..., 1])
         else:
             mean, z, least, moments = self._on_sphere(x, n_threads=n_threads)
-            sizes = self.basis.sizes(moments, self.factors)
+            sizes = self.matrix.sizes(moments)
         self._map(mean)
         log_scale: Any = self.beta - (math.log(x.shape[1]) if self.weights is None else 0.0)
         n_direct = np.zeros(len(x), np.int64)
@@ -118,13 +119,19 @@ class PrefixPlan(FastSumsPlan):
         return Attended(mean=mean, sums=z, log_scale=log_scale, n_direct=n_direct)
 
     def _on_sphere(self, x: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
+        matrix = self.matrix
         return kernel.harmonic_prefix(
             x,
             self.seen,
-            self.basis.n_max,
-            self.basis.steps,
-            self.basis.scratch_rows,
-            self.terms,
+            matrix.of_moments.n_max,
+            matrix.n_rows,
+            matrix.of_moments.steps,
+            matrix.basis.n_max,
+            matrix.basis.steps,
+            matrix.of_moments.scratch_rows,
+            matrix.row_starts,
+            matrix.columns,
+            matrix.entries,
             self.beta * LOG2_E,
             self.chunk,
             self.up,
@@ -151,17 +158,18 @@ class PrefixPlan(FastSumsPlan):
         own = np.einsum("ck,k->c", np.minimum(near, before[:, None]), self.growth)
         most = self.growth.sum()
 
-        def error(chunks: Any, within: Floats) -> Any:
-            """Return the error for tokens of some chunks, of which tokens of the weight `within` are up to them."""
-            return self.tail * (before[chunks] + within) + _EPS * (own[chunks] + most * within)
+        def needed(chunks: Any, within: Floats) -> Any:
+            """Return the least sum that serves tokens of some chunks, of which `within` is the weight up to them."""
+            error = self.tail * (before[chunks] + within) + _EPS * (own[chunks] + most * within)
+            return np.maximum(2 * error / self.rtol, _MIN_SUM)
 
         # `not >=` sees a NaN as well.
-        suspects = np.flatnonzero(~(least >= 2 * error(slice(None), self.chunk_mass) / self.rtol))
+        suspects = np.flatnonzero(~(least >= needed(slice(None), self.chunk_mass)))
         rows = []
         for chunk in suspects:
             part = slice(self.starts[chunk], self.starts[chunk] + self.chunk)
-            bound = 2 * error(chunk, np.cumsum(self.mass[part])) / self.rtol
-            rows.append(self.starts[chunk] + np.flatnonzero(~(z[part] >= bound)))
+            bounds = needed(chunk, np.cumsum(self.mass[part]))
+            rows.append(self.starts[chunk] + np.flatnonzero(~(z[part] >= bounds)))
         return np.concatenate(rows) if rows else np.empty(0, np.int64)
 
 
@@ -173,8 +181,8 @@ def chunk_of(n_tokens: int, beta: float, dim: int, rtol: float) -> int:
     """
     if dim == 2:
         return min(512, 64 * math.ceil(n_tokens / 8192))
-    terms = expansions.n_harmonics(beta, dim, rtol)
-    return int(min(max(2 ** round(math.log2(terms)), 256), 4096))
+    terms = expansions.n_harmonics(beta, dim, rtol) * (1 if dim == 3 else dim + 1)
+    return int(min(max(2 ** round(math.log2(terms / 4)), 128), 4096))
 
 
 def serves(n_tokens: int, beta: float, dim: int, *, decay: float, rtol: float) -> bool:
@@ -225,4 +233,3 @@ def _circle_factors(factors: Floats) -> Floats:
     terms[: n_max + 1, 2] = below - above
     terms[0] = factors[0], factors[1] if len(factors) > 1 else 0.0, 0.0
     return terms
-

@@ -93,8 +93,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         "causal": token i (row i of x, from 0) attends to the tokens j <= i alone, as in decoders. The first token sees
         only itself; with V = δI attention does not move it. None (default): every token attends to all.
     decay : float
-        λ >= 0, with the mask: token i weighs token j by another e^{−λ(i−j)/N}, the linear biases of ALiBi with the
-        slope λ/N. 0 (default) for none.
+        λ in [0, 1e15], with the mask: token i weighs token j by another e^{−λ(i−j)/N}, which are the linear biases of
+        ALiBi with the slope λ/N. 0 (default) for none.
     method : {"auto", "direct", "fourier", "harmonic", "nufft"}
         direct
             Over all pairs, O(N² d); for any QᵀK.
@@ -198,7 +198,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         causal.set_mask(self)
         checks.choice(self.method, "method", known=METHODS)
         if self.mask is not None and self.method == "nufft":
-            raise ValueError(f"method must not be 'nufft' with mask={self.mask!r}: transforms sum over all tokens at once")
+            raise ValueError(f"method must not be 'nufft' with mask={self.mask!r}: it sums over all tokens at once")
         if self.rtol is not None:
             checks.numbers(self, "rtol", low=1e-13, high=0.1)
             if self.method == "direct":

@@ -16,7 +16,7 @@ from chaosphere.kernels import abi
 from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
     CHS_COLUMNS, CHS_PAIR_SCRATCH, CHS_PREFIX_CHUNKS, CHS_PREFIX_SCRATCH, Scratch, Watch, float_dtype, is_stopped,
-    n_harmonics, padded_stride, raise_if_stopped, real, scratch_rows, useful_threads, watch
+    n_harmonics, padded, padded_stride, raise_if_stopped, real, scratch_rows, useful_threads, watch
 )
 
 cdef enum:
@@ -52,7 +52,7 @@ cdef void _exclusive_sums(
 
 
 cdef int _sum_chunks(
-    double[:, :, ::1] moments, double keep, double keep_rest, int threads, double work, Watch *signals
+    double[:, :, ::1] moments, double keep, double keep_rest, int threads
 ) except -1:
     cdef long n_replicas = moments.shape[0], n_chunks = moments.shape[1], size = moments.shape[2], index, replica, first
     cdef long n_parts = (size + LANES - 1) // LANES
@@ -102,7 +102,7 @@ def fourier_prefix(
                              NULL if p == NULL else p + first, keep, n_max, &factors[0, 0],
                              &moments[replica, first // chunk, 0], s + threadid() * stride, <real *>NULL, NULL, NULL)
     raise_if_stopped(&signals)
-    _sum_chunks(moments, keep_chunk, keep_chunk_rest, threads, work, &signals)
+    _sum_chunks(moments, keep_chunk, keep_chunk_rest, threads)
     for index in prange(n_replicas * n_bands, schedule="static", num_threads=threads, nogil=True):
         replica, first = index // n_bands, index % n_bands * band
         if is_stopped(&signals, threadid()):
@@ -124,23 +124,34 @@ cdef struct Chunk:
     const double *steps
     const double *up
     const double *down
+    # The matrix, by rows, that makes coefficients of a field from moments.
+    long n_coefficients
+    const long *row_starts
+    const long *columns
+    const double *entries
 
 
 cdef double _finish_chunk(
-    const Chunk *c, long count, tiles.Tokens x, const real *at, const double *p, const double *field, double *scratch,
+    const Chunk *c, long count, tiles.Tokens x, const real *at, const double *p, const double *moments, double *scratch,
     real *mean, double *z
 ) noexcept nogil:
-    """Means and sums of the tokens of a chunk, from the field of all before it and pairs within it; the least sum."""
+    """Means and sums of the tokens of a chunk, from the moments of all before it and pairs within it; the least sum."""
     cdef long d = c.d, ld = c.ld, size = (d + 1) * ld, n_tiles = (count + ld - 1) // ld, i, j, k, first, left
     cdef double *keys = scratch
     cdef double *values = keys + c.length // ld * size
     cdef double *unit = values + c.length // ld * size
     cdef double *pairs = unit + size
     cdef double *sums = pairs + size
-    cdef double *rest = sums + size
+    cdef double *field = sums + size
+    cdef double *rest = field + padded(c.n_coefficients)
     cdef double *key
     cdef double *value
-    cdef double up, down, inverse, least = INFINITY
+    cdef double up, down, inverse, sum_, least = INFINITY
+    for i in range(c.n_coefficients):
+        sum_ = 0
+        for j in range(c.row_starts[i], c.row_starts[i + 1]):
+            sum_ += c.entries[j] * moments[c.columns[j]]
+        field[i] = sum_
     for i in range(n_tiles):
         first, left = i * ld, min(ld, count - i * ld)
         key, value = keys + i * size, values + i * size
@@ -154,7 +165,8 @@ cdef double _finish_chunk(
                 value[k * ld + j] = unit[d * ld + j] * unit[k * ld + j]
         for j in range(ld):
             key[d * ld + j], value[d * ld + j] = 0, unit[d * ld + j]
-        tiles.harmonic_field(d, c.n_max, d + 1, left, ld, <const double *>unit, c.steps, field, rest, sums)
+        tiles.harmonic_field(d, c.n_max, d + 1, left, ld, <const double *>unit, c.steps, <const double *>field, rest,
+                             sums)
         memset(pairs, 0, size * sizeof(double))
         for j in range(i):
             tiles.attend_pair(d, left, ld, ld, <const double *>key, <const double *>keys + j * size,
@@ -174,22 +186,30 @@ cdef double _finish_chunk(
 
 
 def harmonic_prefix(
-    const real[:, :, :] x, const double[::1] weights, long n_max, const double[::1] steps, long n_scratch_rows,
-    const double[::1] factors, double exponent, long chunk, const double[::1] up, const double[::1] down,
+    const real[:, :, :] x, const double[::1] weights, long moment_max, long n_rows, const double[::1] moment_steps,
+    long n_max, const double[::1] steps, long n_scratch_rows, const long[::1] row_starts, const long[::1] columns,
+    const double[::1] entries, double exponent, long chunk, const double[::1] up, const double[::1] down,
     double keep_chunk, double keep_chunk_rest, long n_threads
 ):
     """Sums of e^{β (x.y - 1)} {1, y} at tokens (R, N, d), d >= 3, over the tokens up to each.
 
-    factors: of the moments of 1, x_1, ..., x_d in the order of harmonic_moments, for those before the chunk; within it
-    the sums are over pairs, with weights 2^(exponent (x.y - 1)). weights (N,) or None, which counts 1 each, seen from
-    the last token of the chunk; up: what a token at each place there makes of them, and down of the moments before it.
-    Returns the weighted means (R, N, d), the sums (R, N), the least sum of each chunk, (R, chunks), and the moments
-    times their factors, (R, chunks, size).
+    Of the tokens before a chunk these are a field of degree n_max. Its coefficients are a sparse matrix, by rows, times
+    the moments with n_rows rows of degree <= moment_max, both in the order of the tile kernels; n_scratch_rows is for
+    either. Within the chunk sums are over pairs, with weights 2^(exponent (x.y - 1)). weights (N,) or None, which counts
+    1 each, are as seen from the last token of the chunk; up: what a token at each place there makes of them, and down of
+    the moments before it. Returns the weighted means (R, N, d), the sums (R, N), the least sum of each chunk,
+    (R, chunks), and the moments before it, (R, chunks, size).
     """
-    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = 128 if n_max < 32 else 64
-    cdef long n_chunks = (n + chunk - 1) // chunk, size = factors.shape[0], index, replica, first, count, k
-    assert n >= 1 and d >= 3 and n_max >= 0 and size == n_harmonics(n_max, d) * (d + 1), "factors"
-    assert steps.shape[0] >= (d - 2) * (n_max + 1) * (n_max + 1) and n_scratch_rows >= scratch_rows(n_max, d), "steps"
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = 128 if moment_max < 32 else 64
+    cdef long n_chunks = (n + chunk - 1) // chunk, size = n_harmonics(moment_max, d) * n_rows, index, replica, first
+    cdef long n_coefficients = row_starts.shape[0] - 1
+    assert n >= 1 and d >= 3 and 0 <= n_max <= moment_max and (n_rows == 1 or n_rows == d + 1), "n_max"
+    assert n_coefficients == n_harmonics(n_max, d) * (d + 1) and row_starts[0] == 0, "row_starts"
+    assert row_starts[n_coefficients] <= min(columns.shape[0], entries.shape[0]), "columns"
+    assert (np.diff(row_starts) >= 0).all() and 0 <= np.min(columns) and np.max(columns) < size, "columns"
+    assert steps.shape[0] >= (d - 2) * (n_max + 1) * (n_max + 1), "steps"
+    assert moment_steps.shape[0] >= (d - 2) * (moment_max + 1) * (moment_max + 1), "moment_steps"
+    assert n_scratch_rows >= scratch_rows(moment_max, d), "n_scratch_rows"
     assert chunk >= 128 and chunk % 128 == 0 and up.shape[0] == chunk and down.shape[0] == chunk, "chunk"
     assert weights is None or weights.shape[0] == n, "weights"
     if tiles.block_size(d, ld, <const double *>NULL) != (d + 1) * ld:
@@ -197,11 +217,13 @@ def harmonic_prefix(
     cdef Chunk c
     c.d, c.n_max, c.ld, c.length, c.scale, c.shift = d, n_max, ld, chunk, exponent ** 0.5, exponent
     c.steps, c.up, c.down = &steps[0], &up[0], &down[0]
-    cdef double work = <double>n_replicas * n * (3 * size + chunk * (d + 4) / 2)
+    c.n_coefficients, c.row_starts, c.columns, c.entries = n_coefficients, &row_starts[0], &columns[0], &entries[0]
+    cdef double work = <double>n_replicas * n * (n_coefficients + 2 * size + chunk * (d + 4) / 2)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(2 * n_replicas * n_chunks, work)
-    cdef long of_moments = 8 * size + (2 * d + 1 + n_scratch_rows) * ld
-    cdef long of_field = (d + 1) * (2 * chunk + 3 * ld) + max(n_scratch_rows * ld, CHS_PAIR_SCRATCH(d, ld))
+    cdef long of_moments = 8 * size + (d + n_rows + n_scratch_rows) * ld
+    cdef long of_field = (d + 1) * (2 * chunk + 3 * ld) + padded(n_coefficients) + max(
+        n_scratch_rows * ld, CHS_PAIR_SCRATCH(d, ld))
     cdef long stride = padded_stride(max(of_moments, of_field))
     cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *s = <double *>scratch.at
@@ -218,13 +240,11 @@ def harmonic_prefix(
         replica, first = index // n_chunks, index % n_chunks * chunk
         if is_stopped(&signals, threadid()):
             continue
-        tiles.harmonic_moments(d, n_max, d + 1, min(n - first, chunk), ld, tiles.tokens_from(x, replica, first),
-                               &x[replica, first, 0], NULL if p == NULL else p + first, &steps[0], True,
+        tiles.harmonic_moments(d, moment_max, n_rows, min(n - first, chunk), ld, tiles.tokens_from(x, replica, first),
+                               &x[replica, first, 0], NULL if p == NULL else p + first, &moment_steps[0], True,
                                s + threadid() * stride, &moments[replica, first // chunk, 0])
-        for k in range(size):
-            moments[replica, first // chunk, k] *= factors[k]
     raise_if_stopped(&signals)
-    _sum_chunks(moments, keep_chunk, keep_chunk_rest, threads, work, &signals)
+    _sum_chunks(moments, keep_chunk, keep_chunk_rest, threads)
     for index in prange(n_replicas * n_chunks, schedule="dynamic", num_threads=threads, nogil=True):
         replica, first = index // n_chunks, index % n_chunks * chunk
         if is_stopped(&signals, threadid()):

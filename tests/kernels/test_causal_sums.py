@@ -7,7 +7,7 @@ from support import cases, twins
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 
-DECAYS = [0.0, 3.0, 50.0, 1e4, 1e12]  # the third and more are beyond what is folded into weights
+DECAYS = [0.0, 3.0, 50.0, 1e4, 1e15]  # the third and more are beyond what is folded into weights
 
 
 def factors(form):
