@@ -139,3 +139,80 @@ def test_bad_calls():
 def test_text():
     assert repr(cs.SoftmaxAttention(beta=2.0)) == "SoftmaxAttention(beta=2.0)"
     assert repr(causal(beta=2.0, decay=0.5)) == "SoftmaxAttention(beta=2.0, mask='causal', decay=0.5)"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("decay", [0.0, 3.0, 300.0])
+@pytest.mark.parametrize("rescaled", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_unnormalised_attention_is_a_mean_over_the_prefix(dtype, decay, rescaled, weighted):
+    n, beta = 300, 2.0
+    x, p = cases.tokens(n, 3, dtype, n_replicas=2), cases.weights(n) if weighted else None
+    attention = cs.UnnormalizedAttention(beta=beta, value_scale=-0.5, rescaled=rescaled, mask="causal", decay=decay)
+    place = np.arange(n)
+    w = np.tril(np.exp(np.minimum(-decay / n * (place[:, None] - place), 0.0))) * (np.ones(n) if p is None else p)
+    w /= w.sum(axis=1, keepdims=True)
+    y = x.astype(np.float64)
+    w = w * np.exp(beta * (y @ y.swapaxes(1, 2) - rescaled))
+    size = 1.0 if rescaled else np.exp(beta)
+    atol = size * twins.attention_tolerance(2 * beta, 3, dtype)
+    twins.assert_close(attention(x, p), -0.5 * w @ y, atol=atol, dtype=dtype)
+    plan = attention.plan(Shape.of(x), p)
+    whole = plan.drift(x, n_threads=2)
+    assert np.array_equal(plan.rows(x, first=64, stop=192, n_threads=2), whole[:, 64:192])
+
+
+def test_unnormalised_attention_without_a_rate():
+    x = cs.sample_uniform(5, 2, rng=0)
+    attention = cs.UnnormalizedAttention(beta=1.0, mask="causal")
+    assert attention.energy(x) is None
+    assert attention.consensus_rate is None
+    assert np.array_equal(cs.simulate(MODELS["heun"](attention), x, rng=0).final[0], x[0])
+    twins.assert_close(
+        cs.UnnormalizedAttention(beta=0.0, mask="causal")(x), np.cumsum(x, 0) / np.arange(1, 6)[:, None], atol=1e-15
+    )
+    with pytest.raises(ValueError, match="mask must be None for the drift of a density"):
+        attention.circle_drift(8)
+    with pytest.raises(ValueError, match="mask must be None for the linear response"):
+        attention.linear_response(1, 2)
+    with pytest.raises(
+        ValueError, match=r"decay is too fast for weights of 0, got 1e\+12: nothing is left of what token 1"
+    ):
+        cs.UnnormalizedAttention(beta=1.0, mask="causal", decay=1e12)(x, [0.5, 0.0, 0.5, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("passive", [None, 3])
+def test_the_limit_of_infinitely_many_tokens_has_no_mask(passive):
+    model = cs.Transformer(attention=causal(beta=1.0), mlp=None, depth=2, horizon=1.0)
+    limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=16)
+    start = limit.start(None if passive is None else cs.sample_uniform(passive, 2, rng=0))
+    with pytest.raises(ValueError, match="attention without a mask|passive tokens have no place"):
+        cs.simulate(limit, start, rng=0)
+    heads = cs.MultiHeadAttention(heads=[cs.SoftmaxAttention(beta=1.0), causal(beta=1.0)])
+    model = cs.LimitSDE(attention=heads, field=None, horizon=1.0, n_steps=2)
+    with pytest.raises(ValueError, match="attention without a mask"):
+        cs.simulate(cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=16), limit.start(), rng=0)
+
+
+@pytest.mark.parametrize("kind", ["transformer", *SCHEMES])
+@pytest.mark.parametrize("method", ["direct", "harmonic"])
+def test_models_with_noise(kind, method):
+    """Ensembles are their members one by one; later tokens change no earlier one."""
+    mlp = cs.MLP(width=8, activation="tanh", bias_std=0.3)
+    attention = causal(beta=2.0, method=method, decay=1.0)
+    if kind == "transformer":
+        model = cs.Transformer(attention=attention, mlp=mlp, depth=6, horizon=1.0)
+    else:
+        noise = None if SCHEMES[kind].strong_order is None else cs.GaussianField(kernel=mlp.kernel(3), tolerance=1e-2)
+        model = cs.LimitSDE(attention=attention, field=noise, horizon=1.0, n_steps=6, scheme=kind)
+    x = cs.sample_uniform(300, 3, rng=0, n_replicas=2)
+    final = cs.simulate(model, x, rng=0).final
+    assert np.array_equal(cs.simulate(model, x, rng=0, n_threads=1).final, final)
+    y = x.copy()
+    y[:, 200:] = x[:, 200:][:, ::-1]
+    changed = cs.simulate(model, y, rng=0).final
+    assert np.array_equal(changed[:, :128], final[:, :128])
+    assert not np.array_equal(changed[:, 200:], final[:, 200:])
+    described = cs.simulate(model, x, rng=0).attributes["model"]["attention"]
+    assert described["mask"] == "causal"
+    assert described["decay"] == 1.0

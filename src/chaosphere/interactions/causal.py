@@ -9,6 +9,7 @@ of rows takes it as a bias of the exponents, relative to the token. `chaosphere.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,12 @@ from chaosphere.kernels.blocks import block_size
 MASKS = ("causal",)
 # Of the base-2 logarithm of the largest decay: beyond it products of weights could be subnormal numbers.
 _MAX_FOLDED = {np.dtype(np.float64): 60.0, np.dtype(np.float32): 22.0}
+_MIN_MASS = 1e-280  # smaller ones may be subnormal numbers
 MAX_DECAY = 1e15  # far beyond where only the token itself is left; no exponent is so large
 
 
 class CausalPlan(DirectPlan):
-    """Causal attention over all pairs, for tokens of one shape.
+    """Causal attention as sums over pairs, for tokens of one shape.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ class CausalPlan(DirectPlan):
     ValueError
         If some tokens have no weight, or the first has the weight 0.
     """
+
+    is_ordered = True
 
     def __init__(
         self,
@@ -174,6 +178,26 @@ def need_no_mask(spec: Any, what: str) -> None:
         raise ValueError(
             f"mask must be None for {what}, got {spec.mask!r}: under it each token sees a measure of its own"
         )
+
+
+def prefix_mass(weights: Floats | None, n_tokens: int, *, decay: float) -> Floats:
+    """Return Σ_{j<=i} p_j e^{−λ(i−j)/N}, shape (N,).
+
+    Raises
+    ------
+    ValueError
+        If some tokens have no weight, the first has the weight 0, or a sum vanishes.
+    """
+    from scipy.signal import lfilter  # takes long to import
+
+    check_weights(weights, n_tokens)
+    p = np.full(n_tokens, 1 / n_tokens) if weights is None else weights
+    mass = np.cumsum(p) if decay == 0 else lfilter([1.0], [1.0, -math.exp(-decay / n_tokens)], p)
+    if not mass.min() >= _MIN_MASS:
+        raise ValueError(
+            f"decay is too fast for weights of 0, got {decay:.6g}: nothing is left of what token {mass.argmin()} sees"
+        )
+    return np.asarray(mass)
 
 
 def direct_nanoseconds(n_tokens: int, dim: int, dtype: Any) -> float:

@@ -95,6 +95,8 @@ class InteractionPlan(Protocol):
         Pair interactions of one evaluation, of one replica.
     max_fused_steps : int
         How many steps `move` may take in one call.
+    is_ordered : bool
+        Whether the drift depends on the places of the tokens, as under a causal mask, not on their measure alone.
     n_fixed : int
         How many tokens, the first, the drift cannot move: theirs is a multiple of the token. Under a causal mask, one.
 
@@ -133,6 +135,7 @@ class InteractionPlan(Protocol):
 
     pairs: float
     max_fused_steps: int = 1
+    is_ordered: bool = False
     n_fixed: int = 0
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
@@ -336,6 +339,7 @@ class _Distributed(InteractionPlan):
 
     def __init__(self, plan: InteractionPlan, partition: Partition) -> None:
         self.plan, self.partition, self.pairs = plan, partition, plan.pairs
+        self.is_ordered = plan.is_ordered
         self.n_fixed = max(0, min(plan.n_fixed, partition.stop) - partition.first)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
