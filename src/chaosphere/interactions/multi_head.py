@@ -364,7 +364,8 @@ class _MultiHeadPlan(InteractionPlan):
 
     def __init__(self, plans: list[InteractionPlan], *, is_mean: bool) -> None:
         self.plans, self.is_mean = plans, is_mean
-        self.pairs = sum(plan.pairs for plan in plans)
+        self.pairs, self.n_fixed = sum(plan.pairs for plan in plans), min(plan.n_fixed for plan in plans)
+        self.is_ordered = any(plan.is_ordered for plan in plans)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the combined drift; see `InteractionPlan`."""
