@@ -66,13 +66,13 @@ def test_chaos_of_each_interaction(tmp_path, capsys, kind):
 def test_regimes_switch_the_interaction_that_is_chosen(kind):
     make = functools.partial(models.interaction, interaction=kind, beta=2.0)
     model = cs.Transformer(attention=make(dim=2), mlp=cs.MLP(width=8), depth=8, horizon=1.0)
-    found = {case.name: case.model.attention for case in cases.regimes(model, make=make)}
-    assert found["attraction, noise"] == make(dim=2)
-    assert found["repulsion, no noise"] == make(dim=2, value_scale=-1.0)
-    assert found["no attention, noise"] is None
-    assert found["β = 4, T = 3"] == make(dim=2, beta=4.0)
+    forces = {case.name: case.model.attention for case in cases.regimes(model, make=make)}
+    assert forces["attraction, noise"] == make(dim=2)
+    assert forces["repulsion, no noise"] == make(dim=2, value_scale=-1.0)
+    assert forces["no attention, noise"] is None
+    assert forces["β = 4, T = 3"] == make(dim=2, beta=4.0)
     if kind == "softmax":
-        assert {case.name: case.model.attention for case in cases.regimes(model)} == found
+        assert {case.name: case.model.attention for case in cases.regimes(model)} == forces
 
 
 @pytest.mark.slow

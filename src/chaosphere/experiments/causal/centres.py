@@ -165,11 +165,11 @@ def centres(angle: Any, distance: float) -> Any:
 def _to_dataset(pieces: Sequence[Floats], *, betas: list[float], times: Floats, identity: str) -> Any:
     study = json.loads(identity)
     names = ("n_centres", "n_clusters", "share_near", "share_stay")
-    found = np.array([[_facts(row[k], beta, study["spacing"]) for k, beta in enumerate(betas)] for row in pieces])
+    facts = np.array([[_facts(row[k], beta, study["spacing"]) for k, beta in enumerate(betas)] for row in pieces])
     parts = [f"N = {study['n_tokens']}", f"T = {times[-1]:g}", f"c = {study['spacing']:g}"]
     return checks.extra("xarray", "io").Dataset(
         {"angle": (("replica", "beta", "time", "token"), np.stack(pieces))}
-        | {name: (("replica", "beta"), found[..., k]) for k, name in enumerate(names)},
+        | {name: (("replica", "beta"), facts[..., k]) for k, name in enumerate(names)},
         coords={"beta": betas, "time": times},
         attrs={
             "spacing": study["spacing"],
@@ -185,9 +185,9 @@ def _facts(angle: Floats, beta: float, spacing: float) -> tuple[float, float, fl
     of = centres(angle[0], spacing * unit)
     end = angle[-1]
     gap = np.abs(_wrapped(end[:, None] - end[None, of])).min(axis=1)
-    moved = np.abs(_wrapped(end[of] - angle[0, of]))
+    shift = np.abs(_wrapped(end[of] - angle[0, of]))
     n_clusters = len(centres(end, unit))
-    return float(len(of)), float(n_clusters), float((gap < _NEAR * unit).mean()), float((moved < _NEAR * unit).mean())
+    return float(len(of)), float(n_clusters), float((gap < _NEAR * unit).mean()), float((shift < _NEAR * unit).mean())
 
 
 def _wrapped(angle: Floats) -> Floats:
