@@ -37,6 +37,10 @@ class Torch:
         x = self.torch.from_numpy(tokens(case))
         return lambda: self._attend(case, x)
 
+    def causal(self, case: Case) -> Run:
+        x, attend = self.torch.from_numpy(tokens(case))[:, None], self.torch.nn.functional.scaled_dot_product_attention
+        return lambda: attend(x, x, x, scale=case.beta, is_causal=True)[:, 0]
+
     def head(self, case: Case) -> Run:
         x = self.torch.from_numpy(tokens(case))
         query, key, value = (self.torch.from_numpy(m.astype(case.dtype)) for m in matrices(case))
