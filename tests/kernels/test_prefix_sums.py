@@ -92,18 +92,18 @@ def test_threads_rows_and_later_tokens_change_no_bit(dtype, dim, decay):
     x, p = cases.tokens(n, dim, dtype, n_replicas=2), cases.weights(n)
     attention = causal(dim, beta=3.0, decay=decay)
     plan = attention.plan(Shape.of(x), p)
-    whole = plan.attend(x, n_threads=1)
+    full = plan.attend(x, n_threads=1)
     for n_threads in (2, 3, 7):
         again = plan.attend(x, n_threads=n_threads)
-        assert np.array_equal(again.mean, whole.mean)
-        assert np.array_equal(again.log_partition(), whole.log_partition())
-    assert np.array_equal(plan.rows(x, first=192, stop=960, n_threads=2), whole.mean[:, 192:960])
+        assert np.array_equal(again.mean, full.mean)
+        assert np.array_equal(again.log_partition(), full.log_partition())
+    assert np.array_equal(plan.rows(x, first=192, stop=960, n_threads=2), full.mean[:, 192:960])
     kept = 1700
     y = np.concatenate([x[:, :kept], x[:, kept:][:, ::-1]], axis=1)
     other = plan.attend(y, n_threads=2)
-    assert np.array_equal(other.mean[:, :kept], whole.mean[:, :kept])
-    assert not np.array_equal(other.mean[:, kept:], whole.mean[:, kept:])
-    assert np.array_equal(attention(x[1], p), whole.mean[1])
+    assert np.array_equal(other.mean[:, :kept], full.mean[:, :kept])
+    assert not np.array_equal(other.mean[:, kept:], full.mean[:, kept:])
+    assert np.array_equal(attention(x[1], p), full.mean[1])
 
 
 def test_many_chunks(dtype):
