@@ -118,6 +118,26 @@ def fastsum(case: Case) -> np.ndarray:
     return np.array([[total / z for total, z in sums]])
 
 
+def causal(case: Case) -> np.ndarray:
+    """Token i sees the tokens j <= i."""
+    x = tokens(case).astype(np.longdouble)[0]
+    means = []
+    for row in rows(case):
+        w = np.exp(case.beta * (x[: row + 1] @ x[row]) - case.beta)
+        means.append(w @ x[: row + 1] / w.sum())
+    return np.array([means])
+
+
+def prefix(case: Case) -> np.ndarray:
+    """The same, by BLAS as `fastsum`."""
+    x = tokens(case).astype(np.float64)[0]
+    means = []
+    for row in rows(case):
+        w = np.exp(case.beta * (x[: row + 1] @ x[row]) - case.beta)
+        means.append(w @ x[: row + 1] / w.sum())
+    return np.array([means])
+
+
 def layer(case: Case) -> np.ndarray:
     return _layer(tokens(case).astype(np.float64)[:, rows(case)], *weights(case), case.activation)
 

@@ -85,6 +85,8 @@ if IS_QUICK:
     ENERGY = [Case(n_tokens=600, dim=3)]
     HISTOGRAM = [Case(n_tokens=600, dim=3, n_bins=50)]
     FASTSUM = [Case(n_tokens=3000, dim=d) for d in (2, 3, 4)]
+    CAUSAL = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
+    PREFIX = FASTSUM
     TRANSFORMER = [
         Case(n_tokens=600, dim=3, width=32, activation="relu", depth=1, horizon=0.05),
         Case(n_tokens=20, dim=8, width=32, activation="relu", depth=3, horizon=0.1, beta=1.0),
@@ -111,6 +113,10 @@ else:
     FASTSUM = [Case(n_tokens=1_000_000, dim=2, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
     FASTSUM += [Case(n_tokens=1_000_000, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
     FASTSUM += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
+    CAUSAL = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64) for t in BOTH]
+    CAUSAL += [Case(n_tokens=1024, dim=d) for d in (3, 64)]
+    PREFIX = [Case(n_tokens=1_000_000, dim=d, beta=beta) for d in (2, 3) for beta in (1.0, 4.0, 16.0)]
+    PREFIX += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
     TRANSFORMER = [
         Case(n_tokens=16384, dim=3, width=1024, activation="relu", depth=1, horizon=1 / 30),
         # Figures 2 to 6 of arXiv:2604.26898, with the width of its Figure 1.
@@ -132,6 +138,8 @@ CASES = {
     "energy": ENERGY,
     "histogram": HISTOGRAM,
     "fastsum": FASTSUM,
+    "causal": CAUSAL,
+    "prefix": PREFIX,
     "transformer": TRANSFORMER,
     "phases": PHASES,
 }
@@ -145,6 +153,8 @@ COMPARED = {
     "step": STEP,
     "phases": PHASES,
     "fastsum": FASTSUM,
+    "causal": CAUSAL,
+    "prefix": PREFIX,
     "energy": ENERGY,
     "transformer": TRANSFORMER[-1:],
 }

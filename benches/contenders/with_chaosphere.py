@@ -48,6 +48,15 @@ class Chaosphere:
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method=method)
         return lambda: attention(x, n_threads=THREADS)
 
+    def causal(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, mask="causal", method="direct")
+        return lambda: attention(x, n_threads=THREADS)
+
+    def prefix(self, case: Case) -> Run:
+        method = "fourier" if case.dim == 2 else "harmonic"
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, mask="causal", method=method)
+        return lambda: attention(x, n_threads=THREADS)
+
     def layer(self, case: Case) -> Run:
         x, (u, w) = tokens(case), weights(case)
         network = self.cs.MLP(width=1, activation=case.activation)

@@ -17,6 +17,7 @@ BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
 CIRCLE = cs.sample_uniform(8, 2, rng=0)
 P = np.arange(1.0, 9.0) / 36
 ATTENTION = cs.SoftmaxAttention(beta=2.0)
+CAUSAL = cs.SoftmaxAttention(beta=2.0, mask="causal", decay=1.0)
 HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
 USA = cs.UnnormalizedAttention(beta=2.0)
 MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
@@ -78,6 +79,12 @@ CALLS = {
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
     "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
+    "SoftmaxAttention (causal)": (
+        cs.SoftmaxAttention,
+        {"beta": 1.0, "value_scale": 1.0, "mask": "causal", "decay": 1.0, "method": "direct"},
+    ),
+    "SoftmaxAttention.__call__ (causal)": (CAUSAL, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
+    "SoftmaxAttention.evaluate (causal)": (CAUSAL.evaluate, {"x": BATCH, "weights": P, "n_threads": 1}),
     "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
     "SoftmaxAttention (head)": (cs.SoftmaxAttention, HEAD | {"value": np.ones((1, 3)), "output": np.ones((3, 1))}),
     "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
@@ -97,6 +104,10 @@ CALLS = {
     "UnnormalizedAttention": (
         cs.UnnormalizedAttention,
         {"beta": 1.0, "value_scale": 1.0, "rescaled": False, "method": "auto", "rtol": None},
+    ),
+    "UnnormalizedAttention (causal)": (
+        cs.UnnormalizedAttention,
+        {"beta": 1.0, "mask": "causal", "decay": 1.0},
     ),
     "UnnormalizedAttention.resolve": (USA.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
     "UnnormalizedAttention.__call__": (USA, {"x": X, "weights": P, "n_threads": 1}),

@@ -169,7 +169,7 @@ class ModelFactory:
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
         if attention is None or mlp is None or attention.consensus_rate is None:
-            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
+            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp, without a mask")
         return float(mlp.kernel(self.dim).critical_noise_scale(attention.consensus_rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
