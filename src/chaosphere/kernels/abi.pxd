@@ -42,6 +42,14 @@ cdef extern from "chaosphere.h" nogil:
         void (*attend_rows_f32)(
             long, long, long, long, long, const float *, const float *, const float *, const float *, float *,
             float *, double *) noexcept nogil
+        void (*potential_pair_f64)(
+            int, int, long, const double *, long, long, long, long, long, long, const double *, const double *,
+            const double *, const double *, double *, double *, double *) noexcept nogil
+        void (*potential_pair_f32)(
+            int, int, long, const float *, long, long, long, long, long, long, const float *, const float *,
+            const float *, const float *, float *, double *, double *) noexcept nogil
+        void (*sums_f64)(int, long, long, const double *, double, double *) noexcept nogil
+        void (*sums_f32)(int, long, long, const double *, double, float *) noexcept nogil
         void (*layer_f64)(
             long, long, long, const double *, const double *, const double *, const double *, int, double *,
             double *) noexcept nogil
