@@ -17,18 +17,20 @@ where their bound is the smaller one, or small enough.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Hermite, HermiteE, Laguerre, Legendre, Polynomial, chebyshev
 
-from chaosphere.common import checks
 from chaosphere.common.chebyshev import chebyshev_series, trimmed
 from chaosphere.common.checks import Floats, Tokens
 
 MAX_DEGREE = 1024
 _POLYNOMIALS = (Chebyshev, Hermite, HermiteE, Laguerre, Legendre, Polynomial)
+_UNIT = Chebyshev([0.0])  # its domain and its window are [−1, 1]
 _EPS = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 _MIN_DEGREE = 16
 _MAX_POWERS_BOUND = 32.0  # of Σ (k + 1) |a_k|, in units of the largest value: five bits
 _FLOAT32_CUT = 2.0**-26  # what float32 tokens leave out of a series, in units of its largest value
@@ -86,7 +88,9 @@ def exact_series(value: Any, name: str) -> Floats | None:
         raise TypeError(f"{name} must have real coefficients, got {np.asarray(value.coef).dtype}")
     if value.degree() > MAX_DEGREE:
         raise ValueError(f"{name} must have degree <= {MAX_DEGREE}, got {value.degree()}")
-    series = np.asarray(value.convert(domain=[-1, 1], kind=Chebyshev, window=[-1, 1]).coef, dtype=np.float64)
+    if not (isinstance(value, Chebyshev) and value.has_samedomain(_UNIT) and value.has_samewindow(_UNIT)):
+        value = value.convert(domain=[-1, 1], kind=Chebyshev, window=[-1, 1])  # with rounding
+    series = np.array(value.coef, dtype=np.float64)
     if not np.isfinite(series).all():
         raise ValueError(f"{name} must have finite coefficients, got {value.coef[~np.isfinite(value.coef)][:1]}")
     return np.trim_zeros(series, "b") if series.any() else series[:1]
@@ -104,8 +108,8 @@ def fitted_series(function: Any, name: str, *, tolerance: float, is_derived: boo
     while degree <= MAX_DEGREE:
         fine, noise = chebyshev_series(sampled, 2 * degree), 0.0
         if is_derived:
-            noise = _EPS * float(np.abs(fine).max())
-            fine = chebyshev.chebder(trimmed(fine, relative=2 * _EPS))
+            noise = _EPS * (largest(fine) + 0.5 * largest(chebyshev.chebder(fine)))
+            fine = chebyshev.chebder(trimmed(fine, relative=noise / max(float(np.abs(fine).max()), _TINY)))
         series, error, is_close = _cut(fine, degree, noise=noise, tolerance=tolerance)
         if is_close and _is_seen(sampled, series, is_derived=is_derived, tolerance=tolerance):
             return series
@@ -121,8 +125,8 @@ def fitted_series(function: Any, name: str, *, tolerance: float, is_derived: boo
 def _cut(fine: Floats, degree: int, *, noise: float, tolerance: float) -> tuple[Floats, float, bool]:
     """Return a series cut at the least degree that keeps the tolerance, its relative error, and whether it keeps it.
 
-    The degree is `degree` at most. The error of a derivative's values at the ends is the noise of the function's, times
-    the degree squared.
+    The degree is `degree` at most. `noise` is the rounding of a function whose derivative this is, of its values and of
+    the points where it is taken; the derivative has it times the degree squared, at the ends.
     """
     if not fine.any():
         return fine[:1], 0.0, True
@@ -201,26 +205,25 @@ class KernelPolynomial:
     @classmethod
     def of(cls, series: Floats, *, dtype: Any) -> KernelPolynomial:
         """Return a Chebyshev series as the kernel evaluates it for tokens of a dtype."""
-        dtype = np.dtype(dtype)
-        scale, left_out = largest(series), 0.0
-        if dtype == np.float32:
-            rest = np.append(np.cumsum(np.abs(series[:0:-1]))[::-1], 0.0)
-            n = int(np.flatnonzero(rest <= _FLOAT32_CUT * scale)[0])
-            series, left_out = series[: n + 1], float(rest[n])
-        with np.errstate(over="ignore", invalid="ignore"):  # huge coefficients of powers are not taken
-            powers = chebyshev.cheb2poly(series.astype(np.longdouble)).astype(np.float64)
-        k = np.arange(1, len(series) + 1)
-        of_powers = float(np.sum((k + 1) * np.abs(powers)))
-        of_series = float(np.sum((1.5 * k * (k + 1) + 1) * np.abs(series)))
-        is_series = not of_powers <= max(of_series, _MAX_POWERS_BOUND * scale)
-        unit = 0.5 * float(np.finfo(dtype).eps)
-        return cls(
-            coefficients=np.asarray(series if is_series else powers).astype(dtype),
-            is_series=is_series,
-            error=left_out + unit * (of_series if is_series else of_powers),
-        )
+        return _kernel_polynomial(series.tobytes(), np.dtype(dtype))
 
 
-def checked_tolerance(value: Any) -> float:
-    """Return a tolerance of `potential_and_derivative`."""
-    return checks.number(value, "tolerance", low=1e-13, high=0.1)
+@lru_cache(maxsize=64)
+def _kernel_polynomial(series_bytes: bytes, dtype: np.dtype[Any]) -> KernelPolynomial:
+    series = np.frombuffer(series_bytes)
+    scale, left_out = largest(series), 0.0
+    if dtype == np.float32:
+        rest = np.append(np.cumsum(np.abs(series[:0:-1]))[::-1], 0.0)
+        n = int(np.flatnonzero(rest <= _FLOAT32_CUT * scale)[0])
+        series, left_out = series[: n + 1], float(rest[n])
+    with np.errstate(over="ignore", invalid="ignore"):  # huge coefficients of powers are not taken
+        powers = chebyshev.cheb2poly(series.astype(np.longdouble)).astype(np.float64)
+    k = np.arange(1, len(series) + 1)
+    of_powers = float(np.sum((k + 1) * np.abs(powers)))
+    of_series = float(np.sum((1.5 * k * (k + 1) + 1) * np.abs(series)))
+    is_series = not of_powers <= max(of_series, _MAX_POWERS_BOUND * scale)
+    coefficients = np.asarray(series if is_series else powers).astype(dtype)
+    coefficients.flags.writeable = False
+    unit = 0.5 * float(np.finfo(dtype).eps)
+    error = left_out + unit * (of_series if is_series else of_powers)
+    return KernelPolynomial(coefficients=coefficients, is_series=is_series, error=error)
