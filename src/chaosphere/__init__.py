@@ -13,8 +13,8 @@ from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mis
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
-from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.potential import PotentialInteraction
+from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField

@@ -126,22 +126,10 @@ def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Flo
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
     np.maximum(near[:, :-1], here[:, 1:], out=near[:, :-1])
     near = near[:, : len(factors)]
-    growth = _growth(order, dim)
-    return _by_rows(near, factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps
-
-
-def _growth(order: Floats, dim: int) -> Floats:
-    """Return g_l for degrees l = 0 … L."""
     growth = 8 + 2.0 * order
     if dim > 2:
-        growth += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(len(order), dim - 1))
-    return growth
-
-
-def largest_rounding(factors: Floats, dim: int) -> float:
-    """Return γ for any tokens and weights, for factors λ_l of any sign and unit: that is with s_l = 1."""
-    sizes = np.abs(factors) * _counts(len(factors), dim) * _growth(np.arange(float(len(factors))), dim)
-    return float(sizes.sum()) * float(np.finfo(np.float64).eps)
+        growth += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(len(factors), dim - 1))
+    return _by_rows(near, factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps
 
 
 def _by_rows(values: Floats, factors: Floats) -> Floats:

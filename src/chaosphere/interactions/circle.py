@@ -93,7 +93,7 @@ class PotentialDrift:
     potential : ndarray of float64
         c_0, c_1, …
     derivative : ndarray of float64
-        The Chebyshev series of W′, for the largest |W′(cos θ) sin θ|. From eight points a degree it is at most 2 % more.
+        The Chebyshev series of W′, for the largest |W′(cos θ) sin θ|: it is found to 2 %, at eight points a degree.
     n_modes : int
         K.
     """

@@ -108,8 +108,8 @@ def fitted_series(function: Any, name: str, *, tolerance: float, is_derived: boo
     while degree <= MAX_DEGREE:
         fine, noise = chebyshev_series(sampled, 2 * degree), 0.0
         if is_derived:
-            noise = _EPS * (largest(fine) + 0.5 * largest(chebyshev.chebder(fine)))
-            fine = chebyshev.chebder(trimmed(fine, relative=noise / max(float(np.abs(fine).max()), _TINY)))
+            noise = _EPS * (largest(fine) + 0.5 * largest(_derivative(fine)))
+            fine = _derivative(trimmed(fine, relative=noise / max(float(np.abs(fine).max()), _TINY)))
         series, error, is_close = _cut(fine, degree, noise=noise, tolerance=tolerance)
         if is_close and _is_seen(sampled, series, is_derived=is_derived, tolerance=tolerance):
             return series
@@ -145,7 +145,7 @@ def _is_seen(sampled: _Sampled, series: Floats, *, is_derived: bool, tolerance: 
     values, slack = sampled(u), tolerance * largest(series)
     if not is_derived:
         return bool(np.abs(values - values_at(series, u)).max() <= slack)
-    change = values_at(chebyshev.chebint(series), u)
+    change = values_at(_integral(series), u)
     error = np.abs((values - values[0]) - (change - change[0])).max()
     return bool(error <= 2 * slack + 64 * _EPS * np.abs(values).max())
 
@@ -155,33 +155,47 @@ def potential_and_derivative(potential: Any, derivative: Any, *, tolerance: floa
 
     Polynomials are kept as they are; W of a function is the integral of W′, with the value of the function at 1.
     """
-    for value, name in ((potential, "potential"), (derivative, "derivative")):
-        if not callable(value) and not (value is None and name == "derivative"):
-            none = " or None" if name == "derivative" else ""
-            raise TypeError(f"{name} must be a function, a polynomial of NumPy{none}, got {value!r}")
+    for value, name, others in ((potential, "potential", ""), (derivative, "derivative", " or None")):
+        if not callable(value) and not (value is None and others):
+            raise TypeError(f"{name} must be a function or a polynomial of NumPy{others}, got {value!r}")
     own = exact_series(potential, "potential")
-    slope = None if derivative is None else exact_series(derivative, "derivative")
-    if derivative is not None and slope is None:
-        slope = fitted_series(derivative, "derivative", tolerance=tolerance, is_derived=False)
-    if slope is None and own is not None:
-        slope = chebyshev.chebder(own)
-    elif slope is None:
-        slope = fitted_series(potential, "potential", tolerance=tolerance, is_derived=True)
-    integral = chebyshev.chebint(slope)
-    at_ends = _points(8 * len(integral))
-    values = values_at(own, at_ends) if own is not None else _Sampled(potential, "potential")(at_ends)
-    change, expected = values - values[0], values_at(integral, at_ends) - values_at(integral, 1.0)
-    error = np.abs(change - expected)
-    if not error.max() <= max(_MISMATCH, 4 * tolerance) * largest(slope) + 1e-9 * np.abs(values).max():
-        at = int(error.argmax())
+    slope = _slope(potential, derivative, own, tolerance=tolerance)
+    integral = _integral(slope)
+    u = _points(8 * len(integral))
+    values = _Sampled(potential, "potential")(u) if own is None else np.asarray(values_at(own, u))
+    missing = (values - values[0]) - (values_at(integral, u) - values_at(integral, 1.0))
+    allowed = max(_MISMATCH, 4 * tolerance) * largest(slope) + _MISMATCH * _MISMATCH * float(np.abs(values).max())
+    if not np.abs(missing).max() <= allowed:
+        at = int(np.abs(missing).argmax())
+        change = values[0] - values[at]
         raise ValueError(
-            f"derivative must be that of potential: from u = {at_ends[at]:.6g} to 1 potential changes by "
-            f"{-change[at]:.6g}, and the integral of derivative is {-expected[at]:.6g}"
+            f"derivative must be that of potential: from u = {u[at]:.6g} to 1 potential changes by {change:.6g}, and "
+            f"the integral of derivative is {change + missing[at]:.6g}"
         )
     if own is None:
         own = integral
         own[0] += values[0] - values_at(integral, 1.0)
-    return np.asarray(own), np.asarray(slope)
+    return own, slope
+
+
+def _slope(potential: Any, derivative: Any, own: Floats | None, *, tolerance: float) -> Floats:
+    """Return the series of W′, from the derivative if there is one; `own` is that of a polynomial W."""
+    if derivative is None and own is not None:
+        return _derivative(own)
+    if derivative is None:
+        return fitted_series(potential, "potential", tolerance=tolerance, is_derived=True)
+    exact = exact_series(derivative, "derivative")
+    if exact is not None:
+        return exact
+    return fitted_series(derivative, "derivative", tolerance=tolerance, is_derived=False)
+
+
+def _derivative(series: Floats) -> Floats:
+    return np.asarray(chebyshev.chebder(series), dtype=np.float64)
+
+
+def _integral(series: Floats) -> Floats:
+    return np.asarray(chebyshev.chebint(series), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

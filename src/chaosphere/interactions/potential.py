@@ -156,7 +156,8 @@ class PotentialInteraction(checks.ByValue, Brief):
         limit, size = largest_value(dtype), float(np.abs(self.derivative.coef).sum())
         if not size <= limit and not (size := polynomials.largest(self.derivative.coef)) <= limit:
             raise ValueError(
-                f"the derivative of potential must be <= {limit:.3g} in size for {np.dtype(dtype)} tokens, got {size:.6g}"
+                f"the derivative of potential must be <= {limit:.3g} in size for {np.dtype(dtype)} tokens, got "
+                f"{size:.6g}"
             )
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> PotentialInteraction:
@@ -255,7 +256,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
     def _plan(self, polynomial: Chebyshev, shape: Shape, weights: Floats | None) -> PairsPlan | SeriesPlan:
         plan = PairsPlan if self._method(shape) == "direct" else SeriesPlan
-        return plan(shape, weights, series=polynomial.coef)
+        return plan(shape, weights, series=np.asarray(polynomial.coef, dtype=np.float64))
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.

@@ -16,13 +16,11 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions, sphere
 from chaosphere.geometry.gegenbauer import gegenbauer_series
 from chaosphere.geometry.harmonics import harmonics_below, per_harmonic
-from chaosphere.interactions import polynomials, series
+from chaosphere.interactions import series
 from chaosphere.interactions.direct import FUSED_WORK
 from chaosphere.interactions.polynomials import KernelPolynomial
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.kernels import attention as kernel
-
-_MAX_ROUNDING = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-7}  # of an expansion that "auto" takes
 
 
 def factors_of(coefficients: Floats, dim: int) -> Floats:
@@ -40,16 +38,13 @@ def pairs_nanoseconds(n_tokens: int, dim: int, *, polynomial: KernelPolynomial) 
 
 
 def is_expanded(coefficients: Floats, shape: Shape) -> bool:
-    """Whether an expansion is offered, takes less time than the sum over pairs, and keeps the accuracy of "auto"."""
+    """Whether an expansion is offered, and takes less time than the sum over pairs."""
     n_tokens, dim = shape.n_tokens, shape.dim
     if not expansions.serves_degree(len(coefficients), dim):  # the degree of the potential, for its energy
         return False
     time = series.nanoseconds_of(n_tokens, harmonics_below(len(coefficients), dim), dim)
     polynomial = KernelPolynomial.of(coefficients, dtype=shape.dtype)
-    if time >= pairs_nanoseconds(n_tokens, dim, polynomial=polynomial):
-        return False
-    rounding = expansions.largest_rounding(factors_of(coefficients, dim), dim)
-    return bool(rounding <= _MAX_ROUNDING[shape.dtype] * polynomials.largest(coefficients))
+    return time < pairs_nanoseconds(n_tokens, dim, polynomial=polynomial)
 
 
 class PairsPlan(InteractionPlan):
