@@ -66,8 +66,8 @@ class _Sampled:
 
 
 def _points(n: int) -> Floats:
-    """Return n + 1 points of [−1, 1], its ends among them, from 1 downwards."""
-    return np.asarray(np.cos(np.pi * np.arange(n + 1) / n))
+    """Return n + 1 Chebyshev points of [−1, 1], its ends among them, from 1 downwards; they are symmetric."""
+    return np.asarray(np.sin(0.5 * np.pi * (np.arange(n, -n - 1, -2) / n)))
 
 
 def values_at(series: Floats, u: Any) -> Any:
