@@ -71,6 +71,12 @@ def test_polynomials_are_taken_as_they_are(cls):
     assert tiny.potential.degree() == 3
 
 
+def test_lists_are_coefficients_of_powers():
+    one = cs.PotentialInteraction([0, 0, 0.5])
+    assert one == cs.PotentialInteraction(Polynomial([0, 0, 0.5])) == cs.PotentialInteraction((0, 0, 0.5), [0, 1])
+    assert one == cs.PotentialInteraction(np.array([0.0, 0.0, 0.5], np.float32))
+
+
 def test_polynomials_and_functions_may_be_mixed():
     for potential, derivative in [
         (Polynomial([0, 0, 0.5]), lambda u: u),
@@ -106,8 +112,13 @@ def raising(u):
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (3.0, TypeError, "must be a function or a polynomial of NumPy.*, got 3.0"),
-        ([1.0, 2.0], TypeError, "must be a function or a polynomial of NumPy"),
+        (3.0, TypeError, "must be a function, a polynomial of NumPy or a list of coefficients, got 3.0"),
+        ("u", TypeError, "must be a function, a polynomial of NumPy or a list of coefficients, got 'u'"),
+        ([], ValueError, r"must be a list of one coefficient or more, got shape \(0,\)"),
+        ([[1.0]], ValueError, r"must be a list of one coefficient or more, got shape \(1, 1\)"),
+        (["a"], TypeError, "must be an array of real numbers"),
+        ([0.0, np.inf], ValueError, "must have finite coefficients, got inf"),
+        (np.ma.array([1.0]), TypeError, "must not be a masked array"),
         (lambda u: 1.0, ValueError, r"must return one number for each .*, got \(\); np.vectorize"),
         (lambda u: u[:-1], ValueError, "must return one number for each"),
         (lambda u: np.stack([u, u]), ValueError, "must return one number for each"),
@@ -122,7 +133,7 @@ def raising(u):
         (lambda u: np.sqrt(1.000001 - u), ValueError, "is not smooth enough"),
         (lambda u: np.sign(u), ValueError, "is not smooth enough"),
         (Polynomial([1j]), TypeError, "must have real coefficients, got complex128"),
-        (Polynomial([0.0, np.nan]), ValueError, "must have finite coefficients"),
+        (Polynomial([0.0, np.nan]), ValueError, "must have finite coefficients, got nan"),
         (Chebyshev.basis(1025), ValueError, "must have degree <= 1024, got 1025"),
     ],
 )

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import Chebyshev, Hermite, HermiteE, Laguerre, Legendre, Polynomial, chebyshev
 
+from chaosphere.common import checks
 from chaosphere.common.chebyshev import chebyshev_series, trimmed
 from chaosphere.common.checks import Floats, Tokens
 
@@ -41,6 +42,10 @@ class _Sampled:
     """A function of the user's whose values are checked."""
 
     def __init__(self, function: Any, name: str) -> None:
+        if not callable(function):
+            raise TypeError(
+                f"{name} must be a function, a polynomial of NumPy or a list of coefficients, got {function!r}"
+            )
         self.function, self.name = function, name
 
     def __call__(self, u: Floats) -> Floats:
@@ -81,18 +86,26 @@ def largest(series: Floats) -> float:
 
 
 def exact_series(value: Any, name: str) -> Floats | None:
-    """Return the Chebyshev series of a polynomial of NumPy on [−1, 1]; None of anything else."""
+    """Return the Chebyshev series of a polynomial of NumPy on [−1, 1], or of a list of coefficients of powers.
+
+    None of anything else.
+    """
+    if isinstance(value, list | tuple | np.ndarray):
+        powers = checks.array(value, name)
+        if powers.ndim != 1 or len(powers) == 0:
+            raise ValueError(f"{name} must be a list of one coefficient or more, got shape {powers.shape}")
+        value = Polynomial(powers)
     if not isinstance(value, _POLYNOMIALS):
         return None
     if np.asarray(value.coef).dtype.kind not in "fiu":
         raise TypeError(f"{name} must have real coefficients, got {np.asarray(value.coef).dtype}")
+    if not np.isfinite(value.coef).all():
+        raise ValueError(f"{name} must have finite coefficients, got {value.coef[~np.isfinite(value.coef)][0]}")
     if value.degree() > MAX_DEGREE:
         raise ValueError(f"{name} must have degree <= {MAX_DEGREE}, got {value.degree()}")
     if not (isinstance(value, Chebyshev) and value.has_samedomain(_UNIT) and value.has_samewindow(_UNIT)):
         value = value.convert(domain=[-1, 1], kind=Chebyshev, window=[-1, 1])  # with rounding
     series = np.array(value.coef, dtype=np.float64)
-    if not np.isfinite(series).all():
-        raise ValueError(f"{name} must have finite coefficients, got {value.coef[~np.isfinite(value.coef)][:1]}")
     return np.trim_zeros(series, "b") if series.any() else series[:1]
 
 
@@ -155,9 +168,6 @@ def potential_and_derivative(potential: Any, derivative: Any, *, tolerance: floa
 
     Polynomials are kept as they are; W of a function is the integral of W′, with the value of the function at 1.
     """
-    for value, name, others in ((potential, "potential", ""), (derivative, "derivative", " or None")):
-        if not callable(value) and not (value is None and others):
-            raise TypeError(f"{name} must be a function or a polynomial of NumPy{others}, got {value!r}")
     own = exact_series(potential, "potential")
     slope = _slope(potential, derivative, own, tolerance=tolerance)
     integral = _integral(slope)
@@ -185,9 +195,7 @@ def _slope(potential: Any, derivative: Any, own: Floats | None, *, tolerance: fl
     if derivative is None:
         return fitted_series(potential, "potential", tolerance=tolerance, is_derived=True)
     exact = exact_series(derivative, "derivative")
-    if exact is not None:
-        return exact
-    return fitted_series(derivative, "derivative", tolerance=tolerance, is_derived=False)
+    return fitted_series(derivative, "derivative", tolerance=tolerance, is_derived=False) if exact is None else exact
 
 
 def _derivative(series: Floats) -> Floats:

@@ -35,10 +35,10 @@ class PotentialInteraction(checks.ByValue, Brief):
 
     Parameters
     ----------
-    potential : callable or polynomial of NumPy
+    potential : callable, polynomial of NumPy, or array_like
         W on [−1, 1]. A function takes an array of cosines and returns as many real numbers. Polynomials are those of
-        `numpy.polynomial`, such as `Polynomial` and `Chebyshev`.
-    derivative : callable or polynomial of NumPy, optional
+        `numpy.polynomial`, such as `Polynomial` and `Chebyshev`. A list holds coefficients of powers, lowest first.
+    derivative : callable, polynomial of NumPy, or array_like, optional
         W′. Default: the derivative of the polynomial that stands for W.
     tolerance : float
         Of the polynomial that stands for W′: it is off by at most this fraction of the largest |W′|. It is in
@@ -94,7 +94,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
     W(u) = u²/2 has the drift Mx with M the matrix of second moments:
 
-    >>> quadratic = cs.PotentialInteraction(np.polynomial.Polynomial([0.0, 0.0, 0.5]))
+    >>> quadratic = cs.PotentialInteraction([0.0, 0.0, 0.5])
     >>> x = cs.sample_uniform(100, 3, rng=0)
     >>> bool(abs(quadratic(x) - x @ (x.T @ x / 100)).max() < 1e-14)
     True
@@ -141,7 +141,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         --------
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> cs.PotentialInteraction(np.polynomial.Polynomial([0.0, 0.0, 0.5])).identity_facts()["potential"]
+        >>> cs.PotentialInteraction([0.0, 0.0, 0.5]).identity_facts()["potential"]
         [0.25, 0.0, 0.25]
         """
         return {
@@ -292,7 +292,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         >>> import numpy as np
         >>> import chaosphere as cs
         >>> x = cs.sample_uniform(500, 3, rng=0)
-        >>> y = cs.PotentialInteraction(np.polynomial.Polynomial([0, 1]))(x)
+        >>> y = cs.PotentialInteraction([0.0, 1.0])(x)
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
@@ -358,7 +358,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         --------
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> cs.PotentialInteraction(np.polynomial.Polynomial([0.0, 0.0, 0.5])).consensus_rate
+        >>> cs.PotentialInteraction([0.0, 0.0, 0.5]).consensus_rate
         1.0
         """
         return float(polynomials.values_at(self.derivative.coef, 1.0))
@@ -391,7 +391,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         --------
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> drift = cs.PotentialInteraction(np.polynomial.Polynomial([0.0, 1.0])).circle_drift(4)
+        >>> drift = cs.PotentialInteraction([0.0, 1.0]).circle_drift(4)
         >>> modes = np.array([[1.0, 0.25, 0.0, 0.0, 0.0]])  # of the density 1 + cos(θ)/2
         >>> drift(modes, 4).round(3) + 0.0  # to the mean, which is at θ = 0
         array([[ 0.  , -0.25,  0.  ,  0.25]])
@@ -434,7 +434,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
         >>> import numpy as np
         >>> import chaosphere as cs
-        >>> quadratic = cs.PotentialInteraction(np.polynomial.Polynomial([0.0, 0.0, 0.5]))
+        >>> quadratic = cs.PotentialInteraction([0.0, 0.0, 0.5])
         >>> [round(quadratic.linear_response(degree, 3), 6) for degree in (1, 2, 3)]
         [0.0, 0.066667, 0.0]
         """
