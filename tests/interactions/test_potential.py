@@ -26,7 +26,7 @@ POTENTIALS = {
 }
 
 
-def made(kind, **options):
+def interaction_of(kind, **options):
     return cs.PotentialInteraction(POTENTIALS[kind], **options)
 
 
@@ -40,7 +40,7 @@ def tolerance(interaction, x):
 
 
 def check(kind, x, weights=None, **options):
-    interaction = made(kind, **options)
+    interaction = interaction_of(kind, **options)
     drift, _ = twins.potential(x, interaction.derivative, weights=weights)
     twins.assert_close(interaction(x, weights), drift, atol=tolerance(interaction, x), dtype=x.dtype)
 
@@ -70,7 +70,7 @@ def test_expansions_are_exact(dim, dtype):
     method = "fourier" if dim == 2 else "harmonic"
     for kind in ("mean", "quartic", "nothing"):
         for weights in (None, cases.weights(400)):
-            fast, direct = (made(kind, method=m) for m in (method, "direct"))
+            fast, direct = (interaction_of(kind, method=m) for m in (method, "direct"))
             atol = 1e-14 if dtype == np.float64 else 1e-6
             np.testing.assert_allclose(fast(x, weights), direct(x, weights), rtol=0, atol=atol)
             energies = (one.energy(x, weights) for one in (fast, direct))
@@ -91,24 +91,24 @@ def test_expansions_of_high_degree(dim, degree):
 def test_passive_tracers_are_not_felt():
     x, p = cases.tokens(60, 3), cases.weights(40)
     for method in ("direct", "harmonic"):
-        interaction = made("quartic", method=method)
+        interaction = interaction_of("quartic", method=method)
         want, _ = twins.potential(x, interaction.derivative, weights=np.append(p, np.zeros(20)))
         twins.assert_close(interaction.plan(Shape.of(x), p).drift(x, n_threads=1), want, atol=1e-14)
 
 
 def test_small_weights_keep_their_digits():
     x, p = cases.tokens(3, 3, np.float32)[0], np.array([1e-300, 1e-42, 1.0])
-    drift = made("mean")(x, p / p.sum())
+    drift = interaction_of("mean")(x, p / p.sum())
     assert np.array_equal(drift, np.repeat(x[2:], 3, axis=0))
     small = np.full(3000, 1 / 3000)
     x = np.repeat(x[:1], 3000, axis=0)
-    np.testing.assert_allclose(made("mean")(x, small), x, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(interaction_of("mean")(x, small), x, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("method", ["direct", "harmonic"])
 def test_layouts_of_memory_change_nothing(method):
     x = cases.tokens(200, 3, n_replicas=2)
-    interaction = made("quartic", method=method)
+    interaction = interaction_of("quartic", method=method)
     drift, energy = interaction(x, cases.weights(200)), interaction.energy(x)
     for name, y in cases.layouts(x).items():
         assert np.array_equal(interaction(y, cases.weights(200)), drift), name
@@ -118,7 +118,7 @@ def test_layouts_of_memory_change_nothing(method):
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize("method", ["direct", "harmonic"])
 def test_threads_change_nothing(method, n_threads):
-    x, interaction = cs.sample_uniform(300, 3, rng=0), made("series", method=method)
+    x, interaction = cs.sample_uniform(300, 3, rng=0), interaction_of("series", method=method)
     assert np.array_equal(interaction(x, n_threads=1), interaction(x, n_threads=n_threads))
     assert interaction.energy(x, n_threads=1) == interaction.energy(x, n_threads=n_threads)
 
@@ -139,7 +139,7 @@ class Share:
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_rows_of_a_process_are_those_of_the_whole(method, dtype, is_weighted):
     x = cases.tokens(100, 3, dtype, n_replicas=2)
-    plan = made("quartic", method=method).plan(Shape.of(x), cases.weights(100) if is_weighted else None)
+    plan = interaction_of("quartic", method=method).plan(Shape.of(x), cases.weights(100) if is_weighted else None)
     drift = plan.drift(x, n_threads=1)
     for first, stop in [(0, 32), (32, 100)]:
         mine = plan.distribute(Share(x, first, stop)).drift(x[:, first:stop], n_threads=2)
@@ -150,7 +150,7 @@ def test_rows_of_a_process_are_those_of_the_whole(method, dtype, is_weighted):
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_fused_steps_are_single_ones(dtype, is_weighted):
     x = cases.tokens(70, 3, dtype, n_replicas=3)
-    plan = made("quartic", method="direct").plan(Shape.of(x), cases.weights(70) if is_weighted else None)
+    plan = interaction_of("quartic", method="direct").plan(Shape.of(x), cases.weights(70) if is_weighted else None)
     one = x
     for _ in range(3):
         one = plan.move(one, 0.1, n_threads=1)
@@ -195,7 +195,7 @@ def test_the_quadratic_potential():
 @pytest.mark.parametrize("dim", [2, 3, 5])
 def test_change_of_the_energy_along_the_flow(kind, dim):
     """Central differences of the energy along the flow miss −∫|P b|² dμ by a multiple of the squared step."""
-    x, forward = cs.sample_uniform(40, dim, rng=1), made(kind)
+    x, forward = cs.sample_uniform(40, dim, rng=1), interaction_of(kind)
     backward = cs.PotentialInteraction(-forward.potential)
     drift = forward(x)
     tangent = drift - (drift * x).sum(axis=1, keepdims=True) * x
@@ -215,7 +215,7 @@ def test_energy(dtype):
     for n, dim in [(1, 2), (33, 3), (257, 17), (300, 40)]:
         x, p = cases.tokens(n, dim, dtype, n_replicas=2), cases.weights(n)
         for kind in POTENTIALS:
-            interaction = made(kind, method="direct")
+            interaction = interaction_of(kind, method="direct")
             cosines = np.asarray(x, np.float64) @ np.asarray(x, np.float64).swapaxes(1, 2)
             want = -0.5 * np.einsum("i,rij,j->r", p, interaction.potential(cosines), p)
             twins.assert_close(interaction.energy(x, p), want, atol=1e-13)
@@ -246,7 +246,7 @@ def test_growth_rates_by_quadrature(dim):
     theta = 0.5 * np.pi * (u + 1)
     w = w * np.sin(theta) ** (dim - 2)
     w /= w.sum()
-    u, interaction = np.cos(theta), made("waves")
+    u, interaction = np.cos(theta), interaction_of("waves")
     before, now = np.ones_like(u), u
     for degree in range(1, 20):
         rate = cs.theory.growth_rate(interaction, degree, dim)
@@ -261,15 +261,15 @@ def test_small_modes_of_a_density(kind):
         law = cs.laws.Density(
             function=lambda x, k=degree: 1 + 1e-5 * np.cos(k * np.arctan2(x[:, 1], x[:, 0])), dim=2, bound=1.1
         )
-        model = cs.LimitSDE(attention=made(kind), field=None, horizon=0.5, n_steps=40)
+        model = cs.LimitSDE(attention=interaction_of(kind), field=None, horizon=0.5, n_steps=40)
         modes = cs.CircleDensity(model=model, law=law, n_modes=32).solve(rng=0, save_at=[0.0, 0.5]).modes
         grown = math.log(abs(modes[1, degree] / modes[0, degree])) / 0.5
-        assert grown == pytest.approx(cs.theory.growth_rate(made(kind), degree, 2), rel=1e-6, abs=1e-9)
+        assert grown == pytest.approx(cs.theory.growth_rate(interaction_of(kind), degree, 2), rel=1e-6, abs=1e-9)
 
 
 def test_the_drift_of_a_density_is_that_of_tokens():
     """Of few tokens, with all of their modes that count."""
-    x, interaction = cs.sample_uniform(7, 2, rng=0), made("waves")
+    x, interaction = cs.sample_uniform(7, 2, rng=0), interaction_of("waves")
     angles = np.arctan2(x[:, 1], x[:, 0])
     modes = np.exp(-1j * np.outer(np.arange(65), angles)).mean(axis=1)[None]
     drift = interaction.circle_drift(64)
@@ -285,11 +285,11 @@ def test_the_drift_of_a_density_is_that_of_tokens():
 
 
 def test_equality_pickles_and_identities():
-    one, other = made("waves"), cs.PotentialInteraction(lambda u: np.cos(9 * u + 1.0) / 9)
+    one, other = interaction_of("waves"), cs.PotentialInteraction(lambda u: np.cos(9 * u + 1.0) / 9)
     assert one == other
     assert hash(one) == hash(other)
-    assert one != made("quartic")
-    assert one != made("waves", method="direct")
+    assert one != interaction_of("quartic")
+    assert one != interaction_of("waves", method="direct")
     assert one != 3
     assert pickle.loads(pickle.dumps(one)) == one
     assert identity.describe(one) == identity.describe(other)
@@ -297,7 +297,7 @@ def test_equality_pickles_and_identities():
     identity.check(identity.describe(one), "checkpoint")
     again = cs.PotentialInteraction(one.potential, one.derivative)
     assert again == one
-    assert repr(made("quartic", method="direct")) == (
+    assert repr(interaction_of("quartic", method="direct")) == (
         "PotentialInteraction(potential=polynomial of degree 4, method='direct')"
     )
     with pytest.raises(ValueError, match="read-only"):
@@ -305,7 +305,7 @@ def test_equality_pickles_and_identities():
 
 
 def test_resolve():
-    interaction = made("quartic")
+    interaction = interaction_of("quartic")
     assert [interaction.resolve(n, 3).method for n in (10, 10**6)] == ["direct", "harmonic"]
     assert interaction.resolve(10**6, 2).method == "fourier"
     assert interaction.resolve(10**6, 300).method == "direct"  # too many harmonics
@@ -318,7 +318,7 @@ def test_models():
     """All take it; tracers at nodes follow them."""
     mlp = cs.MLP(width=8, activation="tanh", bias_std=0.3)
     field = cs.GaussianField(kernel=mlp.kernel(3), tolerance=1e-2)
-    options = {"attention": made("waves"), "horizon": 1.0}
+    options = {"attention": interaction_of("waves"), "horizon": 1.0}
     for dtype in DTYPES:
         x = cs.sample_uniform(40, 3, rng=0, n_replicas=2).astype(dtype)
         for model in (
@@ -330,7 +330,7 @@ def test_models():
             assert solution.final.dtype == dtype
             facts = solution.attributes["model"]["attention"]
             assert facts["type"] == "PotentialInteraction"
-            assert facts["potential"] == made("waves").potential.coef.tolist()
+            assert facts["potential"] == interaction_of("waves").potential.coef.tolist()
             limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=3), n_nodes=60)
             followed = cs.simulate(limit, limit.start(limit.nodes.astype(dtype)), rng=0).final
             np.testing.assert_allclose(*np.split(followed, 2), rtol=0, atol=1e-12 if dtype == np.float64 else 1e-4)
@@ -338,5 +338,7 @@ def test_models():
 
 def test_heads():
     x = cs.sample_uniform(30, 3, rng=0)
-    pair = cs.MultiHeadAttention(heads=[made("quartic"), cs.SoftmaxAttention(beta=1.0)], combine="sum")
-    np.testing.assert_allclose(pair(x), made("quartic")(x) + cs.SoftmaxAttention(beta=1.0)(x), rtol=0, atol=1e-15)
+    pair = cs.MultiHeadAttention(heads=[interaction_of("quartic"), cs.SoftmaxAttention(beta=1.0)], combine="sum")
+    np.testing.assert_allclose(
+        pair(x), interaction_of("quartic")(x) + cs.SoftmaxAttention(beta=1.0)(x), rtol=0, atol=1e-15
+    )

@@ -126,7 +126,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         return [("potential", f"polynomial of degree {self.potential.degree()}"), *shown]
 
     def identity_facts(self) -> dict[str, Any]:
-        """Return what tells this interaction from others: the coefficients of its polynomials, not the functions.
+        """Return what tells interactions apart in checkpoints and stores: polynomials, not the functions they stand for.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.simulate : Run a model; its results hold these facts.
+        chaosphere.CovarianceKernel.identity_facts : What tells kernels apart.
 
         Examples
         --------
@@ -184,7 +184,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
+        chaosphere.UnnormalizedAttention.resolve : Unnormalised attention with its method chosen.
         chaosphere.PotentialInteraction.plan : Plan of the interaction.
         chaosphere.interactions.protocol.Interaction.resolve : An interaction with its choices made.
 
@@ -237,7 +237,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.PotentialInteraction.resolve : The interaction with its method chosen.
-        chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
+        chaosphere.UnnormalizedAttention.plan : Plan of unnormalised attention.
         chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
 
         Examples
@@ -282,7 +282,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
+        chaosphere.UnnormalizedAttention.__call__ : Unnormalised attention at every token.
         chaosphere.PotentialInteraction.energy : Energy whose gradient flow it is.
 
         Examples
@@ -326,7 +326,6 @@ class PotentialInteraction(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
-        chaosphere.measures.energy : Interaction energy of tokens.
         chaosphere.PotentialInteraction.__call__ : Drift at every token.
 
         Examples
@@ -351,7 +350,7 @@ class PotentialInteraction(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
