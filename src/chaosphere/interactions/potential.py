@@ -126,7 +126,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         return [("potential", f"polynomial of degree {self.potential.degree()}"), *shown]
 
     def identity_facts(self) -> dict[str, Any]:
-        """Return what tells interactions apart in checkpoints and stores: polynomials, not the functions they stand for.
+        """Return what tells interactions apart in checkpoints and stores: their polynomials, not their functions.
 
         Returns
         -------

@@ -29,11 +29,15 @@ def factors_of(coefficients: Floats, dim: int) -> Floats:
 
 
 def pairs_nanoseconds(n_tokens: int, dim: int, *, polynomial: KernelPolynomial) -> float:
-    """Return the time that the sum over pairs takes on one processor, as measured by benches/crossover.py."""
-    terms = (len(polynomial.coefficients) - 1) * (2 if polynomial.is_series else 1)
-    pair = 0.10 + 0.041 * dim + 0.022 * terms
-    if polynomial.coefficients.dtype == np.float32:
-        pair = 0.05 + 0.022 * dim + 0.011 * terms
+    """Return the time that the sum over pairs takes on one processor.
+
+    Times of benches/bench_attention.py, relative to those of softmax attention, which `direct_nanoseconds` has.
+    """
+    operations = (len(polynomial.coefficients) - 1) * (2 if polynomial.is_series else 1)
+    if polynomial.coefficients.dtype == np.float64:
+        pair = 0.03 + 0.041 * dim + 0.011 * operations
+    else:
+        pair = 0.02 + 0.022 * dim + 0.006 * operations
     return 3e4 + pair * n_tokens**2
 
 

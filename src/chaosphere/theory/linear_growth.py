@@ -18,8 +18,8 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
 
     and g_l = I_{l+ν}(β)/I_ν(β) for softmax attention, Γ(d/2) (2/β)^ν I_{l+ν}(β) for unnormalised attention, times
     e^{−β} if that is rescaled; ν = d/2 − 1. For the drift along a potential W it is σ_l = l (l + d − 2) W_l, with the
-    Funk–Hecke coefficient W_l of W for the uniform probability. Noise of each token's own, of temperature τ, lowers the rate by
-    τ l (l + d − 2).
+    Funk–Hecke coefficient W_l of W for the uniform probability. Noise of each token's own, of temperature τ, lowers the
+    rate by τ l (l + d − 2).
 
     Parameters
     ----------
