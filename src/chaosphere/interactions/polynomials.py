@@ -8,7 +8,7 @@ A kernel evaluates a polynomial in one of two ways. Let ε be the unit of roundi
 first order in ε, and with fused multiply-adds, the errors for |u| <= 1 are at most
 
     powers Σ a_k u^k (Horner):             ε Σ (k + 1) |a_k|
-    Chebyshev Σ c_k T_k(u) (Clenshaw):     ε (3/2) Σ (k + 1)(k + 2) |c_k|
+    Chebyshev Σ c_k T_k(u) (Clenshaw):     ε Σ (k + 1)(k + 2) |c_k|
 
 where rounding of the coefficients, ε Σ |a_k| or ε Σ |c_k|, comes on top. Powers take half the operations. They serve
 where their bound is the smaller one, or small enough.
@@ -242,7 +242,7 @@ def _kernel_polynomial(series_bytes: bytes, dtype: np.dtype[Any]) -> KernelPolyn
         powers = chebyshev.cheb2poly(series.astype(np.longdouble)).astype(np.float64)
     k = np.arange(1, len(series) + 1)
     of_powers = float(np.sum((k + 1) * np.abs(powers)))
-    of_series = float(np.sum((1.5 * k * (k + 1) + 1) * np.abs(series)))
+    of_series = float(np.sum((k * (k + 1) + 1) * np.abs(series)))
     is_series = not of_powers <= max(of_series, _MAX_POWERS_BOUND * scale)
     coefficients = np.asarray(series if is_series else powers).astype(dtype)
     coefficients.flags.writeable = False
