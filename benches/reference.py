@@ -46,6 +46,11 @@ def form(case: Case) -> np.ndarray:
     return case.beta * np.random.default_rng(5).standard_normal((case.dim, case.dim)) / math.sqrt(case.dim)
 
 
+def powers(case: Case) -> np.ndarray:
+    """Coefficients of powers of the derivative of a potential, lowest first: those of e^{3u − 3}."""
+    return np.array([math.exp(-3) * 3**k / math.factorial(k) for k in range(case.degree + 1)])
+
+
 def matrices(case: Case) -> np.ndarray:
     """Return Q, K and the value matrix (k, d) of each head, (H, 3, k, d).
 
@@ -99,6 +104,13 @@ def unnormalized(case: Case) -> np.ndarray:
     """Without the division by the sum of the weights."""
     x = tokens(case).astype(np.longdouble)[0]
     return (np.exp(case.beta * (x[rows(case)] @ x.T)) @ x / case.n_tokens)[None]
+
+
+def potential(case: Case) -> np.ndarray:
+    """The drift along a potential."""
+    x = tokens(case).astype(np.longdouble)[0]
+    w = np.polynomial.polynomial.polyval(x[rows(case)] @ x.T, powers(case).astype(np.longdouble))
+    return (w @ x / case.n_tokens)[None]
 
 
 def head(case: Case) -> np.ndarray:

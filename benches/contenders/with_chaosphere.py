@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from reference import STEP_LENGTH, directions, form, masses, matrices, tokens, weights
+from reference import STEP_LENGTH, directions, form, masses, matrices, powers, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run
@@ -42,6 +42,11 @@ class Chaosphere:
     def unnormalized(self, case: Case) -> Run:
         x, attention = tokens(case), self.cs.UnnormalizedAttention(beta=case.beta, method="direct")
         return lambda: attention(x, n_threads=THREADS)
+
+    def potential(self, case: Case) -> Run:
+        slope = np.polynomial.Polynomial(powers(case))
+        x, interaction = tokens(case), self.cs.PotentialInteraction(slope.integ(), slope, method="direct")
+        return lambda: interaction(x, n_threads=THREADS)
 
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"

@@ -42,7 +42,15 @@ FAULTS = {
     "overrun": "heap-buffer-overflow",
     "uninitialised": "use-of-uninitialized-value",
 }
-MAINS = ["test_attention", "test_expansions", "test_layer", "test_normals", "test_sphere", "test_zero"]
+MAINS = [
+    "test_attention",
+    "test_expansions",
+    "test_layer",
+    "test_normals",
+    "test_potential",
+    "test_sphere",
+    "test_zero",
+]
 
 
 def run(command, **environment):

@@ -20,6 +20,7 @@ ATTENTION = cs.SoftmaxAttention(beta=2.0)
 CAUSAL = cs.SoftmaxAttention(beta=2.0, mask="causal", decay=1.0)
 HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
 USA = cs.UnnormalizedAttention(beta=2.0)
+POTENTIAL = cs.PotentialInteraction(np.exp)
 MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
 KERNEL = MLP.kernel(3)
 FIELD = cs.GaussianField(kernel=KERNEL)
@@ -124,6 +125,19 @@ CALLS = {
         {"degree": 2, "dim": 3},
     ),
     "L2Attention.__call__": (DISTANCES, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
+    "PotentialInteraction": (
+        cs.PotentialInteraction,
+        {"potential": np.exp, "derivative": np.exp, "tolerance": 1e-10, "method": "auto"},
+    ),
+    "PotentialInteraction (coefficients)": (
+        cs.PotentialInteraction,
+        {"potential": [0.0, 0.5, 0.5], "derivative": np.array([0.5, 1.0])},
+    ),
+    "PotentialInteraction.resolve": (POTENTIAL.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "PotentialInteraction.__call__": (POTENTIAL, {"x": X, "weights": P, "n_threads": 1}),
+    "PotentialInteraction.circle_drift": (POTENTIAL.circle_drift, {"n_modes": 8}),
+    "PotentialInteraction.linear_response": (POTENTIAL.linear_response, {"degree": 3, "dim": 3}),
+    "PotentialInteraction.energy": (POTENTIAL.energy, {"x": X, "weights": P, "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},

@@ -40,6 +40,7 @@ class CustomInteraction(Brief):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.MultiHeadAttention : Several interactions at once.
+    chaosphere.PotentialInteraction : Drift along the gradient of a potential of the cosine, by a compiled kernel.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape, with all that it may do.
 
     Notes

@@ -280,6 +280,7 @@ class Interaction(Protocol):
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.L2Attention : Attention by distances.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
 
@@ -318,6 +319,7 @@ class Interaction(Protocol):
         chaosphere.MultiHeadAttention.resolve : Heads with their methods chosen.
         chaosphere.CustomInteraction.resolve : The interaction itself.
         chaosphere.L2Attention.resolve : Attention by distances with its choices made.
+        chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
         chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
         """
 
@@ -347,6 +349,7 @@ class Interaction(Protocol):
         chaosphere.MultiHeadAttention.plan : Plan of several heads.
         chaosphere.CustomInteraction.plan : Plan of a function.
         chaosphere.L2Attention.plan : Plan of attention by distances.
+        chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
         chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 

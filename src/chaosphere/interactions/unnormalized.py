@@ -62,6 +62,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     See Also
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
@@ -151,6 +152,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
+        chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
         chaosphere.UnnormalizedAttention.plan : Plan of the attention.
 
         Examples
@@ -188,6 +190,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.resolve : The attention with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
+        chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
 
         Examples
         --------
@@ -228,6 +231,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
+        chaosphere.PotentialInteraction.__call__ : Drift along a potential at every token.
         chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
 
         Examples
@@ -273,6 +277,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
         chaosphere.UnnormalizedAttention.mobility : The factor δ.
         chaosphere.MultiHeadAttention.energy : Energy of several heads.
+        chaosphere.PotentialInteraction.energy : Energy of a potential.
         chaosphere.measures.energy : Interaction energy of tokens.
         chaosphere.UnnormalizedAttention.__call__ : Attention at every token.
 
@@ -319,6 +324,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.PotentialInteraction.consensus_rate : Rate of the drift along a potential.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -351,6 +357,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
+        chaosphere.PotentialInteraction.circle_drift : The same of the drift along a potential.
         chaosphere.UnnormalizedAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -393,6 +400,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
+        chaosphere.PotentialInteraction.linear_response : The same of the drift along a potential.
         chaosphere.UnnormalizedAttention.circle_drift : Drift of densities on the circle.
 
         Examples
