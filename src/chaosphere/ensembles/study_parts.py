@@ -15,6 +15,7 @@ from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.protocol import Model
@@ -90,7 +91,12 @@ def _attention(values: dict[str, Any], dim: int) -> Interaction:
 
 
 LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
-INTERACTIONS = {"softmax": SoftmaxAttention, "unnormalized": UnnormalizedAttention, "l2": L2Attention}
+INTERACTIONS = {
+    "softmax": SoftmaxAttention,
+    "unnormalized": UnnormalizedAttention,
+    "sinkhorn": SinkhornAttention,
+    "l2": L2Attention,
+}
 PARTS = {
     "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
     "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),

@@ -11,7 +11,7 @@ several steps. Both ways, and any number of workers, add every sum in the same o
 """
 
 from cython.parallel cimport prange, threadid
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -29,6 +29,7 @@ cdef struct Call:
     # What the items of one call have in common.
     double scale, shift  # coefficients 2^(scale^2 x.y - shift)
     double mean_factor, value_scale  # of the means of the values; of the result
+    bint has_means  # or the sums of the coefficients alone
     bint is_step  # whether the result is LN(x + step_size result)
     double step_size
     long first, stop  # blocks whose rows are wanted
@@ -45,9 +46,24 @@ cdef void _attend_pair(
     cdef long at_i = i * b.size, at_j = j * b.size
     cdef double *sum_i = sums + at_i if call.first <= i < call.stop else NULL
     cdef double *sum_j = sums + at_j if is_mutual and call.first <= j < call.stop else NULL
-    if (sum_i != NULL or sum_j != NULL) and not is_stopped(signals, thread):
+    if (sum_i == NULL and sum_j == NULL) or is_stopped(signals, thread):
+        return
+    if not call.has_means:
+        tiles.partition_pair(b.d, columns(b, i), columns(b, j), b.ld, keys + at_i, keys + at_j, call.shift, scratch,
+                             sum_i, sum_j)
+    else:
         tiles.attend_pair(b.d, columns(b, i), columns(b, j), b.ld, queries + at_i, keys + at_j, values + at_i,
                           values + at_j, call.shift, scratch, sum_i, sum_j)
+
+
+cdef void _pack_for_sums(
+    const Blocks *b, long block, Tokens x, double scale, const double *weights, real *key
+) noexcept nogil:
+    """A block whose last row is the weights of the tokens, which are no factors of the others."""
+    cdef long j
+    blocks.pack_block(b, block, x, scale, NULL, key)
+    for j in range(columns(b, block) if weights != NULL else 0):
+        key[b.d * b.ld + j] = <real>weights[block * b.ld + j]
 
 
 cdef void _do_item(
@@ -64,6 +80,10 @@ cdef void _do_item(
     if item.kind == PACK:
         for i in range(start, stop):
             at = i * b.size
+            if not call.has_means:
+                _pack_for_sums(b, i, x, call.scale, weights, keys + at)
+                memset(sums + at, 0, b.ld * sizeof(double))
+                continue
             blocks.prepare_block(b, i, x, call.scale, query_map, weights, queries + at, keys + at, values + at, scratch)
             memset(sums + at, 0, b.size * sizeof(double))
     elif item.kind == PAIR:
@@ -73,6 +93,9 @@ cdef void _do_item(
     elif item.kind == FINISH:
         for i in range(max(call.first, start), min(call.stop, stop)):
             at = (i - call.first) * b.ld
+            if not call.has_means:
+                memcpy(partition + at, sums + i * b.size, columns(b, i) * sizeof(double))
+                continue
             blocks.finish_block(b, i, sums + i * b.size, call.mean_factor, value_map, b.d, call.value_scale,
                                 scratch, rows + at * b.d, partition + at)
             if call.is_step and failures[i] < 0:
@@ -84,30 +107,34 @@ cdef void _do_item(
 
 
 def attend_bounded(
-    const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
+    const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[:, ::1] weights,
     double scale, double shift, bint is_symmetric, long n_threads, long first=0, long stop=-1, double value_scale=1,
-    step=None, long n_steps=1
+    step=None, long n_steps=1, bint has_means=True
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
-    is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (N,) or
-    None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and the sums of the weights
-    (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
+    is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (R, N),
+    (1, N) for all systems, or None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and
+    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
     only those rows: the schedule is the same without the pairs that have no part in them, so they are bitwise identical
     too. With a number `step` instead of all that LN(x + step mean), n_steps times over, and the flat index of the first
-    token where that fails or -1.
+    token where that fails or -1. For `partition_sums`: without has_means the first result is worth nothing.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = blocks.pair_blocks[real](x.shape[1], x.shape[2], block_columns(x.shape[1]), NULL)
     cdef Call call
-    assert b.n >= 1 and (weights is None or weights.shape[0] == b.n), "weights"
+    assert b.n >= 1 and (weights is None or weights.shape[1] == b.n), "weights"
+    assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
+    if not has_means:
+        b = blocks.plain_blocks(b.n, b.d, b.ld)
     assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
     assert value_map is None or (value_map.shape[0] == b.d and value_map.shape[1] == b.d), "value_map"
     assert 0 <= first <= last <= b.n and first % b.ld == 0 and (last % b.ld == 0 or last == b.n), "first, stop"
     assert n_steps == 1 or (step is not None and first == 0 and last == b.n), "n_steps"
     # A tiny scale would lose its digits in scaled values, so these are not the keys then.
-    cdef bint has_values = weights is not None or scale < 1e-15
+    cdef bint has_values = has_means and (weights is not None or scale < 1e-15)
+    call.has_means = has_means
     call.scale, call.shift, call.value_scale = scale, shift, value_scale
     call.mean_factor = 1 if has_values else 1 / scale
     call.is_step, call.step_size = step is not None, 0 if step is None else step
@@ -146,8 +173,9 @@ def attend_bounded(
     cdef real *copies = <real *>token_memory.at
     cdef const real *map_of_queries = NULL if query_map is None else &query_map[0, 0]
     cdef const real *map_of_values = NULL if value_map is None else &value_map[0, 0]
-    cdef const double *p = NULL if weights is None else &weights[0]
-    out_array = abi.empty((n_replicas, last - first, b.d), float_dtype(sizeof(real)))
+    cdef const double *p = NULL if weights is None else &weights[0, 0]
+    cdef long p_stride = 0 if weights is None or weights.shape[0] == 1 else b.n
+    out_array = abi.empty((n_replicas, last - first, b.d if has_means else 1), float_dtype(sizeof(real)))
     partition_array = np.empty((n_replicas, last - first))
     failure_array = np.full(n_replicas * b.n_blocks, -1, np.int64)
     cdef real[:, :, ::1] out = out_array
@@ -163,7 +191,7 @@ def attend_bounded(
             replica = number // s.n_items
             _do_item[real](
                 &b, &s, &call, schedule.item_at(&s, number % s.n_items), tiles.tokens_from(x, replica, 0),
-                map_of_queries, map_of_values, p, queries + replica * size, keys + replica * size,
+                map_of_queries, map_of_values, p + replica * p_stride, queries + replica * size, keys + replica * size,
                 values + replica * size, sums + replica * size, scratch + worker * stride, &out[replica, 0, 0],
                 &partition[replica, 0], &failures[replica * b.n_blocks], &signals, threadid())
             schedule.mark_done(&s, replica, schedule.item_at(&s, number % s.n_items))
@@ -180,7 +208,8 @@ def attend_bounded(
                         tokens = blocks.copied(&b, &out[replica, 0, 0], copies + worker * token_stride)
                     for number in range(s.n_items):
                         _do_item[real](
-                            &b, &s, &call, schedule.item_at(&s, number), tokens, map_of_queries, map_of_values, p,
+                            &b, &s, &call, schedule.item_at(&s, number), tokens, map_of_queries, map_of_values,
+                            p + replica * p_stride,
                             queries + worker * size, keys + worker * size, values + worker * size,
                             sums + worker * size, scratch + worker * stride, &out[replica, 0, 0],
                             &partition[replica, 0], &failures[replica * b.n_blocks], &signals, threadid())
@@ -189,3 +218,11 @@ def attend_bounded(
         return out_array, partition_array
     bad = np.flatnonzero(failure_array >= 0)
     return out_array, int(bad[0] // b.n_blocks * b.n + failure_array[bad[0]]) if bad.size else -1
+
+
+def partition_sums(x, weights, scale, shift, n_threads):
+    """Sums of weights[j] 2^(scale^2 x_i.x_j - shift) of tokens x (R, N, d) with weights (R, N) or (1, N), shape (R, N).
+
+    The sums of `attend_bounded` without its means, at their share of the work.
+    """
+    return attend_bounded(x, None, None, weights, scale, shift, True, n_threads, has_means=False)[1]
