@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +94,7 @@ def balance(
     tolerance : float
         Of the size of the residual a_i Σ_j k_ij p_j a_j − 1.
     size : callable
-        Of residuals (S, n) and p: their sizes (S,).
+        From r (S, n) and p to the sizes of e^r − 1, (S,).
 
     Raises
     ------
@@ -114,17 +113,15 @@ def balance(
     for number in range(_MAX_ITERATIONS):
         with np.errstate(all="ignore"):  # of an extrapolation that has gone astray, which `search` sees
             r = search.f + np.log(sums(left, np.exp(search.f)))
-            excess = np.expm1(r)
-            residual = size(excess, search.p)
+            residual = size(r, search.p)
         is_done = residual <= tolerance
-        done = left[is_done]
-        out.log_a[done], out.residual[done] = search.f[is_done], residual[is_done]
-        out.mean_log_a[done] = _dot(search.p, search.f - 0.5 * excess)[is_done]
-        out.n_iterations[done] = number + 1
-        if is_done.all():
-            return out
         if is_done.any():
+            done, f = left[is_done], search.f[is_done]
+            out.log_a[done], out.residual[done], out.n_iterations[done] = f, residual[is_done], number + 1
+            out.mean_log_a[done] = (search.p[is_done] * (f - 0.5 * np.expm1(r[is_done]))).sum(axis=1)
             left, r = left[~is_done], r[~is_done]
+            if not len(left):
+                return out
             search.keep(~is_done)
         search.advance(r)
     worst = float(residual[~is_done].max())
@@ -146,80 +143,62 @@ class _Search:
 
     def __init__(self, p: Floats) -> None:
         self.p, self.f = p, np.zeros(p.shape)
-        self.before: tuple[Floats, Floats] | None = None  # f and r
+        self.before: tuple[Floats, ...] = ()  # f, r, and where a step without extrapolation leads
         self.norm = np.full(len(p), np.inf)
         self.n_steps = 0
-        self.steps, self.changes = (np.zeros((len(p), _N_KEPT, p.shape[1])) for _ in range(2))  # of f, of r
-        self.products = np.zeros((len(p), _N_KEPT, _N_KEPT))  # of the changes
+        self.ends, self.changes = (np.zeros((len(p), _N_KEPT, p.shape[1])) for _ in range(2))  # differences of both
+        self.products = np.zeros((len(p), _N_KEPT, _N_KEPT))  # of the changes, in L²(p)
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Forget the other systems."""
-        self.p, self.f, self.norm, self.steps, self.changes, self.products = (
-            values[rows] for values in (self.p, self.f, self.norm, self.steps, self.changes, self.products)
+        self.p, self.f, self.norm, self.ends, self.changes, self.products = (
+            values[rows] for values in (self.p, self.f, self.norm, self.ends, self.changes, self.products)
         )
-        if self.before is not None:
-            self.before = (self.before[0][rows], self.before[1][rows])
+        self.before = tuple(values[rows] for values in self.before)
 
     def advance(self, r: Floats) -> None:
-        """Choose the next f from the residual at the last one."""
-        norm = np.sqrt(_dot(self.p * r, r))
-        if self.before is None:
-            plain = np.zeros(len(r), dtype=bool)
-        else:
-            is_worse = ~(norm < self.norm)
-            # A plain step may do that; what was extrapolated is taken back.
-            plain = is_worse & self.products.any(axis=(1, 2))
-            f, before = self.before
-            is_back = plain[:, None]
-            self.f, r = np.where(is_back, f, self.f), np.where(is_back, before, r)
-            norm = np.where(plain, self.norm, norm)
-            self._remember(self.f - f, r - before, forget=plain)
-        self.before, self.norm = (self.f, r), norm
-        weights = self._least_squares(r)
-        smooth = r - _combined(weights, self.changes)
-        mean = _dot(self.p, smooth)[:, None]
-        step = _combined(weights, self.steps) + _STEP * (smooth - mean) + 0.5 * mean
-        self.f = self.f - np.where(plain[:, None], 0.5 * r, step)
+        """Choose the next f from the residual at the last one, which is written over."""
+        with np.errstate(all="ignore"):  # as in `balance`
+            weighted = self.p * r
+            norm = np.sqrt(np.einsum("rn,rn->r", weighted, r))
+        # What was extrapolated and is worse is taken back. A step that was not may be worse.
+        is_astray = ~(norm < self.norm) & self.products.any(axis=(1, 2))
+        if is_astray.any():
+            self.f[is_astray], r[is_astray] = (values[is_astray] for values in self.before[:2])
+            weighted, norm[is_astray] = self.p * r, self.norm[is_astray]
+            for values in (self.ends, self.changes, self.products):
+                values[is_astray] = 0.0
+        end = self.f - _STEP * r + (_STEP - 0.5) * weighted.sum(axis=1)[:, None]
+        if self.before:
+            self._remember(end, r)
+        self.before, self.norm = (self.f, r, end), norm
+        self.f = end - np.einsum("rk,rkn->rn", self._least_squares(weighted), self.ends)
+        if is_astray.any():
+            self.f[is_astray] = (self.before[0] - 0.5 * r)[is_astray]
 
-    def _remember(self, step: Floats, change: Floats, *, forget: NDArray[np.bool_]) -> None:
-        """Put the last differences in the place of the oldest; of some systems forget all."""
+    def _remember(self, end: Floats, r: Floats) -> None:
+        """Put the last differences in the place of the oldest."""
         at = self.n_steps % _N_KEPT
         self.n_steps += 1
-        self.steps[:, at], self.changes[:, at] = step, change
-        weighted = self.p * change
-        for k in range(_N_KEPT):
-            self.products[:, at, k] = self.products[:, k, at] = _dot(weighted, self.changes[:, k])
-        for values in (self.steps, self.changes, self.products):
-            values[forget] = 0.0
+        np.subtract(end, self.before[2], out=self.ends[:, at])
+        np.subtract(r, self.before[1], out=self.changes[:, at])
+        row = np.einsum("rkn,rn->rk", self.changes, self.p * self.changes[:, at])
+        self.products[:, at], self.products[:, :, at] = row, row
 
-    def _least_squares(self, r: Floats) -> Floats:
-        """Return the combination of the changes that is nearest to r, shape (S, _N_KEPT); of those that are 0, 0."""
-        weighted = self.p * r
-        right = np.stack([_dot(weighted, self.changes[:, k]) for k in range(_N_KEPT)], axis=1)
+    def _least_squares(self, weighted: Floats) -> Floats:
+        """Return the combination of the changes that is nearest to r in L²(p), (S, _N_KEPT); of those that are 0, 0."""
+        right = np.einsum("rkn,rn->rk", self.changes, weighted)
         length = np.sqrt(np.einsum("rkk->rk", self.products))
         inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-        scaled: Any = self.products * inverse[:, :, None] * inverse[:, None, :] + _RIDGE * np.eye(_N_KEPT)
+        scaled = self.products * inverse[:, :, None] * inverse[:, None, :] + _RIDGE * np.eye(_N_KEPT)
         return np.asarray(np.linalg.solve(scaled, (right * inverse)[:, :, None])[:, :, 0] * inverse)
 
 
-def largest(excess: Floats, p: Floats) -> Floats:
-    """Return the largest of each system."""
-    return np.asarray(np.abs(excess).max(axis=1))
+def largest(r: Floats, p: Floats) -> Floats:
+    """Return the largest |e^r − 1| of each system."""
+    return np.asarray(np.maximum(np.expm1(r.max(axis=1)), -np.expm1(r.min(axis=1))))
 
 
-def root_mean_square(excess: Floats, p: Floats) -> Floats:
-    """Return the size of each system in L²(p)."""
-    return np.asarray(np.sqrt(_dot(p * excess, excess)))
-
-
-def _dot(left: Floats, right: Floats) -> Floats:
-    """Return the products of rows (S, n), each in one order."""
-    return np.asarray((left * right).sum(axis=1))
-
-
-def _combined(weights: Floats, rows: Floats) -> Floats:
-    """Return Σ_k weights[:, k] rows[:, k]."""
-    total = weights[:, 0, None] * rows[:, 0]
-    for k in range(1, _N_KEPT):
-        total += weights[:, k, None] * rows[:, k]
-    return np.asarray(total)
+def root_mean_square(r: Floats, p: Floats) -> Floats:
+    """Return the size of e^r − 1 in L²(p), of each system."""
+    return np.asarray(np.sqrt((p * np.expm1(r) ** 2).sum(axis=1)))
