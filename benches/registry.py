@@ -79,6 +79,7 @@ if IS_QUICK:
     ATTENTION += [Case(n_replicas=5, n_tokens=40, dim=3)]
     FORMS = [Case(n_tokens=600, dim=3)]
     HEADS = [Case(n_tokens=600, dim=16, head_dim=4, dtype=t) for t in BOTH]
+    SINKHORN = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
@@ -97,6 +98,8 @@ else:
     ATTENTION += [Case(n_replicas=2048, n_tokens=32, dim=3)]
     FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
     HEADS = [Case(n_tokens=16384, dim=64, head_dim=16, dtype=t) for t in BOTH]
+    SINKHORN = [Case(n_tokens=4096, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0)]
+    SINKHORN += [Case(n_tokens=4096, dim=64), Case(n_tokens=4096, dim=3, dtype="float32")]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
         for d in (3, 64)
@@ -126,6 +129,8 @@ CASES = {
     "by_product": FORMS,
     "unnormalized": FORMS,
     "head": HEADS,
+    "partition": SINKHORN,
+    "sinkhorn": SINKHORN,
     "layer": LAYER,
     "step": STEP,
     "energy": ENERGY,

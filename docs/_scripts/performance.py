@@ -30,6 +30,8 @@ SECTIONS = [
             "head": "Q, K and V of k rows",
             "by_product": "with the energy",
             "unnormalized": "unnormalised",
+            "partition": "sums of coefficients alone",
+            "sinkhorn": "doubly stochastic",
         },
     ),
     ("Fast sums", "The same through Fourier series (d = 2) and spherical harmonics, β = 4.", {"fastsum": ""}),

@@ -12,7 +12,7 @@ from chaosphere.common.shape import Shape
 EDGES = [1, 2, 31, 32, 33, 257]
 DIMS = [2, 3, 5, 17]
 DTYPES = [np.float64, np.float32]
-LEAST = {np.float64: 1e-12, np.float32: 1e-6}  # tolerances of the residual
+TOLERANCE = {np.float64: 1e-12, np.float32: 1e-6}  # tolerances of the residual
 EXPANSIONS = [("fourier", 2), ("harmonic", 3), ("harmonic", 4), ("nufft", 2), ("nufft", 3)]
 
 
@@ -71,11 +71,11 @@ def test_marginals(beta, width, dtype):
         y = x.astype(np.float64)
         matrix = a[:, None] * np.exp(beta * (y @ y.T - 1)) * a
         # Of the exponents: β times a few roundings.
-        error = 2 * LEAST[dtype] + 2 * twins.attention_tolerance(beta, 3, dtype)
+        error = 2 * TOLERANCE[dtype] + 2 * twins.attention_tolerance(beta, 3, dtype)
         assert abs(matrix @ weights - 1).max() < error
         assert abs(weights @ matrix - 1).max() < error
         twins.assert_close(result.value, (matrix * weights) @ y, atol=error, dtype=dtype)
-        assert result.residual <= LEAST[dtype]
+        assert result.residual <= TOLERANCE[dtype]
         assert 2 <= result.n_iterations <= 40
 
 
@@ -163,9 +163,9 @@ def test_passive_tracers_are_not_felt(method, dtype):
     for r in range(2):
         want, _ = twins.sinkhorn(x[r], 2.0, weights=np.append(p, np.zeros(20)))
         twins.assert_close(drift[r], want, atol=1e-10 if dtype == np.float64 else 2e-5, dtype=dtype)
-    moved = x.copy()
-    moved[:, 40:] = x[:, 39::-1][:, :20]
-    others = plan.drift(moved, n_threads=1)
+    elsewhere = x.copy()
+    elsewhere[:, 40:] = x[:, 39::-1][:, :20]
+    others = plan.drift(elsewhere, n_threads=1)
     np.testing.assert_allclose(others[:, :40], drift[:, :40], rtol=0, atol=1e-11 if dtype == np.float64 else 2e-5)
 
 
@@ -212,13 +212,13 @@ def test_a_run_that_is_resumed_is_the_whole_run(tmp_path, scheme):
     field = cs.GaussianField(kernel=cs.MLP(width=1).kernel(3))
     attention = cs.SinkhornAttention(beta=4.0)
     model = cs.LimitSDE(attention=attention, field=field, horizon=1.0, n_steps=10, scheme=scheme)
-    whole = cs.simulate(model, x, rng=3, observe={"first": first_until(9)})
+    uninterrupted = cs.simulate(model, x, rng=3, observe={"first": first_until(9)})
     with pytest.raises(Stop):
         cs.simulate(model, x, rng=3, observe={"first": first_until(0.45)}, checkpoint=path)
     assert path.exists()
     resumed = cs.simulate(model, x, rng=3, observe={"first": first_until(9)}, checkpoint=path)
-    assert np.array_equal(resumed.final, whole.final)
-    assert np.array_equal(resumed.observables["first"], whole.observables["first"])
+    assert np.array_equal(resumed.final, uninterrupted.final)
+    assert np.array_equal(resumed.observables["first"], uninterrupted.observables["first"])
 
 
 def test_resolved_once_is_resolved():
@@ -288,7 +288,7 @@ def test_energy_falls_along_the_flow(dim, value_scale, weighted):
     tangent = drift - (drift * x).sum(axis=1, keepdims=True) * x
     change = -value_scale * (p * (tangent**2).sum(axis=1)).sum()
 
-    def moved(step):
+    def ahead(step):
         plan = cs.SinkhornAttention(beta=beta, value_scale=value_scale).plan(Shape.of(x[None]), p)
         k1 = plan.drift(x[None], n_threads=1)[0]
         middle = cs.normalize(x + 0.5 * step * (k1 - (k1 * x).sum(axis=1, keepdims=True) * x))
@@ -297,7 +297,7 @@ def test_energy_falls_along_the_flow(dim, value_scale, weighted):
 
     errors = []
     for step in (0.04, 0.02, 0.01):
-        slope = (unit.energy(moved(step), p) - unit.energy(moved(-step), p)) / (2 * step)
+        slope = (unit.energy(ahead(step), p) - unit.energy(ahead(-step), p)) / (2 * step)
         errors.append(slope - change)
     assert abs(errors[-1]) < 2e-3 * abs(change)
     order = np.log2(np.abs(np.divide(errors[:-1], errors[1:])))

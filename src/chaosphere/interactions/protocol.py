@@ -244,6 +244,7 @@ class Interaction(Protocol):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.L2Attention : Attention by distances.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.

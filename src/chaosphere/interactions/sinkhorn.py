@@ -22,7 +22,7 @@ from chaosphere.interactions.scaled_sums import SinkhornPlan
 from chaosphere.interactions.softmax import SoftmaxAttention
 
 _MAX_BETA = 1e10  # with it, tokens off the sphere by the tolerance change coefficients by a factor e^20
-_LEAST_TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
+_MIN_TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
 _SMALL_BETA = 1e-5  # below, two terms of the energy's series are nearer than quotients of rounded logarithms
 
 
@@ -46,7 +46,6 @@ class SinkhornResult(Brief):
     --------
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.SinkhornAttention.evaluate : Attention with its scaling and residual.
-    chaosphere.AttentionResult : One evaluation of softmax attention.
 
     Examples
     --------
@@ -133,7 +132,7 @@ class SinkhornAttention(checks.ByValue, Brief):
 
     >>> x = cs.normalize(np.array([[1.0, 0.1], [1.0, -0.1], [0.0, 1.0]]))
     >>> [attention(beta=2.0)(x)[2].round(3).tolist() for attention in (cs.SoftmaxAttention, cs.SinkhornAttention)]
-    [[0.21, 0.791], [0.147, 0.852]]
+    [[0.215, 0.788], [0.17, 0.832]]
     """
 
     beta: float = 1.0
@@ -146,7 +145,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         """Check, and convert numbers to float."""
         checks.numbers(self, "beta", low=0, high=_MAX_BETA)
         checks.numbers(self, "value_scale")
-        checks.numbers(self, "tolerance", low=_LEAST_TOLERANCE[np.dtype(np.float64)], high=0.1)
+        checks.numbers(self, "tolerance", low=_MIN_TOLERANCE[np.dtype(np.float64)], high=0.1)
         object.__setattr__(self, "rtol", self._softmax().rtol)
 
     def _softmax(self) -> SoftmaxAttention:
@@ -176,7 +175,7 @@ class SinkhornAttention(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
+        chaosphere.UnnormalizedAttention.resolve : Unnormalised attention with its method chosen.
         chaosphere.SinkhornAttention.plan : Plan of the attention.
 
         Examples
@@ -189,7 +188,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         1e-06
         """
         chosen = self._softmax().resolve(n_tokens, dim, dtype)
-        tolerance = max(self.tolerance, chosen.rtol or 0.0, _LEAST_TOLERANCE[np.dtype(dtype)])
+        tolerance = max(self.tolerance, chosen.rtol or 0.0, _MIN_TOLERANCE[np.dtype(dtype)])
         return replace(self, method=chosen.method, rtol=chosen.rtol, tolerance=tolerance)
 
     def plan(self, shape: Shape, weights: Any = None) -> SinkhornPlan:
@@ -215,7 +214,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SinkhornAttention.resolve : The attention with its method chosen.
-        chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
+        chaosphere.UnnormalizedAttention.plan : Plan of unnormalised attention.
 
         Examples
         --------
@@ -257,7 +256,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SinkhornAttention.evaluate : Attention with its scaling and residual.
-        chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
+        chaosphere.UnnormalizedAttention.__call__ : Unnormalised attention at every token.
 
         Examples
         --------
@@ -298,6 +297,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SinkhornAttention.__call__ : Attention at every token.
+        chaosphere.SinkhornAttention.energy : Energy whose gradient flow it is.
         chaosphere.SinkhornResult : Attention with its scaling and residual.
 
         Examples
@@ -355,7 +355,6 @@ class SinkhornAttention(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
         chaosphere.SinkhornAttention.evaluate : Attention with its scaling and residual.
 
@@ -385,7 +384,7 @@ class SinkhornAttention(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -420,7 +419,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
-        chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.circle_drift : The same of unnormalised attention.
         chaosphere.SinkhornAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -461,7 +460,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
-        chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.linear_response : The same of unnormalised attention.
         chaosphere.SinkhornAttention.circle_drift : Drift of densities on the circle.
 
         Examples

@@ -16,13 +16,13 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
 
         σ_l = l (l + d − 2) (δ/β) g_l
 
-    and g_l = I_{l+ν}(β)/I_ν(β) for softmax attention, Γ(d/2) (2/β)^ν I_{l+ν}(β) for unnormalised attention, times
-    e^{−β} if that is rescaled; ν = d/2 − 1. Noise of each token's own, of temperature τ, lowers the rate by
-    τ l (l + d − 2).
+    and g_l = r = I_{l+ν}(β)/I_ν(β) for softmax attention, r/(1 + r) for doubly stochastic attention, and
+    Γ(d/2) (2/β)^ν I_{l+ν}(β) for unnormalised attention, times e^{−β} if that is rescaled; ν = d/2 − 1. Noise of each
+    token's own, of temperature τ, lowers the rate by τ l (l + d − 2).
 
     Parameters
     ----------
-    interaction : SoftmaxAttention, UnnormalizedAttention, or another interaction
+    interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, or another interaction
         With QᵀK = βI and V = δI; another one needs a method `linear_response(degree, dim)`.
     degree : int
         Degree l of the harmonic, in [0, 100 000].
@@ -44,6 +44,8 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.SinkhornAttention.linear_response : Response of doubly stochastic attention to a small harmonic.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
 
