@@ -354,7 +354,14 @@ NOT_CALLED = {
     "Solution",
     "CovarianceKernel",
 }
-NOT_CALLED |= {"UnresolvedDensityError", "laws.Law", "laws.Quadrature", "two_point.LongTime"}
+NOT_CALLED |= {
+    "SinkhornResult",
+    "UnbalancedError",
+    "UnresolvedDensityError",
+    "laws.Law",
+    "laws.Quadrature",
+    "two_point.LongTime",
+}
 NOT_CALLED |= {
     "two_point.HittingProbabilities",
     "two_point.PairSolution",

@@ -8,6 +8,7 @@ from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.ensembles.study_parts import ModelFactory
 
 EDGES = [1, 2, 31, 32, 33, 257]
 DIMS = [2, 3, 5, 17]
@@ -219,6 +220,32 @@ def test_a_run_that_is_resumed_is_the_whole_run(tmp_path, scheme):
     resumed = cs.simulate(model, x, rng=3, observe={"first": first_until(9)}, checkpoint=path)
     assert np.array_equal(resumed.final, uninterrupted.final)
     assert np.array_equal(resumed.observables["first"], uninterrupted.observables["first"])
+
+
+def test_a_study_file_names_it():
+    table = {"type": "sinkhorn", "beta": 3.0, "value_scale": -1.0, "tolerance": 1e-8}
+    model = ModelFactory(values={"depth": 4, "horizon": 1.0, "attention": table}, dim=3, paths={})()
+    want = cs.SinkhornAttention(beta=3.0, value_scale=-1.0, tolerance=1e-8)
+    assert model == cs.Transformer(attention=want, mlp=None, depth=4, horizon=1.0)
+
+
+def test_an_ensemble_is_its_runs():
+    """Replicas of one batch are what they are alone, whatever the size of the batch."""
+
+    def model(beta):
+        return cs.Transformer(attention=cs.SinkhornAttention(beta=beta), mlp=cs.MLP(width=8), depth=5, horizon=1.0)
+
+    options = {"n_tokens": 6, "sweep": {"beta": [1.0, 8.0]}, "seeds": range(5), "observe": {"r": order}}
+    data = cs.ensemble(model, cs.laws.Uniform(dim=3), **options)["r"]
+    for beta in (1.0, 8.0):
+        for seed in range(5):
+            x = cs.laws.Uniform(dim=3).sample(6, rng=seed)
+            alone = cs.simulate(model(beta), x, rng=seed, observe={"r": order}).observables["r"]
+            assert np.array_equal(data.sel(beta=beta).isel(replica=seed).values, alone)
+
+
+def order(time, x):
+    return cs.measures.order_parameter(x)
 
 
 def test_resolved_once_is_resolved():
