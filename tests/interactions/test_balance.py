@@ -15,7 +15,7 @@ def kernel(x, beta):
     return np.exp(beta * (x @ np.swapaxes(x, -1, -2) - 1))
 
 
-def solve(k, p, *, tolerance=1e-12, size=largest, spoil=None):
+def solve(k, p, *, tolerance=1e-12, size=largest, spoil=None, **options):
     """Balance kernels (R, n, n); `spoil` changes the sums of the call with a number."""
     calls = []
 
@@ -24,7 +24,7 @@ def solve(k, p, *, tolerance=1e-12, size=largest, spoil=None):
         out = np.einsum("rij,rj->ri", k[rows], p[rows] * a)
         return out if spoil is None else spoil(len(calls), out)
 
-    return balance(sums, p, n_replicas=len(k), tolerance=tolerance, size=size), calls
+    return balance(sums, p, n_replicas=len(k), tolerance=tolerance, size=size, **options), calls
 
 
 @pytest.mark.parametrize("beta", [1.0, 16.0, 256.0])
@@ -50,6 +50,15 @@ def test_the_equation_and_the_number_of_iterations(beta, power):
         f -= r / 2
     np.testing.assert_allclose(balanced.log_a, f, rtol=0, atol=1e-11)
     assert (balanced.n_iterations < 0.75 * n_plain).all()
+
+
+def test_points_of_little_weight():
+    """In the norm of p they count for next to nothing; with a share of equal weights they do not."""
+    k, p = kernel(cases.tokens(20, 3), 80.0), 10.0 ** -np.linspace(0, 250, 20)[None]
+    p /= p.sum()
+    slow, fast = (solve(k, p, norm_weights=weights)[0] for weights in (None, 0.5 * (p + 1 / 20)))
+    np.testing.assert_allclose(slow.log_a, fast.log_a, rtol=0, atol=1e-11)
+    assert fast.n_iterations[0] < 25 < slow.n_iterations[0]
 
 
 def test_the_size_that_is_asked_for():

@@ -71,7 +71,13 @@ Sums = Callable[[NDArray[np.int64], Floats], Floats]
 
 
 def balance(
-    sums: Sums, p: Floats, *, n_replicas: int, tolerance: float, size: Callable[[Floats, Floats], Floats]
+    sums: Sums,
+    p: Floats,
+    *,
+    n_replicas: int,
+    tolerance: float,
+    size: Callable[[Floats, Floats], Floats],
+    norm_weights: Floats | None = None,
 ) -> Balanced:
     """Return a > 0 with a_i Σ_j k_ij p_j a_j = 1, for a symmetric kernel k > 0 of no negative eigenvalue.
 
@@ -79,7 +85,7 @@ def balance(
     L²(p) at the solution, has eigenvalues in [0, 1], that of constants being 1. So f − r/2, the iteration of
     arXiv:2110.11773, halves the error at least, and a step that is longer where r has mean 0 does better. Anderson's
     extrapolation (a least squares over the last differences of f and r) makes of that a Krylov method. Where it does
-    not lower |r| in L²(p), it is dropped for f − r/2 from the point before, which converges from everywhere: f − r does
+    not lower |r|, it is dropped for f − r/2 from the point before, which converges from everywhere: f − r does
     not increase distances in the largest norm.
 
     A system depends on no other, and nothing is kept from call to call: the start is a = 1.
@@ -95,6 +101,9 @@ def balance(
         Of the size of the residual a_i Σ_j k_ij p_j a_j − 1.
     size : callable
         From r (S, n) and p to the sizes of e^r − 1, (S,).
+    norm_weights : ndarray of float64, shape (R, n) or (1, n), optional
+        > 0, of the norm in which the least squares are taken. Default p, in which a point of little weight counts for
+        little and converges slowly.
 
     Raises
     ------
@@ -109,7 +118,7 @@ def balance(
         n_iterations=np.empty(n_replicas, np.int64),
     )
     left = np.arange(n_replicas)
-    search = _Search(p)
+    search = _Search(p, np.broadcast_to(p if norm_weights is None else norm_weights, p.shape))
     for number in range(_MAX_ITERATIONS):
         with np.errstate(all="ignore"):  # of an extrapolation that has gone astray, which `search` sees
             r = search.f + np.log(sums(left, np.exp(search.f)))
@@ -141,34 +150,35 @@ class _Search:
         Where the residual is to be evaluated next.
     """
 
-    def __init__(self, p: Floats) -> None:
-        self.p, self.f = p, np.zeros(p.shape)
+    def __init__(self, p: Floats, norm_weights: Floats) -> None:
+        self.p, self.norm_weights, self.f = p, norm_weights, np.zeros(p.shape)
         self.before: tuple[Floats, ...] = ()  # f, r, and where a step without extrapolation leads
         self.norm = np.full(len(p), np.inf)
         self.n_steps = 0
         self.ends, self.changes = (np.zeros((len(p), _N_KEPT, p.shape[1])) for _ in range(2))  # differences of both
-        self.products = np.zeros((len(p), _N_KEPT, _N_KEPT))  # of the changes, in L²(p)
+        self.products = np.zeros((len(p), _N_KEPT, _N_KEPT))  # of the changes
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Forget the other systems."""
-        self.p, self.f, self.norm, self.ends, self.changes, self.products = (
-            values[rows] for values in (self.p, self.f, self.norm, self.ends, self.changes, self.products)
+        self.p, self.norm_weights, self.f, self.norm = (
+            values[rows] for values in (self.p, self.norm_weights, self.f, self.norm)
         )
+        self.ends, self.changes, self.products = (values[rows] for values in (self.ends, self.changes, self.products))
         self.before = tuple(values[rows] for values in self.before)
 
     def advance(self, r: Floats) -> None:
         """Choose the next f from the residual at the last one, which is written over."""
         with np.errstate(all="ignore"):  # as in `balance`
-            weighted = self.p * r
+            weighted = self.norm_weights * r
             norm = np.sqrt(np.einsum("rn,rn->r", weighted, r))
         # What was extrapolated and is worse is taken back. A step that was not may be worse.
         is_astray = ~(norm < self.norm) & self.products.any(axis=(1, 2))
         if is_astray.any():
             self.f[is_astray], r[is_astray] = (values[is_astray] for values in self.before[:2])
-            weighted, norm[is_astray] = self.p * r, self.norm[is_astray]
+            weighted, norm[is_astray] = self.norm_weights * r, self.norm[is_astray]
             for values in (self.ends, self.changes, self.products):
                 values[is_astray] = 0.0
-        end = self.f - _STEP * r + (_STEP - 0.5) * weighted.sum(axis=1)[:, None]
+        end = self.f - _STEP * r + (_STEP - 0.5) * (self.p * r).sum(axis=1)[:, None]
         if self.before:
             self._remember(end, r)
         self.before, self.norm = (self.f, r, end), norm
@@ -182,11 +192,11 @@ class _Search:
         self.n_steps += 1
         np.subtract(end, self.before[2], out=self.ends[:, at])
         np.subtract(r, self.before[1], out=self.changes[:, at])
-        row = np.einsum("rkn,rn->rk", self.changes, self.p * self.changes[:, at])
+        row = np.einsum("rkn,rn->rk", self.changes, self.norm_weights * self.changes[:, at])
         self.products[:, at], self.products[:, :, at] = row, row
 
     def _least_squares(self, weighted: Floats) -> Floats:
-        """Return the combination of the changes that is nearest to r in L²(p), (S, _N_KEPT); of those that are 0, 0."""
+        """Return the combination of the changes that is nearest to r, (S, _N_KEPT); of those that are 0, 0."""
         right = np.einsum("rkn,rn->rk", self.changes, weighted)
         length = np.sqrt(np.einsum("rkk->rk", self.products))
         inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
+from chaosphere.geometry import sphere
 from chaosphere.interactions.balance import Balanced, balance, largest
 from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
@@ -115,7 +116,15 @@ class SinkhornPlan(InteractionPlan):
                 [self._fast_sums(some[r : r + 1], self.p * a[r], n_threads=n_threads) for r in range(len(rows))]
             )
 
-        return balance(sums, self.p[None], n_replicas=len(keys), tolerance=self.tolerance, size=largest)
+        norm_weights = 0.5 * (self.p + 1 / len(self.p))[None]
+        return balance(
+            sums,
+            self.p[None],
+            n_replicas=len(keys),
+            tolerance=self.tolerance,
+            size=largest,
+            norm_weights=norm_weights,
+        )
 
     def _fast_sums(self, keys: Tokens, q: Floats, *, n_threads: int) -> Floats:
         """Return Σ_j q_j e^{β(⟨x_i, x_j⟩ − 1)} at the tokens of one system (1, n, d); directly where they are small."""
@@ -125,6 +134,8 @@ class SinkhornPlan(InteractionPlan):
         floor = 2 * error[0] / self.fast.rtol
         if not least[0] >= floor:
             lost = np.flatnonzero(~(z[0] >= floor))
+            # On the sphere as in the expansion: a token that is lost once and not the next time would see two sums.
+            keys = sphere.normalize(keys.astype(np.float64, copy=False))
             if 2 * len(lost) > z.shape[1]:
                 return np.asarray(kernel.partition_sums(keys, q[None], self.scale, self.shift, n_threads)[0])
             z[0, lost] = np.exp(self._rows(keys[:, lost], keys, q=q[None] / total, n_threads=n_threads)[1][0])
