@@ -30,8 +30,9 @@ class Chaosphere:
         return lambda: attention(x, n_threads=THREADS)
 
     def head(self, case: Case) -> Run:
-        x, (query, key, value) = tokens(case), matrices(case)
-        attention = self.cs.SoftmaxAttention(query=query, key=key, value=value, output=value.T)
+        x = tokens(case)
+        heads = [self.cs.SoftmaxAttention(query=q, key=k, value=v, output=v.T) for q, k, v in matrices(case)]
+        attention = self.cs.MultiHeadAttention(heads=heads, combine="sum")
         return lambda: attention(x, n_threads=THREADS)
 
     def by_product(self, case: Case) -> Run:

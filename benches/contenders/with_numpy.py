@@ -73,11 +73,14 @@ class NumPy:
         return lambda: self._average(case, x, keys, values)
 
     def head(self, case: Case) -> Run:
-        x, (query, key, value) = tokens(case), (m.astype(case.dtype) for m in matrices(case))
+        x, heads = tokens(case), matrices(case).astype(case.dtype)
 
-        def run() -> np.ndarray:
+        def one(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
             values = np.concatenate([x @ value.T, np.ones_like(x[..., :1])], axis=2)
             return self._average(case, x @ query.T, key @ x.swapaxes(1, 2), values) @ value
+
+        def run() -> np.ndarray:
+            return sum(one(*head) for head in heads)
 
         return run
 

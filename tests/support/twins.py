@@ -50,6 +50,21 @@ def attention(x, form, *, keys=None, values=None, weights=None, bias=0.0, value=
     return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
 
 
+def causal_attention(x, form, *, weights=None, decay=0.0, value=None, dtype=np.float64):
+    """Of each token i, `attention` to the tokens j <= i with weights p_j e^{−λ(i−j)/N}; arguments as there."""
+    x = np.asarray(x, dtype)
+    n = x.shape[-2]
+    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
+    rows = []
+    for i in range(n):
+        bias = -dtype(decay) / n * np.arange(i, -1, -1)
+        seen = x[..., : i + 1, :]
+        rows.append(
+            attention(x[..., i : i + 1, :], form, keys=seen, weights=p[: i + 1], bias=bias, value=value, dtype=dtype)
+        )
+    return np.concatenate([mean for mean, _ in rows], axis=-2), np.concatenate([z for _, z in rows], axis=-1)
+
+
 def unnormalized(x, beta, *, weights=None, value_scale=1.0, rescaled=False, dtype=np.float64):
     """δ Σ_j p_j e^{β⟨x_i, x_j⟩} x_j, or with e^{β(⟨x_i, x_j⟩ − 1)}, for tokens (..., N, d), and the sums alone."""
     x = np.asarray(x, dtype)

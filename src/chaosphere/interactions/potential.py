@@ -326,6 +326,7 @@ class PotentialInteraction(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.PotentialInteraction.mobility : The factor between drift and gradient, 1.
         chaosphere.PotentialInteraction.__call__ : Drift at every token.
 
         Examples
@@ -343,6 +344,23 @@ class PotentialInteraction(checks.ByValue, Brief):
         double = batch.astype(np.float64, copy=False)
         plan = self._plan(self.potential, Shape.of(double), p)
         return of_replicas(-0.5 * plan.mean(double, n_threads=threads), x)
+
+    @property
+    def mobility(self) -> float:
+        """The factor 1: the drift is minus the Wasserstein gradient of `energy`.
+
+        See Also
+        --------
+        chaosphere.PotentialInteraction.energy : Energy whose gradient flow it is.
+        chaosphere.MultiHeadAttention.mobility : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.PotentialInteraction([0.0, 1.0]).mobility
+        1.0
+        """
+        return 1.0
 
     @property
     def consensus_rate(self) -> float:

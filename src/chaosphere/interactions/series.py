@@ -151,7 +151,7 @@ def _times_coordinates(moments: Floats, n_max: int) -> Floats:
     )
     c[:, :, 0] = -c[:, :, 2].conj()
     above, here, below = (slice(k, k + n_max + 1) for k in (2, 1, 0))
-    up, down, third = _coordinate_factors(n_max)
+    up, down, third = coordinate_factors(n_max)
     plus = up[0] * c[:, above, above] - up[1] * c[:, below, above]
     minus = down[0] * c[:, below, below] - down[1] * c[:, above, below]
     last = third[0] * c[:, above, here] + third[1] * c[:, below, here]
@@ -166,7 +166,7 @@ def _times_coordinates(moments: Floats, n_max: int) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def _coordinate_factors(n_max: int) -> tuple[Floats, Floats, Floats]:
+def coordinate_factors(n_max: int) -> tuple[Floats, Floats, Floats]:
     """Return (B_{n+1,m+1}, B_{n,−m}), (B_{n,m}, B_{n+1,1−m}), (A_{n+1,m}, A_{n,m}) for n, m <= n_max, 0 for m > n."""
     n, m = np.arange(n_max + 1.0)[:, None], np.arange(n_max + 1.0)[None, :]
 
