@@ -83,11 +83,14 @@ if IS_QUICK:
     FORMS = [Case(n_tokens=600, dim=3)]
     POTENTIAL = [Case(n_tokens=600, dim=3, degree=8)]
     HEADS = [Case(n_tokens=600, dim=16, n_heads=n, head_dim=4, dtype=t) for n in (1, 4) for t in BOTH]
+    SINKHORN = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
     HISTOGRAM = [Case(n_tokens=600, dim=3, n_bins=50)]
     FASTSUM = [Case(n_tokens=3000, dim=d) for d in (2, 3, 4)]
+    CAUSAL = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
+    PREFIX = FASTSUM
     TRANSFORMER = [
         Case(n_tokens=600, dim=3, width=32, activation="relu", depth=1, horizon=0.05),
         Case(n_tokens=20, dim=8, width=32, activation="relu", depth=3, horizon=0.1, beta=1.0),
@@ -103,6 +106,8 @@ else:
     POTENTIAL = [Case(n_tokens=16384, dim=3, degree=n) for n in (3, 16)]
     POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d, t in ((64, "float64"), (3, "float32"))]
     HEADS = [Case(n_tokens=16384, dim=64, n_heads=n, head_dim=16, dtype=t) for n in (1, 4) for t in BOTH]
+    SINKHORN = [Case(n_tokens=4096, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0)]
+    SINKHORN += [Case(n_tokens=4096, dim=64), Case(n_tokens=4096, dim=3, dtype="float32")]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
         for d in (3, 64)
@@ -116,6 +121,10 @@ else:
     FASTSUM = [Case(n_tokens=1_000_000, dim=2, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
     FASTSUM += [Case(n_tokens=1_000_000, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
     FASTSUM += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
+    CAUSAL = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64) for t in BOTH]
+    CAUSAL += [Case(n_tokens=1024, dim=d) for d in (3, 64)]
+    PREFIX = [Case(n_tokens=1_000_000, dim=d, beta=beta) for d in (2, 3) for beta in (1.0, 4.0, 16.0)]
+    PREFIX += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
     TRANSFORMER = [
         Case(n_tokens=16384, dim=3, width=1024, activation="relu", depth=1, horizon=1 / 30),
         # Figures 2 to 6 of arXiv:2604.26898, with the width of its Figure 1.
@@ -133,11 +142,15 @@ CASES = {
     "unnormalized": FORMS,
     "potential": POTENTIAL,
     "head": HEADS,
+    "partition": SINKHORN,
+    "sinkhorn": SINKHORN,
     "layer": LAYER,
     "step": STEP,
     "energy": ENERGY,
     "histogram": HISTOGRAM,
     "fastsum": FASTSUM,
+    "causal": CAUSAL,
+    "prefix": PREFIX,
     "transformer": TRANSFORMER,
     "phases": PHASES,
 }
@@ -151,6 +164,8 @@ COMPARED = {
     "step": STEP,
     "phases": PHASES,
     "fastsum": FASTSUM,
+    "causal": CAUSAL,
+    "prefix": PREFIX,
     "energy": ENERGY,
     "transformer": TRANSFORMER[-1:],
 }

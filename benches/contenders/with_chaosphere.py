@@ -48,9 +48,28 @@ class Chaosphere:
         x, interaction = tokens(case), self.cs.PotentialInteraction(slope.integ(), slope, method="direct")
         return lambda: interaction(x, n_threads=THREADS)
 
+    def partition(self, case: Case) -> Run:
+        from chaosphere.kernels import attention
+
+        x, p, exponent = tokens(case), masses(case)[None], case.beta * math.log2(math.e)
+        return lambda: attention.partition_sums(x, p, math.sqrt(exponent), exponent, THREADS)[..., None]
+
+    def sinkhorn(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SinkhornAttention(beta=case.beta, method="direct")
+        return lambda: attention(x, n_threads=THREADS)
+
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method=method)
+        return lambda: attention(x, n_threads=THREADS)
+
+    def causal(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, mask="causal", method="direct")
+        return lambda: attention(x, n_threads=THREADS)
+
+    def prefix(self, case: Case) -> Run:
+        method = "fourier" if case.dim == 2 else "harmonic"
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, mask="causal", method=method)
         return lambda: attention(x, n_threads=THREADS)
 
     def layer(self, case: Case) -> Run:

@@ -74,6 +74,21 @@ class Jax:
 
         return self._compiled(run, tokens(case), matrices(case).astype(case.dtype))
 
+    def causal(self, case: Case) -> Run:
+        n = case.n_tokens
+        size = next(k for k in range(min(max(1, self.weights_at_once // n), n), 0, -1) if n % k == 0)
+
+        def run(x):
+            def rows(start):
+                q = self.jax.lax.dynamic_slice_in_dim(x[0], start, size)
+                is_seen = self.np.arange(n) <= start + self.np.arange(size)[:, None]
+                w = self.np.where(is_seen, self.np.exp(case.beta * (q @ x[0].T) - case.beta), 0)
+                return (w @ x[0]) / w.sum(axis=1, keepdims=True)
+
+            return self.jax.lax.map(rows, self.np.arange(0, n, size)).reshape(x.shape)
+
+        return self._compiled(run, tokens(case))
+
     def layer(self, case: Case) -> Run:
         scaled = with_scales(case, *weights(case))
         return self._compiled(lambda x, u, w: self._layer(case, x, u, w), tokens(case), *scaled)

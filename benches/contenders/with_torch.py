@@ -37,6 +37,10 @@ class Torch:
         x = self.torch.from_numpy(tokens(case))
         return lambda: self._attend(case, x)
 
+    def causal(self, case: Case) -> Run:
+        x, attend = self.torch.from_numpy(tokens(case))[:, None], self.torch.nn.functional.scaled_dot_product_attention
+        return lambda: attend(x, x, x, scale=case.beta, is_causal=True)[:, 0]
+
     def head(self, case: Case) -> Run:
         x = self.torch.from_numpy(tokens(case))
         # (3, H, k, d): queries, keys and values of all heads in one product, as in multi-head attention of PyTorch.

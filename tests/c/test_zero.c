@@ -19,6 +19,7 @@ static void attention(const chs_kernels *table, long d, long ld) {
     CALL(attend_pair_)(d, 5, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
     CALL(attend_pair_)(d, 0, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
     CALL(attend_pair_)(d, 5, 5, ld, block_, block_, block_, block_, 1, w, NULL, NULL);
+    CALL(causal_pair_)(d, 0, ld, block_, block_, block_, 1, w, sums);
     const int is_packed = size > (d + 1) * ld;
     CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 0, 5, ld, block_, block_, block_, block_, w, sums, other);
     CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 5, 0, ld, block_, block_, block_, block_, w, sums, other);
@@ -26,10 +27,14 @@ static void attention(const chs_kernels *table, long d, long ld) {
     if (!is_packed)
         CALL(potential_pair_)(0, 1, 0, bias, d, d, d, 5, 5, ld, block_, block_, block_, block_, w, sums, other);
     if (size == (d + 1) * ld) {
+        CALL(causal_rows_)(d, d, 0, ld, block_, block_, block_, bias, bias, w, top, sums);
         CALL(attend_rows_)(d, d, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(0, d, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
+        CALL(partition_pair_)(d, 0, 5, ld, block_, block_, 1, w, sums, other);
+        CALL(partition_pair_)(d, 5, 0, ld, block_, block_, 1, w, sums, other);
+        CALL(partition_pair_)(d, 5, 5, ld, block_, block_, 1, w, NULL, NULL);
     }
     for (long at = 0; at < size; at++)
         CHECK(sums[at] == 7 && other[at] == 7, "d %ld, ld %ld: sum %ld", d, ld, at);
@@ -105,6 +110,14 @@ static void expansions(const chs_kernels *table) {
         CHECK(moments[i] == 0, "moment %ld of nothing: %g", i, moments[i]);
     CALL(fourier_moments_)(1, (const char *)x, 2 * sizeof(real), sizeof(real), NULL, 0, scratch, none);
     CHECK(CALL(fourier_field_)(0, none, 8, 8, 2, a, scratch, none, none) == INFINITY, "the least of nothing");
+    double *room_ = DOUBLES(CHS_PREFIX_SCRATCH(2)), before[CHS_PREFIX_CHUNKS * 6], least[CHS_PREFIX_CHUNKS];
+    CALL(fourier_prefix_)(0, 5, none, 8, 8, NULL, 1, 2, a, before, room_, NULL, NULL, NULL);
+    for (long i = 0; i < CHS_PREFIX_CHUNKS * 6; i++)
+        CHECK(before[i] == 0, "moment %ld of nothing: %g", i, before[i]);
+    CALL(fourier_prefix_)(0, 5, none, 8, 8, NULL, 1, 2, a, before, room_, none, none, least);
+    for (long l = 0; l < CHS_PREFIX_CHUNKS; l++)
+        CHECK(least[l] == INFINITY, "the least of nothing: %g", least[l]);
+    free(room_);
     free(scratch), free(a), free(x);
     for (long d = 3; d <= 4; d++) {
         const long n_max = 2, ld = 32, rows = d + 1, degrees = d == 3 ? 9 : 14, lower = d == 3 ? 5 : 2 * 9;

@@ -158,8 +158,8 @@ def test_unnormalised_attention_is_a_mean_over_the_prefix(dtype, decay, rescaled
     atol = size * twins.attention_tolerance(2 * beta, 3, dtype)
     twins.assert_close(attention(x, p), -0.5 * w @ y, atol=atol, dtype=dtype)
     plan = attention.plan(Shape.of(x), p)
-    whole = plan.drift(x, n_threads=2)
-    assert np.array_equal(plan.rows(x, first=64, stop=192, n_threads=2), whole[:, 64:192])
+    full = plan.drift(x, n_threads=2)
+    assert np.array_equal(plan.rows(x, first=64, stop=192, n_threads=2), full[:, 64:192])
 
 
 def test_unnormalised_attention_without_a_rate():

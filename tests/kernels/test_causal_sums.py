@@ -91,11 +91,11 @@ def test_rows_are_those_of_the_whole(dtype, decay, beta):
     x = cases.tokens(n, 3, dtype, n_replicas=2)
     p = cases.weights(n)
     plan = cs.SoftmaxAttention(beta=beta, mask="causal", decay=decay, method="direct").plan(Shape.of(x), p)
-    whole = plan.attend(x, n_threads=2)
+    full = plan.attend(x, n_threads=2)
     for first, stop in ((0, size), (size, 3 * size), (3 * size, n), (n - n % size, n)):
         part = plan.attend_part(x, first=first, stop=stop, n_threads=2)
-        assert np.array_equal(part.mean, whole.mean[:, first:stop])
-        assert np.array_equal(part.log_partition(), whole.log_partition()[:, first:stop])
+        assert np.array_equal(part.mean, full.mean[:, first:stop])
+        assert np.array_equal(part.log_partition(), full.log_partition()[:, first:stop])
 
 
 @pytest.mark.parametrize("decay", [0.0, 3.0, 1e3])

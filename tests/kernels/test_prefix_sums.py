@@ -92,18 +92,43 @@ def test_threads_rows_and_later_tokens_change_no_bit(dtype, dim, decay):
     x, p = cases.tokens(n, dim, dtype, n_replicas=2), cases.weights(n)
     attention = causal(dim, beta=3.0, decay=decay)
     plan = attention.plan(Shape.of(x), p)
-    whole = plan.attend(x, n_threads=1)
+    full = plan.attend(x, n_threads=1)
     for n_threads in (2, 3, 7):
         again = plan.attend(x, n_threads=n_threads)
-        assert np.array_equal(again.mean, whole.mean)
-        assert np.array_equal(again.log_partition(), whole.log_partition())
-    assert np.array_equal(plan.rows(x, first=192, stop=960, n_threads=2), whole.mean[:, 192:960])
+        assert np.array_equal(again.mean, full.mean)
+        assert np.array_equal(again.log_partition(), full.log_partition())
+    assert np.array_equal(plan.rows(x, first=192, stop=960, n_threads=2), full.mean[:, 192:960])
     kept = 1700
     y = np.concatenate([x[:, :kept], x[:, kept:][:, ::-1]], axis=1)
     other = plan.attend(y, n_threads=2)
-    assert np.array_equal(other.mean[:, :kept], whole.mean[:, :kept])
-    assert not np.array_equal(other.mean[:, kept:], whole.mean[:, kept:])
-    assert np.array_equal(attention(x[1], p), whole.mean[1])
+    assert np.array_equal(other.mean[:, :kept], full.mean[:, :kept])
+    assert not np.array_equal(other.mean[:, kept:], full.mean[:, kept:])
+    assert np.array_equal(attention(x[1], p), full.mean[1])
+
+
+CLOUDS = {
+    "one point": lambda x: np.broadcast_to(x[:1], x.shape),
+    "two poles": lambda x: np.where(np.arange(len(x))[:, None] % 3 == 0, x[:1], -x[:1]),
+    "a pole of the recurrences": lambda x: np.eye(x.shape[1])[-1] + 1e-7 * x,
+    "a great circle": lambda x: np.where(np.arange(x.shape[1]) < 2, x, 0.0),
+    "one cluster after another": lambda x: np.where(np.arange(len(x))[:, None] < 2000, x[:1], -x[:1]) + 0.1 * x,
+}
+
+
+@pytest.mark.parametrize("kind", CLOUDS)
+@pytest.mark.parametrize(("dim", "beta"), [(2, 4.0), (2, 200.0), (3, 4.0), (3, 30.0), (4, 2.0)])
+@pytest.mark.parametrize("rtol", [None, 1e-13])
+def test_tokens_that_are_not_spread(kind, dim, beta, rtol):
+    """Sums of all sizes keep the tolerance, or are taken over pairs."""
+    x = cs.normalize(np.array(CLOUDS[kind](cs.sample_uniform(4000, dim, rng=0))))
+    exact = cs.SoftmaxAttention(beta=beta, mask="causal", method="direct").evaluate(x)
+    attention = causal(dim, beta=beta, rtol=rtol)
+    result = attention.evaluate(x)
+    rtol = attention.resolve(len(x), dim).rtol
+    # The sum over pairs itself: a weight is off by β ε (dim + 4) at most.
+    off = twins.attention_tolerance(beta, dim, np.float64)
+    twins.assert_close(result.value, exact.value, atol=rtol + off)
+    twins.assert_close(result.log_partition, exact.log_partition, atol=rtol / 2 + off)
 
 
 def test_many_chunks(dtype):

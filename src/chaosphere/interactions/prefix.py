@@ -110,8 +110,8 @@ class PrefixPlan(FastSumsPlan):
             system = x[replica : replica + 1]
             log_scale = log_scale if isinstance(log_scale, np.ndarray) else np.full(z.shape, log_scale)
             if 2 * len(rows) > x.shape[1]:
-                whole = self.direct.attend(system, n_threads=n_threads)
-                mean[replica], z[replica], log_scale[replica] = whole.mean[0], whole.sums[0], whole.log_scale
+                full = self.direct.attend(system, n_threads=n_threads)
+                mean[replica], z[replica], log_scale[replica] = full.mean[0], full.sums[0], full.log_scale
                 n_direct[replica] = x.shape[1]
             else:
                 alone = self.direct.attend_some(system, rows, n_threads=n_threads)

@@ -184,6 +184,7 @@ class InteractionPlan(Protocol):
         chaosphere.MLPLayer.move : A step of the tokens under the layer.
         chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.interactions.protocol.InteractionPlan.hold : Keep tokens that the drift cannot move.
         """
         start = x
         for _ in range(n_steps):
@@ -194,11 +195,27 @@ class InteractionPlan(Protocol):
         """Return the tokens after steps along the drift, with those that it cannot move at their start to the bit.
 
         A step against the token that is longer than it leads to the other side of the sphere; that is kept.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens after the steps; they are written to.
+        start : ndarray, shape (R, N, d)
+            Tokens before the steps.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            The tokens x.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         """
         if self.n_fixed > 0:
-            moved, still = x[:, : self.n_fixed], start[:, : self.n_fixed]
-            is_near = np.einsum("rik,rik->ri", moved, still) > 0
-            moved[is_near] = still[is_near]
+            ends, starts = x[:, : self.n_fixed], start[:, : self.n_fixed]
+            is_near = np.einsum("rik,rik->ri", ends, starts) > 0
+            ends[is_near] = starts[is_near]
         return x
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
@@ -262,6 +279,7 @@ class Interaction(Protocol):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.L2Attention : Attention by distances.
     chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.models.protocol.Model : What a model offers.

@@ -135,6 +135,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.AttentionResult : Attention with its partition sums and energy.
     chaosphere.L2Attention : Attention by distances.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
     chaosphere.measures.energy : Interaction energy of tokens.
 
@@ -145,6 +146,10 @@ class SoftmaxAttention(checks.ByValue, Brief):
     overflows, whatever the size of QᵀK. Scores in R^k take k products a pair instead of d, and sums of values in R^v
     take v + 1; they are used where that is faster (with a QᵀK that is symmetric, one exponential serves two
     pairs) and ‖Q‖ ‖K‖ <= 8 ‖QᵀK‖, so that at most three bits of the scores are lost; output and value likewise.
+    With a mask: half of the pairs, a weight for one side each; or O(N K) by the expansions for the tokens up to each
+    one, at up to twice their time without a mask, with some tens of bytes per token for moments of chunks of tokens.
+    Each token must have a weight, and the first one > 0: passive tokens have no place in the order. On
+    spheres of d >= 3 method "harmonic" does not serve a decay that is fast within a chunk; "auto" then is direct.
     Expansions: bounds and their derivation stand in `chaosphere.geometry.expansions`. Tokens are projected onto the
     sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
     memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
@@ -167,6 +172,12 @@ class SoftmaxAttention(checks.ByValue, Brief):
     >>> query, key, value = generator.standard_normal((3, 3, 3))
     >>> cs.SoftmaxAttention(query=query, key=key, value=value)(x).shape
     (500, 3)
+
+    With a causal mask the first token sees itself, the second itself and the first:
+
+    >>> y = cs.SoftmaxAttention(beta=0.0, mask="causal")(x)
+    >>> bool(abs(y[1] - x[:2].mean(axis=0)).max() < 1e-15), bool((y[0] == x[0]).all())
+    (True, True)
 
     A head of dimension 8 for tokens in R^64, whose V has rank 8:
 

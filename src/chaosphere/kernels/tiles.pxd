@@ -77,6 +77,16 @@ cdef inline void attend_pair(
         table().attend_pair_f32(d, n_i, n_j, ld, q_i, k_j, v_i, v_j, <float>shift, scratch, sum_i, sum_j)
 
 
+cdef inline void partition_pair(
+    long d, long n_i, long n_j, long ld, const real *x_i, const real *x_j, double shift, real *scratch, double *sum_i,
+    double *sum_j
+) noexcept nogil:
+    if real is double:
+        table().partition_pair_f64(d, n_i, n_j, ld, x_i, x_j, shift, scratch, sum_i, sum_j)
+    else:
+        table().partition_pair_f32(d, n_i, n_j, ld, x_i, x_j, <float>shift, scratch, sum_i, sum_j)
+
+
 cdef inline void means(
     bint has_panels, long d, long ld, const double *sums, double scale, real *out, double *total
 ) noexcept nogil:
@@ -94,6 +104,25 @@ cdef inline void attend_rows(
         table().attend_rows_f64(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
     else:
         table().attend_rows_f32(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
+
+
+cdef inline void causal_pair(
+    long d, long n, long ld, const real *q, const real *k, const real *v, double shift, real *scratch, double *sums
+) noexcept nogil:
+    if real is double:
+        table().causal_pair_f64(d, n, ld, q, k, v, shift, scratch, sums)
+    else:
+        table().causal_pair_f32(d, n, ld, q, k, v, <float>shift, scratch, sums)
+
+
+cdef inline void causal_rows(
+    long key_dim, long value_dim, long n, long ld, const real *q, const real *k, const real *v, const real *bias,
+    const real *by_distance, real *scratch, real *top, double *sums
+) noexcept nogil:
+    if real is double:
+        table().causal_rows_f64(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
+    else:
+        table().causal_rows_f32(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
 
 
 cdef inline void potential_pair(
@@ -114,25 +143,6 @@ cdef inline void scaled_sums(bint is_packed, long d, long ld, const double *sums
         table().sums_f64(is_packed, d, ld, sums, scale, out)
     else:
         table().sums_f32(is_packed, d, ld, sums, scale, out)
-
-
-cdef inline void causal_pair(
-    long d, long n, long ld, const real *q, const real *k, const real *v, double shift, real *scratch, double *sums
-) noexcept nogil:
-    if real is double:
-        table().causal_pair_f64(d, n, ld, q, k, v, shift, scratch, sums)
-    else:
-        table().causal_pair_f32(d, n, ld, q, k, v, <float>shift, scratch, sums)
-
-
-cdef inline void causal_rows(
-    long key_dim, long value_dim, long n, long ld, const real *q, const real *k, const real *v, const real *bias,
-    const real *by_distance, real *scratch, real *top, double *sums
-) noexcept nogil:
-    if real is double:
-        table().causal_rows_f64(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
-    else:
-        table().causal_rows_f32(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
 
 
 cdef inline void layer(
