@@ -83,11 +83,11 @@ class PrefixPlan(FastSumsPlan):
 
     def _prepare_sphere(self, n: int, dim: int, *, decay: float) -> None:
         self.matrix = matrix_of(self.beta, dim, self.rtol)
-        place = np.arange(self.chunk)
-        self.up, self.down = np.exp(decay / n * (self.chunk - 1 - place)), np.exp(-decay / n * (place + 1))
+        place, last = np.arange(self.chunk), min(self.chunk, n) - 1
+        self.up, self.down = np.exp(decay / n * np.maximum(last - place, 0)), np.exp(-decay / n * (place + 1))
         self.seen = self.weights
         if decay > 0:
-            self.seen = self.mass * np.exp(-decay / n * (self.chunk - 1 - np.arange(n) % self.chunk))
+            self.seen = self.mass * np.exp(-decay / n * (last - np.arange(n) % self.chunk))
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""
@@ -191,13 +191,13 @@ def serves(n_tokens: int, beta: float, dim: int, *, decay: float, rtol: float) -
     """Whether prefix sums are offered: as the expansions, and on spheres for a decay that is slow within a chunk."""
     if not expansions.serves(beta, dim, rtol):
         return False
-    return dim == 2 or decay * chunk_of(n_tokens, beta, dim, rtol) / n_tokens <= _MAX_DECAY
+    return dim == 2 or decay * min(chunk_of(n_tokens, beta, dim, rtol) / n_tokens, 1) <= _MAX_DECAY
 
 
 def check_decay(decay: float, n_tokens: int, *, beta: float, dim: int, rtol: float) -> None:
     """Raise ValueError if the decay is too fast for the chunks on a sphere."""
     if not serves(n_tokens, beta, dim, decay=decay, rtol=rtol):
-        most = _MAX_DECAY * n_tokens / chunk_of(n_tokens, beta, dim, rtol)
+        most = _MAX_DECAY * max(n_tokens / chunk_of(n_tokens, beta, dim, rtol), 1)
         raise ValueError(
             f"method='harmonic' serves a decay up to {most:.6g} here, got {decay:.6g}; use method='auto' or 'direct'"
         )
