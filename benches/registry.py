@@ -62,10 +62,13 @@ class Case:
     horizon: float = 0.0
     n_bins: int = 0
     head_dim: int = 0
+    n_heads: int = 1
+    degree: int = 0
 
     def __str__(self) -> str:
         parts = [f"R{self.n_replicas}"] * (self.n_replicas > 1) + [f"N{self.n_tokens}", f"d{self.dim}"]
-        parts += [f"k{self.head_dim}"] * (self.head_dim > 0)
+        parts += [f"H{self.n_heads}"] * (self.n_heads > 1) + [f"k{self.head_dim}"] * (self.head_dim > 0)
+        parts += [f"n{self.degree}"] * (self.degree > 0)
         parts += [f"m{self.width}"] * (self.width > 0) + [self.activation] * (self.activation != "")
         parts += [f"beta{self.beta:g}"] * (self.beta != 4.0)
         parts += [f"L{self.depth}"] * (self.depth > 0) + [f"bins{self.n_bins}"] * (self.n_bins > 0)
@@ -78,7 +81,8 @@ if IS_QUICK:
     ATTENTION = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
     ATTENTION += [Case(n_replicas=5, n_tokens=40, dim=3)]
     FORMS = [Case(n_tokens=600, dim=3)]
-    HEADS = [Case(n_tokens=600, dim=16, head_dim=4, dtype=t) for t in BOTH]
+    POTENTIAL = [Case(n_tokens=600, dim=3, degree=8)]
+    HEADS = [Case(n_tokens=600, dim=16, n_heads=n, head_dim=4, dtype=t) for n in (1, 4) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
@@ -98,7 +102,9 @@ else:
     ATTENTION += [Case(n_tokens=1024, dim=d, dtype=t) for d in (2, 3, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_replicas=2048, n_tokens=32, dim=3)]
     FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
-    HEADS = [Case(n_tokens=16384, dim=64, head_dim=16, dtype=t) for t in BOTH]
+    POTENTIAL = [Case(n_tokens=16384, dim=3, degree=n) for n in (3, 16)]
+    POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d, t in ((64, "float64"), (3, "float32"))]
+    HEADS = [Case(n_tokens=16384, dim=64, n_heads=n, head_dim=16, dtype=t) for n in (1, 4) for t in BOTH]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
         for d in (3, 64)
@@ -131,6 +137,7 @@ CASES = {
     "general": FORMS,
     "by_product": FORMS,
     "unnormalized": FORMS,
+    "potential": POTENTIAL,
     "head": HEADS,
     "layer": LAYER,
     "step": STEP,

@@ -62,6 +62,16 @@ enum chs_activation {
     void (*attend_rows_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
                                  const real *k_j, const real *v_j, const real *bias_j, real *w, real *top_i,           \
                                  double *sum_i);                                                                       \
+    /* Both sides of one pair of blocks with a polynomial p for the coefficient of a pair: u_ij = x_i . x_j, then      \
+     *   sum_i[c, i] += sum_j p(u_ij) v_j[c, j]  and  sum_j[c, j] += sum_i p(u_ij) v_i[c, i],  either unless it is     \
+     * NULL, for first <= c < stop; is_packed: first = 0, stop = d, and the sums of coordinate d mean nothing. c holds \
+     * degree + 1 coefficients of powers, lowest first, or with is_series of Chebyshev polynomials. Blocks, sums and   \
+     * scratch are those of attend_pair; blocks may be packed where block_size says that they are. */                  \
+    void (*potential_pair_##suffix)(int is_packed, int is_series, long degree, const real *c, long d, long first,      \
+                                    long stop, long n_i, long n_j, long ld, const real *x_i, const real *x_j,          \
+                                    const real *v_i, const real *v_j, real *scratch, double *sum_i, double *sum_j);    \
+    /* out[k, j] = scale sums[k, j] for all ld columns, k < d. */                                                      \
+    void (*sums_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out);                \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
      * All ld columns are computed; scratch: CHS_HIDDEN CHS_COLUMNS numbers. */                                        \
     void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b, const real *w,        \

@@ -32,6 +32,7 @@
 #include "packed.inc"
 #include "attention.inc"
 #include "causal.inc"
+#include "potential.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
@@ -57,6 +58,7 @@
 #include "packed.inc"
 #include "attention.inc"
 #include "causal.inc"
+#include "potential.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
@@ -67,6 +69,7 @@
     .block_size_##suffix = block_size_##suffix, .pack_panels_##suffix = pack_both_##suffix,                                   \
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
     .attend_rows_##suffix = attend_rows_##suffix, .layer_##suffix = layer_##suffix,                                    \
+    .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
     .activate_##suffix = activate_##suffix, .harmonic_field_##suffix = harmonic_field_##suffix,                        \
     .step_##suffix = step_##suffix, .deviation_##suffix = deviation_##suffix,                                          \
     .unit_block_##suffix = unit_block_##suffix, .ratios_##suffix = ratios_##suffix,                                    \

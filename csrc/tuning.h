@@ -41,6 +41,11 @@
 /* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
 #define TOP_ROWS 4
 
+/* Rows of cosines whose polynomials are evaluated at once: with powers eight chains hide the latency of a multiply-add;
+ * a Chebyshev series has two operations a degree, so that four would, and three vectors for each row. */
+#define POLYNOMIAL_ROWS 8
+#define SERIES_ROWS (N_REGISTERS >= 32 ? 8 : 4)
+
 /* Packed blocks pay from so many bytes of coordinates on: in fewer, lanes along coordinates would be empty. */
 #define MIN_PACKED_BYTES (2 * CHS_ALIGN)
 /* A packed row of so many vectors or more has an odd number of them: a power of two would put the rows into few sets of

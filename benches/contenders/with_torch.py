@@ -43,11 +43,14 @@ class Torch:
 
     def head(self, case: Case) -> Run:
         x = self.torch.from_numpy(tokens(case))
-        query, key, value = (self.torch.from_numpy(m.astype(case.dtype)) for m in matrices(case))
+        # (3, H, k, d): queries, keys and values of all heads in one product, as in multi-head attention of PyTorch.
+        packed = self.torch.from_numpy(matrices(case).swapaxes(0, 1).astype(case.dtype))
+        values = packed[2].reshape(-1, case.dim)
 
         def run():
-            q, k, v = ((x @ matrix.T)[:, None] for matrix in (query, key, value))
-            return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0] @ value
+            q, k, v = (self.torch.einsum("rnd,hkd->rhnk", x, matrix) for matrix in packed)
+            mean = self.torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+            return mean.transpose(1, 2).flatten(2) @ values
 
         return run
 

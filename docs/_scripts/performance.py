@@ -30,6 +30,7 @@ SECTIONS = [
             "head": "Q, K and V of k rows",
             "by_product": "with the energy",
             "unnormalized": "unnormalised",
+            "potential": "drift along a potential",
         },
     ),
     ("Fast sums", "The same through Fourier series (d = 2) and spherical harmonics, β = 4.", {"fastsum": ""}),
@@ -42,7 +43,7 @@ SECTIONS = [
         {"transformer": "layers", "phases": "attention alone"},
     ),
 ]
-SIGNS = {"R": "systems", "N": "N", "d": "d", "k": "k", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
+SIGNS = {"R": "systems", "N": "N", "d": "d", "k": "k", "n": "degree", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
 
 
 def markdown() -> str:

@@ -13,6 +13,7 @@ from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mis
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
+from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
@@ -55,6 +56,7 @@ __all__ = [
     "MLPLayer",
     "MeanField",
     "MultiHeadAttention",
+    "PotentialInteraction",
     "SimulationError",
     "SoftmaxAttention",
     "Solution",

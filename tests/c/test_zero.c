@@ -20,6 +20,12 @@ static void attention(const chs_kernels *table, long d, long ld) {
     CALL(attend_pair_)(d, 0, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
     CALL(attend_pair_)(d, 5, 5, ld, block_, block_, block_, block_, 1, w, NULL, NULL);
     CALL(causal_pair_)(d, 0, ld, block_, block_, block_, 1, w, sums);
+    const int is_packed = size > (d + 1) * ld;
+    CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 0, 5, ld, block_, block_, block_, block_, w, sums, other);
+    CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 5, 0, ld, block_, block_, block_, block_, w, sums, other);
+    CALL(potential_pair_)(is_packed, 1, 0, bias, d, 0, d, 5, 5, ld, block_, block_, block_, block_, w, NULL, NULL);
+    if (!is_packed)
+        CALL(potential_pair_)(0, 1, 0, bias, d, d, d, 5, 5, ld, block_, block_, block_, block_, w, sums, other);
     if (size == (d + 1) * ld) {
         CALL(causal_rows_)(d, d, 0, ld, block_, block_, block_, bias, bias, w, top, sums);
         CALL(attend_rows_)(d, d, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
@@ -49,6 +55,8 @@ static void blocks(const chs_kernels *table) {
         CALL(pack_panels_)(d, 0, none, none);
         CALL(means_)(0, d, 0, none, 1, none, total);
         CALL(means_)(1, d, 0, none, 1, none, total);
+        CALL(sums_)(0, d, 0, none, 1, none);
+        CALL(sums_)(1, d, 0, none, 1, none);
         CALL(ratios_)(0, d, 32, (double *)out, none, total);
         CALL(step_)(0, d, none, 8, 8, none, 1, none);
         CHECK(CALL(step_)(0, d, none, 8, 8, NULL, 1, none) == -1, "a bad row of none");

@@ -165,9 +165,9 @@ def uses(result):
     """What a public object is good for, as calls that follow it."""
     if isinstance(result, cs.SoftmaxAttention):
         yield cs.SoftmaxAttention.evaluate, (result, X)
-    elif isinstance(result, cs.UnnormalizedAttention):
-        yield cs.UnnormalizedAttention.__call__, (result, X)
-        yield cs.UnnormalizedAttention.energy, (result, X)
+    elif isinstance(result, cs.UnnormalizedAttention | cs.PotentialInteraction):
+        yield type(result).__call__, (result, X)
+        yield type(result).energy, (result, X)
     elif isinstance(result, cs.MLP) and result.width <= 10**5:
         yield lambda mlp: mlp.draw(3, rng=np.random.default_rng(0))(X), (result,)
         yield lambda mlp: mlp.kernel(3).lyapunov_exponent(), (result,)

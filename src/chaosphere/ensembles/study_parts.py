@@ -14,6 +14,7 @@ from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
+from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.protocol import Interaction
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -90,7 +91,12 @@ def _attention(values: dict[str, Any], dim: int) -> Interaction:
 
 
 LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
-INTERACTIONS = {"softmax": SoftmaxAttention, "unnormalized": UnnormalizedAttention, "l2": L2Attention}
+INTERACTIONS = {
+    "softmax": SoftmaxAttention,
+    "unnormalized": UnnormalizedAttention,
+    "l2": L2Attention,
+    "potential": PotentialInteraction,
+}
 PARTS = {
     "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
     "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),

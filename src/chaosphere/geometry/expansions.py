@@ -113,6 +113,11 @@ def serves(beta: float, dim: int, rtol: float) -> bool:
     return dim == 2 or n_harmonics(beta, dim, rtol) <= MAX_HARMONICS
 
 
+def serves_degree(n_max: int, dim: int) -> bool:
+    """Whether an expansion up to a degree is offered."""
+    return dim == 2 or (dim <= MAX_DIM and harmonics_below(n_max + 1, dim) <= MAX_HARMONICS)
+
+
 def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:
     """Return γ for moments of sizes s_l, shape (R, at least L + 1)."""
     dim = x.shape[2]
@@ -168,6 +173,13 @@ def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tup
     spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
     error = 2 * rounding(factors, x, p, np.sqrt(spectrum)) + tails(beta, dim)[n_max]
     return _by_rows(spectrum, factors * counts(n_max + 1, dim)), error
+
+
+def mean_of(x: Tokens, p: Floats | None, factors: Floats, *, n_threads: int) -> Floats:
+    """Return Σ_ij p_i p_j f(⟨x_i, x_j⟩) = Σ_l λ_l dim(l, d) s_l² for a function with factors λ_0 … λ_L, (R,)."""
+    dim, n_max = x.shape[2], len(factors) - 1
+    spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
+    return _by_rows(spectrum, factors * counts(n_max + 1, dim))
 
 
 def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> NDArray[np.complex128]:

@@ -49,6 +49,16 @@ def log_multiplicities(degrees: Floats, dim: int) -> Floats:
     return np.asarray(counts)
 
 
+def per_harmonic(series: Floats, dim: int) -> Floats:
+    """Return λ_l = c_l / dim(l, d) for a function Σ c_l P_l of ⟨x, y⟩, as in Funk–Hecke.
+
+    For the uniform probability, ∫ f(⟨x, y⟩) Y(y) dy = λ_l Y(x) for harmonics Y of degree l. It is 0 where dim(l, d) is
+    no float.
+    """
+    counts = [multiplicity(degree, dim) for degree in range(len(series))]
+    return np.array([c / count if count < 2**1000 else 0.0 for c, count in zip(series, counts, strict=True)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HarmonicBasis:
     """The real spherical harmonics of degree <= n_max on S^{d−1}, orthonormal for the uniform probability.

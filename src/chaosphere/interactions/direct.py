@@ -24,7 +24,7 @@ from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
-_FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
+FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 # Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
 # Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
@@ -110,7 +110,7 @@ class DirectPlan(InteractionPlan):
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_fused = self.is_bounded and beta is not None and weights is None
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
-        self.max_fused_steps = max(1, int(_FUSED_WORK / work)) if self.is_fused else 1
+        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         """Set the maps, the scale and the shift of the kernels."""

@@ -144,6 +144,13 @@ def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:
     return np.ldexp(left, -shift), np.ldexp(right, shift)
 
 
+def scalar(form: Floats) -> float | None:
+    """Return β if a square matrix is βI with β >= 0 to rounding, else None."""
+    beta = float(np.trace(form)) / len(form)
+    is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
+    return beta if is_scalar and beta >= 0 else None
+
+
 def norm(matrix: Floats) -> float:
     """Return |A|₂, infinite if it overflows."""
     largest = float(abs(matrix).max())

@@ -280,6 +280,7 @@ class Interaction(Protocol):
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.L2Attention : Attention by distances.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
 
@@ -318,6 +319,7 @@ class Interaction(Protocol):
         chaosphere.MultiHeadAttention.resolve : Heads with their methods chosen.
         chaosphere.CustomInteraction.resolve : The interaction itself.
         chaosphere.L2Attention.resolve : Attention by distances with its choices made.
+        chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
         chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
         """
 
@@ -347,6 +349,7 @@ class Interaction(Protocol):
         chaosphere.MultiHeadAttention.plan : Plan of several heads.
         chaosphere.CustomInteraction.plan : Plan of a function.
         chaosphere.L2Attention.plan : Plan of attention by distances.
+        chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
         chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 
@@ -368,6 +371,21 @@ def check_interaction(value: object, name: str) -> None:
     """Raise TypeError unless an object offers what `Interaction` asks for, or is None."""
     if value is not None and not all(callable(getattr(value, member, None)) for member in ("resolve", "plan")):
         raise TypeError(f"{name} must be a SoftmaxAttention, another interaction, or None, got {value!r}")
+
+
+def mobility_of(interaction: object) -> float | None:
+    """Return δ if an interaction moves tokens by −δ times the gradient of its `energy`, by its property `mobility`."""
+    return getattr(interaction, "mobility", None)
+
+
+def consensus_rate_of(interaction: object) -> float | None:
+    """Return the rate at which two tokens of a cluster approach, by the property `consensus_rate`; None if unknown."""
+    return getattr(interaction, "consensus_rate", None)
+
+
+def beta_of(interaction: object) -> float | None:
+    """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none."""
+    return getattr(interaction, "beta", None)
 
 
 def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
@@ -22,7 +23,7 @@ from chaosphere.interactions import causal, energies, linear, nufft, prefix, ser
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
-from chaosphere.interactions.head import Head, balanced, norm, set_matrices
+from chaosphere.interactions.head import Head, balanced, norm, scalar, set_matrices
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
@@ -191,9 +192,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
-    output: Floats | None = None
-    mask: str | None = None
-    decay: float = 0.0
+    output: Floats | None = added(None)
+    mask: str | None = added(None)
+    decay: float = added(0.0)
     method: str = "auto"
     rtol: float | None = None
 
@@ -541,6 +542,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.L2Attention.energy : Energy of attention by distances.
         chaosphere.measures.energy : Interaction energy of tokens.
 
         Examples
@@ -577,6 +579,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
         chaosphere.L2Attention.consensus_rate : Rate of attention by distances.
+        chaosphere.MultiHeadAttention.consensus_rate : Rate of several heads.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -610,6 +613,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.UnnormalizedAttention.circle_drift : The same of unnormalised attention.
+        chaosphere.L2Attention.circle_drift : The same of attention by distances.
+        chaosphere.MultiHeadAttention.circle_drift : The same of several heads.
         chaosphere.SoftmaxAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -654,6 +659,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.UnnormalizedAttention.linear_response : The same of unnormalised attention.
+        chaosphere.L2Attention.linear_response : The same of attention by distances.
+        chaosphere.MultiHeadAttention.linear_response : The same of several heads.
         chaosphere.SoftmaxAttention.circle_drift : Drift of densities on the circle.
 
         Examples
@@ -689,12 +696,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        if self.beta is not None:
-            return self.beta
-        form = self._form()
-        beta = float(np.trace(form)) / len(form)
-        is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
-        return beta if is_scalar and beta >= 0 else None
+        return self.beta if self.beta is not None else scalar(self._form())
 
     def _check_norm(self, dtype: Any) -> None:
         limit = 0.01 / float(np.finfo(dtype).eps)

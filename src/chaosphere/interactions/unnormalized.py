@@ -14,6 +14,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import call, causal, energies, linear
@@ -61,6 +62,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     See Also
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
@@ -86,8 +88,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     beta: float = 1.0
     value_scale: float = 1.0
     rescaled: bool = False
-    mask: str | None = None
-    decay: float = 0.0
+    mask: str | None = added(None)
+    decay: float = added(0.0)
     method: str = "auto"
     rtol: float | None = None
 
@@ -150,6 +152,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
+        chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
         chaosphere.UnnormalizedAttention.plan : Plan of the attention.
 
         Examples
@@ -187,6 +190,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.resolve : The attention with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
+        chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
 
         Examples
         --------
@@ -227,6 +231,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
+        chaosphere.PotentialInteraction.__call__ : Drift along a potential at every token.
         chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
 
         Examples
@@ -270,6 +275,9 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
+        chaosphere.UnnormalizedAttention.mobility : The factor δ.
+        chaosphere.MultiHeadAttention.energy : Energy of several heads.
+        chaosphere.PotentialInteraction.energy : Energy of a potential.
         chaosphere.measures.energy : Interaction energy of tokens.
         chaosphere.UnnormalizedAttention.__call__ : Attention at every token.
 
@@ -291,6 +299,23 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         return of_replicas(0.5 * self._scale * deficit / self.beta, x)
 
     @property
+    def mobility(self) -> float | None:
+        """The factor δ: the drift is −δ times the Wasserstein gradient of `energy`; None with a mask.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
+        chaosphere.MultiHeadAttention.mobility : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.UnnormalizedAttention(beta=2.0, value_scale=-0.5).mobility
+        -0.5
+        """
+        return self.value_scale if self.mask is None else None
+
+    @property
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ e^β, or δ if `rescaled`.
 
@@ -299,6 +324,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+        chaosphere.PotentialInteraction.consensus_rate : Rate of the drift along a potential.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -331,6 +357,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
+        chaosphere.PotentialInteraction.circle_drift : The same of the drift along a potential.
         chaosphere.UnnormalizedAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -373,6 +400,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
+        chaosphere.PotentialInteraction.linear_response : The same of the drift along a potential.
         chaosphere.UnnormalizedAttention.circle_drift : Drift of densities on the circle.
 
         Examples

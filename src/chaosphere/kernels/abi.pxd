@@ -61,6 +61,14 @@ cdef extern from "chaosphere.h" nogil:
         void (*fourier_prefix_f32)(
             long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, long, const double *, double *,
             double *, float *, double *, double *) noexcept nogil
+        void (*potential_pair_f64)(
+            int, int, long, const double *, long, long, long, long, long, long, const double *, const double *,
+            const double *, const double *, double *, double *, double *) noexcept nogil
+        void (*potential_pair_f32)(
+            int, int, long, const float *, long, long, long, long, long, long, const float *, const float *,
+            const float *, const float *, float *, double *, double *) noexcept nogil
+        void (*sums_f64)(int, long, long, const double *, double, double *) noexcept nogil
+        void (*sums_f32)(int, long, long, const double *, double, float *) noexcept nogil
         void (*layer_f64)(
             long, long, long, const double *, const double *, const double *, const double *, int, double *,
             double *) noexcept nogil

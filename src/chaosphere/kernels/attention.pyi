@@ -21,4 +21,7 @@ def attend_bounded(
     value_scale: float = 1,
     step: float | None = None,
     n_steps: int = 1,
-) -> tuple[_Real, Any]: ...  # partition sums, or with a step the index of a token where it fails
+    polynomial: _AnyReal | None = None,
+    is_series: bool = False,
+    is_partition: bool = False,
+) -> tuple[Any, Any]: ...  # partition sums, or with a step the index of a token where it fails

@@ -115,6 +115,26 @@ cdef inline void causal_rows(
         table().causal_rows_f32(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
 
 
+cdef inline void potential_pair(
+    bint is_packed, bint is_series, long degree, const real *c, long d, long first, long stop, long n_i, long n_j,
+    long ld, const real *x_i, const real *x_j, const real *v_i, const real *v_j, real *scratch, double *sum_i,
+    double *sum_j
+) noexcept nogil:
+    if real is double:
+        table().potential_pair_f64(is_packed, is_series, degree, c, d, first, stop, n_i, n_j, ld, x_i, x_j, v_i, v_j,
+                                   scratch, sum_i, sum_j)
+    else:
+        table().potential_pair_f32(is_packed, is_series, degree, c, d, first, stop, n_i, n_j, ld, x_i, x_j, v_i, v_j,
+                                   scratch, sum_i, sum_j)
+
+
+cdef inline void scaled_sums(bint is_packed, long d, long ld, const double *sums, double scale, real *out) noexcept nogil:
+    if real is double:
+        table().sums_f64(is_packed, d, ld, sums, scale, out)
+    else:
+        table().sums_f32(is_packed, d, ld, sums, scale, out)
+
+
 cdef inline void layer(
     long d, long m, long ld, const real *block, const real *u, const real *b, const real *w, int activation,
     real *scratch, real *out

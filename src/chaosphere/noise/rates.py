@@ -284,6 +284,7 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     chaosphere.SoftmaxAttention.consensus_rate : Rate δ of softmax attention.
     chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
     chaosphere.L2Attention.consensus_rate : Rate of attention by distances.
+    chaosphere.PotentialInteraction.consensus_rate : Rate of the drift along a potential.
 
     Examples
     --------
