@@ -1,8 +1,10 @@
 """Softmax attention, QᵀK = βI."""
 
 import pytest
+import reference
 import registry
 
+import chaosphere as cs
 from chaosphere.common import config
 
 # Operations of one exponential, by instruction set and type: multiply-adds, and all (docs/developers/kernels.md).
@@ -83,3 +85,29 @@ def test_heads(case, contender, bench):
         fma=case.n_heads * (products + fma),
         operations=case.n_heads * (products + operations + 4),
     )
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("case", registry.SINKHORN, ids=str)
+def test_partition(case, contender, bench):
+    """The sums of the coefficients without those of values: what an iteration of `sinkhorn` takes."""
+    fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
+    bench(
+        "partition",
+        case,
+        contender,
+        work=case.n_tokens**2,
+        unit="pairs",
+        fma=(case.dim + 2 + fma) / 2,
+        operations=(case.dim + 2 + operations) / 2,
+    )
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("case", registry.SINKHORN, ids=str)
+def test_sinkhorn(case, contender, bench, benchmark):
+    """Doubly stochastic attention to its default tolerance; `iterations` are the sums that it takes."""
+    bench("sinkhorn", case, contender, work=case.n_tokens**2, unit="pairs")
+    if contender == "chaosphere":
+        result = cs.SinkhornAttention(beta=case.beta, method="direct").evaluate(reference.tokens(case))
+        benchmark.extra_info["iterations"] = int(result.n_iterations[0])

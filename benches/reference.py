@@ -113,6 +113,23 @@ def potential(case: Case) -> np.ndarray:
     return (w @ x / case.n_tokens)[None]
 
 
+def partition(case: Case) -> np.ndarray:
+    """The sums of the coefficients alone, with weighted tokens."""
+    x = tokens(case).astype(np.longdouble)[0]
+    return (np.exp(case.beta * (x[rows(case)] @ x.T - 1)) @ masses(case))[None, :, None]
+
+
+def sinkhorn(case: Case) -> np.ndarray:
+    """With doubly stochastic coefficients, by the iteration that halves the error, all coefficients in memory."""
+    x = tokens(case).astype(np.float64)[0]
+    kernel = np.exp(case.beta * (x @ x.T - 1)) / case.n_tokens
+    a = np.ones(case.n_tokens)
+    for _ in range(60):
+        a = np.sqrt(a / (kernel @ a))
+    i = rows(case)
+    return (a[i, None] * kernel[i] @ (a[:, None] * x))[None]
+
+
 def head(case: Case) -> np.ndarray:
     """The sum of heads with matrices of fewer rows than columns."""
     x, total = tokens(case).astype(np.longdouble)[0], 0

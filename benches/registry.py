@@ -83,6 +83,7 @@ if IS_QUICK:
     FORMS = [Case(n_tokens=600, dim=3)]
     POTENTIAL = [Case(n_tokens=600, dim=3, degree=8)]
     HEADS = [Case(n_tokens=600, dim=16, n_heads=n, head_dim=4, dtype=t) for n in (1, 4) for t in BOTH]
+    SINKHORN = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
@@ -105,6 +106,8 @@ else:
     POTENTIAL = [Case(n_tokens=16384, dim=3, degree=n) for n in (3, 16)]
     POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d, t in ((64, "float64"), (3, "float32"))]
     HEADS = [Case(n_tokens=16384, dim=64, n_heads=n, head_dim=16, dtype=t) for n in (1, 4) for t in BOTH]
+    SINKHORN = [Case(n_tokens=4096, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0)]
+    SINKHORN += [Case(n_tokens=4096, dim=64), Case(n_tokens=4096, dim=3, dtype="float32")]
     LAYER = [
         Case(n_tokens=65536, dim=d, width=1024, activation=a, dtype=t)
         for d in (3, 64)
@@ -139,6 +142,8 @@ CASES = {
     "unnormalized": FORMS,
     "potential": POTENTIAL,
     "head": HEADS,
+    "partition": SINKHORN,
+    "sinkhorn": SINKHORN,
     "layer": LAYER,
     "step": STEP,
     "energy": ENERGY,

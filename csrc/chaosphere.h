@@ -52,6 +52,11 @@ enum chs_activation {
     void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
                                  const real *v_i, const real *v_j, real shift, real *scratch, double *sum_i,           \
                                  double *sum_j);                                                                       \
+    /* The sums of weights alone, of blocks that are never packed, with the weights p of the tokens as row d:          \
+     *   sum_i[i] += sum_j w_ij p_j  and  sum_j[j] += sum_i w_ij p_i,  either unless it is NULL,                        \
+     * w_ij = 2^(x_i . x_j - shift), with the shift of attend_pair. scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */       \
+    void (*partition_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *x_i, const real *x_j, real shift, \
+                                    real *scratch, double *sum_i, double *sum_j);                                      \
     /* total[j] = sums[d, j] and out[k, j] = scale sums[k, j] / total[j] for all ld columns; means nothing where that  \
      * is 0. */                                                                                                        \
     void (*means_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out,                \

@@ -48,6 +48,16 @@ class Chaosphere:
         x, interaction = tokens(case), self.cs.PotentialInteraction(slope.integ(), slope, method="direct")
         return lambda: interaction(x, n_threads=THREADS)
 
+    def partition(self, case: Case) -> Run:
+        from chaosphere.kernels import attention
+
+        x, p, exponent = tokens(case), masses(case)[None], case.beta * math.log2(math.e)
+        return lambda: attention.partition_sums(x, p, math.sqrt(exponent), exponent, THREADS)[..., None]
+
+    def sinkhorn(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SinkhornAttention(beta=case.beta, method="direct")
+        return lambda: attention(x, n_threads=THREADS)
+
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method=method)

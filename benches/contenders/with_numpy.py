@@ -123,6 +123,33 @@ class NumPy:
 
         return run
 
+    def partition(self, case: Case) -> Run:
+        x, p, out = tokens(case), masses(case).astype(case.dtype), np.empty((1, case.n_tokens, 1), case.dtype)
+        keys, shift = np.ascontiguousarray(x.swapaxes(1, 2)) * case.beta, np.dtype(case.dtype).type(case.beta)
+
+        def one(r: slice, i: slice) -> None:
+            w = x[r, i] @ keys[r]
+            w -= shift
+            out[r, i, 0] = np.exp(w, out=w) @ p
+
+        def run() -> np.ndarray:
+            self._over(case, one, max(1, self.weights_at_once // case.n_tokens))
+            return out
+
+        return run
+
+    def sinkhorn(self, case: Case) -> Run:
+        """Keep all coefficients in memory, and iterate a <- √(a / sums) down to the same tolerance."""
+        x, n, tolerance = tokens(case)[0], case.n_tokens, 1e-12 if case.dtype == "float64" else 1e-6
+
+        def run() -> np.ndarray:
+            kernel, a = np.exp(case.beta * (x @ x.T) - case.beta) / n, np.ones(n, case.dtype)
+            while abs(a * (sums := kernel @ a) - 1).max() > tolerance:
+                a = np.sqrt(a / sums)
+            return (a[:, None] * (kernel @ (a[:, None] * x)))[None]
+
+        return run
+
     def layer(self, case: Case) -> Run:
         x, (u, w) = tokens(case), with_scales(case, *weights(case))
         return lambda: self._layer(case, x, u, w)

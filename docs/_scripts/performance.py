@@ -31,6 +31,8 @@ SECTIONS = [
             "by_product": "with the energy",
             "unnormalized": "unnormalised",
             "potential": "drift along a potential",
+            "partition": "sums of coefficients alone",
+            "sinkhorn": "doubly stochastic",
         },
     ),
     ("Fast sums", "The same through Fourier series (d = 2) and spherical harmonics, β = 4.", {"fastsum": ""}),

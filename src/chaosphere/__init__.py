@@ -10,10 +10,12 @@ from chaosphere import measures, stats, theory
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.potential import PotentialInteraction
+from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
@@ -58,9 +60,12 @@ __all__ = [
     "MultiHeadAttention",
     "PotentialInteraction",
     "SimulationError",
+    "SinkhornAttention",
+    "SinkhornResult",
     "SoftmaxAttention",
     "Solution",
     "Transformer",
+    "UnbalancedError",
     "UnnormalizedAttention",
     "UnresolvedDensityError",
     "coupled_run",

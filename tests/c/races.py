@@ -23,6 +23,11 @@ for dtype, (n, n_replicas), is_symmetric in itertools.product(
             assert np.array_equal(want, got), (n, n_replicas, n_threads)
             assert np.array_equal(other, others), (n, n_replicas, n_threads)
             n_calls += 1
+    weights = rng.uniform(size=(n_replicas, n))
+    want = attention.partition_sums(x, weights, 1.0, 4.0, 1)
+    for n_threads in (2, 4):
+        assert np.array_equal(want, attention.partition_sums(x, weights, 1.0, 4.0, n_threads)), (n, n_replicas)
+        n_calls += 1
 for n, n_replicas in ((300, 1), (200, 40)):
     x = rng.standard_normal((n_replicas, n, 3))
     x /= np.linalg.norm(x, axis=-1, keepdims=True)

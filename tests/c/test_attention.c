@@ -1,4 +1,4 @@
-/* pack, map, attend_pair and attend_rows against naive loops in long double. */
+/* pack, map, attend_pair, partition_pair and attend_rows against naive loops in long double. */
 #include "check.h"
 
 static long double score(long d, long ld, const real *q, const real *k, long i, long j) {
@@ -193,6 +193,28 @@ static void causal_rows(const chs_kernels *table, long d, long value_dim, long n
     free(q), free(k), free(v), free(w), free(top), free(bias), free(by_distance), free(sums);
 }
 
+/* The sums of weights alone are row d of those of attend_pair, up to rounding, and either may be left out. */
+static void partition(const chs_kernels *table, long d, long n_i, long n_j, long ld) {
+    const real shift = 1.25;
+    real *x_i = random_block(d + 1, n_i, ld, 1), *x_j = random_block(d + 1, n_j, ld, 1);
+    real *scratch = REALS(CHS_PAIR_SCRATCH(d, ld));
+    double *sum_i = DOUBLES(ld), *sum_j = DOUBLES(ld), *again = DOUBLES(ld);
+    memset(sum_i, 0, (size_t)ld * sizeof(double));
+    memset(sum_j, 0, (size_t)ld * sizeof(double));
+    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, sum_i, sum_j);
+    check_sums(d, 1, n_i, n_j, ld, x_i, x_j, x_j + d * ld, shift, sum_i, "sum_i of weights", 0);
+    check_sums(d, 1, n_j, n_i, ld, x_i, x_j, x_i + d * ld, shift, sum_j, "sum_j of weights", 1);
+    for (long at = 0; at < ld; at++)
+        again[at] = sum_i[at] + 1;
+    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, again, NULL);
+    for (long at = 0; at < ld; at++)
+        CHECK_CLOSE(again[at], 2 * sum_i[at] + 1, 1e-14L * (fabs(sum_i[at]) + 1), "added to %g", sum_i[at]);
+    memset(again, 0, (size_t)ld * sizeof(double));
+    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, NULL, again);
+    CHECK(memcmp(again, sum_j, (size_t)ld * sizeof(double)) == 0, "without sum_i");
+    free(x_i), free(x_j), free(scratch), free(sum_i), free(sum_j), free(again);
+}
+
 /* 2^x for x far below the exponents counts as zero. */
 static void vanishing_weights(const chs_kernels *table) {
     const long d = 2, n = 33, ld = 64;
@@ -205,6 +227,10 @@ static void vanishing_weights(const chs_kernels *table) {
         for (long c = 0; c <= d; c++)
             for (long i = 0; i < n; i++)
                 CHECK(sums[c * ld + i] == 0, "shift %g: %g", (double)shifts[s], sums[c * ld + i]);
+        memset(sums, 0, (size_t)ld * sizeof(double));
+        CALL(partition_pair_)(d, n, n, ld, v, v, shifts[s], w, sums, sums);
+        for (long i = 0; i < n; i++)
+            CHECK(sums[i] == 0, "shift %g: %g", (double)shifts[s], sums[i]);
         free(q), free(v), free(w), free(sums);
     }
 }
@@ -267,6 +293,8 @@ static void all(const chs_kernels *table) {
             map(table, n_j, d + 6, d, ld);
             pair(table, d, n_i, n_j, ld);
             pair(table, d, n_j, n_i, ld);
+            partition(table, d, n_i, n_j, ld);
+            partition(table, d, n_j, n_i, ld);
             rows(table, d, d, n_i, n_j, ld, 1);
             rows(table, d, d, n_i, n_j, ld, 3000);
             rows(table, d, 1 + (long)a, n_i, n_j, ld, 3000);

@@ -32,6 +32,9 @@ static void attention(const chs_kernels *table, long d, long ld) {
         CALL(attend_rows_)(d, 0, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(0, d, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
+        CALL(partition_pair_)(d, 0, 5, ld, block_, block_, 1, w, sums, other);
+        CALL(partition_pair_)(d, 5, 0, ld, block_, block_, 1, w, sums, other);
+        CALL(partition_pair_)(d, 5, 5, ld, block_, block_, 1, w, NULL, NULL);
     }
     for (long at = 0; at < size; at++)
         CHECK(sums[at] == 7 && other[at] == 7, "d %ld, ld %ld: sum %ld", d, ld, at);

@@ -21,6 +21,7 @@ CAUSAL = cs.SoftmaxAttention(beta=2.0, mask="causal", decay=1.0)
 HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
 USA = cs.UnnormalizedAttention(beta=2.0)
 POTENTIAL = cs.PotentialInteraction(np.exp)
+SINKHORN = cs.SinkhornAttention(beta=2.0)
 MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
 KERNEL = MLP.kernel(3)
 FIELD = cs.GaussianField(kernel=KERNEL)
@@ -115,6 +116,16 @@ CALLS = {
     "UnnormalizedAttention.circle_drift": (USA.circle_drift, {"n_modes": 8}),
     "UnnormalizedAttention.linear_response": (USA.linear_response, {"degree": 3, "dim": 3}),
     "UnnormalizedAttention.energy": (USA.energy, {"x": X, "weights": P, "n_threads": 1}),
+    "SinkhornAttention": (
+        cs.SinkhornAttention,
+        {"beta": 1.0, "value_scale": 1.0, "tolerance": 1e-12, "method": "auto", "rtol": None},
+    ),
+    "SinkhornAttention.resolve": (SINKHORN.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "SinkhornAttention.__call__": (SINKHORN, {"x": X, "weights": P, "n_threads": 1}),
+    "SinkhornAttention.evaluate": (SINKHORN.evaluate, {"x": X, "weights": P, "n_threads": 1}),
+    "SinkhornAttention.circle_drift": (SINKHORN.circle_drift, {"n_modes": 8}),
+    "SinkhornAttention.linear_response": (SINKHORN.linear_response, {"degree": 3, "dim": 3}),
+    "SinkhornAttention.energy": (SINKHORN.energy, {"x": X, "weights": P, "n_threads": 1}),
     "L2Attention": (cs.L2Attention, HEAD | {"value_scale": 1.0}),
     "L2Attention (value)": (cs.L2Attention, HEAD | {"value": np.eye(3)}),
     "L2Attention.resolve": (DISTANCES.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
@@ -382,7 +393,14 @@ NOT_CALLED = {
     "Solution",
     "CovarianceKernel",
 }
-NOT_CALLED |= {"UnresolvedDensityError", "laws.Law", "laws.Quadrature", "two_point.LongTime"}
+NOT_CALLED |= {
+    "SinkhornResult",
+    "UnbalancedError",
+    "UnresolvedDensityError",
+    "laws.Law",
+    "laws.Quadrature",
+    "two_point.LongTime",
+}
 NOT_CALLED |= {
     "two_point.HittingProbabilities",
     "two_point.PairSolution",

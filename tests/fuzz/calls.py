@@ -168,6 +168,9 @@ def uses(result):
     elif isinstance(result, cs.UnnormalizedAttention | cs.PotentialInteraction):
         yield type(result).__call__, (result, X)
         yield type(result).energy, (result, X)
+    elif isinstance(result, cs.SinkhornAttention):
+        yield cs.SinkhornAttention.evaluate, (result, X)
+        yield cs.SinkhornAttention.energy, (result, X)
     elif isinstance(result, cs.MLP) and result.width <= 10**5:
         yield lambda mlp: mlp.draw(3, rng=np.random.default_rng(0))(X), (result,)
         yield lambda mlp: mlp.kernel(3).lyapunov_exponent(), (result,)

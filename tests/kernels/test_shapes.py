@@ -32,7 +32,7 @@ def ones(*shape):
 
 
 def bounded(x=X, a=None, value=None, p=None, **several):
-    return attention.attend_bounded(x, a, value, p, 1.0, 1.0, True, 1, **several)
+    return attention.attend_bounded(x, a, value, None if p is None else np.atleast_2d(p), 1.0, 1.0, True, 1, **several)
 
 
 def by_rows(queries=X, keys=X, a=None, value=None, p=None, **several):
@@ -115,6 +115,9 @@ BAD = {
     "query map": lambda: bounded(a=np.eye(4)),
     "value map": lambda: bounded(value=ones(3, 2)),
     "weights": lambda: bounded(p=P[:5]),
+    "weights of other replicas": lambda: bounded(p=ones(3, 6)),
+    "weights of sums": lambda: attention.partition_sums(X, ones(2, 5), 1.0, 1.0, 1),
+    "one sum of harmonics": lambda: ratios(a=ones(2, SIZE + 1)),
     "rows within a block": lambda: bounded(first=1),
     "rows beyond the end": lambda: bounded(stop=64),
     "several steps of some rows": lambda: bounded(first=0, stop=0, step=0.1, n_steps=2),

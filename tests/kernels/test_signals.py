@@ -25,6 +25,10 @@ def bounded(n, d, n_replicas=1, is_symmetric=True, **several):
     x, query = tokens(n, d, n_replicas), None if is_symmetric else np.eye(d)
     return lambda: attention.attend_bounded(x, query, None, None, 1.0, 1.0, is_symmetric, THREADS, **several)
 
+def sums(n):
+    x = tokens(n, 3)
+    return lambda: attention.partition_sums(x, np.ones((1, n)), 1.0, 1.0, THREADS)
+
 def by_rows(n):
     x = tokens(n, 3)
     return lambda: rows.attend_rows(x, x, None, None, None, 1.0, THREADS)
@@ -74,6 +78,7 @@ CALLS = {
     "steps of attention": (
         lambda: bounded(100, 3, 16, step=0.1, n_steps=2), lambda: bounded(100, 3, 16, step=0.1, n_steps=10**7)
     ),
+    "sums of coefficients": (lambda: sums(2000), lambda: sums(700_000)),
     "attention by rows": (lambda: by_rows(2000), lambda: by_rows(400_000)),
     "causal attention": (lambda: causal_pairs(2000), lambda: causal_pairs(600_000)),
     "causal attention by rows": (lambda: causal_rows(2000), lambda: causal_rows(500_000)),
@@ -126,6 +131,7 @@ NAMES = [
     "general attention",
     "attention of many systems",
     "steps of attention",
+    "sums of coefficients",
     "attention by rows",
     "causal attention",
     "causal attention by rows",

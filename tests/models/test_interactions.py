@@ -20,7 +20,10 @@ def equiangular(n, cosine):
 
 
 def slope(kind, n, beta):
-    """Of the cosine of n tokens with equal cosines: both drifts are a multiple of the sum of the others."""
+    """Of the cosine of n tokens with equal cosines: drifts are a multiple of the sum of the others.
+
+    The sums of their coefficients are equal, so that doubly stochastic attention is softmax attention.
+    """
 
     def softmax(_, rho):
         e = np.exp(beta * rho)
@@ -32,13 +35,14 @@ def slope(kind, n, beta):
     def rescaled(_, rho):
         return math.exp(-beta) * unnormalized(_, rho)
 
-    return {"softmax": softmax, "unnormalized": unnormalized, "rescaled": rescaled}[kind]
+    return {"softmax": softmax, "unnormalized": unnormalized, "rescaled": rescaled, "sinkhorn": softmax}[kind]
 
 
 ATTENTIONS = {
     "softmax": cs.SoftmaxAttention,
     "unnormalized": cs.UnnormalizedAttention,
     "rescaled": lambda **options: cs.UnnormalizedAttention(rescaled=True, **options),
+    "sinkhorn": cs.SinkhornAttention,
 }
 
 
@@ -91,6 +95,23 @@ def test_unnormalised_attention_in_every_model(dtype):
     np.testing.assert_allclose(*ends, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_doubly_stochastic_attention_in_every_model(dtype):
+    """It runs, with any number of threads; tracers at nodes follow them."""
+    x = cs.sample_uniform(40, 3, rng=0, n_replicas=2).astype(dtype)
+    for name, model in models(cs.SinkhornAttention(beta=2.0)):
+        solution = cs.simulate(model, x, rng=0)
+        assert solution.final.dtype == dtype
+        assert np.array_equal(cs.simulate(model, x, rng=0, n_threads=1).final, solution.final), name
+        recorded = solution.attributes["model"]["attention"]
+        assert recorded["type"] == "SinkhornAttention"
+        assert recorded["tolerance"] == (1e-12 if dtype == np.float64 else 1e-6)
+        limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=3), n_nodes=60)
+        followed = cs.simulate(limit, limit.start(limit.nodes.astype(dtype)), rng=0).final
+        tolerance = 1e-11 if dtype == np.float64 else 1e-4
+        np.testing.assert_allclose(*np.split(followed, 2), rtol=0, atol=tolerance, err_msg=name)
+
+
 @pytest.mark.parametrize("rescaled", [False, True])
 @pytest.mark.parametrize(("beta", "value_scale"), [(0.0, 1.0), (1.0, 1.0), (3.0, -0.5)])
 def test_densities_agree_with_nodes(beta, value_scale, rescaled):
@@ -99,7 +120,15 @@ def test_densities_agree_with_nodes(beta, value_scale, rescaled):
         proportions=(0.5, 0.5),
     )
     attention = cs.UnnormalizedAttention(beta=beta, value_scale=value_scale, rescaled=rescaled)
-    horizon = 0.5 if rescaled or beta < 1 else 0.1
+    compare_with_nodes(attention, law, horizon=0.5 if rescaled or beta < 1 else 0.1)
+
+
+@pytest.mark.parametrize(("beta", "value_scale"), [(0.0, 1.0), (1.0, 1.0), (10.0, -0.5), (30.0, 1.0)])
+def test_doubly_stochastic_densities_agree_with_nodes(beta, value_scale):
+    compare_with_nodes(cs.SinkhornAttention(beta=beta, value_scale=value_scale), SMOOTH, horizon=0.5)
+
+
+def compare_with_nodes(attention, law, *, horizon):
     model = cs.LimitSDE(attention=attention, field=None, horizon=horizon, n_steps=50, scheme="rk4")
     limit = cs.MeanField(model=model, law=law, n_nodes=256)
     nodes = moments(cs.simulate(limit, limit.start(), rng=0).final, 4, weights=limit.weights)

@@ -23,6 +23,7 @@ def models(dim):
         cs.SoftmaxAttention(query=np.tri(dim), key=np.eye(dim)),
         cs.UnnormalizedAttention(beta=4.0),
         cs.UnnormalizedAttention(beta=2.0, rescaled=True, method="harmonic"),
+        cs.SinkhornAttention(beta=4.0),
         # Of norm 900: scores and sums in one dimension.
         cs.SoftmaxAttention(query=900 * row, key=row, value=row, output=row.T),
         cs.L2Attention(query=np.tri(dim)[:2], key=np.eye(dim)[:2]),

@@ -83,6 +83,21 @@ def potential(x, slope, *, weights=None, dtype=np.float64):
     return w @ x, np.abs(w).sum(axis=-1)
 
 
+def sinkhorn(x, beta, *, weights=None, value_scale=1.0, dtype=np.float64):
+    """δ Σ_j p_j a_i e^{β⟨x_i, x_j⟩} a_j x_j with a_i Σ_j p_j a_j e^{β⟨x_i, x_j⟩} = 1 for tokens (N, d), and log a.
+
+    By the iteration f <- f − r/2 of f = log a, which halves the error at least.
+    """
+    x = np.asarray(x, dtype)
+    p = np.full(len(x), 1 / dtype(len(x))) if weights is None else np.asarray(weights, dtype)
+    kernel = np.exp(dtype(beta) * (x @ x.T - 1))
+    f = np.zeros(len(x), dtype)
+    for _ in range(100):
+        f -= np.where(p > 0, f + np.log(kernel @ (p * np.exp(f))), 0) / 2
+    f = np.where(p > 0, f, -np.log(kernel @ (p * np.exp(f))))  # of passive tracers
+    return dtype(value_scale) * ((np.exp(f)[:, None] * kernel * np.exp(f) * p) @ x), f - dtype(beta) / 2
+
+
 def attention_tolerance(norm, dim, dtype, value_norm=1.0):
     """Bound on the error of attention of unit tokens, and of its log partition, for |QᵀK| <= norm.
 

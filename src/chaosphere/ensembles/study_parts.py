@@ -16,6 +16,7 @@ from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.protocol import Model
@@ -94,6 +95,7 @@ LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
 INTERACTIONS = {
     "softmax": SoftmaxAttention,
     "unnormalized": UnnormalizedAttention,
+    "sinkhorn": SinkhornAttention,
     "l2": L2Attention,
     "potential": PotentialInteraction,
 }

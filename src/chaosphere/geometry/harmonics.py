@@ -163,6 +163,7 @@ class HarmonicBasis:
     def ratios(self, x: Tokens, a: Floats, *, n_threads: int | None = None) -> tuple[Tokens, Floats]:
         """Return a field with coefficients a (R, K, d + 1), d >= 3: its first d components over the last, and the last.
 
+        With coefficients (R, K, 1) there is the last alone, and the first result is worth nothing.
         Parameters as in `moments`; double precision inside, the first result has the dtype of x.
         """
         arranged = self._arrange(a)

@@ -9,6 +9,7 @@ import scipy
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats
+from chaosphere.interactions.balance import UnbalancedError, balance, root_mean_square
 
 Modes = NDArray[np.complex128]
 
@@ -129,3 +130,47 @@ class UnnormalizedDrift:
     def __call__(self, modes: Modes, n_points: int) -> Floats:
         """Return the drift; see `CircleDrift`."""
         return values(self.derivative * modes, n_points)
+
+
+class SinkhornDrift:
+    """δ Z′/(βZ) with the same Z of the measure a μ, where a Z = 1.
+
+    Parameters
+    ----------
+    beta, value_scale : float
+    n_modes : int
+        K.
+    tolerance : float
+        Of a Z − 1, in L²(μ).
+    """
+
+    def __init__(self, *, beta: float, value_scale: float, n_modes: int, tolerance: float) -> None:
+        self.beta, self.value_scale, self.max_speed = beta, value_scale, abs(value_scale)
+        self.partition, self.derivative = _bessel(beta, n_modes)
+        self.tolerance = tolerance
+
+    def __call__(self, modes: Modes, n_points: int) -> Floats:
+        """Return the drift; see `CircleDrift`."""
+        # What is below 0 is the rounding of a density of next to nothing, or the density is not resolved.
+        p = np.maximum(values(modes, n_points), 0.0) / n_points
+        p /= p.sum(axis=1, keepdims=True)
+
+        def scaled(rows: NDArray[np.int64], a: Floats) -> Modes:
+            return np.asarray(scipy.fft.rfft(p[rows] * a, axis=-1)[:, : len(self.partition)])
+
+        def sums(rows: NDArray[np.int64], a: Floats) -> Floats:
+            of_measure = scaled(rows, a)
+            return values(self.partition[: of_measure.shape[1]] * of_measure, n_points)
+
+        try:
+            balanced = balance(sums, p, n_replicas=len(p), tolerance=self.tolerance, size=root_mean_square)
+        except UnbalancedError as error:
+            raise PartitionError(self.beta) from error
+        of_measure = scaled(np.arange(len(p)), np.exp(balanced.log_a))
+        n_modes = of_measure.shape[1]
+        z, dz = values(
+            np.stack([self.partition[:n_modes] * of_measure, self.derivative[:n_modes] * of_measure]), n_points
+        )
+        if not (np.abs(dz) <= z).all():
+            raise PartitionError(self.beta)
+        return np.asarray(self.value_scale * dz / z)

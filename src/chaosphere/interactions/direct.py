@@ -211,7 +211,7 @@ class DirectPlan(InteractionPlan):
             x,
             self.pair_map,
             self.value_map,
-            self.weights,
+            None if self.weights is None else self.weights[None],
             self.scale,
             self.shift,
             self.is_symmetric,

@@ -34,3 +34,16 @@ def spread(batch: Tokens, p: Floats | None) -> Floats:
     offset = batch - batch[np.arange(len(batch)), distance.argmin(axis=1)][:, None, :].astype(np.float64)
     mean = np.einsum("i,rik->rk", q, offset)
     return np.asarray((q * (offset**2).sum(axis=2)).sum(axis=1) - (mean**2).sum(axis=1))
+
+
+def sinkhorn_series(batch: Floats, p: Floats | None, *, beta: float) -> Floats:
+    """Return −½ |m|² − (β/4) tr C² for tokens (R, N, d) of mean m and covariance C, shape (R,).
+
+    It is (1/β) ∫ log a dμ with a(x) ∫ e^{β⟨x, y⟩} a(y) dμ(y) = 1, to β²: log a begins with β (½ |m|² − ⟨x, m⟩), and the
+    next term of its mean is −¼ β² times the mean of the variance of ⟨x − m, y⟩, which is ⟨x − m, C (x − m)⟩.
+    """
+    q = np.full(batch.shape[1], 1 / batch.shape[1]) if p is None else p
+    mean = np.einsum("i,rik->rk", q, batch)
+    offset = batch - mean[:, None, :]
+    covariance = np.einsum("i,rik,ril->rkl", q, offset, offset)
+    return np.asarray(-0.5 * (mean**2).sum(axis=1) - 0.25 * beta * (covariance**2).sum(axis=(1, 2)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,9 +11,15 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.protocol import InteractionPlan
 
-# Of tokens (R, N, d), their weights (N,) or None, and a number of threads: attention (R, N, d) mapped by V, the sums
-# Z̃ = e^{−β} Z (R, N), their least value (R,), and a bound of their error (R,).
-Sums = Callable[[Tokens, Floats | None, int], tuple[Tokens, Floats, Floats, Floats]]
+
+class Sums(Protocol):
+    """Sums over tokens (R, N, d) with weights (N,), or None for 1/N."""
+
+    def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
+        """Return attention (R, N, d) mapped by V, Z̃ = e^{−β} Z (R, N), its least value and error bound (R,)."""
+
+    def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
+        """Return the same without attention."""
 
 
 class FastSumsPlan(InteractionPlan):

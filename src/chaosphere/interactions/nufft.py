@@ -97,6 +97,10 @@ class Transforms:
             (finufft.nufft3d1, finufft.nufft3d2),
         )[dim - 2]
 
+    def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
+        """Return Z̃, its least value and its error."""
+        return self(x, p, n_threads)[1:]
+
     def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
         """Return the sums of tokens with weights p."""
         from concurrent.futures import ThreadPoolExecutor  # takes long to import

@@ -79,7 +79,7 @@ class PairsPlan(InteractionPlan):
             x,
             None,
             None,
-            self.weights,
+            None if self.weights is None else self.weights[None],
             1.0,
             0.0,
             True,

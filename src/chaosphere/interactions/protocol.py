@@ -279,6 +279,7 @@ class Interaction(Protocol):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.L2Attention : Attention by distances.
     chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.models.protocol.Model : What a model offers.

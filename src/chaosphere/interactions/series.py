@@ -74,6 +74,17 @@ class Series:
         mean, z, least, sizes = self.attend(x, p, self.factors, self.value, n_threads)
         return mean, z, least, rounding(self.factors, x, p, sizes) + self.tail
 
+    def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
+        """Return Z̃, its least value and t_L + γ alone: for d >= 3 at less work."""
+        n_max, dim = len(self.factors) - 1, len(self.value)
+        if dim == 2:
+            return self(x, p, n_threads)[1:]
+        of_ones = moments(x, p, n_max, n_threads)
+        error = rounding(self.factors, x, p, np.sqrt(power_spectrum(of_ones, n_max, dim))) + self.tail
+        basis = expansions.basis(dim, n_max)
+        z = basis.ratios(x, (of_ones * self.factors[basis.degrees])[:, :, None], n_threads=n_threads)[1]
+        return z, z.min(axis=1), error
+
 
 def sums(x: Tokens, p: Floats | None, factors: Floats, *, n_threads: int) -> Tokens:
     """Return Σ_j p_j f(⟨x_i, x_j⟩) x_j for a function f with Funk–Hecke coefficients λ_0 … λ_L, the factors.

@@ -136,6 +136,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.AttentionResult : Attention with its partition sums and energy.
     chaosphere.L2Attention : Attention by distances.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
     chaosphere.measures.energy : Interaction energy of tokens.
 

@@ -36,6 +36,11 @@ cdef extern from "chaosphere.h" nogil:
         void (*attend_pair_f32)(
             long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
             double *, double *) noexcept nogil
+        void (*partition_pair_f64)(
+            long, long, long, long, const double *, const double *, double, double *, double *,
+            double *) noexcept nogil
+        void (*partition_pair_f32)(
+            long, long, long, long, const float *, const float *, float, float *, double *, double *) noexcept nogil
         void (*means_f64)(int, long, long, const double *, double, double *, double *) noexcept nogil
         void (*means_f32)(int, long, long, const double *, double, float *, double *) noexcept nogil
         void (*attend_rows_f64)(

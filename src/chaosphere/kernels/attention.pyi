@@ -25,3 +25,4 @@ def attend_bounded(
     is_series: bool = False,
     is_partition: bool = False,
 ) -> tuple[Any, Any]: ...  # partition sums, or with a step the index of a token where it fails
+def partition_sums(x: _AnyReal, weights: _Floats, scale: float, shift: float, n_threads: int) -> _Floats: ...

@@ -56,9 +56,22 @@ cdef void _attend_pair(
                              b.d if call.is_partition else 0, b.d + 1 if call.is_partition else b.d, columns(b, i),
                              columns(b, j), b.ld, queries + at_i, keys + at_j, values + at_i, values + at_j, scratch,
                              sum_i, sum_j)
+    elif call.is_partition:
+        tiles.partition_pair(b.d, columns(b, i), columns(b, j), b.ld, keys + at_i, keys + at_j, call.shift, scratch,
+                             sum_i, sum_j)
     else:
         tiles.attend_pair(b.d, columns(b, i), columns(b, j), b.ld, queries + at_i, keys + at_j, values + at_i,
                           values + at_j, call.shift, scratch, sum_i, sum_j)
+
+
+cdef void _pack_for_sums(
+    const Blocks *b, long block, Tokens x, double scale, const double *weights, real *key
+) noexcept nogil:
+    """A block whose last row is the weights of the tokens, which are no factors of the others."""
+    cdef long j
+    blocks.pack_block(b, block, x, scale, NULL, key)
+    for j in range(columns(b, block) if weights != NULL else 0):
+        key[b.d * b.ld + j] = <real>weights[block * b.ld + j]
 
 
 cdef void _do_item(
@@ -71,10 +84,14 @@ cdef void _do_item(
     queries, keys, values, sums: its blocks; rows, partition: its results, from the first row that is wanted on;
     failures: for each of its blocks a token where a step has failed, or -1.
     """
-    cdef long start = first_block(s, item.i), stop = first_block(s, item.i + 1), i, j, at
+    cdef long start = first_block(s, item.i), stop = first_block(s, item.i + 1), i, j, at, first
     if item.kind == PACK:
         for i in range(start, stop):
             at = i * b.size
+            if call.is_partition and call.polynomial == NULL:
+                _pack_for_sums(b, i, x, call.scale, weights, keys + at)
+                memset(sums + at, 0, b.ld * sizeof(double))
+                continue
             blocks.prepare_block(b, i, x, call.scale, query_map, weights, queries + at, keys + at, values + at, scratch)
             memset(sums + at, 0, b.size * sizeof(double))
     elif item.kind == PAIR:
@@ -85,7 +102,8 @@ cdef void _do_item(
         for i in range(max(call.first, start), min(call.stop, stop)):
             at = (i - call.first) * b.ld
             if call.is_partition:
-                memcpy(partition + at, sums + i * b.size + b.d * b.ld, columns(b, i) * sizeof(double))
+                first = b.d * b.ld if call.polynomial != NULL else 0
+                memcpy(partition + at, sums + i * b.size + first, columns(b, i) * sizeof(double))
             elif call.polynomial != NULL:
                 blocks.finish_sums(b, i, sums + i * b.size, call.value_scale, scratch, rows + at * b.d)
             else:
@@ -100,44 +118,48 @@ cdef void _do_item(
 
 
 def attend_bounded(
-    const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[::1] weights,
+    const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[:, ::1] weights,
     double scale, double shift, bint is_symmetric, long n_threads, long first=0, long stop=-1, double value_scale=1,
     step=None, long n_steps=1, const real[::1] polynomial=None, bint is_series=False, bint is_partition=False
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
-    is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (N,) or
-    None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and the sums of the weights
-    (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
+    is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (R, N),
+    (1, N) for all systems, or None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and
+    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
     only those rows: the schedule is the same without the pairs that have no part in them, so they are bitwise identical
     too. With a number `step` instead of all that LN(x + step mean), n_steps times over, and the flat index of the first
     token where that fails or -1.
 
     With a `polynomial`, the coefficient of a pair is its value at x.y: sum_k c_k (x.y)^k or, with is_series, a series of
     Chebyshev polynomials, and nothing is divided. Tokens are not mapped or scaled then. Returns value_scale times the
-    sums of coefficients times tokens (R, N, d) and zeros; with is_partition nothing and the sums of the coefficients.
+    sums of coefficients times tokens (R, N, d) and zeros.
+
+    With is_partition no means are taken: returns None and the sums of the coefficients.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = blocks.pair_blocks[real](x.shape[1], x.shape[2], block_columns(x.shape[1]), NULL)
     cdef Call call
-    assert polynomial is not None or not (is_series or is_partition), "polynomial"
+    assert polynomial is not None or not is_series, "polynomial"
     assert polynomial is None or (polynomial.shape[0] > 0 and query_map is None and value_map is None), "polynomial"
     assert polynomial is None or (scale == 1 and is_symmetric), "scale, is_symmetric"
     assert not is_partition or step is None, "is_partition"
+    assert not is_partition or polynomial is not None or (query_map is None and is_symmetric), "is_partition"
     if is_partition:
         b = blocks.plain_blocks(b.n, b.d, b.ld)
     call.polynomial, call.degree = NULL, 0
     if polynomial is not None:
         call.polynomial, call.degree = &polynomial[0], polynomial.shape[0] - 1
     call.is_series, call.is_partition = is_series, is_partition
-    assert b.n >= 1 and (weights is None or weights.shape[0] == b.n), "weights"
+    assert b.n >= 1 and (weights is None or weights.shape[1] == b.n), "weights"
+    assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
     assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
     assert value_map is None or (value_map.shape[0] == b.d and value_map.shape[1] == b.d), "value_map"
     assert 0 <= first <= last <= b.n and first % b.ld == 0 and (last % b.ld == 0 or last == b.n), "first, stop"
     assert n_steps == 1 or (step is not None and first == 0 and last == b.n), "n_steps"
     # A tiny scale would lose its digits in scaled values, so these are not the keys then.
-    cdef bint has_values = weights is not None or scale < 1e-15
+    cdef bint has_values = (weights is not None or scale < 1e-15) and (not is_partition or polynomial is not None)
     call.scale, call.shift, call.value_scale = scale, shift, value_scale
     call.mean_factor = 1 if has_values else 1 / scale
     call.is_step, call.step_size = step is not None, 0 if step is None else step
@@ -177,7 +199,8 @@ def attend_bounded(
     cdef real *copies = <real *>token_memory.at
     cdef const real *map_of_queries = NULL if query_map is None else &query_map[0, 0]
     cdef const real *map_of_values = NULL if value_map is None else &value_map[0, 0]
-    cdef const double *p = NULL if weights is None else &weights[0]
+    cdef const double *p = NULL if weights is None else &weights[0, 0]
+    cdef long p_stride = 0 if weights is None or weights.shape[0] == 1 else b.n
     out_array = abi.empty((n_replicas, 1 if is_partition else last - first, b.d), float_dtype(sizeof(real)))
     partition_array = np.zeros((n_replicas, last - first))
     failure_array = np.full(n_replicas * b.n_blocks, -1, np.int64)
@@ -194,7 +217,7 @@ def attend_bounded(
             replica = number // s.n_items
             _do_item[real](
                 &b, &s, &call, schedule.item_at(&s, number % s.n_items), tiles.tokens_from(x, replica, 0),
-                map_of_queries, map_of_values, p, queries + replica * size, keys + replica * size,
+                map_of_queries, map_of_values, p + replica * p_stride, queries + replica * size, keys + replica * size,
                 values + replica * size, sums + replica * size, scratch + worker * stride, &out[replica, 0, 0],
                 &partition[replica, 0], &failures[replica * b.n_blocks], &signals, threadid())
             schedule.mark_done(&s, replica, schedule.item_at(&s, number % s.n_items))
@@ -211,7 +234,8 @@ def attend_bounded(
                         tokens = blocks.copied(&b, &out[replica, 0, 0], copies + worker * token_stride)
                     for number in range(s.n_items):
                         _do_item[real](
-                            &b, &s, &call, schedule.item_at(&s, number), tokens, map_of_queries, map_of_values, p,
+                            &b, &s, &call, schedule.item_at(&s, number), tokens, map_of_queries, map_of_values,
+                            p + replica * p_stride,
                             queries + worker * size, keys + worker * size, values + worker * size,
                             sums + worker * size, scratch + worker * stride, &out[replica, 0, 0],
                             &partition[replica, 0], &failures[replica * b.n_blocks], &signals, threadid())
@@ -220,3 +244,11 @@ def attend_bounded(
         return None if is_partition else out_array, partition_array
     bad = np.flatnonzero(failure_array >= 0)
     return out_array, int(bad[0] // b.n_blocks * b.n + failure_array[bad[0]]) if bad.size else -1
+
+
+def partition_sums(x, weights, scale, shift, n_threads):
+    """Sums of weights[j] 2^(scale^2 x_i.x_j - shift) of tokens x (R, N, d) with weights (R, N) or (1, N), shape (R, N).
+
+    The sums of `attend_bounded` without its means, at their share of the work.
+    """
+    return attend_bounded(x, None, None, weights, scale, shift, True, n_threads, is_partition=True)[1]

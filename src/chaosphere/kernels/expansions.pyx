@@ -145,12 +145,14 @@ def harmonic_field(
 ):
     """d + 1 sums of harmonics, coefficients a (R, K (d + 1)), at tokens (R, N, d), d >= 3; layout as in chaosphere.h.
 
-    Returns the first d divided by the last, (R, N, d), and the last, (R, N).
+    Returns the first d divided by the last, (R, N, d), and the last, (R, N). With coefficients (R, K) there is one sum
+    only, and the first result is worth nothing.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first
     cdef long n_tiles = (n + ld - 1) // ld, stride = padded_stride((2 * d + 1 + n_scratch_rows) * ld), count
     _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
-    assert a.shape[0] == n_replicas and a.shape[1] == n_harmonics(n_max, d) * (d + 1), "a"
+    cdef long n_values = 0 if a.shape[1] == n_harmonics(n_max, d) else d
+    assert a.shape[0] == n_replicas and a.shape[1] == n_harmonics(n_max, d) * (n_values + 1), "a"
     cdef double work = <double>n_replicas * n * a.shape[1]
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_replicas * n_tiles, work)
@@ -158,7 +160,7 @@ def harmonic_field(
     cdef double *s = <double *>scratch.at
     cdef double *tokens
     cdef double *sums
-    mean_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
+    mean_array = abi.empty((n_replicas, n, max(n_values, 1)), float_dtype(sizeof(real)))
     z_array = abi.empty((n_replicas, n), np.float64)
     cdef real[:, :, ::1] mean = mean_array
     cdef double[:, ::1] z = z_array
@@ -171,8 +173,8 @@ def harmonic_field(
         tokens = s + threadid() * stride
         sums = tokens + d * ld
         tiles.unit_block(count, d, tiles.tokens_from(x, replica, first), &x[replica, first, 0], ld, tokens)
-        tiles.harmonic_field(d, n_max, d + 1, count, ld, <const double *>tokens, &steps[0], &a[replica, 0],
+        tiles.harmonic_field(d, n_max, n_values + 1, count, ld, <const double *>tokens, &steps[0], &a[replica, 0],
                              sums + (d + 1) * ld, sums)
-        tiles.ratios(count, d, ld, sums, &mean[replica, first, 0], &z[replica, first])
+        tiles.ratios(count, n_values, ld, sums, &mean[replica, first, 0], &z[replica, first])
     raise_if_stopped(&signals)
     return mean_array, z_array

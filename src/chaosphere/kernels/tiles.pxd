@@ -77,6 +77,16 @@ cdef inline void attend_pair(
         table().attend_pair_f32(d, n_i, n_j, ld, q_i, k_j, v_i, v_j, <float>shift, scratch, sum_i, sum_j)
 
 
+cdef inline void partition_pair(
+    long d, long n_i, long n_j, long ld, const real *x_i, const real *x_j, double shift, real *scratch, double *sum_i,
+    double *sum_j
+) noexcept nogil:
+    if real is double:
+        table().partition_pair_f64(d, n_i, n_j, ld, x_i, x_j, shift, scratch, sum_i, sum_j)
+    else:
+        table().partition_pair_f32(d, n_i, n_j, ld, x_i, x_j, <float>shift, scratch, sum_i, sum_j)
+
+
 cdef inline void means(
     bint has_panels, long d, long ld, const double *sums, double scale, real *out, double *total
 ) noexcept nogil:

@@ -185,6 +185,8 @@ class CircleDensity(Brief):
     chaosphere.SoftmaxAttention.circle_drift : Drift of densities by softmax attention.
     chaosphere.UnnormalizedAttention.circle_drift : Drift of densities by unnormalised attention.
     chaosphere.PotentialInteraction.circle_drift : Drift of densities along a potential.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
+    chaosphere.SinkhornAttention.circle_drift : Drift of densities by doubly stochastic attention.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.DensitySolution : Densities on the circle over time.
     chaosphere.UnresolvedDensityError : A density needs more modes.
@@ -197,8 +199,9 @@ class CircleDensity(Brief):
     −K … K, products on more than 3K points (no aliasing of products of two series of K modes), and classical
     Runge–Kutta substeps, the least power of two that keeps |v| max(K, 128) <= 2 in each. The tangential part of
     attention is δ Z′/(βZ), Z = Σ_k I_k(β) m_k e^{ikθ} with the modified Bessel functions I_k; of unnormalised attention
-    it is δ Z′/β, and the bound of |v| that sets the substeps is δ e^β. The mode of degree 0 has
-    slope 0: mass is conserved to the bit.
+    it is δ Z′/β, and the bound of |v| that sets the substeps is δ e^β; of doubly stochastic attention it is δ Z′/(βZ)
+    with Z of the measure a μ, where a Z = 1 is solved by iterations at the points. The mode of degree 0 has slope 0:
+    mass is conserved to the bit.
 
     Cost of a substep: sixteen transforms of about 3K points; of a step, one evaluation of the field at those points.
 

@@ -21,6 +21,7 @@ from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
+from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
 from chaosphere.simulation import identity, partition
@@ -126,7 +127,7 @@ def _steps(
             n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
         try:
             batch = plan.advance(batch, range(index, index + n_steps), context)
-        except DegenerateTokenError as error:
+        except (DegenerateTokenError, UnbalancedError) as error:
             if n_steps > 1:  # which of them?
                 stops = np.arange(model.n_steps + 1)
                 continue

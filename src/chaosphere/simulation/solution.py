@@ -21,7 +21,7 @@ _PLOTS = ("observables", "tokens", "cosines")
 
 
 class SimulationError(Picklable, RuntimeError):
-    """A run stopped because a token became zero or not finite, or left the sphere.
+    """A run stopped because a token became zero or not finite, or left the sphere, or its interaction found no result.
 
     Parameters
     ----------
