@@ -55,9 +55,25 @@ def test_forms(case, kind, contender, bench):
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("case", registry.POTENTIAL, ids=str)
+def test_potential(case, contender, bench):
+    """A polynomial in powers: a multiply-add a degree, shared by (i, j) and (j, i); no sum of the coefficients."""
+    products = (3 * case.dim + case.degree) / 2
+    bench(
+        "potential",
+        case,
+        contender,
+        work=case.n_tokens**2,
+        unit="pairs",
+        fma=products,
+        operations=products,
+    )
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.HEADS, ids=str)
 def test_heads(case, contender, bench):
-    """Q, K and V of k rows: k products of a score, k + 1 of the sums, and 4 operations of the running maximum."""
+    """H heads of k rows each: k products of a score, k + 1 of the sums, and 4 operations of the running maximum."""
     fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
     products = 2 * case.head_dim + 1
     bench(
@@ -66,8 +82,8 @@ def test_heads(case, contender, bench):
         contender,
         work=case.n_tokens**2,
         unit="pairs",
-        fma=products + fma,
-        operations=products + operations + 4,
+        fma=case.n_heads * (products + fma),
+        operations=case.n_heads * (products + operations + 4),
     )
 
 

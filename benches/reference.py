@@ -46,10 +46,19 @@ def form(case: Case) -> np.ndarray:
     return case.beta * np.random.default_rng(5).standard_normal((case.dim, case.dim)) / math.sqrt(case.dim)
 
 
-def matrices(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Q, K and the value matrix (k, d) of a head, with ‖QᵀK‖ near 2β; its output is the value's transpose."""
-    q, k, v = np.random.default_rng(6).standard_normal((3, case.head_dim, case.dim)) / math.sqrt(case.dim)
-    return case.beta * q, k, v
+def powers(case: Case) -> np.ndarray:
+    """Coefficients of powers of the derivative of a potential, lowest first: those of e^{3u − 3}."""
+    return np.array([math.exp(-3) * 3**k / math.factorial(k) for k in range(case.degree + 1)])
+
+
+def matrices(case: Case) -> np.ndarray:
+    """Return Q, K and the value matrix (k, d) of each head, (H, 3, k, d).
+
+    ‖QᵀK‖ is near 2β, and the output is the value's transpose.
+    """
+    shape = (3, case.n_heads, case.head_dim, case.dim)
+    q, k, v = np.random.default_rng(6).standard_normal(shape) / math.sqrt(case.dim)
+    return np.stack([case.beta * q, k, v], axis=1)
 
 
 def rows(case: Case) -> np.ndarray:
@@ -114,12 +123,21 @@ def sinkhorn(case: Case) -> np.ndarray:
     return (a[i, None] * kernel[i] @ (a[:, None] * x))[None]
 
 
+def potential(case: Case) -> np.ndarray:
+    """The drift along a potential."""
+    x = tokens(case).astype(np.longdouble)[0]
+    w = np.polynomial.polynomial.polyval(x[rows(case)] @ x.T, powers(case).astype(np.longdouble))
+    return (w @ x / case.n_tokens)[None]
+
+
 def head(case: Case) -> np.ndarray:
-    """With matrices of fewer rows than columns."""
-    x, (query, key, value) = tokens(case).astype(np.longdouble)[0], matrices(case)
-    scores = (x[rows(case)] @ query.T) @ (x @ key.T).T
-    w = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return (w @ (x @ value.T) / w.sum(axis=1, keepdims=True) @ value)[None]
+    """The sum of heads with matrices of fewer rows than columns."""
+    x, total = tokens(case).astype(np.longdouble)[0], 0
+    for query, key, value in matrices(case):
+        scores = (x[rows(case)] @ query.T) @ (x @ key.T).T
+        w = np.exp(scores - scores.max(axis=1, keepdims=True))
+        total += w @ (x @ value.T) / w.sum(axis=1, keepdims=True) @ value
+    return total[None]
 
 
 def fastsum(case: Case) -> np.ndarray:
@@ -127,6 +145,26 @@ def fastsum(case: Case) -> np.ndarray:
     x = tokens(case).astype(np.float64)[0]
     sums = [(w @ x, w.sum()) for w in (np.exp(case.beta * (x @ row) - case.beta) for row in x[rows(case)])]
     return np.array([[total / z for total, z in sums]])
+
+
+def causal(case: Case) -> np.ndarray:
+    """Token i sees the tokens j <= i."""
+    x = tokens(case).astype(np.longdouble)[0]
+    means = []
+    for row in rows(case):
+        w = np.exp(case.beta * (x[: row + 1] @ x[row]) - case.beta)
+        means.append(w @ x[: row + 1] / w.sum())
+    return np.array([means])
+
+
+def prefix(case: Case) -> np.ndarray:
+    """The same, by BLAS as `fastsum`."""
+    x = tokens(case).astype(np.float64)[0]
+    means = []
+    for row in rows(case):
+        w = np.exp(case.beta * (x[: row + 1] @ x[row]) - case.beta)
+        means.append(w @ x[: row + 1] / w.sum())
+    return np.array([means])
 
 
 def layer(case: Case) -> np.ndarray:

@@ -62,10 +62,13 @@ class Case:
     horizon: float = 0.0
     n_bins: int = 0
     head_dim: int = 0
+    n_heads: int = 1
+    degree: int = 0
 
     def __str__(self) -> str:
         parts = [f"R{self.n_replicas}"] * (self.n_replicas > 1) + [f"N{self.n_tokens}", f"d{self.dim}"]
-        parts += [f"k{self.head_dim}"] * (self.head_dim > 0)
+        parts += [f"H{self.n_heads}"] * (self.n_heads > 1) + [f"k{self.head_dim}"] * (self.head_dim > 0)
+        parts += [f"n{self.degree}"] * (self.degree > 0)
         parts += [f"m{self.width}"] * (self.width > 0) + [self.activation] * (self.activation != "")
         parts += [f"beta{self.beta:g}"] * (self.beta != 4.0)
         parts += [f"L{self.depth}"] * (self.depth > 0) + [f"bins{self.n_bins}"] * (self.n_bins > 0)
@@ -78,13 +81,16 @@ if IS_QUICK:
     ATTENTION = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
     ATTENTION += [Case(n_replicas=5, n_tokens=40, dim=3)]
     FORMS = [Case(n_tokens=600, dim=3)]
-    HEADS = [Case(n_tokens=600, dim=16, head_dim=4, dtype=t) for t in BOTH]
+    POTENTIAL = [Case(n_tokens=600, dim=3, degree=8)]
+    HEADS = [Case(n_tokens=600, dim=16, n_heads=n, head_dim=4, dtype=t) for n in (1, 4) for t in BOTH]
     SINKHORN = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     ENERGY = [Case(n_tokens=600, dim=3)]
     HISTOGRAM = [Case(n_tokens=600, dim=3, n_bins=50)]
     FASTSUM = [Case(n_tokens=3000, dim=d) for d in (2, 3, 4)]
+    CAUSAL = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
+    PREFIX = FASTSUM
     TRANSFORMER = [
         Case(n_tokens=600, dim=3, width=32, activation="relu", depth=1, horizon=0.05),
         Case(n_tokens=20, dim=8, width=32, activation="relu", depth=3, horizon=0.1, beta=1.0),
@@ -97,7 +103,9 @@ else:
     ATTENTION += [Case(n_tokens=1024, dim=d, dtype=t) for d in (2, 3, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_replicas=2048, n_tokens=32, dim=3)]
     FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
-    HEADS = [Case(n_tokens=16384, dim=64, head_dim=16, dtype=t) for t in BOTH]
+    POTENTIAL = [Case(n_tokens=16384, dim=3, degree=n) for n in (3, 16)]
+    POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d, t in ((64, "float64"), (3, "float32"))]
+    HEADS = [Case(n_tokens=16384, dim=64, n_heads=n, head_dim=16, dtype=t) for n in (1, 4) for t in BOTH]
     SINKHORN = [Case(n_tokens=4096, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0)]
     SINKHORN += [Case(n_tokens=4096, dim=64), Case(n_tokens=4096, dim=3, dtype="float32")]
     LAYER = [
@@ -113,6 +121,10 @@ else:
     FASTSUM = [Case(n_tokens=1_000_000, dim=2, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
     FASTSUM += [Case(n_tokens=1_000_000, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]
     FASTSUM += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
+    CAUSAL = [Case(n_tokens=16384, dim=d, dtype=t) for d in (2, 3, 8, 16, 64) for t in BOTH]
+    CAUSAL += [Case(n_tokens=1024, dim=d) for d in (3, 64)]
+    PREFIX = [Case(n_tokens=1_000_000, dim=d, beta=beta) for d in (2, 3) for beta in (1.0, 4.0, 16.0)]
+    PREFIX += [Case(n_tokens=1_000_000, dim=2, dtype="float32"), Case(n_tokens=100_000, dim=4)]
     TRANSFORMER = [
         Case(n_tokens=16384, dim=3, width=1024, activation="relu", depth=1, horizon=1 / 30),
         # Figures 2 to 6 of arXiv:2604.26898, with the width of its Figure 1.
@@ -128,6 +140,7 @@ CASES = {
     "general": FORMS,
     "by_product": FORMS,
     "unnormalized": FORMS,
+    "potential": POTENTIAL,
     "head": HEADS,
     "partition": SINKHORN,
     "sinkhorn": SINKHORN,
@@ -136,6 +149,8 @@ CASES = {
     "energy": ENERGY,
     "histogram": HISTOGRAM,
     "fastsum": FASTSUM,
+    "causal": CAUSAL,
+    "prefix": PREFIX,
     "transformer": TRANSFORMER,
     "phases": PHASES,
 }
@@ -149,6 +164,8 @@ COMPARED = {
     "step": STEP,
     "phases": PHASES,
     "fastsum": FASTSUM,
+    "causal": CAUSAL,
+    "prefix": PREFIX,
     "energy": ENERGY,
     "transformer": TRANSFORMER[-1:],
 }

@@ -22,6 +22,8 @@
 /* All weights of two blocks and some of their sums; or those of a chunk, then d + 1 rows of sums. */
 #define CHS_PAIR_SCRATCH(d, ld) ((CHS_CHUNK + (ld) + (d) + 1) * (ld))
 #define CHS_FOURIER_SCRATCH(n_steps) (13 * CHS_FOURIER_TILE + 14 * 8 * (n_steps)) /* doubles */
+#define CHS_PREFIX_SCRATCH(n_max)                                                                                      \
+    ((2 + 3 * CHS_PREFIX_CHUNKS) * CHS_PREFIX_TILE + (2 * (n_max) + 5) * CHS_PREFIX_CHUNKS) /* doubles */
 
 /* Activations by number, CHS_relu ... */
 enum chs_activation {
@@ -65,6 +67,16 @@ enum chs_activation {
     void (*attend_rows_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
                                  const real *k_j, const real *v_j, const real *bias_j, real *w, real *top_i,           \
                                  double *sum_i);                                                                       \
+    /* Both sides of one pair of blocks with a polynomial p for the coefficient of a pair: u_ij = x_i . x_j, then      \
+     *   sum_i[c, i] += sum_j p(u_ij) v_j[c, j]  and  sum_j[c, j] += sum_i p(u_ij) v_i[c, i],  either unless it is     \
+     * NULL, for first <= c < stop; is_packed: first = 0, stop = d, and the sums of coordinate d mean nothing. c holds \
+     * degree + 1 coefficients of powers, lowest first, or with is_series of Chebyshev polynomials. Blocks, sums and   \
+     * scratch are those of attend_pair; blocks may be packed where block_size says that they are. */                  \
+    void (*potential_pair_##suffix)(int is_packed, int is_series, long degree, const real *c, long d, long first,      \
+                                    long stop, long n_i, long n_j, long ld, const real *x_i, const real *x_j,          \
+                                    const real *v_i, const real *v_j, real *scratch, double *sum_i, double *sum_j);    \
+    /* out[k, j] = scale sums[k, j] for all ld columns, k < d. */                                                      \
+    void (*sums_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out);                \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
      * All ld columns are computed; scratch: CHS_HIDDEN CHS_COLUMNS numbers. */                                        \
     void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b, const real *w,        \
@@ -104,7 +116,26 @@ enum chs_activation {
      * but the last take multiples of ld tokens. */                                                                    \
     void (*harmonic_moments_##suffix)(long d, long n_max, long n_rows, long n, long ld, const char *x,                 \
                                       ptrdiff_t row_stride, ptrdiff_t column_stride, const double *p,                  \
-                                      const double *steps, int is_first, double *scratch, double *moments);
+                                      const double *steps, int is_first, double *scratch, double *moments);            \
+    /* attend_pair of a block with itself, for sum_i alone and under a causal mask: the sums of token i are over       \
+     * j <= i. */                                                                                                      \
+    void (*causal_pair_##suffix)(long d, long n, long ld, const real *q, const real *k, const real *v, real shift,     \
+                                 real *scratch, double *sums);                                                         \
+    /* attend_rows of a block with itself, likewise: s_ij = q_i . k_j + bias_j + by_distance[i - j], j <= i. The table \
+     * has ld numbers. */                                                                                              \
+    void (*causal_rows_##suffix)(long key_dim, long value_dim, long n, long ld, const real *q, const real *k,          \
+                                 const real *v, const real *bias, const real *by_distance, real *w, real *top,         \
+                                 double *sums);                                                                        \
+    /* Tokens on the circle in CHS_PREFIX_CHUNKS chunks of `chunk` tokens, n in all. With mean NULL:                   \
+     * moments[l, k, {Re, Im}] = sum_j p_j keep^(last - j) z_j^k over chunk l, k <= n_max, with `last` its last place, \
+     * taken or not; p NULL counts 1 each. Otherwise `moments` are those of all tokens before the chunk, as seen from  \
+     * the last of them, and token z gets z[i] = sum_k a_k A_k and                                                     \
+     * mean[i] = z (sum_k b_k A_k - i sum_k c_k B_k) / z[i], with A_k + i B_k = sum_{j <= i} p_j keep^(i - j) z^k      \
+     * conj(z_j^k) over all of them; least[l] is the least of z in a chunk. factors: a_k, b_k, c_k for k <= n_max + 1, \
+     * zero for the last if n_max is odd. scratch: CHS_PREFIX_SCRATCH(n_max). */                                       \
+    void (*fourier_prefix_##suffix)(long n, long chunk, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,  \
+                                    const double *p, double keep, long n_max, const double *factors, double *moments,  \
+                                    double *scratch, real *mean, double *z, double *least);
 
 typedef struct chs_kernels {
     const char *name;

@@ -32,9 +32,12 @@
 #include "packed.inc"
 #include "attention.inc"
 #include "partition.inc"
+#include "causal.inc"
+#include "potential.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
+#include "prefix.inc"
 #include "normal.inc"
 #include "pairs.inc"
 #undef F64
@@ -56,9 +59,12 @@
 #include "packed.inc"
 #include "attention.inc"
 #include "partition.inc"
+#include "causal.inc"
+#include "potential.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
+#include "prefix.inc"
 
 #define FILL(suffix)                                                                                                   \
     .pack_##suffix = pack_##suffix, .unpack_##suffix = unpack_##suffix, .map_##suffix = map_##suffix,                  \
@@ -66,11 +72,13 @@
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
     .attend_rows_##suffix = attend_rows_##suffix, .layer_##suffix = layer_##suffix,                                    \
     .partition_pair_##suffix = partition_pair_##suffix,                                                                \
+    .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
     .activate_##suffix = activate_##suffix, .harmonic_field_##suffix = harmonic_field_##suffix,                        \
     .step_##suffix = step_##suffix, .deviation_##suffix = deviation_##suffix,                                          \
     .unit_block_##suffix = unit_block_##suffix, .ratios_##suffix = ratios_##suffix,                                    \
     .fourier_moments_##suffix = fourier_moments_##suffix, .fourier_field_##suffix = fourier_field_##suffix,            \
-    .harmonic_moments_##suffix = harmonic_moments_##suffix
+    .harmonic_moments_##suffix = harmonic_moments_##suffix, .causal_pair_##suffix = causal_pair_##suffix,              \
+    .causal_rows_##suffix = causal_rows_##suffix, .fourier_prefix_##suffix = fourier_prefix_##suffix
 
 extern const chs_kernels CHS_PASTE(chs_table_, CHS_ISA);
 const chs_kernels CHS_PASTE(chs_table_, CHS_ISA) = {

@@ -9,6 +9,8 @@
 #define CHS_HIDDEN 128        /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8       /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
 #define CHS_FOURIER_TILE 256  /* tokens of the sums on the circle at once */
+#define CHS_PREFIX_CHUNKS 8   /* chunks of prefix sums at once: the lanes of the widest vectors */
+#define CHS_PREFIX_TILE 64    /* tokens of each of them at once */
 #define CHS_BLOCK_COLUMNS 192 /* tokens of a block: 192 x 192 weights fill a third of a second-level cache of 1 MB */
 #define CHS_BLOCKS 8          /* blocks into which a small system is cut, for the threads */
 
@@ -38,6 +40,11 @@
 
 /* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
 #define TOP_ROWS 4
+
+/* Rows of cosines whose polynomials are evaluated at once: with powers eight chains hide the latency of a multiply-add;
+ * a Chebyshev series has two operations a degree, so that four would, and three vectors for each row. */
+#define POLYNOMIAL_ROWS 8
+#define SERIES_ROWS (N_REGISTERS >= 32 ? 8 : 4)
 
 /* Packed blocks pay from so many bytes of coordinates on: in fewer, lanes along coordinates would be empty. */
 #define MIN_PACKED_BYTES (2 * CHS_ALIGN)

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from reference import STEP_LENGTH, directions, form, masses, matrices, tokens, weights
+from reference import STEP_LENGTH, directions, form, masses, matrices, powers, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run
@@ -30,8 +30,9 @@ class Chaosphere:
         return lambda: attention(x, n_threads=THREADS)
 
     def head(self, case: Case) -> Run:
-        x, (query, key, value) = tokens(case), matrices(case)
-        attention = self.cs.SoftmaxAttention(query=query, key=key, value=value, output=value.T)
+        x = tokens(case)
+        heads = [self.cs.SoftmaxAttention(query=q, key=k, value=v, output=v.T) for q, k, v in matrices(case)]
+        attention = self.cs.MultiHeadAttention(heads=heads, combine="sum")
         return lambda: attention(x, n_threads=THREADS)
 
     def by_product(self, case: Case) -> Run:
@@ -52,9 +53,23 @@ class Chaosphere:
         x, attention = tokens(case), self.cs.SinkhornAttention(beta=case.beta, method="direct")
         return lambda: attention(x, n_threads=THREADS)
 
+    def potential(self, case: Case) -> Run:
+        slope = np.polynomial.Polynomial(powers(case))
+        x, interaction = tokens(case), self.cs.PotentialInteraction(slope.integ(), slope, method="direct")
+        return lambda: interaction(x, n_threads=THREADS)
+
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method=method)
+        return lambda: attention(x, n_threads=THREADS)
+
+    def causal(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, mask="causal", method="direct")
+        return lambda: attention(x, n_threads=THREADS)
+
+    def prefix(self, case: Case) -> Run:
+        method = "fourier" if case.dim == 2 else "harmonic"
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, mask="causal", method=method)
         return lambda: attention(x, n_threads=THREADS)
 
     def layer(self, case: Case) -> Run:

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from reference import STEP_LENGTH, directions, tokens, weights
+from reference import STEP_LENGTH, directions, matrices, tokens, weights
 from registry import Case
 
 from contenders.shared import Draws, Run, require, with_scales
@@ -56,6 +56,38 @@ class Jax:
 
     def attention(self, case: Case) -> Run:
         return self._compiled(lambda x: self._attend(case, x), tokens(case))
+
+    def head(self, case: Case) -> Run:
+        def one(x, matrices):
+            query, key, value = matrices
+            k, v = x @ key.T, x @ value.T
+
+            def rows(part):
+                scores = (part @ query.T) @ k.swapaxes(1, 2)
+                w = self.np.exp(scores - scores.max(axis=2, keepdims=True))
+                return ((w @ v) / w.sum(axis=2, keepdims=True)) @ value
+
+            return self._by_rows(rows, x, max(1, self.weights_at_once // case.n_tokens))
+
+        def run(x, heads):
+            return sum(one(x, heads[h]) for h in range(case.n_heads))
+
+        return self._compiled(run, tokens(case), matrices(case).astype(case.dtype))
+
+    def causal(self, case: Case) -> Run:
+        n = case.n_tokens
+        size = next(k for k in range(min(max(1, self.weights_at_once // n), n), 0, -1) if n % k == 0)
+
+        def run(x):
+            def rows(start):
+                q = self.jax.lax.dynamic_slice_in_dim(x[0], start, size)
+                is_seen = self.np.arange(n) <= start + self.np.arange(size)[:, None]
+                w = self.np.where(is_seen, self.np.exp(case.beta * (q @ x[0].T) - case.beta), 0)
+                return (w @ x[0]) / w.sum(axis=1, keepdims=True)
+
+            return self.jax.lax.map(rows, self.np.arange(0, n, size)).reshape(x.shape)
+
+        return self._compiled(run, tokens(case))
 
     def layer(self, case: Case) -> Run:
         scaled = with_scales(case, *weights(case))

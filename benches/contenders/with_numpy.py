@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from reference import ACTIVATIONS, STEP_LENGTH, directions, form, masses, matrices, tokens, weights
+from reference import ACTIVATIONS, STEP_LENGTH, directions, form, masses, matrices, powers, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run, with_scales
@@ -73,11 +73,14 @@ class NumPy:
         return lambda: self._average(case, x, keys, values)
 
     def head(self, case: Case) -> Run:
-        x, (query, key, value) = tokens(case), (m.astype(case.dtype) for m in matrices(case))
+        x, heads = tokens(case), matrices(case).astype(case.dtype)
 
-        def run() -> np.ndarray:
+        def one(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
             values = np.concatenate([x @ value.T, np.ones_like(x[..., :1])], axis=2)
             return self._average(case, x @ query.T, key @ x.swapaxes(1, 2), values) @ value
+
+        def run() -> np.ndarray:
+            return sum(one(*head) for head in heads)
 
         return run
 
@@ -125,6 +128,25 @@ class NumPy:
             while abs(a * (sums := kernel @ a) - 1).max() > tolerance:
                 a = np.sqrt(a / sums)
             return (a[:, None] * (kernel @ (a[:, None] * x)))[None]
+
+        return run
+
+    def potential(self, case: Case) -> Run:
+        x, c = tokens(case), powers(case).astype(case.dtype)
+        keys, values, out = np.ascontiguousarray(x.swapaxes(1, 2)), x / x.dtype.type(case.n_tokens), np.empty_like(x)
+
+        def one(r: slice, i: slice) -> None:
+            u = x[r, i] @ keys[r]
+            w = c[-1] * u
+            for coefficient in c[-2:0:-1]:  # Horner
+                w += coefficient
+                w *= u
+            w += c[0]
+            np.matmul(w, values[r], out=out[r, i])
+
+        def run() -> np.ndarray:
+            self._over(case, one, max(1, self.weights_at_once // (2 * case.n_tokens)))
+            return out
 
         return run
 

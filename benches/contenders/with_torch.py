@@ -37,13 +37,20 @@ class Torch:
         x = self.torch.from_numpy(tokens(case))
         return lambda: self._attend(case, x)
 
+    def causal(self, case: Case) -> Run:
+        x, attend = self.torch.from_numpy(tokens(case))[:, None], self.torch.nn.functional.scaled_dot_product_attention
+        return lambda: attend(x, x, x, scale=case.beta, is_causal=True)[:, 0]
+
     def head(self, case: Case) -> Run:
         x = self.torch.from_numpy(tokens(case))
-        query, key, value = (self.torch.from_numpy(m.astype(case.dtype)) for m in matrices(case))
+        # (3, H, k, d): queries, keys and values of all heads in one product, as in multi-head attention of PyTorch.
+        packed = self.torch.from_numpy(matrices(case).swapaxes(0, 1).astype(case.dtype))
+        values = packed[2].reshape(-1, case.dim)
 
         def run():
-            q, k, v = ((x @ matrix.T)[:, None] for matrix in (query, key, value))
-            return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0] @ value
+            q, k, v = (self.torch.einsum("rnd,hkd->rhnk", x, matrix) for matrix in packed)
+            mean = self.torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+            return mean.transpose(1, 2).flatten(2) @ values
 
         return run
 

@@ -32,6 +32,7 @@ SECTIONS = [
             "unnormalized": "unnormalised",
             "partition": "sums of coefficients alone",
             "sinkhorn": "doubly stochastic",
+            "potential": "drift along a potential",
         },
     ),
     ("Fast sums", "The same through Fourier series (d = 2) and spherical harmonics, β = 4.", {"fastsum": ""}),
@@ -44,7 +45,7 @@ SECTIONS = [
         {"transformer": "layers", "phases": "attention alone"},
     ),
 ]
-SIGNS = {"R": "systems", "N": "N", "d": "d", "k": "k", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
+SIGNS = {"R": "systems", "N": "N", "d": "d", "k": "k", "n": "degree", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
 
 
 def markdown() -> str:

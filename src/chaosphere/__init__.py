@@ -14,6 +14,7 @@ from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
+from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -57,6 +58,7 @@ __all__ = [
     "MLPLayer",
     "MeanField",
     "MultiHeadAttention",
+    "PotentialInteraction",
     "SimulationError",
     "SinkhornAttention",
     "SinkhornResult",

@@ -28,4 +28,14 @@ for dtype, (n, n_replicas), is_symmetric in itertools.product(
     for n_threads in (2, 4):
         assert np.array_equal(want, attention.partition_sums(x, weights, 1.0, 4.0, n_threads)), (n, n_replicas)
         n_calls += 1
+for n, n_replicas in ((300, 1), (200, 40)):
+    x = rng.standard_normal((n_replicas, n, 3))
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    for several in ({}, {"step": 0.1, "n_steps": 2}, {"is_partition": True}):
+        several |= {"polynomial": np.array([0.1, 0.5, -0.3]), "is_series": True}
+        want, other = attention.attend_bounded(x, None, None, None, 1.0, 0.0, True, 1, **several)
+        got, others = attention.attend_bounded(x, None, None, None, 1.0, 0.0, True, 2, **several)
+        assert np.array_equal(want, got)
+        assert np.array_equal(other, others)
+        n_calls += 1
 print(f"{n_calls} calls")

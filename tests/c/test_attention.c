@@ -149,6 +149,72 @@ static void partition(const chs_kernels *table, long d, long n_i, long n_j, long
     free(x_i), free(x_j), free(scratch), free(sum_i), free(sum_j), free(again);
 }
 
+/* A block with itself under the mask: its last row sees what it sees in attend_pair, the others as many as they are. */
+static void causal(const chs_kernels *table, long d, long n, long ld) {
+    const real shift = 1.25;
+    const long size = CALL(block_size_)(d, ld);
+    real *q = random_block(d + 1, n, ld, 1), *k = random_block(d + 1, n, ld, 1), *v = random_block(d + 1, n, ld, 1);
+    real *copy[3], *original[] = {q, k, v}, *w = REALS(CHS_PAIR_SCRATCH(d, ld));
+    for (int b = 0; b < 3; b++) {
+        copy[b] = REALS((d + 1) * ld);
+        memcpy(copy[b], original[b], (size_t)((d + 1) * ld) * sizeof(real));
+        copy[b] = packed(table, d, ld, copy[b]);
+    }
+    double *sums = DOUBLES(size);
+    memset(sums, 0, (size_t)size * sizeof(double));
+    CALL(causal_pair_)(d, n, ld, copy[0], copy[1], copy[2], shift, w, sums);
+    double *rows_i = plain(table, d, ld, sums);
+    for (long i = 0; i < n; i++)
+        for (long c = 0; c <= d; c++) {
+            long double want = 0, total = 0;
+            for (long j = 0; j <= i; j++) {
+                const long double term = exp2l(score(d, ld, q, k, i, j) - shift) * v[c * ld + j];
+                want += term;
+                total += fabsl(term);
+            }
+            CHECK_CLOSE(rows_i[c * ld + i], want, weight_error(d) * total + DBL_EPSILON,
+                        "d %ld, n %ld, (%ld, %ld): got %g, want %Lg", d, n, c, i, rows_i[c * ld + i], want);
+        }
+    for (int b = 0; b < 3; b++)
+        free(copy[b]), free(original[b]);
+    free(w), free(sums), free(rows_i);
+}
+
+/* The same under a running maximum, with a decay, after a top that some rows exceed and some do not. */
+static void causal_rows(const chs_kernels *table, long d, long value_dim, long n, long ld, double decay) {
+    real *q = random_block(d, n, ld, 3), *k = random_block(d, n, ld, 1), *v = random_block(value_dim + 1, n, ld, 1);
+    real *w = REALS(CHS_CHUNK * ld), *top = REALS(ld), *bias = REALS(ld), *by_distance = REALS(ld);
+    double *sums = DOUBLES((value_dim + 1) * ld);
+    for (long at = 0; at < (value_dim + 1) * ld; at++)
+        sums[at] = 1;
+    for (long i = 0; i < ld; i++) {
+        top[i] = (real)(i % 2 ? -1e30 : 1);
+        bias[i] = i >= n || i % 3 == 1 ? (real)-INFINITY : (real)uniform();
+        by_distance[i] = (real)(-decay * (double)i);
+    }
+    CALL(causal_rows_)(d, value_dim, n, ld, q, k, v, bias, by_distance, w, top, sums);
+    for (long i = 0; i < n; i++) {
+        long double best = i % 2 ? -1e30L : 1;
+        for (long j = 0; j <= i; j++)
+            best = fmaxl(best, score(d, ld, q, k, i, j) + bias[j] + by_distance[i - j]);
+        const long double slack = EPS * (d + 2) * (3 * d + 4 + (long double)decay * ld);
+        CHECK_CLOSE(top[i], best, slack, "top of row %ld", i);
+        for (long c = 0; c <= value_dim; c++) {
+            long double want = exp2l((i % 2 ? -1e30L : 1) - best), total = want;
+            for (long j = 0; j <= i; j++) {
+                const long double exponent = score(d, ld, q, k, i, j) + bias[j] + by_distance[i - j];
+                const long double term = exp2l(exponent - best) * v[c * ld + j];
+                want += term;
+                total += fabsl(term);
+            }
+            CHECK_CLOSE(sums[c * ld + i], want, (2 * slack + 128 * EPS) * total + ld * SMALLEST_NORMAL,
+                        "d %ld and %ld, decay %g, (%ld, %ld): got %g, want %Lg", d, value_dim, decay, c, i,
+                        sums[c * ld + i], want);
+        }
+    }
+    free(q), free(k), free(v), free(w), free(top), free(bias), free(by_distance), free(sums);
+}
+
 /* 2^x for x far below the exponents counts as zero. */
 static void vanishing_weights(const chs_kernels *table) {
     const long d = 2, n = 33, ld = 64;
@@ -233,6 +299,9 @@ static void all(const chs_kernels *table) {
             rows(table, d, d, n_i, n_j, ld, 3000);
             rows(table, d, 1 + (long)a, n_i, n_j, ld, 3000);
             rows(table, 1 + (long)a, d, n_i, n_j, ld, 1);
+            causal(table, d, n_i, ld);
+            causal_rows(table, d, 1 + (long)a, n_i, ld, 0);
+            causal_rows(table, 1 + (long)a, d, n_j, ld, 0.25);
         }
     }
     if (!FEWER)

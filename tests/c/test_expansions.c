@@ -27,6 +27,59 @@ static point power(const real *x, long k) {
     return result;
 }
 
+/* Moments of chunks, and sums over the tokens up to each, n of them in at most CHS_PREFIX_CHUNKS chunks. */
+static void prefix(const chs_kernels *table, long n, long chunk, long n_max, int has_weights, double keep) {
+    const long size = sizeof(real), rows = 2 * (n_max + 1), chunks = CHS_PREFIX_CHUNKS;
+    if (n > chunks * chunk)
+        n = chunks * chunk;
+    real *x = unit_rows(n, 2), *mean = exact((size_t)(2 * n) * sizeof(real));
+    double *p = has_weights ? exact((size_t)n * sizeof(double)) : NULL, *z = exact((size_t)n * sizeof(double));
+    double *own = exact((size_t)(chunks * rows) * sizeof(double)), *least = exact((size_t)chunks * sizeof(double));
+    double *before = exact((size_t)(chunks * rows) * sizeof(double)), *scratch = DOUBLES(CHS_PREFIX_SCRATCH(n_max));
+    double *factors = exact((size_t)(3 * (n_max + 2)) * sizeof(double));
+    for (long j = 0; p && j < n; j++)
+        p[j] = 1.5 + uniform();
+    for (long i = 0; i < 3 * (n_max + 2); i++)
+        factors[i] = i >= 3 * (n_max + 1) ? 0 : i == 0 ? 8 : uniform() / (double)n_max;
+    CALL(fourier_prefix_)(n, chunk, (const char *)x, 2 * size, size, p, keep, n_max, factors, own, scratch, NULL, NULL,
+                          NULL);
+    for (long i = 0; i < chunks * rows; i++)
+        before[i] = i % rows == 0 ? 2 : i % rows == 1 ? 0 : uniform();
+    CALL(fourier_prefix_)(n, chunk, (const char *)x, 2 * size, size, p, keep, n_max, factors, before, scratch, mean, z,
+                          least);
+    for (long l = 0; l < chunks; l++) {
+        const long first = l * chunk, stop = n < first + chunk ? n : first + chunk;
+        double lowest = INFINITY;
+        for (long i = first; i < stop; i++) {
+            long double sums[3] = {0, 0, 0};
+            for (long k = 0; k <= n_max; k++) {
+                point moment = before[l * rows + 2 * k] + before[l * rows + 2 * k + 1] * I;
+                for (long j = first; j <= i; j++)
+                    moment = keep * moment + (p ? p[j] : 1) * power(x + 2 * j, k);
+                const point turned = conjl(moment) * power(x + 2 * i, k);
+                sums[0] += factors[3 * k] * creall(turned);
+                sums[1] += factors[3 * k + 1] * creall(turned);
+                sums[2] += factors[3 * k + 2] * cimagl(turned);
+            }
+            const point want = power(x + 2 * i, 1) * (sums[1] - sums[2] * I) / sums[0];
+            const long double slack = 2000 * DBL_EPSILON;
+            CHECK_CLOSE(z[i], sums[0], slack * sums[0], "n %ld, %ld: got %g, want %Lg", n, i, z[i], sums[0]);
+            CHECK_CLOSE(mean[2 * i], creall(want), slack + 4 * EPS, "n %ld, %ld", n, i);
+            CHECK_CLOSE(mean[2 * i + 1], cimagl(want), slack + 4 * EPS, "n %ld, %ld", n, i);
+            lowest = z[i] < lowest ? z[i] : lowest;
+        }
+        CHECK(least[l] == lowest, "chunk %ld: %g, want %g", l, least[l], lowest);
+        for (long k = 0; k <= n_max && stop == first + chunk; k++) {
+            point moment = 0;
+            for (long j = first; j < stop; j++)
+                moment = keep * moment + (p ? p[j] : 1) * power(x + 2 * j, k);
+            CHECK_CLOSE(own[l * rows + 2 * k], creall(moment), 1e-12L * chunk, "moment %ld of chunk %ld", k, l);
+            CHECK_CLOSE(own[l * rows + 2 * k + 1], cimagl(moment), 1e-12L * chunk, "moment %ld of chunk %ld", k, l);
+        }
+    }
+    free(x), free(mean), free(p), free(z), free(own), free(least), free(before), free(scratch), free(factors);
+}
+
 static void fourier(const chs_kernels *table, long n, long n_steps, int has_weights) {
     const long size = sizeof(real);
     real *x = unit_rows(n, 2), *mean = exact((size_t)(2 * n) * sizeof(real));
@@ -124,6 +177,11 @@ static void body(const chs_kernels *table) {
     for (int i = 0; i < 5; i += FEWER ? 3 : 1)
         for (long n_steps = 1; n_steps <= 3; n_steps++)
             fourier(table, sizes[i], n_steps, n_steps % 2);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (long n_max = 1; n_max <= 4; n_max += FEWER ? 3 : 1) {
+            prefix(table, sizes[i], (sizes[i] + 7) / 8, n_max, n_max % 2, 1);
+            prefix(table, sizes[i], 70, n_max, n_max % 2, 0.75);
+        }
     for (int i = 0; i < 5; i += FEWER ? 3 : 1) {
         transpose(table, 3, 0, 1, sizes[i], 64);
         transpose(table, 3, 11, 1, sizes[i], 64);

@@ -19,7 +19,15 @@ static void attention(const chs_kernels *table, long d, long ld) {
     CALL(attend_pair_)(d, 5, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
     CALL(attend_pair_)(d, 0, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
     CALL(attend_pair_)(d, 5, 5, ld, block_, block_, block_, block_, 1, w, NULL, NULL);
+    CALL(causal_pair_)(d, 0, ld, block_, block_, block_, 1, w, sums);
+    const int is_packed = size > (d + 1) * ld;
+    CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 0, 5, ld, block_, block_, block_, block_, w, sums, other);
+    CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 5, 0, ld, block_, block_, block_, block_, w, sums, other);
+    CALL(potential_pair_)(is_packed, 1, 0, bias, d, 0, d, 5, 5, ld, block_, block_, block_, block_, w, NULL, NULL);
+    if (!is_packed)
+        CALL(potential_pair_)(0, 1, 0, bias, d, d, d, 5, 5, ld, block_, block_, block_, block_, w, sums, other);
     if (size == (d + 1) * ld) {
+        CALL(causal_rows_)(d, d, 0, ld, block_, block_, block_, bias, bias, w, top, sums);
         CALL(attend_rows_)(d, d, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
@@ -50,6 +58,8 @@ static void blocks(const chs_kernels *table) {
         CALL(pack_panels_)(d, 0, none, none);
         CALL(means_)(0, d, 0, none, 1, none, total);
         CALL(means_)(1, d, 0, none, 1, none, total);
+        CALL(sums_)(0, d, 0, none, 1, none);
+        CALL(sums_)(1, d, 0, none, 1, none);
         CALL(ratios_)(0, d, 32, (double *)out, none, total);
         CALL(step_)(0, d, none, 8, 8, none, 1, none);
         CHECK(CALL(step_)(0, d, none, 8, 8, NULL, 1, none) == -1, "a bad row of none");
@@ -100,6 +110,14 @@ static void expansions(const chs_kernels *table) {
         CHECK(moments[i] == 0, "moment %ld of nothing: %g", i, moments[i]);
     CALL(fourier_moments_)(1, (const char *)x, 2 * sizeof(real), sizeof(real), NULL, 0, scratch, none);
     CHECK(CALL(fourier_field_)(0, none, 8, 8, 2, a, scratch, none, none) == INFINITY, "the least of nothing");
+    double *room_ = DOUBLES(CHS_PREFIX_SCRATCH(2)), before[CHS_PREFIX_CHUNKS * 6], least[CHS_PREFIX_CHUNKS];
+    CALL(fourier_prefix_)(0, 5, none, 8, 8, NULL, 1, 2, a, before, room_, NULL, NULL, NULL);
+    for (long i = 0; i < CHS_PREFIX_CHUNKS * 6; i++)
+        CHECK(before[i] == 0, "moment %ld of nothing: %g", i, before[i]);
+    CALL(fourier_prefix_)(0, 5, none, 8, 8, NULL, 1, 2, a, before, room_, none, none, least);
+    for (long l = 0; l < CHS_PREFIX_CHUNKS; l++)
+        CHECK(least[l] == INFINITY, "the least of nothing: %g", least[l]);
+    free(room_);
     free(scratch), free(a), free(x);
     for (long d = 3; d <= 4; d++) {
         const long n_max = 2, ld = 32, rows = d + 1, degrees = d == 3 ? 9 : 14, lower = d == 3 ? 5 : 2 * 9;

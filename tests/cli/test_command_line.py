@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from support.commands import TINY, TINY_MEAN_FIELD, TINY_SYNC, TINY_TABLE, strict_json
+from support.commands import TINY, TINY_CAUSAL, TINY_MEAN_FIELD, TINY_SYNC, TINY_TABLE, strict_json
 
 import chaosphere as cs
 from chaosphere import stats
@@ -68,6 +68,7 @@ EVERY_EXPERIMENT = [
     ["sync", *TINY_SYNC, "--replicas", "2"],
     ["figure", "6"],
     ["table", "1", *TINY_TABLE],
+    ["causal", *TINY_CAUSAL],
 ]
 ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
 STUDY = """
@@ -138,10 +139,11 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
         out.touch()
         out /= "x"
     else:
-        names = {"figure": "figure-6", "table": "table-1"}
+        names = {"figure": "figure-6", "table": "table-1", "causal": "causal-correlation"}
         (out / f"{names.get(arguments[0], arguments[0])}.png").mkdir(parents=True)
     for name in ("chaos", "depth_width", "mean_field", "synchronization"):
         monkeypatch.setattr(f"chaosphere.experiments.{name}.run", work)
+    monkeypatch.setattr("chaosphere.experiments.causal.correlation.simulate", work)
     for name in ("figure", "figure_1", "table"):
         monkeypatch.setattr(f"chaosphere.experiments.paper.{name}", work)
     assert main([*arguments, "--out", str(out)]) == 2
@@ -151,10 +153,10 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
     assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [EVERY_EXPERIMENT[k] for k in (0, 1, 2, 3, 5)], ids=lambda args: args[0])
+@pytest.mark.parametrize("arguments", [EVERY_EXPERIMENT[k] for k in (0, 1, 2, 3, 5, 6)], ids=lambda args: args[0])
 def test_a_file_of_another_study_is_refused_and_one_of_the_same_is_not(tmp_path, capsys, arguments):
-    other = {"table": ["--bias-std", "0.1"]}.get(arguments[0], ["--beta", "2"])
-    word = {"table": "bias_stds is [0.0], not [0.1]"}
+    other = {"table": ["--bias-std", "0.1"], "causal": ["--beta", "1"]}.get(arguments[0], ["--beta", "2"])
+    word = {"table": "bias_stds is [0.0], not [0.1]", "causal": "beta is 2.0, not 1.0"}
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     capsys.readouterr()

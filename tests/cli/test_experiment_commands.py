@@ -1,6 +1,8 @@
 """Each command that runs an experiment: its table, claims, dataset and picture, and its own bad arguments."""
 
+import functools
 import json
+import typing
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from support.commands import SMALL, TINY, TINY_MEAN_FIELD, TINY_SYNC, strict_jso
 
 import chaosphere as cs
 from chaosphere.cli.main import main
+from chaosphere.experiments import cases, models
 from chaosphere.experiments.chaos import token_file
 from chaosphere.reporting import netcdf
 
@@ -41,6 +44,35 @@ def test_chaos_json(tmp_path, capsys):
         is_narrow = max(expected - low, high - expected) <= abs(expected) / 2
         inside = "agrees" if is_narrow else "inconclusive"
         assert claim["verdict"] == (inside if low <= expected <= high else "differs")
+
+
+@pytest.mark.parametrize("kind", typing.get_args(typing.get_type_hints(models.interaction)["interaction"]))
+def test_chaos_of_each_interaction(tmp_path, capsys, kind):
+    """Replicas of one interaction are not continued by another."""
+    command = ["chaos", *TINY, "--out", str(tmp_path)]
+    assert main([*command, "--interaction", kind]) == 0
+    out = capsys.readouterr().out
+    name = type(models.interaction(dim=2, interaction=kind)).__name__
+    assert name in out.splitlines()[1]
+    data = netcdf.load(tmp_path / "chaos.nc")
+    assert np.isfinite(data["mean_square"].values).all()
+    assert name in data.attrs["identity"]
+    other = "l2" if kind == "softmax" else "softmax"
+    assert main([*command, "--interaction", other]) == 2
+    assert "another study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["softmax", "l2"])
+def test_regimes_switch_the_interaction_that_is_chosen(kind):
+    make = functools.partial(models.interaction, interaction=kind, beta=2.0)
+    model = cs.Transformer(attention=make(dim=2), mlp=cs.MLP(width=8), depth=8, horizon=1.0)
+    forces = {case.name: case.model.attention for case in cases.regimes(model, make=make)}
+    assert forces["attraction, noise"] == make(dim=2)
+    assert forces["repulsion, no noise"] == make(dim=2, value_scale=-1.0)
+    assert forces["no attention, noise"] is None
+    assert forces["β = 4, T = 3"] == make(dim=2, beta=4.0)
+    if kind == "softmax":
+        assert {case.name: case.model.attention for case in cases.regimes(model)} == forces
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def options_of(name):
 
 
 def test_the_commands():
-    assert list(COMMANDS) == ["chaos", "depth-width", "mean-field", "sync", "figure", "table"]
+    assert list(COMMANDS) == ["chaos", "depth-width", "mean-field", "sync", "causal", "figure", "table"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -96,6 +96,7 @@ def test_defaults_of_the_commands():
     }
     assert {flag: option.default for flag, option in options_of("chaos").items()} == {
         "study": None,
+        "interaction": "softmax",
         "beta": 1.0,
         "value-scale": 1.0,
         "bias-std": 0.3,

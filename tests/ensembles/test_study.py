@@ -206,6 +206,40 @@ def test_a_study_of_unnormalised_attention(tmp_path):
     assert study.critical_noise_scale(plain, "beta") == pytest.approx((-rates / exponent) ** 0.5)
 
 
+def test_a_study_of_causal_attention(tmp_path):
+    text = GOOD.replace("value_scale = -1.0", 'value_scale = -1.0\nmask = "causal"\ndecay = 2.0')
+    with pytest.raises(ValueError, match=r"\[picture\] critical needs .*, without a mask"):
+        study_file.read(written(tmp_path, text))
+    loaded = study_file.read(written(tmp_path, text.replace("critical = true\n", "")))
+    data = study.run(loaded, store=tmp_path / "s.zarr")
+    attention = cs.SoftmaxAttention(beta=4.0, value_scale=-1.0, mask="causal", decay=2.0)
+    model = cs.Transformer(attention=attention, mlp=cs.MLP(width=8, activation="sigmoid"), depth=4, horizon=1.0)
+    x = cs.laws.Uniform(dim=3)
+    alone = cs.ensemble(
+        model, x, n_tokens=6, seeds=range(10, 15), observe={"e": cs.measures.Energy(beta=1.0)}, save_at=[1.0]
+    )
+    point = data["energy"].sel(beta=4.0, noise_scale=1.0, time=1.0)
+    np.testing.assert_array_equal(point.values, alone["e"].values[:, -1])
+
+
+def test_a_study_of_a_potential(tmp_path):
+    """Its potential is a list of coefficients of powers."""
+    text = GOOD.replace("value_scale = -1.0", 'type = "potential"\npotential = [0.0, 0.0, 0.5]\nmethod = "direct"')
+    text = text.replace('"attention.beta" = [0.5, 4.0]', '"mlp.bias_std" = [0.5]').replace('"beta"', '"bias_std"')
+    loaded = study_file.read(written(tmp_path, text, noise_scale="[1.0]"))
+    data = study.run(loaded, store=tmp_path / "s.zarr")
+    mlp = cs.MLP(width=8, activation="sigmoid", bias_std=0.5)
+    attention = cs.PotentialInteraction([0.0, 0.0, 0.5], method="direct")
+    model = cs.Transformer(attention=attention, mlp=mlp, depth=4, horizon=1.0)
+    assert loaded.model(bias_std=0.5, noise_scale=1.0) == model
+    alone = cs.simulate(model, cs.laws.Uniform(dim=3).sample(6, rng=10), rng=10)
+    energy = data["energy"].sel(bias_std=0.5, noise_scale=1.0, time=1.0).values[0]
+    assert energy == cs.measures.energy(alone.final, beta=1.0)
+    exponent = mlp.kernel(3).lyapunov_exponent()
+    strong = study_file.read(written(tmp_path, text.replace("0.5]\nmethod", "-0.5]\nmethod")))
+    assert study.critical_noise_scale(strong, "bias_std")[0] == pytest.approx((-1 / exponent) ** 0.5)
+
+
 @pytest.mark.parametrize("name", ["sync_phase", "attention_phase"])
 def test_examples(tmp_path, capsys, name):
     """The examples as they are, with fewer and shorter runs."""

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 import chaosphere as cs
 from chaosphere.ensembles import drawing
-from chaosphere.experiments import cases, chaos, depth_width, limits, mean_field, paper, synchronization
+from chaosphere.experiments import cases, causal, chaos, depth_width, limits, mean_field, paper, synchronization
 from chaosphere.plot import style
 
 MLP = cs.MLP(width=8, bias_std=0.3, activation="tanh")
@@ -51,6 +51,17 @@ def circle():
 @cache
 def decay():
     return synchronization.run(["relu", "sigmoid", "tanh"], rng=0, n_tokens=4, width=4, depth=30, n_replicas=4)
+
+
+@cache
+def correlation():
+    return causal.correlation.run(rng=0, n_tokens=40, n_steps=4, n_replicas=4)
+
+
+@cache
+def centres():
+    sizes = {"n_centre_tokens": 40, "centre_horizon": 2.0, "n_centre_replicas": 4}
+    return causal.centres.run(rng=0, betas=[8, 16, 32], **sizes)
 
 
 @cache
@@ -102,6 +113,8 @@ PICTURES = {
     "depth-width": (grid, depth_width.draw),
     "mean-field": (circle, mean_field.draw),
     "sync": (decay, synchronization.draw),
+    "causal, correlation": (correlation, causal.drawing.draw_correlation),
+    "causal, centres": (centres, causal.drawing.draw_centres),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),
     "table": (exponents, paper.draw_exponents),

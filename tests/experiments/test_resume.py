@@ -12,7 +12,7 @@ import xarray
 
 import chaosphere as cs
 from chaosphere.cli.main import main
-from chaosphere.experiments import cases, chaos, depth_width, limits, mean_field, paper, synchronization
+from chaosphere.experiments import cases, causal, chaos, depth_width, limits, mean_field, paper, synchronization
 from chaosphere.experiments.pieces import grow
 from chaosphere.reporting import netcdf
 
@@ -58,6 +58,18 @@ STUDIES = {
     ),
     "figure without an MLP": (lambda **more: paper.figure(6, rng=0, dims=[3, 5], depth=6, **more), "on_run", 6),
     "figure 1": (lambda **more: paper.figure_1(rng=0, width=4, **more), "on_run", 2),
+    "correlation": (
+        lambda **more: causal.correlation.run(rng=0, n_tokens=16, n_steps=4, n_replicas=4, **more),
+        "on_step",
+        4,
+    ),
+    "centres": (
+        lambda **more: causal.centres.run(
+            rng=0, betas=[8, 16], n_centre_tokens=10, centre_horizon=1.0, n_centre_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
     "table": (
         lambda n_threads=None, **more: paper.table(dims=[3], activations=["relu", "tanh", "erf"], **more),
         "on_step",

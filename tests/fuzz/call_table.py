@@ -17,9 +17,11 @@ BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
 CIRCLE = cs.sample_uniform(8, 2, rng=0)
 P = np.arange(1.0, 9.0) / 36
 ATTENTION = cs.SoftmaxAttention(beta=2.0)
+CAUSAL = cs.SoftmaxAttention(beta=2.0, mask="causal", decay=1.0)
 HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
 USA = cs.UnnormalizedAttention(beta=2.0)
 SINKHORN = cs.SinkhornAttention(beta=2.0)
+POTENTIAL = cs.PotentialInteraction(np.exp)
 MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
 KERNEL = MLP.kernel(3)
 FIELD = cs.GaussianField(kernel=KERNEL)
@@ -79,14 +81,24 @@ CALLS = {
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
     "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
+    "SoftmaxAttention (causal)": (
+        cs.SoftmaxAttention,
+        {"beta": 1.0, "value_scale": 1.0, "mask": "causal", "decay": 1.0, "method": "direct"},
+    ),
+    "SoftmaxAttention.__call__ (causal)": (CAUSAL, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
+    "SoftmaxAttention.evaluate (causal)": (CAUSAL.evaluate, {"x": BATCH, "weights": P, "n_threads": 1}),
     "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
     "SoftmaxAttention (head)": (cs.SoftmaxAttention, HEAD | {"value": np.ones((1, 3)), "output": np.ones((3, 1))}),
     "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
     "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
     "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
     "CustomInteraction": (cs.CustomInteraction, {"function": to_mean}),
+    "CustomInteraction.energy": (cs.CustomInteraction(to_mean).energy, {"x": X, "weights": P, "n_threads": 1}),
     "CustomInteraction.__call__": (cs.CustomInteraction(to_mean), {"x": X, "weights": P, "n_threads": 1}),
     "MultiHeadAttention": (cs.MultiHeadAttention, {"heads": [ATTENTION, ATTENTION], "combine": "mean"}),
+    "MultiHeadAttention.energy": (HEADS.energy, {"x": X, "weights": P, "n_threads": 1}),
+    "MultiHeadAttention.circle_drift": (HEADS.circle_drift, {"n_modes": 4}),
+    "MultiHeadAttention.linear_response": (HEADS.linear_response, {"degree": 2, "dim": 3}),
     "MultiHeadAttention.__call__": (HEADS, {"x": X, "weights": P, "n_threads": 1}),
     "SoftmaxAttention.circle_drift": (ATTENTION.circle_drift, {"n_modes": 8}),
     "SoftmaxAttention.linear_response": (ATTENTION.linear_response, {"degree": 3, "dim": 3}),
@@ -94,6 +106,10 @@ CALLS = {
     "UnnormalizedAttention": (
         cs.UnnormalizedAttention,
         {"beta": 1.0, "value_scale": 1.0, "rescaled": False, "method": "auto", "rtol": None},
+    ),
+    "UnnormalizedAttention (causal)": (
+        cs.UnnormalizedAttention,
+        {"beta": 1.0, "mask": "causal", "decay": 1.0},
     ),
     "UnnormalizedAttention.resolve": (USA.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
     "UnnormalizedAttention.__call__": (USA, {"x": X, "weights": P, "n_threads": 1}),
@@ -113,7 +129,26 @@ CALLS = {
     "L2Attention": (cs.L2Attention, HEAD | {"value_scale": 1.0}),
     "L2Attention (value)": (cs.L2Attention, HEAD | {"value": np.eye(3)}),
     "L2Attention.resolve": (DISTANCES.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "L2Attention.energy": (DISTANCES.energy, {"x": X, "weights": P, "n_threads": 1}),
+    "L2Attention.circle_drift": (cs.L2Attention(query=np.eye(2), key=np.eye(2)).circle_drift, {"n_modes": 4}),
+    "L2Attention.linear_response": (
+        cs.L2Attention(query=np.eye(3), key=np.eye(3)).linear_response,
+        {"degree": 2, "dim": 3},
+    ),
     "L2Attention.__call__": (DISTANCES, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
+    "PotentialInteraction": (
+        cs.PotentialInteraction,
+        {"potential": np.exp, "derivative": np.exp, "tolerance": 1e-10, "method": "auto"},
+    ),
+    "PotentialInteraction (coefficients)": (
+        cs.PotentialInteraction,
+        {"potential": [0.0, 0.5, 0.5], "derivative": np.array([0.5, 1.0])},
+    ),
+    "PotentialInteraction.resolve": (POTENTIAL.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
+    "PotentialInteraction.__call__": (POTENTIAL, {"x": X, "weights": P, "n_threads": 1}),
+    "PotentialInteraction.circle_drift": (POTENTIAL.circle_drift, {"n_modes": 8}),
+    "PotentialInteraction.linear_response": (POTENTIAL.linear_response, {"degree": 3, "dim": 3}),
+    "PotentialInteraction.energy": (POTENTIAL.energy, {"x": X, "weights": P, "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
@@ -273,6 +308,10 @@ CALLS = {
         {"mean_squares": P, "confidence": 0.9},
     ),
     "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3}),
+    "theory.causal_covariance": (
+        cs.theory.causal_covariance,
+        {"interaction": USA, "degree": 3, "dim": 3, "earlier": 0.3, "later": 0.7, "time": 1.0, "decay": 0.5},
+    ),
     "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
     "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),
     "two_point.energy_ratio": (cs.two_point.energy_ratio, PAIR | {"t": 0.5, "u0": 0.3}),

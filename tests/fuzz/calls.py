@@ -165,9 +165,9 @@ def uses(result):
     """What a public object is good for, as calls that follow it."""
     if isinstance(result, cs.SoftmaxAttention):
         yield cs.SoftmaxAttention.evaluate, (result, X)
-    elif isinstance(result, cs.UnnormalizedAttention):
-        yield cs.UnnormalizedAttention.__call__, (result, X)
-        yield cs.UnnormalizedAttention.energy, (result, X)
+    elif isinstance(result, cs.UnnormalizedAttention | cs.PotentialInteraction):
+        yield type(result).__call__, (result, X)
+        yield type(result).energy, (result, X)
     elif isinstance(result, cs.SinkhornAttention):
         yield cs.SinkhornAttention.evaluate, (result, X)
         yield cs.SinkhornAttention.energy, (result, X)

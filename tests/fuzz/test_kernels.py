@@ -16,6 +16,7 @@ from support import twins
 import chaosphere as cs
 from chaosphere import measures
 from chaosphere.interactions import nufft
+from chaosphere.interactions.polynomials import KernelPolynomial
 from chaosphere.kernels import layer, pairs, sphere
 from chaosphere.noise.activations import ACTIVATIONS
 
@@ -97,6 +98,42 @@ def check_scalar(value):
 
 def test_attention_of_a_multiple_of_the_identity(effort):
     effort.explore(check_scalar, scalar_attention(), n_fixed=60)
+
+
+@st.composite
+def potentials(draw):
+    """Chebyshev series of any degree and decay, of powers of ten in size."""
+    case, degree = draw(weighted()), draw(st.integers(0, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    decay, size = draw(st.floats(0, 3)), 10.0 ** draw(st.integers(-12, 12))
+    return case, size * rng.standard_normal(degree + 1) * np.exp(-decay * np.arange(degree + 1))
+
+
+def check_potential(value):
+    """A cosine, of rounding (dim + 4) ε, moves W′ by at most its slope; sums of up to 192 terms add 64 ε."""
+    case, series = value
+    slope = np.polynomial.Chebyshev(series)
+    interaction = cs.PotentialInteraction(slope.integ(), slope, method="direct")
+    with instruction_set(case.isa):
+        drift = interaction(case.x, case.p, n_threads=case.n_threads)
+    dim, sizes, k = case.x.shape[2], np.abs(series), np.arange(len(series))
+    kernel = KernelPolynomial.of(series, dtype=case.x.dtype)
+    unfused = 2 if case.isa == "baseline" else 1
+    # Tokens off the sphere by rounding leave [−1, 1], where T_k grows like its slope.
+    off = (dim + 4) * (k**2 * sizes).sum() + (64 + dim) * sizes.sum()
+    for x, got in zip(case.x, drift, strict=True):
+        want, _ = twins.potential(x, np.polynomial.Chebyshev(series.astype(LONG)), weights=case.p, dtype=LONG)
+        atol = unfused * kernel.error + 2 * case.eps * off
+        twins.assert_close(got, want, atol=1.01 * atol, dtype=case.x.dtype)
+    energy = np.atleast_1d(interaction.energy(case.x, case.p))
+    p = np.full(case.x.shape[1], 1 / LONG(case.x.shape[1])) if case.p is None else case.p.astype(LONG)
+    for x, got in zip(case.x.astype(LONG), energy, strict=True):
+        want = -LONG(0.5) * p @ np.polynomial.chebyshev.chebval(x @ x.T, interaction.potential.coef.astype(LONG)) @ p
+        assert abs(got - want) <= EPS * (64 + dim) * (8 + k.max() ** 2) * (1 + k.max()) * sizes.sum()
+
+
+def test_the_drift_along_a_potential(effort):
+    effort.explore(check_potential, potentials(), n_fixed=30)
 
 
 @st.composite

@@ -101,9 +101,22 @@ def test_they_run_in_every_model(interaction, tmp_path):
     nodes = cs.MeanField(model=network, law=cs.laws.Uniform(dim=3), n_nodes=64)
     order = cs.measures.order_parameter(cs.simulate(nodes, nodes.start(), rng=0).final, weights=nodes.weights)
     assert 0 < order < 1
-    with pytest.raises(ValueError, match="circle_drift"):
-        cs.CircleDensity(model=limits[1], law=cs.laws.Uniform(dim=2), n_modes=64)
     assert pickle.loads(pickle.dumps(interaction)) == interaction
+
+
+def test_densities_on_the_circle():
+    def density(interaction):
+        model = cs.LimitSDE(attention=interaction, field=None, horizon=0.5, n_steps=50, scheme="rk4")
+        law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+        return model, cs.CircleDensity(model=model, law=law, n_modes=64)
+
+    model, limit = density(cs.MultiHeadAttention(heads=SEVERAL[:2], combine="sum"))
+    nodes = cs.MeanField(model=model, law=limit.law, n_nodes=128)
+    x = cs.simulate(nodes, nodes.start(), rng=0).final
+    modes = nodes.weights @ (x[:, 0] + 1j * x[:, 1])[:, None] ** -np.arange(5)
+    np.testing.assert_allclose(limit.solve(rng=0).modes[0, :5], modes, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="circle_drift"):
+        density(cs.CustomInteraction(to_mean))
 
 
 @pytest.mark.parametrize(

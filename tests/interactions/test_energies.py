@@ -77,6 +77,59 @@ def test_no_gradient_flow_has_no_energy():
         cs.SoftmaxAttention(beta=2.0, value=skew).energy(2 * x)
 
 
+def test_distances_of_scalar_matrices_are_softmax_attention():
+    """Also in their linear response and on the circle."""
+    x, eye, p = cs.sample_uniform(10, 3, rng=0), np.eye(3), cases.weights(10)
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    attention, softmax = cs.L2Attention(query=1.5 * turned, key=0.5 * turned), cs.SoftmaxAttention(beta=1.5)
+    np.testing.assert_allclose(attention.energy(x, p), softmax.energy(x, p), rtol=1e-14)
+    assert cs.L2Attention(query=eye, key=eye, value=2.0 * eye).energy(x) == cs.SoftmaxAttention(beta=2.0).energy(x)
+    assert attention.linear_response(2, 3) == pytest.approx(softmax.linear_response(2, 3), rel=1e-14)
+    modes = np.array([[1.0, 0.3 + 0.1j, 0.05, 0.0]])
+    drift = cs.L2Attention(query=np.eye(2), key=np.eye(2), value_scale=-0.5).circle_drift(3)
+    expected = cs.SoftmaxAttention(beta=2.0, value_scale=-0.5).circle_drift(3)
+    np.testing.assert_allclose(drift(modes, 16), expected(modes, 16), rtol=1e-14)
+    skew = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    for general in (
+        cs.L2Attention(query=skew, key=eye),
+        cs.L2Attention(query=np.diag([1, 2, 4]), key=np.diag([4, 2, 1])),
+    ):
+        assert general.energy(x) is None
+        with pytest.raises(ValueError, match="circle_drift needs attention with QᵀK = βI and KᵀK = cI"):
+            general.circle_drift(3)
+        with pytest.raises(ValueError, match="linear_response needs attention with QᵀK = βI and KᵀK = cI"):
+            general.linear_response(1, 3)
+    with pytest.raises(ValueError, match="dim must be 3, that of the matrices, got 2"):
+        attention.linear_response(1, 2)
+
+
+def test_heads_and_functions():
+    x, p = cs.sample_uniform(10, 3, rng=0, n_replicas=2), cases.weights(10)
+    one, two = cs.UnnormalizedAttention(beta=1.0), cs.UnnormalizedAttention(beta=3.0, value_scale=-0.5)
+    for combine, share in (("mean", 0.5), ("sum", 1.0)):
+        both = cs.MultiHeadAttention(heads=[one, two], combine=combine)
+        expected = share * (one.energy(x, p) - 0.5 * two.energy(x, p))
+        np.testing.assert_allclose(both.energy(x, p), expected, rtol=1e-13)
+        assert both.mobility == 1.0
+        assert both.consensus_rate == pytest.approx(share * (math.exp(1.0) - 0.5 * math.exp(3.0)), rel=1e-15)
+        response = share * (one.linear_response(2, 3) + two.linear_response(2, 3))
+        assert both.linear_response(2, 3) == pytest.approx(response, rel=1e-14)
+        modes, drift = np.array([[1.0, 0.3 + 0.1j, 0.05, 0.0]]), both.circle_drift(3)
+        expected = share * sum(head.circle_drift(3)(modes, 16) for head in (one, two))
+        np.testing.assert_allclose(drift(modes, 16), expected, rtol=1e-13)
+        assert drift.max_speed >= abs(expected).max()
+    softmax, custom = cs.SoftmaxAttention(beta=2.0), cs.CustomInteraction(lambda x, weights: -x)
+    assert cs.MultiHeadAttention(heads=[one, softmax]).energy(x) is None
+    assert custom.energy(x) is None
+    mixed = cs.MultiHeadAttention(heads=[one, custom])
+    assert (mixed.energy(x), mixed.mobility, mixed.consensus_rate) == (None, None, None)
+    with pytest.raises(ValueError, match=r"heads\[1\] must be an interaction with the method circle_drift"):
+        mixed.circle_drift(3)
+    for interaction in (mixed, custom):
+        with pytest.raises(ValueError, match="x must lie on the unit sphere"):
+            interaction.energy(2 * x)
+
+
 def along(attention, x, step):
     """The tokens after one small step forwards, and after one backwards."""
 
@@ -89,17 +142,23 @@ def along(attention, x, step):
 
 @pytest.mark.parametrize("dim", [2, 3, 5])
 @pytest.mark.parametrize("value_scale", [1.0, -0.5])
-@pytest.mark.parametrize("kind", ["softmax", "unnormalized", "rescaled"])
+@pytest.mark.parametrize("kind", ["softmax", "unnormalized", "rescaled", "heads"])
 def test_change_along_the_flow(kind, value_scale, dim):
     """Central differences of the energy along the flow miss its derivative by a multiple of the squared step."""
     beta, x = 1.5, cs.sample_uniform(40, dim, rng=1)
-    options = {"rescaled": kind == "rescaled"} if kind != "softmax" else {}
-    cls = cs.SoftmaxAttention if kind == "softmax" else cs.UnnormalizedAttention
+
+    def of(scale):
+        if kind == "softmax":
+            return cs.SoftmaxAttention(beta=beta, value_scale=scale)
+        if kind == "heads":
+            heads = [cs.UnnormalizedAttention(beta=b, value_scale=c * scale) for b, c in ((beta, 1.0), (3.0, -0.1))]
+            return cs.MultiHeadAttention(heads=heads, combine="sum")
+        return cs.UnnormalizedAttention(beta=beta, value_scale=scale, rescaled=kind == "rescaled")
 
     def attention(sign):
-        return cls(beta=beta, value_scale=sign * value_scale, **options)
+        return of(sign * value_scale)
 
-    unit = cls(beta=beta, **options)
+    unit = of(1.0)
     m = unit(x)
     tangent = m - (m * x).sum(axis=1, keepdims=True) * x
     z = np.exp(unit.evaluate(x).log_partition) if kind == "softmax" else np.ones(40)

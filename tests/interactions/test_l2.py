@@ -204,11 +204,16 @@ def test_bad_input(call, kind, words):
         call()
 
 
-def test_the_density_on_the_circle_refuses_it():
+def test_the_density_on_the_circle_is_that_of_softmax_attention_or_refused():
+    def solve(attention):
+        model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10, scheme="rk4")
+        law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+        return cs.CircleDensity(model=model, law=law, n_modes=64).solve(rng=0).modes
+
     att = cs.L2Attention(query=np.eye(2), key=np.eye(2))
-    model = cs.LimitSDE(attention=att, field=None, horizon=1.0, n_steps=10)
-    with pytest.raises(ValueError, match="with the method circle_drift, got L2Attention"):
-        cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=16)
+    assert np.array_equal(solve(att), solve(cs.SoftmaxAttention(beta=2.0)))
+    with pytest.raises(ValueError, match="circle_drift needs attention with QᵀK = βI and KᵀK = cI"):
+        solve(cs.L2Attention(query=np.eye(2), key=np.diag([1.0, 2.0])))
 
 
 @pytest.mark.parametrize("value_scale", [1.0, -0.5])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support import cases, twins
 
+import chaosphere as cs
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
 from chaosphere.kernels import layer as layer_kernel
@@ -57,6 +58,12 @@ def rectangular(dtype, n_threads):
     return rows_kernel.attend_rows(queries, keys, form, output, p, 1.0, n_threads, values=x, bias=bias)
 
 
+def potential(dtype, n_threads):
+    potential = cs.PotentialInteraction(np.polynomial.Polynomial([0.0, 0.5, -1.0, 0.7]), method="direct")
+    x = cases.tokens(600, 5, dtype, n_replicas=2)
+    return potential(x, cases.weights(600), n_threads=n_threads), potential.energy(x, n_threads=n_threads)
+
+
 def layer(dtype, n_threads):
     rng = np.random.default_rng(0)
     u, b, w = (rng.standard_normal(s).astype(dtype) for s in [(2, 100, 5), (2, 100), (2, 5, 100)])
@@ -80,6 +87,7 @@ RUNS = [
     rescued_rows,
     rows,
     rectangular,
+    potential,
     layer,
     step,
     pairs,

@@ -27,7 +27,7 @@ def points(dim):
 
 
 COVARIANCES = [(name, method) for name in KERNELS for method in ("spectral", "dense", "features")]
-LONG = [("relu d=2", "dense"), ("relu d=16", "dense")]
+LONG = [("relu d=2", "dense"), ("tanh d=3", "dense"), ("relu d=16", "dense")]
 
 
 @pytest.mark.parametrize(

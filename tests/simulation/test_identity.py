@@ -178,6 +178,15 @@ def test_threads_make_no_other_run():
     assert describe(energies[0]) == describe(energies[1])
 
 
+def test_a_field_that_came_later_counts_where_it_is_set():
+    """Runs that were stored without the field stay those that they were."""
+    described = describe(cs.SoftmaxAttention(beta=2.0))
+    names = ["beta", "value_scale", "query", "key", "value", "method", "rtol"]
+    assert list(described) == ["type", *names]
+    low_rank = cs.SoftmaxAttention(beta=2.0, value=np.ones((1, 3)), output=np.ones((3, 1)))
+    assert list(describe(low_rank)) == ["type", *names[:5], "output", *names[5:]]
+
+
 def test_a_version_stands_for_what_cannot_be_described(tmp_path):
     x = cs.sample_uniform(8, 3, rng=0)
     model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=2, horizon=1.0)

@@ -27,6 +27,10 @@ def models(dim):
         # Of norm 900: scores and sums in one dimension.
         cs.SoftmaxAttention(query=900 * row, key=row, value=row, output=row.T),
         cs.L2Attention(query=np.tri(dim)[:2], key=np.eye(dim)[:2]),
+        cs.SoftmaxAttention(beta=4.0, mask="causal", decay=2.0),
+        cs.SoftmaxAttention(beta=2.0, mask="causal", method="harmonic"),
+        cs.UnnormalizedAttention(beta=2.0, mask="causal"),
+        cs.PotentialInteraction([0.0, -0.3, 0.5, 0.7]),
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)

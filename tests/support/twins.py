@@ -50,6 +50,21 @@ def attention(x, form, *, keys=None, values=None, weights=None, bias=0.0, value=
     return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
 
 
+def causal_attention(x, form, *, weights=None, decay=0.0, value=None, dtype=np.float64):
+    """Of each token i, `attention` to the tokens j <= i with weights p_j e^{−λ(i−j)/N}; arguments as there."""
+    x = np.asarray(x, dtype)
+    n = x.shape[-2]
+    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
+    rows = []
+    for i in range(n):
+        bias = -dtype(decay) / n * np.arange(i, -1, -1)
+        seen = x[..., : i + 1, :]
+        rows.append(
+            attention(x[..., i : i + 1, :], form, keys=seen, weights=p[: i + 1], bias=bias, value=value, dtype=dtype)
+        )
+    return np.concatenate([mean for mean, _ in rows], axis=-2), np.concatenate([z for _, z in rows], axis=-1)
+
+
 def unnormalized(x, beta, *, weights=None, value_scale=1.0, rescaled=False, dtype=np.float64):
     """δ Σ_j p_j e^{β⟨x_i, x_j⟩} x_j, or with e^{β(⟨x_i, x_j⟩ − 1)}, for tokens (..., N, d), and the sums alone."""
     x = np.asarray(x, dtype)
@@ -72,6 +87,15 @@ def sinkhorn(x, beta, *, weights=None, value_scale=1.0, dtype=np.float64):
         f -= np.where(p > 0, f + np.log(kernel @ (p * np.exp(f))), 0) / 2
     f = np.where(p > 0, f, -np.log(kernel @ (p * np.exp(f))))  # of passive tracers
     return dtype(value_scale) * ((np.exp(f)[:, None] * kernel * np.exp(f) * p) @ x), f - dtype(beta) / 2
+
+
+def potential(x, slope, *, weights=None, dtype=np.float64):
+    """Σ_j p_j W′(⟨x_i, x_j⟩) x_j for tokens (..., N, d) and a function W′, and Σ_j p_j |W′|."""
+    x = np.asarray(x, dtype)
+    n = x.shape[-2]
+    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
+    w = p * slope(x @ np.swapaxes(x, -1, -2))
+    return w @ x, np.abs(w).sum(axis=-1)
 
 
 def attention_tolerance(norm, dim, dtype, value_norm=1.0):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from chaosphere.common.fields import is_default
 
 _MAX_ITEMS = 6  # of a sequence that is shown in full
 _MAX_LENGTH = 240  # letters of the text of an object that is not of this package
@@ -27,7 +29,7 @@ class Brief:
     def _rows(self) -> list[Row]:
         """Return names and texts of what is shown."""
         shown = [field for field in fields(self) if field.repr]  # type: ignore[arg-type]
-        return [(f.name, short(getattr(self, f.name))) for f in shown if not _is_default(getattr(self, f.name), f)]
+        return [(f.name, short(getattr(self, f.name))) for f in shown if not is_default(getattr(self, f.name), f)]
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -36,11 +38,6 @@ class Brief:
     def _repr_html_(self) -> str:
         """Return a table, for notebooks."""
         return table(type(self).__name__, self._rows())
-
-
-def _is_default(value: Any, field: Any) -> bool:
-    default = field.default
-    return default is not MISSING and (value is default or (type(value) is type(default) and value == default))
 
 
 def short(value: Any) -> str:

@@ -14,6 +14,7 @@ from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
+from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.protocol import Interaction
 from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -96,6 +97,7 @@ INTERACTIONS = {
     "unnormalized": UnnormalizedAttention,
     "sinkhorn": SinkhornAttention,
     "l2": L2Attention,
+    "potential": PotentialInteraction,
 }
 PARTS = {
     "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
@@ -175,7 +177,7 @@ class ModelFactory:
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
         if attention is None or mlp is None or attention.consensus_rate is None:
-            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp")
+            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp, without a mask")
         return float(mlp.kernel(self.dim).critical_noise_scale(attention.consensus_rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.experiments.models import MakeInteraction, interaction
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.protocol import beta_of
 from chaosphere.models.transformer import Transformer
 
 # Each is stored as its mean square; the exponents are those of the error in the power that stands here.
@@ -21,19 +23,6 @@ DEFAULT_NODES = {2: 256, 3: 3200}  # beyond: a Sobol sequence of 8 192
 MAX_SYSTEMS = 8  # disjoint systems of one size per replica
 TARGETS = 4  # points that stand for the limit in W2, per token, for d > 2; one on the circle, where their error is 1/N²
 CHECKED = 1024  # tokens that also follow half as many nodes, for the nodes' own error
-
-
-def softmax(model: Transformer) -> SoftmaxAttention | None:
-    """Return the attention of a model, whose β and V these experiments report.
-
-    Raises
-    ------
-    TypeError
-        If it is another interaction.
-    """
-    if not isinstance(model.attention, SoftmaxAttention | None):
-        raise TypeError(f"model must have a SoftmaxAttention or no attention, got {model.attention!r}")
-    return model.attention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +68,6 @@ class Case:
         """Check."""
         if not isinstance(self.model, Transformer):
             raise TypeError(f"model must be a Transformer, got {self.model!r}")
-        softmax(self.model)
         if (self.law is None) == (self.x0 is None):
             raise ValueError("one of law and x0 must be given")
         checks.integer(self.n_nodes, "n_nodes", low=0)
@@ -106,9 +94,8 @@ class Case:
 
     @property
     def beta(self) -> float:
-        """β of the energy: that of the attention, 1 where there is none or it is 0."""
-        attention = softmax(self.model)
-        return (attention.beta if attention is not None else None) or 1.0
+        """β of the energy: that of the attention, 1 where it has none or it is 0."""
+        return beta_of(self.model.attention) or 1.0
 
     @property
     def n_reference(self) -> int:
@@ -201,6 +188,7 @@ def rates(
     tokens: Sequence[int] | None = None,
     n_nodes: int | None = None,
     concentration: float = CONCENTRATION,
+    make: MakeInteraction | None = None,
 ) -> list[Case]:
     """Return one case per dimension: the rates in N.
 
@@ -215,6 +203,8 @@ def rates(
         Nodes of the mean-field limit; by default 256, 3200, 8192 for d = 2, 3, more.
     concentration : float
         Concentration of the initial von Mises-Fisher law; 0: the uniform law.
+    make : callable, optional
+        Makes the interaction of each dimension, instead of that of the model.
 
     Notes
     -----
@@ -227,7 +217,7 @@ def rates(
         cases.append(
             Case(
                 name=f"d = {dim}",
-                model=model,
+                model=model if make is None else replace(model, attention=make(dim=dim)),
                 law=start_law(dim, concentration),
                 tokens=ladder,
                 n_nodes=DEFAULT_NODES.get(dim, 8192) if n_nodes is None else n_nodes,
@@ -243,27 +233,32 @@ def own_tokens(model: Transformer, x0: Tokens, *, tokens: Sequence[int] | None =
     return [Case(name="x0", model=model, x0=x0, tokens=ladder)]
 
 
-def regimes(model: Transformer, *, concentration: float = CONCENTRATION) -> list[Case]:
+def regimes(
+    model: Transformer, *, concentration: float = CONCENTRATION, make: MakeInteraction | None = None
+) -> list[Case]:
     """Return cases on the circle: attraction, none and repulsion, with noise and without, conditional on it, and steep.
 
     Parameters
     ----------
     model : Transformer
-        Its attention must have a β.
+        Its attention must have a β, unless `make` is given.
     concentration : float
         Of the initial law.
+    make : callable, optional
+        Makes the interaction for each δ, and for β = 4; by default softmax attention at the model's β.
 
     Raises
     ------
     ValueError
         If the model has no attention with QᵀK = βI or no MLP.
     """
-    attention = softmax(model)
-    if attention is None or attention.beta is None or model.mlp is None:
+    beta = beta_of(model.attention)
+    if model.mlp is None or (make is None and beta is None):
         raise ValueError("model must have an attention with QᵀK = βI and an MLP: both are switched here")
-    beta = attention.beta
-    forces = {"attraction": SoftmaxAttention(beta=beta), "no attention": None}
-    forces["repulsion"] = SoftmaxAttention(beta=beta, value_scale=-1.0)
+    if make is None:
+        make = partial(interaction, beta=1.0 if beta is None else beta)
+    forces = {"attraction": make(dim=2, value_scale=1.0), "no attention": None}
+    forces["repulsion"] = make(dim=2, value_scale=-1.0)
     base = Case(
         name="attraction, quenched noise",
         model=replace(model, attention=forces["attraction"]),
@@ -275,7 +270,10 @@ def regimes(model: Transformer, *, concentration: float = CONCENTRATION) -> list
     )
     # Separatrices between clusters make the flow steep; the time step stays that of the other cases.
     steep = Transformer(
-        attention=SoftmaxAttention(beta=4.0), mlp=model.mlp, depth=round(model.depth * 3 / model.horizon), horizon=3.0
+        attention=make(dim=2, beta=4.0, value_scale=1.0),
+        mlp=model.mlp,
+        depth=round(model.depth * 3 / model.horizon),
+        horizon=3.0,
     )
     cases = [
         replace(

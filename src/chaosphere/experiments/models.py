@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal, Protocol
+
+import numpy as np
+
+from chaosphere.interactions.l2 import L2Attention
+from chaosphere.interactions.multi_head import MultiHeadAttention
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.noise.mlp import MLP
+
+
+class MakeInteraction(Protocol):
+    """Makes an interaction of one kind for a dimension; None where it is switched off."""
+
+    def __call__(self, *, dim: int, beta: float = ..., value_scale: float = ...) -> Interaction | None:
+        """Return the interaction; other values of β and δ than those of the command may be asked for."""
 
 
 def attention(*, beta: float = 1.0, value_scale: float = 1.0) -> SoftmaxAttention | None:
@@ -17,6 +33,41 @@ def attention(*, beta: float = 1.0, value_scale: float = 1.0) -> SoftmaxAttentio
         V = δI: 1 attracts, 0 is off, -1 repels.
     """
     return None if value_scale == 0 else SoftmaxAttention(beta=beta, value_scale=value_scale)
+
+
+def interaction(
+    *,
+    dim: int,
+    interaction: Literal["softmax", "unnormalized", "l2", "multi-head"] = "softmax",
+    beta: float = 1.0,
+    value_scale: float = 1.0,
+) -> Interaction | None:
+    """Return the interaction of a kind in dimension d, nothing where it is switched off.
+
+    Parameters
+    ----------
+    dim : int
+        d.
+    interaction : str
+        Kind of the interaction; unnormalized: weights e^{β(u − 1)} of the cosine u; l2: by distances |Qx − Ky|² with
+        Q = √β I, and K the same with half the last entry; multi-head: the mean of softmax heads at β/2 and 2β.
+    beta : float
+        β of the interaction and of the energy, where 0 stands for 1.
+    value_scale : float
+        δ, V = δI: 1 attracts, 0 is off, -1 repels.
+    """
+    if value_scale == 0:
+        return None
+    if interaction == "unnormalized":
+        return UnnormalizedAttention(beta=beta, value_scale=value_scale, rescaled=True)
+    if interaction == "l2":
+        query = math.sqrt(beta) * np.eye(dim)
+        key = query * np.append(np.ones(dim - 1), 0.5)
+        return L2Attention(query=query, key=key, value_scale=value_scale)
+    if interaction == "multi-head":
+        betas = (beta / 2, 2 * beta)
+        return MultiHeadAttention(heads=[SoftmaxAttention(beta=b, value_scale=value_scale) for b in betas])
+    return SoftmaxAttention(beta=beta, value_scale=value_scale)
 
 
 def mlp(*, bias_std: float = 0.3, activation: str = "tanh") -> MLP:

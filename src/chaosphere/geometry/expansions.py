@@ -47,7 +47,8 @@ MAX_HARMONICS = 40_000  # on higher spheres, β about 500 for d = 3: a dozen sec
 
 
 @lru_cache(maxsize=256)
-def _counts(n: int, dim: int) -> Floats:
+def counts(n: int, dim: int) -> Floats:
+    """Return dim(0, d) … dim(n − 1, d)."""
     values = multiplicities(n - 1, dim)
     values.flags.writeable = False
     return values
@@ -77,7 +78,7 @@ def multipliers(beta: float, dim: int) -> Floats:
     """
     n = _margin(beta)
     relative = np.concatenate([[1.0], np.cumprod(ratios(n, beta, dim))])
-    values = np.asarray(relative / math.fsum(relative * _counts(n + 1, dim)))
+    values = np.asarray(relative / math.fsum(relative * counts(n + 1, dim)))
     values.flags.writeable = False
     return values
 
@@ -86,7 +87,7 @@ def multipliers(beta: float, dim: int) -> Floats:
 def tails(beta: float, dim: int) -> Floats:
     """Return t_0, t_1, …: the share of e^β that degrees above L carry."""
     values = multipliers(beta, dim)
-    shares = values * _counts(len(values), dim)
+    shares = values * counts(len(values), dim)
     return np.asarray(np.append(np.cumsum(shares[:0:-1])[::-1], 0.0))
 
 
@@ -112,19 +113,31 @@ def serves(beta: float, dim: int, rtol: float) -> bool:
     return dim == 2 or n_harmonics(beta, dim, rtol) <= MAX_HARMONICS
 
 
+def serves_degree(n_max: int, dim: int) -> bool:
+    """Whether an expansion up to a degree is offered."""
+    return dim == 2 or (dim <= MAX_DIM and harmonics_below(n_max + 1, dim) <= MAX_HARMONICS)
+
+
 def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:
     """Return γ for moments of sizes s_l, shape (R, at least L + 1)."""
-    dim, order = x.shape[2], np.arange(len(factors))
+    dim = x.shape[2]
     noise = 1 / math.sqrt(x.shape[1]) if p is None else math.sqrt(np.einsum("i,i", p, p))  # no array of squares
     here = np.minimum(sizes + 4 * noise, 1.0)
     near = here.copy()  # the moments of x Y are of degrees l ± 1
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
     np.maximum(near[:, :-1], here[:, 1:], out=near[:, :-1])
     near = near[:, : len(factors)]
-    growth = 8 + 2.0 * order
+    roundings = factors * counts(len(factors), dim) * growth(len(factors) - 1, dim)
+    return _by_rows(near, roundings) * np.finfo(np.float64).eps
+
+
+def growth(n_max: int, dim: int) -> Floats:
+    """Return g_0 … g_L."""
+    order = np.arange(n_max + 1)
+    values = 8 + 2.0 * order
     if dim > 2:
-        growth += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(len(factors), dim - 1))
-    return _by_rows(near, factors * _counts(len(factors), dim) * growth) * np.finfo(np.float64).eps
+        values += (dim - 2) * order**2 / 2 + math.sqrt(harmonics_below(n_max + 1, dim - 1))
+    return np.asarray(values)
 
 
 def _by_rows(values: Floats, factors: Floats) -> Floats:
@@ -144,13 +157,13 @@ def moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> Floats:
 
 def degrees(n_max: int, dim: int) -> NDArray[np.int64]:
     """Return the degree of each of them, shape (K,)."""
-    return np.repeat(np.arange(n_max + 1), _counts(n_max + 1, dim).astype(np.int64))
+    return np.repeat(np.arange(n_max + 1), counts(n_max + 1, dim).astype(np.int64))
 
 
 def power_spectrum(values: Floats, n_max: int, dim: int) -> Floats:
     """Return s_l² = Σ_k M_{l,k}² / dim(l, d) for moments (R, K), shape (R, n_max + 1)."""
-    counts = _counts(n_max + 1, dim)
-    return np.asarray(np.add.reduceat(values**2, (np.cumsum(counts) - counts).astype(np.int64), axis=1) / counts)
+    sizes = counts(n_max + 1, dim)
+    return np.asarray(np.add.reduceat(values**2, (np.cumsum(sizes) - sizes).astype(np.int64), axis=1) / sizes)
 
 
 def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tuple[Floats, Floats]:
@@ -159,7 +172,14 @@ def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tup
     factors = multipliers(beta, dim)[: n_max + 1]
     spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
     error = 2 * rounding(factors, x, p, np.sqrt(spectrum)) + tails(beta, dim)[n_max]
-    return _by_rows(spectrum, factors * _counts(n_max + 1, dim)), error
+    return _by_rows(spectrum, factors * counts(n_max + 1, dim)), error
+
+
+def mean_of(x: Tokens, p: Floats | None, factors: Floats, *, n_threads: int) -> Floats:
+    """Return Σ_ij p_i p_j f(⟨x_i, x_j⟩) = Σ_l λ_l dim(l, d) s_l² for a function with factors λ_0 … λ_L, (R,)."""
+    dim, n_max = x.shape[2], len(factors) - 1
+    spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
+    return _by_rows(spectrum, factors * counts(n_max + 1, dim))
 
 
 def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> NDArray[np.complex128]:

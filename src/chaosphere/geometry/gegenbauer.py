@@ -40,6 +40,32 @@ def gegenbauer_in_place(u: Array, dim: int) -> Iterator[Array]:
         before, now = now, before
 
 
+def gegenbauer_series(series: Array, *, dim: int) -> Array:
+    """Return c_0 … c_n with Σ c_k P_k(u) = Σ b_k T_k(u), for Chebyshev coefficients b_0 … b_n.
+
+    Clenshaw's recurrence on series in place of numbers, with u P_k = ((k + d − 2) P_{k+1} + k P_{k−1}) / (2k + d − 2).
+    Both weights are positive and sum to 1, so rounding stays near ε Σ |b_k|.
+    """
+    if dim == 2:
+        return series.copy()
+    k = np.arange(len(series))
+    up, down = (k + dim - 2.0) / (2 * k + dim - 2.0), k / (2 * k + dim - 2.0)
+
+    def times_u(c: Array) -> Array:
+        out = np.zeros_like(c)
+        out[1:] = up[:-1] * c[:-1]
+        out[:-1] += down[1:] * c[1:]
+        return out
+
+    now, before = np.zeros(len(series)), np.zeros(len(series))
+    for coefficient in series[:0:-1]:
+        now, before = 2 * times_u(now) - before, now
+        now[0] += coefficient
+    out = times_u(now) - before
+    out[0] += series[0]
+    return out
+
+
 def cosine_rule(x: Array, w: Array, *, dim: int) -> tuple[Array, Array]:
     """Return nodes u and weights, of sum 1, for the cosine of two independent uniform points of S^{dim−1}.
 

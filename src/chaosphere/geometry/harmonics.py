@@ -49,6 +49,16 @@ def log_multiplicities(degrees: Floats, dim: int) -> Floats:
     return np.asarray(counts)
 
 
+def per_harmonic(series: Floats, dim: int) -> Floats:
+    """Return λ_l = c_l / dim(l, d) for a function Σ c_l P_l of ⟨x, y⟩, as in Funk–Hecke.
+
+    For the uniform probability, ∫ f(⟨x, y⟩) Y(y) dy = λ_l Y(x) for harmonics Y of degree l. It is 0 where dim(l, d) is
+    no float.
+    """
+    counts = [multiplicity(degree, dim) for degree in range(len(series))]
+    return np.array([c / count if count < 2**1000 else 0.0 for c, count in zip(series, counts, strict=True)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HarmonicBasis:
     """The real spherical harmonics of degree <= n_max on S^{d−1}, orthonormal for the uniform probability.
@@ -115,7 +125,7 @@ class HarmonicBasis:
         arranged = self._arrange(coefficients).astype(x.dtype, copy=False)
         threads = checks.threads(n_threads)
         steps = self._steps.astype(x.dtype, copy=False)
-        return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, self._scratch_rows, threads)
+        return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, self.scratch_rows, threads)
 
     def moments(
         self, x: Tokens, p: Floats | None, *, with_coordinates: bool = False, n_threads: int | None = None
@@ -141,13 +151,13 @@ class HarmonicBasis:
         """
         rows = self.dim + 1 if with_coordinates else 1
         blocks = expansions.harmonic_moments(
-            x, p, self.n_max, rows, self._steps, self._scratch_rows, self.size, checks.threads(n_threads)
+            x, p, self.n_max, rows, self._steps, self.scratch_rows, self.size, checks.threads(n_threads)
         )
         sums = blocks.sum(axis=1)
         if p is None:
             sums /= x.shape[1]
         out = np.empty((len(x), self.size * rows))
-        out[:, self._order(rows)] = sums
+        out[:, self.order(rows)] = sums
         return self._factors[:, None] * out.reshape(len(x), self.size, rows)
 
     def ratios(self, x: Tokens, a: Floats, *, n_threads: int | None = None) -> tuple[Tokens, Floats]:
@@ -158,17 +168,28 @@ class HarmonicBasis:
         """
         arranged = self._arrange(a)
         threads = checks.threads(n_threads)
-        return expansions.harmonic_field(x, arranged, self.n_max, self._steps, self._scratch_rows, threads)
+        return expansions.harmonic_field(x, arranged, self.n_max, self._steps, self.scratch_rows, threads)
 
     @property
-    def _scratch_rows(self) -> int:
+    def steps(self) -> Floats:
+        """The recurrences, as the kernels take them."""
+        return self._steps
+
+    @property
+    def factors(self) -> Floats:
+        """What makes the kernel's harmonics orthonormal, shape (K,)."""
+        return self._factors
+
+    @property
+    def scratch_rows(self) -> int:
+        """Rows of scratch that the kernels need."""
         below = harmonics_below(self.n_max + 1, max(2, self.dim - 1))
         return below * (2 if self.dim > 3 else 1) + self.n_max + 3
 
     def _arrange(self, coefficients: Floats) -> Floats:
         """Return coefficients (R, K, n) of the kernel's harmonics, in its order, flat."""
         scaled = self._factors[:, None] * coefficients
-        return scaled.reshape(len(scaled), -1).take(self._order(scaled.shape[2]), axis=1)
+        return scaled.reshape(len(scaled), -1).take(self.order(scaled.shape[2]), axis=1)
 
     def _recurrences(self) -> tuple[Floats, Floats]:
         """Return the kernel's c_p for each dimension 3 … d and low degree l, and what makes its harmonics orthonormal.
@@ -196,7 +217,7 @@ class HarmonicBasis:
                 start *= (parameter + 1) / (parameter + 0.5)
         return steps.ravel(), factors.astype(np.float64)
 
-    def _order(self, n_components: int) -> NDArray[np.int64]:
+    def order(self, n_components: int) -> NDArray[np.int64]:
         """Where the kernel's flat coefficients stand in an array (K, n_components)."""
         if n_components not in self._orders:
             self._orders[n_components] = self._kernel_order(n_components)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
@@ -39,6 +40,7 @@ class CustomInteraction(Brief):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.MultiHeadAttention : Several interactions at once.
+    chaosphere.PotentialInteraction : Drift along the gradient of a potential of the cosine, by a compiled kernel.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape, with all that it may do.
 
     Notes
@@ -124,6 +126,42 @@ class CustomInteraction(Brief):
         100.0
         """
         return _CustomPlan(self.function, shape, weights)
+
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> None:
+        """Return None: no energy is known that the function lowers.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        None
+            Whatever the function is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens on the unit sphere, or the weights are out of range.
+
+        See Also
+        --------
+        chaosphere.MultiHeadAttention.energy : Energy of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> cs.CustomInteraction(lambda x, weights: -x).energy(x) is None
+        True
+        """
+        checks.weights(weights, checks.tokens(x).shape[1])
+        checks.threads(n_threads)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return the drift of every token.

@@ -24,11 +24,11 @@ from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
-_FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
+FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 # Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
-_MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
+MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
 # Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
-_LOST = {np.dtype(np.float64): 2.0**-800, np.dtype(np.float32): 2.0**-50}
+LOST = {np.dtype(np.float64): 2.0**-800, np.dtype(np.float32): 2.0**-50}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +110,7 @@ class DirectPlan(InteractionPlan):
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_fused = self.is_bounded and beta is not None and weights is None
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
-        self.max_fused_steps = max(1, int(_FUSED_WORK / work)) if self.is_fused else 1
+        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         """Set the maps, the scale and the shift of the kernels."""
@@ -126,7 +126,7 @@ class DirectPlan(InteractionPlan):
         norm = float(np.linalg.norm(form, 2))
         self.row_map, self.row_scale = np.ascontiguousarray(form * LOG2_E, dtype=dtype), 1.0
         self.is_symmetric = bool(abs(form - form.T).max() <= 1e-15 * norm * len(form))
-        self.is_bounded = 2 * norm * LOG2_E < _MAX_RANGE[dtype]
+        self.is_bounded = 2 * norm * LOG2_E < MAX_RANGE[dtype]
         symmetric = 0.5 * (form + form.T) if self.is_symmetric else form
         self.pair_map = np.ascontiguousarray(symmetric * LOG2_E, dtype=dtype)
         self.scale, self.shift, self.log_shift = 1.0, norm * LOG2_E, norm
@@ -222,7 +222,7 @@ class DirectPlan(InteractionPlan):
         )
         log_scale: Any = self.log_shift + self.log_unit
         # A token of little weight, far from all others: its weights were dropped, so take it alone.
-        lost = sums < _LOST[x.dtype]
+        lost = sums < LOST[x.dtype]
         if lost.any():
             log_scale = np.full(sums.shape, log_scale)
             for replica in np.flatnonzero(lost.any(axis=1)):

@@ -85,15 +85,19 @@ class Head:
         weights : ndarray of float64, shape (N,), optional
         n_threads : int
         """
+        q, k, v = self.projected(queries, keys, n_threads=n_threads)
+        bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
+        return attend_rows(
+            q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=v, bias=bias
+        )
+
+    def projected(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Tokens, Tokens | None]:
+        """Return Qx of the queries, Ky of the keys, and their values, None where these are Ky."""
         q, k, v = (
             x if matrix is None else map_tokens(x, matrix, n_threads)
             for x, matrix in ((queries, self.query), (keys, self.key), (keys, self.value))
         )
-        bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
-        values = None if v is k else v
-        return attend_rows(
-            q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=values, bias=bias
-        )
+        return q, k, None if v is k else v
 
 
 def set_matrices(spec: Any, *, output: Any = None) -> None:
@@ -138,6 +142,13 @@ def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:
         return None
     shift = round(0.5 * (math.log2(sizes[0]) - math.log2(sizes[1])))
     return np.ldexp(left, -shift), np.ldexp(right, shift)
+
+
+def scalar(form: Floats) -> float | None:
+    """Return β if a square matrix is βI with β >= 0 to rounding, else None."""
+    beta = float(np.trace(form)) / len(form)
+    is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
+    return beta if is_scalar and beta >= 0 else None
 
 
 def norm(matrix: Floats) -> float:

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
+from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.direct import relative_weights
-from chaosphere.interactions.head import Head, norm, set_matrices
+from chaosphere.interactions.head import Head, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import largest_value
+from chaosphere.interactions.softmax import SoftmaxAttention, largest_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -53,7 +55,7 @@ class L2Attention(checks.ByValue, Brief):
     -----
     |Qx − Ky|² = |Qx|² − 2⟨Qx, Ky⟩ + |Ky|², so this is softmax attention with 2QᵀK in place of QᵀK and with token
     weights proportional to p_j e^{−|Ky_j|²}. Where QᵀK = βI and |Ky| is the same for all tokens, as for Q = K = √β I,
-    it is softmax attention at 2β. `CircleDensity` does not take it: in general the weights are no function of ⟨x, y⟩.
+    it is softmax attention at 2β. `CircleDensity` takes it only there: elsewhere the weights are no function of ⟨x, y⟩.
 
     All pairs are summed, with a running maximum, in O(N² (k + d)) per system and memory O(N (k + d)). Weights carry a
     relative rounding error of about (‖Q‖ + ‖K‖)² ε (ε = 2.2e-16 or 1.2e-7). Results are bitwise identical for any
@@ -176,6 +178,121 @@ class L2Attention(checks.ByValue, Brief):
         )
         return L2Plan(shape, weights, head=head)
 
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
+        """Return the energy E_{2β} of softmax attention at 2β, where this is that attention.
+
+        Along the flow it changes as `SoftmaxAttention.energy` does.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        float, ndarray of shape (R,) or None
+            The energy of each system; None unless QᵀK = βI, KᵀK = cI and V = δI: other attention by distances is no
+            gradient flow.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens on the unit sphere, the weights are out of range, or 2β > 700.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3))
+        >>> bool(attention.energy(x) == cs.measures.energy(x, beta=2.0))
+        True
+        """
+        checks.tokens(x)
+        softmax = self._softmax()
+        if softmax is None:
+            checks.threads(n_threads)
+            checks.weights(weights, x.shape[-2])
+            return None
+        return softmax.energy(x, weights, n_threads=n_threads)
+
+    def circle_drift(self, n_modes: int) -> CircleDrift:
+        """Return the tangential drift of a density on the circle as a function of its Fourier modes.
+
+        Parameters
+        ----------
+        n_modes : int
+            Modes K of the density, in [1, 2²⁴].
+
+        Returns
+        -------
+        CircleDrift
+            A function of modes (R, K + 1) and a number n of points that returns the drift at the angles 2πj/n, (R, n).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, or unless QᵀK = βI, KᵀK = cI and V = δI.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.L2Attention(query=0 * np.eye(2), key=np.eye(2)).circle_drift(4)
+        >>> modes = np.array([[1.0, 0.25, 0.0, 0.0, 0.0]])  # of the density 1 + cos(θ)/2
+        >>> drift(modes, 4).round(3) + 0.0  # to the mean, which is at θ = 0
+        array([[ 0.  , -0.25,  0.  ,  0.25]])
+        """
+        return self._as_softmax("circle_drift").circle_drift(n_modes)
+
+    def linear_response(self, degree: int, dim: int) -> float:
+        """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
+
+        Parameters
+        ----------
+        degree : int
+            l, in [1, 100 000].
+        dim : int
+            d, in [2, 100 000].
+
+        Returns
+        -------
+        float
+            The factor c, of the density 1 + εY with respect to the uniform law.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or unless QᵀK = βI, KᵀK = cI and V = δI.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3))
+        >>> attention.linear_response(1, 3) == cs.SoftmaxAttention(beta=2.0).linear_response(1, 3)
+        True
+        """
+        if self.query.shape[1] != checks.integer(dim, "dim", low=2):
+            raise ValueError(f"dim must be {self.query.shape[1]}, that of the matrices, got {dim}")
+        return self._as_softmax("linear_response").linear_response(degree, dim)
+
     @property
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
@@ -242,6 +359,19 @@ class L2Attention(checks.ByValue, Brief):
         threads = checks.threads(n_threads)
         mean = self.plan(Shape.of(keys), p).attend(batch, keys, n_threads=threads)
         return mean if x.ndim == 3 else mean[0]
+
+    def _softmax(self) -> SoftmaxAttention | None:
+        """Return the softmax attention that this is, where QᵀK = βI, and |Ky| is the same for every token."""
+        beta = scalar(2.0 * self.key.T @ self.query)
+        if beta is None or scalar(self.key.T @ self.key) is None:
+            return None
+        return SoftmaxAttention(beta=beta, value=self.value, value_scale=self.value_scale)
+
+    def _as_softmax(self, method: str) -> SoftmaxAttention:
+        softmax = self._softmax()
+        if softmax is None:
+            raise ValueError(f"{method} needs attention with QᵀK = βI and KᵀK = cI, got general matrices")
+        return softmax
 
     def _check_sizes(self, dtype: np.dtype[Any]) -> None:
         """Raise ValueError where rounding would decide the weights, or sums of values might overflow."""

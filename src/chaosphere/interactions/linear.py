@@ -10,14 +10,14 @@ import scipy
 from chaosphere.common import checks
 from chaosphere.geometry import expansions
 
-_MAX_SIZE = 100_000  # of degrees and dimensions
+MAX_SIZE = 100_000  # of degrees and dimensions
 _MAX_BETA = 1e8  # where a recurrence takes a tenth of a second
 
 
 def relative_response(degree: int, *, dim: int, beta: float) -> float:
     """Return λ_l/(β λ_0) = I_{l+ν}(β)/(β I_ν(β)), ν = d/2 − 1, to a few ε; at β = 0 1/d for l = 1, else 0."""
-    degree = checks.integer(degree, "degree", low=1, high=_MAX_SIZE)
-    dim = checks.integer(dim, "dim", low=2, high=_MAX_SIZE)
+    degree = checks.integer(degree, "degree", low=1, high=MAX_SIZE)
+    dim = checks.integer(dim, "dim", low=2, high=MAX_SIZE)
     if beta > _MAX_BETA:
         raise ValueError(f"beta must be <= {_MAX_BETA:g} for the linear response, got {beta:.6g}")
     ratios = expansions.ratios(max(degree, 2), beta, dim)

@@ -1,17 +1,31 @@
-"""Several interactions at once, as the heads of multi-head attention."""
+"""Several interactions at once, as the heads of multi-head attention.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import call
-from chaosphere.interactions.protocol import Interaction, InteractionPlan, check_interaction
+from chaosphere.interactions.circle import CircleDrift, Modes
+from chaosphere.interactions.protocol import (
+    Interaction,
+    InteractionPlan,
+    check_interaction,
+    consensus_rate_of,
+    mobility_of,
+    offered,
+)
 
 COMBINE = ("mean", "sum")
 
@@ -139,7 +153,7 @@ class MultiHeadAttention(Brief):
         >>> cs.MultiHeadAttention(heads=heads).plan(Shape(n_tokens=10, dim=3)).pairs
         200.0
         """
-        return _MultiHeadPlan([head.plan(shape, weights) for head in self.heads], is_mean=self.combine == "mean")
+        return _MultiHeadPlan([head.plan(shape, weights) for head in self.heads], is_mean=self._is_mean)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return the drift of every token.
@@ -177,25 +191,216 @@ class MultiHeadAttention(Brief):
         """
         return call.drift(self, x, weights=weights, n_threads=n_threads)
 
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica | None:
+        """Return the energy that the heads lower together, the mean or the sum of δ_h E_h.
+
+        E_h is the energy of a head and δ_h its `mobility`. Along the flow the energy changes by −Σ_i p_i |P b(x_i)|²
+        per unit of time, with b the drift and P the projection onto the tangent space at x_i.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere; R independent systems.
+        weights : array_like, shape (N,), optional
+            p_i >= 0 with sum 1 (default 1/N).
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        float, ndarray of shape (R,) or None
+            The energy of each system; None unless each head has a mobility. Softmax attention has none: its flow is a
+            gradient flow with weights of its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens on the unit sphere, the weights are out of range, or a head refuses them.
+
+        See Also
+        --------
+        chaosphere.MultiHeadAttention.mobility : The factor between drift and gradient, 1.
+        chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.CustomInteraction.energy : There is none.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> one, two = (cs.UnnormalizedAttention(beta=beta) for beta in (1.0, 2.0))
+        >>> energy = cs.MultiHeadAttention(heads=[one, two]).energy(x)
+        >>> bool(abs(energy - (one.energy(x) + two.energy(x)) / 2) < 1e-15)
+        True
+        """
+        checks.weights(weights, checks.tokens(x).shape[1])
+        threads = checks.threads(n_threads)
+        if self.mobility is None:
+            return None
+        energies = []
+        for head in self.heads:
+            energy = offered(head, "energy", name="heads")(x, weights, n_threads=threads)
+            energies.append(np.float64(mobility_of(head) or 0.0) * energy)
+        total: PerReplica = combined(energies, is_mean=self._is_mean)
+        return total
+
+    @property
+    def _is_mean(self) -> bool:
+        return self.combine == "mean"
+
+    @property
+    def mobility(self) -> float | None:
+        """The factor 1: the drift is minus the Wasserstein gradient of `energy`; None unless each head has a mobility.
+
+        See Also
+        --------
+        chaosphere.MultiHeadAttention.energy : Energy whose gradient flow it is.
+        chaosphere.UnnormalizedAttention.mobility : The same of unnormalised attention.
+        chaosphere.SinkhornAttention.mobility : The same of doubly stochastic attention.
+        chaosphere.PotentialInteraction.mobility : The same of a potential.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.MultiHeadAttention(heads=[cs.UnnormalizedAttention(beta=2.0)]).mobility
+        1.0
+        """
+        return None if any(mobility_of(head) is None for head in self.heads) else 1.0
+
+    @property
+    def consensus_rate(self) -> float | None:
+        """Rate at which the distance of two tokens of a cluster falls; None unless that of each head is known.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=2.0), cs.SoftmaxAttention(beta=2.0, value_scale=-0.5)]
+        >>> cs.MultiHeadAttention(heads=heads).consensus_rate
+        0.25
+        """
+        rates = [consensus_rate_of(head) for head in self.heads]
+        known = [rate for rate in rates if rate is not None]
+        return float(combined(known, is_mean=self._is_mean)) if len(known) == len(rates) else None
+
+    def circle_drift(self, n_modes: int) -> CircleDrift:
+        """Return the tangential drift of a density on the circle as a function of its Fourier modes.
+
+        Parameters
+        ----------
+        n_modes : int
+            Modes K of the density, in [1, 2²⁴].
+
+        Returns
+        -------
+        CircleDrift
+            A function of modes (R, K + 1) and a number n of points that returns the drift at the angles 2πj/n, (R, n).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, or a head has no such drift.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=0.0), cs.SoftmaxAttention(beta=0.0, value_scale=3.0)]
+        >>> drift = cs.MultiHeadAttention(heads=heads).circle_drift(4)
+        >>> modes = np.array([[1.0, 0.25, 0.0, 0.0, 0.0]])  # of the density 1 + cos(θ)/2
+        >>> drift(modes, 4).round(3) + 0.0  # twice to the mean, which is at θ = 0
+        array([[ 0. , -0.5,  0. ,  0.5]])
+        """
+        drifts = [
+            offered(head, "circle_drift", name=f"heads[{number}]")(n_modes) for number, head in enumerate(self.heads)
+        ]
+        return CombinedDrift(drifts, is_mean=self._is_mean)
+
+    def linear_response(self, degree: int, dim: int) -> float:
+        """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
+
+        Parameters
+        ----------
+        degree : int
+            l, in [1, 100 000].
+        dim : int
+            d, in [2, 100 000].
+
+        Returns
+        -------
+        float
+            The factor c, of the density 1 + εY with respect to the uniform law.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or a head has no such factor.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=2.0), cs.UnnormalizedAttention(beta=2.0)]
+        >>> both = cs.MultiHeadAttention(heads=heads, combine="sum").linear_response(1, 3)
+        >>> bool(abs(both - heads[0].linear_response(1, 3) - heads[1].linear_response(1, 3)) < 1e-15)
+        True
+        """
+        responses = [
+            offered(head, "linear_response", name=f"heads[{number}]")(degree, dim)
+            for number, head in enumerate(self.heads)
+        ]
+        return float(combined(responses, is_mean=self._is_mean))
+
 
 class _MultiHeadPlan(InteractionPlan):
     """The heads one after the other."""
 
     def __init__(self, plans: list[InteractionPlan], *, is_mean: bool) -> None:
         self.plans, self.is_mean = plans, is_mean
-        self.pairs = sum(plan.pairs for plan in plans)
+        self.pairs, self.n_fixed = sum(plan.pairs for plan in plans), min(plan.n_fixed for plan in plans)
+        self.is_ordered = any(plan.is_ordered for plan in plans)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the combined drift; see `InteractionPlan`."""
-        return self._combined(plan.drift(x, n_threads=n_threads) for plan in self.plans)
+        return np.asarray(combined((plan.drift(x, n_threads=n_threads) for plan in self.plans), is_mean=self.is_mean))
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows at their share of the work; see `InteractionPlan`."""
-        return self._combined(plan.rows(x, first=first, stop=stop, n_threads=n_threads) for plan in self.plans)
+        parts = (plan.rows(x, first=first, stop=stop, n_threads=n_threads) for plan in self.plans)
+        return np.asarray(combined(parts, is_mean=self.is_mean))
 
-    def _combined(self, drifts: Iterator[Tokens]) -> Tokens:
-        """Return the sum of the drifts, or their mean by updates: of equal heads it is each of them to the bit."""
-        total = next(drifts)
-        for number, drift in enumerate(drifts, start=2):
-            total = total + ((drift - total) / number if self.is_mean else drift)
-        return total
+
+class CombinedDrift:
+    """The mean or the sum of drifts of a density on the circle; see `CircleDrift`.
+
+    Parameters
+    ----------
+    drifts : sequence of CircleDrift
+    is_mean : bool
+    """
+
+    def __init__(self, drifts: Sequence[CircleDrift], *, is_mean: bool) -> None:
+        self.drifts, self.is_mean = drifts, is_mean
+        self.max_speed = float(combined((drift.max_speed for drift in drifts), is_mean=is_mean))
+
+    def __call__(self, modes: Modes, n_points: int) -> Floats:
+        """Return the drift; see `CircleDrift`."""
+        return np.asarray(combined((drift(modes, n_points) for drift in self.drifts), is_mean=self.is_mean))
+
+
+def combined(parts: Iterable[Any], *, is_mean: bool) -> Any:
+    """Return the sum of numbers or arrays, or their mean by updates: of equal ones it is each of them to the bit."""
+    rest = iter(parts)
+    total = next(rest)
+    for number, part in enumerate(rest, start=2):
+        total = total + ((part - total) / number if is_mean else part)
+    return total

@@ -95,6 +95,10 @@ class InteractionPlan(Protocol):
         Pair interactions of one evaluation, of one replica.
     max_fused_steps : int
         How many steps `move` may take in one call.
+    is_ordered : bool
+        Whether the drift depends on the places of the tokens, as under a causal mask, not on their measure alone.
+    n_fixed : int
+        How many tokens, the first, the drift cannot move: theirs is a multiple of the token. Under a causal mask, one.
 
     See Also
     --------
@@ -131,6 +135,8 @@ class InteractionPlan(Protocol):
 
     pairs: float
     max_fused_steps: int = 1
+    is_ordered: bool = False
+    n_fixed: int = 0
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the drift at every token, an array of its own.
@@ -178,9 +184,38 @@ class InteractionPlan(Protocol):
         chaosphere.MLPLayer.move : A step of the tokens under the layer.
         chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.interactions.protocol.InteractionPlan.hold : Keep tokens that the drift cannot move.
         """
+        start = x
         for _ in range(n_steps):
             x = sphere.layer_norm_step(x, self.drift(x, n_threads=n_threads), step_size, n_threads, in_place=True)
+        return self.hold(x, start)
+
+    def hold(self, x: Tokens, start: Tokens) -> Tokens:
+        """Return the tokens after steps along the drift, with those that it cannot move at their start to the bit.
+
+        A step against the token that is longer than it leads to the other side of the sphere; that is kept.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens after the steps; they are written to.
+        start : ndarray, shape (R, N, d)
+            Tokens before the steps.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            The tokens x.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
+        """
+        if self.n_fixed > 0:
+            ends, starts = x[:, : self.n_fixed], start[:, : self.n_fixed]
+            is_near = np.einsum("rik,rik->ri", ends, starts) > 0
+            ends[is_near] = starts[is_near]
         return x
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
@@ -246,6 +281,7 @@ class Interaction(Protocol):
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.L2Attention : Attention by distances.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
 
@@ -284,6 +320,7 @@ class Interaction(Protocol):
         chaosphere.MultiHeadAttention.resolve : Heads with their methods chosen.
         chaosphere.CustomInteraction.resolve : The interaction itself.
         chaosphere.L2Attention.resolve : Attention by distances with its choices made.
+        chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
         chaosphere.models.protocol.ModelPlan.describe : The model with its choices made.
         """
 
@@ -313,6 +350,7 @@ class Interaction(Protocol):
         chaosphere.MultiHeadAttention.plan : Plan of several heads.
         chaosphere.CustomInteraction.plan : Plan of a function.
         chaosphere.L2Attention.plan : Plan of attention by distances.
+        chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
         chaosphere.models.protocol.Model.plan : Plan of any model.
         """
 
@@ -322,6 +360,8 @@ class _Distributed(InteractionPlan):
 
     def __init__(self, plan: InteractionPlan, partition: Partition) -> None:
         self.plan, self.partition, self.pairs = plan, partition, plan.pairs
+        self.is_ordered = plan.is_ordered
+        self.n_fixed = max(0, min(plan.n_fixed, partition.stop) - partition.first)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         first, stop = self.partition.first, self.partition.stop
@@ -332,6 +372,21 @@ def check_interaction(value: object, name: str) -> None:
     """Raise TypeError unless an object offers what `Interaction` asks for, or is None."""
     if value is not None and not all(callable(getattr(value, member, None)) for member in ("resolve", "plan")):
         raise TypeError(f"{name} must be a SoftmaxAttention, another interaction, or None, got {value!r}")
+
+
+def mobility_of(interaction: object) -> float | None:
+    """Return δ if an interaction moves tokens by −δ times the gradient of its `energy`, by its property `mobility`."""
+    return getattr(interaction, "mobility", None)
+
+
+def consensus_rate_of(interaction: object) -> float | None:
+    """Return the rate at which two tokens of a cluster approach, by the property `consensus_rate`; None if unknown."""
+    return getattr(interaction, "consensus_rate", None)
+
+
+def beta_of(interaction: object) -> float | None:
+    """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none."""
+    return getattr(interaction, "beta", None)
 
 
 def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any]:

@@ -30,7 +30,11 @@ def nanoseconds(n_tokens: int, beta: float, dim: int, rtol: float) -> float:
     """
     if not expansions.serves(beta, dim, rtol):
         return math.inf
-    terms = expansions.n_harmonics(beta, dim, rtol)
+    return nanoseconds_of(n_tokens, expansions.n_harmonics(beta, dim, rtol), dim)
+
+
+def nanoseconds_of(n_tokens: int, terms: int, dim: int) -> float:
+    """Return the time that an expansion with a number of harmonics takes."""
     if dim == 2:
         call, token = 9e4 + 200 * terms, 4.7 + 0.123 * terms
     elif dim == 3:
@@ -82,10 +86,19 @@ class Series:
         return z, z.min(axis=1), error
 
 
+def sums(x: Tokens, p: Floats | None, factors: Floats, *, n_threads: int) -> Tokens:
+    """Return Σ_j p_j f(⟨x_i, x_j⟩) x_j for a function f with Funk–Hecke coefficients λ_0 … λ_L, the factors.
+
+    Attention with 1 for its partition sum, which is exact.
+    """
+    attend = _attend_circle if x.shape[2] == 2 else _attend_sphere
+    return attend(x, p, factors, np.eye(x.shape[2]), n_threads, is_ratio=False)[0]
+
+
 def _attend_circle(
-    x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int
+    x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int, *, is_ratio: bool = True
 ) -> tuple[Tokens, Floats, Floats, Floats]:
-    """Write Z and both numerators as Re Σ_k F_k z^k, k = 0 … L."""
+    """Write Z and both numerators as Re Σ_k F_k z^k, k = 0 … L; without is_ratio with 1 for Z."""
     n_max = len(factors) - 1
     powers = circle_moments(x, p, n_max + 1, n_threads).conj()
     above, below = powers[:, 1:], np.concatenate([np.zeros((len(x), 1)), powers[:, :n_max]], axis=1)
@@ -95,6 +108,8 @@ def _attend_circle(
     terms[:, 2] = 2 * powers[:, :-1]
     terms[:, 2, 0] = 1
     terms *= factors
+    if not is_ratio:
+        terms[:, 2] = np.arange(n_max + 1) == 0
     # The tile kernel takes products with {Re, Im} w^b: of z^{7b + a} and z^{7b − a} sums and differences.
     n_steps = (n_max + 3) // 7 + 1
     padded = np.zeros((len(x), 3, 7 * n_steps), np.complex128)
@@ -111,7 +126,7 @@ def _attend_circle(
 
 
 def _attend_sphere(
-    x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int
+    x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int, *, is_ratio: bool = True
 ) -> tuple[Tokens, Floats, Floats, Floats]:
     n_max, dim = len(factors) - 1, x.shape[2]
     basis = expansions.basis(dim, n_max)
@@ -121,6 +136,8 @@ def _attend_sphere(
         sums = basis.moments(x, p, with_coordinates=True, n_threads=n_threads)
     sizes = np.sqrt(power_spectrum(sums[:, :, 0], n_max, dim))
     sums *= factors[basis.degrees][None, :, None]
+    if not is_ratio:
+        sums[:, :, 0] = np.arange(basis.size) == 0
     a = np.concatenate([sums[:, :, 1:] @ value.T, sums[:, :, :1]], axis=2)
     mean, z = basis.ratios(x, a, n_threads=n_threads)
     return mean, z, z.min(axis=1), sizes
@@ -145,7 +162,7 @@ def _times_coordinates(moments: Floats, n_max: int) -> Floats:
     )
     c[:, :, 0] = -c[:, :, 2].conj()
     above, here, below = (slice(k, k + n_max + 1) for k in (2, 1, 0))
-    up, down, third = _coordinate_factors(n_max)
+    up, down, third = coordinate_factors(n_max)
     plus = up[0] * c[:, above, above] - up[1] * c[:, below, above]
     minus = down[0] * c[:, below, below] - down[1] * c[:, above, below]
     last = third[0] * c[:, above, here] + third[1] * c[:, below, here]
@@ -160,7 +177,7 @@ def _times_coordinates(moments: Floats, n_max: int) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def _coordinate_factors(n_max: int) -> tuple[Floats, Floats, Floats]:
+def coordinate_factors(n_max: int) -> tuple[Floats, Floats, Floats]:
     """Return (B_{n+1,m+1}, B_{n,−m}), (B_{n,m}, B_{n+1,1−m}), (A_{n+1,m}, A_{n,m}) for n, m <= n_max, 0 for m > n."""
     n, m = np.arange(n_max + 1.0)[:, None], np.arange(n_max + 1.0)[None, :]
 

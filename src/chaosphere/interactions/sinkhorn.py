@@ -358,6 +358,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.SinkhornAttention.mobility : The factor δ.
         chaosphere.SinkhornAttention.evaluate : Attention with its scaling and residual.
 
         Examples
@@ -379,6 +380,23 @@ class SinkhornAttention(checks.ByValue, Brief):
             return of_replicas(energies.sinkhorn_series(batch, p, beta=self.beta), x)
         mean = self.plan(Shape.of(batch), p).mean_log_scaling(batch, n_threads=threads)
         return of_replicas(mean / self.beta - 0.5, x)
+
+    @property
+    def mobility(self) -> float:
+        """The factor δ: the drift is −δ times the Wasserstein gradient of `energy`.
+
+        See Also
+        --------
+        chaosphere.SinkhornAttention.energy : Energy whose gradient flow it is.
+        chaosphere.MultiHeadAttention.mobility : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SinkhornAttention(beta=2.0, value_scale=-0.5).mobility
+        -0.5
+        """
+        return self.value_scale
 
     @property
     def consensus_rate(self) -> float:

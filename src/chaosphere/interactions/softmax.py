@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import energies, linear, nufft, series
+from chaosphere.interactions import causal, energies, linear, nufft, prefix, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
-from chaosphere.interactions.head import Head, balanced, norm, set_matrices
+from chaosphere.interactions.head import Head, balanced, norm, scalar, set_matrices
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
@@ -38,10 +39,10 @@ class AttentionResult(Brief):
     value : ndarray
         Attn(μ_x, x_i), shape and dtype of x.
     log_partition : ndarray of float64, shape (N,) or (R, N)
-        The logarithm of the partition sum, log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}.
+        The logarithm of the partition sum, log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}; under a mask over j <= i, with the decay.
     energy : float, ndarray of shape (R,) or None
-        E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700, and for attention to sources. The
-        absolute error is at most
+        E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700, with a mask, and for attention to
+        sources. The absolute error is at most
 
             e^β ((4 + (2 + √d/4) β) ε + rtol/4 + β η + σ/2)
 
@@ -89,6 +90,12 @@ class SoftmaxAttention(checks.ByValue, Brief):
         General V, instead of value_scale. With `output`: of shape (v, d).
     output : array_like, shape (d, v), optional
         V is output times value, of rank v: the sums are of values in R^v if that is faster.
+    mask : {None, "causal"}
+        "causal": token i (row i of x, from 0) attends to the tokens j <= i alone, as in decoders. The first token sees
+        only itself; with V = δI attention does not move it. None (default): every token attends to all.
+    decay : float
+        λ in [0, 1e15], with the mask: token i weighs token j by another e^{−λ(i−j)/N}, which are the linear biases of
+        ALiBi with the slope λ/N. 0 (default) for none.
     method : {"auto", "direct", "fourier", "harmonic", "nufft"}
         direct
             Over all pairs, O(N² d); for any QᵀK.
@@ -139,6 +146,10 @@ class SoftmaxAttention(checks.ByValue, Brief):
     overflows, whatever the size of QᵀK. Scores in R^k take k products a pair instead of d, and sums of values in R^v
     take v + 1; they are used where that is faster (with a QᵀK that is symmetric, one exponential serves two
     pairs) and ‖Q‖ ‖K‖ <= 8 ‖QᵀK‖, so that at most three bits of the scores are lost; output and value likewise.
+    With a mask: half of the pairs, a weight for one side each; or O(N K) by the expansions for the tokens up to each
+    one, at up to twice their time without a mask, with some tens of bytes per token for moments of chunks of tokens.
+    Each token must have a weight, and the first one > 0: passive tokens have no place in the order. On
+    spheres of d >= 3 method "harmonic" does not serve a decay that is fast within a chunk; "auto" then is direct.
     Expansions: bounds and their derivation stand in `chaosphere.geometry.expansions`. Tokens are projected onto the
     sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
     memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
@@ -162,6 +173,12 @@ class SoftmaxAttention(checks.ByValue, Brief):
     >>> cs.SoftmaxAttention(query=query, key=key, value=value)(x).shape
     (500, 3)
 
+    With a causal mask the first token sees itself, the second itself and the first:
+
+    >>> y = cs.SoftmaxAttention(beta=0.0, mask="causal")(x)
+    >>> bool(abs(y[1] - x[:2].mean(axis=0)).max() < 1e-15), bool((y[0] == x[0]).all())
+    (True, True)
+
     A head of dimension 8 for tokens in R^64, whose V has rank 8:
 
     >>> query, key, value = generator.standard_normal((3, 8, 64)) / 8
@@ -175,7 +192,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
-    output: Floats | None = None
+    output: Floats | None = added(None)
+    mask: str | None = added(None)
+    decay: float = added(0.0)
     method: str = "auto"
     rtol: float | None = None
 
@@ -188,7 +207,10 @@ class SoftmaxAttention(checks.ByValue, Brief):
             beta = checks.number(1.0 if self.beta is None else self.beta, "beta", low=0)
             object.__setattr__(self, "beta", beta)
         self._check_norm(np.float64)
+        causal.set_mask(self)
         checks.choice(self.method, "method", known=METHODS)
+        if self.mask is not None and self.method == "nufft":
+            raise ValueError(f"method must not be 'nufft' with mask={self.mask!r}: it sums over all tokens at once")
         if self.rtol is not None:
             checks.numbers(self, "rtol", low=1e-13, high=0.1)
             if self.method == "direct":
@@ -272,6 +294,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError(
                 f"method={method!r} does not serve β = {beta:.6g} in dim {dim} (too many terms); use method='direct'"
             )
+        elif self.mask is not None:
+            prefix.check_decay(self.decay, n_tokens, beta=beta, dim=dim, rtol=rtol)
         return replace(self, method=method, rtol=rtol)
 
     def _fastest(self, n_tokens: int, dim: int, dtype: Any, beta: float | None, rtol: float | None) -> str:
@@ -280,6 +304,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         nufft, which may be missing, is among them only if an rtol was given, and where there are too many harmonics:
         where there are not, harmonics take about the same time or less.
         """
+        if self.mask is not None:
+            return prefix.fastest(n_tokens, dim, dtype, beta=beta, decay=self.decay, rtol=rtol)
         times = {"direct": direct_nanoseconds(n_tokens, dim, dtype)}
         if beta is not None and rtol is not None:
             if expansions.serves(beta, dim, rtol):
@@ -329,13 +355,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
         beta = self._scalar() if chosen.method != "direct" else self.beta
-        direct = self._direct(shape, weights, beta=beta)
         if chosen.method == "direct":
-            return direct
+            return self._direct(shape, weights, beta=beta)
         assert beta is not None
         assert chosen.rtol is not None
         value = self._value_matrix()
         value = np.diag(np.full(shape.dim, self.value_scale)) if value is None else value
+        if self.mask is not None:
+            return prefix.PrefixPlan(
+                shape, weights, direct=self._causal(shape, weights, beta=beta), beta=beta, rtol=chosen.rtol, value=value
+            )
         sums: Sums
         if chosen.method == "nufft":
             uniform = float(expansions.multipliers(beta, shape.dim)[0])
@@ -343,10 +372,20 @@ class SoftmaxAttention(checks.ByValue, Brief):
         else:
             n_max = expansions.degree(beta, shape.dim, chosen.rtol)
             sums = series.Series(beta=beta, n_max=n_max, value=value)
+        direct = self._direct(shape, weights, beta=beta)
         return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
 
     def _direct(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> DirectPlan:
-        """Return the sum over all pairs for tokens of one shape."""
+        """Return the sum over all pairs for tokens of one shape, or over those that the mask leaves."""
+        if self.mask is not None:
+            return self._causal(shape, weights, beta=beta)
+        return DirectPlan(shape, weights, **self._matrices(shape, beta=beta))
+
+    def _causal(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> causal.CausalPlan:
+        return causal.CausalPlan(shape, weights, decay=self.decay, **self._matrices(shape, beta=beta))
+
+    def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
+        """Return what a direct sum takes for scores and values."""
         form, value = None if beta is not None else self._form(), self._value_matrix()
         value_scale = 1.0 if self.value_scale is None else self.value_scale
         scores = values = head = None
@@ -359,7 +398,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
             output, narrow_value = (value, None) if values is None else (values[0].T, values[1])
             matrices: dict[str, Any] = {"query": query, "key": key, "value": narrow_value, "output": output}
             head = Head(shape.dtype, scale=1.0 if beta is None else beta, value_scale=value_scale, **matrices)
-        return DirectPlan(shape, weights, beta=beta, form=form, value=value, value_scale=value_scale, head=head)
+        return {"beta": beta, "form": form, "value": value, "value_scale": value_scale, "head": head}
 
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
@@ -491,7 +530,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         -------
         float, ndarray of shape (R,) or None
             The energy of each system, with the accuracy of `measures.energy`; None unless QᵀK = βI and V = δI, in
-            whatever form they are given: other attention is no gradient flow.
+            whatever form they are given, and with a mask: other attention is no gradient flow.
 
         Raises
         ------
@@ -501,6 +540,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
+        chaosphere.L2Attention.energy : Energy of attention by distances.
         chaosphere.measures.energy : Interaction energy of tokens.
 
         Examples
@@ -520,7 +560,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
         value = self._value_matrix()
         has_scalar_value = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
-        if beta is None or not has_scalar_value:
+        if beta is None or not has_scalar_value or self.mask is not None:
             return None
         if beta > MAX_ENERGY_BETA:
             raise ValueError(f"beta must be <= {MAX_ENERGY_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
@@ -531,10 +571,13 @@ class SoftmaxAttention(checks.ByValue, Brief):
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
 
+        With a mask it is None, too: the k-th token of a cluster nears the first at a rate of its own, (1 − 1/k) δ.
+
         See Also
         --------
         chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
         chaosphere.L2Attention.consensus_rate : Rate of attention by distances.
+        chaosphere.MultiHeadAttention.consensus_rate : Rate of several heads.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -543,7 +586,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> cs.SoftmaxAttention(beta=2.0, value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale
+        return self.value_scale if self.mask is None else None
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
@@ -567,6 +610,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.UnnormalizedAttention.circle_drift : The same of unnormalised attention.
+        chaosphere.L2Attention.circle_drift : The same of attention by distances.
+        chaosphere.MultiHeadAttention.circle_drift : The same of several heads.
         chaosphere.SoftmaxAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -579,6 +624,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
+        causal.need_no_mask(self, "the drift of a density")
         if self.beta is None or self.value_scale is None:
             raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
         return SoftmaxDrift(beta=self.beta, value_scale=self.value_scale, n_modes=n_modes)
@@ -609,6 +655,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.UnnormalizedAttention.linear_response : The same of unnormalised attention.
+        chaosphere.L2Attention.linear_response : The same of attention by distances.
+        chaosphere.MultiHeadAttention.linear_response : The same of several heads.
         chaosphere.SoftmaxAttention.circle_drift : Drift of densities on the circle.
 
         Examples
@@ -619,6 +667,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> round(cs.SoftmaxAttention(beta=0.0).linear_response(1, 3), 6)
         0.333333
         """
+        causal.need_no_mask(self, "the linear response")
         if self.beta is None or self.value_scale is None:
             raise ValueError("linear_response needs attention with QᵀK = βI and V = δI, got general matrices")
         return self.value_scale * linear.relative_response(degree, dim=dim, beta=self.beta)
@@ -632,6 +681,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         if sources is None:
             p = checks.weights(weights, batch.shape[1])
             return self.plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
+        causal.need_no_mask(self, "attention to sources")
         keys = checks.sources(sources, x)
         p = checks.weights(weights, keys.shape[1])
         if self.method not in ("auto", "direct"):
@@ -642,12 +692,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        if self.beta is not None:
-            return self.beta
-        form = self._form()
-        beta = float(np.trace(form)) / len(form)
-        is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
-        return beta if is_scalar and beta >= 0 else None
+        return self.beta if self.beta is not None else scalar(self._form())
 
     def _check_norm(self, dtype: Any) -> None:
         limit = 0.01 / float(np.finfo(dtype).eps)
@@ -694,7 +739,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
             return np.asarray(self.output @ self.value)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
-        if self.beta is None or self.beta > MAX_ENERGY_BETA:
+        if self.beta is None or self.beta > MAX_ENERGY_BETA or self.mask is not None:
             return None
         missing = 1 - attended.over(self.beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)

@@ -13,10 +13,11 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, energies, linear
+from chaosphere.interactions import call, causal, energies, linear
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
@@ -41,6 +42,11 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         δ: 1 attracts, 0 switches off, −1 repels.
     rescaled : bool
         Take e^{β(⟨x, y⟩ − 1)} for e^{β⟨x, y⟩}: the same flow, slower by the factor e^β. Large β need it.
+    mask : {None, "causal"}
+        "causal": token i attends to the tokens j <= i alone, and the sum is divided by their weight, Σ p_j: it is the
+        mean over the tokens up to each.
+    decay : float
+        λ in [0, 1e15], with the mask: p_j e^{−λ(i−j)/N} in place of p_j, in both sums.
     method : {"auto", "direct", "fourier", "harmonic", "nufft"}
         As in `SoftmaxAttention`.
     rtol : float, optional
@@ -57,6 +63,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.SinkhornAttention : Doubly stochastic attention.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
@@ -82,6 +89,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     beta: float = 1.0
     value_scale: float = 1.0
     rescaled: bool = False
+    mask: str | None = added(None)
+    decay: float = added(0.0)
     method: str = "auto"
     rtol: float | None = None
 
@@ -91,11 +100,14 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         checks.numbers(self, "value_scale")
         checks.flag(self.rescaled, "rescaled")
         object.__setattr__(self, "rescaled", bool(self.rescaled))
-        object.__setattr__(self, "rtol", self._softmax().rtol)
+        softmax = self._softmax()
+        object.__setattr__(self, "decay", softmax.decay)
+        object.__setattr__(self, "rtol", softmax.rtol)
         self._check_size(np.float64)
 
     def _softmax(self) -> SoftmaxAttention:
-        return SoftmaxAttention(beta=self.beta, value_scale=self.value_scale, method=self.method, rtol=self.rtol)
+        several: dict[str, Any] = {"mask": self.mask, "decay": self.decay, "method": self.method, "rtol": self.rtol}
+        return SoftmaxAttention(beta=self.beta, value_scale=self.value_scale, **several)
 
     @property
     def _log_unit(self) -> float:
@@ -142,6 +154,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
         chaosphere.SinkhornAttention.resolve : Doubly stochastic attention with its method chosen.
+        chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
         chaosphere.UnnormalizedAttention.plan : Plan of the attention.
 
         Examples
@@ -172,13 +185,15 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         ValueError
-            If the method does not serve this shape, or the largest possible drift has no place in its dtype.
+            If the method does not serve this shape, the largest possible drift has no place in its dtype, or a decay
+            leaves nothing of all that a token sees.
 
         See Also
         --------
         chaosphere.UnnormalizedAttention.resolve : The attention with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
         chaosphere.SinkhornAttention.plan : Plan of doubly stochastic attention.
+        chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
 
         Examples
         --------
@@ -191,7 +206,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         True
         """
         self._check_size(shape.dtype)
-        return UnnormalizedPlan(self._softmax().plan(shape, weights), self._log_unit)
+        mass = None if self.mask is None else causal.prefix_mass(weights, shape.n_tokens, decay=self.decay)
+        return UnnormalizedPlan(self._softmax().plan(shape, weights), self._log_unit, mass)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.
@@ -219,6 +235,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
         chaosphere.SinkhornAttention.__call__ : Doubly stochastic attention at every token.
+        chaosphere.PotentialInteraction.__call__ : Drift along a potential at every token.
         chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
 
         Examples
@@ -251,8 +268,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
 
         Returns
         -------
-        float, or ndarray of shape (R,)
-            The energy of each system, with the accuracy of `measures.energy`.
+        float, ndarray of shape (R,) or None
+            The energy of each system, with the accuracy of `measures.energy`; None with a mask: no gradient flow then.
 
         Raises
         ------
@@ -263,6 +280,9 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
         chaosphere.SinkhornAttention.energy : Energy of doubly stochastic attention.
+        chaosphere.UnnormalizedAttention.mobility : The factor δ.
+        chaosphere.MultiHeadAttention.energy : Energy of several heads.
+        chaosphere.PotentialInteraction.energy : Energy of a potential.
         chaosphere.measures.energy : Interaction energy of tokens.
         chaosphere.UnnormalizedAttention.__call__ : Attention at every token.
 
@@ -276,19 +296,41 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
         p = checks.weights(weights, batch.shape[1])
+        if self.mask is not None:
+            return None
         if self.beta < _MIN_BETA:
             return of_replicas(0.5 * energies.spread(batch, p), x)
         deficit = energies.pair_deficit(batch, p, beta=self.beta, n_threads=threads)
         return of_replicas(0.5 * self._scale * deficit / self.beta, x)
 
     @property
-    def consensus_rate(self) -> float:
+    def mobility(self) -> float | None:
+        """The factor δ: the drift is −δ times the Wasserstein gradient of `energy`; None with a mask.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
+        chaosphere.MultiHeadAttention.mobility : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.UnnormalizedAttention(beta=2.0, value_scale=-0.5).mobility
+        -0.5
+        """
+        return self.value_scale if self.mask is None else None
+
+    @property
+    def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ e^β, or δ if `rescaled`.
+
+        None with a mask: the tokens of a cluster then near the first at rates of their own.
 
         See Also
         --------
         chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
         chaosphere.SinkhornAttention.consensus_rate : Rate of doubly stochastic attention.
+        chaosphere.PotentialInteraction.consensus_rate : Rate of the drift along a potential.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -297,7 +339,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> cs.UnnormalizedAttention(beta=0.0, value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale * self._scale
+        return self.value_scale * self._scale if self.mask is None else None
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
@@ -315,13 +357,14 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer in this range.
+            If n_modes is no integer in this range, or with a mask.
 
         See Also
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
         chaosphere.SinkhornAttention.circle_drift : The same of doubly stochastic attention.
+        chaosphere.PotentialInteraction.circle_drift : The same of the drift along a potential.
         chaosphere.UnnormalizedAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -334,7 +377,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
-        return UnnormalizedDrift(beta=self.beta, max_value=self.consensus_rate, n_modes=n_modes)
+        causal.need_no_mask(self, "the drift of a density")
+        return UnnormalizedDrift(beta=self.beta, max_value=self.value_scale * self._scale, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -357,13 +401,14 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, or β > 1e8.
+            If an argument is out of range, β > 1e8, or with a mask.
 
         See Also
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
         chaosphere.SinkhornAttention.linear_response : The same of doubly stochastic attention.
+        chaosphere.PotentialInteraction.linear_response : The same of the drift along a potential.
         chaosphere.UnnormalizedAttention.circle_drift : Drift of densities on the circle.
 
         Examples
@@ -374,8 +419,9 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> round(cs.UnnormalizedAttention(beta=0.0).linear_response(1, 3), 6)
         0.333333
         """
+        causal.need_no_mask(self, "the linear response")
         relative = linear.relative_response(degree, dim=dim, beta=self.beta)
-        return self.consensus_rate * relative * linear.uniform_partition(self.beta, dim)
+        return self.value_scale * self._scale * relative * linear.uniform_partition(self.beta, dim)
 
 
 class UnnormalizedPlan(InteractionPlan):
@@ -387,22 +433,28 @@ class UnnormalizedPlan(InteractionPlan):
         With the values of the unnormalised one.
     log_unit : float
         The logarithm of what the partition sums are divided by.
+    mass : ndarray of float64, shape (N,), optional
+        What they are divided by besides, token by token.
     """
 
-    def __init__(self, softmax: DirectPlan | FastSumsPlan, log_unit: float) -> None:
-        self.softmax, self.log_unit, self.pairs = softmax, log_unit, softmax.pairs
+    def __init__(self, softmax: DirectPlan | FastSumsPlan, log_unit: float, mass: Floats | None = None) -> None:
+        self.softmax, self.log_unit, self.mass, self.pairs = softmax, log_unit, mass, softmax.pairs
+        self.is_ordered, self.n_fixed = softmax.is_ordered, softmax.n_fixed
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the attention; see `InteractionPlan`."""
-        return self._times_sums(self.softmax.attend(x, n_threads=n_threads))
+        return self._times_sums(self.softmax.attend(x, n_threads=n_threads), slice(None))
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of the attention at their share of the work; see `InteractionPlan`."""
-        return self._times_sums(self.softmax.attend_part(x, first=first, stop=stop, n_threads=n_threads))
+        attended = self.softmax.attend_part(x, first=first, stop=stop, n_threads=n_threads)
+        return self._times_sums(attended, slice(first, stop))
 
-    def _times_sums(self, attended: Attended) -> Tokens:
-        drift = np.ascontiguousarray(attended.mean)
-        rows, sums = drift.reshape(-1, drift.shape[-1]), attended.over(self.log_unit).ravel()
+    def _times_sums(self, attended: Attended, rows_of: slice) -> Tokens:
+        drift, weights = np.ascontiguousarray(attended.mean), attended.over(self.log_unit)
+        if self.mass is not None:
+            weights /= self.mass[rows_of]
+        rows, sums = drift.reshape(-1, drift.shape[-1]), weights.ravel()
         for first in range(0, len(rows), _BLOCK):
             block, factors = rows[first : first + _BLOCK], sums[first : first + _BLOCK]
             # NumPy's loops run over the last axis: columns where it is short.

@@ -13,7 +13,9 @@ cdef extern from "chaosphere.h" nogil:
         CHS_N_ACTIVATIONS
         CHS_BLOCK_COLUMNS
         CHS_BLOCKS
+        CHS_PREFIX_CHUNKS
     long CHS_FOURIER_SCRATCH(long)
+    long CHS_PREFIX_SCRATCH(long)
     long CHS_PAIR_SCRATCH(long, long)
 
     ctypedef struct chs_kernels:
@@ -47,6 +49,31 @@ cdef extern from "chaosphere.h" nogil:
         void (*attend_rows_f32)(
             long, long, long, long, long, const float *, const float *, const float *, const float *, float *,
             float *, double *) noexcept nogil
+        void (*causal_pair_f64)(
+            long, long, long, const double *, const double *, const double *, double, double *,
+            double *) noexcept nogil
+        void (*causal_pair_f32)(
+            long, long, long, const float *, const float *, const float *, float, float *, double *) noexcept nogil
+        void (*causal_rows_f64)(
+            long, long, long, long, const double *, const double *, const double *, const double *, const double *,
+            double *, double *, double *) noexcept nogil
+        void (*causal_rows_f32)(
+            long, long, long, long, const float *, const float *, const float *, const float *, const float *,
+            float *, float *, double *) noexcept nogil
+        void (*fourier_prefix_f64)(
+            long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, long, const double *, double *,
+            double *, double *, double *, double *) noexcept nogil
+        void (*fourier_prefix_f32)(
+            long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, long, const double *, double *,
+            double *, float *, double *, double *) noexcept nogil
+        void (*potential_pair_f64)(
+            int, int, long, const double *, long, long, long, long, long, long, const double *, const double *,
+            const double *, const double *, double *, double *, double *) noexcept nogil
+        void (*potential_pair_f32)(
+            int, int, long, const float *, long, long, long, long, long, long, const float *, const float *,
+            const float *, const float *, float *, double *, double *) noexcept nogil
+        void (*sums_f64)(int, long, long, const double *, double, double *) noexcept nogil
+        void (*sums_f32)(int, long, long, const double *, double, float *) noexcept nogil
         void (*layer_f64)(
             long, long, long, const double *, const double *, const double *, const double *, int, double *,
             double *) noexcept nogil

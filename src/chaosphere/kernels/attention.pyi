@@ -21,6 +21,8 @@ def attend_bounded(
     value_scale: float = 1,
     step: float | None = None,
     n_steps: int = 1,
-    has_means: bool = True,
-) -> tuple[_Real, Any]: ...  # partition sums, or with a step the index of a token where it fails
+    polynomial: _AnyReal | None = None,
+    is_series: bool = False,
+    is_partition: bool = False,
+) -> tuple[Any, Any]: ...  # partition sums, or with a step the index of a token where it fails
 def partition_sums(x: _AnyReal, weights: _Floats, scale: float, shift: float, n_threads: int) -> _Floats: ...

@@ -29,10 +29,13 @@ cdef struct Call:
     # What the items of one call have in common.
     double scale, shift  # coefficients 2^(scale^2 x.y - shift)
     double mean_factor, value_scale  # of the means of the values; of the result
-    bint has_means  # or the sums of the coefficients alone
     bint is_step  # whether the result is LN(x + step_size result)
     double step_size
     long first, stop  # blocks whose rows are wanted
+    # A polynomial of x.y that takes the place of the coefficients, or NULL: see potential_pair in chaosphere.h.
+    const void *polynomial
+    long degree
+    bint is_series, is_partition  # is_partition: the sums of the coefficients alone are wanted
 
 
 cdef void _attend_pair(
@@ -48,9 +51,15 @@ cdef void _attend_pair(
     cdef double *sum_j = sums + at_j if is_mutual and call.first <= j < call.stop else NULL
     if (sum_i == NULL and sum_j == NULL) or is_stopped(signals, thread):
         return
-    if not call.has_means:
-        tiles.partition_pair(b.d, columns(b, i), columns(b, j), b.ld, keys + at_i, keys + at_j, call.shift, scratch,
+    if call.polynomial != NULL:
+        tiles.potential_pair(b.has_panels, call.is_series, call.degree, <const real *>call.polynomial, b.d,
+                             b.d if call.is_partition else 0, b.d + 1 if call.is_partition else b.d, columns(b, i),
+                             columns(b, j), b.ld, queries + at_i, keys + at_j, values + at_i, values + at_j, scratch,
                              sum_i, sum_j)
+    elif call.is_partition:
+        tiles.partition_pair(b.d, columns(b, i), columns(b, j), b.ld, keys + at_i, keys + at_j, call.shift, scratch,
+                             NULL if sum_i == NULL else sum_i + b.d * b.ld,
+                             NULL if sum_j == NULL else sum_j + b.d * b.ld)
     else:
         tiles.attend_pair(b.d, columns(b, i), columns(b, j), b.ld, queries + at_i, keys + at_j, values + at_i,
                           values + at_j, call.shift, scratch, sum_i, sum_j)
@@ -80,11 +89,11 @@ cdef void _do_item(
     if item.kind == PACK:
         for i in range(start, stop):
             at = i * b.size
-            if not call.has_means:
+            if call.is_partition and call.polynomial == NULL:
                 _pack_for_sums(b, i, x, call.scale, weights, keys + at)
-                memset(sums + at, 0, b.ld * sizeof(double))
-                continue
-            blocks.prepare_block(b, i, x, call.scale, query_map, weights, queries + at, keys + at, values + at, scratch)
+            else:
+                blocks.prepare_block(b, i, x, call.scale, query_map, weights, queries + at, keys + at, values + at,
+                                     scratch)
             memset(sums + at, 0, b.size * sizeof(double))
     elif item.kind == PAIR:
         for i in range(start, stop):
@@ -93,11 +102,13 @@ cdef void _do_item(
     elif item.kind == FINISH:
         for i in range(max(call.first, start), min(call.stop, stop)):
             at = (i - call.first) * b.ld
-            if not call.has_means:
-                memcpy(partition + at, sums + i * b.size, columns(b, i) * sizeof(double))
-                continue
-            blocks.finish_block(b, i, sums + i * b.size, call.mean_factor, value_map, b.d, call.value_scale,
-                                scratch, rows + at * b.d, partition + at)
+            if call.is_partition:
+                memcpy(partition + at, sums + i * b.size + b.d * b.ld, columns(b, i) * sizeof(double))
+            elif call.polynomial != NULL:
+                blocks.finish_sums(b, i, sums + i * b.size, call.value_scale, scratch, rows + at * b.d)
+            else:
+                blocks.finish_block(b, i, sums + i * b.size, call.mean_factor, value_map, b.d, call.value_scale,
+                                    scratch, rows + at * b.d, partition + at)
             if call.is_step and failures[i] < 0:
                 failures[i] = blocks.step_block(b, i, x, call.step_size, rows + at * b.d)
     else:
@@ -109,37 +120,50 @@ cdef void _do_item(
 def attend_bounded(
     const real[:, :, :] x, const real[:, ::1] query_map, const real[:, ::1] value_map, const double[:, ::1] weights,
     double scale, double shift, bint is_symmetric, long n_threads, long first=0, long stop=-1, double value_scale=1,
-    step=None, long n_steps=1, bint has_means=True
+    step=None, long n_steps=1, const real[::1] polynomial=None, bint is_series=False, bint is_partition=False
 ):
     """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
 
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
     is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (R, N),
     (1, N) for all systems, or None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and
-    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
-    only those rows: the schedule is the same without the pairs that have no part in them, so they are bitwise identical
-    too. With a number `step` instead of all that LN(x + step mean), n_steps times over, and the flat index of the first
-    token where that fails or -1. For `partition_sums`: without has_means the first result is worth nothing.
+    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a
+    block starts or the end, only those rows: the schedule is the same without the pairs that have no part in them, so
+    they are bitwise identical too. With is_partition nothing and the sums, for scale^2 x.y alone. With a number `step`
+    instead of all that LN(x + step mean), n_steps times over, and the flat index of the first token where that fails or
+    -1.
+
+    With a `polynomial`, the coefficient of a pair is its value at x.y: sum_k c_k (x.y)^k or, with is_series, a series of
+    Chebyshev polynomials, and nothing is divided. Tokens are not mapped or scaled then. Returns value_scale times the
+    sums of coefficients times tokens (R, N, d) and zeros; with is_partition nothing and the sums of the coefficients.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = blocks.pair_blocks[real](x.shape[1], x.shape[2], block_columns(x.shape[1]), NULL)
     cdef Call call
+    assert polynomial is not None or not is_series, "polynomial"
+    assert not is_partition or (query_map is None and value_map is None and is_symmetric), "is_partition"
+    assert polynomial is None or (polynomial.shape[0] > 0 and query_map is None and value_map is None), "polynomial"
+    assert polynomial is None or (scale == 1 and is_symmetric), "scale, is_symmetric"
+    assert not is_partition or step is None, "is_partition"
+    if is_partition:
+        b = blocks.plain_blocks(b.n, b.d, b.ld)
+    call.polynomial, call.degree = NULL, 0
+    if polynomial is not None:
+        call.polynomial, call.degree = &polynomial[0], polynomial.shape[0] - 1
+    call.is_series, call.is_partition = is_series, is_partition
     assert b.n >= 1 and (weights is None or weights.shape[1] == b.n), "weights"
     assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
-    if not has_means:
-        b = blocks.plain_blocks(b.n, b.d, b.ld)
     assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
     assert value_map is None or (value_map.shape[0] == b.d and value_map.shape[1] == b.d), "value_map"
     assert 0 <= first <= last <= b.n and first % b.ld == 0 and (last % b.ld == 0 or last == b.n), "first, stop"
     assert n_steps == 1 or (step is not None and first == 0 and last == b.n), "n_steps"
     # A tiny scale would lose its digits in scaled values, so these are not the keys then.
-    cdef bint has_values = has_means and (weights is not None or scale < 1e-15)
-    call.has_means = has_means
+    cdef bint has_values = (weights is not None or scale < 1e-15) and (polynomial is not None or not is_partition)
     call.scale, call.shift, call.value_scale = scale, shift, value_scale
     call.mean_factor = 1 if has_values else 1 / scale
     call.is_step, call.step_size = step is not None, 0 if step is None else step
     call.first, call.stop = first // b.ld, (last + b.ld - 1) // b.ld
-    cdef double work = <double>n_replicas * (last - first) * b.n * (b.d + 4)
+    cdef double work = <double>n_replicas * (last - first) * b.n * (b.d + 4 + call.degree)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_steps * n_replicas * (call.stop - call.first) * b.n_blocks, n_steps * work)
     cdef bint is_shared = n_replicas < 8 * threads and threads > 1
@@ -149,7 +173,8 @@ def attend_bounded(
         for step_number in range(n_steps):
             if result[1] < 0:
                 result = attend_bounded(result[0], query_map, value_map, weights, scale, shift, is_symmetric, n_threads,
-                                        value_scale=value_scale, step=step)
+                                        value_scale=value_scale, step=step, polynomial=polynomial,
+                                        is_series=is_series)
         return result
     # Memory for the blocks of every system at work, and scratch for every worker.
     cdef long size = padded_stride(b.n_blocks * b.size), n_at_once = n_replicas if is_shared else threads
@@ -175,8 +200,8 @@ def attend_bounded(
     cdef const real *map_of_values = NULL if value_map is None else &value_map[0, 0]
     cdef const double *p = NULL if weights is None else &weights[0, 0]
     cdef long p_stride = 0 if weights is None or weights.shape[0] == 1 else b.n
-    out_array = abi.empty((n_replicas, last - first, b.d if has_means else 1), float_dtype(sizeof(real)))
-    partition_array = np.empty((n_replicas, last - first))
+    out_array = abi.empty((n_replicas, 1 if is_partition else last - first, b.d), float_dtype(sizeof(real)))
+    partition_array = np.zeros((n_replicas, last - first))
     failure_array = np.full(n_replicas * b.n_blocks, -1, np.int64)
     cdef real[:, :, ::1] out = out_array
     cdef double[:, ::1] partition = partition_array
@@ -215,7 +240,7 @@ def attend_bounded(
                             &partition[replica, 0], &failures[replica * b.n_blocks], &signals, threadid())
     raise_if_stopped(&signals)
     if step is None:
-        return out_array, partition_array
+        return None if is_partition else out_array, partition_array
     bad = np.flatnonzero(failure_array >= 0)
     return out_array, int(bad[0] // b.n_blocks * b.n + failure_array[bad[0]]) if bad.size else -1
 
@@ -223,6 +248,6 @@ def attend_bounded(
 def partition_sums(x, weights, scale, shift, n_threads):
     """Sums of weights[j] 2^(scale^2 x_i.x_j - shift) of tokens x (R, N, d) with weights (R, N) or (1, N), shape (R, N).
 
-    The sums of `attend_bounded` without its means, at their share of the work.
+    Those of `attend_bounded` without its means, at their share of the work.
     """
-    return attend_bounded(x, None, None, weights, scale, shift, True, n_threads, has_means=False)[1]
+    return attend_bounded(x, None, None, weights, scale, shift, True, n_threads, is_partition=True)[1]

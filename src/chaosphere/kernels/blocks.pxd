@@ -24,4 +24,6 @@ cdef void prepare_block(
 cdef void finish_block(
     const Blocks *b, long block, const double *sums, double factor, const real *value_map, long n_rows,
     double value_scale, real *scratch, real *rows, double *partition) noexcept nogil
+cdef void finish_sums(
+    const Blocks *b, long block, const double *sums, double scale, real *scratch, real *rows) noexcept nogil
 cdef long step_block(const Blocks *b, long block, Tokens x, double step_size, real *rows) noexcept nogil

@@ -134,6 +134,14 @@ cdef void finish_block(
     tiles.unpack(n, n_rows, b.ld, result, value_scale, <const real *>NULL, rows)
 
 
+cdef void finish_sums(
+    const Blocks *b, long block, const double *sums, double scale, real *scratch, real *rows
+) noexcept nogil:
+    """rows = scale * sums for the tokens of one block. scratch: finish_scratch numbers."""
+    tiles.scaled_sums(b.has_panels, b.d, b.ld, sums, scale, scratch)
+    tiles.unpack(columns(b, block), b.d, b.ld, scratch, 1, <const real *>NULL, rows)
+
+
 cdef long step_block(const Blocks *b, long block, Tokens x, double step_size, real *rows) noexcept nogil:
     """rows <- LN(x + step_size rows) for the tokens of one block; the number of a token where that fails, or -1."""
     cdef long first = block * b.ld

@@ -106,6 +106,45 @@ cdef inline void attend_rows(
         table().attend_rows_f32(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
 
 
+cdef inline void causal_pair(
+    long d, long n, long ld, const real *q, const real *k, const real *v, double shift, real *scratch, double *sums
+) noexcept nogil:
+    if real is double:
+        table().causal_pair_f64(d, n, ld, q, k, v, shift, scratch, sums)
+    else:
+        table().causal_pair_f32(d, n, ld, q, k, v, <float>shift, scratch, sums)
+
+
+cdef inline void causal_rows(
+    long key_dim, long value_dim, long n, long ld, const real *q, const real *k, const real *v, const real *bias,
+    const real *by_distance, real *scratch, real *top, double *sums
+) noexcept nogil:
+    if real is double:
+        table().causal_rows_f64(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
+    else:
+        table().causal_rows_f32(key_dim, value_dim, n, ld, q, k, v, bias, by_distance, scratch, top, sums)
+
+
+cdef inline void potential_pair(
+    bint is_packed, bint is_series, long degree, const real *c, long d, long first, long stop, long n_i, long n_j,
+    long ld, const real *x_i, const real *x_j, const real *v_i, const real *v_j, real *scratch, double *sum_i,
+    double *sum_j
+) noexcept nogil:
+    if real is double:
+        table().potential_pair_f64(is_packed, is_series, degree, c, d, first, stop, n_i, n_j, ld, x_i, x_j, v_i, v_j,
+                                   scratch, sum_i, sum_j)
+    else:
+        table().potential_pair_f32(is_packed, is_series, degree, c, d, first, stop, n_i, n_j, ld, x_i, x_j, v_i, v_j,
+                                   scratch, sum_i, sum_j)
+
+
+cdef inline void scaled_sums(bint is_packed, long d, long ld, const double *sums, double scale, real *out) noexcept nogil:
+    if real is double:
+        table().sums_f64(is_packed, d, ld, sums, scale, out)
+    else:
+        table().sums_f32(is_packed, d, ld, sums, scale, out)
+
+
 cdef inline void layer(
     long d, long m, long ld, const real *block, const real *u, const real *b, const real *w, int activation,
     real *scratch, real *out
@@ -189,3 +228,15 @@ cdef inline double fourier_field(
         return table().fourier_field_f64(n, x.start, x.row_stride, x.column_stride, n_steps, a, scratch, mean, z)
     else:
         return table().fourier_field_f32(n, x.start, x.row_stride, x.column_stride, n_steps, a, scratch, mean, z)
+
+
+cdef inline void fourier_prefix(
+    long n, long chunk, Tokens x, const double *p, double keep, long n_max, const double *factors, double *moments,
+    double *scratch, real *mean, double *z, double *least
+) noexcept nogil:
+    if real is double:
+        table().fourier_prefix_f64(n, chunk, x.start, x.row_stride, x.column_stride, p, keep, n_max, factors, moments,
+                                   scratch, mean, z, least)
+    else:
+        table().fourier_prefix_f32(n, chunk, x.start, x.row_stride, x.column_stride, p, keep, n_max, factors, moments,
+                                   scratch, mean, z, least)

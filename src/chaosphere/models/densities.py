@@ -181,10 +181,12 @@ class CircleDensity(Brief):
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.SoftmaxAttention.circle_drift : Drift of densities by softmax attention.
     chaosphere.UnnormalizedAttention.circle_drift : Drift of densities by unnormalised attention.
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.SinkhornAttention.circle_drift : Drift of densities by doubly stochastic attention.
+    chaosphere.PotentialInteraction.circle_drift : Drift of densities along a potential.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.DensitySolution : Densities on the circle over time.
     chaosphere.UnresolvedDensityError : A density needs more modes.

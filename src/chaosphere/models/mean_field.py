@@ -249,7 +249,7 @@ class MeanField(Brief):
         Raises
         ------
         TypeError, ValueError
-            If there are fewer tokens than nodes, or the model does not serve this shape.
+            If there are fewer tokens than nodes, the model does not serve this shape, or its attention has a mask.
 
         See Also
         --------
@@ -274,7 +274,13 @@ class MeanField(Brief):
             raise ValueError(
                 f"x must start with the {len(self.weights)} nodes of `start()`, got {shape.n_tokens} tokens"
             )
-        return MeanFieldPlan(self, self.model.plan(shape, self.weights))
+        inner = self.model.plan(shape, self.weights)
+        if inner.is_ordered:
+            raise ValueError(
+                "model must have attention without a mask: under a causal mask the limit is a family of measures, one "
+                "for each place in (0, 1], and nodes of one law do not carry it"
+            )
+        return MeanFieldPlan(self, inner)
 
     def _check_dim(self, dim: int, name: str) -> None:
         if dim != self.law.dim:

@@ -117,6 +117,8 @@ class ModelPlan(Protocol):
         How many steps `advance` may take in one call, where nothing is recorded between them.
     cost : Cost
         What a step takes.
+    is_ordered : bool
+        Whether steps depend on the places of the tokens, not on their measure alone.
 
     See Also
     --------
@@ -158,6 +160,7 @@ class ModelPlan(Protocol):
 
     max_fused_steps: int = 1
     cost: Cost = Cost()
+    is_ordered: bool = False
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the tokens after some steps.

@@ -252,6 +252,7 @@ class SDEPlan(ModelPlan):
             attention = model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
             self.resolved = replace(self.resolved, attention=attention)
             self.attention = model.attention.plan(shape, weights)
+        self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.field = None if model.field is None else model.field.plan(shape.n_tokens)
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.field)
@@ -275,7 +276,9 @@ class SDEPlan(ModelPlan):
                 step_size=self.step_size,
                 n_threads=context.n_threads,
             )
-            x = self.scheme.step(x, flow)
+            start, x = x, self.scheme.step(x, flow)
+            if self.attention is not None and not flow.is_noisy:
+                x = self.attention.hold(x, start)
         return x
 
     def increment(self, index: int, noise: Noise) -> Increment | None:

@@ -213,6 +213,7 @@ class TransformerPlan(ModelPlan):
         if model.attention is not None:
             self.resolved = replace(model, attention=model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
             self.attention = model.attention.plan(shape, weights)
+        self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and model.noise_scale > 0 else None
         self.step_size = model.horizon / model.depth
         self.layer_scale = model.noise_scale * math.sqrt(self.step_size)

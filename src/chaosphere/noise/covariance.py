@@ -580,6 +580,7 @@ class CovarianceKernel(Brief):
         See Also
         --------
         chaosphere.noise.activations.Activation.identity_facts : What tells activations apart.
+        chaosphere.PotentialInteraction.identity_facts : What tells potentials apart.
 
         Examples
         --------

@@ -285,6 +285,7 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
     chaosphere.SinkhornAttention.consensus_rate : Rate of doubly stochastic attention.
     chaosphere.L2Attention.consensus_rate : Rate of attention by distances.
+    chaosphere.PotentialInteraction.consensus_rate : Rate of the drift along a potential.
 
     Examples
     --------

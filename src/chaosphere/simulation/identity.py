@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from chaosphere.common import fields
 from chaosphere.common.streams import STREAM_VERSION
 from chaosphere.kernels import abi
 
@@ -196,8 +197,8 @@ def _of_object(value: Any, part: Any) -> Any:
     if isinstance(own_version, str | int):
         return {"name": _name(value if hasattr(value, "__qualname__") else type(value)), "version": own_version}
     if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.name != "n_threads"]
-        description = {"type": type(value).__name__} | {name: part(getattr(value, name)) for name in names}
+        described = {name: part(getattr(value, name)) for name in fields.in_identity(value)}
+        description = {"type": type(value).__name__} | described
         is_own = type(value).__module__.startswith("chaosphere.")
         return description if is_own else description | {"code": _class_digest(type(value))}
     if isinstance(value, types.FunctionType):

@@ -1,8 +1,9 @@
 """What is known in closed form or by one-dimensional equations, and couplings of networks with their limits."""
 
+from chaosphere.theory.causal import causal_covariance
 from chaosphere.theory.linear_growth import growth_rate
 
-__all__ = ["growth_rate"]
+__all__ = ["causal_covariance", "growth_rate"]
 
 
 def __dir__() -> list[str]:

@@ -17,13 +17,14 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
         σ_l = l (l + d − 2) (δ/β) g_l
 
     and g_l = r = I_{l+ν}(β)/I_ν(β) for softmax attention, r/(1 + r) for doubly stochastic attention, and
-    Γ(d/2) (2/β)^ν I_{l+ν}(β) for unnormalised attention, times e^{−β} if that is rescaled; ν = d/2 − 1. Noise of each
-    token's own, of temperature τ, lowers the rate by τ l (l + d − 2).
+    Γ(d/2) (2/β)^ν I_{l+ν}(β) for unnormalised attention, times e^{−β} if that is rescaled; ν = d/2 − 1. For the drift
+    along a potential W it is σ_l = l (l + d − 2) W_l, with the Funk–Hecke coefficient W_l of W for the uniform
+    probability. Noise of each token's own, of temperature τ, lowers the rate by τ l (l + d − 2).
 
     Parameters
     ----------
-    interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, or another interaction
-        With QᵀK = βI and V = δI; another one needs a method `linear_response(degree, dim)`.
+    interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, PotentialInteraction, or another one
+        Attention with QᵀK = βI and V = δI; another one needs a method `linear_response(degree, dim)`.
     degree : int
         Degree l of the harmonic, in [0, 100 000].
     dim : int
@@ -43,9 +44,12 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
     --------
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
+    chaosphere.PotentialInteraction.linear_response : Response of the drift along a potential to a small harmonic.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.SinkhornAttention.linear_response : Response of doubly stochastic attention to a small harmonic.
     chaosphere.SinkhornAttention : Doubly stochastic attention.
+    chaosphere.theory.causal_covariance : Covariance of tokens under causal attention.
+    chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,8 +67,10 @@ def jobs(options: Options) -> list[Job]:
     """Return the chosen studies."""
     size = call(_network, options)
     layers = replace(call(models.mlp, options), width=size.pop("width"))
-    model = Transformer(attention=call(models.attention, options), mlp=layers, **size)
     x0 = call(_own_tokens, options)
+    chosen = {name: options[name] for name in ("interaction", "beta", "value_scale") if name in options}
+    make = partial(models.interaction, **chosen)
+    model = Transformer(attention=make(dim=2), mlp=layers, **size)
     for name in ("dims", "n_nodes"):
         if x0 is not None and name in options:
             raise ValueError(f"--{_RATES[name]} must be left out with --x0: its tokens are the reference")
@@ -77,12 +80,13 @@ def jobs(options: Options) -> list[Job]:
     rows = []
     if "rates" in studies:
         if x0 is None:
-            plan = call(cases.rates, options, model=model)
+            plan = call(cases.rates, options, model=model, make=make)
         else:
-            plan = call(cases.own_tokens, {**options, "x0": x0}, model=model)
+            own = replace(model, attention=make(dim=x0.shape[-1]))
+            plan = call(cases.own_tokens, {**options, "x0": x0}, model=own)
         rows.append(_job("chaos", plan, options))
     if "regimes" in studies:
-        rows.append(_job("chaos-regimes", call(cases.regimes, options, model=model), options))
+        rows.append(_job("chaos-regimes", call(cases.regimes, options, model=model, make=make), options))
     if "depths" in studies:
         rows.append(_job("chaos-depths", call(cases.depths, options, model=model), options))
     if "limits" in studies:
@@ -148,12 +152,12 @@ COMMANDS = (
         "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
         "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order. With more "
         "--replicas it continues from the files it wrote.",
-        sources=(_studies, models.attention, models.mlp, _network, runs.run, cases.rates, _own_tokens),
+        sources=(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
         jobs=jobs,
-        left_out=("cases", "model"),
+        left_out=("cases", "model", "make", "dim"),
         flags={"dims": "dim"},
         groups={
-            "the model": ("activation", "bias_std", "beta", "value_scale", "width", "depth", "horizon"),
+            "the model": ("interaction", "beta", "value_scale", "activation", "bias_std", "width", "depth", "horizon"),
             "options of the study of rates": tuple(_RATES),
         },
         symbols={"dims": "D", "tokens": "N", "x0": "FILE"},

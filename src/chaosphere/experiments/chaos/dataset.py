@@ -10,8 +10,9 @@ import numpy as np
 
 from chaosphere import stats
 from chaosphere.common import checks
-from chaosphere.experiments.cases import POWERS, QUANTITIES, Case, softmax
+from chaosphere.experiments.cases import POWERS, QUANTITIES, Case
 from chaosphere.experiments.chaos.replica import Measured
+from chaosphere.interactions.protocol import beta_of, consensus_rate_of
 from chaosphere.noise import activations
 
 
@@ -109,11 +110,14 @@ def _title(cases: Sequence[Case], n_replicas: int) -> str:
     if len({c.model.depth for c in cases}) == 1:
         parts += [f"L = {model.depth}"]
     parts += [f"T = {model.horizon:g}"]
-    attention = softmax(model)
-    if attention is not None and attention.beta is not None:
-        parts += [f"β = {attention.beta:g}"]
-        if attention.value_scale is not None and len({c.model.attention for c in cases}) == 1:
-            parts += [f"δ = {attention.value_scale:g}"]
+    attention = model.attention
+    if attention is not None:
+        parts += [type(attention).__name__]
+    beta, rate = beta_of(attention), consensus_rate_of(attention)
+    if beta is not None:
+        parts += [f"β = {beta:g}"]
+        if rate is not None and all(c.model.attention == attention for c in cases):
+            parts += [f"δ = {rate:g}"]
     if model.mlp is not None:
         mlp = model.mlp
         parts += [f"{activations.get(mlp.activation).name}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]

@@ -21,7 +21,7 @@ from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.geometry.laws import quadrature
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
@@ -35,7 +35,7 @@ def run(
     mlp: MLP,
     *,
     rng: Seed,
-    attention: SoftmaxAttention,
+    attention: Interaction,
     tokens: Sequence[int] = TOKENS,
     depths: Sequence[int] = DEPTHS,
     widths: Sequence[int] = WIDTHS,
@@ -54,8 +54,8 @@ def run(
     mlp : MLP
         Activation and standard deviations; its width is not used.
     rng : int, SeedSequence or Generator
-    attention : SoftmaxAttention
-        With QᵀK = βI and V = δI.
+    attention : Interaction
+        Of tokens on the circle.
     tokens, depths, widths : sequence of int
         N, L and m; increasing, at least two each. Every depth divides the largest.
     horizon : float
@@ -157,7 +157,7 @@ def identity(
     mlp: MLP,
     *,
     rng: Seed,
-    attention: SoftmaxAttention,
+    attention: Interaction,
     tokens: Sequence[int] = TOKENS,
     depths: Sequence[int] = DEPTHS,
     widths: Sequence[int] = WIDTHS,
@@ -186,7 +186,9 @@ def _to_dataset(pieces: Sequence[Floats], *, identity: str) -> Any:
     study = json.loads(identity)
     attention = study["attention"]
     parts = [study["mlp"]["activation"], f"T = {study['horizon']:g}"]
-    parts += [f"β = {attention['beta']:g}, δ = {attention['value_scale']:g}", f"{study['n_nodes']} nodes"]
+    symbols = {"beta": "β", "value_scale": "δ"}
+    numbers = [f"{symbol} = {attention[name]:g}" for name, symbol in symbols.items() if attention.get(name) is not None]
+    parts += [attention["type"], *numbers, f"{study['n_nodes']} nodes"]
     return checks.extra("xarray", "io").Dataset(
         {"mean_square": (("replica", "n_tokens", "depth", "width"), np.stack(pieces))},
         coords={

@@ -1,0 +1,71 @@
+"""The command `chaosphere causal`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from chaosphere.experiments.causal import centres, correlation, drawing
+from chaosphere.experiments.command import Command, Job, Options, call, default
+
+
+def _studies(*, study: Sequence[Literal["correlation", "centres"]] = ("correlation", "centres")) -> Sequence[str]:
+    """Return the chosen studies.
+
+    Parameters
+    ----------
+    study : sequence of str
+        What to run.
+    """
+    return study
+
+
+def jobs(options: Options) -> list[Job]:
+    """Return the chosen studies."""
+    studies = call(_studies, options)
+
+    def run_correlation(**shared: Any) -> Any:
+        return call(correlation.run, options, **shared)
+
+    def run_centres(**shared: Any) -> Any:
+        return call(centres.run, options, **shared)
+
+    rows = {
+        "correlation": Job(
+            name="causal-correlation",
+            run=run_correlation,
+            claims=correlation.claims,
+            table=correlation.table,
+            draw=drawing.draw_correlation,
+            n_steps=default(correlation.run, "n_replicas", options),
+            unit="replicas",
+        ),
+        "centres": Job(
+            name="causal-centres",
+            run=run_centres,
+            claims=centres.claims,
+            table=centres.table,
+            draw=drawing.draw_centres,
+            n_steps=default(centres.run, "n_centre_replicas", options),
+            unit="replicas",
+        ),
+    }
+    return [rows[name] for name in rows if name in studies]
+
+
+_CENTRES = ("betas", "n_centre_tokens", "centre_horizon", "spacing", "n_centre_replicas")
+
+COMMANDS = (
+    Command(
+        name="causal",
+        summary="correlation of positions and metastable centres under causal attention",
+        description="Causal attention, in two studies. Correlation: the covariance of tokens at two positions, at "
+        "order 1/N, by tokens that are drawn anew and coupled, against its closed form. Centres: tokens on the circle "
+        "that start far from all earlier ones, whether they stay, and how the number of clusters grows with β. With "
+        "more replicas it continues from the files it wrote.",
+        sources=(_studies, correlation.run, centres.run),
+        jobs=jobs,
+        symbols={"n_tokens": "N", "earlier": "SIGMA", "betas": "BETA", "n_centre_tokens": "N"},
+        groups={"options of the study of centres": _CENTRES},
+    ),
+)

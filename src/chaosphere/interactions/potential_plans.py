@@ -1,0 +1,137 @@
+"""The drift along a potential for tokens of one shape: over all pairs, or by an expansion in harmonics.
+
+The kernel of pairs is that of softmax attention with a polynomial of the cosine for the coefficient of a pair. The
+expansion is that of `chaosphere.interactions.series`, with the coefficients of the polynomial by Funk and Hecke; a
+polynomial of degree n has none beyond n.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.geometry import expansions, sphere
+from chaosphere.geometry.gegenbauer import gegenbauer_series
+from chaosphere.geometry.harmonics import harmonics_below, per_harmonic
+from chaosphere.interactions import series
+from chaosphere.interactions.direct import FUSED_WORK
+from chaosphere.interactions.polynomials import KernelPolynomial
+from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.kernels import attention as kernel
+
+
+def factors_of(coefficients: Floats, dim: int) -> Floats:
+    """Return the Funk–Hecke coefficients λ_0 … λ_n of a Chebyshev series."""
+    return per_harmonic(gegenbauer_series(coefficients, dim=dim), dim)
+
+
+def pairs_nanoseconds(n_tokens: int, dim: int, *, polynomial: KernelPolynomial) -> float:
+    """Return the time that the sum over pairs takes on one processor.
+
+    Times of benches/bench_attention.py, relative to those of softmax attention, which `direct_nanoseconds` has.
+    """
+    operations = (len(polynomial.coefficients) - 1) * (2 if polynomial.is_series else 1)
+    if polynomial.coefficients.dtype == np.float64:
+        pair = 0.03 + 0.041 * dim + 0.011 * operations
+    else:
+        pair = 0.02 + 0.022 * dim + 0.006 * operations
+    return 3e4 + pair * n_tokens**2
+
+
+def is_expanded(coefficients: Floats, shape: Shape) -> bool:
+    """Whether an expansion is offered, and takes less time than the sum over pairs."""
+    n_tokens, dim = shape.n_tokens, shape.dim
+    if not expansions.serves_degree(len(coefficients), dim):  # the degree of the potential, for its energy
+        return False
+    time = series.nanoseconds_of(n_tokens, harmonics_below(len(coefficients), dim), dim)
+    polynomial = KernelPolynomial.of(coefficients, dtype=shape.dtype)
+    return time < pairs_nanoseconds(n_tokens, dim, polynomial=polynomial)
+
+
+class PairsPlan(InteractionPlan):
+    """Σ_j p_j f(⟨x_i, x_j⟩) x_j over all pairs of tokens of one shape, for a polynomial f.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+        Tokens beyond, and those of weight 0, are passive tracers.
+    series : ndarray of float64
+        The Chebyshev coefficients of f.
+    """
+
+    def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
+        n, self.polynomial = shape.n_tokens, KernelPolynomial.of(series, dtype=shape.dtype)
+        self.unit, self.weights = 1 / n, None
+        if weights is not None:
+            self.unit = float(weights.max())  # the kernel's weights are at most 1: float32 has place for small ones
+            self.weights = np.append(weights / self.unit, np.zeros(n - len(weights)))
+        self.pairs = float(n) * n
+        work = shape.n_replicas * n**2 * (shape.dim + 4 + len(self.polynomial.coefficients))
+        self.max_fused_steps = max(1, int(FUSED_WORK / work))
+
+    def _sums(self, x: Tokens, *, n_threads: int, **options: Any) -> tuple[Any, Any]:
+        polynomial = self.polynomial
+        return kernel.attend_bounded(
+            x,
+            None,
+            None,
+            None if self.weights is None else self.weights[None],
+            1.0,
+            0.0,
+            True,
+            n_threads,
+            value_scale=self.unit,
+            polynomial=polynomial.coefficients,
+            is_series=polynomial.is_series,
+            **options,
+        )
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return the drift; see `InteractionPlan`."""
+        out: Tokens = self._sums(x, n_threads=n_threads)[0]
+        return out
+
+    def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
+        """Return some rows of the drift at their share of the work; see `InteractionPlan`."""
+        out: Tokens = self._sums(x, n_threads=n_threads, first=first, stop=stop)[0]
+        return out
+
+    def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
+        """Return LN(x + τ drift(x)), n_steps times over, in one pass over the tokens; see `InteractionPlan`."""
+        out, bad = self._sums(x, n_threads=n_threads, step=step_size, n_steps=n_steps)
+        return sphere.raise_if_degenerate(out, bad)
+
+    def mean(self, x: Tokens, *, n_threads: int) -> Floats:
+        """Return Σ_ij p_i p_j f(⟨x_i, x_j⟩), shape (R,)."""
+        sums = self._sums(x, n_threads=n_threads, is_partition=True)[1]
+        terms = sums if self.weights is None else sums * self.weights
+        return np.asarray(self.unit**2 * terms.sum(axis=1))
+
+
+class SeriesPlan(InteractionPlan):
+    """The same by an expansion, O(N K) with K harmonics, exact up to rounding.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+    series : ndarray of float64
+        The Chebyshev coefficients of f.
+    """
+
+    def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
+        self.factors = factors_of(series, shape.dim)
+        self.pairs = float(shape.n_tokens) * shape.n_tokens
+        self.weights = None if weights is None else np.append(weights, np.zeros(shape.n_tokens - len(weights)))
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return the drift; see `InteractionPlan`."""
+        return series.sums(x, self.weights, self.factors, n_threads=n_threads)
+
+    def mean(self, x: Tokens, *, n_threads: int) -> Floats:
+        """Return Σ_ij p_i p_j f(⟨x_i, x_j⟩), shape (R,)."""
+        return expansions.mean_of(x, self.weights, self.factors, n_threads=n_threads)

@@ -1,0 +1,237 @@
+"""Causal attention at a cost proportional to N: sums over the tokens up to each, by the expansions of `series`.
+
+The kernels cut the tokens into chunks (`chaosphere.kernels.prefix`): moments of what is before a chunk, and the tokens
+within it. The error is controlled as in `chaosphere.geometry.expansions`, for the tokens up to each one: with P their
+weight, sums are off by at most t_L P + γ, and γ has the sizes of the moments before the chunk and, of the tokens within
+it, the largest possible. A token whose sum is too small, compared with that, is summed directly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.geometry import expansions
+from chaosphere.interactions import series
+from chaosphere.interactions.causal import CausalPlan, direct_nanoseconds
+from chaosphere.interactions.direct import Attended
+from chaosphere.interactions.fast_sums import FastSumsPlan
+from chaosphere.interactions.head import LOG2_E
+from chaosphere.interactions.moment_matrix import matrix_of
+from chaosphere.kernels import prefix as kernel
+
+_MAX_DECAY = 30.0  # of the exponent by which weights decay within a chunk whose tokens meet in pairs
+_MIN_SUM = 1e-280  # smaller ones may be of subnormal numbers
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class PrefixPlan(FastSumsPlan):
+    """Causal attention of QᵀK = βI for tokens of one shape, to a given accuracy.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (N,), optional
+    direct : CausalPlan
+        For the same tokens, weights and decay.
+    beta, rtol : float
+        A token is served while Z̃ is at least 2/rtol times the error.
+    value : ndarray of float64, shape (d, d)
+        V.
+    """
+
+    is_ordered = True
+
+    def __init__(
+        self,
+        shape: Shape,
+        weights: Floats | None,
+        *,
+        direct: CausalPlan,
+        beta: float,
+        rtol: float,
+        value: Floats,
+    ) -> None:
+        self.direct: CausalPlan = direct
+        self.shape, self.weights, self.beta, self.rtol = shape, weights, beta, rtol
+        self.value = value
+        self.pairs, self.n_fixed = direct.pairs, direct.n_fixed
+        n, dim, decay = shape.n_tokens, shape.dim, direct.decay
+        n_max = expansions.degree(beta, dim, rtol)
+        self.factors = expansions.multipliers(beta, dim)[: n_max + 1]
+        self.tail = float(expansions.tails(beta, dim)[n_max])
+        self.chunk = chunk_of(n, beta, dim, rtol)
+        kept = np.exp(np.longdouble(-decay) * self.chunk / n)
+        self.keep_chunk = float(kept), float(kept - np.longdouble(float(kept)))
+        mass = np.ones(n) if weights is None else weights
+        self.starts = np.arange(0, n, self.chunk)
+        self.mass = mass
+        self.chunk_mass = np.add.reduceat(mass, self.starts)
+        # Roundings of a sum of a chunk, one token after the other, besides those of a power.
+        growth = expansions.growth(n_max, dim) + 0.5 * math.sqrt(self.chunk)
+        self.growth = self.factors * expansions.counts(n_max + 1, dim) * growth
+        before = np.concatenate([[0.0], np.cumsum(np.add.reduceat(mass**2, self.starts))[:-1]])
+        self.noise = 4 * np.sqrt(before)
+        if dim == 2:
+            self.keep = math.exp(-decay / n)
+            self.terms = _circle_factors(self.factors)
+        else:
+            self._prepare_sphere(n, dim, decay=decay)
+
+    def _prepare_sphere(self, n: int, dim: int, *, decay: float) -> None:
+        self.matrix = matrix_of(self.beta, dim, self.rtol)
+        place = np.arange(self.chunk)
+        self.up, self.down = np.exp(decay / n * (self.chunk - 1 - place)), np.exp(-decay / n * (place + 1))
+        self.seen = self.weights
+        if decay > 0:
+            self.seen = self.mass * np.exp(-decay / n * (self.chunk - 1 - np.arange(n) % self.chunk))
+
+    def attend(self, x: Tokens, *, n_threads: int) -> Attended:
+        """Return attention and partition sums of all tokens (R, N, d)."""
+        if x.shape[2] == 2:
+            mean, z, least, moments = kernel.fourier_prefix(
+                x, self.weights, self.terms, self.chunk, self.keep, *self.keep_chunk, n_threads
+            )
+            sizes = np.hypot(moments[..., 0], moments[..., 1])
+        else:
+            mean, z, least, moments = self._on_sphere(x, n_threads=n_threads)
+            sizes = self.matrix.sizes(moments)
+        self._map(mean)
+        log_scale: Any = self.beta - (math.log(x.shape[1]) if self.weights is None else 0.0)
+        n_direct = np.zeros(len(x), np.int64)
+        for replica in range(len(x)):
+            rows = self._lost(z[replica], least[replica], sizes[replica])
+            if len(rows) == 0:
+                continue
+            system = x[replica : replica + 1]
+            log_scale = log_scale if isinstance(log_scale, np.ndarray) else np.full(z.shape, log_scale)
+            if 2 * len(rows) > x.shape[1]:
+                full = self.direct.attend(system, n_threads=n_threads)
+                mean[replica], z[replica], log_scale[replica] = full.mean[0], full.sums[0], full.log_scale
+                n_direct[replica] = x.shape[1]
+            else:
+                alone = self.direct.attend_some(system, rows, n_threads=n_threads)
+                mean[replica, rows], z[replica, rows], log_scale[replica, rows] = alone
+                n_direct[replica] = len(rows)
+        if self.direct.own_scale is not None:
+            mean[:, 0] = self.direct.own_scale * x[:, 0]
+        return Attended(mean=mean, sums=z, log_scale=log_scale, n_direct=n_direct)
+
+    def _on_sphere(self, x: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
+        matrix = self.matrix
+        return kernel.harmonic_prefix(
+            x,
+            self.seen,
+            matrix.of_moments.n_max,
+            matrix.n_rows,
+            matrix.of_moments.steps,
+            matrix.basis.n_max,
+            matrix.basis.steps,
+            matrix.of_moments.scratch_rows,
+            matrix.row_starts,
+            matrix.columns,
+            matrix.entries,
+            self.beta * LOG2_E,
+            self.chunk,
+            self.up,
+            self.down,
+            *self.keep_chunk,
+            n_threads,
+        )
+
+    def _map(self, mean: Tokens) -> None:
+        """Apply V in place."""
+        own_scale = self.direct.own_scale
+        if own_scale is None:
+            mean[:] = mean @ self.value.T
+        elif own_scale != 1:
+            mean *= mean.dtype.type(own_scale)
+
+    def _lost(self, z: Floats, least: Floats, sizes: Floats) -> Any:
+        """Return the tokens of one system whose sums are too small, compared with the error."""
+        before = sizes[:, 0]
+        near = sizes[:, : len(self.factors)] + self.noise[:, None]
+        near[:, 1:] = np.maximum(near[:, 1:], near[:, :-1])  # the moments of x Y are of degrees l ± 1
+        near[:, :-1] = np.maximum(near[:, :-1], near[:, 1:])
+        near[:, -1] = before  # that of degree L + 1 is not there
+        own = np.einsum("ck,k->c", np.minimum(near, before[:, None]), self.growth)
+        most = self.growth.sum()
+
+        def needed(chunks: Any, within: Floats) -> Any:
+            """Return the least sum that serves tokens of some chunks, of which `within` is the weight up to them."""
+            error = self.tail * (before[chunks] + within) + _EPS * (own[chunks] + most * within)
+            return np.maximum(2 * error / self.rtol, _MIN_SUM)
+
+        # `not >=` sees a NaN as well.
+        suspects = np.flatnonzero(~(least >= needed(slice(None), self.chunk_mass)))
+        rows = []
+        for chunk in suspects:
+            part = slice(self.starts[chunk], self.starts[chunk] + self.chunk)
+            bounds = needed(chunk, np.cumsum(self.mass[part]))
+            rows.append(self.starts[chunk] + np.flatnonzero(~(z[part] >= bounds)))
+        return np.concatenate(rows) if rows else np.empty(0, np.int64)
+
+
+def chunk_of(n_tokens: int, beta: float, dim: int, rtol: float) -> int:
+    """Return the number of tokens of a chunk.
+
+    On the circle eight chunks run at once, and there are to be some for many threads; beyond, the pairs within a chunk
+    take about as long as its field.
+    """
+    if dim == 2:
+        return min(512, 64 * math.ceil(n_tokens / 8192))
+    terms = expansions.n_harmonics(beta, dim, rtol) * (1 if dim == 3 else dim + 1)
+    return int(min(max(2 ** round(math.log2(terms / 4)), 128), 4096))
+
+
+def serves(n_tokens: int, beta: float, dim: int, *, decay: float, rtol: float) -> bool:
+    """Whether prefix sums are offered: as the expansions, and on spheres for a decay that is slow within a chunk."""
+    if not expansions.serves(beta, dim, rtol):
+        return False
+    return dim == 2 or decay * chunk_of(n_tokens, beta, dim, rtol) / n_tokens <= _MAX_DECAY
+
+
+def check_decay(decay: float, n_tokens: int, *, beta: float, dim: int, rtol: float) -> None:
+    """Raise ValueError if the decay is too fast for the chunks on a sphere."""
+    if not serves(n_tokens, beta, dim, decay=decay, rtol=rtol):
+        most = _MAX_DECAY * n_tokens / chunk_of(n_tokens, beta, dim, rtol)
+        raise ValueError(
+            f"method='harmonic' serves a decay up to {most:.6g} here, got {decay:.6g}; use method='auto' or 'direct'"
+        )
+
+
+def fastest(n_tokens: int, dim: int, dtype: Any, *, beta: float | None, decay: float, rtol: float | None) -> str:
+    """Return the method of least expected time."""
+    if beta is None or rtol is None:
+        return "direct"
+    expected = nanoseconds(n_tokens, beta, dim, decay=decay, rtol=rtol)
+    if direct_nanoseconds(n_tokens, dim, dtype) <= expected:
+        return "direct"
+    return "fourier" if dim == 2 else "harmonic"
+
+
+def nanoseconds(n_tokens: int, beta: float, dim: int, *, decay: float, rtol: float) -> float:
+    """Return the time that prefix sums take on one processor; infinite where none are offered.
+
+    It is 1.1 to 1.9 times that of the expansions without a mask, as measured by benches/bench_causal.py.
+    """
+    if not serves(n_tokens, beta, dim, decay=decay, rtol=rtol):
+        return math.inf
+    return 1.7 * series.nanoseconds(n_tokens, beta, dim, rtol)
+
+
+def _circle_factors(factors: Floats) -> Floats:
+    """Return what Σ p e^{β (cos φ − 1)} {1, cos φ, sin φ} has of A_k, A_k and B_k, see chaosphere.h."""
+    n_max = len(factors)  # one more than the degree: cos φ and sin φ shift it
+    above = np.concatenate([factors[1:], np.zeros(2)])
+    below = np.concatenate([factors[:1] * 0, factors])
+    terms = np.zeros((n_max + 2, 3))
+    terms[: n_max + 1, 0] = 2 * np.append(factors, 0.0)
+    terms[: n_max + 1, 1] = below + above
+    terms[: n_max + 1, 2] = below - above
+    terms[0] = factors[0], factors[1] if len(factors) > 1 else 0.0, 0.0
+    return terms
