@@ -106,6 +106,13 @@ def unnormalized(case: Case) -> np.ndarray:
     return (np.exp(case.beta * (x[rows(case)] @ x.T)) @ x / case.n_tokens)[None]
 
 
+def potential(case: Case) -> np.ndarray:
+    """The drift along a potential."""
+    x = tokens(case).astype(np.longdouble)[0]
+    w = np.polynomial.polynomial.polyval(x[rows(case)] @ x.T, powers(case).astype(np.longdouble))
+    return (w @ x / case.n_tokens)[None]
+
+
 def partition(case: Case) -> np.ndarray:
     """The sums of the coefficients alone, with weighted tokens."""
     x = tokens(case).astype(np.longdouble)[0]
@@ -121,13 +128,6 @@ def sinkhorn(case: Case) -> np.ndarray:
         a = np.sqrt(a / (kernel @ a))
     i = rows(case)
     return (a[i, None] * kernel[i] @ (a[:, None] * x))[None]
-
-
-def potential(case: Case) -> np.ndarray:
-    """The drift along a potential."""
-    x = tokens(case).astype(np.longdouble)[0]
-    w = np.polynomial.polynomial.polyval(x[rows(case)] @ x.T, powers(case).astype(np.longdouble))
-    return (w @ x / case.n_tokens)[None]
 
 
 def head(case: Case) -> np.ndarray:

@@ -31,9 +31,9 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
-#include "partition.inc"
 #include "causal.inc"
 #include "potential.inc"
+#include "partition.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
@@ -58,9 +58,9 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
-#include "partition.inc"
 #include "causal.inc"
 #include "potential.inc"
+#include "partition.inc"
 #include "layer.inc"
 #include "harmonics.inc"
 #include "fourier.inc"
@@ -71,8 +71,8 @@
     .block_size_##suffix = block_size_##suffix, .pack_panels_##suffix = pack_both_##suffix,                                   \
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
     .attend_rows_##suffix = attend_rows_##suffix, .layer_##suffix = layer_##suffix,                                    \
-    .partition_pair_##suffix = partition_pair_##suffix,                                                                \
     .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
+    .partition_pair_##suffix = partition_pair_##suffix,                                                                \
     .activate_##suffix = activate_##suffix, .harmonic_field_##suffix = harmonic_field_##suffix,                        \
     .step_##suffix = step_##suffix, .deviation_##suffix = deviation_##suffix,                                          \
     .unit_block_##suffix = unit_block_##suffix, .ratios_##suffix = ratios_##suffix,                                    \

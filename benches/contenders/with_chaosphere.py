@@ -43,6 +43,11 @@ class Chaosphere:
         x, attention = tokens(case), self.cs.UnnormalizedAttention(beta=case.beta, method="direct")
         return lambda: attention(x, n_threads=THREADS)
 
+    def potential(self, case: Case) -> Run:
+        slope = np.polynomial.Polynomial(powers(case))
+        x, interaction = tokens(case), self.cs.PotentialInteraction(slope.integ(), slope, method="direct")
+        return lambda: interaction(x, n_threads=THREADS)
+
     def partition(self, case: Case) -> Run:
         from chaosphere.kernels import attention
 
@@ -52,11 +57,6 @@ class Chaosphere:
     def sinkhorn(self, case: Case) -> Run:
         x, attention = tokens(case), self.cs.SinkhornAttention(beta=case.beta, method="direct")
         return lambda: attention(x, n_threads=THREADS)
-
-    def potential(self, case: Case) -> Run:
-        slope = np.polynomial.Polynomial(powers(case))
-        x, interaction = tokens(case), self.cs.PotentialInteraction(slope.integ(), slope, method="direct")
-        return lambda: interaction(x, n_threads=THREADS)
 
     def fastsum(self, case: Case) -> Run:
         method = "fourier" if case.dim == 2 else "harmonic"

@@ -104,6 +104,25 @@ class NumPy:
 
         return run
 
+    def potential(self, case: Case) -> Run:
+        x, c = tokens(case), powers(case).astype(case.dtype)
+        keys, values, out = np.ascontiguousarray(x.swapaxes(1, 2)), x / x.dtype.type(case.n_tokens), np.empty_like(x)
+
+        def one(r: slice, i: slice) -> None:
+            u = x[r, i] @ keys[r]
+            w = c[-1] * u
+            for coefficient in c[-2:0:-1]:  # Horner
+                w += coefficient
+                w *= u
+            w += c[0]
+            np.matmul(w, values[r], out=out[r, i])
+
+        def run() -> np.ndarray:
+            self._over(case, one, max(1, self.weights_at_once // (2 * case.n_tokens)))
+            return out
+
+        return run
+
     def partition(self, case: Case) -> Run:
         x, p, out = tokens(case), masses(case).astype(case.dtype), np.empty((1, case.n_tokens, 1), case.dtype)
         keys, shift = np.ascontiguousarray(x.swapaxes(1, 2)) * case.beta, np.dtype(case.dtype).type(case.beta)
@@ -128,25 +147,6 @@ class NumPy:
             while abs(a * (sums := kernel @ a) - 1).max() > tolerance:
                 a = np.sqrt(a / sums)
             return (a[:, None] * (kernel @ (a[:, None] * x)))[None]
-
-        return run
-
-    def potential(self, case: Case) -> Run:
-        x, c = tokens(case), powers(case).astype(case.dtype)
-        keys, values, out = np.ascontiguousarray(x.swapaxes(1, 2)), x / x.dtype.type(case.n_tokens), np.empty_like(x)
-
-        def one(r: slice, i: slice) -> None:
-            u = x[r, i] @ keys[r]
-            w = c[-1] * u
-            for coefficient in c[-2:0:-1]:  # Horner
-                w += coefficient
-                w *= u
-            w += c[0]
-            np.matmul(w, values[r], out=out[r, i])
-
-        def run() -> np.ndarray:
-            self._over(case, one, max(1, self.weights_at_once // (2 * case.n_tokens)))
-            return out
 
         return run
 

@@ -127,28 +127,6 @@ static void pair(const chs_kernels *table, long d, long n_i, long n_j, long ld) 
     free(w), free(sum_i), free(sum_j), free(again), free(rows_i), free(rows_j);
 }
 
-/* The sums of weights alone are row d of those of attend_pair, up to rounding, and either may be left out. */
-static void partition(const chs_kernels *table, long d, long n_i, long n_j, long ld) {
-    const real shift = 1.25;
-    real *x_i = random_block(d + 1, n_i, ld, 1), *x_j = random_block(d + 1, n_j, ld, 1);
-    real *scratch = REALS(CHS_PAIR_SCRATCH(d, ld));
-    double *sum_i = DOUBLES(ld), *sum_j = DOUBLES(ld), *again = DOUBLES(ld);
-    memset(sum_i, 0, (size_t)ld * sizeof(double));
-    memset(sum_j, 0, (size_t)ld * sizeof(double));
-    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, sum_i, sum_j);
-    check_sums(d, 1, n_i, n_j, ld, x_i, x_j, x_j + d * ld, shift, sum_i, "sum_i of weights", 0);
-    check_sums(d, 1, n_j, n_i, ld, x_i, x_j, x_i + d * ld, shift, sum_j, "sum_j of weights", 1);
-    for (long at = 0; at < ld; at++)
-        again[at] = sum_i[at] + 1;
-    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, again, NULL);
-    for (long at = 0; at < ld; at++)
-        CHECK_CLOSE(again[at], 2 * sum_i[at] + 1, 1e-14L * (fabs(sum_i[at]) + 1), "added to %g", sum_i[at]);
-    memset(again, 0, (size_t)ld * sizeof(double));
-    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, NULL, again);
-    CHECK(memcmp(again, sum_j, (size_t)ld * sizeof(double)) == 0, "without sum_i");
-    free(x_i), free(x_j), free(scratch), free(sum_i), free(sum_j), free(again);
-}
-
 /* A block with itself under the mask: its last row sees what it sees in attend_pair, the others as many as they are. */
 static void causal(const chs_kernels *table, long d, long n, long ld) {
     const real shift = 1.25;
@@ -213,6 +191,28 @@ static void causal_rows(const chs_kernels *table, long d, long value_dim, long n
         }
     }
     free(q), free(k), free(v), free(w), free(top), free(bias), free(by_distance), free(sums);
+}
+
+/* The sums of weights alone are row d of those of attend_pair, up to rounding, and either may be left out. */
+static void partition(const chs_kernels *table, long d, long n_i, long n_j, long ld) {
+    const real shift = 1.25;
+    real *x_i = random_block(d + 1, n_i, ld, 1), *x_j = random_block(d + 1, n_j, ld, 1);
+    real *scratch = REALS(CHS_PAIR_SCRATCH(d, ld));
+    double *sum_i = DOUBLES(ld), *sum_j = DOUBLES(ld), *again = DOUBLES(ld);
+    memset(sum_i, 0, (size_t)ld * sizeof(double));
+    memset(sum_j, 0, (size_t)ld * sizeof(double));
+    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, sum_i, sum_j);
+    check_sums(d, 1, n_i, n_j, ld, x_i, x_j, x_j + d * ld, shift, sum_i, "sum_i of weights", 0);
+    check_sums(d, 1, n_j, n_i, ld, x_i, x_j, x_i + d * ld, shift, sum_j, "sum_j of weights", 1);
+    for (long at = 0; at < ld; at++)
+        again[at] = sum_i[at] + 1;
+    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, again, NULL);
+    for (long at = 0; at < ld; at++)
+        CHECK_CLOSE(again[at], 2 * sum_i[at] + 1, 1e-14L * (fabs(sum_i[at]) + 1), "added to %g", sum_i[at]);
+    memset(again, 0, (size_t)ld * sizeof(double));
+    CALL(partition_pair_)(d, n_i, n_j, ld, x_i, x_j, shift, scratch, NULL, again);
+    CHECK(memcmp(again, sum_j, (size_t)ld * sizeof(double)) == 0, "without sum_i");
+    free(x_i), free(x_j), free(scratch), free(sum_i), free(sum_j), free(again);
 }
 
 /* 2^x for x far below the exponents counts as zero. */

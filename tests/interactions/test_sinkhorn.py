@@ -331,14 +331,6 @@ def test_energy_falls_along_the_flow(dim, value_scale, weighted):
     assert (abs(order - 2) < 0.1).all()
 
 
-def test_energy_of_several_heads():
-    x = cs.sample_uniform(40, 3, rng=1)
-    heads = [cs.SinkhornAttention(beta=3.0, value_scale=2.0), cs.UnnormalizedAttention(beta=1.0)]
-    both = cs.MultiHeadAttention(heads=heads, combine="sum")
-    assert both.energy(x) == pytest.approx(2.0 * heads[0].energy(x) + heads[1].energy(x), rel=1e-14)
-    twins.assert_close(both(x), heads[0](x) + heads[1](x), atol=1e-15)
-
-
 def test_consensus_rate():
     """Two tokens near each other approach at the rate δ."""
     x = cs.normalize(np.array([[1.0, 1e-3], [1.0, -1e-3]]))

@@ -24,8 +24,8 @@ SPECS = {
     "mlp": lambda i, f: cs.MLP(width=i(4), bias_std=f(0.5), output_bias_std=f(0.25), weight_std=f(2.0)),
     "attention": lambda i, f: cs.SoftmaxAttention(beta=f(2.0), value_scale=f(-1.0), rtol=f(0.0625)),
     "unnormalized": lambda i, f: cs.UnnormalizedAttention(beta=f(2.0), value_scale=f(-1.0), rtol=f(0.0625)),
-    "sinkhorn": lambda i, f: cs.SinkhornAttention(beta=f(2.0), value_scale=f(-1.0), tolerance=f(0.0625)),
     "potential": lambda i, f: cs.PotentialInteraction([f(0.0), f(1.0)], tolerance=f(0.0625)),
+    "sinkhorn": lambda i, f: cs.SinkhornAttention(beta=f(2.0), value_scale=f(-1.0), tolerance=f(0.0625)),
     "transformer": lambda i, f: cs.Transformer(
         attention=None, mlp=MLP, depth=i(4), horizon=f(1.0), noise_scale=f(0.5), n_fine_steps=i(2)
     ),

@@ -74,6 +74,15 @@ def unnormalized(x, beta, *, weights=None, value_scale=1.0, rescaled=False, dtyp
     return dtype(value_scale) * (w @ x), w.sum(axis=-1)
 
 
+def potential(x, slope, *, weights=None, dtype=np.float64):
+    """Σ_j p_j W′(⟨x_i, x_j⟩) x_j for tokens (..., N, d) and a function W′, and Σ_j p_j |W′|."""
+    x = np.asarray(x, dtype)
+    n = x.shape[-2]
+    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
+    w = p * slope(x @ np.swapaxes(x, -1, -2))
+    return w @ x, np.abs(w).sum(axis=-1)
+
+
 def sinkhorn(x, beta, *, weights=None, value_scale=1.0, dtype=np.float64):
     """δ Σ_j p_j a_i e^{β⟨x_i, x_j⟩} a_j x_j with a_i Σ_j p_j a_j e^{β⟨x_i, x_j⟩} = 1 for tokens (N, d), and log a.
 
@@ -87,15 +96,6 @@ def sinkhorn(x, beta, *, weights=None, value_scale=1.0, dtype=np.float64):
         f -= np.where(p > 0, f + np.log(kernel @ (p * np.exp(f))), 0) / 2
     f = np.where(p > 0, f, -np.log(kernel @ (p * np.exp(f))))  # of passive tracers
     return dtype(value_scale) * ((np.exp(f)[:, None] * kernel * np.exp(f) * p) @ x), f - dtype(beta) / 2
-
-
-def potential(x, slope, *, weights=None, dtype=np.float64):
-    """Σ_j p_j W′(⟨x_i, x_j⟩) x_j for tokens (..., N, d) and a function W′, and Σ_j p_j |W′|."""
-    x = np.asarray(x, dtype)
-    n = x.shape[-2]
-    p = np.full(n, 1 / dtype(n)) if weights is None else np.asarray(weights, dtype)
-    w = p * slope(x @ np.swapaxes(x, -1, -2))
-    return w @ x, np.abs(w).sum(axis=-1)
 
 
 def attention_tolerance(norm, dim, dtype, value_norm=1.0):

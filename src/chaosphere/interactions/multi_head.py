@@ -255,8 +255,8 @@ class MultiHeadAttention(Brief):
         --------
         chaosphere.MultiHeadAttention.energy : Energy whose gradient flow it is.
         chaosphere.UnnormalizedAttention.mobility : The same of unnormalised attention.
-        chaosphere.SinkhornAttention.mobility : The same of doubly stochastic attention.
         chaosphere.PotentialInteraction.mobility : The same of a potential.
+        chaosphere.SinkhornAttention.mobility : The same of doubly stochastic attention.
 
         Examples
         --------

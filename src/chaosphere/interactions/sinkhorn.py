@@ -357,8 +357,8 @@ class SinkhornAttention(checks.ByValue, Brief):
 
         See Also
         --------
-        chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
         chaosphere.SinkhornAttention.mobility : The factor δ.
+        chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
         chaosphere.SinkhornAttention.evaluate : Attention with its scaling and residual.
 
         Examples

@@ -62,8 +62,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     See Also
     --------
     chaosphere.SoftmaxAttention : Softmax attention.
-    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
@@ -153,8 +153,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.resolve : Softmax attention with its method chosen.
-        chaosphere.SinkhornAttention.resolve : Doubly stochastic attention with its method chosen.
         chaosphere.PotentialInteraction.resolve : Drift along a potential with its method chosen.
+        chaosphere.SinkhornAttention.resolve : Doubly stochastic attention with its method chosen.
         chaosphere.UnnormalizedAttention.plan : Plan of the attention.
 
         Examples
@@ -192,8 +192,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.resolve : The attention with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of softmax attention.
-        chaosphere.SinkhornAttention.plan : Plan of doubly stochastic attention.
         chaosphere.PotentialInteraction.plan : Plan of the drift along a potential.
+        chaosphere.SinkhornAttention.plan : Plan of doubly stochastic attention.
 
         Examples
         --------
@@ -234,8 +234,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.__call__ : Softmax attention at every token.
-        chaosphere.SinkhornAttention.__call__ : Doubly stochastic attention at every token.
         chaosphere.PotentialInteraction.__call__ : Drift along a potential at every token.
+        chaosphere.SinkhornAttention.__call__ : Doubly stochastic attention at every token.
         chaosphere.UnnormalizedAttention.energy : Energy whose gradient flow it is.
 
         Examples
@@ -279,10 +279,10 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.energy : Energy of softmax attention.
-        chaosphere.SinkhornAttention.energy : Energy of doubly stochastic attention.
         chaosphere.UnnormalizedAttention.mobility : The factor δ.
         chaosphere.MultiHeadAttention.energy : Energy of several heads.
         chaosphere.PotentialInteraction.energy : Energy of a potential.
+        chaosphere.SinkhornAttention.energy : Energy of doubly stochastic attention.
         chaosphere.measures.energy : Interaction energy of tokens.
         chaosphere.UnnormalizedAttention.__call__ : Attention at every token.
 
@@ -329,8 +329,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
-        chaosphere.SinkhornAttention.consensus_rate : Rate of doubly stochastic attention.
         chaosphere.PotentialInteraction.consensus_rate : Rate of the drift along a potential.
+        chaosphere.SinkhornAttention.consensus_rate : Rate of doubly stochastic attention.
         chaosphere.CovarianceKernel.critical_noise_scale : Strength of noise that balances attention.
 
         Examples
@@ -363,8 +363,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
         chaosphere.SoftmaxAttention.circle_drift : The same of softmax attention.
-        chaosphere.SinkhornAttention.circle_drift : The same of doubly stochastic attention.
         chaosphere.PotentialInteraction.circle_drift : The same of the drift along a potential.
+        chaosphere.SinkhornAttention.circle_drift : The same of doubly stochastic attention.
         chaosphere.UnnormalizedAttention.linear_response : Response to a small harmonic.
 
         Examples
@@ -407,8 +407,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         --------
         chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
         chaosphere.SoftmaxAttention.linear_response : The same of softmax attention.
-        chaosphere.SinkhornAttention.linear_response : The same of doubly stochastic attention.
         chaosphere.PotentialInteraction.linear_response : The same of the drift along a potential.
+        chaosphere.SinkhornAttention.linear_response : The same of doubly stochastic attention.
         chaosphere.UnnormalizedAttention.circle_drift : Drift of densities on the circle.
 
         Examples

@@ -58,8 +58,7 @@ cdef void _attend_pair(
                              sum_i, sum_j)
     elif call.is_partition:
         tiles.partition_pair(b.d, columns(b, i), columns(b, j), b.ld, keys + at_i, keys + at_j, call.shift, scratch,
-                             NULL if sum_i == NULL else sum_i + b.d * b.ld,
-                             NULL if sum_j == NULL else sum_j + b.d * b.ld)
+                             sum_i, sum_j)
     else:
         tiles.attend_pair(b.d, columns(b, i), columns(b, j), b.ld, queries + at_i, keys + at_j, values + at_i,
                           values + at_j, call.shift, scratch, sum_i, sum_j)
@@ -85,15 +84,15 @@ cdef void _do_item(
     queries, keys, values, sums: its blocks; rows, partition: its results, from the first row that is wanted on;
     failures: for each of its blocks a token where a step has failed, or -1.
     """
-    cdef long start = first_block(s, item.i), stop = first_block(s, item.i + 1), i, j, at
+    cdef long start = first_block(s, item.i), stop = first_block(s, item.i + 1), i, j, at, first
     if item.kind == PACK:
         for i in range(start, stop):
             at = i * b.size
             if call.is_partition and call.polynomial == NULL:
                 _pack_for_sums(b, i, x, call.scale, weights, keys + at)
-            else:
-                blocks.prepare_block(b, i, x, call.scale, query_map, weights, queries + at, keys + at, values + at,
-                                     scratch)
+                memset(sums + at, 0, b.ld * sizeof(double))
+                continue
+            blocks.prepare_block(b, i, x, call.scale, query_map, weights, queries + at, keys + at, values + at, scratch)
             memset(sums + at, 0, b.size * sizeof(double))
     elif item.kind == PAIR:
         for i in range(start, stop):
@@ -103,7 +102,8 @@ cdef void _do_item(
         for i in range(max(call.first, start), min(call.stop, stop)):
             at = (i - call.first) * b.ld
             if call.is_partition:
-                memcpy(partition + at, sums + i * b.size + b.d * b.ld, columns(b, i) * sizeof(double))
+                first = b.d * b.ld if call.polynomial != NULL else 0
+                memcpy(partition + at, sums + i * b.size + first, columns(b, i) * sizeof(double))
             elif call.polynomial != NULL:
                 blocks.finish_sums(b, i, sums + i * b.size, call.value_scale, scratch, rows + at * b.d)
             else:
@@ -127,24 +127,25 @@ def attend_bounded(
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
     is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (R, N),
     (1, N) for all systems, or None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and
-    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a
-    block starts or the end, only those rows: the schedule is the same without the pairs that have no part in them, so
-    they are bitwise identical too. With is_partition nothing and the sums, for scale^2 x.y alone. With a number `step`
-    instead of all that LN(x + step mean), n_steps times over, and the flat index of the first token where that fails or
-    -1.
+    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
+    only those rows: the schedule is the same without the pairs that have no part in them, so they are bitwise identical
+    too. With a number `step` instead of all that LN(x + step mean), n_steps times over, and the flat index of the first
+    token where that fails or -1.
 
     With a `polynomial`, the coefficient of a pair is its value at x.y: sum_k c_k (x.y)^k or, with is_series, a series of
     Chebyshev polynomials, and nothing is divided. Tokens are not mapped or scaled then. Returns value_scale times the
-    sums of coefficients times tokens (R, N, d) and zeros; with is_partition nothing and the sums of the coefficients.
+    sums of coefficients times tokens (R, N, d) and zeros.
+
+    With is_partition no means are taken: returns None and the sums of the coefficients.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
     cdef Blocks b = blocks.pair_blocks[real](x.shape[1], x.shape[2], block_columns(x.shape[1]), NULL)
     cdef Call call
     assert polynomial is not None or not is_series, "polynomial"
-    assert not is_partition or (query_map is None and value_map is None and is_symmetric), "is_partition"
     assert polynomial is None or (polynomial.shape[0] > 0 and query_map is None and value_map is None), "polynomial"
     assert polynomial is None or (scale == 1 and is_symmetric), "scale, is_symmetric"
     assert not is_partition or step is None, "is_partition"
+    assert not is_partition or polynomial is not None or (query_map is None and is_symmetric), "is_partition"
     if is_partition:
         b = blocks.plain_blocks(b.n, b.d, b.ld)
     call.polynomial, call.degree = NULL, 0
@@ -158,7 +159,7 @@ def attend_bounded(
     assert 0 <= first <= last <= b.n and first % b.ld == 0 and (last % b.ld == 0 or last == b.n), "first, stop"
     assert n_steps == 1 or (step is not None and first == 0 and last == b.n), "n_steps"
     # A tiny scale would lose its digits in scaled values, so these are not the keys then.
-    cdef bint has_values = (weights is not None or scale < 1e-15) and (polynomial is not None or not is_partition)
+    cdef bint has_values = (weights is not None or scale < 1e-15) and (not is_partition or polynomial is not None)
     call.scale, call.shift, call.value_scale = scale, shift, value_scale
     call.mean_factor = 1 if has_values else 1 / scale
     call.is_step, call.step_size = step is not None, 0 if step is None else step
@@ -248,6 +249,6 @@ def attend_bounded(
 def partition_sums(x, weights, scale, shift, n_threads):
     """Sums of weights[j] 2^(scale^2 x_i.x_j - shift) of tokens x (R, N, d) with weights (R, N) or (1, N), shape (R, N).
 
-    Those of `attend_bounded` without its means, at their share of the work.
+    The sums of `attend_bounded` without its means, at their share of the work.
     """
     return attend_bounded(x, None, None, weights, scale, shift, True, n_threads, is_partition=True)[1]

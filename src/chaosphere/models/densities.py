@@ -184,9 +184,9 @@ class CircleDensity(Brief):
     chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.SoftmaxAttention.circle_drift : Drift of densities by softmax attention.
     chaosphere.UnnormalizedAttention.circle_drift : Drift of densities by unnormalised attention.
+    chaosphere.PotentialInteraction.circle_drift : Drift of densities along a potential.
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.SinkhornAttention.circle_drift : Drift of densities by doubly stochastic attention.
-    chaosphere.PotentialInteraction.circle_drift : Drift of densities along a potential.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.DensitySolution : Densities on the circle over time.
     chaosphere.UnresolvedDensityError : A density needs more modes.

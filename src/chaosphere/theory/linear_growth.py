@@ -46,10 +46,10 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.PotentialInteraction.linear_response : Response of the drift along a potential to a small harmonic.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
-    chaosphere.SinkhornAttention.linear_response : Response of doubly stochastic attention to a small harmonic.
-    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.theory.causal_covariance : Covariance of tokens under causal attention.
     chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
+    chaosphere.SinkhornAttention.linear_response : Response of doubly stochastic attention to a small harmonic.
+    chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
 
