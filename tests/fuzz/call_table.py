@@ -377,47 +377,7 @@ for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTUR
     CALLS[f"laws.{_name}.sample"] = (_law.sample, {"n_tokens": 8, "rng": 0, "n_replicas": None})
     CALLS[f"laws.{_name}.density"] = (_law.density, {"x": X})
 
-# Results and exceptions, which the library makes itself, and methods for tokens that are checked already.
-NOT_CALLED = {
-    "AttentionResult",
-    "CoupledRun",
-    "DensitySolution",
-    "Interrupted",
-    "SimulationError",
-    "Solution",
-    "CovarianceKernel",
-}
-NOT_CALLED |= {
-    "SinkhornResult",
-    "UnbalancedError",
-    "UnresolvedDensityError",
-    "laws.Law",
-    "laws.Quadrature",
-    "two_point.LongTime",
-}
-NOT_CALLED |= {
-    "two_point.HittingProbabilities",
-    "two_point.PairSolution",
-    "laws",
-    "measures",
-    "plot",
-    "stats",
-    "measures.LyapunovEstimate",
-    "stats.CONFIDENCE",
-    "stats.FEWEST_REPLICAS",
-    "stats.Interval",
-    "theory",
-    "two_point",
-}
 # Where the docstring says that a value may be NaN.
 MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"} | {
     name for name in CALLS if name.startswith("stats.")
 }
-
-
-def public_names():
-    """Every name that a user may call, as in the keys of CALLS."""
-    names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.theory, cs.two_point):
-        names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
-    return names
