@@ -163,7 +163,7 @@ class CustomInteraction(Brief):
         """
         checks.weights(weights, checks.tokens(x).shape[1])
         checks.threads(n_threads)
-        return None  # noqa: RET501
+        return None
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return the drift of every token.
