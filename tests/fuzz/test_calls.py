@@ -3,12 +3,55 @@
 import call_table
 import calls
 
+import chaosphere as cs
+
+# Results and exceptions, which the library makes itself, and methods for tokens that are checked already.
+NOT_CALLED = {
+    "AttentionResult",
+    "CoupledRun",
+    "DensitySolution",
+    "Interrupted",
+    "SimulationError",
+    "Solution",
+    "CovarianceKernel",
+}
+NOT_CALLED |= {
+    "SinkhornResult",
+    "UnbalancedError",
+    "UnresolvedDensityError",
+    "laws.Law",
+    "laws.Quadrature",
+    "two_point.LongTime",
+}
+NOT_CALLED |= {
+    "two_point.HittingProbabilities",
+    "two_point.PairSolution",
+    "laws",
+    "measures",
+    "plot",
+    "stats",
+    "measures.LyapunovEstimate",
+    "stats.CONFIDENCE",
+    "stats.FEWEST_REPLICAS",
+    "stats.Interval",
+    "theory",
+    "two_point",
+}
+
+
+def public_names():
+    """Every name that a user may call, as in the keys of CALLS."""
+    names = set(cs.__all__)
+    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.theory, cs.two_point):
+        names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
+    return names
+
 
 def test_every_public_name_is_called():
     names = {name.split(" ")[0] for name in call_table.CALLS}
-    assert call_table.public_names() <= names | call_table.NOT_CALLED
+    assert public_names() <= names | NOT_CALLED
     for name in names:  # and there is no entry of a name that is gone
-        assert name in call_table.public_names() or "." in name
+        assert name in public_names() or "." in name
 
 
 def test_arguments_as_they_should_be(tmp_path, monkeypatch):

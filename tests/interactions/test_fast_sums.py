@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from support import cases
 
 import chaosphere as cs
 from chaosphere import measures
@@ -208,3 +209,24 @@ def test_nufft_chosen_by_auto_keeps_the_tolerance():
     log_z = np.log(sums) + log_scale
     np.testing.assert_allclose(result.value[rows], value[0], rtol=0, atol=1e-4)
     np.testing.assert_allclose(result.log_partition[rows], log_z[0], rtol=0, atol=0.5e-4)
+
+
+@pytest.mark.parametrize(
+    ("dim", "method"), [(2, "fourier"), (3, "harmonic"), (4, "harmonic"), (2, "nufft"), (3, "nufft")]
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_partition_sums_alone(dim, method, dtype):
+    """Those of attention, to rounding, with a bound of the error that is no larger."""
+    x, p = cases.tokens(300, dim, dtype, n_replicas=2), cases.weights(300)
+    plan = cs.SoftmaxAttention(beta=5.0, method=method, rtol=1e-10).plan(Shape.of(x), p)
+    _, z, least, error = plan.sums(x, p, 1)
+    alone, least_alone, error_alone = plan.sums.partition(x, p, n_threads=2)
+    np.testing.assert_allclose(alone, z, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(least_alone, least, rtol=0, atol=1e-15)
+    assert (error_alone > 0).all()
+    assert (error_alone <= error).all()
+    y = x.astype(np.float64)
+    y /= np.linalg.norm(y, axis=2, keepdims=True)
+    want = np.exp(5.0 * (y @ y.swapaxes(1, 2) - 1)) @ p
+    assert (abs(alone - want) <= error_alone[:, None] + 1e-16).all()
+    assert np.array_equal(plan.sums.partition(x[1:], p, n_threads=1)[0], alone[1:])

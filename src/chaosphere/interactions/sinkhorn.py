@@ -114,8 +114,8 @@ class SinkhornAttention(checks.ByValue, Brief):
 
     The iterations take about 25 numbers of memory for each token.
 
-    Every evaluation starts from a = 1, whatever was computed before. The scaling of the step before would save one or
-    two iterations of ten to twenty, but then results would depend on where a run was stopped and resumed. Results are
+    Every evaluation starts from a = 1, whatever was computed before. The scaling of the step before would save one to
+    four iterations of ten to twenty, but then results would depend on where a run was stopped and resumed. Results are
     bitwise identical for any number of threads and replicas. Several processes that share the tokens of a run find a
     each for itself.
 
