@@ -81,10 +81,7 @@ CALLS = {
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
     "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
-    "SoftmaxAttention (causal)": (
-        cs.SoftmaxAttention,
-        {"beta": 1.0, "value_scale": 1.0, "mask": "causal", "decay": 1.0, "method": "direct"},
-    ),
+    "SoftmaxAttention (causal)": (cs.SoftmaxAttention, {"beta": 1.0, "mask": "causal", "decay": 1.0}),
     "SoftmaxAttention.__call__ (causal)": (CAUSAL, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
     "SoftmaxAttention.evaluate (causal)": (CAUSAL.evaluate, {"x": BATCH, "weights": P, "n_threads": 1}),
     "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
@@ -107,10 +104,7 @@ CALLS = {
         cs.UnnormalizedAttention,
         {"beta": 1.0, "value_scale": 1.0, "rescaled": False, "method": "auto", "rtol": None},
     ),
-    "UnnormalizedAttention (causal)": (
-        cs.UnnormalizedAttention,
-        {"beta": 1.0, "mask": "causal", "decay": 1.0},
-    ),
+    "UnnormalizedAttention (causal)": (cs.UnnormalizedAttention, {"beta": 1.0, "mask": "causal", "decay": 1.0}),
     "UnnormalizedAttention.resolve": (USA.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
     "UnnormalizedAttention.__call__": (USA, {"x": X, "weights": P, "n_threads": 1}),
     "UnnormalizedAttention.circle_drift": (USA.circle_drift, {"n_modes": 8}),

@@ -337,8 +337,11 @@ def test_models():
 
 
 def test_heads():
-    x = cs.sample_uniform(30, 3, rng=0)
-    pair = cs.MultiHeadAttention(heads=[interaction_of("quartic"), cs.SoftmaxAttention(beta=1.0)], combine="sum")
-    np.testing.assert_allclose(
-        pair(x), interaction_of("quartic")(x) + cs.SoftmaxAttention(beta=1.0)(x), rtol=0, atol=1e-15
-    )
+    x, potential = cs.sample_uniform(30, 3, rng=0), interaction_of("quartic")
+    softmax, usa = cs.SoftmaxAttention(beta=1.0), cs.UnnormalizedAttention(beta=1.0, value_scale=-2.0)
+    pair = cs.MultiHeadAttention(heads=[potential, softmax], combine="sum")
+    np.testing.assert_allclose(pair(x), potential(x) + softmax(x), rtol=0, atol=1e-15)
+    flow = cs.MultiHeadAttention(heads=[potential, usa], combine="sum")
+    assert flow.energy(x) == pytest.approx(potential.energy(x) - 2 * usa.energy(x), rel=1e-14)
+    assert flow.consensus_rate == potential.consensus_rate + usa.consensus_rate
+    assert flow.linear_response(2, 3) == potential.linear_response(2, 3) + usa.linear_response(2, 3)

@@ -30,7 +30,7 @@ def values(series, u, dtype):
     x = np.concatenate([[[1.0, 0.0]], x]).astype(dtype)
     p = np.append(1.0, np.zeros(len(u)))
     options = {"polynomial": polynomial.coefficients, "is_series": polynomial.is_series, "is_partition": True}
-    out = kernel.attend_bounded(x[None], None, None, p, 1.0, 0.0, True, 1, **options)[1][0, 1:]
+    out = kernel.attend_bounded(x[None], None, None, p[None], 1.0, 0.0, True, 1, **options)[1][0, 1:]
     return out, x[1:, 0].astype(np.longdouble), polynomial
 
 
@@ -85,10 +85,10 @@ def test_shapes(isa, dtype, n, dim, kind):
     # Rounding of a cosine moves the value by at most the largest slope, at 1 here.
     slope = float(chebyshev.chebval(1.0, chebyshev.chebder(SERIES[kind])))
     atol = 2 * polynomial.error + np.finfo(dtype).eps * ((4 + dim) * slope + 64)
-    out, sums = kernel.attend_bounded(x, None, None, p, 1.0, 0.0, True, 2, **options)
+    out, sums = kernel.attend_bounded(x, None, None, p[None], 1.0, 0.0, True, 2, **options)
     twins.assert_close(out, want, atol=atol, dtype=dtype)
     assert (sums == 0).all()
-    nothing, sums = kernel.attend_bounded(x, None, None, p, 1.0, 0.0, True, 2, **options, is_partition=True)
+    nothing, sums = kernel.attend_bounded(x, None, None, p[None], 1.0, 0.0, True, 2, **options, is_partition=True)
     assert nothing is None
     twins.assert_close(sums, want_sums, atol=atol)
 
@@ -100,7 +100,7 @@ def test_shapes(isa, dtype, n, dim, kind):
         ({"value_map": np.eye(3)}, "polynomial"),
         ({"polynomial": np.empty(0)}, "polynomial"),
         ({"polynomial": None, "is_series": True}, "polynomial"),
-        ({"polynomial": None, "is_partition": True}, "polynomial"),
+        ({"polynomial": None, "is_partition": True, "is_symmetric": False}, "is_partition"),
         ({"scale": 2.0}, "scale, is_symmetric"),
         ({"is_symmetric": False}, "scale, is_symmetric"),
         ({"is_partition": True, "step": 0.1}, "is_partition"),

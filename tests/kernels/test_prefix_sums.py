@@ -44,7 +44,7 @@ def test_prefix_sums(isa, dtype, n, dim, beta, weighted):
 
 
 @pytest.mark.parametrize("n", [1, 129, 600, 1500])
-@pytest.mark.parametrize(("dim", "beta", "decay"), [(2, 4.0, 2.0), (2, 4.0, 1e4), (2, 4.0, 1e15), (3, 2.0, 0.2)])
+@pytest.mark.parametrize(("dim", "beta", "decay"), [(2, 4.0, 2.0), (2, 4.0, 1e4), (2, 4.0, 1e15), (3, 2.0, 20.0)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_decay(isa, dtype, n, dim, beta, decay, weighted):
     x = cases.tokens(n, dim, dtype)
@@ -53,7 +53,7 @@ def test_decay(isa, dtype, n, dim, beta, decay, weighted):
 
 def test_a_decay_over_some_chunks_of_the_sphere():
     n = 1500
-    check(causal(3, beta=2.0, decay=200.0), cases.tokens(n, 3), weights=cases.weights(n))
+    check(causal(3, beta=2.0, decay=150.0), cases.tokens(n, 3), weights=cases.weights(n))
     with pytest.raises(
         ValueError, match=r"method='harmonic' serves a decay up to \d+.* here, got 1000; use method='auto'"
     ):

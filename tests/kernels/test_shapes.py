@@ -5,7 +5,19 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise, Stream
-from chaosphere.kernels import abi, attention, expansions, harmonics, layer, normals, pairs, rows, sphere
+from chaosphere.kernels import (
+    abi,
+    attention,
+    causal,
+    expansions,
+    harmonics,
+    layer,
+    normals,
+    pairs,
+    prefix,
+    rows,
+    sphere,
+)
 from chaosphere.noise.activations import get
 
 X = cs.sample_uniform(6, 3, rng=0, n_replicas=2)
@@ -48,8 +60,57 @@ def on_circle(x=CIRCLE, shape=(2, 3, 3, 2, 7)):
     return expansions.fourier_field(x, ones(*shape), 1)
 
 
+def causal_pairs(x=X, a=None, value=None, p=None, **several):
+    return causal.attend_causal(x, a, value, p, 1.0, 1.0, 1, **several)
+
+
+def causal_rows(queries=X, keys=X, a=None, value=None, p=None, **several):
+    return causal.attend_causal_rows(queries, keys, a, value, p, 1.0, 0.1, 1, **several)
+
+
+def prefix_on_circle(x=CIRCLE, p=None, shape=(5, 3), chunk=64):
+    return prefix.fourier_prefix(x, p, ones(*shape), chunk, 1.0, 1.0, 0.0, 1)
+
+
+def prefix_on_sphere(x=X, p=None, n_max=N_MAX, n_rows=4, size=4 * SIZE, columns=4 * SIZE, chunk=128, rows=ROWS):
+    matrix = np.arange(size + 1), np.arange(columns), ones(columns)
+    by_place = ones(128)
+    several = n_max, n_rows, STEPS, n_max, STEPS, rows
+    return prefix.harmonic_prefix(x, p, *several, *matrix, 1.0, chunk, by_place, by_place, 1.0, 0.0, 1)
+
+
 GOOD = [bounded, by_rows, random_layer, field, moments, ratios, on_circle]
+GOOD += [causal_pairs, causal_rows, prefix_on_circle, prefix_on_sphere]
 BAD = {
+    "no causal tokens": lambda: causal_pairs(X[:, :0]),
+    "causal query map": lambda: causal_pairs(a=np.eye(4)),
+    "causal value map": lambda: causal_pairs(value=ones(3, 2)),
+    "causal weights": lambda: causal_pairs(p=P[:5]),
+    "causal rows within a block": lambda: causal_pairs(first=1),
+    "causal rows beyond the end": lambda: causal_pairs(stop=64),
+    "causal keys of other replicas": lambda: causal_rows(keys=X[:1]),
+    "causal keys of another dim": lambda: causal_rows(keys=CIRCLE),
+    "more queries than keys": lambda: causal_rows(keys=X[:, :5]),
+    "queries that end within a block": lambda: causal_rows(queries=X[:, :5]),
+    "queries from within a block": lambda: causal_rows(queries=X[:, :5], first=1),
+    "causal values of other keys": lambda: causal_rows(values=X[:, :5]),
+    "causal weights of keys": lambda: causal_rows(p=P[:5]),
+    "causal query map of rows": lambda: causal_rows(a=np.eye(2)),
+    "causal value map of rows": lambda: causal_rows(value=np.eye(2)),
+    "prefix sums on a sphere by powers": lambda: prefix_on_circle(X),
+    "weights of prefix sums": lambda: prefix_on_circle(p=P[:5]),
+    "factors of prefix sums": lambda: prefix_on_circle(shape=(5, 2)),
+    "no factors": lambda: prefix_on_circle(shape=(1, 3)),
+    "no chunk": lambda: prefix_on_circle(chunk=0),
+    "prefix sums on the circle by harmonics": lambda: prefix_on_sphere(CIRCLE),
+    "weights of prefix sums on the sphere": lambda: prefix_on_sphere(p=P[:5]),
+    "rows of prefix sums": lambda: prefix_on_sphere(n_rows=3),
+    "degree of prefix sums": lambda: prefix_on_sphere(n_max=3),
+    "coefficients of prefix sums": lambda: prefix_on_sphere(size=4 * SIZE - 1),
+    "columns of prefix sums": lambda: prefix_on_sphere(columns=4 * SIZE - 1),
+    "columns beyond the moments": lambda: prefix_on_sphere(columns=4 * SIZE + 1),
+    "places of a chunk": lambda: prefix_on_sphere(chunk=256),
+    "scratch of prefix sums": lambda: prefix_on_sphere(rows=ROWS - 1),
     "no tokens": lambda: bounded(X[:, :0]),
     "query map": lambda: bounded(a=np.eye(4)),
     "value map": lambda: bounded(value=ones(3, 2)),
@@ -120,7 +181,7 @@ BAD = {
 def test_kernels_take_shapes_that_agree(call):
     result = call()
     for part in result if isinstance(result, tuple) else (result,):
-        assert np.isfinite(part).all() or call is on_circle
+        assert np.isfinite(part).all() or call in {on_circle, prefix_on_circle, prefix_on_sphere}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -13,7 +13,7 @@ PROGRAM = """
 import sys
 import numpy as np
 from chaosphere.geometry import harmonics
-from chaosphere.kernels import abi, attention, expansions, layer, normals, pairs, rows
+from chaosphere.kernels import abi, attention, causal, expansions, layer, normals, pairs, prefix, rows
 
 name, THREADS = sys.argv[1], int(sys.argv[2])
 
@@ -32,6 +32,24 @@ def sums(n):
 def by_rows(n):
     x = tokens(n, 3)
     return lambda: rows.attend_rows(x, x, None, None, None, 1.0, THREADS)
+
+def causal_pairs(n):
+    x = tokens(n, 3)
+    return lambda: causal.attend_causal(x, None, None, None, 1.0, 1.0, THREADS)
+
+def causal_rows(n):
+    x = tokens(n, 3)
+    return lambda: causal.attend_causal_rows(x, x, None, None, None, 1.0, 0.0, THREADS)
+
+def prefix_on_the_circle(n, n_max):
+    x, factors = tokens(n, 2), np.ones((n_max + 2, 3))
+    return lambda: prefix.fourier_prefix(x, None, factors, 64, 1.0, 1.0, 0.0, THREADS)
+
+def prefix_on_the_sphere(n, n_max):
+    x, basis, by_place = tokens(n, 3), harmonics.HarmonicBasis(dim=3, n_max=n_max), np.ones(128)
+    matrix = np.arange(4 * basis.size + 1), np.arange(4 * basis.size), np.ones(4 * basis.size)
+    steps = n_max, 4, basis.steps, n_max, basis.steps, basis.scratch_rows
+    return lambda: prefix.harmonic_prefix(x, None, *steps, *matrix, 1.0, 128, by_place, by_place, 1.0, 0.0, THREADS)
 
 def energy(n):
     x = tokens(n, 3)
@@ -62,6 +80,12 @@ CALLS = {
     ),
     "sums of coefficients": (lambda: sums(2000), lambda: sums(700_000)),
     "attention by rows": (lambda: by_rows(2000), lambda: by_rows(400_000)),
+    "causal attention": (lambda: causal_pairs(2000), lambda: causal_pairs(600_000)),
+    "causal attention by rows": (lambda: causal_rows(2000), lambda: causal_rows(500_000)),
+    "prefix sums on the circle": (
+        lambda: prefix_on_the_circle(5000, 3), lambda: prefix_on_the_circle(200_000, 10_000)
+    ),
+    "prefix sums on the sphere": (lambda: prefix_on_the_sphere(500, 5), lambda: prefix_on_the_sphere(60_000, 100)),
     "pairs": (lambda: energy(2000), lambda: energy(300_000)),
     "layer": (lambda: random_layer(300, 300), lambda: random_layer(400_000, 200_000)),
     "field": (
@@ -109,6 +133,10 @@ NAMES = [
     "steps of attention",
     "sums of coefficients",
     "attention by rows",
+    "causal attention",
+    "causal attention by rows",
+    "prefix sums on the circle",
+    "prefix sums on the sphere",
     "pairs",
     "layer",
     "field",

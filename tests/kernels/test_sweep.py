@@ -7,6 +7,7 @@ from support import cases, twins
 import chaosphere as cs
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
+from chaosphere.kernels import causal as causal_kernel
 from chaosphere.kernels import layer as layer_kernel
 from chaosphere.kernels import pairs as pairs_kernel
 from chaosphere.kernels import rows as rows_kernel
@@ -80,7 +81,33 @@ def pairs(dtype, n_threads):
     return pairs_kernel.pair_statistics(x, cases.weights(1000), 2.0, 20, n_threads)
 
 
+def causal(dtype, n_threads):
+    attention = SoftmaxAttention(beta=3.0, mask="causal", decay=2.0)
+    result = attention.evaluate(cases.tokens(1000, 5, dtype), cases.weights(1000), n_threads=n_threads)
+    return result.value, result.log_partition
+
+
+def causal_rows(dtype, n_threads):
+    form = cases.form("general", 5, 4.0).astype(dtype)
+    x = cases.tokens(700, 5, dtype, n_replicas=2)
+    return causal_kernel.attend_causal_rows(x, x, form, None, cases.weights(700), 1.0, 0.1, n_threads)
+
+
+def prefix_sums(dtype, n_threads, dim=2):
+    attention = SoftmaxAttention(beta=3.0, mask="causal", decay=2.0, method="fourier" if dim == 2 else "harmonic")
+    result = attention.evaluate(cases.tokens(3000, dim, dtype, n_replicas=2), n_threads=n_threads)
+    return result.value, result.log_partition
+
+
+def prefix_sums_on_a_sphere(dtype, n_threads):
+    return prefix_sums(dtype, n_threads, dim=3)
+
+
 RUNS = [
+    causal,
+    causal_rows,
+    prefix_sums,
+    prefix_sums_on_a_sphere,
     symmetric,
     many_small_systems,
     weighted_general_and_symmetric,

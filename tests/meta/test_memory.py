@@ -50,13 +50,25 @@ def paths(tmp_path_factory):
     [
         ("cs.SoftmaxAttention(beta=4.0)", 2, 24),
         ("cs.SoftmaxAttention(beta=4.0)", 3, 32),
+        ("cs.SoftmaxAttention(beta=4.0, mask='causal')", 2, 24),
+        ("cs.SoftmaxAttention(beta=4.0, mask='causal')", 3, 32),
         ("lambda x: cs.measures.energy(x, 4.0)", 2, 0),
         ("lambda x: cs.measures.energy(x, 4.0)", 3, 0),
         ("increment(method='spectral')", 3, 24),
         ("increment(method='features', width=64)", 3, 24),
         ("cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))", 3, 24),
     ],
-    ids=["Fourier", "harmonics", "energy, d = 2", "energy, d = 3", "spectral field", "features", "layer"],
+    ids=[
+        "Fourier",
+        "harmonics",
+        "causal, d = 2",
+        "causal, d = 3",
+        "energy, d = 2",
+        "energy, d = 3",
+        "spectral field",
+        "features",
+        "layer",
+    ],
 )
 def test_bytes_per_token(function, dim, least, paths):
     """The results, which must be seen, and as much again at most; an array by terms would take 360 bytes and more."""

@@ -9,7 +9,9 @@ import numpy as np
 
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
+from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.noise.mlp import MLP
@@ -38,7 +40,7 @@ def attention(*, beta: float = 1.0, value_scale: float = 1.0) -> SoftmaxAttentio
 def interaction(
     *,
     dim: int,
-    interaction: Literal["softmax", "unnormalized", "l2", "multi-head"] = "softmax",
+    interaction: Literal["softmax", "unnormalized", "sinkhorn", "l2", "potential", "multi-head"] = "softmax",
     beta: float = 1.0,
     value_scale: float = 1.0,
 ) -> Interaction | None:
@@ -49,8 +51,9 @@ def interaction(
     dim : int
         d.
     interaction : str
-        Kind of the interaction; unnormalized: weights e^{β(u − 1)} of the cosine u; l2: by distances |Qx − Ky|² with
-        Q = √β I, and K the same with half the last entry; multi-head: the mean of softmax heads at β/2 and 2β.
+        Kind of the interaction; unnormalized: weights e^{β(u − 1)} of the cosine u; sinkhorn: doubly stochastic; l2: by
+        distances |Qx − Ky|² with Q = √β I, and K the same with half the last entry; potential: W(u) = δβu²/2;
+        multi-head: the mean of softmax heads at β/2 and 2β.
     beta : float
         β of the interaction and of the energy, where 0 stands for 1.
     value_scale : float
@@ -60,6 +63,10 @@ def interaction(
         return None
     if interaction == "unnormalized":
         return UnnormalizedAttention(beta=beta, value_scale=value_scale, rescaled=True)
+    if interaction == "sinkhorn":
+        return SinkhornAttention(beta=beta, value_scale=value_scale)
+    if interaction == "potential":
+        return PotentialInteraction([0.0, 0.0, 0.5 * beta * value_scale])
     if interaction == "l2":
         query = math.sqrt(beta) * np.eye(dim)
         key = query * np.append(np.ones(dim - 1), 0.5)

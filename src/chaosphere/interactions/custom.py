@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
@@ -127,7 +128,7 @@ class CustomInteraction(Brief):
         """
         return _CustomPlan(self.function, shape, weights)
 
-    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> None:
+    def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica | None:
         """Return None: no energy is known that the function lowers.
 
         Parameters
@@ -162,6 +163,7 @@ class CustomInteraction(Brief):
         """
         checks.weights(weights, checks.tokens(x).shape[1])
         checks.threads(n_threads)
+        return None  # noqa: RET501
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return the drift of every token.

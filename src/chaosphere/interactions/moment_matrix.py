@@ -18,6 +18,7 @@ from chaosphere.geometry import expansions
 from chaosphere.interactions.series import coordinate_factors
 
 Triples = tuple[Any, Any, Any]
+_ROWS = 256  # of moments at once: an array of all of them is large
 
 
 class MomentMatrix:
@@ -59,12 +60,15 @@ class MomentMatrix:
         basis = self.of_moments
         order = basis.order(self.n_rows)
         where = np.flatnonzero(order % self.n_rows == 0)
-        harmonic = order[where] // self.n_rows
-        values = np.empty((*moments.shape[:-1], basis.size))
-        values[..., harmonic] = moments[..., where]
-        values = (values * basis.factors) ** 2
+        place = where[np.argsort(order[where])]  # of each harmonic
         counts = np.bincount(basis.degrees)
-        return np.asarray(np.sqrt(np.add.reduceat(values, np.cumsum(counts) - counts, axis=-1) / counts))
+        firsts = np.cumsum(counts) - counts
+        squares = np.empty((*moments.shape[:-1], len(counts)))
+        rows, to = moments.reshape(-1, moments.shape[-1]), squares.reshape(-1, len(counts))
+        for first in range(0, len(rows), _ROWS):
+            part = slice(first, first + _ROWS)
+            to[part] = np.add.reduceat((rows[part][:, place] * basis.factors) ** 2, firsts, axis=1)
+        return np.asarray(np.sqrt(squares / counts))
 
 
 @lru_cache(maxsize=16)

@@ -67,15 +67,14 @@ class PrefixPlan(FastSumsPlan):
         self.chunk = chunk_of(n, beta, dim, rtol)
         kept = np.exp(np.longdouble(-decay) * self.chunk / n)
         self.keep_chunk = float(kept), float(kept - np.longdouble(float(kept)))
-        mass = np.ones(n) if weights is None else weights
         self.starts = np.arange(0, n, self.chunk)
-        self.mass = mass
-        self.chunk_mass = np.add.reduceat(mass, self.starts)
+        self.mass = np.broadcast_to(1.0, n) if weights is None else weights
+        self.chunk_mass = np.add.reduceat(self.mass, self.starts)
+        squares = self.chunk_mass if weights is None else np.add.reduceat(weights**2, self.starts)
         # Roundings of a sum of a chunk, one token after the other, besides those of a power.
         growth = expansions.growth(n_max, dim) + 0.5 * math.sqrt(self.chunk)
         self.growth = self.factors * expansions.counts(n_max + 1, dim) * growth
-        before = np.concatenate([[0.0], np.cumsum(np.add.reduceat(mass**2, self.starts))[:-1]])
-        self.noise = 4 * np.sqrt(before)
+        self.noise = 4 * np.sqrt(np.concatenate([[0.0], np.cumsum(squares)[:-1]]))
         if dim == 2:
             self.keep = math.exp(-decay / n)
             self.terms = _circle_factors(self.factors)
@@ -84,11 +83,11 @@ class PrefixPlan(FastSumsPlan):
 
     def _prepare_sphere(self, n: int, dim: int, *, decay: float) -> None:
         self.matrix = matrix_of(self.beta, dim, self.rtol)
-        place = np.arange(self.chunk)
-        self.up, self.down = np.exp(decay / n * (self.chunk - 1 - place)), np.exp(-decay / n * (place + 1))
+        place, last = np.arange(self.chunk), min(self.chunk, n) - 1
+        self.up, self.down = np.exp(decay / n * np.maximum(last - place, 0)), np.exp(-decay / n * (place + 1))
         self.seen = self.weights
         if decay > 0:
-            self.seen = self.mass * np.exp(-decay / n * (self.chunk - 1 - np.arange(n) % self.chunk))
+            self.seen = self.mass * np.exp(-decay / n * (last - np.arange(n) % self.chunk))
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""
@@ -179,26 +178,26 @@ class PrefixPlan(FastSumsPlan):
 def chunk_of(n_tokens: int, beta: float, dim: int, rtol: float) -> int:
     """Return the number of tokens of a chunk.
 
-    On the circle eight chunks run at once, and there are to be some for many threads; beyond, the pairs within a chunk
-    take about as long as its field.
+    On the circle eight chunks run at once, and there are to be some for many threads. Beyond, the pairs within a chunk
+    take about as long as the coefficients of its field, and moments take less than 50 bytes per token.
     """
     if dim == 2:
         return min(512, 64 * math.ceil(n_tokens / 8192))
     terms = expansions.n_harmonics(beta, dim, rtol) * (1 if dim == 3 else dim + 1)
-    return int(min(max(2 ** round(math.log2(terms / 4)), 128), 4096))
+    return int(min(max(2 ** round(math.log2(max(10 * math.sqrt(terms), terms / 4))), 128), 4096))
 
 
 def serves(n_tokens: int, beta: float, dim: int, *, decay: float, rtol: float) -> bool:
     """Whether prefix sums are offered: as the expansions, and on spheres for a decay that is slow within a chunk."""
     if not expansions.serves(beta, dim, rtol):
         return False
-    return dim == 2 or decay * chunk_of(n_tokens, beta, dim, rtol) / n_tokens <= _MAX_DECAY
+    return dim == 2 or decay * min(chunk_of(n_tokens, beta, dim, rtol) / n_tokens, 1) <= _MAX_DECAY
 
 
 def check_decay(decay: float, n_tokens: int, *, beta: float, dim: int, rtol: float) -> None:
     """Raise ValueError if the decay is too fast for the chunks on a sphere."""
     if not serves(n_tokens, beta, dim, decay=decay, rtol=rtol):
-        most = _MAX_DECAY * n_tokens / chunk_of(n_tokens, beta, dim, rtol)
+        most = _MAX_DECAY * max(n_tokens / chunk_of(n_tokens, beta, dim, rtol), 1)
         raise ValueError(
             f"method='harmonic' serves a decay up to {most:.6g} here, got {decay:.6g}; use method='auto' or 'direct'"
         )

@@ -108,7 +108,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         nufft
             For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
             (`chaosphere.interactions.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds, at loose
-            tolerances. Refused where it would take more than 2 GB (d = 3, β about 1 100 by default, 1 900 at 1e-3).
+            tolerances. Refused with a mask, and where it would take more than 2 GB (d = 3, β about 1 100 by default,
+            1 900 at 1e-3).
         auto
             The fastest by a model of the measured times (`resolve` tells): it depends on N, d, β, rtol and the dtype
             alone, so that results are bitwise identical on every machine with the same instruction set. One exception:
@@ -333,7 +334,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         ValueError
-            If the method does not serve this shape, or an entry is too large for its dtype.
+            If the method does not serve this shape, an entry is too large for its dtype, or, with a mask, some tokens
+            have no weight or the first has the weight 0.
 
         See Also
         --------
@@ -479,8 +481,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument breaks a rule above, the method is neither "auto" nor "direct" with sources, or β is so large
-            that the rounding of x alone would change the weights by a hundredth.
+            If an argument breaks a rule above, the method is neither "auto" nor "direct" with sources, there is a mask
+            with sources, the first weight is 0 with a mask, or β is so large that the rounding of x alone would change
+            the weights by a hundredth.
 
         See Also
         --------
@@ -604,7 +607,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer in this range, or unless QᵀK = βI and V = δI, given as beta and value_scale.
+            If n_modes is no integer in this range, with a mask, or unless QᵀK = βI and V = δI, given as beta and
+            value_scale.
 
         See Also
         --------
@@ -649,7 +653,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, β > 1e8, or unless QᵀK = βI and V = δI, given as beta and value_scale.
+            If an argument is out of range, β > 1e8, with a mask, or unless QᵀK = βI and V = δI, given as beta and
+            value_scale.
 
         See Also
         --------

@@ -76,9 +76,9 @@ def fourier_prefix(
     each chunk, (R, chunks), and the moments (R, chunks, n_max + 1, 2) before each, seen from the last token there.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], n_max = factors.shape[0] - 2, band = CHS_PREFIX_CHUNKS * chunk
-    cdef long n_bands = (n + band - 1) // band, size = 2 * (n_max + 1), index, replica, first, at
     assert n >= 1 and x.shape[2] == 2 and n_max >= 0 and factors.shape[1] == 3 and chunk >= 1, "x"
     assert weights is None or weights.shape[0] == n, "weights"
+    cdef long n_bands = (n + band - 1) // band, size = 2 * (n_max + 1), index, replica, first
     cdef double work = 20.0 * n_replicas * n * (n_max + 1)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(2 * n_replicas * n_bands, work)
@@ -201,8 +201,7 @@ def harmonic_prefix(
     (R, chunks), and the moments before it, (R, chunks, size).
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = 128 if moment_max < 32 else 64
-    cdef long n_chunks = (n + chunk - 1) // chunk, size = n_harmonics(moment_max, d) * n_rows, index, replica, first
-    cdef long n_coefficients = row_starts.shape[0] - 1
+    cdef long size = n_harmonics(moment_max, d) * n_rows, n_coefficients = row_starts.shape[0] - 1, index, replica, first
     assert n >= 1 and d >= 3 and 0 <= n_max <= moment_max and (n_rows == 1 or n_rows == d + 1), "n_max"
     assert n_coefficients == n_harmonics(n_max, d) * (d + 1) and row_starts[0] == 0, "row_starts"
     assert row_starts[n_coefficients] <= min(columns.shape[0], entries.shape[0]), "columns"
@@ -212,6 +211,7 @@ def harmonic_prefix(
     assert n_scratch_rows >= scratch_rows(moment_max, d), "n_scratch_rows"
     assert chunk >= 128 and chunk % 128 == 0 and up.shape[0] == chunk and down.shape[0] == chunk, "chunk"
     assert weights is None or weights.shape[0] == n, "weights"
+    cdef long n_chunks = (n + chunk - 1) // chunk
     if tiles.block_size(d, ld, <const double *>NULL) != (d + 1) * ld:
         ld = CHS_COLUMNS  # blocks of so few are never packed
     cdef Chunk c
