@@ -127,14 +127,14 @@ def attend_bounded(
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
     is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (R, N),
     (1, N) for all systems, or None. Returns the weighted means (R, N, d), times value_scale and value_map if given, and
-    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a block starts or the end,
-    only those rows: the schedule is the same without the pairs that have no part in them, so they are bitwise identical
-    too. With a number `step` instead of all that LN(x + step mean), n_steps times over, and the flat index of the first
-    token where that fails or -1.
+    the sums of the weights (R, N) before division, uniform weights counting 1 each. With first and stop, both where a
+    block starts or the end, only those rows: the schedule is the same without the pairs that have no part in them, so
+    they are bitwise identical too. With a number `step` instead of all that LN(x + step mean), n_steps times over, and
+    the flat index of the first token where that fails or -1.
 
-    With a `polynomial`, the coefficient of a pair is its value at x.y: sum_k c_k (x.y)^k or, with is_series, a series of
-    Chebyshev polynomials, and nothing is divided. Tokens are not mapped or scaled then. Returns value_scale times the
-    sums of coefficients times tokens (R, N, d) and zeros.
+    With a `polynomial`, the coefficient of a pair is its value at x.y: sum_k c_k (x.y)^k or, with is_series, a series
+    of Chebyshev polynomials, and nothing is divided. Tokens are not mapped or scaled then. Returns value_scale times
+    the sums of coefficients times tokens (R, N, d) and zeros.
 
     With is_partition no means are taken: returns None and the sums of the coefficients.
     """
