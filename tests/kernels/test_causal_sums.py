@@ -28,34 +28,34 @@ def check(attention, x, form, *, norm, weights=None, value=None, value_norm=1.0)
 
 
 @pytest.mark.parametrize(("n", "dim"), cases.SHAPES)
-@pytest.mark.parametrize("weighted", [False, True])
-def test_every_shape(isa, dtype, n, dim, weighted):
+def test_every_shape(isa, dtype, n, dim):
     x = cases.tokens(n, dim, dtype, n_replicas=2 if n < 300 else 1)
     attention = cs.SoftmaxAttention(beta=3.0, mask="causal", method="direct")
-    check(attention, x, 3.0, norm=3.0, weights=cases.weights(n) if weighted else None)
+    for weights in (None, cases.weights(n)):
+        check(attention, x, 3.0, norm=3.0, weights=weights)
 
 
 @pytest.mark.parametrize("decay", DECAYS)
-@pytest.mark.parametrize(("n", "dim"), [(1, 3), (2, 2), (33, 5), (193, 3), (300, 3), (520, 23)])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_decay(isa, dtype, decay, n, dim, weighted):
-    x = cases.tokens(n, dim, dtype, n_replicas=2)
-    attention = cs.SoftmaxAttention(beta=3.0, mask="causal", decay=decay, value_scale=-0.5, method="direct")
-    # The decay is folded into weights, and there it is rounded.
-    check(attention, x, 3.0, norm=4.0, value=-0.5, weights=cases.weights(n) if weighted else None)
+def test_decay(isa, dtype, decay):
+    for n, dim in ((1, 3), (2, 2), (33, 5), (193, 3), (300, 3), (520, 23)):
+        x = cases.tokens(n, dim, dtype, n_replicas=2)
+        attention = cs.SoftmaxAttention(beta=3.0, mask="causal", decay=decay, value_scale=-0.5, method="direct")
+        for weights in (None, cases.weights(n)):
+            # The decay is folded into weights, and there it is rounded.
+            check(attention, x, 3.0, norm=4.0, value=-0.5, weights=weights)
 
 
 @pytest.mark.parametrize("kind", ["psd", "general"])
 @pytest.mark.parametrize("norm", [3.0, 20.0, 300.0])
-@pytest.mark.parametrize("decay", [0.0, 10.0, 1e3])
-@pytest.mark.parametrize(("n", "dim"), [(70, 3), (300, 17), (520, 23)])
-def test_general_matrices(dtype, kind, norm, decay, n, dim):
-    form, value = cases.form(kind, dim, norm), cases.form("general", dim, 2.0, seed=3)
-    query, key = factors(form)
-    x, p = cases.tokens(n, dim, dtype), cases.weights(n)
-    attention = cs.SoftmaxAttention(query=query, key=key, value=value, mask="causal", decay=decay)
-    # V adds a product of `dim` terms of size |V| <= 2; A x, rounded, another of size norm.
-    check(attention, x, form, norm=2 * norm + 1, weights=p, value=value, value_norm=2.0)
+def test_general_matrices(dtype, kind, norm):
+    for n, dim in ((70, 3), (300, 17), (520, 23)):
+        form, value = cases.form(kind, dim, norm), cases.form("general", dim, 2.0, seed=3)
+        query, key = factors(form)
+        x, p = cases.tokens(n, dim, dtype), cases.weights(n)
+        for decay in (0.0, 10.0, 1e3):
+            attention = cs.SoftmaxAttention(query=query, key=key, value=value, mask="causal", decay=decay)
+            # V adds a product of `dim` terms of size |V| <= 2; A x, rounded, another of size norm.
+            check(attention, x, form, norm=2 * norm + 1, weights=p, value=value, value_norm=2.0)
 
 
 @pytest.mark.parametrize("decay", [0.0, 40.0])
