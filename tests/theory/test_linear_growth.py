@@ -153,6 +153,28 @@ def test_small_modes_of_tokens(attention, dim):
     assert abs(tangent - response * size * gradient).max() < 3 * size * abs(response * size * gradient).max()
 
 
+@pytest.mark.parametrize(
+    ("attention", "dim"),
+    [
+        (cs.SoftmaxAttention(beta=4.0), 2),
+        (cs.SoftmaxAttention(beta=4.0), 3),
+        (cs.UnnormalizedAttention(beta=4.0, rescaled=True), 2),
+        (cs.SinkhornAttention(beta=4.0, tolerance=1e-4, rtol=1e-4), 2),
+        (cs.PotentialInteraction([0.0, 0.0, 0.5, 0.5]), 3),
+    ],
+)
+def test_power_of_random_tokens(attention, dim):
+    """The power of four systems of i.i.d. uniform tokens grows at the rate, to 1 %.
+
+    Null: the rate. The estimate of one system has a standard deviation of 0.4 % of it at most (20 seeds), that of four
+    0.2 %; five of them are 1 %, a false alarm in 6e-7 of all seeds.
+    """
+    x = cs.sample_uniform(100_000 if dim == 2 else 50_000, dim, rng=0, n_replicas=4)
+    model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=4, scheme="rk4")
+    start, end = (cs.measures.power_spectrum(y, 2)[:, 2].sum() for y in (x, cs.simulate(model, x, rng=0).final))
+    assert math.log(end / start) / 2 == pytest.approx(cs.theory.growth_rate(attention, 2, dim), rel=0.01)
+
+
 class NoResponse:
     def resolve(self, n_tokens, dim, dtype="float64"):
         return self
