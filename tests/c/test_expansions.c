@@ -177,7 +177,7 @@ static void body(const chs_kernels *table) {
     for (int i = 0; i < 5; i += FEWER ? 3 : 1)
         for (long n_steps = 1; n_steps <= 3; n_steps++)
             fourier(table, sizes[i], n_steps, n_steps % 2);
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i += FEWER ? 2 : 1)
         for (long n_max = 1; n_max <= 4; n_max += FEWER ? 3 : 1) {
             prefix(table, sizes[i], (sizes[i] + 7) / 8, n_max, n_max % 2, 1);
             prefix(table, sizes[i], 70, n_max, n_max % 2, 0.75);

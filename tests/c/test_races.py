@@ -1,4 +1,7 @@
-"""The schedule of attention under ThreadSanitizer, with LLVM's OpenMP and Archer, which tells it of barriers."""
+"""The schedule of attention under ThreadSanitizer, with LLVM's OpenMP and Archer, which tells it of barriers.
+
+A change to the schedule or to what a worker does wants `pytest -m slow tests/c/test_races.py`.
+"""
 
 import os
 import re
@@ -15,7 +18,7 @@ from test_sanitizers import HERE, ROOT, compile_c, compile_library, needs_clang
 KERNELS = ROOT / "src" / "chaosphere" / "kernels"
 FLAGS = ["-O0", "-fsanitize=thread", "-fPIC"]
 INCLUDE = f"-I{sysconfig.get_path('include')}"
-pytestmark = needs_clang
+pytestmark = [needs_clang, pytest.mark.slow]
 
 
 def archer():

@@ -68,16 +68,16 @@ def compile_c(sources, target, *flags, compiler):
     assert result.returncode == 0, f"{' '.join(map(str, sources))} does not compile:\n{result.stderr[:3000]}"
 
 
-def compile_library(folder, flags, *, compiler, is_wide=True, machine=None):
-    """Object files of the library, for every instruction set that runs here, or for the baseline alone.
-
-    For another machine, for all that setup.py names.
-    """
+def compile_library(folder, flags, *, compiler, is_wide=True, of_arm=None):
+    """Object files of the library, for every instruction set that runs here, for the baseline alone, or for one of Arm."""
     settings = build_settings()
-    if machine is None:
+    if of_arm is None:
         settings["ISAS"] = [row for row in settings["ISAS"] if abi.isa_runs(row[0])]
-    builds = settings["isa_builds"](machine or settings["MACHINE"])
-    if not is_wide:
+    builds = settings["isa_builds"](settings["MACHINE"] if of_arm is None else "aarch64")
+    if of_arm is not None:
+        more_flags, macros = builds[of_arm]
+        builds = {of_arm: (more_flags, (dict(macros) | {"CHS_ISAS": f"ISA({of_arm}, 1)"}).items())}
+    elif not is_wide:
         builds = {"baseline": ([], [])}
 
     def compile_part(job):
@@ -94,7 +94,7 @@ def compile_library(folder, flags, *, compiler, is_wide=True, machine=None):
         )
         return folder / f"{name}.o"
 
-    jobs = [("dispatch", "dispatch", [], builds["baseline"][1])]
+    jobs = [("dispatch", "dispatch", [], next(iter(builds.values()))[1])]
     jobs += [("isa", isa, isa_flags, macros) for isa, (isa_flags, macros) in builds.items()]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compile_part, jobs))

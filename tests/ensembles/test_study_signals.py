@@ -38,7 +38,7 @@ def long_run(tmp_path_factory):
 @pytest.mark.parametrize(
     ("executor", "number", "whom"),
     [
-        ("none", signal.SIGTERM, os.kill),
+        pytest.param("none", signal.SIGTERM, os.kill, marks=pytest.mark.slow),
         ("processes", signal.SIGINT, os.killpg),
         pytest.param("processes", signal.SIGTERM, os.kill, marks=pytest.mark.slow),
         ("processes", signal.SIGKILL, os.kill),

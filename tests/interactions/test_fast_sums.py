@@ -199,7 +199,7 @@ def test_auto_takes_nufft_only_where_an_rtol_is_given_and_harmonics_are_too_many
 
 
 def test_nufft_chosen_by_auto_keeps_the_tolerance():
-    x = np.concatenate([cs.sample_uniform(150_000, 3, rng=0), clustered(50_000, 3)])
+    x = np.concatenate([cs.sample_uniform(100_000, 3, rng=0), clustered(50_000, 3)])
     attention = cs.SoftmaxAttention(beta=1000.0, rtol=1e-4)
     assert attention.resolve(len(x), 3).method == "nufft"
     result = attention.evaluate(x)
