@@ -69,7 +69,7 @@ def compile_c(sources, target, *flags, compiler):
 
 
 def compile_library(folder, flags, *, compiler, is_wide=True, of_arm=None):
-    """Object files of the library, for every instruction set that runs here, for the baseline alone, or for one of Arm."""
+    """Object files of the library: for all instruction sets that run here, for the baseline alone, or for one of Arm."""
     settings = build_settings()
     if of_arm is None:
         settings["ISAS"] = [row for row in settings["ISAS"] if abi.isa_runs(row[0])]
