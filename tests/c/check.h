@@ -95,6 +95,10 @@ static int run_all(test body) {
     int n_run = 0;
     for (int index = 0; chs_isa_name(index); index++) {
         isa = chs_isa_name(index);
+#ifdef ONLY
+        if (strcmp(isa, ONLY) != 0)
+            continue;
+#endif
         const chs_kernels *table = chs_kernels_for(isa);
         if (!table)
             continue;

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 def library(request, tmp_path_factory):
     """An instruction set, and the object files of the library for it."""
     folder = tmp_path_factory.mktemp("arm")
-    return request.param, compile_library(folder, ["-O1"], compiler=COMPILER, of_arm=request.param)
+    return request.param, compile_library(folder, ["-O1"], compiler=COMPILER, only=request.param, machine="aarch64")
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -26,7 +26,7 @@ def library(request, tmp_path_factory):
 def test_library_on_arm(library, tmp_path, main, kind):
     isa, objects = library
     sources = [HERE / f"{main}.c", *objects, "-lm"]
-    compile_c(sources, tmp_path / main, "-O1", "-DIS_EMULATED", *TYPES[kind], compiler=COMPILER)
+    compile_c(sources, tmp_path / main, "-O1", "-DIS_EMULATED", f'-DONLY="{isa}"', *TYPES[kind], compiler=COMPILER)
     assert shutil.which(EMULATOR), f"{EMULATOR} is needed here"
     result = run([EMULATOR, tmp_path / main], QEMU_LD_PREFIX="/usr/aarch64-linux-gnu")
     assert result.returncode == 0, result.stderr[:5000]

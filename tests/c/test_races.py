@@ -83,7 +83,7 @@ def parts(tmp_path_factory):
         source = path.with_suffix(".pyx")  # _cyutility has none: Cython writes it alone
         assert not source.exists() or path.stat().st_mtime >= source.stat().st_mtime, f"{path} is older than its source"
     folder = tmp_path_factory.mktemp("threads")
-    return sources, compile_library(folder, FLAGS, compiler="clang", is_wide=False)
+    return sources, compile_library(folder, FLAGS, compiler="clang", only="baseline")
 
 
 def test_the_schedule_has_no_races(parts, tmp_path):

@@ -21,14 +21,19 @@ UNDEFINED, ADDRESS, MEMORY = (f"-fsanitize={name}" for name in ("undefined", "ad
 GCC = os.environ.get("CC", "cc")
 # With these checks a compiler takes twice as long; AddressSanitizer sees most of it, and clang-undefined has them.
 LEFT_OUT = "-fno-sanitize=null,pointer-overflow,object-size"
-# Compiler, its flags, whether with wider instruction sets than the baseline, too, and the faults that it must see. Each
-# takes long to compile: where Clang is, one build has two of them, and all others are slow cases.
+# Compiler, its flags, the instruction sets ("all" that run here, the "widest", or one), and faults that it must see.
+# Each takes long to compile: where Clang is, one build has two sanitizers, and all others are slow cases.
 BUILDS = {
-    "clang-address-undefined": ("clang", ["-O0", ADDRESS, UNDEFINED, LEFT_OUT, FATAL], True, ["overrun", "misaligned"]),
-    "clang-memory": ("clang", ["-O0", MEMORY, FATAL], False, ["uninitialised"]),
-    "clang-undefined": ("clang", ["-O0", UNDEFINED, FATAL], True, ["misaligned"]),
-    "gcc-undefined": (GCC, ["-O1", UNDEFINED, LEFT_OUT, FATAL], True, ["misaligned"]),
-    "gcc-address": (GCC, ["-O1", ADDRESS], True, ["overrun"]),
+    "clang-address-undefined": (
+        "clang",
+        ["-O0", ADDRESS, UNDEFINED, LEFT_OUT, FATAL],
+        "widest",
+        ["overrun", "misaligned"],
+    ),
+    "clang-memory": ("clang", ["-O0", MEMORY, FATAL], "baseline", ["uninitialised"]),
+    "clang-undefined": ("clang", ["-O0", UNDEFINED, FATAL], "all", ["misaligned"]),
+    "gcc-undefined": (GCC, ["-O1", UNDEFINED, LEFT_OUT, FATAL], "all", ["misaligned"]),
+    "gcc-address": (GCC, ["-O1", ADDRESS], "all", ["overrun"]),
 }
 SLOW = {"clang-memory", "clang-undefined"} | ({"gcc-undefined", "gcc-address"} if HAS_CLANG else set())
 PARAMETERS = [
@@ -68,36 +73,47 @@ def compile_c(sources, target, *flags, compiler):
     assert result.returncode == 0, f"{' '.join(map(str, sources))} does not compile:\n{result.stderr[:3000]}"
 
 
-def compile_library(folder, flags, *, compiler, is_wide=True, of_arm=None):
-    """Object files of the library: for all instruction sets that run here, for the baseline alone, or for one of Arm."""
+def compile_library(folder, flags, *, compiler, only=None, machine=None):
+    """Object files of the library, for every instruction set that runs here, or for one, that of a machine perhaps.
+
+    With one, the baseline is there, too, without the flags: some programs compare with it.
+    """
     settings = build_settings()
-    if of_arm is None:
+    if only is None:
         settings["ISAS"] = [row for row in settings["ISAS"] if abi.isa_runs(row[0])]
-    builds = settings["isa_builds"](settings["MACHINE"] if of_arm is None else "aarch64")
-    if of_arm is not None:
-        more_flags, macros = builds[of_arm]
-        builds = {of_arm: (more_flags, (dict(macros) | {"CHS_ISAS": f"ISA({of_arm}, 1)"}).items())}
-    elif not is_wide:
-        builds = {"baseline": ([], [])}
+    builds = settings["isa_builds"](machine or settings["MACHINE"])
+    if only is not None:
+        names = dict.fromkeys(["baseline", only])
+        macro = {"CHS_ISAS": " ".join(f"ISA({name}, 1)" for name in names)}
+        builds = {name: (builds[name][0], (dict(builds[name][1]) | macro).items()) for name in names}
 
     def compile_part(job):
         source, name, more_flags, macros = job
         defined = [f"-D{key}={value}" for key, value in macros]
+        own_flags = flags if only in (None, name) else ["-O0"]
         compile_c(
             [ROOT / "csrc" / f"{source}.c"],
             folder / f"{name}.o",
             "-c",
-            *flags,
+            *own_flags,
             *more_flags,
             *defined,
             compiler=compiler,
         )
         return folder / f"{name}.o"
 
-    jobs = [("dispatch", "dispatch", [], next(iter(builds.values()))[1])]
+    jobs = [("dispatch", "dispatch", [], builds["baseline"][1])]
     jobs += [("isa", isa, isa_flags, macros) for isa, (isa_flags, macros) in builds.items()]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compile_part, jobs))
+
+
+def only_one(build):
+    """The one instruction set of a build, None for all."""
+    isas = BUILDS[build][2]
+    if isas == "widest":
+        return [row[0] for row in build_settings()["ISAS"] if abi.isa_runs(row[0])][-1]
+    return None if isas == "all" else isas
 
 
 PROGRAMS = pytest.StashKey["Programs"]()
@@ -116,14 +132,15 @@ class Programs:
         self.results = {key: self.pool.submit(self._run, *key) for key in keys}
 
     def _library(self, build):
-        compiler, flags, is_wide, _ = BUILDS[build]
+        compiler, flags, *_ = BUILDS[build]
         (self.folder / build).mkdir()
-        return compile_library(self.folder / build, flags, compiler=compiler, is_wide=is_wide)
+        return compile_library(self.folder / build, flags, compiler=compiler, only=only_one(build))
 
     def _run(self, build, name, kind):
         compiler, flags, *_ = BUILDS[build]
         objects, target = self.libraries[build].result(), self.folder / build / f"{name}-{kind}"
-        warned = [*TYPES[kind], "-Wall", "-Wextra", "-lm"]
+        only = only_one(build)
+        warned = [*TYPES[kind], *([] if only is None else [f'-DONLY="{only}"']), "-Wall", "-Wextra", "-lm"]
         compile_c([HERE / f"{name}.c", *objects], target, *flags, *warned, compiler=compiler)
         # The library allocates nothing, and the leak checker does not run under every container.
         return run([target], ASAN_OPTIONS="detect_leaks=0:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
@@ -161,7 +178,7 @@ def programs(request, tmp_path_factory):
 def test_library_under_sanitizers(programs, build, main, kind):
     result = programs.result(build, main, kind)
     assert result.returncode == 0, result.stderr[:5000]
-    assert "baseline" in result.stdout
+    assert result.stdout.split()[-1:] == [only_one(build) or only_one("clang-address-undefined")]  # the widest is last
 
 
 @pytest.mark.parametrize("build", PARAMETERS)
