@@ -29,6 +29,7 @@ def test_another_pair_equation_or_rate_is_refuted():
     assert set(verdicts(paper.figure_claims(data)).values()) == {"differs"}
 
 
+@pytest.mark.slow
 def test_replicas_add_the_rate_under_attraction():
     data = paper.figure(4, rng=0, n_replicas=16, **SIZES)
     names = [claim.quantity for claim in paper.figure_claims(data) if claim.verdict == "agrees"]
@@ -36,6 +37,7 @@ def test_replicas_add_the_rate_under_attraction():
         assert any(name.startswith(f"d = 5, σ = {bias}, δ = 1: rate of the mean energy") for name in names)
 
 
+@pytest.mark.slow
 def test_where_a_layer_moves_tokens_far_nothing_is_claimed():
     assert paper.figure_claims(paper.figure(4, rng=0, dims=[64], depth=150, width=16)) == []
 

@@ -34,7 +34,7 @@ def one_case():
 @cache
 def three_limits():
     ladders = {"tokens": TOKENS, "depths": DEPTHS, "widths": WIDTHS}
-    return limits.run(MLP, rng=0, attention=ATTENTION, n_nodes=16, n_replicas=6, **ladders)
+    return limits.run(MLP, rng=0, attention=ATTENTION, n_nodes=16, n_replicas=4, **ladders)
 
 
 @cache

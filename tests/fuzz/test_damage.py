@@ -2,4 +2,4 @@
 
 
 def test_damaged_files(effort):
-    effort.loop("damage", n_fixed=25)
+    effort.loop("damage", n_fixed=15)

@@ -139,7 +139,7 @@ def test_sobolev_of_many_tokens_against_pairs(dim, monkeypatch):
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("beta", [0.5, 4.0, 200.0])
+@pytest.mark.parametrize("beta", [0.5, 4.0, pytest.param(200.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rtol", [1e-5, 1e-9])
 def test_nufft(dim, beta, rtol):
     n = 400
@@ -198,6 +198,7 @@ def test_auto_takes_nufft_only_where_an_rtol_is_given_and_harmonics_are_too_many
     assert with_it[3000.0, 1e-6, 10**6] == "direct"  # a grid of gigabytes
 
 
+@pytest.mark.slow
 def test_nufft_chosen_by_auto_keeps_the_tolerance():
     x = np.concatenate([cs.sample_uniform(100_000, 3, rng=0), clustered(50_000, 3)])
     attention = cs.SoftmaxAttention(beta=1000.0, rtol=1e-4)

@@ -141,7 +141,7 @@ def test_some_tokens_of_many_coordinates(isa, dtype, is_symmetric):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("is_symmetric", [True, False])
+@pytest.mark.parametrize("is_symmetric", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_groups_of_several_blocks(dtype, is_symmetric):
     """261 blocks, two a group, the last one alone; every block pair counts once, for all tokens and for some."""
     n = 50_000

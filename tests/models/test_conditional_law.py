@@ -50,6 +50,7 @@ def test_pairs_follow_the_pair_equation(model, law, n_nodes):
     assert deviations(pairs, expected[:, [2, 2]])[:, 0].max() > 8
 
 
+@pytest.mark.slow
 def test_modes_of_the_density_follow_pair_equation_and_heat_flow():
     """E|m_k|² is the pair equation's mean of T_k(u); E m_k falls like one token's e^{−κ(1)k²t/2}. 400 replicas."""
     law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.5)

@@ -83,6 +83,7 @@ def test_steep_kinked_activations(weight):
     np.testing.assert_allclose(k(U), 0.1 * weight**2 * U + 0.81 * relu(U), atol=1e-12 * k(1.0))
 
 
+@pytest.mark.slow
 def test_steep_smooth_activation_against_its_hermite_series():
     """At |c| ≤ 0.99 4096 terms leave out 0.99^4096 = 1e-18."""
     k = from_activation(softplus, dim=5, weight_std=20.0)
