@@ -56,10 +56,10 @@ static void prefix(const chs_kernels *table, long n, long chunk, long n_max, int
                 point moment = before[l * rows + 2 * k] + before[l * rows + 2 * k + 1] * I;
                 for (long j = first; j <= i; j++)
                     moment = keep * moment + (p ? p[j] : 1) * power(x + 2 * j, k);
-                const point turned = conjl(moment) * power(x + 2 * i, k);
-                sums[0] += factors[3 * k] * creall(turned);
-                sums[1] += factors[3 * k + 1] * creall(turned);
-                sums[2] += factors[3 * k + 2] * cimagl(turned);
+                const point product = conjl(moment) * power(x + 2 * i, k);
+                sums[0] += factors[3 * k] * creall(product);
+                sums[1] += factors[3 * k + 1] * creall(product);
+                sums[2] += factors[3 * k + 2] * cimagl(product);
             }
             const point want = power(x + 2 * i, 1) * (sums[1] - sums[2] * I) / sums[0];
             const long double slack = 2000 * DBL_EPSILON;

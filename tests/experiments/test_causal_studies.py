@@ -24,7 +24,7 @@ def test_correlation(dim, degree, decay, value_scale):
 
 
 def test_the_estimate_is_the_covariance():
-    """Without coupling, from many draws: N Cov of two tokens by its definition, to the error of 5 000 draws."""
+    """Null: N Cov of two tokens by its definition, from 5 000 draws without coupling; 5.5 standard errors, 4e-8."""
     data = correlation.run(rng=0, n_tokens=8, earlier=[0.25], horizon=1.0, n_steps=10, n_replicas=400)
     x = cs.sample_uniform(8, 2, rng=5, n_replicas=5_000)
     attention = cs.SoftmaxAttention(beta=2.0, mask="causal")

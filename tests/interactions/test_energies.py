@@ -80,8 +80,8 @@ def test_no_gradient_flow_has_no_energy():
 def test_distances_of_scalar_matrices_are_softmax_attention():
     """Also in their linear response and on the circle."""
     x, eye, p = cs.sample_uniform(10, 3, rng=0), np.eye(3), cases.weights(10)
-    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
-    attention, softmax = cs.L2Attention(query=1.5 * turned, key=0.5 * turned), cs.SoftmaxAttention(beta=1.5)
+    rotation = cases.rotation(3, 0)
+    attention, softmax = cs.L2Attention(query=1.5 * rotation, key=0.5 * rotation), cs.SoftmaxAttention(beta=1.5)
     np.testing.assert_allclose(attention.energy(x, p), softmax.energy(x, p), rtol=1e-14)
     assert cs.L2Attention(query=eye, key=eye, value=2.0 * eye).energy(x) == cs.SoftmaxAttention(beta=2.0).energy(x)
     assert attention.linear_response(2, 3) == pytest.approx(softmax.linear_response(2, 3), rel=1e-14)

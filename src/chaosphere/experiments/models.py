@@ -74,7 +74,7 @@ def interaction(
     if interaction == "multi-head":
         betas = (beta / 2, 2 * beta)
         return MultiHeadAttention(heads=[SoftmaxAttention(beta=b, value_scale=value_scale) for b in betas])
-    return SoftmaxAttention(beta=beta, value_scale=value_scale)
+    return attention(beta=beta, value_scale=value_scale)
 
 
 def mlp(*, bias_std: float = 0.3, activation: str = "tanh") -> MLP:

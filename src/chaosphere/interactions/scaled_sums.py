@@ -13,8 +13,6 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.balance import Balanced, balance, largest
-from chaosphere.interactions.direct import DirectPlan
-from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -77,7 +75,7 @@ class SinkhornPlan(InteractionPlan):
         self.dtype = np.dtype(np.float64) if is_wide else shape.dtype
         self.of_one = replace(shape, n_replicas=1)
         plan = softmax.plan(self.of_one, weights)  # refuses what is too large for the dtype
-        self.fast: FastSumsPlan | None = None if isinstance(plan, DirectPlan) else plan
+        self.fast: Any = None if softmax.method == "direct" else plan
         self.scale, self.shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
