@@ -11,7 +11,7 @@ import scipy
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.noise.rates import bose
+from chaosphere.noise.rates import bose, regular_polygon
 
 # Root of 1 − |u| that makes the coordinate of the pair PDE. A higher one reaches longer times but
 # takes more points.
@@ -41,18 +41,20 @@ class Pair:
         beta = 0.0 if beta is None else checks.number(beta, "beta", low=0)
         if not kernel(1.0) > 0.0:
             raise ValueError("kernel: kappa(1) = 0, must be > 0: without noise there is no law")
+        if (period := regular_polygon(kernel)) is not None:
+            raise ValueError(f"kernel: two tokens that are 2π/{period} apart stay so; there is no law for all cosines")
         return cls(kernel=kernel, beta=beta, value_scale=value_scale)
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:
         """Return a, b of L = a ∂²/∂s² + b ∂/∂s in the coordinate s of the points."""
         k = self.kernel
-        # For an odd field u → −u maps κ(1) − uκ(u) to itself and G0 to −G0.
+        # For an odd field u → −u maps a to itself and the drift to its negative.
         is_mirrored = k.is_odd & (point.gap > 1.0)
         near = np.where(is_mirrored, point.rest, point.gap)
         u = 1.0 - near
-        value, quotient = k(u), k.difference_quotient(u)
-        diffusion = near * (quotient + value)
-        drift = near * ((k.dim - 1) * (k(1.0) - quotient) - (1.0 + u) * value)
+        value, quotient, eta = k(u), k.difference_quotient(u), (1.0 + u) * k.eta(u)
+        diffusion = near * (quotient + value + eta)
+        drift = near * ((k.dim - 1) * (k(1.0) - quotient) - (1.0 + u) * value - u * eta)
         drift = np.where(is_mirrored, -drift, drift) + point.gap * point.rest * self.attention(point.gap)
         a = point.gap * point.rest * diffusion / point.speed**2
         return a, drift / point.speed - a * point.log_speed_slope
