@@ -41,7 +41,7 @@ def raising_entries(n_max: int, dim: int) -> Entries:
 
     Notes
     -----
-    With r² = 1 − x_d², the harmonics of dimension d are f_{n,l}(x_d) Y((x_1, …, x_{d−1})/r) with harmonics Y of dimension
+    With r² = 1 − x_d², the harmonics of dimension d are f_{n,l}(x_d) Y((x_1, …, x_{d−1})/r), Y a harmonic of dimension
     d − 1 and degree l. Then x_d f_{n,l} and r f_{n,l} have two terms each, as the associated Legendre functions have.
     """
     entries = _on_the_circle(n_max)
