@@ -83,7 +83,7 @@ def test_eta_of_a_kernel():
 @pytest.mark.parametrize("name", COVARIANCES)
 def test_covariances_are_taken(name, dim):
     kappa, eta = COVARIANCES[name]
-    x = cs.sample_uniform(300 // dim, dim, rng=1)
+    x = cs.sample_uniform(90 // dim, dim, rng=1)
     matrix = covariance_matrix(from_function(kappa, dim=dim, eta=eta), x)
     assert np.linalg.eigvalsh(matrix)[0] > -1e-12 * len(matrix)
 
@@ -94,10 +94,10 @@ def test_what_is_no_covariance_is_refused(name, dim):
     kappa, eta, family = NONE[name]
     with pytest.raises(ValueError, match=rf"is no covariance in dim = {dim}: eigenvalue -.* on {family}, rule: >= 0"):
         from_function(kappa, dim=dim, eta=eta)
-    x = cs.sample_uniform(150, dim, rng=1)
+    x = cs.sample_uniform(40, dim, rng=1)
     u = np.clip(x @ x.T, -1, 1)
     matrix = np.einsum("ij,ab->iajb", kappa(u), np.eye(dim)) + np.einsum("ij,ja,ib->iajb", eta(u), x, x)
-    assert np.linalg.eigvalsh(matrix.reshape(x.size, x.size))[0] / 150 < -0.02
+    assert np.linalg.eigvalsh(matrix.reshape(x.size, x.size))[0] / 40 < -0.02
 
 
 @pytest.mark.parametrize("dim", [2, 3, 5])
