@@ -12,7 +12,7 @@ import chaosphere as cs
 from chaosphere.common.streams import Draws, Noise, Stream
 from chaosphere.geometry.harmonics import HarmonicBasis
 from chaosphere.geometry.laws import Uniform
-from chaosphere.noise import rates
+from chaosphere.noise import exponents, rates
 from chaosphere.noise.gaussian import covariance_matrix, covariance_root
 from chaosphere.noise.isotropic import Modes
 
@@ -140,6 +140,9 @@ class Numbers:
     def __call__(self, _):
         return self.kappa
 
+    def lyapunov_exponent(self):
+        return rates.lyapunov_exponent(self)
+
 
 @pytest.mark.parametrize(
     ("numbers", "exponent", "bar"), [((5, 1.0, 1.0, 1.0), -2.0, 4.0), ((3, 0.4, 0.2, 0.3), -0.7, 1.0)]
@@ -148,6 +151,42 @@ def test_exponents(numbers, exponent, bar):
     # Values from the formulas λ1 = ½[(d−3)κ′ − (d−1)κ] − η and λ̄ = 2λ1 + 2(κ + κ′ + 2η), by another program.
     assert rates.lyapunov_exponent(Numbers(*numbers)) == pytest.approx(exponent, rel=1e-14)
     assert rates.lambda_bar(Numbers(*numbers)) == pytest.approx(bar, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "spectrum", "variance"),
+    [((5, 1.0, 1.0, 1.0), [-2.0, -4.0, -6.0, -8.0], 4.0), ((3, 0.4, 0.2, 0.3), [-0.7, -1.2], 1.2)],
+)
+def test_spectrum_and_moments(numbers, spectrum, variance):
+    kernel = Numbers(*numbers)
+    np.testing.assert_allclose(exponents.lyapunov_spectrum(kernel), spectrum, rtol=1e-14)
+    assert exponents.log_distance_variance(kernel) == pytest.approx(variance, rel=1e-14)
+    assert exponents.moment_exponent(kernel, 2.0) == pytest.approx(rates.lambda_bar(kernel), rel=1e-14)
+    assert exponents.critical_moment(kernel) == pytest.approx(-2 * spectrum[0] / variance, rel=1e-14)
+
+
+def test_exponents_of_the_linear_flow():
+    """Null: the volumes that tokens close to one span have the exponents of the spectrum; 4000 systems, t = 0.25."""
+    k, n, n_steps, d = from_function(*COVARIANCES["general"][:1], dim=4, eta=COVARIANCES["general"][1]), 4000, 25, 4
+    field, eps, h = cs.GaussianField(kernel=k), 1e-6, 0.01
+    x = np.repeat(np.eye(d)[None, :1] + eps * np.concatenate([np.zeros((1, d)), np.eye(d)[1:]]), n, axis=0)
+    x = cs.normalize(x)
+    model = cs.LimitSDE(attention=None, field=field, horizon=n_steps * h, n_steps=n_steps)
+    end = cs.simulate(model, x, rng=8).final
+    sides = np.moveaxis(end[:, 1:] - end[:, :1], 1, 2) / eps
+    gram = np.einsum("rai,raj->rij", sides, sides)
+    volumes = np.stack([0.5 * np.linalg.slogdet(gram[:, :m, :m])[1] for m in (1, 2, 3)], axis=1)
+    sums = np.cumsum(k.lyapunov_spectrum()) * n_steps * h
+    error = volumes.std(axis=0) / math.sqrt(n)
+    assert (np.abs(volumes.mean(axis=0) - sums) < 5 * error + 0.02 * np.abs(sums)).all()
+
+
+def test_rotations_do_not_change_distances():
+    k = from_function(linear, dim=4, derivative=np.ones_like, eta=lambda u: -np.ones_like(u))
+    np.testing.assert_array_equal(k.lyapunov_spectrum(), 0.0)
+    for name in ("critical_moment", "kaplan_yorke_dimension", "energy_decay_rate"):
+        with pytest.raises(ValueError, match="rotations do not change distances"):
+            getattr(k, name)()
 
 
 @pytest.mark.parametrize("dim", [2, 3, 5])
@@ -168,7 +207,7 @@ def test_synchronizes():
     assert (verdict.synchronizes, verdict.is_odd) == (False, True)
     verdict = quadratic_form(3, gamma=0.1).synchronizes()
     assert (verdict.synchronizes, verdict.is_odd) == (True, False)
-    assert "λ̄ >= 0" in verdict.reason
+    assert "the mean energy decays exponentially" in verdict.reason
     turning = from_function(linear, dim=4, derivative=np.ones_like, eta=lambda u: -np.ones_like(u))
     assert turning.synchronizes().reason == "λ1 = 0: marginal"
 
@@ -179,6 +218,8 @@ def test_pushes_that_repeat_on_the_circle():
     assert k.lyapunov_exponent() == pytest.approx(-4.5)
     assert k.synchronizes().synchronizes is False
     assert "2π/3" in k.synchronizes().reason
+    with pytest.raises(ValueError, match="2π/3 apart stay so, and the mean energy does not tend to 0"):
+        k.energy_decay_rate()
     with pytest.raises(ValueError, match="two tokens that are 2π/3 apart stay so"):
         cs.two_point.long_time(k)
     angles = np.arange(3) * 2 * math.pi / 3

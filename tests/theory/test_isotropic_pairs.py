@@ -12,8 +12,9 @@ import scipy
 import chaosphere as cs
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.models.schemes import SCHEMES, Flow
+from chaosphere.noise.pair_diffusion import at_y
 from chaosphere.theory import two_point
-from chaosphere.theory.pair_equation import Pair, at_y, generator
+from chaosphere.theory.pair_equation import Pair, generator
 
 from_function = cs.CovarianceKernel.from_function
 
@@ -155,6 +156,9 @@ def test_slow_rates_of_the_forced_quadratic_form(dim, gamma, rate):
     values = np.sort(-np.linalg.eigvals(matrix).real)
     np.testing.assert_allclose(values[:2], 0.0, atol=1e-8)  # constants, and the row that the closure leaves
     assert values[2] == pytest.approx(rate, rel=2e-6)
+    decay = k.energy_decay_rate()
+    assert decay.kind == "isolated eigenvalue"
+    assert decay.rate == pytest.approx(rate, rel=1e-9)
     assert two_point.long_time(k).description == "u converges to 1"
 
 
