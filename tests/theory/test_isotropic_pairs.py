@@ -156,6 +156,7 @@ def test_slow_rates_of_the_forced_quadratic_form(dim, gamma, rate):
     values = np.sort(-np.linalg.eigvals(matrix).real)
     np.testing.assert_allclose(values[:2], 0.0, atol=1e-8)  # constants, and the row that the closure leaves
     assert values[2] == pytest.approx(rate, rel=2e-6)
+    assert values[3] > 0.27
     decay = k.energy_decay_rate()
     assert decay.kind == "isolated eigenvalue"
     assert decay.rate == pytest.approx(rate, rel=1e-9)

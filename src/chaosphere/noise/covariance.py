@@ -377,6 +377,7 @@ class CovarianceKernel(Brief):
         --------
         chaosphere.CovarianceKernel.derivative : Its derivative κ′(u).
         chaosphere.CovarianceKernel.difference_quotient : (κ(1) − κ(u))/(1 − u) without cancellation.
+        chaosphere.CovarianceKernel.eta : The function η(u).
 
         Examples
         --------

@@ -315,12 +315,6 @@ class GaussianField(Brief):
     def _n_max(self) -> int | None:
         return _truncation(self.kernel, self.tolerance)
 
-    def spectral_root(self) -> SpectralRoot:
-        """Return what makes the coefficients of the spectral method."""
-        n_max = self._n_max()
-        assert n_max is not None
-        return isotropic.root(self.kernel, n_max) if self.kernel.has_eta else _Independent(*_basis(self.kernel, n_max))
-
     @property
     def _max_dense(self) -> int:
         return _MAX_DENSE // self.kernel.dim if self.kernel.has_eta else _MAX_DENSE
@@ -345,7 +339,7 @@ class FieldPlan:
         self.field, self.n_tokens, self.dim = field, n_tokens, field.kernel.dim
         self.is_local = field.method != "dense"
         if field.method == "spectral":
-            self.root = field.spectral_root()
+            self.root = _spectral_root(field.kernel, field.tolerance)
         elif field.method == "features":
             assert field.kernel.layer_law is not None
             self.layers = MLP.of(field.kernel.layer_law, width=field.width).plan(self.dim)
@@ -389,6 +383,12 @@ class SpectralRoot(Protocol):
 
     def __call__(self, normals: Floats) -> Floats:
         """Return coefficients of the field, shape (R, K, d), from standard normals (R, K, d)."""
+
+
+def _spectral_root(kernel: CovarianceKernel, tolerance: float) -> SpectralRoot:
+    n_max = _truncation(kernel, tolerance)
+    assert n_max is not None
+    return isotropic.root(kernel, n_max) if kernel.has_eta else _Independent(*_basis(kernel, n_max))
 
 
 class _Independent(SpectralRoot):
