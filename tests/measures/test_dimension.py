@@ -62,9 +62,9 @@ def test_definition():
 
 def test_blocks_of_rows_do_not_matter(monkeypatch):
     x = cs.sample_uniform(100, 3, rng=0)
-    whole = dimension(x, radius=0.5).value
+    one_block = dimension(x, radius=0.5).value
     monkeypatch.setattr("chaosphere.measures.dimension._BLOCK", 700)
-    assert dimension(x, radius=0.5).value == pytest.approx(whole, rel=1e-12)
+    assert dimension(x, radius=0.5).value == pytest.approx(one_block, rel=1e-12)
 
 
 def test_tokens_that_have_met():
