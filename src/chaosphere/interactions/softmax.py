@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,12 @@ from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, linear, nufft, prefix, series
+from chaosphere.interactions import causal, energies, layered, linear, nufft, prefix, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.head import Head, balanced, norm, scalar, set_matrices
+from chaosphere.interactions.protocol import InteractionPlan
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
@@ -316,15 +317,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
                 times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
         return min(times, key=lambda method: times[method])
 
-    def plan(self, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
+    def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
 
         Parameters
         ----------
         shape : Shape
             Replicas, tokens, dimension and dtype.
-        weights : ndarray of float64, shape (n_sources,), optional
-            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+        weights : ndarray of float64, shape (n_sources,) or (K, n), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token. Where `is_ordered`, also
+            of K layers of n nodes, each with the sum 1, at the places (k − ½)/K of infinitely many tokens in order.
 
         Returns
         -------
@@ -354,6 +356,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        if weights is not None and weights.ndim == 2:
+            return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
         beta = self._scalar() if chosen.method != "direct" else self.beta
@@ -591,6 +595,25 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         return self.value_scale if self.mask is None else None
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: with a mask it does.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.is_ordered : Whether unnormalised attention has a mask.
+        chaosphere.MultiHeadAttention.is_ordered : Whether a head has a mask.
+        chaosphere.Transformer.is_ordered : Whether the attention of a network has a mask.
+        chaosphere.LimitSDE.is_ordered : Whether the attention of the equation has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(mask="causal").is_ordered
+        True
+        """
+        return self.mask is not None
+
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
 
@@ -685,7 +708,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         threads = checks.threads(n_threads)
         if sources is None:
             p = checks.weights(weights, batch.shape[1])
-            return self.plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
+            return attending(self, Shape.of(batch), p).attend(batch, n_threads=threads), p
         causal.need_no_mask(self, "attention to sources")
         keys = checks.sources(sources, x)
         p = checks.weights(weights, keys.shape[1])
@@ -749,6 +772,11 @@ class SoftmaxAttention(checks.ByValue, Brief):
         missing = 1 - attended.over(self.beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
         return np.asarray(0.5 * math.exp(self.beta) * np.maximum(total, 0))
+
+
+def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
+    """Return the plan for one measure, which gives partition sums, too."""
+    return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
 
 
 def largest_value(dtype: Any) -> float:

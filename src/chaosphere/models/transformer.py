@@ -11,7 +11,13 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Stream
-from chaosphere.interactions.protocol import Interaction, InteractionPlan, Partition, check_interaction
+from chaosphere.interactions.protocol import (
+    Interaction,
+    InteractionPlan,
+    Partition,
+    check_interaction,
+    is_ordered_of,
+)
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
 
@@ -116,6 +122,26 @@ class Transformer(Brief):
         False
         """
         return False
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: it does if that of the attention does.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.is_ordered : Whether softmax attention has a mask.
+        chaosphere.UnnormalizedAttention.is_ordered : Whether unnormalised attention has a mask.
+        chaosphere.MultiHeadAttention.is_ordered : Whether a head has a mask.
+        chaosphere.LimitSDE.is_ordered : Whether the attention of the equation has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(mask="causal")
+        >>> cs.Transformer(attention=attention, mlp=None, depth=20, horizon=1.0).is_ordered
+        True
+        """
+        return is_ordered_of(self.attention)
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> TransformerPlan:
         """Return the plan for tokens of one shape, as `simulate` uses it.
