@@ -14,7 +14,7 @@ from chaosphere.geometry.harmonics import HarmonicBasis
 from chaosphere.geometry.laws import Uniform
 from chaosphere.noise import exponents, rates
 from chaosphere.noise.gaussian import covariance_matrix, covariance_root
-from chaosphere.noise.isotropic import Modes
+from chaosphere.noise.isotropic import MatrixRoot, Modes, Root
 
 from_function = cs.CovarianceKernel.from_function
 
@@ -277,7 +277,27 @@ def test_covariance(method):
     assert (np.abs(products.mean(axis=0) - 0.25 * covariance_matrix(kernel, x)) <= 5 * error + 1e-12).all()
 
 
-@pytest.mark.parametrize("dim", [2, 3, 64])
+@pytest.mark.parametrize("dim", [2, 3, 6])
+def test_the_matrix_root_is_the_root(dim):
+    kernel = from_function(lambda u: 0.3 + u, dim=dim, derivative=np.ones_like, eta=lambda u: 0.4 + 0 * u)
+    normals = Noise(1, n_replicas=3).draws(Stream.BROWNIAN, 0).normals((dim + 1, dim))[0]
+    np.testing.assert_allclose(MatrixRoot(kernel)(normals), Root(kernel, 1)(normals), atol=1e-14)
+
+
+def test_fields_of_degree_one_by_their_matrix():
+    kernel, dim = from_function(lambda u: 0.3 + u, dim=20, derivative=np.ones_like, eta=lambda u: 0.4 + 0 * u), 20
+    draws = Noise(1, n_replicas=3).draws(Stream.BROWNIAN, 0)
+    plan, x = cs.GaussianField(kernel=kernel).plan(5), cs.sample_uniform(5, dim, rng=0, n_replicas=3)
+    coefficients = plan.root(draws.normals((dim + 1, dim))[0])
+    g = plan.increment([draws], duration=0.25)(x)
+    np.testing.assert_allclose(g, plan.root.basis.combine(x, coefficients, scale=0.5), atol=1e-14)
+    assert np.array_equal(plan.increment([draws], duration=0.25)(x[:, 2:4]), g[:, 2:4])
+    single = plan.increment([draws], duration=0.25)(x.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, g, atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 64, pytest.param(768, marks=pytest.mark.slow)])
 def test_the_random_quadratic_form_is_a_symmetric_matrix(dim):
     """W(x) = A x + γ g, with A and g read off from the field itself; a NumPy twin of a step."""
     field = cs.GaussianField(kernel=quadratic_form(dim, gamma=0.3))
@@ -312,6 +332,20 @@ def test_runs_with_other_numbers_of_tokens_share_the_noise():
     assert np.array_equal(few, many[:7])
     limit = cs.MeanField(model=model, law=Uniform(dim=3), n_nodes=50)
     assert cs.simulate(limit, limit.start(), rng=1).final.shape[1] == 3
+
+
+@pytest.mark.parametrize("dim", [2, 4])
+def test_a_replica_has_its_noise_in_any_number_of_them(dim):
+    field = cs.GaussianField(kernel=from_function(COVARIANCES["general"][0], dim=dim, eta=COVARIANCES["general"][1]))
+    x = cs.sample_uniform(5, dim, rng=0)[None]
+    one, many = (
+        field.increment([Noise(1, n_replicas=n).draws(Stream.BROWNIAN, 0)], duration=1.0, n_tokens=5)(
+            np.repeat(x, n, axis=0)
+        )
+        for n in (1, 7)
+    )
+    assert np.array_equal(one[0], many[0])
+    assert np.abs(many[0] - many[1]).max() > 0.1
 
 
 def test_zero_eta_draws_the_field_without():

@@ -33,6 +33,12 @@ def weights_of_neighbours(n_max: int, dim: int) -> tuple[Floats, Floats]:
     return 1.0 - down, down
 
 
+def linear_harmonics(dim: int) -> Indices:
+    """Return the places in `HarmonicBasis` of √d x_1, …, √d x_d, the harmonics of degree 1."""
+    # In the basis they are √d times x_d, x_{d−1}, …, x_3, x_1, x_2.
+    return 1 + np.array([dim - 2, dim - 1, *range(dim - 3, -1, -1)])
+
+
 def raising_entries(n_max: int, dim: int) -> Entries:
     """Return the part of degree n + 1 of x_i Y_k, for all coordinates i and harmonics Y_k of degree n < n_max.
 

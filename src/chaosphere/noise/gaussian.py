@@ -1,6 +1,6 @@
 """Gaussian noise fields with a given covariance: the limit of deep and wide random layers.
 
-More than half of this file is docstrings.
+About half of this file is docstrings.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Draws
+from chaosphere.geometry.coordinates import linear_harmonics
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise import isotropic
 from chaosphere.noise.covariance import CovarianceKernel
@@ -27,6 +28,7 @@ METHODS = ("auto", "spectral", "dense", "features")
 _MAX_DEGREE = 2000
 _MAX_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
 _MAX_VECTOR_HARMONICS = 100_000  # of one degree more, for kernels with η: their matrices take seconds to make there
+_MIN_DIM_OF_MATRICES = 16  # a matrix is faster from here on than the recurrences of harmonics
 _MAX_DENSE = 4_000  # rows of the covariance matrix; a factorisation takes about a second there
 _MAX_DENSE_AUTO = 1_000
 
@@ -90,8 +92,8 @@ class GaussianField(Brief):
         spectral
             Karhunen–Loève expansion in spherical harmonics, exact in law up to the truncation: the variance left out is
             at most the share `tolerance`. A field: the same at every point set, so runs with other N or time steps are
-            coupled. Cost O(N K d) with K harmonics; refused above 20 000
-            (with η, above 100 000 of one degree more). Where κ and uη are polynomials of degree n, the harmonics of
+            coupled. Cost O(N K d) with K harmonics; refused above 20 000, and with η where one degree more would make
+            more than 100 000, unless the degree is 1. Where κ and uη are polynomials of degree n, the harmonics of
             degree <= n are enough: for κ(u) = u, η = 1 the field is W(x) = A x with a symmetric Gaussian matrix A.
         dense
             A pivoted Cholesky root of the N × N covariance matrix at the tokens: exact in law to 1e-13 in any
@@ -358,9 +360,10 @@ class FieldPlan:
         scale = math.sqrt(duration)
         if self.field.method == "spectral":
             basis = self.root.basis
-            return _Spectral(
-                basis=basis, coefficients=self.root(normalized_sum(parts, (basis.size, self.dim))), scale=scale
-            )
+            coefficients = self.root(normalized_sum(parts, (basis.size, self.dim)))
+            if self.field.kernel.has_eta and basis.n_max == 1 and self.dim >= _MIN_DIM_OF_MATRICES:
+                return _Linear(coefficients=coefficients, scale=scale)
+            return _Spectral(basis=basis, coefficients=coefficients, scale=scale)
         if self.field.method == "dense":
             normals = normalized_sum(parts, (self.n_tokens, self.dim))
             return _Dense(kernel=self.field.kernel, normals=normals, scale=scale)
@@ -410,6 +413,25 @@ class _Spectral:
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         _check_shape(x, (len(self.coefficients), None, self.basis.dim))
         return self.basis.combine(x, self.coefficients, scale=self.scale, n_threads=n_threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Linear:
+    """A field of degree 0 and 1, by its matrix; each token's sum has the order of the coordinates."""
+
+    coefficients: Floats
+    scale: float
+
+    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        n_replicas, _, d = self.coefficients.shape
+        _check_shape(x, (n_replicas, None, d))
+        scaled = (self.scale * self.coefficients).astype(x.dtype, copy=False)
+        rows = x.dtype.type(math.sqrt(d)) * scaled[:, linear_harmonics(d)]
+        out = np.empty_like(x)
+        out[...] = scaled[:, :1]
+        for i in range(d):
+            out += x[:, :, i, None] * rows[:, None, i]
+        return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -484,9 +506,11 @@ def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
     if kernel.has_eta:
         total, parts = d * total + kernel.eta(1.0), isotropic.variances(kernel, n_max)
     sufficient = np.flatnonzero(total - np.cumsum(parts) <= tolerance * total)
-    if not sufficient.size or (kernel.has_eta and harmonics_below(int(sufficient[0]) + 2, d) > _MAX_VECTOR_HARMONICS):
+    if not sufficient.size:
         return None
-    return int(sufficient[0])
+    n_max = int(sufficient[0])
+    is_small = not kernel.has_eta or n_max == 1 or harmonics_below(n_max + 2, d) <= _MAX_VECTOR_HARMONICS
+    return n_max if is_small else None
 
 
 @lru_cache(maxsize=8)

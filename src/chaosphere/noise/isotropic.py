@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats
-from chaosphere.geometry.coordinates import raising_entries, weights_of_neighbours
+from chaosphere.geometry.coordinates import linear_harmonics, raising_entries, weights_of_neighbours
 from chaosphere.geometry.gegenbauer import project
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicity, per_harmonic
 
@@ -104,6 +104,14 @@ class Modes:
                     f"{values[bad[0]]:.3e} on {family} of degree {bad[0]}, rule: >= 0"
                 )
 
+    def root(self, dim: int) -> tuple[Floats, Floats]:
+        """Return the square roots of the M_m and the s_n; checked, and what cannot be told from 0 is 0."""
+        self.check(dim)
+        values, vectors = np.linalg.eigh(self.pairs)
+        values = np.sqrt(np.where(values > 2.0 * self.error[:, None], values, 0.0))
+        s = np.sqrt(np.where(self.solenoidal > 2.0 * self.error[:-1], self.solenoidal, 0.0))
+        return np.einsum("mab,mb,mcb->mac", vectors, values, vectors), s
+
 
 class Root:
     """The square root of the covariance, as a map of independent coefficients of scalar harmonics to those of W.
@@ -121,18 +129,12 @@ class Root:
     """
 
     def __init__(self, kernel: CovarianceKernel, n_max: int) -> None:
-        modes = Modes.of(kernel, n_max)
-        modes.check(kernel.dim)
         self.basis = HarmonicBasis(dim=kernel.dim, n_max=n_max)
-        degrees = _degrees(n_max + 1, kernel.dim)
-        values, vectors = np.linalg.eigh(modes.pairs)
-        values = np.sqrt(np.where(values > 2.0 * modes.error[:, None], values, 0.0))
-        root = np.einsum("mab,mb,mcb->mac", vectors, values, vectors)
-        s = np.sqrt(np.where(modes.solenoidal > 2.0 * modes.error[:-1], modes.solenoidal, 0.0))
+        root, s = Modes.of(kernel, n_max).root(kernel.dim)
         # What e₊ and e₋ have beyond the s of all components of their degree.
         root[:n_max, 0, 0] -= s[1:]
         root[1:, 1, 1] -= s
-        self.deviations, self.mixing = s[self.basis.degrees], root[degrees]
+        self.deviations, self.mixing = s[self.basis.degrees], root[_degrees(n_max + 1, kernel.dim)]
         self.raised, self.lowered = _isometries(n_max, kernel.dim)
 
     def __call__(self, normals: Floats) -> Floats:
@@ -142,6 +144,31 @@ class Root:
         r = self.mixing[..., None]
         out = self.raised @ (r[:, 0, 0] * a + r[:, 0, 1] * b) + self.lowered @ (r[:, 1, 0] * a + r[:, 1, 1] * b)
         return np.asarray(self.deviations[:, None] * normals + out.T.reshape(normals.shape))
+
+
+class MatrixRoot:
+    """The same for components of degree 0 and 1, W(x) = A x + g: a random matrix A and a random vector g.
+
+    The three parts of A that rotations do not mix have standard deviations of their own: the antisymmetric one, the
+    trace, and the rest. No sparse matrix is needed, so that d may be in the thousands.
+    """
+
+    def __init__(self, kernel: CovarianceKernel) -> None:
+        d = kernel.dim
+        self.basis = HarmonicBasis(dim=d, n_max=1)
+        root, s = Modes.of(kernel, 1).root(d)
+        self.vector, self.rest, self.trace, self.antisymmetric = root[1, 1, 1], root[2, 1, 1], root[0, 0, 0], s[1]
+        self.order = linear_harmonics(d)
+
+    def __call__(self, normals: Floats) -> Floats:
+        """Return coefficients of W, shape (R, K, d), from standard normals (R, K, d)."""
+        out = self.vector * normals
+        a = normals[:, self.order]
+        transposed = a.swapaxes(1, 2)
+        traces = np.trace(a, axis1=1, axis2=2)[:, None, None] / a.shape[1] * np.eye(a.shape[1])
+        symmetric, antisymmetric = 0.5 * (a + transposed), 0.5 * (a - transposed)
+        out[:, self.order] = self.rest * (symmetric - traces) + self.trace * traces + self.antisymmetric * antisymmetric
+        return np.asarray(out)
 
 
 def _degrees(n_max: int, dim: int) -> NDArray[np.int64]:
@@ -163,9 +190,9 @@ def _isometries(n_max: int, dim: int) -> tuple[csr_array, csr_array]:
 
 
 @lru_cache(maxsize=8)
-def root(kernel: CovarianceKernel, n_max: int) -> Root:
+def root(kernel: CovarianceKernel, n_max: int) -> Root | MatrixRoot:
     """Return the square root of the covariance up to components of degree n_max."""
-    return Root(kernel, n_max)
+    return MatrixRoot(kernel) if n_max == 1 else Root(kernel, n_max)
 
 
 def variances(kernel: CovarianceKernel, n_max: int) -> Floats:
