@@ -16,7 +16,8 @@ from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series
 from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
+from chaosphere.noise.pair_diffusion import at_y
+from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair
 
 # y = artanh u is cut off here, where 1 − |u| is 5e-16; the tails beyond are exponentials.
 _Y_MAX = 18.0
@@ -228,7 +229,8 @@ def stationary_density(
 ) -> float | Array:
     """Return the stationary density of the cosine of two tokens, with respect to du.
 
-    Proportional to the speed measure 1/(a s′), a = (1−u²)(κ(1) − uκ(u)), s the scale function.
+    Proportional to the speed measure 1/(a s′), a = (1−u²)[κ(1) − uκ(u) + (1−u²)η(u)], s the scale
+    function.
 
     Parameters
     ----------
