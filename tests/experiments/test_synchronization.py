@@ -52,7 +52,7 @@ def test_another_theory_is_refuted(name, factor, part):
 
 
 def test_the_sharp_rate_of_a_run_that_can_tell():
-    """A mean with a narrow band that decays as the pair equation does at late times agrees, and twice the rate differs."""
+    """A mean with a narrow band that decays as at late times agrees, and one of twice the rate differs."""
     data = sigmoid().copy(deep=True)
     times, rate = data["time"].values, float(data["sharp_rate"][0])
     with np.errstate(divide="ignore"):
