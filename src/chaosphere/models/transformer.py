@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import cast
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Stream
+from chaosphere.geometry import sphere
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
@@ -20,6 +22,7 @@ from chaosphere.interactions.protocol import (
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -30,8 +33,9 @@ class Transformer(Brief):
 
     Parameters
     ----------
-    attention : SoftmaxAttention, another interaction, or None
-        None leaves the first half out.
+    attention : SoftmaxAttention, another interaction, RandomAttention, or None
+        None leaves the first half out. Random attention G, whose heads are drawn anew for every layer, is noise: its
+        step is Y = LN(X + √(T/L) G(μ_X, X)).
     mlp : MLP or None
         None leaves the second half out.
     depth : int
@@ -39,7 +43,7 @@ class Transformer(Brief):
     horizon : float
         Time T > 0 that the L layers span.
     noise_scale : float
-        s >= 0 (1 in the paper).
+        s >= 0, of the MLP (1 in the paper).
     n_fine_steps : int
         Each layer's network is the scaled sum of this many; `coarsen` sets it.
 
@@ -70,7 +74,7 @@ class Transformer(Brief):
     (100, 4)
     """
 
-    attention: Interaction | None
+    attention: Interaction | CommonNoise | None
     mlp: MLP | None
     depth: int
     horizon: float
@@ -79,7 +83,8 @@ class Transformer(Brief):
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
-        check_interaction(self.attention, "attention")
+        if not is_noise(self.attention):
+            check_interaction(self.attention, "attention")
         if not isinstance(self.mlp, MLP | None):
             raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
         if self.attention is None and self.mlp is None:
@@ -236,9 +241,14 @@ class TransformerPlan(ModelPlan):
     def __init__(self, model: Transformer, shape: Shape, weights: Floats | None) -> None:
         self.resolved, self.n_fine_steps = model, model.n_fine_steps
         self.attention: InteractionPlan | None = None
-        if model.attention is not None:
-            self.resolved = replace(model, attention=model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
-            self.attention = model.attention.plan(shape, weights)
+        self.heads: NoisePlan | None = None
+        if is_noise(model.attention):
+            self.heads = cast(CommonNoise, model.attention).noise_plan(shape, weights)
+            self.resolved = replace(model, attention=self.heads.noise)
+        elif model.attention is not None:
+            attention = cast(Interaction, model.attention)
+            self.resolved = replace(model, attention=attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
+            self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and model.noise_scale > 0 else None
         self.step_size = model.horizon / model.depth
@@ -248,8 +258,9 @@ class TransformerPlan(ModelPlan):
             1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
         )
         n_normals = 0 if self.layers is None else self.n_fine_steps * self.layers.n_normals
+        n_normals += 0 if self.heads is None else self.heads.n_normals(self.n_fine_steps)
         self.cost = Cost(
-            pairs=0.0 if self.attention is None else self.attention.pairs,
+            pairs=sum(part.pairs for part in (self.attention, self.heads) if part is not None),
             normals=n_normals,
             bytes=16 * shape.n_replicas * n_normals,
         )
@@ -257,10 +268,14 @@ class TransformerPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the tokens after some layers; see `ModelPlan`."""
         n_threads = context.n_threads
+        fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
         if self.attention is not None:
             x = self.attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
+        if self.heads is not None:
+            parts = (context.noise.draws(self.heads.stream, k) for k in fine)
+            shift = self.heads.increment(parts, duration=self.step_size)(x, n_threads=n_threads)
+            x = sphere.layer_norm_step(x, shift, 1.0, n_threads)
         if self.layers is not None:
-            fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
             layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in fine)
             x = layer.move(x, self.layer_scale, n_threads=n_threads)
         return x
@@ -270,6 +285,8 @@ class TransformerPlan(ModelPlan):
         mine = copy(self)
         if self.attention is not None:
             mine.attention, mine.max_fused_steps = self.attention.distribute(partition), 1
+        if self.heads is not None:
+            mine.heads = self.heads.distribute(partition)
         return mine
 
     def describe(self) -> Transformer:
