@@ -93,6 +93,7 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
     See Also
     --------
     chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
+    chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
     chaosphere.CovarianceKernel.moment_exponent : The exponent Λ(p) of E|X − Y|^p.
     chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
     chaosphere.noise.decay_rate.EnergyDecay : How the mean energy decays.

@@ -82,7 +82,7 @@ def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
     Parameters
     ----------
     p : float
-        Order of the moment.
+        Order of the moment, at most 1e100 in size.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        If p is not a finite number, or κ(1) = 0.
+        If p is out of range, or κ(1) = 0.
 
     See Also
     --------
@@ -110,7 +110,7 @@ def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
     >>> round(k.moment_exponent(0.5), 12), round(k.moment_exponent(2.0), 12)
     (-0.025, 0.2)
     """
-    p = checks.number(p, "p")
+    p = checks.number(p, "p", low=-1e100, high=1e100)
     return p * kernel.lyapunov_exponent() + 0.5 * p**2 * log_distance_variance(kernel)
 
 
@@ -165,6 +165,7 @@ def correlation_dimension(kernel: CovarianceKernel) -> float:
     See Also
     --------
     chaosphere.CovarianceKernel.kaplan_yorke_dimension : The dimension that the spectrum gives.
+    chaosphere.CovarianceKernel.critical_moment : The p at which Λ changes its sign.
     chaosphere.measures.correlation_dimension : Correlation dimension of tokens.
     chaosphere.two_point.stationary_density : Stationary density of the cosine.
 

@@ -107,6 +107,7 @@ def lambda_bar(kernel: CovarianceKernel) -> float:
     --------
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
     chaosphere.CovarianceKernel.moment_exponent : The exponent Λ(p) of E|X − Y|^p.
+    chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
     chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
 

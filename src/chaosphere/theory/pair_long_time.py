@@ -253,6 +253,7 @@ def stationary_density(
     See Also
     --------
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
+    chaosphere.CovarianceKernel.correlation_dimension : Correlation dimension of the attractor.
 
     Examples
     --------
