@@ -162,6 +162,7 @@ CALLS = {
     "CovarianceKernel.lambda_bar": (KERNEL.lambda_bar, {}),
     "CovarianceKernel.dissipation_function": (KERNEL.dissipation_function, {"beta": 1.0, "u": COSINES[:-1]}),
     "CovarianceKernel.dissipation_rate": (KERNEL.dissipation_rate, {"beta": 1.0}),
+    "SoftmaxAttention.energy_growth": (ATTENTION.energy_growth, {"beta": 1.0, "dim": 3}),
     "CovarianceKernel.best_beta": (KERNEL.best_beta, {"epsilon": 0.0}),
     "CovarianceKernel.critical_noise_scale": (KERNEL.critical_noise_scale, {"value_scale": 1.0}),
     "CovarianceKernel.synchronizes": (SYNCHRONIZING.synchronizes, {}),

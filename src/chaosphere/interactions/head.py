@@ -146,9 +146,15 @@ def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:
 
 def scalar(form: Floats) -> float | None:
     """Return β if a square matrix is βI with β >= 0 to rounding, else None."""
-    beta = float(np.trace(form)) / len(form)
-    is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
-    return beta if is_scalar and beta >= 0 else None
+    beta = multiple_of_identity(form)
+    return beta if beta is not None and beta >= 0 else None
+
+
+def multiple_of_identity(matrix: Floats) -> float | None:
+    """Return c if a square matrix is cI to rounding, else None."""
+    factor = float(np.trace(matrix)) / len(matrix)
+    is_multiple = abs(matrix - factor * np.eye(len(matrix))).max() <= 1e-15 * len(matrix) * abs(factor)
+    return factor if is_multiple else None
 
 
 def norm(matrix: Floats) -> float:

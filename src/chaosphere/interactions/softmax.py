@@ -19,11 +19,12 @@ from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, linear, nufft, prefix, series
+from chaosphere.interactions import causal, energies, growth, linear, nufft, prefix, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
-from chaosphere.interactions.head import Head, balanced, norm, scalar, set_matrices
+from chaosphere.interactions.growth import EnergyGrowth
+from chaosphere.interactions.head import Head, balanced, multiple_of_identity, norm, scalar, set_matrices
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
@@ -544,6 +545,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
         chaosphere.L2Attention.energy : Energy of attention by distances.
+        chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
         chaosphere.measures.energy : Interaction energy of tokens.
 
         Examples
@@ -561,14 +563,82 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
         p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
-        value = self._value_matrix()
-        has_scalar_value = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
-        if beta is None or not has_scalar_value or self.mask is not None:
+        if beta is None or self._scalar_value() is None or self.mask is not None:
             return None
         if beta > MAX_ENERGY_BETA:
             raise ValueError(f"beta must be <= {MAX_ENERGY_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
         deficit = energies.pair_deficit(batch, p, beta=beta, n_threads=threads) if beta > 0 else np.zeros(len(batch))
         return of_replicas(0.5 * math.exp(beta) * deficit, x)
+
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth:
+        """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone.
+
+        E_β(μ) = ½ ∬ (e^β − e^{β⟨x, y⟩}) dμ dμ is the energy of the synchronization theorem. Under noise as well, the
+        mean energy grows at most at the rate ε + λ̄′(β), with λ̄′ from `CovarianceKernel.dissipation_rate`
+        (arXiv:2604.26898).
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy; 0 is the limit, the energy ¼ ∬ |x − y|².
+        dim : int, optional
+            d >= 2, where no matrix has it. Default: any.
+
+        Returns
+        -------
+        EnergyGrowth
+            For QᵀK = βI with the β of the energy and V = δI, in whatever form they are given: 0 for δ >= 0, and 2|δ|
+            for δ < 0, exact in every dimension and for any weights of the tokens. Otherwise a lower estimate, which
+            `is_exact` tells: the largest growth that is found for 2, 3 and 4 weighted tokens.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, dim is another than that of the matrices, or there is a mask.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy : Energy of tokens.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Notes
+        -----
+        The estimate takes about half a second. It depends on the arguments alone.
+
+        Examples
+        --------
+        Repulsion can raise the energy at the rate 2|δ|:
+
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(beta=2.0, value_scale=-0.3).energy_growth(2.0).growth
+        0.6
+
+        Attraction lowers the energy of its own β, and may raise that of another:
+
+        >>> attention = cs.SoftmaxAttention(beta=4.0)
+        >>> attention.energy_growth(4.0).growth, attention.energy_growth(1.0).growth > 0
+        (0.0, True)
+        """
+        beta = checks.number(beta, "beta", low=0)
+        causal.need_no_mask(self, "the growth of the energy")
+        own_dim = next((m.shape[1] for m in (self.query, self.value) if m is not None), None)
+        if dim is not None:
+            dim = checks.integer(dim, "dim", low=2)
+            if own_dim not in (None, dim):
+                raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
+        own_beta, value_scale = self._scalar(), self._scalar_value()
+        if own_beta is not None and value_scale is not None:
+            if math.isclose(own_beta, beta, rel_tol=1e-12):
+                return growth.of_repulsion(value_scale)
+            # Tokens stay in the space that they span.
+            own_dim = min(own_dim or dim or growth.MAX_TOKENS, growth.MAX_TOKENS)
+        identity = np.eye(own_dim or dim or growth.MAX_TOKENS)
+        form = self._form() if own_beta is None else own_beta * identity
+        value = self._value_matrix() if value_scale is None else value_scale * identity
+        assert value is not None
+        return growth.estimate(form, value, beta=beta)
 
     @property
     def consensus_rate(self) -> float | None:
@@ -742,6 +812,11 @@ class SoftmaxAttention(checks.ByValue, Brief):
             return self.value
         with np.errstate(over="ignore", invalid="ignore"):  # which `_check_shape` sees
             return np.asarray(self.output @ self.value)
+
+    def _scalar_value(self) -> float | None:
+        """Return δ if V = δI to rounding, else None."""
+        value = self._value_matrix()
+        return self.value_scale if value is None else multiple_of_identity(value)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
         if self.beta is None or self.beta > MAX_ENERGY_BETA or self.mask is not None:
