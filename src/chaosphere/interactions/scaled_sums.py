@@ -15,7 +15,7 @@ from chaosphere.geometry import sphere
 from chaosphere.interactions.balance import Balanced, balance, largest
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention, constant_plan
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -61,8 +61,8 @@ class SinkhornPlan(InteractionPlan):
 
     def __init__(self, shape: Shape, weights: Floats | None, *, softmax: SoftmaxAttention, tolerance: float) -> None:
         self.shape, self.softmax, self.tolerance = shape, softmax, tolerance
-        assert softmax.beta is not None
-        assert softmax.value_scale is not None
+        assert isinstance(softmax.beta, float)
+        assert isinstance(softmax.value_scale, float)
         self.beta, self.value_scale = softmax.beta, softmax.value_scale
         p = np.full(shape.n_tokens, 1 / shape.n_tokens) if weights is None else weights
         is_source = np.zeros(shape.n_tokens, dtype=bool)
@@ -159,7 +159,9 @@ class SinkhornPlan(InteractionPlan):
         for r in range(len(x)):
             weights, total = np.zeros(x.shape[1]), q[r].sum()
             weights[self.sources] = q[r] / total
-            attended = self.softmax.plan(self.of_one, weights).attend(x[r : r + 1], n_threads=n_threads)
+            attended = constant_plan(self.softmax, self.of_one, weights=weights).attend(
+                x[r : r + 1], n_threads=n_threads
+            )
             value[r] = attended.mean[0]
             log_a[r] = self.beta - attended.log_partition()[0] - math.log(total)
         return value

@@ -6,17 +6,18 @@ More than half of this file is docstrings.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import causal, energies, growth, linear, nufft, prefix, series
@@ -25,9 +26,12 @@ from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseco
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import Head, balanced, multiple_of_identity, norm, scalar, set_matrices
+from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.scheduled import ScheduledPlan, Settings
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
+_LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change over the steps of a run
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -81,10 +85,11 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
     Parameters
     ----------
-    beta : float, optional
-        QᵀK = βI, β >= 0 (default 1, unless query and key are given).
-    value_scale : float, optional
-        V = δI: 1 attracts (default), 0 switches off, −1 repels.
+    beta : float, sequence of float, or callable, optional
+        QᵀK = βI, β >= 0 (default 1, unless query and key are given). One number for each step of the model, or a
+        function of the time t, changes it over a run.
+    value_scale : float, sequence of float, or callable, optional
+        V = δI: 1 attracts (default), 0 switches off, −1 repels. It may change over a run, too.
     query, key : array_like, shape (k, d), optional
         General Q and K, both or none, instead of beta. Where k < d, scores are taken in R^k if that is faster.
     value : array_like, shape (d, d), optional
@@ -189,8 +194,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
     (500, 64)
     """
 
-    beta: float | None = None
-    value_scale: float | None = None
+    beta: Schedule | None = None
+    value_scale: Schedule | None = None
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
@@ -204,10 +209,13 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """Check, fill in the defaults, and convert numbers to float."""
         if self.beta is not None and self.query is not None:
             raise ValueError("beta must not be given together with query and key: QᵀK is either βI or general")
-        set_matrices(self, output=self.output)
+        set_matrices(self, output=self.output, number=schedules.schedule)
         if self.query is None:
-            beta = checks.number(1.0 if self.beta is None else self.beta, "beta", low=0)
+            beta = schedules.schedule(1.0 if self.beta is None else self.beta, "beta", low=0)
             object.__setattr__(self, "beta", beta)
+        if names := self._scheduled():
+            self._set_scheduled(names)
+            return
         self._check_norm(np.float64)
         causal.set_mask(self)
         checks.choice(self.method, "method", known=METHODS)
@@ -221,6 +229,105 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError(
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
+
+    def _scheduled(self) -> tuple[str, ...]:
+        """Return the names of the parameters that change over the steps of a run."""
+        return tuple(name for name in _LOWEST if not schedules.is_constant(getattr(self, name)))
+
+    def _set_scheduled(self, names: tuple[str, ...]) -> None:
+        """Set the other fields to what they are with any numbers in place of the schedules."""
+        plain = self._with(dict.fromkeys(names, 1.0))
+        for field in fields(self):
+            if field.name not in names:
+                object.__setattr__(self, field.name, getattr(plain, field.name))
+
+    def check_schedule(self, *, n_steps: int, horizon: float) -> None:
+        """Raise unless β and δ are right at every step of a model; a number is.
+
+        Parameters
+        ----------
+        n_steps : int
+            L.
+        horizon : float
+            T.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a sequence has another length than L, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.at : Attention at a time.
+        chaosphere.MultiHeadAttention.check_schedule : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(value_scale=[1.0, 0.5]).check_schedule(n_steps=3, horizon=1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: value_scale must have one number for each of the 3 steps, got 2
+        """
+        largest: dict[str, float] = {}
+        for name in self._scheduled():
+            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=_LOWEST[name])
+            largest[name] = float(values[abs(values).argmax()])
+        self._with(largest)  # which checks its size
+
+    def at(self, time: float, *, step: int = 0) -> SoftmaxAttention:
+        """Return the attention at a time, with numbers for β and δ; itself where both are numbers.
+
+        Parameters
+        ----------
+        time : float
+            t >= 0, for functions of t.
+        step : int
+            The step from 0, for sequences.
+
+        Returns
+        -------
+        SoftmaxAttention
+            Without schedules.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, a sequence has no such step, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+        chaosphere.SoftmaxAttention.check_schedule : Check the values at all steps of a model.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(beta=2.0, value_scale=lambda t: 1 - t)
+        >>> attention.at(0.25)
+        SoftmaxAttention(beta=2.0, value_scale=0.75)
+        """
+        time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
+        settings = self._settings_at(time, step=step)
+        return self._with(dict(settings)) if settings else self
+
+    def _settings_at(self, time: float, *, step: int) -> Settings:
+        """Return the values of the parameters that change."""
+        return tuple(
+            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=_LOWEST[name]))
+            for name in self._scheduled()
+        )
+
+    def _with(self, settings: dict[str, Any]) -> SoftmaxAttention:
+        return replace(self, **settings)
+
+    @property
+    def _beta(self) -> float | None:
+        return schedules.constant(self.beta, "beta")
+
+    @property
+    def _value_scale(self) -> float | None:
+        return schedules.constant(self.value_scale, "value_scale")
 
     def _rows(self) -> list[Row]:
         return [row for row in Brief._rows(self) if row != ("value_scale", "1.0")]
@@ -240,7 +347,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Returns
         -------
         SoftmaxAttention
-            With a method other than "auto", and with an rtol unless that is "direct".
+            With a method other than "auto", and with an rtol unless that is "direct". Itself where β or δ change over
+            time: each value has choices of its own.
 
         Raises
         ------
@@ -264,6 +372,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
         dtype = checks.float_type(dtype, "dtype")
+        if self._scheduled():
+            return self
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
             rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
@@ -317,7 +427,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
                 times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
         return min(times, key=lambda method: times[method])
 
-    def plan(self, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
+    def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
 
         Parameters
@@ -355,15 +465,40 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        if names := self._scheduled():
+            return self._scheduled_plan(names, shape, weights=weights)
+        return self._constant_plan(shape, weights)
+
+    def _scheduled_plan(self, names: tuple[str, ...], shape: Shape, *, weights: Floats | None) -> ScheduledPlan:
+        """Return the plan for β and δ that change: a plan for each of their values, or a cheap change of one plan."""
+        start = self._with(dict.fromkeys(names, 1.0))
+        example = start._constant_plan(shape, weights)
+        is_direct = start.resolve(shape.n_tokens, shape.dim, shape.dtype).method == "direct"
+        if "beta" in names and self.method == "auto":  # direct whatever β is
+            is_direct = direct_nanoseconds(shape.n_tokens, shape.dim, shape.dtype) < series.MIN_NANOSECONDS
+        direct = start._direct(shape, weights, beta=start._beta) if is_direct and self.mask is None else None
+        direct = None if direct is None or direct.head is not None else direct
+        largest = {"beta": _largest_norm(shape.dtype), "value_scale": largest_value(shape.dtype)}
+
+        def make(settings: Settings) -> InteractionPlan:
+            values = dict(settings)
+            if direct is not None and all(abs(value) <= largest[name] for name, value in settings):
+                return direct.changed(**values)
+            return self._with(values)._constant_plan(shape, weights)
+
+        return ScheduledPlan(self._settings_at, make, example=example)
+
+    def _constant_plan(self, shape: Shape, weights: Floats | None) -> DirectPlan | FastSumsPlan:
+        """Return the plan for numbers β and δ."""
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
-        beta = self._scalar() if chosen.method != "direct" else self.beta
+        beta = self._scalar() if chosen.method != "direct" else self._beta
         if chosen.method == "direct":
             return self._direct(shape, weights, beta=beta)
         assert beta is not None
         assert chosen.rtol is not None
         value = self._value_matrix()
-        value = np.diag(np.full(shape.dim, self.value_scale)) if value is None else value
+        value = np.diag(np.full(shape.dim, self._value_scale)) if value is None else value
         if self.mask is not None:
             return prefix.PrefixPlan(
                 shape, weights, direct=self._causal(shape, weights, beta=beta), beta=beta, rtol=chosen.rtol, value=value
@@ -390,7 +525,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
         """Return what a direct sum takes for scores and values."""
         form, value = None if beta is not None else self._form(), self._value_matrix()
-        value_scale = 1.0 if self.value_scale is None else self.value_scale
+        value_scale = 1.0 if self._value_scale is None else self._value_scale
         scores = values = head = None
         if self.query is not None and self.key is not None and len(self.query) < shape.dim:
             scores = balanced(self.query, self.key)
@@ -644,6 +779,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
 
+        Where δ changes over a run it is None: `at` gives the attention at a time.
         With a mask it is None, too: the k-th token of a cluster nears the first at a rate of its own, (1 − 1/k) δ.
 
         See Also
@@ -659,7 +795,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> cs.SoftmaxAttention(beta=2.0, value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale if self.mask is None else None
+        return self.value_scale if self.mask is None and schedules.is_constant(self.value_scale) else None
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
@@ -699,9 +835,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         causal.need_no_mask(self, "the drift of a density")
-        if self.beta is None or self.value_scale is None:
+        if self._beta is None or self._value_scale is None:
             raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
-        return SoftmaxDrift(beta=self.beta, value_scale=self.value_scale, n_modes=n_modes)
+        return SoftmaxDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -743,9 +879,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         0.333333
         """
         causal.need_no_mask(self, "the linear response")
-        if self.beta is None or self.value_scale is None:
+        if self._beta is None or self._value_scale is None:
             raise ValueError("linear_response needs attention with QᵀK = βI and V = δI, got general matrices")
-        return self.value_scale * linear.relative_response(degree, dim=dim, beta=self.beta)
+        return self._value_scale * linear.relative_response(degree, dim=dim, beta=self._beta)
 
     def _attend(
         self, x: Tokens, weights: Any, *, sources: Tokens | None, n_threads: int | None
@@ -755,7 +891,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         threads = checks.threads(n_threads)
         if sources is None:
             p = checks.weights(weights, batch.shape[1])
-            return self.plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
+            return self._constant_plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
         causal.need_no_mask(self, "attention to sources")
         keys = checks.sources(sources, x)
         p = checks.weights(weights, keys.shape[1])
@@ -763,16 +899,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError(f"method must be 'auto' or 'direct' for attention to sources, got {self.method!r}")
         shape = Shape.of(keys)
         self._check_shape(shape)
-        return self._direct(shape, p, beta=self.beta).attend_to(batch, keys, n_threads=threads), p
+        return self._direct(shape, p, beta=self._beta).attend_to(batch, keys, n_threads=threads), p
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        return self.beta if self.beta is not None else scalar(self._form())
+        return self._beta if self._beta is not None else scalar(self._form())
 
     def _check_norm(self, dtype: Any) -> None:
-        limit = 0.01 / float(np.finfo(dtype).eps)
-        if self.beta is not None:
-            size, name = self.beta, "beta"
+        limit = _largest_norm(dtype)
+        if self._beta is not None:
+            size, name = self._beta, "beta"
         else:
             size, name = norm(self._form()), "the norm of QᵀK"
         if not size <= limit:
@@ -789,8 +925,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         if value is not None:
             size = float(abs(value).max())
         else:
-            assert self.value_scale is not None
-            size = abs(self.value_scale)
+            assert self._value_scale is not None
+            size = abs(self._value_scale)
         if not size <= limit:
             names = "output times value" if self.output is not None else "value"
             name = "value_scale" if self.value is None else f"the entries of {names}"
@@ -816,14 +952,24 @@ class SoftmaxAttention(checks.ByValue, Brief):
     def _scalar_value(self) -> float | None:
         """Return δ if V = δI to rounding, else None."""
         value = self._value_matrix()
-        return self.value_scale if value is None else multiple_of_identity(value)
+        return self._value_scale if value is None else multiple_of_identity(value)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
-        if self.beta is None or self.beta > MAX_ENERGY_BETA or self.mask is not None:
+        if self._beta is None or self._beta > MAX_ENERGY_BETA or self.mask is not None:
             return None
-        missing = 1 - attended.over(self.beta)
+        missing = 1 - attended.over(self._beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
-        return np.asarray(0.5 * math.exp(self.beta) * np.maximum(total, 0))
+        return np.asarray(0.5 * math.exp(self._beta) * np.maximum(total, 0))
+
+
+def constant_plan(attention: SoftmaxAttention, shape: Shape, *, weights: Floats | None) -> DirectPlan | FastSumsPlan:
+    """Return the plan of attention whose β and δ are numbers, for tokens of one shape."""
+    return attention._constant_plan(shape, weights)
+
+
+def _largest_norm(dtype: Any) -> float:
+    """Return the largest norm of QᵀK for tokens of a dtype."""
+    return 0.01 / float(np.finfo(dtype).eps)
 
 
 def largest_value(dtype: Any) -> float:

@@ -22,7 +22,7 @@ from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedD
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention, largest_value
+from chaosphere.interactions.softmax import SoftmaxAttention, constant_plan, largest_value
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
 _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit
@@ -207,7 +207,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         """
         self._check_size(shape.dtype)
         mass = None if self.mask is None else causal.prefix_mass(weights, shape.n_tokens, decay=self.decay)
-        return UnnormalizedPlan(self._softmax().plan(shape, weights), self._log_unit, mass)
+        return UnnormalizedPlan(constant_plan(self._softmax(), shape, weights=weights), self._log_unit, mass)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.

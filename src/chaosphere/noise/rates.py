@@ -78,6 +78,7 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
     chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
     chaosphere.CovarianceKernel.critical_noise_scale : Noise strength at which clusters gain or lose stability.
     chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+    chaosphere.theory.log_distance_law : Law of the distance of two close tokens.
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
 
     Examples
@@ -289,6 +290,7 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     --------
     chaosphere.CovarianceKernel.scaled : Kernel of the field times a factor.
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.theory.log_distance_law : Law of the distance of two close tokens.
     chaosphere.SoftmaxAttention.consensus_rate : Rate δ of softmax attention.
     chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
     chaosphere.SinkhornAttention.consensus_rate : Rate of doubly stochastic attention.
