@@ -120,10 +120,11 @@ def hooks(session):
 
 @nox.session(default=False)
 def example(session):
-    """The example in quick mode, its picture into build/."""
+    """The examples in quick mode, their pictures into build/."""
     install(session, "test")
     BUILD.mkdir(exist_ok=True)
-    session.run("python", "examples/clusters_in_the_limit.py", "--quick", "--out", str(BUILD))
+    for name in ("clusters_in_the_limit", "noise_budget"):
+        session.run("python", f"examples/{name}.py", "--quick", "--out", str(BUILD))
 
 
 @nox.session(default=False)

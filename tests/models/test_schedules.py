@@ -141,6 +141,53 @@ def test_mean_field_limits_take_the_schedules_of_their_model():
     assert (final(limit, nodes) == weighted(model, nodes[None], limit.weights)[0]).all()
 
 
+def test_densities_on_the_circle_take_a_noise_scale():
+    field = cs.GaussianField(kernel=MLP.kernel(2))
+    options = {"attention": None, "horizon": 0.1, "n_steps": 4}
+    scaled = cs.LimitSDE(field=cs.GaussianField(kernel=MLP.kernel(2).scaled(0.6)), **options)
+    changing = cs.LimitSDE(field=field, noise_scale=lambda t: 0.6, **options)
+    one, two = (
+        cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=32).solve(rng=0).modes
+        for model in (scaled, changing)
+    )
+    np.testing.assert_allclose(one, two, atol=1e-12)
+    with pytest.raises(ValueError, match="value_scale must be a number here"):
+        model = replace(changing, attention=attention(value_scale=lambda t: t))
+        cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=32)
+
+
+class Alone:
+    """The only process of one system."""
+
+    first, stop = 0, 6
+
+    def gather(self, own):
+        return own
+
+
+@pytest.mark.parametrize("make", [transformer, equation])
+def test_processes_that_share_a_system(make):
+    model = make(attention=cs.MultiHeadAttention(heads=[attention(beta=lambda t: 1 + t)]))
+    shared, context = (
+        model.plan(Shape.of(X)).distribute(Alone()),
+        StepContext(noise=Noise(root(1), n_replicas=2), n_threads=1),
+    )
+    x = X
+    for step in range(8):
+        x = shared.advance(x, range(step, step + 1), context)
+    assert (x == final(model)).all()
+
+
+def test_exponents_along_a_run_see_the_schedules():
+    """Under repulsion alone, near consensus, the distance grows at the rate |δ|: its mean over the run."""
+    model = transformer(attention=attention(value_scale=lambda t: -2 * t), mlp=None, depth=400)
+    x = cs.normalize(np.eye(3)[0] + 1e-9 * cs.sample_uniform(5, 3, rng=0))
+    y = final(model, x)
+    growth = np.log(np.linalg.norm(y[0] - y[1]) / np.linalg.norm(x[0] - x[1]))
+    assert growth == pytest.approx(1.0, abs=0.01)
+    assert cs.measures.lyapunov_exponent(model, x, rng=0).value == pytest.approx(1.0, abs=0.01)
+
+
 @pytest.mark.parametrize(("scheme", "order"), [("rk4", 4), ("heun", 2), ("projected-euler", 1), ("split", 1)])
 def test_orders_of_the_deterministic_schemes(scheme, order):
     """Errors against a fine rk4 run, for β and δ that are smooth functions of t."""
