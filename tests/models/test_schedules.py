@@ -183,7 +183,10 @@ def test_exponents_along_a_run_see_the_schedules():
     y = final(model, x)
     growth = np.log(np.linalg.norm(y[0] - y[1]) / np.linalg.norm(x[0] - x[1]))
     assert growth == pytest.approx(1.0, abs=0.01)
-    assert cs.measures.lyapunov_exponent(model, x, rng=0) == pytest.approx(1.0, abs=0.01)
+    steady = replace(model, attention=attention(value_scale=-1.0))
+    one, two = (cs.measures.lyapunov_exponent(each, x, rng=0) for each in (model, steady))
+    assert one == pytest.approx(two, abs=0.01)
+    assert one > 0.5
 
 
 @pytest.mark.parametrize(("scheme", "order"), [("rk4", 4), ("heun", 2), ("projected-euler", 1), ("split", 1)])
