@@ -43,6 +43,10 @@ COSINES = np.linspace(-1, 1, 5)
 PAIR = {"kernel": KERNEL, "beta": 1.0, "value_scale": 0.5}
 CLOUDS = {"x": X, "y": X[:5].copy(), "x_weights": P, "y_weights": None}
 SYNCHRONIZING = cs.CovarianceKernel.from_activation("relu", dim=3)
+CONSEQUENCES = (
+    *("lyapunov_exponent", "lambda_bar", "lyapunov_spectrum", "critical_moment", "correlation_dimension"),
+    *("kaplan_yorke_dimension", "energy_decay_rate", "synchronizes"),
+)
 
 
 def to_mean(x, weights):
@@ -158,8 +162,6 @@ CALLS = {
     "CovarianceKernel.scaled": (KERNEL.scaled, {"noise_scale": 2.0}),
     "CovarianceKernel.spectrum": (KERNEL.spectrum, {"n_max": 4}),
     "CovarianceKernel.spectrum_tail": (KERNEL.spectrum_tail, {"n_max": 4}),
-    "CovarianceKernel.lyapunov_exponent": (KERNEL.lyapunov_exponent, {}),
-    "CovarianceKernel.lambda_bar": (KERNEL.lambda_bar, {}),
     "CovarianceKernel.dissipation_function": (KERNEL.dissipation_function, {"beta": 1.0, "u": COSINES[:-1]}),
     "CovarianceKernel.dissipation_rate": (KERNEL.dissipation_rate, {"beta": 1.0}),
     "SoftmaxAttention.at": (ATTENTION.at, {"time": 0.5, "step": 0}),
@@ -170,7 +172,8 @@ CALLS = {
     "SoftmaxAttention.energy_growth": (ATTENTION.energy_growth, {"beta": 1.0, "dim": 3}),
     "CovarianceKernel.best_beta": (KERNEL.best_beta, {"epsilon": 0.0}),
     "CovarianceKernel.critical_noise_scale": (KERNEL.critical_noise_scale, {"value_scale": 1.0}),
-    "CovarianceKernel.synchronizes": (SYNCHRONIZING.synchronizes, {}),
+    "CovarianceKernel.moment_exponent": (KERNEL.moment_exponent, {"p": 1.0}),
+    **{f"CovarianceKernel.{name}": (getattr(SYNCHRONIZING, name), {}) for name in CONSEQUENCES},
     "GaussianField": (cs.GaussianField, {"kernel": KERNEL, "method": "auto", "tolerance": 1e-6, "width": 64}),
     "GaussianField.resolve": (FIELD.resolve, {"n_tokens": 100}),
     "GaussianField.basis": (FIELD.basis, {}),
@@ -275,6 +278,11 @@ CALLS = {
         cs.measures.lyapunov_exponent,
         {"model": MODEL, "x": X, "rng": 0, "separation": 1e-7, "n_replicas": None, "n_threads": 1},
     ),
+    "measures.lyapunov_spectrum": (
+        cs.measures.lyapunov_spectrum,
+        {"model": MODEL, "x": X, "rng": 0, "n_exponents": 2, "separation": 1e-7, "n_threads": 1},
+    ),
+    "measures.correlation_dimension": (cs.measures.correlation_dimension, {"x": X, "radius": 1.0, "confidence": 0.9}),
     "measures.circular_wasserstein2": (
         cs.measures.circular_wasserstein2,
         {"x": CIRCLE, "y": CIRCLE[:5].copy(), "x_weights": P, "y_weights": None},
@@ -389,6 +397,6 @@ for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTUR
     CALLS[f"laws.{_name}.density"] = (_law.density, {"x": X})
 
 # Where the docstring says that a value may be NaN.
-MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "two_point.long_time"} | {
+MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "measures.correlation_dimension", "two_point.long_time"} | {
     name for name in CALLS if name.startswith("stats.")
 }

@@ -181,19 +181,6 @@ def test_unnormalised_attention_without_a_rate():
         cs.UnnormalizedAttention(beta=1.0, mask="causal", decay=1e12)(x, [0.5, 0.0, 0.5, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("passive", [None, 3])
-def test_the_limit_of_infinitely_many_tokens_has_no_mask(passive):
-    model = cs.Transformer(attention=causal(beta=1.0), mlp=None, depth=2, horizon=1.0)
-    limit = cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=16)
-    start = limit.start(None if passive is None else cs.sample_uniform(passive, 2, rng=0))
-    with pytest.raises(ValueError, match=r"attention without a mask|passive tokens have no place"):
-        cs.simulate(limit, start, rng=0)
-    heads = cs.MultiHeadAttention(heads=[cs.SoftmaxAttention(beta=1.0), causal(beta=1.0)])
-    model = cs.LimitSDE(attention=heads, field=None, horizon=1.0, n_steps=2)
-    with pytest.raises(ValueError, match="attention without a mask"):
-        cs.simulate(cs.MeanField(model=model, law=cs.laws.Uniform(dim=2), n_nodes=16), limit.start(), rng=0)
-
-
 @pytest.mark.parametrize("kind", ["transformer", *SCHEMES])
 @pytest.mark.parametrize("method", ["direct", "harmonic"])
 def test_models_with_noise(kind, method):

@@ -135,7 +135,10 @@ def test_passive_tracers_are_not_felt():
     for method in ("direct", "harmonic"):
         plan = cs.UnnormalizedAttention(beta=2.0, method=method).plan(Shape.of(x), p)
         want, sums = twins.unnormalized(x, 2.0, weights=np.append(p, np.zeros(20)))
-        twins.assert_close(plan.drift(x, n_threads=1), want, atol=1e-11 * sums[..., None])
+        drift = plan.drift(x, n_threads=1)
+        twins.assert_close(drift, want, atol=1e-11 * sums[..., None])
+        for first, stop in ((0, 32), (40, 60), (32, 60)):
+            assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), drift[:, first:stop])
 
 
 def test_resolved_once_is_resolved():

@@ -39,6 +39,7 @@ EXTENDING = [
     "chaosphere.models.schemes.Flow",
     "chaosphere.models.schemes.Scheme",
     "chaosphere.noise.activations.Activation",
+    "chaosphere.noise.decay_rate.EnergyDecay",
     "chaosphere.noise.gaussian.Increment",
     "chaosphere.noise.layer_law.LayerLaw",
     "chaosphere.noise.rates.Synchronization",

@@ -133,6 +133,8 @@ def test_synchronizes(kernel, verdict, reason):
     assert reason in answer.reason
     assert answer.lyapunov_exponent == kernel.lyapunov_exponent()
     assert answer.is_odd is kernel.is_odd
+    # The energy is bounded: where tokens meet almost surely, its mean decays, and at a rate.
+    assert ("the mean energy decays exponentially" in answer.reason) is verdict
 
 
 def test_is_odd():

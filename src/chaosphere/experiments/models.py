@@ -40,7 +40,7 @@ def attention(*, beta: float = 1.0, value_scale: float = 1.0) -> SoftmaxAttentio
 def interaction(
     *,
     dim: int,
-    interaction: Literal["softmax", "unnormalized", "sinkhorn", "l2", "potential", "multi-head"] = "softmax",
+    interaction: Literal["softmax", "unnormalized", "sinkhorn", "l2", "potential", "multi-head", "causal"] = "softmax",
     beta: float = 1.0,
     value_scale: float = 1.0,
 ) -> Interaction | None:
@@ -53,7 +53,7 @@ def interaction(
     interaction : str
         Kind of the interaction; unnormalized: weights e^{β(u − 1)} of the cosine u; sinkhorn: doubly stochastic; l2: by
         distances |Qx − Ky|² with Q = √β I, and K the same with half the last entry; potential: W(u) = δβu²/2;
-        multi-head: the mean of softmax heads at β/2 and 2β.
+        multi-head: the mean of softmax heads at β/2 and 2β; causal: softmax attention to the tokens before.
     beta : float
         β of the interaction and of the energy, where 0 stands for 1.
     value_scale : float
@@ -74,7 +74,7 @@ def interaction(
     if interaction == "multi-head":
         betas = (beta / 2, 2 * beta)
         return MultiHeadAttention(heads=[SoftmaxAttention(beta=b, value_scale=value_scale) for b in betas])
-    return attention(beta=beta, value_scale=value_scale)
+    return SoftmaxAttention(beta=beta, value_scale=value_scale, mask="causal" if interaction == "causal" else None)
 
 
 def mlp(*, bias_std: float = 0.3, activation: str = "tanh") -> MLP:

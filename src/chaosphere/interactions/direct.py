@@ -60,6 +60,16 @@ class Attended:
         """Return Z e^−log_unit, shape (R, N)."""
         return np.asarray(self.sums * np.exp(self.log_scale - log_unit))
 
+    def rows(self, first: int, stop: int) -> Attended:
+        """Return that of the tokens first … stop − 1."""
+        part, scale = (slice(None), slice(first, stop)), self.log_scale
+        return Attended(
+            mean=np.ascontiguousarray(self.mean[part]),
+            sums=self.sums[part],
+            log_scale=scale[part] if isinstance(scale, np.ndarray) else scale,
+            n_direct=self.n_direct,
+        )
+
 
 class DirectPlan(InteractionPlan):
     """Softmax attention over all pairs, for tokens of one shape.
@@ -104,6 +114,7 @@ class DirectPlan(InteractionPlan):
             self.head, self.is_bounded = head, False
         relative, self.log_unit = relative_weights(weights, shape.n_tokens)
         self.weights, self.sources, self.tracers, n_sources = None, slice(None), None, shape.n_tokens
+        self.n_weights = shape.n_tokens if weights is None else len(weights)
         if relative is not None:
             is_source = np.append(relative > 0, np.zeros(shape.n_tokens - len(relative), dtype=bool))
             self.weights, self.sources, n_sources = relative[relative > 0], _rows(is_source), int(is_source.sum())
@@ -175,7 +186,11 @@ class DirectPlan(InteractionPlan):
 
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1: bitwise those of the whole, at their share."""
-        return self._sources(x, n_threads=n_threads, first=first, stop=stop)
+        if self.tracers is None:
+            return self._sources(x, n_threads=n_threads, first=first, stop=stop)
+        if first >= self.n_weights:
+            return self.attend_to(x[:, first:stop], x, n_threads=n_threads)
+        return self.attend(x, n_threads=n_threads).rows(first, stop)
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""

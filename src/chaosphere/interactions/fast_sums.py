@@ -74,11 +74,4 @@ class FastSumsPlan(InteractionPlan):
 
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1, from those of all tokens."""
-        attended, part = self.attend(x, n_threads=n_threads), (slice(None), slice(first, stop))
-        scale = attended.log_scale
-        return Attended(
-            mean=np.ascontiguousarray(attended.mean[part]),
-            sums=attended.sums[part],
-            log_scale=scale[part] if isinstance(scale, np.ndarray) else scale,
-            n_direct=attended.n_direct,
-        )
+        return self.attend(x, n_threads=n_threads).rows(first, stop)

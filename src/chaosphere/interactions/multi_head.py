@@ -16,7 +16,7 @@ from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call
+from chaosphere.interactions import call, layered
 from chaosphere.interactions.circle import CircleDrift, Modes
 from chaosphere.interactions.protocol import (
     Interaction,
@@ -24,6 +24,7 @@ from chaosphere.interactions.protocol import (
     check_interaction,
     check_schedule,
     consensus_rate_of,
+    is_ordered_of,
     mobility_of,
     offered,
 )
@@ -129,8 +130,9 @@ class MultiHeadAttention(Brief):
         ----------
         shape : Shape
             Replicas, tokens, dimension and dtype.
-        weights : ndarray of float64, shape (n_sources,), optional
-            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+        weights : ndarray of float64, shape (n_sources,) or (K, n), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token. Where `is_ordered`, also
+            of K layers of n nodes, each with the sum 1, at the places (k − ½)/K of infinitely many tokens in order.
 
         Returns
         -------
@@ -154,7 +156,9 @@ class MultiHeadAttention(Brief):
         >>> cs.MultiHeadAttention(heads=heads).plan(Shape(n_tokens=10, dim=3)).pairs
         200.0
         """
-        return _MultiHeadPlan([head.plan(shape, weights) for head in self.heads], is_mean=self._is_mean)
+        unordered = weights if weights is None or weights.ndim == 1 else layered.flat(weights)
+        plans = [head.plan(shape, weights if is_ordered_of(head) else unordered) for head in self.heads]
+        return _MultiHeadPlan(plans, is_mean=self._is_mean)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return the drift of every token.
@@ -313,6 +317,26 @@ class MultiHeadAttention(Brief):
         rates = [consensus_rate_of(head) for head in self.heads]
         known = [rate for rate in rates if rate is not None]
         return float(combined(known, is_mean=self._is_mean)) if len(known) == len(rates) else None
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: it does if that of a head does.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.is_ordered : Whether softmax attention has a mask.
+        chaosphere.UnnormalizedAttention.is_ordered : Whether unnormalised attention has a mask.
+        chaosphere.Transformer.is_ordered : Whether the attention of a network has a mask.
+        chaosphere.LimitSDE.is_ordered : Whether the attention of the equation has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(), cs.SoftmaxAttention(mask="causal")]
+        >>> cs.MultiHeadAttention(heads=heads).is_ordered
+        True
+        """
+        return any(is_ordered_of(head) for head in self.heads)
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.

@@ -357,8 +357,9 @@ class Interaction(Protocol):
         ----------
         shape : Shape
             Replicas, tokens, dimension and dtype.
-        weights : ndarray of float64, shape (n_sources,), optional
-            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+        weights : ndarray of float64, shape (n_sources,) or (K, n), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token. Where `is_ordered`, also
+            of K layers of n nodes, each with the sum 1, at the places (k − ½)/K of infinitely many tokens in order.
 
         Returns
         -------
@@ -424,6 +425,11 @@ def beta_of(interaction: object) -> float | None:
     """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none, or it changes."""
     beta = getattr(interaction, "beta", None)
     return beta if isinstance(beta, float) else None
+
+
+def is_ordered_of(interaction: object) -> bool:
+    """Whether a drift depends on the order of the tokens, as under a causal mask, by the property `is_ordered`."""
+    return bool(getattr(interaction, "is_ordered", False))
 
 
 def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from chaosphere.geometry import sphere
 from chaosphere.interactions.balance import Balanced, balance, largest
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention, constant_plan
+from chaosphere.interactions.softmax import SoftmaxAttention, attending
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -159,9 +159,7 @@ class SinkhornPlan(InteractionPlan):
         for r in range(len(x)):
             weights, total = np.zeros(x.shape[1]), q[r].sum()
             weights[self.sources] = q[r] / total
-            attended = constant_plan(self.softmax, self.of_one, weights=weights).attend(
-                x[r : r + 1], n_threads=n_threads
-            )
+            attended = attending(self.softmax, self.of_one, weights).attend(x[r : r + 1], n_threads=n_threads)
             value[r] = attended.mean[0]
             log_a[r] = self.beta - attended.log_partition()[0] - math.log(total)
         return value

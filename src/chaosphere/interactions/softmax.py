@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, growth, linear, nufft, prefix, series
+from chaosphere.interactions import causal, energies, growth, layered, linear, nufft, prefix, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
@@ -434,8 +434,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         ----------
         shape : Shape
             Replicas, tokens, dimension and dtype.
-        weights : ndarray of float64, shape (n_sources,), optional
-            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+        weights : ndarray of float64, shape (n_sources,) or (K, n), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token. Where `is_ordered`, also
+            of K layers of n nodes, each with the sum 1, at the places (k − ½)/K of infinitely many tokens in order.
 
         Returns
         -------
@@ -488,8 +489,10 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
         return ScheduledPlan(self._settings_at, make, example=example)
 
-    def _constant_plan(self, shape: Shape, weights: Floats | None) -> DirectPlan | FastSumsPlan:
+    def _constant_plan(self, shape: Shape, weights: Floats | None) -> InteractionPlan:
         """Return the plan for numbers β and δ."""
+        if weights is not None and weights.ndim == 2:
+            return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
         beta = self._scalar() if chosen.method != "direct" else self._beta
@@ -797,6 +800,25 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         return self.value_scale if self.mask is None and schedules.is_constant(self.value_scale) else None
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: with a mask it does.
+
+        See Also
+        --------
+        chaosphere.UnnormalizedAttention.is_ordered : Whether unnormalised attention has a mask.
+        chaosphere.MultiHeadAttention.is_ordered : Whether a head has a mask.
+        chaosphere.Transformer.is_ordered : Whether the attention of a network has a mask.
+        chaosphere.LimitSDE.is_ordered : Whether the attention of the equation has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(mask="causal").is_ordered
+        True
+        """
+        return self.mask is not None
+
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
 
@@ -891,7 +913,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         threads = checks.threads(n_threads)
         if sources is None:
             p = checks.weights(weights, batch.shape[1])
-            return self._constant_plan(Shape.of(batch), p).attend(batch, n_threads=threads), p
+            return attending(self, Shape.of(batch), p).attend(batch, n_threads=threads), p
         causal.need_no_mask(self, "attention to sources")
         keys = checks.sources(sources, x)
         p = checks.weights(weights, keys.shape[1])
@@ -962,14 +984,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
         return np.asarray(0.5 * math.exp(self._beta) * np.maximum(total, 0))
 
 
-def constant_plan(attention: SoftmaxAttention, shape: Shape, *, weights: Floats | None) -> DirectPlan | FastSumsPlan:
-    """Return the plan of attention whose β and δ are numbers, for tokens of one shape."""
-    return attention._constant_plan(shape, weights)
-
-
 def _largest_norm(dtype: Any) -> float:
     """Return the largest norm of QᵀK for tokens of a dtype."""
     return 0.01 / float(np.finfo(dtype).eps)
+
+
+def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
+    """Return the plan for one measure, which gives partition sums, too; ValueError if β or δ change over time."""
+    schedules.constant(attention.beta, "beta")
+    schedules.constant(attention.value_scale, "value_scale")
+    return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
 
 
 def largest_value(dtype: Any) -> float:

@@ -17,12 +17,12 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, causal, energies, linear
+from chaosphere.interactions import call, causal, energies, layered, linear
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention, constant_plan, largest_value
+from chaosphere.interactions.softmax import SoftmaxAttention, attending, largest_value
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
 _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit
@@ -167,15 +167,16 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         chosen = self._softmax().resolve(n_tokens, dim, dtype)
         return replace(self, method=chosen.method, rtol=chosen.rtol)
 
-    def plan(self, shape: Shape, weights: Any = None) -> UnnormalizedPlan:
+    def plan(self, shape: Shape, weights: Any = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
 
         Parameters
         ----------
         shape : Shape
             Replicas, tokens, dimension and dtype.
-        weights : ndarray of float64, shape (n_sources,), optional
-            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token.
+        weights : ndarray of float64, shape (n_sources,) or (K, n), optional
+            Of the source tokens, which come first; >= 0 with sum 1. None: 1/N for every token. Where `is_ordered`, also
+            of K layers of n nodes, each with the sum 1, at the places (k − ½)/K of infinitely many tokens in order.
 
         Returns
         -------
@@ -205,9 +206,11 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        if weights is not None and weights.ndim == 2:
+            return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
         self._check_size(shape.dtype)
         mass = None if self.mask is None else causal.prefix_mass(weights, shape.n_tokens, decay=self.decay)
-        return UnnormalizedPlan(constant_plan(self._softmax(), shape, weights=weights), self._log_unit, mass)
+        return UnnormalizedPlan(attending(self._softmax(), shape, weights), self._log_unit, mass)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.
@@ -340,6 +343,25 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         0.5
         """
         return self.value_scale * self._scale if self.mask is None else None
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: with a mask it does.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.is_ordered : Whether softmax attention has a mask.
+        chaosphere.MultiHeadAttention.is_ordered : Whether a head has a mask.
+        chaosphere.Transformer.is_ordered : Whether the attention of a network has a mask.
+        chaosphere.LimitSDE.is_ordered : Whether the attention of the equation has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.UnnormalizedAttention(beta=1.0).is_ordered
+        False
+        """
+        return self.mask is not None
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.

@@ -1,5 +1,6 @@
 """Statistics of the empirical measure μ_x = Σ p_i δ_{x_i}, distances between two of them, and Lyapunov exponents."""
 
+from chaosphere.measures.dimension import correlation_dimension
 from chaosphere.measures.distances import (
     circular_wasserstein2,
     coupled_distance,
@@ -9,7 +10,7 @@ from chaosphere.measures.distances import (
     sobolev,
     wasserstein2,
 )
-from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent
+from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent, lyapunov_spectrum
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
     cluster_count,
@@ -29,11 +30,13 @@ __all__ = [
     "cluster_count",
     "cluster_labels",
     "cluster_sizes",
+    "correlation_dimension",
     "cosine_histogram",
     "coupled_distance",
     "energy",
     "entropic_wasserstein2",
     "lyapunov_exponent",
+    "lyapunov_spectrum",
     "mean_cosine",
     "mean_direction",
     "mean_vector",

@@ -105,6 +105,7 @@ def lyapunov_exponent(
     --------
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
     chaosphere.measures.LyapunovEstimate : A mean exponent with its interval.
+    chaosphere.measures.lyapunov_spectrum : More exponents than the top one.
     chaosphere.stats.mean_interval : Mean over replicas, with an interval.
 
     Notes
@@ -123,12 +124,7 @@ def lyapunov_exponent(
     >>> estimate.low < mlp.kernel(4).lyapunov_exponent() < estimate.high
     True
     """
-    check_model(model)
-    separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
-    n_threads = checks.threads(n_threads)
-    here = checks.tokens(x)
-    if here.dtype != np.float64:
-        raise TypeError(f"x must be float64: a separation of {separation:g} is lost in {here.dtype}")
+    separation, n_threads, here = _check(model, x, separation=separation, n_threads=n_threads)
     if n_replicas is not None:
         n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
         if x.ndim != 2:
@@ -151,3 +147,114 @@ def lyapunov_exponent(
         value, low, high = stats.mean_interval(exponent)
         return LyapunovEstimate(value=value, low=low, high=high, per_replica=exponent)
     return exponent if x.ndim == 3 else float(exponent[0])
+
+
+def lyapunov_spectrum(
+    model: Model,
+    x: Tokens,
+    *,
+    rng: Seed,
+    n_exponents: int | None = None,
+    separation: float = 1e-7,
+    n_threads: int | None = None,
+) -> Floats:
+    """Return the finite-time Lyapunov exponents of a model's flow along one path: growth of tangent volumes.
+
+    Copies of the tokens start along orthonormal tangent vectors and move under the same noise; after every step a QR
+    factorisation makes their differences orthonormal again. The sum of the first k exponents is the growth of the
+    k-dimensional volume between them. For one token under noise alone, of covariance κ, T times the exponents are
+    jointly Gaussian in the limit of small steps, with means ½[(d−1−2i)κ′(1) − (d−1)κ(1)]T, i = 1 … d−1, and covariance
+    T(κ(1) + κ′(1)δ_ij).
+
+    Parameters
+    ----------
+    model : Transformer or another model
+        Its flow is differentiated along the run from x.
+    x : ndarray of float64, shape (N, d) or (R, N, d)
+        Initial tokens.
+    rng : int, SeedSequence or Generator
+        The run is the one that `simulate` makes with this seed.
+    n_exponents : int, optional
+        How many, the largest first, in [1, N(d − 1)]. Default: all.
+    separation : float
+        Length of the differences, in [1e-12, 1e-3]; the exponents carry an error of its order, plus
+        1e-16 / separation, over the length of a step.
+    n_threads : int, optional
+        Default: all that OpenMP may use. Does not change a bit of the result.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_exponents,) or (R, n_exponents)
+        (1/T) Σ log of the diagonal of the triangular factors. Over a short time they need not decrease.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not float64 tokens on the unit sphere, or separation or n_exponents is out of range.
+
+    See Also
+    --------
+    chaosphere.CovarianceKernel.lyapunov_spectrum : All exponents of the noise.
+    chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+    chaosphere.stats.mean_interval : Mean over replicas, with an interval.
+
+    Notes
+    -----
+    Each step of the model is taken 1 + n_exponents times.
+
+    References
+    ----------
+    G. Benettin, L. Galgani, A. Giorgilli and J.-M. Strelcyn, Lyapunov characteristic exponents for smooth dynamical
+    systems and for Hamiltonian systems, Meccanica 15 (1980), 9–30.
+
+    Examples
+    --------
+    The intervals of the means over 200 replicas hold the spectrum in theory:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> kernel = cs.CovarianceKernel.from_spectrum([0.2, 0.5], dim=4)
+    >>> model = cs.LimitSDE(attention=None, field=cs.GaussianField(kernel=kernel), horizon=1.0, n_steps=50)
+    >>> x = np.repeat(cs.sample_uniform(1, 4, rng=0)[None], 200, axis=0)
+    >>> exponents = cs.measures.lyapunov_spectrum(model, x, rng=0)
+    >>> mean, low, high = cs.stats.mean_interval(exponents)
+    >>> theory = kernel.lyapunov_spectrum()
+    >>> theory.round(12), (low < theory) & (theory < high)
+    (array([-0.8, -1.3, -1.8]), array([ True,  True,  True]))
+    """
+    separation, n_threads, here = _check(model, x, separation=separation, n_threads=n_threads)
+    n_replicas, n_tokens, dim = here.shape
+    most = n_tokens * (dim - 1)
+    n_exponents = most if n_exponents is None else checks.integer(n_exponents, "n_exponents", low=1, high=most)
+    noise = Noise(rng, n_replicas=n_replicas)
+    shape = (n_exponents, n_tokens, dim)
+    tangents = np.stack([g.standard_normal(shape) for g in noise.at(Stream.TANGENT, 0)])
+    tangents, _ = _orthonormal(tangents, here)
+    growth = np.zeros((n_replicas, n_exponents))
+    plan, context = model.plan(Shape.of(here)), StepContext(noise=noise, n_threads=n_threads)
+    for index in range(model.n_steps):
+        step = range(index, index + 1)
+        ends = [plan.advance(normalize(here + separation * tangents[:, k]), step, context) for k in range(n_exponents)]
+        here = plan.advance(here, step, context)
+        tangents, stretch = _orthonormal((np.stack(ends, axis=1) - here[:, None]) / separation, here)
+        growth += np.log(stretch)
+    exponents: Floats = growth / model.horizon
+    return exponents if x.ndim == 3 else exponents[0]
+
+
+def _orthonormal(vectors: Floats, at: Tokens) -> tuple[Floats, Floats]:
+    """Return vectors (R, k, N, d), made tangent and orthonormal in their order, and by how much each was longer."""
+    vectors = vectors - (vectors * at[:, None]).sum(axis=3, keepdims=True) * at[:, None]
+    q, r = np.linalg.qr(vectors.reshape(*vectors.shape[:2], -1).swapaxes(1, 2))
+    return q.swapaxes(1, 2).reshape(vectors.shape), np.abs(np.diagonal(r, axis1=1, axis2=2))
+
+
+def _check(model: Model, x: Tokens, *, separation: float, n_threads: int | None) -> tuple[float, int, Tokens]:
+    """Return separation, threads and tokens (R, N, d)."""
+    check_model(model)
+    separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
+    threads = checks.threads(n_threads)
+    here = checks.tokens(x)
+    if here.dtype != np.float64:
+        raise TypeError(f"x must be float64: a separation of {separation:g} is lost in {here.dtype}")
+    return separation, threads, here

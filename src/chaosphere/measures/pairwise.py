@@ -281,6 +281,7 @@ def pair_fraction(x: Tokens, above: float) -> PerReplica:
     --------
     chaosphere.measures.cosine_histogram : Histogram of the cosines of pairs.
     chaosphere.measures.cluster_count : Number of clusters.
+    chaosphere.measures.correlation_dimension : Correlation dimension of tokens.
 
     Notes
     -----

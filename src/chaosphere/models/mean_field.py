@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added, in_identity
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
+from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
+from chaosphere.interactions.protocol import is_ordered_of
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
 
 
@@ -28,20 +32,29 @@ class MeanField(Brief):
     Passive tokens (weight zero) may follow the nodes: they move in the mean field without contributing to it. Each then
     is X̄^i of propagation of chaos, under the noise of the seed.
 
+    Under a causal mask token i of N has the place i/N in (0, 1], and as N → ∞ each place has a measure of its own,
+    which moves by those of the places up to it. Where all tokens start from one law these measures are all the same,
+    and the limit is that of the attention without its mask. For several laws along the order, `n_places` layers of
+    nodes stand for the places (k − ½)/n_places: each layer sees those before it and half of its own, which is the
+    midpoint rule, with an error of second order in 1/n_places for places within a law. Passive tokens, in their
+    order, then have the places 1/N … 1.
+
     Parameters
     ----------
     model : Transformer, LimitSDE, or another model
         Without noise of each token's own (`has_own_noise`; here `temperature`), which makes a diffusion of the measure
         that nodes do not carry.
-    law : Law
-        See `chaosphere.laws`.
+    law : Law or sequence of Law
+        See `chaosphere.laws`. Several, with a causal mask: of the first tokens, of the next as many, and so on.
     n_nodes : int
-        See `chaosphere.laws.quadrature`.
+        Nodes of each place; see `chaosphere.laws.quadrature`.
+    n_places : int, optional
+        Places K along the order, a multiple of the number of laws. By default one for each law.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range.
+        If an argument is out of range, or there are several laws or places and the model's attention has no mask.
 
     See Also
     --------
@@ -52,7 +65,8 @@ class MeanField(Brief):
 
     Notes
     -----
-    A step costs what n nodes plus the passive tokens cost the model.
+    A step costs what n nodes plus the passive tokens cost the model. K places of n nodes take, by pairs, as many as
+    (K + 1) n/2 sources for K n nodes and twice the passive tokens.
 
     Examples
     --------
@@ -69,11 +83,24 @@ class MeanField(Brief):
     >>> orders = [cs.measures.order_parameter(x, weights=limit.weights) for x in ends]
     >>> [round(float(order), 3) for order in orders]
     [0.446, 0.442]
+
+    Under a causal mask, with the first half of the tokens from one law and the second half from another, the mean
+    direction of the last tokens, which start about (0, 1):
+
+    >>> causal = cs.SoftmaxAttention(mask="causal")
+    >>> model = cs.Transformer(attention=causal, mlp=None, depth=20, horizon=1.0)
+    >>> other = cs.laws.VonMisesFisher(mean_direction=(0.0, 1.0), concentration=1.0)
+    >>> limit = cs.MeanField(model=model, law=[law, other], n_nodes=64, n_places=8)
+    >>> last = cs.simulate(limit, limit.start(), rng=0).final[-64:]
+    >>> weights = 8 * limit.weights[-64:]
+    >>> cs.measures.mean_vector(last, weights=weights).round(3)
+    array([0.15 , 0.523])
     """
 
     model: Model
-    law: Law
+    law: Law | Sequence[Law]
     n_nodes: int
+    n_places: int | None = added(None)
     _rule: Quadrature = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,11 +111,25 @@ class MeanField(Brief):
                 "model must have temperature 0: nodes do not carry the diffusion of each token's own noise"
             )
         checks.integers(self, "n_nodes", low=2)
-        object.__setattr__(self, "_rule", quadrature(self.law, self.n_nodes))
+        laws = self._laws()
+        if isinstance(self.law, list):
+            object.__setattr__(self, "law", tuple(laws))
+        n_places = len(laws) if self.n_places is None else checks.integer(self.n_places, "n_places", low=1)
+        if n_places % len(laws):
+            raise ValueError(f"n_places must be a multiple of the number of laws, {len(laws)}, got {n_places}")
+        if n_places > 1 and not is_ordered_of(self.model):
+            raise ValueError(
+                "law and n_places must be one law and one place for a model without a causal mask: its tokens have no "
+                "order"
+            )
+        rules = [quadrature(law, self.n_nodes) for law in laws for _ in range(n_places // len(laws))]
+        object.__setattr__(self, "_rule", _joined(rules))
+        if self.n_places is not None:
+            object.__setattr__(self, "n_places", n_places)
 
     @property
     def nodes(self) -> Floats:
-        """Nodes of the initial law, shape (n, d).
+        """Nodes of the initial law, shape (n, d); of several places, one after the other, (K n, d).
 
         See Also
         --------
@@ -112,7 +153,7 @@ class MeanField(Brief):
 
     @property
     def weights(self) -> Floats:
-        """Weights of the nodes, shape (n,), with sum 1.
+        """Weights of the nodes, shape (n,) or (K n,), with sum 1.
 
         See Also
         --------
@@ -249,7 +290,7 @@ class MeanField(Brief):
         Raises
         ------
         TypeError, ValueError
-            If there are fewer tokens than nodes, the model does not serve this shape, or its attention has a mask.
+            If there are fewer tokens than nodes, or the model does not serve this shape.
 
         See Also
         --------
@@ -274,17 +315,29 @@ class MeanField(Brief):
             raise ValueError(
                 f"x must start with the {len(self.weights)} nodes of `start()`, got {shape.n_tokens} tokens"
             )
-        inner = self.model.plan(shape, self.weights)
+        n_places = self.n_places or len(self._laws())
+        layers = (n_places * self.weights).reshape(n_places, -1)
+        inner = self.model.plan(shape, layers if is_ordered_of(self.model) else self.weights)
         if inner.is_ordered:
             raise ValueError(
-                "model must have attention without a mask: under a causal mask the limit is a family of measures, one "
-                "for each place in (0, 1], and nodes of one law do not carry it"
+                "model must say that it is ordered, by a property is_ordered, and take the nodes of its places as "
+                "weights of shape (K, n)"
             )
         return MeanFieldPlan(self, inner)
 
+    def _laws(self) -> list[Law]:
+        """Return the laws along the order, all of one dimension."""
+        if not isinstance(self.law, (list, tuple)):
+            return [check_law(self.law)]
+        laws = [check_law(law, f"law[{k}]") for k, law in enumerate(self.law)]
+        if not laws or len({law.dim for law in laws}) > 1:
+            raise ValueError(f"law must be a law or some laws of one dim, got dims {[law.dim for law in laws]}")
+        return laws
+
     def _check_dim(self, dim: int, name: str) -> None:
-        if dim != self.law.dim:
-            raise ValueError(f"{name} must have dim {self.law.dim}, that of the law, got {dim}")
+        of_law = self.nodes.shape[1]
+        if dim != of_law:
+            raise ValueError(f"{name} must have dim {of_law}, that of the law, got {dim}")
 
 
 class MeanFieldPlan(ModelPlan):
@@ -306,5 +359,11 @@ class MeanFieldPlan(ModelPlan):
 
     def describe(self) -> dict[str, Any]:
         """Return the limit with every automatic choice of its model made."""
-        values = {field.name: getattr(self.limit, field.name) for field in fields(self.limit)}
+        values = {name: getattr(self.limit, name) for name in in_identity(self.limit)}
         return {"type": type(self.limit).__name__} | values | {"model": resolved(self.limit.model, self.inner)}
+
+
+def _joined(rules: Sequence[Quadrature]) -> Quadrature:
+    """Return the nodes of several rules, with weights of sum 1."""
+    nodes, weights = np.concatenate([rule.nodes for rule in rules]), np.concatenate([rule.weights for rule in rules])
+    return Quadrature(nodes=nodes, weights=weights / len(rules), degree=rules[0].degree)

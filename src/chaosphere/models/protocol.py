@@ -283,9 +283,10 @@ class Model(Protocol):
         ----------
         shape : Shape
             Replicas, tokens, dimension and dtype.
-        weights : ndarray of float64, shape (n_sources,), optional
+        weights : ndarray of float64, shape (n_sources,) or (K, n), optional
             The first n_sources tokens make up the measure that moves all of them, with these weights; the rest are
-            passive tracers. None: all of them, 1/N each.
+            passive tracers. None: all of them, 1/N each. Where `is_ordered`, also those of K layers of n nodes, see
+            `chaosphere.interactions.protocol.Interaction.plan`.
 
         Returns
         -------

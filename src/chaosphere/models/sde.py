@@ -19,6 +19,7 @@ from chaosphere.interactions.protocol import (
     Partition,
     check_interaction,
     check_schedule,
+    is_ordered_of,
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.models.schemes import SCHEMES, Flow
@@ -209,6 +210,27 @@ class LimitSDE(Brief):
         True
         """
         return self.temperature > 0
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: it does if that of the attention does.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.is_ordered : Whether softmax attention has a mask.
+        chaosphere.UnnormalizedAttention.is_ordered : Whether unnormalised attention has a mask.
+        chaosphere.MultiHeadAttention.is_ordered : Whether a head has a mask.
+        chaosphere.Transformer.is_ordered : Whether the attention of a network has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> model.is_ordered
+        False
+        """
+        return is_ordered_of(self.attention)
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> SDEPlan:
         """Return the plan for tokens of one shape, as `simulate` uses it.

@@ -18,6 +18,7 @@ from chaosphere.interactions.protocol import (
     Partition,
     check_interaction,
     check_schedule,
+    is_ordered_of,
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
@@ -155,6 +156,26 @@ class Transformer(Brief):
         False
         """
         return False
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the drift depends on the order of the tokens: it does if that of the attention does.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.is_ordered : Whether softmax attention has a mask.
+        chaosphere.UnnormalizedAttention.is_ordered : Whether unnormalised attention has a mask.
+        chaosphere.MultiHeadAttention.is_ordered : Whether a head has a mask.
+        chaosphere.LimitSDE.is_ordered : Whether the attention of the equation has a mask.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(mask="causal")
+        >>> cs.Transformer(attention=attention, mlp=None, depth=20, horizon=1.0).is_ordered
+        True
+        """
+        return is_ordered_of(self.attention)
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> TransformerPlan:
         """Return the plan for tokens of one shape, as `simulate` uses it.

@@ -20,7 +20,7 @@ from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function
 from chaosphere.common.reprs import Brief, Row, short
-from chaosphere.noise import activations, forms, rates
+from chaosphere.noise import activations, decay_rate, exponents, forms, rates
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.layer_law import MAX_STD, LayerLaw
 from chaosphere.noise.pair_quadrature import theta_series
@@ -608,7 +608,7 @@ class CovarianceKernel(Brief):
         """
         return math.sqrt(self._scale)
 
-    # What κ implies about the tokens; see `chaosphere.noise.rates`.
+    # What κ implies about the tokens; see `chaosphere.noise.rates`, `exponents` and `decay_rate`.
     lyapunov_exponent = rates.lyapunov_exponent
     lambda_bar = rates.lambda_bar
     dissipation_function = rates.dissipation_function
@@ -616,3 +616,9 @@ class CovarianceKernel(Brief):
     best_beta = rates.best_beta
     critical_noise_scale = rates.critical_noise_scale
     synchronizes = rates.synchronizes
+    lyapunov_spectrum = exponents.lyapunov_spectrum
+    moment_exponent = exponents.moment_exponent
+    critical_moment = exponents.critical_moment
+    correlation_dimension = exponents.correlation_dimension
+    kaplan_yorke_dimension = exponents.kaplan_yorke_dimension
+    energy_decay_rate = decay_rate.energy_decay_rate

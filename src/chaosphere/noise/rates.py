@@ -77,6 +77,8 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
     chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
     chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
     chaosphere.CovarianceKernel.critical_noise_scale : Noise strength at which clusters gain or lose stability.
+    chaosphere.CovarianceKernel.lyapunov_spectrum : All exponents of the noise.
+    chaosphere.CovarianceKernel.moment_exponent : The exponent Λ(p) of E|X − Y|^p.
     chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
     chaosphere.theory.log_distance_law : Law of the distance of two close tokens.
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
@@ -94,7 +96,8 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
 def lambda_bar(kernel: CovarianceKernel) -> float:
     """Return λ̄ = (d−1)κ′(1) − (d−3)κ(1), the exponent of E|X − Y|² of two close tokens.
 
-    λ̄ < 0 is the condition of the synchronization theorem (arXiv:2604.26898).
+    λ̄ < 0 is the condition of the synchronization theorem (arXiv:2604.26898). Tokens that are not close do not
+    follow it: their mean energy decays wherever λ1 < 0 and the field is not odd, see `energy_decay_rate`.
 
     Returns
     -------
@@ -104,6 +107,8 @@ def lambda_bar(kernel: CovarianceKernel) -> float:
     See Also
     --------
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.CovarianceKernel.moment_exponent : The exponent Λ(p) of E|X − Y|^p.
+    chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
     chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
 
@@ -174,7 +179,7 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     Returns
     -------
     float
-        λ̄′; negative: the expected energy decays.
+        λ̄′; negative: the bound decays. The mean energy may decay where it is not (`energy_decay_rate`).
 
     See Also
     --------
@@ -182,6 +187,7 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     chaosphere.CovarianceKernel.dissipation_function : Rate at which the noise dissipates a pair's energy.
     chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
     chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
+    chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
 
     Notes
@@ -326,14 +332,17 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
     chaosphere.CovarianceKernel.is_odd : Whether the field is odd.
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
     chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
+    chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.noise.rates.Synchronization : Verdict on synchronization.
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
 
     Notes
     -----
     Two tokens are a diffusion of their cosine u on [−1, 1]. u = 1 attracts iff λ1 < 0; u = −1
-    is a fixed point iff the field is odd. λ̄ < 0 gives more: exponential decay of the expected
-    energy, and it lets attention with ε + λ̄′ < 0 in (arXiv:2604.26898).
+    is a fixed point iff the field is odd. So tokens meet almost surely if λ1 < 0 and the field is not
+    odd, and their energy, which is bounded, tends to 0 in mean as well: at an exponential rate,
+    `energy_decay_rate`. λ̄ < 0 is the condition of the theorem of arXiv:2604.26898, which bounds the mean
+    energy by its start times e^{λ̄′t}, and lets attention with ε + λ̄′ < 0 in.
 
     Examples
     --------
@@ -352,11 +361,10 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
         verdict, reason = None, "λ1 = 0: marginal"
     elif is_odd:
         verdict, reason = False, "the field is odd: tokens gather at two antipodal points"
-    elif bar < 0.0:
-        verdict, reason = True, "not odd and λ̄ < 0: the expected energy decays exponentially"
     else:
+        theorem = "λ̄ < 0: the theorem bounds it" if bar < 0.0 else "λ̄ >= 0: the theorem has no bound for it"
         verdict = True
-        reason = "not odd and λ1 < 0: tokens meet almost surely; λ̄ >= 0: the expected energy need not decay"
+        reason = f"not odd and λ1 < 0: tokens meet almost surely, the mean energy decays exponentially; {theorem}"
     return Synchronization(
         synchronizes=verdict,
         reason=reason,

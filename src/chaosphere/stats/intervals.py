@@ -82,6 +82,7 @@ def mean_interval(
     See Also
     --------
     chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+    chaosphere.measures.lyapunov_spectrum : More exponents than the top one.
     chaosphere.stats.Interval : An estimate and the ends of its interval.
     chaosphere.stats.effective_replicas : How many replicas carry a mean.
     chaosphere.stats.root_mean_square_interval : Root of a mean of squares, with an interval.
@@ -275,6 +276,7 @@ def ratio_interval(numerator: Any, denominator: Any, *, confidence: float = CONF
     See Also
     --------
     chaosphere.stats.exponent_interval : Exponent of a power law, with an interval.
+    chaosphere.measures.correlation_dimension : Correlation dimension of tokens.
 
     Notes
     -----

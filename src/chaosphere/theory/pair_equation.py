@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array
+from chaosphere.noise import pair_diffusion
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.pair_diffusion import Point, at_y
 from chaosphere.noise.rates import bose
 
 # Root of 1 − |u| that makes the coordinate of the pair PDE. A higher one reaches longer times but
@@ -24,7 +25,7 @@ TOLERANCE, TARGET = 1e-5, 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Coefficients of the generator, free of cancellation at u = 1, and at u = −1 if odd."""
+    """Coefficients of the generator: those of the noise and the drift of attention."""
 
     kernel: CovarianceKernel
     beta: float
@@ -45,36 +46,12 @@ class Pair:
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:
         """Return a, b of L = a ∂²/∂s² + b ∂/∂s in the coordinate s of the points."""
-        k = self.kernel
-        # For an odd field u → −u maps κ(1) − uκ(u) to itself and G0 to −G0.
-        is_mirrored = k.is_odd & (point.gap > 1.0)
-        near = np.where(is_mirrored, point.rest, point.gap)
-        u = 1.0 - near
-        value, quotient = k(u), k.difference_quotient(u)
-        diffusion = near * (quotient + value)
-        drift = near * ((k.dim - 1) * (k(1.0) - quotient) - (1.0 + u) * value)
-        drift = np.where(is_mirrored, -drift, drift) + point.gap * point.rest * self.attention(point.gap)
-        a = point.gap * point.rest * diffusion / point.speed**2
-        return a, drift / point.speed - a * point.log_speed_slope
+        a, b = pair_diffusion.coefficients(self.kernel, point)
+        return point.change(a, b + point.gap * point.rest * self.attention(point.gap))
 
     def attention(self, gap: Array) -> Array:
         """Return 2δ e^{βu}/(e^β + e^{βu}), the attention drift over 1 − u², at u = 1 − gap."""
         return np.asarray(2.0 * self.value_scale * scipy.special.expit(-self.beta * gap))
-
-
-class Point(NamedTuple):
-    """Points of [−1, 1] in a coordinate s: 1 − u, 1 + u, du/ds and its logarithmic derivative."""
-
-    gap: Array
-    rest: Array
-    speed: Array
-    log_speed_slope: Array
-
-
-def at_y(y: Array) -> Point:
-    """Return points in the coordinate y = artanh u."""
-    gap, rest = 2.0 * scipy.special.expit(-2.0 * y), 2.0 * scipy.special.expit(2.0 * y)
-    return Point(gap, rest, gap * rest, -2.0 * np.tanh(y))
 
 
 def _at_x(x: Array, is_odd: bool) -> Point:

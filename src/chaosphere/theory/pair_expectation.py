@@ -227,6 +227,7 @@ def energy_ratio(
     See Also
     --------
     chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+    chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.measures.energy : Interaction energy of tokens.
     chaosphere.two_point.expectation : Expectation of a function of the cosine.
     chaosphere.two_point.solve : Expectation with its error estimate.

@@ -16,7 +16,8 @@ from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series
 from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, at_y
+from chaosphere.noise.pair_diffusion import at_y
+from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair
 
 # y = artanh u is cut off here, where 1 − |u| is 5e-16; the tails beyond are exponentials.
 _Y_MAX = 18.0
@@ -255,6 +256,7 @@ def stationary_density(
     See Also
     --------
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
+    chaosphere.CovarianceKernel.correlation_dimension : Correlation dimension of the attractor.
 
     Examples
     --------

@@ -74,9 +74,16 @@ def jobs(options: Options) -> list[Job]:
     for name in ("dims", "n_nodes"):
         if x0 is not None and name in options:
             raise ValueError(f"--{_RATES[name]} must be left out with --x0: its tokens are the reference")
-    studies = call(_studies, options) or (("rates",) if _RATES.keys() & options.keys() else _STUDIES)
-    if "limits" in studies and model.attention is None:
-        raise ValueError("--study limits needs attention: give --study rates depths, or a --value-scale other than 0")
+    studies = call(_studies, options)
+    if studies is None and _RATES.keys() & options.keys():
+        studies = ("rates",)
+    elif studies is None:
+        studies = _STUDIES[:3] if model.is_ordered else _STUDIES
+    if "limits" in studies and (model.attention is None or model.is_ordered):
+        raise ValueError(
+            "--study limits needs attention without a mask: give --study rates depths, another --interaction, or a "
+            "--value-scale other than 0"
+        )
     rows = []
     if "rates" in studies:
         if x0 is None:
@@ -150,8 +157,8 @@ COMMANDS = (
         description="Propagation of chaos, in four studies. Rates: exponents in N of smooth statistics, coupled "
         "particles and the transport distance, in several dimensions. Regimes: the same on the circle for attraction, "
         "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
-        "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order. With more "
-        "--replicas it continues from the files it wrote.",
+        "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order, without a mask. "
+        "With more --replicas it continues from the files it wrote.",
         sources=(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
         jobs=jobs,
         left_out=("cases", "model", "make", "dim"),

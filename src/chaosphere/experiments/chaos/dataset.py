@@ -87,6 +87,7 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
                 per_case,
                 [[case.expected(q) if case.is_asymptotic else np.nan for q in QUANTITIES] for case in cases],
             ),
+            "has_log": (per_case, [[case.has_log(q) for q in QUANTITIES] for case in cases]),
             "theorem_rate": (("case", "n_tokens"), theorem_rate),
             "pairs": (("case",), [case.pairs * len(pieces) for case in cases]),
         },

@@ -60,7 +60,7 @@ def _rates(panel: Any, case: Any) -> None:
         x, error = x_all[shown], error[shown]
         bars = style.bars(error, row["error_low"].values[shown], row["error_high"].values[shown])
         slope, low, high = (float(row[f"exponent{end}"]) for end in ("", "_low", "_high"))
-        has_log = index == 3 and int(case["dim"]) == 3
+        has_log = bool(row["has_log"])
         divided = r"$\,/\,\log N$" if has_log else ""
         text = f"{label}{divided}: ${slope:.2f}$ $[{{{low:.2f}}}, {{{high:.2f}}}]$"
         panel.errorbar(x, error, bars, fmt=MARKERS[index], color=colour, label=text)

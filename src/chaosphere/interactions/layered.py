@@ -1,0 +1,110 @@
+"""Attention under a causal mask with infinitely many tokens: a measure for each place, carried by layers of nodes.
+
+Token i of N is at the place i/N. As N → ∞ the tokens at the place σ see the measures μ_s of the places s <= σ,
+
+    ν_σ = ∫_0^σ e^{−λ(σ − s)} μ_s ds / ∫_0^σ e^{−λ(σ − s)} ds,
+
+and move in the drift that attention without a mask has for ν_σ. K layers of nodes stand for the places (k − ½)/K, k = 1
+… K: each sees the layers before it and half of its own (the midpoint rule). Passive tokens, in their order, are at the
+places 1/N … 1; their drift is interpolated between the places k/K, where whole layers are seen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.interactions.protocol import Interaction, InteractionPlan
+
+
+class LayeredPlan(InteractionPlan):
+    """The drift for K layers of n nodes each, followed by passive tokens.
+
+    Parameters
+    ----------
+    shape : Shape
+        Its first K n tokens are the nodes, layer by layer.
+    weights : ndarray of float64, shape (K, n)
+        Weights of the nodes; each row has the sum 1.
+    unmasked : Interaction
+        The attention without its mask.
+    decay : float
+        λ.
+    """
+
+    def __init__(self, shape: Shape, weights: Floats, *, unmasked: Interaction, decay: float) -> None:
+        n_layers, n_nodes = weights.shape
+        n_passive = shape.n_tokens - weights.size
+        self.parts: list[_Part] = []
+
+        def add(k: int, own_share: float, tokens: slice, factors: Floats) -> None:
+            """Let the first k layers, and a share of the last of them, move some tokens."""
+            seen = prefix_shares(k, decay=decay / n_layers, own_share=own_share)[:, None] * weights[:k]
+            n_tokens = seen.size + tokens.stop - tokens.start
+            part = Shape(n_replicas=shape.n_replicas, n_tokens=n_tokens, dim=shape.dim, dtype=shape.dtype)
+            plan = unmasked.plan(part, seen.ravel())
+            self.parts.append(_Part(plan, seen.size, tokens, factors.astype(shape.dtype)[:, None]))
+
+        for k in range(1, n_layers + 1):
+            add(k, 0.5, slice((k - 1) * n_nodes, k * n_nodes), np.ones(n_nodes))
+        # The drift is smooth between the edges of the layers, where one law may follow another.
+        place = np.maximum(np.arange(1, n_passive + 1) * n_layers / max(n_passive, 1), 1)
+        for k in range(1, n_layers + 1):
+            near = np.flatnonzero(abs(place - k) < 1)
+            if len(near):
+                first = weights.size + int(near[0])
+                add(k, 1.0, slice(first, first + len(near)), 1 - abs(place[near] - k))
+        self.pairs = float(sum(part.n_seen * (part.tokens.stop - part.tokens.start) for part in self.parts))
+
+    def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return the drift; see `InteractionPlan`."""
+        drift = np.zeros_like(x)
+        for part in self.parts:
+            both = np.concatenate([x[:, : part.n_seen], x[:, part.tokens]], axis=1)
+            own = part.plan.rows(both, first=part.n_seen, stop=both.shape[1], n_threads=n_threads)
+            drift[:, part.tokens] += part.factors * own
+        return drift
+
+
+class _Part(NamedTuple):
+    """The drift of the measure of the first n_seen tokens, times factors, at some tokens."""
+
+    plan: InteractionPlan
+    n_seen: int
+    tokens: slice
+    factors: Tokens
+
+
+def plan(unmasked: Interaction, shape: Shape, weights: Floats, *, decay: float) -> InteractionPlan:
+    """Return the drift for layers of nodes of weights (K, n); one layer is the limit of an attention without a mask."""
+    if len(weights) == 1:
+        return unmasked.plan(shape, weights[0])
+    return LayeredPlan(shape, weights, unmasked=unmasked, decay=decay)
+
+
+def prefix_shares(n_layers: int, *, decay: float, own_share: float) -> Floats:
+    """Return the shares that layers have in what a token in the last of them sees; with sum 1.
+
+    Parameters
+    ----------
+    n_layers : int
+        Layers up to its own.
+    decay : float
+        Of the weight from one layer to the next, as an exponent.
+    own_share : float
+        The share of its own layer that is before it.
+    """
+    if decay == 0:
+        shares = np.append(np.ones(n_layers - 1), own_share)
+    else:
+        distance = np.arange(n_layers - 2, -1, -1) + own_share
+        shares = np.append(np.exp(-decay * distance) * -np.expm1(-decay), -np.expm1(-decay * own_share))
+    return np.asarray(shares / shares.sum())
+
+
+def flat(weights: Floats) -> Floats:
+    """Return the weights of all nodes of layers (K, n), each with the sum 1, for an interaction without a mask."""
+    return weights.ravel() / len(weights)
