@@ -123,8 +123,8 @@ def example(session):
     """The examples in quick mode, their pictures into build/."""
     install(session, "test")
     BUILD.mkdir(exist_ok=True)
-    for name in ("clusters_in_the_limit", "noise_budget"):
-        session.run("python", f"examples/{name}.py", "--quick", "--out", str(BUILD))
+    for name in ("clusters_in_the_limit.py", "antipodal_pairs.py", "noise_budget.py"):
+        session.run("python", f"examples/{name}", "--quick", "--out", str(BUILD))
 
 
 @nox.session(default=False)

@@ -84,6 +84,11 @@ CALLS = {
     "MLP.draw": (MLP.draw, {"dim": 3, "rng": np.random.default_rng(0)}),
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
+    "RandomAttention": (
+        cs.RandomAttention,
+        {"n_heads": 2, "beta": 1.0, "value_std": 0.5, "method": "auto"},
+    ),
+    "RandomAttention (heads)": (cs.RandomAttention, {"n_heads": 2, "head_dim": 2, "query_key_std": 1.0}),
     "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
     "SoftmaxAttention (causal)": (cs.SoftmaxAttention, {"beta": 1.0, "mask": "causal", "decay": 1.0}),
     "SoftmaxAttention.__call__ (causal)": (CAUSAL, {"x": X, "weights": P, "sources": None, "n_threads": 1}),

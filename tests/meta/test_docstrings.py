@@ -36,6 +36,8 @@ EXTENDING = [
     "chaosphere.models.protocol.Model",
     "chaosphere.models.protocol.ModelPlan",
     "chaosphere.models.protocol.StepContext",
+    "chaosphere.noise.protocol.CommonNoise",
+    "chaosphere.noise.protocol.NoisePlan",
     "chaosphere.models.schemes.Flow",
     "chaosphere.models.schemes.Scheme",
     "chaosphere.noise.activations.Activation",

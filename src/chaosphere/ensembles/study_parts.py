@@ -16,6 +16,7 @@ from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -24,6 +25,7 @@ from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import CommonNoise
 
 _SCHEDULES = {"": ("noise_scale",), "attention": ("beta", "value_scale")}  # keys that may have a number for each step
 _KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
@@ -71,8 +73,23 @@ def field_names(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
-def _field(values: dict[str, Any], dim: int) -> GaussianField:
-    """Return the Gaussian field of wide layers that the table describes."""
+def _field_keys(values: Any) -> tuple[str, ...]:
+    """Return the keys of a table of a common noise."""
+    if _noise(values) == "random-attention":
+        return (*field_names(RandomAttention), "type")
+    return (*_KERNEL_KEYS, "method", "tolerance", "width", "type")
+
+
+def _noise(values: Any) -> str:
+    return Table(values, "model.field").choice("type", ("gaussian", "random-attention"), default="gaussian")
+
+
+def _field(values: dict[str, Any], dim: int) -> CommonNoise:
+    """Return the common noise that the table describes: the Gaussian field of wide layers, or random attention."""
+    kind, values = _noise(values), {key: value for key, value in values.items() if key != "type"}
+    if kind == "random-attention":
+        noise: RandomAttention = build(RandomAttention, "model.field", values=values)
+        return noise
     layer = {"width": 1} | {key: value for key, value in values.items() if key in _KERNEL_KEYS}
     kernel = build(MLP, "model.field", values=layer).kernel(dim)
     rest = {key: value for key, value in values.items() if key not in _KERNEL_KEYS}
@@ -85,10 +102,10 @@ def _interaction(values: Any) -> Any:
     return INTERACTIONS[Table(values, "model.attention").choice("type", tuple(INTERACTIONS), default="softmax")]
 
 
-def _attention(values: dict[str, Any], dim: int) -> Interaction:
-    """Return the interaction that the table describes."""
+def _attention(values: dict[str, Any], dim: int) -> Interaction | CommonNoise:
+    """Return the interaction, or the random attention, that the table describes."""
     rest = {key: value for key, value in values.items() if key != "type"}
-    interaction: Interaction = build(_interaction(values), "model.attention", values=rest)
+    interaction: Interaction | CommonNoise = build(_interaction(values), "model.attention", values=rest)
     return interaction
 
 
@@ -99,11 +116,12 @@ INTERACTIONS = {
     "sinkhorn": SinkhornAttention,
     "l2": L2Attention,
     "potential": PotentialInteraction,
+    "random": RandomAttention,
 }
 PARTS = {
     "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
     "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),
-    "field": Part(keys=lambda values: (*_KERNEL_KEYS, "method", "tolerance", "width"), make=_field),
+    "field": Part(keys=_field_keys, make=_field),
 }
 MODELS = {
     "transformer": ModelKind(cls=Transformer, parts=("attention", "mlp")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import scipy
@@ -97,7 +98,7 @@ def project(function: Function, n_max: int, *, dim: int) -> tuple[Array, Array]:
     n_nodes = n_max + dim // 2 + 64
     previous = None
     for _ in range(4 if dim > 2 else 2):
-        x, w = scipy.special.roots_legendre(n_nodes) if dim > 2 else _fejer(n_nodes)
+        x, w = _legendre(n_nodes) if dim > 2 else _fejer(n_nodes)
         u, w = cosine_rule(x, w, dim=dim)
         values = function(u)
         weighted = w * values
@@ -112,6 +113,13 @@ def project(function: Function, n_max: int, *, dim: int) -> tuple[Array, Array]:
                 return c, noise
         previous, n_nodes = c, 2 * n_nodes
     return c, change + noise
+
+
+@lru_cache(maxsize=16)
+def _legendre(n_nodes: int) -> tuple[Array, Array]:
+    """Return the nodes and weights of Gauss and Legendre's rule on [−1, 1]; not to be written to."""
+    x, w = scipy.special.roots_legendre(n_nodes)
+    return x, w
 
 
 def _fejer(n_nodes: int) -> tuple[Array, Array]:

@@ -142,6 +142,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.AttentionResult : Attention with its partition sums and energy.
     chaosphere.L2Attention : Attention by distances.
+    chaosphere.RandomAttention : Attention whose heads are drawn anew for every layer.
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
     chaosphere.measures.energy : Interaction energy of tokens.
@@ -358,6 +359,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.GaussianField.resolve : The field with its method chosen.
+        chaosphere.RandomAttention.resolve : The attention with its method chosen.
         chaosphere.SoftmaxAttention.plan : Plan of the attention.
         chaosphere.UnnormalizedAttention.resolve : Unnormalised attention with its method chosen.
         chaosphere.L2Attention.resolve : Attention by distances with its choices made.

@@ -196,6 +196,8 @@ class Scheme(Protocol):
         With noise; None where the scheme does not take any.
     evaluations : int
         Of the interaction and of the noise, in a step.
+    is_ito : bool
+        Whether the noise is evaluated at the start of a step alone, so that an equation of Itô is solved.
 
     See Also
     --------
@@ -229,6 +231,7 @@ class Scheme(Protocol):
     strong_order: float | None
     weak_order: float | None
     evaluations: int
+    is_ito: bool = False
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step.
@@ -256,6 +259,7 @@ class ProjectedEuler(Scheme):
     """X ← LN(X + P_X (h Attn + ΔW))."""
 
     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+    is_ito = True
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step."""
@@ -266,6 +270,7 @@ class GeodesicEuler(Scheme):
     """From X along the great circle of P_X (h Attn + ΔW)."""
 
     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+    is_ito = True
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step."""
@@ -290,6 +295,7 @@ class Split(Scheme):
     """The transformer with a Gaussian layer: a step of attention, then one of noise."""
 
     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+    is_ito = True
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step."""

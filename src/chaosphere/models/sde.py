@@ -23,7 +23,8 @@ from chaosphere.interactions.protocol import (
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.models.schemes import SCHEMES, Flow
-from chaosphere.noise.gaussian import GaussianField, Increment, normalized_sum
+from chaosphere.noise.gaussian import Increment, normalized_sum
+from chaosphere.noise.protocol import CommonNoise, check_noise
 
 _SCALES = {"low": 0.0, "high": 1e50}  # whose squares are finite, times any step
 
@@ -34,13 +35,14 @@ class LimitSDE(Brief):
 
     dX = P_X Attn(μ, X) dt + s P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)
 
-    W is the field of `GaussianField`, common to all tokens; B^i are independent Brownian motions in R^d.
+    W is the field of `GaussianField`, common to all tokens; B^i are independent Brownian motions in R^d. In place of W
+    `RandomAttention` is a common noise that depends on μ; its equation is one of Itô, and is in its docstring.
 
     Parameters
     ----------
     attention : SoftmaxAttention, another interaction, or None
         The drift; None for noise alone.
-    field : GaussianField or None
+    field : GaussianField, RandomAttention, another common noise, or None
         The common noise W; None for none.
     horizon : float
         T > 0.
@@ -95,7 +97,7 @@ class LimitSDE(Brief):
     """
 
     attention: Interaction | None
-    field: GaussianField | None
+    field: CommonNoise | None
     horizon: float
     n_steps: int
     scheme: str = "projected-euler"
@@ -106,8 +108,7 @@ class LimitSDE(Brief):
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         check_interaction(self.attention, "attention")
-        if not isinstance(self.field, GaussianField | None):
-            raise TypeError(f"field must be a GaussianField or None, got {self.field!r}")
+        check_noise(self.field, "field")
         checks.integers(self, "n_steps", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         checks.numbers(self, "temperature", low=0, high=checks.MAX_SIZE)
@@ -120,6 +121,12 @@ class LimitSDE(Brief):
         if self._is_noisy and SCHEMES[self.scheme].strong_order is None:
             raise ValueError(
                 f"scheme={self.scheme!r} is for attention alone; it has no order with a field or a temperature"
+            )
+
+        if self.field is not None and self.field.is_ito and not SCHEMES[self.scheme].is_ito:
+            raise ValueError(
+                f"scheme={self.scheme!r} does not suit a field that depends on the measure of the tokens: it evaluates "
+                "the noise twice, and has another limit"
             )
 
     @property
@@ -268,8 +275,6 @@ class LimitSDE(Brief):
         >>> model.plan(Shape(n_tokens=100, dim=3)).cost.pairs  # attention four times
         40000.0
         """
-        if self.field is not None and self.field.kernel.dim != shape.dim:
-            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {shape.dim}")
         return SDEPlan(self, shape, weights)
 
     def fine_steps(self, index: int) -> range:
@@ -319,15 +324,15 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, attention=attention)
             self.attention = model.attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
-        self.field = None if model.field is None else model.field.plan(shape.n_tokens)
+        self.field = None if model.field is None else model.field.noise_plan(shape, weights)
         if self.field is not None:
-            self.resolved = replace(self.resolved, field=self.field.field)
+            self.resolved = replace(self.resolved, field=self.field.noise)
         self.step_size, self.noise_scales = model.horizon / model.n_steps, model.noise_scales()
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
         n_normals = 0 if self.field is None else self.field.n_normals(model.n_fine_steps)
         if model.temperature > 0:
             n_normals += model.n_fine_steps * shape.n_tokens * shape.dim
-        n_pairs = 0.0 if self.attention is None else self.attention.pairs
+        n_pairs = sum(part.pairs for part in (self.attention, self.field) if part is not None)
         self.cost = Cost(
             pairs=self.scheme.evaluations * n_pairs, normals=n_normals, bytes=16 * shape.n_replicas * n_normals
         )
@@ -353,7 +358,7 @@ class SDEPlan(ModelPlan):
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
         if self.field is None:
             return None
-        parts = (noise.draws(Stream.BROWNIAN, k) for k in self.resolved.fine_steps(index))
+        parts = (noise.draws(self.field.stream, k) for k in self.resolved.fine_steps(index))
         return self.field.increment(parts, duration=float(self.noise_scales[index]) ** 2 * self.step_size)
 
     def _own_noise(self, index: int, noise: Noise) -> Tokens | None:
@@ -368,9 +373,9 @@ class SDEPlan(ModelPlan):
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
         if self.own_scale > 0:
             raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
-        if self.field is not None and not self.field.is_local:
-            raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
         mine = copy(self)
+        if self.field is not None:
+            mine.field = self.field.distribute(partition)
         if self.attention is not None:
             mine.attention = self.attention.distribute(partition)
         return mine

@@ -20,7 +20,7 @@ from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function
 from chaosphere.common.reprs import Brief, Row, short
-from chaosphere.noise import activations, decay_rate, exponents, forms, rates
+from chaosphere.noise import activations, decay_rate, exponents, forms, isotropic, rates
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.layer_law import MAX_STD, LayerLaw
 from chaosphere.noise.pair_quadrature import theta_series
@@ -49,11 +49,13 @@ class _Same:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CovarianceKernel(Brief):
-    """Covariance κ of an isotropic random field G on the sphere S^{d−1} with values in R^d.
+    """Covariance of an isotropic random field G on the sphere S^{d−1} with values in R^d.
 
-    E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I_d. Make one with `from_activation`, `from_spectrum` or
-    `from_function`. Instances do not change. Calling one evaluates κ. Kernels compare and hash by
-    what they were made of; functions count as equal to themselves alone.
+    E[G(x) G(y)ᵀ] = κ(u) I_d + η(u) y xᵀ with u = ⟨x, y⟩, and η = 0 unless `from_function` is given
+    one: then the d components of G are independent. Make a kernel with `from_activation`,
+    `from_spectrum` or `from_function`. Instances do not change. Calling one evaluates κ, `eta`
+    evaluates η. Kernels compare and hash by what they were made of; functions count as equal to
+    themselves alone.
 
     Parameters
     ----------
@@ -88,12 +90,14 @@ class CovarianceKernel(Brief):
     _identity: tuple[object, ...] = field(repr=False)
     _scale: float = field(default=1.0, repr=False)
     _offset: float = field(default=0.0, repr=False)
+    _eta: Function | None = field(default=None, repr=False, compare=False)
 
     def _rows(self) -> list[Row]:
         rows = [("dim", short(self.dim)), ("name", short(self.name))]
         if (law := self.layer_law) is not None:
             stds = {"weight_std": law.weight_std, "bias_std": law.bias_std, "output_bias_std": law.output_bias_std}
             rows += [(name, short(std)) for name, std in stds.items() if std]
+        rows += [("eta", "function")] if self.has_eta else []
         return rows + ([("scale", short(self._scale))] if self._scale != 1 else [])
 
     # --- construction ---------------------------------------------------------------------------
@@ -230,8 +234,14 @@ class CovarianceKernel(Brief):
         return cls(dim=dim, name="spectrum", error_estimate=error, _form=form, _identity=identity)
 
     @classmethod
-    def from_function(cls, kappa: Function, *, dim: int, derivative: Function | None = None) -> Self:
-        """Return the kernel with a given κ, checked to be positive definite on S^{d−1}.
+    def from_function(
+        cls, kappa: Function, *, dim: int, derivative: Function | None = None, eta: Function | None = None
+    ) -> Self:
+        """Return the kernel with a given κ, and η if there is one, checked to be a covariance on S^{d−1}.
+
+        Every Gaussian field on the sphere whose law rotations and reflections leave alone has, for the
+        motion of tokens, a covariance κ(u) I + η(u) y xᵀ. Independent components have η = 0; η ≠ 0 ties
+        the push at x along y to the push at y along x.
 
         Parameters
         ----------
@@ -242,23 +252,27 @@ class CovarianceKernel(Brief):
         derivative : callable or None
             κ′. None differentiates a Chebyshev series of κ in arccos u (about ten digits for a
             smooth κ).
+        eta : callable or None
+            η, as `kappa`. None for 0.
 
         Returns
         -------
         CovarianceKernel
-            The kernel κ.
+            The kernel of κ and η.
 
         Raises
         ------
-        ValueError
-            If κ is not finite and elementwise, or one of c_0 … c_64 is negative beyond the error of
-            its quadrature; the message names it. In high dimension rounding hides small negative
-            coefficients of high degree.
+        TypeError, ValueError
+            If κ or η is no function, or not finite and elementwise, or a covariance with a negative
+            eigenvalue, which the message names: without η, one of c_0 … c_64 beyond the error of its
+            quadrature; with η, one on vector fields of degree up to 64. In high dimension rounding hides
+            small negative eigenvalues of high degree.
 
         See Also
         --------
         chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
         chaosphere.CovarianceKernel.from_spectrum : Kernel with given coefficients.
+        chaosphere.CovarianceKernel.eta : The function η.
 
         Examples
         --------
@@ -271,27 +285,38 @@ class CovarianceKernel(Brief):
         Traceback (most recent call last):
         ...
         ValueError: kappa is not positive definite in dim = 3: c_0 = -1.667e-01, rule: c_n >= 0
+
+        The field W(x) = A x, A a symmetric Gaussian matrix:
+
+        >>> k = cs.CovarianceKernel.from_function(lambda u: u, dim=5, eta=np.ones_like)
+        >>> round(k.lyapunov_exponent(), 9)
+        -2.0
         """
         dim = checks.integer(dim, "dim", low=2)
         u = np.linspace(-1.0, 1.0, 101)
-        for name, function in (("kappa", kappa), ("derivative", derivative)):
-            if function is not None:
+        for name, function in (("kappa", kappa), ("derivative", derivative), ("eta", eta)):
+            if function is not None or name == "kappa":
+                if not callable(function):
+                    raise TypeError(f"{name} must be a function of an array of cosines, got {function!r}")
                 y = np.asarray(function(u), dtype=np.float64)
                 if y.shape != u.shape or not np.all(np.isfinite(y)):
                     raise ValueError(f"{name} must return finite values of its input's shape")
-        error, identity = 4.0 * forms.EPS, (_Same(kappa), _Same(derivative))
+        error, identity = 4.0 * forms.EPS, (_Same(kappa), _Same(derivative), *([] if eta is None else [_Same(eta)]))
         if derivative is None:
             series, error = theta_series(kappa)
             derivative = series.slope
         kernel = cls(
             dim=dim, name="function", error_estimate=error,
-            _form=forms.FunctionForm(kappa, derivative), _identity=identity,
+            _form=forms.FunctionForm(kappa, derivative), _identity=identity, _eta=eta,
         )  # fmt: skip
-        kernel.spectrum(_CHECKED_DEGREE)
+        if eta is None:
+            kernel.spectrum(_CHECKED_DEGREE)
+        else:
+            isotropic.Modes.of(kernel, _CHECKED_DEGREE).check(dim)
         return kernel
 
     def scaled(self, noise_scale: float) -> Self:
-        """Return the kernel of the field s G, which is s² κ.
+        """Return the kernel of the field s G, which is s² κ, with s² η.
 
         Parameters
         ----------
@@ -301,7 +326,7 @@ class CovarianceKernel(Brief):
         Returns
         -------
         CovarianceKernel
-            The kernel s² κ.
+            The kernel s² κ, s² η.
 
         Raises
         ------
@@ -352,6 +377,7 @@ class CovarianceKernel(Brief):
         --------
         chaosphere.CovarianceKernel.derivative : Its derivative κ′(u).
         chaosphere.CovarianceKernel.difference_quotient : (κ(1) − κ(u))/(1 − u) without cancellation.
+        chaosphere.CovarianceKernel.eta : The function η(u).
 
         Examples
         --------
@@ -446,11 +472,49 @@ class CovarianceKernel(Brief):
         out[~far] = self.derivative(1.0 - s**2 * gap[~far][..., None]) @ (weights * s)
         return like(u, out)
 
+    @overload
+    def eta(self, u: float) -> float: ...
+    @overload
+    def eta(self, u: Array) -> Array: ...
+    def eta(self, u: float | Array) -> float | Array:
+        """Return η(u), 0 for kernels without.
+
+        Parameters
+        ----------
+        u : float or array of float
+            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+
+        Returns
+        -------
+        float or float64 array of the shape of `u`
+            η(u).
+
+        Raises
+        ------
+        ValueError
+            If a cosine is outside [−1, 1] or not a number.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.from_function : Kernel with given functions κ and η.
+        chaosphere.CovarianceKernel.has_eta : Whether the kernel has an η.
+        chaosphere.CovarianceKernel.__call__ : The kernel κ(u).
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> k = cs.CovarianceKernel.from_function(lambda u: u**2, dim=3, eta=lambda u: u / 2)
+        >>> k.eta(0.5), cs.MLP(width=1, activation="tanh").kernel(3).eta(0.5)
+        (0.25, 0.0)
+        """
+        x = _cosines(u)
+        return like(u, np.zeros_like(x) if self._eta is None else self._scale * np.asarray(self._eta(x), np.float64))
+
     def spectrum(self, n_max: int) -> Array:
         """Return the coefficients of κ(u) = Σ c_n P_n(u) (Schoenberg; Funk–Hecke formula).
 
         P_n is the Gegenbauer polynomial of S^{d−1} with P_n(1) = 1 (cos nθ for d = 2), so that the
-        c_n are ≥ 0 and sum to κ(1). What is left out is `spectrum_tail`.
+        c_n sum to κ(1); without η they are ≥ 0. What is left out is `spectrum_tail`.
 
         Parameters
         ----------
@@ -460,12 +524,12 @@ class CovarianceKernel(Brief):
         Returns
         -------
         float64 array, shape (n_max + 1,)
-            Coefficients c_0 to c_{n_max}, all ≥ 0.
+            Coefficients c_0 to c_{n_max}, all ≥ 0 for a kernel without η.
 
         Raises
         ------
         ValueError
-            If a coefficient is negative beyond its error bound (κ is no covariance).
+            If a coefficient is negative beyond its error bound (without η, κ is then no covariance).
 
         See Also
         --------
@@ -491,7 +555,9 @@ class CovarianceKernel(Brief):
         c, error = self._form.spectrum(n_max, self.dim)
         c, error = self._scale * c, self._scale * error
         c[0] += self._offset
-        bad = np.flatnonzero(c < -2.0 * error)
+        if self.has_eta:  # κ alone need not be a covariance
+            return np.where(np.abs(c) > 2.0 * error, c, 0.0)
+        bad = np.flatnonzero(c < -8.0 * error)  # the bound is a little low for some degrees
         if bad.size:
             n = int(bad[0])
             raise ValueError(f"kappa is not positive definite in dim = {self.dim}: c_{n} = {c[n]:.3e}, rule: c_n >= 0")
@@ -552,7 +618,9 @@ class CovarianceKernel(Brief):
 
     @property
     def is_odd(self) -> bool:
-        """Whether the field is odd almost surely: κ(−1) = −κ(1), all even c_n zero.
+        """Whether the pushes P_x G(x) on tokens are odd almost surely: κ(−1) = −κ(1).
+
+        Without η it is the field G that is odd, and all even c_n are zero.
 
         See Also
         --------
@@ -575,7 +643,7 @@ class CovarianceKernel(Brief):
         Returns
         -------
         dict
-            The name, d, and κ at nine cosines.
+            The name, d, and κ, with η if there is one, at nine cosines.
 
         See Also
         --------
@@ -589,8 +657,25 @@ class CovarianceKernel(Brief):
         >>> k.identity_facts()["values"]
         [-0.5, -0.375, -0.25, -0.125, 0.0, 0.125, 0.25, 0.375, 0.5]
         """
-        values = self(np.linspace(-1, 1, 9)).tolist()
-        return {"type": "CovarianceKernel", "name": self.name, "dim": self.dim, "values": values}
+        u = np.linspace(-1, 1, 9)
+        facts = {"type": "CovarianceKernel", "name": self.name, "dim": self.dim, "values": self(u).tolist()}
+        return facts | ({"eta": self.eta(u).tolist()} if self.has_eta else {})
+
+    @property
+    def has_eta(self) -> bool:
+        """Whether the kernel was given an η.
+
+        See Also
+        --------
+        chaosphere.CovarianceKernel.eta : The function η.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.CovarianceKernel.from_activation("relu", dim=5).has_eta
+        False
+        """
+        return self._eta is not None
 
     @property
     def amplitude(self) -> float:

@@ -20,6 +20,7 @@ from chaosphere.common.chebyshev import Array
 from chaosphere.common.reprs import Brief
 from chaosphere.noise import pair_diffusion
 from chaosphere.noise.exponents import log_distance_variance
+from chaosphere.noise.rates import regular_polygon
 
 if TYPE_CHECKING:
     from chaosphere.noise.covariance import CovarianceKernel
@@ -73,7 +74,7 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
     """Return the exponential rate at which the mean energy E[E_β(μ_t)] decays under the noise alone.
 
     It is the same for every β, for every initial law, and for E(1 − u_t) of the cosine u of two tokens.
-    With p* = −λ1/s², s² = κ(1) + κ′(1), and the exponent Λ(p) of the p-th moment of small distances, it is
+    With p* = −λ1/s², s² = κ(1) + κ′(1) + 2η(1), and the exponent Λ(p) of the p-th moment of small distances, it is
     min(E_b, −min Λ over [0, 2]). The second term is λ1²/(2s²) if p* < 2, and |λ̄| if not. E_b is the lowest eigenvalue
     of two tokens, below the essential spectrum of their generator, which begins at λ1²/(2s²); mostly there is none.
     So the mean energy decays exponentially for every field that is not odd with λ1 < 0, whatever the sign of λ̄.
@@ -87,7 +88,7 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
     ------
     ValueError
         If κ(1) = 0, λ1 >= 0 or the field is odd: then the mean energy does not decay exponentially to 0. Or if the
-        rate is below 1e-300.
+        rate is below 1e-300. Or if η keeps tokens on the circle at an angle, see `synchronizes`.
 
     See Also
     --------
@@ -129,6 +130,8 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
             "kernel: the field must not be odd: tokens gather at two antipodal points, and the mean energy does not "
             "tend to 0"
         )
+    if (period := regular_polygon(kernel)) is not None:
+        raise ValueError(f"kernel: tokens an angle 2π/{period} apart stay so, and the mean energy does not tend to 0")
     p_star = -exponent / variance
     p = min(p_star, 2.0)
     threshold = -kernel.moment_exponent(p)

@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 
 
 def log_distance_variance(kernel: CovarianceKernel) -> float:
-    """Return s² = κ(1) + κ′(1), the variance per unit of time of log|X − Y| of two close tokens.
+    """Return s² = κ(1) + κ′(1) + 2η(1), the variance per unit of time of log|X − Y| of two close tokens.
 
     Raises
     ------
     ValueError
-        If there is no noise.
+        If there is no noise, or the noise only turns the sphere.
     """
-    variance = kernel(1.0) + kernel.derivative(1.0)
-    if not variance > 0.0:
+    variance = kernel(1.0) + kernel.derivative(1.0) + 2.0 * kernel.eta(1.0)
+    if not kernel(1.0) > 0.0:
         raise ValueError("kernel: kappa(1) = 0, must be > 0: without noise distances do not change")
+    if not variance > 0.0:
+        raise ValueError("kernel: kappa(1) + kappa'(1) + 2 eta(1) must be > 0: rotations do not change distances")
     return variance
 
 
 def lyapunov_spectrum(kernel: CovarianceKernel) -> Array:
-    """Return the d − 1 Lyapunov exponents λ_i = ½[(d−1−2i)κ′(1) − (d−1)κ(1)] of the noise flow, i = 1 … d−1.
+    """Return the d − 1 Lyapunov exponents λ_i = ½[(d−1−2i)κ′(1) − (d−1)κ(1)] − iη(1) of the noise flow, i = 1 … d−1.
 
-    λ_1 is `lyapunov_exponent`; each next one is lower by κ′(1). The sum of the first k is the exponent of k-dimensional
-    volumes. They are the exponents of an isotropic Brownian flow (Le Jan, 1985; Baxendale, 1986).
+    λ_1 is `lyapunov_exponent`; each next one is lower by κ′(1) + η(1). The sum of the first k is the exponent of
+    k-dimensional volumes. They are the exponents of an isotropic Brownian flow (Le Jan, 1985; Baxendale, 1986).
 
     Returns
     -------
@@ -54,7 +56,7 @@ def lyapunov_spectrum(kernel: CovarianceKernel) -> Array:
     Notes
     -----
     Over a time T the exponents of volumes, measured by QR factorisation, are jointly Gaussian: T times the i-th has
-    mean λ_i T, and the covariance of the i-th and the j-th is T(κ(1) + κ′(1)δ_ij).
+    mean λ_i T, and the covariance of the i-th and the j-th is T(κ(1) + η(1) + (κ′(1) + η(1))δ_ij).
 
     References
     ----------
@@ -68,13 +70,14 @@ def lyapunov_spectrum(kernel: CovarianceKernel) -> Array:
     >>> cs.CovarianceKernel.from_activation("relu", dim=5).lyapunov_spectrum().round(12)
     array([-0.1, -0.2, -0.3, -0.4])
     """
-    return np.asarray(kernel.lyapunov_exponent() - kernel.derivative(1.0) * np.arange(kernel.dim - 1.0))
+    step = kernel.derivative(1.0) + kernel.eta(1.0)
+    return np.asarray(kernel.lyapunov_exponent() - step * np.arange(kernel.dim - 1.0))
 
 
 def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
-    """Return Λ(p) = pλ1 + ½p²(κ(1) + κ′(1)), the exponent of E|X − Y|^p of two close tokens.
+    """Return Λ(p) = pλ1 + ½p²s², s² = κ(1) + κ′(1) + 2η(1), the exponent of E|X − Y|^p of two close tokens.
 
-    It holds as long as the tokens stay close: log|X − Y| is then Gaussian of mean λ1 t and variance (κ(1) + κ′(1))t.
+    It holds as long as the tokens stay close: log|X − Y| is then Gaussian of mean λ1 t and variance s²t.
 
     Parameters
     ----------
@@ -112,7 +115,7 @@ def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
 
 
 def critical_moment(kernel: CovarianceKernel) -> float:
-    """Return p_c = −2λ1/(κ(1) + κ′(1)), the order p ≠ 0 with Λ(p) = 0.
+    """Return p_c = −2λ1/(κ(1) + κ′(1) + 2η(1)), the order p ≠ 0 with Λ(p) = 0.
 
     Λ is the exponent of E|X − Y|^p of two close tokens. Where λ1 < 0, it is negative for 0 < p < p_c.
 
@@ -143,7 +146,7 @@ def critical_moment(kernel: CovarianceKernel) -> float:
 
 
 def correlation_dimension(kernel: CovarianceKernel) -> float:
-    """Return D₂ = 2λ1/(κ(1) + κ′(1)) where λ1 > 0: the correlation dimension of where the noise drives the tokens.
+    """Return D₂ = 2λ1/(κ(1) + κ′(1) + 2η(1)) where λ1 > 0: the correlation dimension of where noise drives tokens.
 
     Under a noise with λ1 > 0 tokens spread over a random attractor. P(|X − Y| < r) of two of them is of order r^{D₂} as
     r → 0 once their cosine has its stationary density, which is of order (1−u)^{D₂/2−1} as u → 1. The probability is
@@ -152,7 +155,7 @@ def correlation_dimension(kernel: CovarianceKernel) -> float:
     Returns
     -------
     float
-        D₂ < d − 3; 0 where λ1 <= 0, as tokens then gather at a point, or at two opposite ones.
+        D₂, at most d − 3; 0 where λ1 <= 0, as tokens then gather at a point, or at two opposite ones.
 
     Raises
     ------
@@ -212,6 +215,6 @@ def kaplan_yorke_dimension(kernel: CovarianceKernel) -> float:
     log_distance_variance(kernel)
     spectrum = kernel.lyapunov_spectrum()
     sums = np.append(0.0, np.cumsum(spectrum))
-    # The sum of all is −½(d−1)(κ′(1) + (d−1)κ(1)) < 0, so there is a next exponent.
+    # The sum of all is −½(d−1)(κ′(1) + (d−1)κ(1) + dη(1)) < 0, so there is a next exponent.
     k = int(np.flatnonzero(sums >= 0.0)[-1])
     return k + float(sums[k] / -spectrum[k])

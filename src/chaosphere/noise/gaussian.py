@@ -1,4 +1,4 @@
-"""Gaussian noise fields with covariance κ: the limit of deep and wide random layers.
+"""Gaussian noise fields with a given covariance: the limit of deep and wide random layers.
 
 More than half of this file is docstrings.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
@@ -17,15 +17,18 @@ import scipy
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
-from chaosphere.common.streams import Draws
+from chaosphere.common.shape import Shape
+from chaosphere.common.streams import Draws, Stream
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
+from chaosphere.noise import isotropic
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.mlp import MLP, MLPLayer
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MAX_DEGREE = 2000
 _MAX_HARMONICS = 20_000  # drawing d times that many normals costs about a millisecond each step
-_MAX_DENSE = 4_000  # tokens; a factorisation takes about a second there
+_MAX_VECTOR_HARMONICS = 100_000  # of one degree more, for kernels with η: their matrices take seconds to make there
+_MAX_DENSE = 4_000  # rows of the covariance matrix; a factorisation takes about a second there
 _MAX_DENSE_AUTO = 1_000
 
 
@@ -34,6 +37,7 @@ class Increment(Protocol):
 
     See Also
     --------
+    chaosphere.noise.protocol.NoisePlan : A common noise for tokens of one shape.
     chaosphere.GaussianField : Gaussian noise with a given covariance.
     chaosphere.GaussianField.increment : The noise over a time interval.
 
@@ -77,28 +81,32 @@ class Increment(Protocol):
 class GaussianField(Brief):
     """A Brownian motion in time with values in the fields on the sphere: E[ΔW(x) ΔW(y)ᵀ] = κ(⟨x, y⟩) I Δt.
 
+    A kernel with an η adds η(⟨x, y⟩) y xᵀ Δt to the covariance; see `CovarianceKernel.from_function`.
     Increments depend on (seed, time interval) alone; those over an interval are the sums of those over its parts.
 
     Parameters
     ----------
     kernel : CovarianceKernel
-        The covariance κ, in the dimension of the tokens.
+        The covariance, in the dimension of the tokens.
     method : {"auto", "spectral", "dense", "features"}
         spectral
             Karhunen–Loève expansion in spherical harmonics, exact in law up to the truncation: the variance left out is
-            at most `tolerance` κ(1). A field: the same at every point set, so runs with other N or time steps are
-            coupled. Cost O(N K d) with K harmonics; refused above 20 000.
+            at most the share `tolerance`. A field: the same at every point set, so runs with other N or time steps are
+            coupled. Cost O(N K d) with K harmonics; refused above 20 000
+            (with η, above 100 000 of one degree more). Where κ and uη are polynomials of degree n, the harmonics of
+            degree <= n are enough: for κ(u) = u, η = 1 the field is W(x) = A x with a symmetric Gaussian matrix A.
         dense
             A pivoted Cholesky root of the N × N covariance matrix at the tokens: exact in law to 1e-13 in any
             dimension, with clusters and duplicates. Depends on the point set, so runs with other N or time steps are
             not coupled. O(N³), up to 4 000 tokens. LAPACK may change its last bits with the number of *its* threads.
+            With η the matrix has N d rows: up to 4 000 / d tokens.
         features
             A finite random layer of width `width`: the covariance over draws is κ exactly, each increment is Gaussian
             only conditional on the layer's inner weights (the fourth moment is off by O(1/width)). A field, for any d
-            and N, when the kernel comes from an activation. O(N width d).
+            and N, when the kernel comes from an activation (so never with η). O(N width d).
         auto
-            spectral where it needs at most 20 000 harmonics; else dense up to 1 000 tokens; else features. `resolve`
-            tells the choice, and a `Solution` records it.
+            spectral where it needs at most 20 000 harmonics; else dense up to 1 000 tokens (with η up to its limit);
+            else features. `resolve` tells the choice, and a `Solution` records it.
     tolerance : float
         For spectral, in (0, 1).
     width : int
@@ -111,6 +119,8 @@ class GaussianField(Brief):
 
     See Also
     --------
+    chaosphere.RandomAttention : Attention whose heads are drawn anew for every layer.
+    chaosphere.noise.protocol.CommonNoise : What a common noise offers.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MLP : Random layers of a network.
     chaosphere.CovarianceKernel : Covariance of the common noise.
@@ -119,7 +129,8 @@ class GaussianField(Brief):
     Notes
     -----
     Equation: ΔW(x) = Σ_n √(c_n / dim(n, d)) Σ_j Y_{n,j}(x) ΔB^{n,j} for κ = Σ c_n P_n (arXiv:2604.26898, the
-    noise of the limiting equation).
+    noise of the limiting equation). With η the coefficients of neighbouring degrees depend on each other: the
+    square root of the covariance, which commutes with rotations, takes independent ones to them.
 
     Examples
     --------
@@ -184,12 +195,12 @@ class GaussianField(Brief):
         """
         n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
         if self.method != "auto":
-            if self.method == "dense" and n_tokens > _MAX_DENSE:
-                raise ValueError(f"method='dense' takes up to {_MAX_DENSE} tokens, got {n_tokens}")
+            if self.method == "dense" and n_tokens > self._max_dense:
+                raise ValueError(f"method='dense' takes up to {self._max_dense} tokens, got {n_tokens}")
             return self
         if self._n_max() is not None:
             return replace(self, method="spectral")
-        if n_tokens <= _MAX_DENSE_AUTO or (self.kernel.layer_law is None and n_tokens <= _MAX_DENSE):
+        if n_tokens <= (_MAX_DENSE_AUTO if self.kernel.layer_law is not None else self._max_dense):
             return replace(self, method="dense")
         if self.kernel.layer_law is None:
             raise ValueError(
@@ -218,6 +229,7 @@ class GaussianField(Brief):
 
         See Also
         --------
+        chaosphere.GaussianField.noise_plan : Plan for tokens of one shape.
         chaosphere.GaussianField.resolve : The field with its method chosen.
         chaosphere.GaussianField.increment : The noise over a time interval.
 
@@ -230,6 +242,63 @@ class GaussianField(Brief):
         ('spectral', True)
         """
         return FieldPlan(self.resolve(n_tokens), n_tokens)
+
+    @property
+    def is_ito(self) -> bool:
+        """Whether the noise depends on the measure of the tokens: it does not.
+
+        Its Itô and its Stratonovich equation are one, so that any scheme may be taken.
+
+        See Also
+        --------
+        chaosphere.RandomAttention.is_ito : That of random attention: it does.
+        chaosphere.noise.protocol.CommonNoise.is_ito : That of any noise.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.GaussianField(kernel=cs.MLP(width=1).kernel(3)).is_ito
+        False
+        """
+        return False
+
+    def noise_plan(self, shape: Shape, weights: Floats | None = None) -> FieldPlan:
+        """Return the plan for tokens of one shape, as `LimitSDE` uses it.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype.
+        weights : ndarray of float64, optional
+            Not used: the field does not depend on the measure of the tokens.
+
+        Returns
+        -------
+        FieldPlan
+            Draws increments.
+
+        Raises
+        ------
+        ValueError
+            If the tokens have another dimension than the kernel.
+
+        See Also
+        --------
+        chaosphere.GaussianField.plan : What draws increments at a number of tokens.
+        chaosphere.RandomAttention.noise_plan : Plan of random attention.
+        chaosphere.noise.protocol.CommonNoise.noise_plan : Plan of any noise.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> field.noise_plan(Shape(n_tokens=100, dim=3)).is_local
+        True
+        """
+        if self.kernel.dim != shape.dim:
+            raise ValueError(f"x must have dim {self.kernel.dim}, that of the field's kernel, got {shape.dim}")
+        return self.plan(shape.n_tokens)
 
     def basis(self) -> tuple[HarmonicBasis, Floats]:
         """Return the harmonics of the spectral method and the standard deviation of each coefficient.
@@ -244,7 +313,7 @@ class GaussianField(Brief):
         Raises
         ------
         ValueError
-            If there would be more than 20 000.
+            If there would be more than 20 000, or the kernel has an η, which makes the coefficients dependent.
 
         See Also
         --------
@@ -263,6 +332,8 @@ class GaussianField(Brief):
         n_max = self._n_max()
         if n_max is None:
             raise ValueError(f"more than {_MAX_HARMONICS} harmonics for tolerance={self.tolerance:g}")
+        if self.kernel.has_eta:
+            raise ValueError("kernel: with eta the coefficients of the harmonics are not independent")
         return _basis(self.kernel, n_max)
 
     def increment(self, parts: Iterable[Draws], *, duration: float, n_tokens: int) -> Increment:
@@ -306,6 +377,10 @@ class GaussianField(Brief):
     def _n_max(self) -> int | None:
         return _truncation(self.kernel, self.tolerance)
 
+    @property
+    def _max_dense(self) -> int:
+        return _MAX_DENSE // self.kernel.dim if self.kernel.has_eta else _MAX_DENSE
+
 
 class FieldPlan:
     """Increments of a field at a number of tokens.
@@ -322,11 +397,15 @@ class FieldPlan:
         Whether the noise at a token does not depend on the other tokens.
     """
 
+    stream = Stream.BROWNIAN
+    pairs = 0.0
+
     def __init__(self, field: GaussianField, n_tokens: int) -> None:
-        self.field, self.n_tokens, self.dim = field, n_tokens, field.kernel.dim
+        self.field = self.noise = field
+        self.n_tokens, self.dim = n_tokens, field.kernel.dim
         self.is_local = field.method != "dense"
         if field.method == "spectral":
-            self.basis, self.deviations = field.basis()
+            self.root = _spectral_root(field.kernel, field.tolerance)
         elif field.method == "features":
             assert field.kernel.layer_law is not None
             self.layers = MLP.of(field.kernel.layer_law, width=field.width).plan(self.dim)
@@ -334,21 +413,30 @@ class FieldPlan:
     def n_normals(self, n_parts: int) -> int:
         """Return how many numbers, of one replica, the increment over n_parts intervals holds at once."""
         if self.field.method == "spectral":
-            return self.basis.size * self.dim
+            return self.root.basis.size * self.dim
         if self.field.method == "dense":
-            return self.n_tokens * (self.dim + 2 * self.n_tokens)  # with the covariance matrix and its root
+            n_rows = self.n_tokens * (self.dim if self.field.kernel.has_eta else 1)
+            return self.n_tokens * self.dim + 2 * n_rows**2  # with the covariance matrix and its root
         return n_parts * self.layers.n_normals
 
     def increment(self, parts: Iterable[Draws], *, duration: float) -> Increment:
         """Return the noise over a time interval; see `GaussianField.increment`."""
         scale = math.sqrt(duration)
         if self.field.method == "spectral":
-            normals = normalized_sum(parts, (self.basis.size, self.dim))
-            return _Spectral(basis=self.basis, coefficients=normals * self.deviations[:, None], scale=scale)
+            basis = self.root.basis
+            return _Spectral(
+                basis=basis, coefficients=self.root(normalized_sum(parts, (basis.size, self.dim))), scale=scale
+            )
         if self.field.method == "dense":
             normals = normalized_sum(parts, (self.n_tokens, self.dim))
             return _Dense(kernel=self.field.kernel, normals=normals, scale=scale)
         return _Features(layer=self.layers.draw(parts), scale=self.field.kernel.amplitude * scale)
+
+    def distribute(self, partition: Any) -> FieldPlan:
+        """Return the plan for the tokens that a process owns: itself; ValueError where all tokens are coupled."""
+        if not self.is_local:
+            raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
+        return self
 
 
 def _check_shape(x: Tokens, shape: tuple[int, int | None, int]) -> None:
@@ -358,6 +446,31 @@ def _check_shape(x: Tokens, shape: tuple[int, int | None, int]) -> None:
     if x.ndim != 3 or any(n not in (None, m) for n, m in zip(sizes, x.shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in sizes)
         raise ValueError(f"x must have shape ({wanted}), that of the noise, got {x.shape}")
+
+
+class SpectralRoot(Protocol):
+    """A square root of the covariance in harmonics."""
+
+    basis: HarmonicBasis
+
+    def __call__(self, normals: Floats) -> Floats:
+        """Return coefficients of the field, shape (R, K, d), from standard normals (R, K, d)."""
+
+
+def _spectral_root(kernel: CovarianceKernel, tolerance: float) -> SpectralRoot:
+    n_max = _truncation(kernel, tolerance)
+    assert n_max is not None
+    return isotropic.root(kernel, n_max) if kernel.has_eta else _Independent(*_basis(kernel, n_max))
+
+
+class _Independent(SpectralRoot):
+    """The root of a kernel without η: a standard deviation for each harmonic."""
+
+    def __init__(self, basis: HarmonicBasis, deviations: Floats) -> None:
+        self.basis, self.deviations = basis, deviations
+
+    def __call__(self, normals: Floats) -> Floats:
+        return normals * self.deviations[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -382,7 +495,8 @@ class _Dense:
         out = np.empty_like(x)
         for replica in range(x.shape[0]):
             root = covariance_root(self.kernel, x[replica].astype(np.float64, copy=False))
-            out[replica] = self.scale * (root @ self.normals[replica if len(self.normals) > 1 else 0])
+            normals = self.normals[replica if len(self.normals) > 1 else 0]
+            out[replica] = self.scale * (root @ normals.reshape(len(root), -1)).reshape(normals.shape)
         return out
 
 
@@ -406,14 +520,25 @@ def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:
 
 
 def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
-    """Return κ(⟨x_i, x_j⟩), shape (N, N)."""
-    return np.asarray(kernel(np.clip(x @ x.T, -1, 1)))
+    """Return κ(⟨x_i, x_j⟩), shape (N, N); with η all κ I + η x_j x_iᵀ, shape (N d, N d)."""
+    u = np.clip(x @ x.T, -1, 1)
+    kappa = np.asarray(kernel(u))
+    if not kernel.has_eta:
+        return kappa
+    blocks = np.einsum("ij,ja,ib->iajb", kernel.eta(u), x, x)
+    for a in range(x.shape[1]):
+        blocks[:, a, :, a] += kappa
+    return np.asarray(blocks.reshape(x.size, x.size))
 
 
 def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
-    """Return a root A with A Aᵀ = κ(XXᵀ) to about 1e-13 κ(1), by pivoted Cholesky; singular matrices are no trouble."""
+    """Return a root A with A Aᵀ = `covariance_matrix` to about 1e-13 of its largest entry, by pivoted Cholesky.
+
+    Singular matrices are no trouble.
+    """
     matrix = covariance_matrix(kernel, x)
-    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, tol=1e-14 * kernel(1.0) * len(x), lower=1)
+    tolerance = 1e-14 * (kernel(1.0) + abs(kernel.eta(1.0))) * len(matrix)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, tol=tolerance, lower=1)
     lower = np.tril(factor)
     lower[:, rank:] = 0
     root = np.empty_like(lower)
@@ -423,13 +548,17 @@ def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
 
 @lru_cache(maxsize=32)
 def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
-    """Return the smallest degree that leaves at most tolerance κ(1) of the variance out; None above _MAX_HARMONICS."""
-    n_max = 0
-    while n_max < _MAX_DEGREE and harmonics_below(n_max + 2, kernel.dim) <= _MAX_HARMONICS:
+    """Return the smallest degree that leaves at most a share of the variance out; None above _MAX_HARMONICS."""
+    d, n_max = kernel.dim, 0
+    while n_max < _MAX_DEGREE and harmonics_below(n_max + 2, d) <= _MAX_HARMONICS:
         n_max += 1
-    tail = kernel(1.0) - np.cumsum(kernel.spectrum(n_max))
-    sufficient = np.flatnonzero(tail <= tolerance * kernel(1.0))
-    return int(sufficient[0]) if sufficient.size else None
+    total, parts = kernel(1.0), kernel.spectrum(n_max)
+    if kernel.has_eta:
+        total, parts = d * total + kernel.eta(1.0), isotropic.variances(kernel, n_max)
+    sufficient = np.flatnonzero(total - np.cumsum(parts) <= tolerance * total)
+    if not sufficient.size or (kernel.has_eta and harmonics_below(int(sufficient[0]) + 2, d) > _MAX_VECTOR_HARMONICS):
+        return None
+    return int(sufficient[0])
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,9 @@
 """The diffusion of the cosine u = ⟨X, Y⟩ of two tokens under the noise alone: a ∂²/∂u² + b ∂/∂u.
 
-a = (1−u²)(κ(1) − uκ(u)) and b = (d−2+u²)κ(u) − (d−1)κ(1)u (arXiv:2604.26898, two-point motion of the limiting SDE).
+a = (1−u²)[κ(1) − uκ(u) + (1−u²)η(u)] and b = (d−2+u²)κ(u) − (d−1)κ(1)u − u(1−u²)η(u) (arXiv:2604.26898, two-point
+motion of the limiting SDE, for η = 0). With η the Itô equation of a token stays dX = P_X dW(X) − ½(d−1)κ(1)X dt: there
+E⟨X, W⟩P_X W = 0, and the drifts that η could add would be isotropic tangent vectors. The covariance of P_X W and P_Y W
+gains η in both coefficients.
 """
 
 from __future__ import annotations
@@ -38,11 +41,11 @@ def at_y(y: Array) -> Point:
 
 def coefficients(kernel: CovarianceKernel, point: Point) -> tuple[Array, Array]:
     """Return a and b at the points, free of cancellation at u = 1, and at u = −1 if the field is odd."""
-    # For an odd field u → −u maps κ(1) − uκ(u) to itself and b to −b.
+    # For an odd field u → −u maps a to itself and b to −b.
     is_mirrored = kernel.is_odd & (point.gap > 1.0)
     near = np.where(is_mirrored, point.rest, point.gap)
     u = 1.0 - near
-    value, quotient = kernel(u), kernel.difference_quotient(u)
-    diffusion = near * (quotient + value)
-    drift = near * ((kernel.dim - 1) * (kernel(1.0) - quotient) - (1.0 + u) * value)
+    value, quotient, eta = kernel(u), kernel.difference_quotient(u), (1.0 + u) * kernel.eta(u)
+    diffusion = near * (quotient + value + eta)
+    drift = near * ((kernel.dim - 1) * (kernel(1.0) - quotient) - (1.0 + u) * value - u * eta)
     return point.gap * point.rest * diffusion, np.where(is_mirrored, -drift, drift)

@@ -63,7 +63,7 @@ class Synchronization(Brief):
 
 
 def lyapunov_exponent(kernel: CovarianceKernel) -> float:
-    """Return λ1 = ½[(d−3)κ′(1) − (d−1)κ(1)], the exponent of |X − Y| of two close tokens.
+    """Return λ1 = ½[(d−3)κ′(1) − (d−1)κ(1)] − η(1), the exponent of |X − Y| of two close tokens.
 
     λ1 of the noise flow without attention (arXiv:2604.26898). Attention V = δI lowers it by δ.
 
@@ -90,11 +90,11 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
     >>> round(k.lyapunov_exponent(), 12)
     -0.1
     """
-    return 0.5 * ((kernel.dim - 3) * kernel.derivative(1.0) - (kernel.dim - 1) * kernel(1.0))
+    return 0.5 * ((kernel.dim - 3) * kernel.derivative(1.0) - (kernel.dim - 1) * kernel(1.0)) - kernel.eta(1.0)
 
 
 def lambda_bar(kernel: CovarianceKernel) -> float:
-    """Return λ̄ = (d−1)κ′(1) − (d−3)κ(1), the exponent of E|X − Y|² of two close tokens.
+    """Return λ̄ = (d−1)κ′(1) − (d−3)κ(1) + 2η(1), the exponent of E|X − Y|² of two close tokens.
 
     λ̄ < 0 is the condition of the synchronization theorem (arXiv:2604.26898). Tokens that are not close do not
     follow it: their mean energy decays wherever λ1 < 0 and the field is not odd, see `energy_decay_rate`.
@@ -119,15 +119,16 @@ def lambda_bar(kernel: CovarianceKernel) -> float:
     >>> round(k.lambda_bar(), 12)
     0.2
     """
-    return (kernel.dim - 1) * kernel.derivative(1.0) - (kernel.dim - 3) * kernel(1.0)
+    return (kernel.dim - 1) * kernel.derivative(1.0) - (kernel.dim - 3) * kernel(1.0) + 2.0 * kernel.eta(1.0)
 
 
 def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array) -> float | Array:
     """Return F(u), the rate at which the noise dissipates the energy of a pair of cosine u.
 
     d/dt E g(u_t) = −E[F(u_t) g(u_t)] with g(u) = e^β − e^{βu} for the noise alone:
-    F(u) = βe^{βu}[G0(u) + β(1−u²)(κ(1) − uκ(u))]/(e^β − e^{βu}) with
-    G0(u) = (d−2+u²)κ(u) − (d−1)κ(1)u (arXiv:2604.26898, proof of the synchronization theorem).
+    F(u) = βe^{βu}[b(u) + βa(u)]/(e^β − e^{βu}) with b(u) = (d−2+u²)κ(u) − (d−1)κ(1)u − u(1−u²)η(u)
+    and a(u) = (1−u²)(κ(1) − uκ(u) + (1−u²)η(u)) (arXiv:2604.26898, proof of the synchronization
+    theorem, for η = 0).
 
     Parameters
     ----------
@@ -158,10 +159,10 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
     """
     beta = checks.number(beta, "beta", low=0)
     x = checks.cosines(u, "u", slack=checks.COSINE_SLACK)
-    value, quotient = kernel(x), kernel.difference_quotient(x)
+    value, quotient, eta = kernel(x), kernel.difference_quotient(x), (1.0 + x) * kernel.eta(x)
     z = beta * (1.0 - x)
-    bracket = (kernel.dim - 1) * (kernel(1.0) - quotient) - (1.0 + x) * value
-    return like(u, bose(z) * (bracket + z * (1.0 + x) * (quotient + value)))
+    bracket = (kernel.dim - 1) * (kernel(1.0) - quotient) - (1.0 + x) * value - x * eta
+    return like(u, bose(z) * (bracket + z * (1.0 + x) * (quotient + value + eta)))
 
 
 def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
@@ -339,8 +340,9 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
     Notes
     -----
     Two tokens are a diffusion of their cosine u on [−1, 1]. u = 1 attracts iff λ1 < 0; u = −1
-    is a fixed point iff the field is odd. So tokens meet almost surely if λ1 < 0 and the field is not
-    odd, and their energy, which is bounded, tends to 0 in mean as well: at an exponential rate,
+    is a fixed point iff the field is odd. On the circle a field with η may give tokens an angle 2π/p
+    apart the same push, so that they stay so. Else tokens meet almost surely if λ1 < 0 and the field is
+    not odd, and their energy, which is bounded, tends to 0 in mean as well: at an exponential rate,
     `energy_decay_rate`. λ̄ < 0 is the condition of the theorem of arXiv:2604.26898, which bounds the mean
     energy by its start times e^{λ̄′t}, and lets attention with ε + λ̄′ < 0 in.
 
@@ -361,6 +363,8 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
         verdict, reason = None, "λ1 = 0: marginal"
     elif is_odd:
         verdict, reason = False, "the field is odd: tokens gather at two antipodal points"
+    elif (period := regular_polygon(kernel)) is not None:
+        verdict, reason = False, f"tokens an angle 2π/{period} apart get the same push and stay so"
     else:
         theorem = "λ̄ < 0: the theorem bounds it" if bar < 0.0 else "λ̄ >= 0: the theorem has no bound for it"
         verdict = True
@@ -378,3 +382,17 @@ def bose(z: Array) -> Array:
     """Return z/(e^z − 1) for z ≥ 0, with value 1 at 0 and no overflow."""
     safe = np.where(z > 0.0, z, 1.0)
     return np.where(z > 0.0, safe * np.exp(-safe) / -np.expm1(-safe), 1.0)
+
+
+def regular_polygon(kernel: CovarianceKernel) -> int | None:
+    """Return an odd p such that tokens an angle 2π/p apart stay so; None if there is none up to 61.
+
+    Then the tangential field is the same at both: its covariance uκ(u) − (1 − u²)η(u) is κ(1) at u = cos 2π/p. Without
+    η, or for d ≥ 3 where λ1 < 0, this is the case for p = 2 alone, an odd field.
+    """
+    if kernel.dim > 2 or not kernel.has_eta:
+        return None
+    periods = np.arange(3, 62, 2)
+    u, v = np.cos(2 * np.pi / periods), np.sin(2 * np.pi / periods)
+    is_same = u * kernel(u) - v**2 * kernel.eta(u) >= (1.0 - 1e-12) * kernel(1.0)
+    return int(periods[is_same][0]) if is_same.any() else None

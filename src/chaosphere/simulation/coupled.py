@@ -7,7 +7,7 @@ import os
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, Stream
 from chaosphere.geometry import sphere
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import ModelPlan, StepContext
 from chaosphere.models.sde import LimitSDE
@@ -24,6 +25,7 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import is_noise
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.observables import observables
@@ -173,6 +175,11 @@ def coupled_run(
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
     if not isinstance(noise_scale, float):
         raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
+    if is_noise(model.attention):
+        raise ValueError(
+            "model must have attention without random heads: a Transformer and a LimitSDE with them as its field share "
+            "those heads by one seed, without maps"
+        )
     batch = checks.tokens(x)
     n_tokens, dim = batch.shape[1:]
     if batch.dtype != np.float64:
@@ -186,7 +193,7 @@ def coupled_run(
         mlp=model.mlp,
         kernel=kernel,
         limit=LimitSDE(
-            attention=model.attention,
+            attention=cast(Interaction | None, model.attention),
             field=GaussianField(kernel=kernel.scaled(noise_scale), method="spectral", tolerance=tolerance),
             horizon=model.horizon,
             n_steps=model.depth * refinement,

@@ -12,7 +12,7 @@ from chaosphere.common.chebyshev import Array
 from chaosphere.noise import pair_diffusion
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.pair_diffusion import Point, at_y
-from chaosphere.noise.rates import bose
+from chaosphere.noise.rates import bose, regular_polygon
 
 # Root of 1 − |u| that makes the coordinate of the pair PDE. A higher one reaches longer times but
 # takes more points.
@@ -42,6 +42,8 @@ class Pair:
         beta = 0.0 if beta is None else checks.number(beta, "beta", low=0)
         if not kernel(1.0) > 0.0:
             raise ValueError("kernel: kappa(1) = 0, must be > 0: without noise there is no law")
+        if (period := regular_polygon(kernel)) is not None:
+            raise ValueError(f"kernel: two tokens that are 2π/{period} apart stay so; there is no law for all cosines")
         return cls(kernel=kernel, beta=beta, value_scale=value_scale)
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:

@@ -229,7 +229,8 @@ def stationary_density(
 ) -> float | Array:
     """Return the stationary density of the cosine of two tokens, with respect to du.
 
-    Proportional to the speed measure 1/(a s′), a = (1−u²)(κ(1) − uκ(u)), s the scale function.
+    Proportional to the speed measure 1/(a s′), a = (1−u²)[κ(1) − uκ(u) + (1−u²)η(u)], s the scale
+    function.
 
     Parameters
     ----------

@@ -2,9 +2,10 @@
 
 Without attention, and whatever the number of tokens, the cosine of two of them has the generator
 
-    L f = (1−u²)(κ(1) − uκ(u)) f″ + G0(u) f′,   G0(u) = (d−2+u²)κ(u) − (d−1)κ(1)u
+    L f = (1−u²)[κ(1) − uκ(u) + (1−u²)η(u)] f″ + G0(u) f′,
+    G0(u) = (d−2+u²)κ(u) − (d−1)κ(1)u − u(1−u²)η(u)
 
-(arXiv:2604.26898, two-point motion of the limiting SDE). For exactly two tokens with QᵀK = βI and
+(arXiv:2604.26898, two-point motion of the limiting SDE; η = 0 there). For exactly two tokens with QᵀK = βI and
 V = δI, attention adds the drift 2δ(1−u²) e^{βu}/(e^β + e^{βu}).
 
 All functions here take `beta=None` for no attention; otherwise `beta` ≥ 0 and `value_scale` = δ
