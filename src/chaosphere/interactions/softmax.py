@@ -30,7 +30,6 @@ from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import ScheduledPlan, Settings
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
-_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 _LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change over the steps of a run
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
@@ -996,8 +995,3 @@ def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None 
     schedules.constant(attention.beta, "beta")
     schedules.constant(attention.value_scale, "value_scale")
     return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
-
-
-def largest_value(dtype: Any) -> float:
-    """Return the largest size of a drift for tokens of a dtype."""
-    return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)
