@@ -15,6 +15,7 @@ from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.potential import PotentialInteraction
+from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -59,6 +60,7 @@ __all__ = [
     "MeanField",
     "MultiHeadAttention",
     "PotentialInteraction",
+    "RandomAttention",
     "SimulationError",
     "SinkhornAttention",
     "SinkhornResult",

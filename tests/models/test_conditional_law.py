@@ -76,7 +76,7 @@ def test_modes_of_the_density_follow_pair_equation_and_heat_flow():
         (
             {"model": cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=2)},
             ValueError,
-            r"model must be a LimitSDE with a field and without attention",
+            r"model must be a LimitSDE with a GaussianField and without attention",
         ),
         ({"n_replicas": 1}, ValueError, r"n_replicas must be an integer >= 2, got 1"),
         ({"times": [2.0]}, ValueError, r"save_at must increase within \[0, 1\]"),

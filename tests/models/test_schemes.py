@@ -107,7 +107,7 @@ def test_split_scheme_is_the_transformer_with_gaussian_layers(start):
         ({"attention": None, "field": None}, ValueError, r"nothing would move"),
         ({"temperature": -1.0}, ValueError, r"temperature must be a finite number >= 0"),
         ({"n_steps": 0}, ValueError, r"n_steps must be an integer >= 1"),
-        ({"field": 1.0}, TypeError, r"field must be a GaussianField or None"),
+        ({"field": 1.0}, TypeError, r"field must be a GaussianField, another common noise, or None"),
     ],
 )
 def test_bad_input(changes, error, message):

@@ -31,6 +31,8 @@ def models(dim):
         cs.SoftmaxAttention(beta=2.0, mask="causal", method="harmonic"),
         cs.UnnormalizedAttention(beta=2.0, mask="causal"),
         cs.PotentialInteraction([0.0, -0.3, 0.5, 0.7]),
+        cs.RandomAttention(beta=2.0),
+        cs.RandomAttention(n_heads=2, head_dim=2, query_key_std=1.0),
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)

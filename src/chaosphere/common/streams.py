@@ -43,6 +43,8 @@ class Stream(IntEnum):
         Directions of Lyapunov exponents.
     SUBSAMPLE
         Choices of tokens and directions.
+    HEADS
+        Random heads of attention.
 
     See Also
     --------
@@ -64,6 +66,7 @@ class Stream(IntEnum):
     IDIOSYNCRATIC = 3
     TANGENT = 4
     SUBSAMPLE = 5
+    HEADS = 6
 
 
 def root(rng: Seed) -> np.random.SeedSequence:

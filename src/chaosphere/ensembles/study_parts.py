@@ -9,13 +9,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chaosphere.ensembles.study_table import Table, build, unknown
+from chaosphere.ensembles.study_table import Table, build, list_of_values, unknown
 from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
@@ -24,7 +25,9 @@ from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import CommonNoise
 
+_SCHEDULES = {"": ("noise_scale",), "attention": ("beta", "value_scale")}  # keys that may have a number for each step
 _KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
 
 
@@ -70,8 +73,23 @@ def field_names(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
-def _field(values: dict[str, Any], dim: int) -> GaussianField:
-    """Return the Gaussian field of wide layers that the table describes."""
+def _field_keys(values: Any) -> tuple[str, ...]:
+    """Return the keys of a table of a common noise."""
+    if _noise(values) == "random-attention":
+        return (*field_names(RandomAttention), "type")
+    return (*_KERNEL_KEYS, "method", "tolerance", "width", "type")
+
+
+def _noise(values: Any) -> str:
+    return Table(values, "model.field").choice("type", ("gaussian", "random-attention"), default="gaussian")
+
+
+def _field(values: dict[str, Any], dim: int) -> CommonNoise:
+    """Return the common noise that the table describes: the Gaussian field of wide layers, or random attention."""
+    kind, values = _noise(values), {key: value for key, value in values.items() if key != "type"}
+    if kind == "random-attention":
+        noise: RandomAttention = build(RandomAttention, "model.field", values=values)
+        return noise
     layer = {"width": 1} | {key: value for key, value in values.items() if key in _KERNEL_KEYS}
     kernel = build(MLP, "model.field", values=layer).kernel(dim)
     rest = {key: value for key, value in values.items() if key not in _KERNEL_KEYS}
@@ -84,10 +102,10 @@ def _interaction(values: Any) -> Any:
     return INTERACTIONS[Table(values, "model.attention").choice("type", tuple(INTERACTIONS), default="softmax")]
 
 
-def _attention(values: dict[str, Any], dim: int) -> Interaction:
-    """Return the interaction that the table describes."""
+def _attention(values: dict[str, Any], dim: int) -> Interaction | CommonNoise:
+    """Return the interaction, or the random attention, that the table describes."""
     rest = {key: value for key, value in values.items() if key != "type"}
-    interaction: Interaction = build(_interaction(values), "model.attention", values=rest)
+    interaction: Interaction | CommonNoise = build(_interaction(values), "model.attention", values=rest)
     return interaction
 
 
@@ -98,11 +116,12 @@ INTERACTIONS = {
     "sinkhorn": SinkhornAttention,
     "l2": L2Attention,
     "potential": PotentialInteraction,
+    "random": RandomAttention,
 }
 PARTS = {
     "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
     "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),
-    "field": Part(keys=lambda values: (*_KERNEL_KEYS, "method", "tolerance", "width"), make=_field),
+    "field": Part(keys=_field_keys, make=_field),
 }
 MODELS = {
     "transformer": ModelKind(cls=Transformer, parts=("attention", "mlp")),
@@ -164,6 +183,17 @@ class ModelFactory:
         model: Model = build(self.kind.cls, "model", values=values | self._parts(values))
         return model
 
+    def _spread(self, values: dict[str, Any]) -> None:
+        """Replace {from, to, scale} of parameters that may change by a number for each step of the model."""
+        n_steps = values.get("depth", values.get("n_steps"))
+        counts = {} if n_steps is None else {"count": n_steps}
+        for name, keys in _SCHEDULES.items():
+            table = values.get(name, {}) if name else values
+            for key in keys:
+                if isinstance(entry := table.get(key), dict):
+                    where = f"[model.{name}] {key}" if name else f"[model] {key}"
+                    table[key] = list_of_values(counts | entry, where)
+
     def critical_noise_scale(self, **point: Any) -> float:
         """Return s_c = √(δ/λ1), where a cluster's exponent s²λ1 − δ changes sign; NaN where δ/λ1 is not positive.
 
@@ -187,6 +217,7 @@ class ModelFactory:
         for name, path in self.paths.items():
             *table, key = path.split(".")
             (values[table[0]] if table else values)[key] = point[name]
+        self._spread(values)
         return values
 
     def _parts(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from chaosphere.interactions.circle import MAX_MODES, CircleDrift, Modes, Partit
 from chaosphere.interactions.protocol import offered
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
+from chaosphere.noise.gaussian import GaussianField
 
 # A density is resolved while its modes above ¾ n_modes stay below this.
 _LARGEST_TAIL = 1e-6
@@ -238,6 +239,8 @@ class CircleDensity(Brief):
         field = self.model.field
         if field is None:
             return
+        if not isinstance(field, GaussianField):
+            raise ValueError(f"model must have a GaussianField or no field, got {field!r}: its modes make the noise")
         if field.kernel.dim != 2:
             raise ValueError(f"model must have a field whose kernel has dim 2, the circle; got {field.kernel.dim}")
         if field.resolve(self.n_points).method == "dense":

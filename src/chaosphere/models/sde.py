@@ -6,9 +6,11 @@ import math
 from copy import copy
 from dataclasses import dataclass, replace
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.interactions.protocol import (
@@ -16,26 +18,31 @@ from chaosphere.interactions.protocol import (
     InteractionPlan,
     Partition,
     check_interaction,
+    check_schedule,
     is_ordered_of,
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.models.schemes import SCHEMES, Flow
-from chaosphere.noise.gaussian import GaussianField, Increment, normalized_sum
+from chaosphere.noise.gaussian import Increment, normalized_sum
+from chaosphere.noise.protocol import CommonNoise, check_noise
+
+_SCALES = {"low": 0.0, "high": 1e50}  # whose squares are finite, times any step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LimitSDE(Brief):
     """The limiting equation of deep and wide transformers at initialisation, and a scheme for it.
 
-    dX = P_X Attn(μ, X) dt + P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)
+    dX = P_X Attn(μ, X) dt + s P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)
 
-    W is the field of `GaussianField`, common to all tokens; B^i are independent Brownian motions in R^d.
+    W is the field of `GaussianField`, common to all tokens; B^i are independent Brownian motions in R^d. In place of W
+    `RandomAttention` is a common noise that depends on μ; its equation is one of Itô, and is in its docstring.
 
     Parameters
     ----------
     attention : SoftmaxAttention, another interaction, or None
         The drift; None for noise alone.
-    field : GaussianField or None
+    field : GaussianField, RandomAttention, another common noise, or None
         The common noise W; None for none.
     horizon : float
         T > 0.
@@ -50,6 +57,9 @@ class LimitSDE(Brief):
         Strength τ >= 0 of the noise that each token has for itself.
     n_fine_steps : int
         Each step takes the noise of this many finer ones; `coarsen` sets it.
+    noise_scale : float, sequence of float, or callable
+        Strength s >= 0 of the common noise: a number, one number for each step, or a function of the time t, which is
+        taken in the middle of each step.
 
     Raises
     ------
@@ -70,6 +80,9 @@ class LimitSDE(Brief):
     Notes
     -----
     A step costs one (heun: two, rk4: four) evaluations of attention, O(N² d), and of the field.
+    Parameters of the attention that are functions of t are taken in the middle of a step by the schemes of one
+    evaluation; by heun at its start and end; by rk4 at its start, its middle (twice) and its end. So the orders are
+    those of constant parameters, for smooth functions.
 
     Examples
     --------
@@ -84,21 +97,24 @@ class LimitSDE(Brief):
     """
 
     attention: Interaction | None
-    field: GaussianField | None
+    field: CommonNoise | None
     horizon: float
     n_steps: int
     scheme: str = "projected-euler"
     temperature: float = 0.0
     n_fine_steps: int = 1
+    noise_scale: Schedule = added(1.0)
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         check_interaction(self.attention, "attention")
-        if not isinstance(self.field, GaussianField | None):
-            raise TypeError(f"field must be a GaussianField or None, got {self.field!r}")
+        check_noise(self.field, "field")
         checks.integers(self, "n_steps", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         checks.numbers(self, "temperature", low=0, high=checks.MAX_SIZE)
+        object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
+        check_schedule(self.attention, n_steps=self.n_steps, horizon=self.horizon)
+        self.noise_scales()
         checks.choice(self.scheme, "scheme", known=SCHEMES)
         if self.attention is None and not self._is_noisy:
             raise ValueError("attention, field and temperature must not all be absent: nothing would move")
@@ -107,9 +123,39 @@ class LimitSDE(Brief):
                 f"scheme={self.scheme!r} is for attention alone; it has no order with a field or a temperature"
             )
 
+        if self.field is not None and self.field.is_ito and not SCHEMES[self.scheme].is_ito:
+            raise ValueError(
+                f"scheme={self.scheme!r} does not suit a field that depends on the measure of the tokens: it evaluates "
+                "the noise twice, and has another limit"
+            )
+
     @property
     def _is_noisy(self) -> bool:
         return self.field is not None or self.temperature > 0
+
+    def noise_scales(self) -> Floats:
+        """Return the strength s of the common noise in every step.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_steps,)
+            Read-only where it is one number.
+
+        See Also
+        --------
+        chaosphere.Transformer.noise_scales : Noise scale of every layer of a network.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> model = cs.LimitSDE(
+        ...     attention=None, field=field, horizon=1.0, n_steps=2, noise_scale=[1.0, 0.5]
+        ... )
+        >>> model.noise_scales()
+        array([1. , 0.5])
+        """
+        return schedules.table(self.noise_scale, "noise_scale", n_steps=self.n_steps, horizon=self.horizon, **_SCALES)
 
     def coarsen(self, factor: int) -> LimitSDE:
         """Return the same equation with n_steps/factor steps, each driven by the sum of `factor` increments.
@@ -127,7 +173,7 @@ class LimitSDE(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide n_steps.
+            If factor does not divide n_steps, or a parameter has one number for each step.
 
         See Also
         --------
@@ -229,8 +275,6 @@ class LimitSDE(Brief):
         >>> model.plan(Shape(n_tokens=100, dim=3)).cost.pairs  # attention four times
         40000.0
         """
-        if self.field is not None and self.field.kernel.dim != shape.dim:
-            raise ValueError(f"x must have dim {self.field.kernel.dim}, that of the field's kernel, got {shape.dim}")
         return SDEPlan(self, shape, weights)
 
     def fine_steps(self, index: int) -> range:
@@ -280,15 +324,15 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, attention=attention)
             self.attention = model.attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
-        self.field = None if model.field is None else model.field.plan(shape.n_tokens)
+        self.field = None if model.field is None else model.field.noise_plan(shape, weights)
         if self.field is not None:
-            self.resolved = replace(self.resolved, field=self.field.field)
-        self.step_size = model.horizon / model.n_steps
+            self.resolved = replace(self.resolved, field=self.field.noise)
+        self.step_size, self.noise_scales = model.horizon / model.n_steps, model.noise_scales()
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
         n_normals = 0 if self.field is None else self.field.n_normals(model.n_fine_steps)
         if model.temperature > 0:
             n_normals += model.n_fine_steps * shape.n_tokens * shape.dim
-        n_pairs = 0.0 if self.attention is None else self.attention.pairs
+        n_pairs = sum(part.pairs for part in (self.attention, self.field) if part is not None)
         self.cost = Cost(
             pairs=self.scheme.evaluations * n_pairs, normals=n_normals, bytes=16 * shape.n_replicas * n_normals
         )
@@ -302,6 +346,8 @@ class SDEPlan(ModelPlan):
                 own=self._own_noise(index, context.noise),
                 step_size=self.step_size,
                 n_threads=context.n_threads,
+                time=index * self.step_size,
+                step=index,
             )
             start, x = x, self.scheme.step(x, flow)
             if self.attention is not None and not flow.is_noisy:
@@ -312,8 +358,8 @@ class SDEPlan(ModelPlan):
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""
         if self.field is None:
             return None
-        parts = (noise.draws(Stream.BROWNIAN, k) for k in self.resolved.fine_steps(index))
-        return self.field.increment(parts, duration=self.step_size)
+        parts = (noise.draws(self.field.stream, k) for k in self.resolved.fine_steps(index))
+        return self.field.increment(parts, duration=float(self.noise_scales[index]) ** 2 * self.step_size)
 
     def _own_noise(self, index: int, noise: Noise) -> Tokens | None:
         """Return √(2τh) times standard normals of each token's own."""
@@ -327,9 +373,9 @@ class SDEPlan(ModelPlan):
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
         if self.own_scale > 0:
             raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
-        if self.field is not None and not self.field.is_local:
-            raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
         mine = copy(self)
+        if self.field is not None:
+            mine.field = self.field.distribute(partition)
         if self.attention is not None:
             mine.attention = self.attention.distribute(partition)
         return mine

@@ -5,21 +5,28 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import cast
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Stream
+from chaosphere.geometry import sphere
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
     Partition,
     check_interaction,
+    check_schedule,
     is_ordered_of,
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
+
+_SCALES = {"low": 0.0, "high": checks.MAX_SIZE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -30,23 +37,26 @@ class Transformer(Brief):
 
     Parameters
     ----------
-    attention : SoftmaxAttention, another interaction, or None
-        None leaves the first half out.
+    attention : SoftmaxAttention, another interaction, RandomAttention, or None
+        None leaves the first half out. Random attention G, whose heads are drawn anew for every layer, is noise: its
+        step is Y = LN(X + √(T/L) G(μ_X, X)).
     mlp : MLP or None
         None leaves the second half out.
     depth : int
         Number L >= 1 of layers.
     horizon : float
         Time T > 0 that the L layers span.
-    noise_scale : float
-        s >= 0 (1 in the paper).
+    noise_scale : float, sequence of float, or callable
+        s >= 0, of the MLP (1 in the paper): a number, one number for each layer, or a function of the time t. Layer ℓ =
+        0, …, L − 1 takes the time in its middle, (ℓ + ½) T/L, for this and for parameters of the attention that are
+        functions of t.
     n_fine_steps : int
         Each layer's network is the scaled sum of this many; `coarsen` sets it.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or there is neither attention nor MLP.
+        If an argument is out of range, at some layer if it changes, or there is neither attention nor MLP.
 
     See Also
     --------
@@ -70,23 +80,53 @@ class Transformer(Brief):
     (100, 4)
     """
 
-    attention: Interaction | None
+    attention: Interaction | CommonNoise | None
     mlp: MLP | None
     depth: int
     horizon: float
-    noise_scale: float = 1.0
+    noise_scale: Schedule = 1.0
     n_fine_steps: int = 1
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
-        check_interaction(self.attention, "attention")
+        if not is_noise(self.attention):
+            check_interaction(self.attention, "attention")
         if not isinstance(self.mlp, MLP | None):
             raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
         if self.attention is None and self.mlp is None:
             raise ValueError("attention and mlp must not both be None: nothing would move")
         checks.integers(self, "depth", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
-        checks.numbers(self, "noise_scale", low=0, high=checks.MAX_SIZE)
+        object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
+        check_schedule(self.attention, n_steps=self.depth, horizon=self.horizon)
+        self.noise_scales()
+
+    def noise_scales(self) -> Floats:
+        """Return the noise scale s of every layer.
+
+        Returns
+        -------
+        ndarray of float64, shape (L,)
+            Read-only where it is one number.
+
+        See Also
+        --------
+        chaosphere.LimitSDE.noise_scales : Noise scale of every step of the equation.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> model = cs.Transformer(
+        ...     attention=None,
+        ...     mlp=cs.MLP(width=8),
+        ...     depth=4,
+        ...     horizon=2.0,
+        ...     noise_scale=lambda t: 1 + t,
+        ... )
+        >>> model.noise_scales()
+        array([1.25, 1.75, 2.25, 2.75])
+        """
+        return schedules.table(self.noise_scale, "noise_scale", n_steps=self.depth, horizon=self.horizon, **_SCALES)
 
     @property
     def n_steps(self) -> int:
@@ -183,7 +223,8 @@ class Transformer(Brief):
         """Return the network of depth L/factor driven by the same noise.
 
         `factor` layers of width m, scaled by √(T/L), sum to one layer of width factor·m scaled by √(factor·T/L): the
-        coarse network built from the layers of the fine one, so that runs of both with one seed are coupled.
+        coarse network built from the layers of the fine one, so that runs of both with one seed are coupled. A noise
+        scale that is a function of t is taken in the middle of the coarse layers.
 
         Parameters
         ----------
@@ -198,7 +239,7 @@ class Transformer(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide the depth.
+            If factor does not divide the depth, or a parameter has one number for each layer.
 
         See Also
         --------
@@ -236,20 +277,27 @@ class TransformerPlan(ModelPlan):
     def __init__(self, model: Transformer, shape: Shape, weights: Floats | None) -> None:
         self.resolved, self.n_fine_steps = model, model.n_fine_steps
         self.attention: InteractionPlan | None = None
-        if model.attention is not None:
-            self.resolved = replace(model, attention=model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
-            self.attention = model.attention.plan(shape, weights)
+        self.heads: NoisePlan | None = None
+        if is_noise(model.attention):
+            self.heads = cast(CommonNoise, model.attention).noise_plan(shape, weights)
+            self.resolved = replace(model, attention=self.heads.noise)
+        elif model.attention is not None:
+            attention = cast(Interaction, model.attention)
+            self.resolved = replace(model, attention=attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
+            self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
-        self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and model.noise_scale > 0 else None
         self.step_size = model.horizon / model.depth
-        self.layer_scale = model.noise_scale * math.sqrt(self.step_size)
+        noise_scales = model.noise_scales()
+        self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and (noise_scales > 0).any() else None
+        self.noise_scales = noise_scales
         # More than one layer at once where nothing but attention moves the tokens.
         self.max_fused_steps = (
             1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
         )
         n_normals = 0 if self.layers is None else self.n_fine_steps * self.layers.n_normals
+        n_normals += 0 if self.heads is None else self.heads.n_normals(self.n_fine_steps)
         self.cost = Cost(
-            pairs=0.0 if self.attention is None else self.attention.pairs,
+            pairs=sum(part.pairs for part in (self.attention, self.heads) if part is not None),
             normals=n_normals,
             bytes=16 * shape.n_replicas * n_normals,
         )
@@ -257,12 +305,17 @@ class TransformerPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the tokens after some layers; see `ModelPlan`."""
         n_threads = context.n_threads
+        fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
         if self.attention is not None:
-            x = self.attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
-        if self.layers is not None:
-            fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
+            attention = self.attention.at(schedules.middle(steps.start, self.step_size), step=steps.start)
+            x = attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
+        if self.heads is not None:
+            parts = (context.noise.draws(self.heads.stream, k) for k in fine)
+            shift = self.heads.increment(parts, duration=self.step_size)(x, n_threads=n_threads)
+            x = sphere.layer_norm_step(x, shift, 1.0, n_threads)
+        if self.layers is not None and (noise_scale := float(self.noise_scales[steps.start])) > 0:
             layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in fine)
-            x = layer.move(x, self.layer_scale, n_threads=n_threads)
+            x = layer.move(x, noise_scale * math.sqrt(self.step_size), n_threads=n_threads)
         return x
 
     def distribute(self, partition: Partition) -> TransformerPlan:
@@ -270,6 +323,8 @@ class TransformerPlan(ModelPlan):
         mine = copy(self)
         if self.attention is not None:
             mine.attention, mine.max_fused_steps = self.attention.distribute(partition), 1
+        if self.heads is not None:
+            mine.heads = self.heads.distribute(partition)
         return mine
 
     def describe(self) -> Transformer:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
@@ -17,7 +17,8 @@ import scipy
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
-from chaosphere.common.streams import Draws
+from chaosphere.common.shape import Shape
+from chaosphere.common.streams import Draws, Stream
 from chaosphere.geometry.coordinates import linear_harmonics
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise import isotropic
@@ -38,6 +39,7 @@ class Increment(Protocol):
 
     See Also
     --------
+    chaosphere.noise.protocol.NoisePlan : A common noise for tokens of one shape.
     chaosphere.GaussianField : Gaussian noise with a given covariance.
     chaosphere.GaussianField.increment : The noise over a time interval.
 
@@ -119,6 +121,8 @@ class GaussianField(Brief):
 
     See Also
     --------
+    chaosphere.RandomAttention : Attention whose heads are drawn anew for every layer.
+    chaosphere.noise.protocol.CommonNoise : What a common noise offers.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MLP : Random layers of a network.
     chaosphere.CovarianceKernel : Covariance of the common noise.
@@ -227,6 +231,7 @@ class GaussianField(Brief):
 
         See Also
         --------
+        chaosphere.GaussianField.noise_plan : Plan for tokens of one shape.
         chaosphere.GaussianField.resolve : The field with its method chosen.
         chaosphere.GaussianField.increment : The noise over a time interval.
 
@@ -239,6 +244,63 @@ class GaussianField(Brief):
         ('spectral', True)
         """
         return FieldPlan(self.resolve(n_tokens), n_tokens)
+
+    @property
+    def is_ito(self) -> bool:
+        """Whether the noise depends on the measure of the tokens: it does not.
+
+        Its Itô and its Stratonovich equation are one, so that any scheme may be taken.
+
+        See Also
+        --------
+        chaosphere.RandomAttention.is_ito : That of random attention: it does.
+        chaosphere.noise.protocol.CommonNoise.is_ito : That of any noise.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.GaussianField(kernel=cs.MLP(width=1).kernel(3)).is_ito
+        False
+        """
+        return False
+
+    def noise_plan(self, shape: Shape, weights: Floats | None = None) -> FieldPlan:
+        """Return the plan for tokens of one shape, as `LimitSDE` uses it.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype.
+        weights : ndarray of float64, optional
+            Not used: the field does not depend on the measure of the tokens.
+
+        Returns
+        -------
+        FieldPlan
+            Draws increments.
+
+        Raises
+        ------
+        ValueError
+            If the tokens have another dimension than the kernel.
+
+        See Also
+        --------
+        chaosphere.GaussianField.plan : What draws increments at a number of tokens.
+        chaosphere.RandomAttention.noise_plan : Plan of random attention.
+        chaosphere.noise.protocol.CommonNoise.noise_plan : Plan of any noise.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> field.noise_plan(Shape(n_tokens=100, dim=3)).is_local
+        True
+        """
+        if self.kernel.dim != shape.dim:
+            raise ValueError(f"x must have dim {self.kernel.dim}, that of the field's kernel, got {shape.dim}")
+        return self.plan(shape.n_tokens)
 
     def basis(self) -> tuple[HarmonicBasis, Floats]:
         """Return the harmonics of the spectral method and the standard deviation of each coefficient.
@@ -337,8 +399,12 @@ class FieldPlan:
         Whether the noise at a token does not depend on the other tokens.
     """
 
+    stream = Stream.BROWNIAN
+    pairs = 0.0
+
     def __init__(self, field: GaussianField, n_tokens: int) -> None:
-        self.field, self.n_tokens, self.dim = field, n_tokens, field.kernel.dim
+        self.field = self.noise = field
+        self.n_tokens, self.dim = n_tokens, field.kernel.dim
         self.is_local = field.method != "dense"
         if field.method == "spectral":
             self.root = _spectral_root(field.kernel, field.tolerance)
@@ -368,6 +434,12 @@ class FieldPlan:
             normals = normalized_sum(parts, (self.n_tokens, self.dim))
             return _Dense(kernel=self.field.kernel, normals=normals, scale=scale)
         return _Features(layer=self.layers.draw(parts), scale=self.field.kernel.amplitude * scale)
+
+    def distribute(self, partition: Any) -> FieldPlan:
+        """Return the plan for the tokens that a process owns: itself; ValueError where all tokens are coupled."""
+        if not self.is_local:
+            raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
+        return self
 
 
 def _check_shape(x: Tokens, shape: tuple[int, int | None, int]) -> None:

@@ -7,16 +7,17 @@ import os
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, Stream
 from chaosphere.geometry import sphere
+from chaosphere.interactions.protocol import Interaction
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import ModelPlan, StepContext
 from chaosphere.models.sde import LimitSDE
@@ -24,6 +25,7 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import is_noise
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.observables import observables
@@ -168,8 +170,16 @@ def coupled_run(
     """
     if not isinstance(model, Transformer):
         raise TypeError(f"model must be a Transformer, got {model!r}")
-    if model.mlp is None or model.noise_scale == 0:
+    noise_scale = model.noise_scale
+    if model.mlp is None or noise_scale == 0:
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
+    if not isinstance(noise_scale, float):
+        raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
+    if is_noise(model.attention):
+        raise ValueError(
+            "model must have attention without random heads: a Transformer and a LimitSDE with them as its field share "
+            "those heads by one seed, without maps"
+        )
     batch = checks.tokens(x)
     n_tokens, dim = batch.shape[1:]
     if batch.dtype != np.float64:
@@ -183,8 +193,8 @@ def coupled_run(
         mlp=model.mlp,
         kernel=kernel,
         limit=LimitSDE(
-            attention=model.attention,
-            field=GaussianField(kernel=kernel.scaled(model.noise_scale), method="spectral", tolerance=tolerance),
+            attention=cast(Interaction | None, model.attention),
+            field=GaussianField(kernel=kernel.scaled(noise_scale), method="spectral", tolerance=tolerance),
             horizon=model.horizon,
             n_steps=model.depth * refinement,
             scheme="split",
@@ -277,7 +287,8 @@ class _PairPlan(ModelPlan):
         """Return the network's tokens after a layer."""
         noise, n_threads = context.noise, context.n_threads
         if self.attention is not None:
-            y = self.attention.move(y, self.step_size, n_threads=n_threads)
+            attention = self.attention.at(schedules.middle(index, self.step_size), step=index)
+            y = attention.move(y, self.step_size, n_threads=n_threads)
         merged = self.pair.network.n_fine_steps
         assert self.field is not None
         assert self.layers is not None

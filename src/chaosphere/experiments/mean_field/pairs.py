@@ -17,6 +17,7 @@ from chaosphere.common.streams import Seed
 from chaosphere.geometry.laws import Law
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
+from chaosphere.noise.gaussian import GaussianField
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
@@ -90,8 +91,8 @@ def pair_law(
     True
     """
     checks.integer(n_replicas, "n_replicas", low=2)
-    if not isinstance(model, LimitSDE) or model.attention is not None or model.field is None:
-        raise ValueError(f"model must be a LimitSDE with a field and without attention, got {model!r}")
+    if not isinstance(model, LimitSDE) or model.attention is not None or not isinstance(model.field, GaussianField):
+        raise ValueError(f"model must be a LimitSDE with a GaussianField and without attention, got {model!r}")
     limit = MeanField(model=model, law=law, n_nodes=n_nodes)
     p = limit.weights
 

@@ -1,0 +1,171 @@
+"""What models need of a common noise: a random function of the tokens, drawn anew for every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from chaosphere.common.checks import Floats
+from chaosphere.common.shape import Shape
+from chaosphere.common.streams import Draws, Stream
+from chaosphere.noise.gaussian import Increment
+
+
+class NoisePlan(Protocol):
+    """A common noise for tokens of one shape.
+
+    Attributes
+    ----------
+    noise : CommonNoise
+        The spec, with every automatic choice made.
+    stream : Stream
+        Where its normals come from.
+    is_local : bool
+        Whether several processes can share the tokens, each with the noise of its own.
+    pairs : float
+        Pair interactions of one evaluation, of one replica.
+
+    See Also
+    --------
+    chaosphere.noise.protocol.CommonNoise : What a common noise offers.
+    chaosphere.noise.gaussian.Increment : The noise over a time interval, as a function.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> noise = cs.RandomAttention(beta=1.0)
+    >>> plan = noise.noise_plan(Shape(n_tokens=10, dim=3))
+    >>> plan.pairs, plan.n_normals(2)
+    (100.0, 9)
+    """
+
+    noise: Any
+    stream: Stream
+    is_local: bool
+    pairs: float
+
+    def n_normals(self, n_parts: int) -> int:
+        """Return how many numbers, of one replica, the increment over n_parts intervals holds at once.
+
+        Parameters
+        ----------
+        n_parts : int
+            Intervals whose noise is summed.
+
+        Returns
+        -------
+        int
+            Numbers of float64.
+
+        See Also
+        --------
+        chaosphere.noise.protocol.NoisePlan.increment : The noise over a time interval.
+        """
+        raise NotImplementedError
+
+    def increment(self, parts: Iterable[Draws], *, duration: float) -> Increment:
+        """Return the noise over a time interval, the sum of that over its equal parts.
+
+        Parameters
+        ----------
+        parts : iterable of Draws
+            Item k draws the noise of the k-th part for every replica.
+        duration : float
+            Of the interval, all parts together.
+
+        Returns
+        -------
+        Increment
+            A function of the tokens (R, N, d).
+
+        See Also
+        --------
+        chaosphere.noise.protocol.NoisePlan.n_normals : How many numbers it holds.
+        chaosphere.noise.protocol.NoisePlan.distribute : Share the noise between processes.
+        """
+        raise NotImplementedError
+
+    def distribute(self, partition: Any) -> NoisePlan:
+        """Return the plan that takes and returns the tokens that this process owns.
+
+        Parameters
+        ----------
+        partition : Partition
+            Which tokens these are, and how to gather the others; see `chaosphere.interactions.protocol`.
+
+        Returns
+        -------
+        NoisePlan
+            Itself where the noise at a token depends on that token alone.
+
+        See Also
+        --------
+        chaosphere.noise.protocol.NoisePlan.increment : The noise over a time interval.
+        """
+        return self
+
+
+class CommonNoise(Protocol):
+    """Noise that moves all tokens together: `GaussianField`, `RandomAttention`, or one of your own.
+
+    Attributes
+    ----------
+    is_ito : bool
+        Whether the noise depends on the measure of the tokens, so that the limit of small steps is an Itô equation that
+        no scheme with a second evaluation solves.
+
+    See Also
+    --------
+    chaosphere.GaussianField : Gaussian noise with a given covariance.
+    chaosphere.RandomAttention : Attention whose heads are drawn anew for every layer.
+    chaosphere.noise.protocol.NoisePlan : A common noise for tokens of one shape.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> cs.RandomAttention(beta=1.0).is_ito
+    True
+    """
+
+    @property
+    def is_ito(self) -> bool:
+        """Whether the noise depends on the measure of the tokens.
+
+        See Also
+        --------
+        chaosphere.GaussianField.is_ito : That of a field: it does not.
+        chaosphere.RandomAttention.is_ito : That of random attention: it does.
+        """
+
+    def noise_plan(self, shape: Shape, weights: Floats | None = None) -> NoisePlan:
+        """Return the plan for tokens of one shape.
+
+        Parameters
+        ----------
+        shape : Shape
+            Replicas, tokens, dimension and dtype.
+        weights : ndarray of float64, shape (n_sources,), optional
+            Of the source tokens, which come first; see `chaosphere.interactions.protocol`.
+
+        Returns
+        -------
+        NoisePlan
+            Gives the increments.
+
+        See Also
+        --------
+        chaosphere.GaussianField.noise_plan : Plan of a field.
+        chaosphere.RandomAttention.noise_plan : Plan of random attention.
+        """
+
+
+def is_noise(value: object) -> bool:
+    """Whether an object offers what `CommonNoise` asks for."""
+    return callable(getattr(value, "noise_plan", None)) and hasattr(value, "is_ito")
+
+
+def check_noise(value: object, name: str) -> None:
+    """Raise TypeError unless an object is a common noise, or None."""
+    if value is not None and not is_noise(value):
+        raise TypeError(f"{name} must be a GaussianField, another common noise, or None, got {value!r}")
