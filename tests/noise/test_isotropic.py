@@ -166,8 +166,8 @@ def test_spectrum_and_moments(numbers, spectrum, variance):
 
 
 def test_exponents_of_the_linear_flow():
-    """Null: the volumes that tokens close to one span have the exponents of the spectrum; 4000 systems, t = 0.25."""
-    k, n, n_steps, d = from_function(*COVARIANCES["general"][:1], dim=4, eta=COVARIANCES["general"][1]), 4000, 25, 4
+    """Null: the volumes that tokens close to one span have the exponents of the spectrum; 2000 systems, t = 0.25."""
+    k, n, n_steps, d = from_function(*COVARIANCES["general"][:1], dim=4, eta=COVARIANCES["general"][1]), 2000, 25, 4
     field, eps, h = cs.GaussianField(kernel=k), 1e-6, 0.01
     x = np.repeat(np.eye(d)[None, :1] + eps * np.concatenate([np.zeros((1, d)), np.eye(d)[1:]]), n, axis=0)
     x = cs.normalize(x)
@@ -234,30 +234,29 @@ def test_pushes_that_repeat_on_the_circle():
 
 
 def of_method(kernel, method):
-    return cs.GaussianField(kernel=kernel, method=method, tolerance=1e-9)
+    return cs.GaussianField(kernel=kernel, method=method)
 
 
 @pytest.mark.parametrize("dim", [2, 3, 4])
 @pytest.mark.parametrize("name", COVARIANCES)
 def test_the_spectral_field_in_closed_form(name, dim):
     """The field is linear in its normals: unit normals give its covariance without sampling."""
-    if name == "gradient" and dim == 4:
-        pytest.skip("as many unit normals take a gigabyte")
     kernel = from_function(COVARIANCES[name][0], dim=dim, eta=COVARIANCES[name][1])
-    plan = of_method(kernel, "spectral").plan(6)
+    tolerance = 1e-3 if name == "gradient" else 1e-9  # the others are polynomials
+    plan = cs.GaussianField(kernel=kernel, tolerance=tolerance).plan(6)
     n = plan.root.basis.size
     coefficients = plan.root(np.eye(n * dim).reshape(-1, n, dim))
     g = plan.root.basis.combine(np.repeat(points(dim)[None], n * dim, axis=0), coefficients).reshape(n * dim, -1)
     expected = covariance_matrix(kernel, points(dim))
-    np.testing.assert_allclose(g.T @ g, expected, rtol=0, atol=2e-9 * kernel(1.0) * (dim + 1))
+    np.testing.assert_allclose(g.T @ g, expected, rtol=0, atol=tolerance * np.trace(expected[:dim, :dim]))
     root = covariance_root(kernel, points(dim))
     np.testing.assert_allclose(root @ root.T, expected, rtol=0, atol=1e-12 * kernel(1.0))
 
 
 @pytest.mark.parametrize("method", ["spectral", "dense"])
 def test_covariance(method):
-    """Null: E[ΔW(x) ΔW(y)ᵀ] = (κ I + η y xᵀ) Δt; 20 000 draws, d = 3."""
-    kernel, n = from_function(COVARIANCES["general"][0], dim=3, eta=COVARIANCES["general"][1]), 20_000
+    """Null: E[ΔW(x) ΔW(y)ᵀ] = (κ I + η y xᵀ) Δt; 10 000 draws, d = 3."""
+    kernel, n = from_function(COVARIANCES["general"][0], dim=3, eta=COVARIANCES["general"][1]), 10_000
     x, field = points(3)[:4], of_method(kernel, method)
     keys = Noise(5, n_replicas=n).draws(Stream.BROWNIAN, 0).keys
     if method == "dense":  # a root for each replica: draw from one

@@ -72,8 +72,8 @@ def test_coefficients_of_the_random_quadratic_form_at_both_ends():
 
 @pytest.mark.parametrize("scheme", [name for name, scheme in SCHEMES.items() if scheme.strong_order is not None])
 def test_a_step_moves_the_cosine_by_the_generator(scheme):
-    """Null: E Δu = b h and Var Δu = 2a h up to O(h²), in every scheme; 8000 pairs of steps under ΔW and −ΔW."""
-    field, n, h, slack = cs.GaussianField(kernel=general(3)), 8_000, 1e-3, 1e-2
+    """Null: E Δu = b h and Var Δu = 2a h up to O(h²), in every scheme; 4000 pairs of steps under ΔW and −ΔW."""
+    field, n, h, slack = cs.GaussianField(kernel=general(3)), 4_000, 1e-3, 1e-2
     increment = field.increment([Noise(3, n_replicas=n).draws(Stream.BROWNIAN, 0)], duration=h, n_tokens=2)
     for u in (-0.6, 0.4):
         x, ends = pair_at(u, n), []
