@@ -20,8 +20,8 @@ def verdicts(dataset):
 
 
 def verdict(dataset, part):
-    (found,) = [value for quantity, value in verdicts(dataset).items() if part in quantity]
-    return found
+    (only,) = [value for quantity, value in verdicts(dataset).items() if part in quantity]
+    return only
 
 
 LATE, TYPICAL, PAIR = "late rate of the pair equation", "rate of the median energy", "mean energy at time"
