@@ -7,7 +7,7 @@ import pytest
 
 from chaosphere.experiments import synchronization
 
-SIZES = {"n_tokens": 6, "width": 32, "depth": 400, "horizon": 20.0, "n_replicas": 32}
+SIZES = {"n_tokens": 6, "width": 32, "depth": 200, "horizon": 20.0, "n_replicas": 32}
 
 
 @cache
