@@ -265,3 +265,43 @@ def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path):
     studies = [study_file.read(path) for path in (plain, marked)]
     for name in ("law", "n_tokens", "sweep", "observe", "picture", "title"):
         assert getattr(studies[0], name) == getattr(studies[1], name)
+
+
+SCHEDULED = re.sub(r"\[sweep\]\n.*\nnoise_scale.*\n", "", GOOD.split("[picture]")[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "values"),
+    [
+        ("noise_scale", "[1.0, 0.5, 0.25, 0]", (1.0, 0.5, 0.25, 0.0)),
+        ("noise_scale", "{ from = 1, to = 2.5 }", (1.0, 1.5, 2.0, 2.5)),
+        (
+            "attention.value_scale",
+            "{ from = -1, to = -0.001, scale = 'linear', count = 4 }",
+            (-1, -0.667, -0.334, -0.001),
+        ),
+        ("attention.beta", "{ from = 1, to = 8, scale = 'log' }", (1.0, 2.0, 4.0, 8.0)),
+    ],
+)
+def test_parameters_that_change_over_the_layers(tmp_path, key, entry, values):
+    part, _, name = key.rpartition(".")
+    above = "[model.attention]\n" if part else "horizon = 1.0\n"
+    text = SCHEDULED.replace("value_scale = -1.0\n", "").replace(above, f"{above}{name} = {entry}\n")
+    model = study_file.read(written(tmp_path, text)).model()
+    assert getattr(model.attention if part else model, name) == values
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("[1.0, 2.0]", r"\[model\] noise_scale must have one number for each of the 4 steps, got 2"),
+        ("{ from = 1.0, to = 2.0, count = 3 }", r"\[model\] noise_scale must have one number for each of the 4 steps"),
+        ("{ from = 1.0 }", r"\[model\] noise_scale.to must be given"),
+        ("{ from = 1.0, to = -2.0 }", r"\[model\] noise_scale\[2\] must be a finite number >= 0"),
+        ("'exp(-t)'", r"\[model\] noise_scale must be a real number"),
+    ],
+)
+def test_bad_schedules(tmp_path, capsys, entry, message):
+    path = written(tmp_path, SCHEDULED.replace("horizon = 1.0\n", f"horizon = 1.0\nnoise_scale = {entry}\n"))
+    assert main(["run", str(path)]) == 2
+    assert re.search(message, capsys.readouterr().err)

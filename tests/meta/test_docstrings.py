@@ -28,6 +28,7 @@ EXTENDING = [
     "chaosphere.common.streams.Draws",
     "chaosphere.common.streams.Noise",
     "chaosphere.common.streams.Stream",
+    "chaosphere.interactions.growth.EnergyGrowth",
     "chaosphere.interactions.protocol.Interaction",
     "chaosphere.interactions.protocol.InteractionPlan",
     "chaosphere.interactions.protocol.Partition",

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chaosphere.ensembles.study_table import Table, build, unknown
+from chaosphere.ensembles.study_table import Table, build, list_of_values, unknown
 from chaosphere.ensembles.sweep import N_TOKENS
 from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
@@ -27,6 +27,7 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise
 
+_SCHEDULES = {"": ("noise_scale",), "attention": ("beta", "value_scale")}  # keys that may have a number for each step
 _KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
 
 
@@ -182,6 +183,17 @@ class ModelFactory:
         model: Model = build(self.kind.cls, "model", values=values | self._parts(values))
         return model
 
+    def _spread(self, values: dict[str, Any]) -> None:
+        """Replace {from, to, scale} of parameters that may change by a number for each step of the model."""
+        n_steps = values.get("depth", values.get("n_steps"))
+        counts = {} if n_steps is None else {"count": n_steps}
+        for name, keys in _SCHEDULES.items():
+            table = values.get(name, {}) if name else values
+            for key in keys:
+                if isinstance(entry := table.get(key), dict):
+                    where = f"[model.{name}] {key}" if name else f"[model] {key}"
+                    table[key] = list_of_values(counts | entry, where)
+
     def critical_noise_scale(self, **point: Any) -> float:
         """Return s_c = √(δ/λ1), where a cluster's exponent s²λ1 − δ changes sign; NaN where δ/λ1 is not positive.
 
@@ -205,6 +217,7 @@ class ModelFactory:
         for name, path in self.paths.items():
             *table, key = path.split(".")
             (values[table[0]] if table else values)[key] = point[name]
+        self._spread(values)
         return values
 
     def _parts(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ tokens, scores and sums in those.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +120,8 @@ class DirectPlan(InteractionPlan):
             self.weights, self.sources, n_sources = relative[relative > 0], _rows(is_source), int(is_source.sum())
             self.tracers = None if is_source.all() else _rows(~is_source)
         self.pairs = float(shape.n_tokens) * n_sources
-        self.is_fused = self.is_bounded and beta is not None and weights is None
+        self.is_uniform = weights is None
+        self.is_fused = self.is_bounded and beta is not None and self.is_uniform
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
         self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
 
@@ -149,6 +151,16 @@ class DirectPlan(InteractionPlan):
             return products + EXPONENTIAL + MAXIMUM
         # A symmetric weight serves both orders of a pair, each with its own sums.
         return 0.5 * (products + self.shape.dim + 1 + EXPONENTIAL) if self.is_symmetric else products + EXPONENTIAL
+
+    def changed(self, *, beta: float | None = None, value_scale: float | None = None) -> DirectPlan:
+        """Return the plan with another β or δ, of a plan that has none of them as a matrix or in a head."""
+        plan = copy(self)
+        if value_scale is not None:
+            plan.value_scale = value_scale
+        if beta is not None:
+            plan._choose_kernel(beta, None)
+            plan.is_fused = plan.is_bounded and plan.is_uniform
+        return plan
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""

@@ -9,6 +9,7 @@ is symmetric and 2d + 14 where it is not; for d = 64 and matrices of 16 rows tha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ LOG2_E = math.log2(math.e)
 # float64), and, in the kernel of rows, those of the running maximum.
 EXPONENTIAL, MAXIMUM = 13, 4
 _MAX_CANCELLATION = 8.0  # of |Q| |K| over |QᵀK|: no more than three bits of a score are lost
+_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 
 
 class Head:
@@ -100,10 +102,10 @@ class Head:
         return q, k, None if v is k else v
 
 
-def set_matrices(spec: Any, *, output: Any = None) -> None:
+def set_matrices(spec: Any, *, output: Any = None, number: Callable[..., Any] = checks.number) -> None:
     """Check and convert the matrices of a frozen spec: Q and K (k, d), V (d, d) or δI.
 
-    With an output (d, v), V is the product of that and a value (v, d), and both are set.
+    With an output (d, v), V is the product of that and a value (v, d), and both are set. `number` checks δ.
     """
     fill = object.__setattr__
     if (spec.query is None) != (spec.key is None):
@@ -119,7 +121,7 @@ def set_matrices(spec: Any, *, output: Any = None) -> None:
         raise ValueError(f"query and key must have one shape (k, d), got {spec.query.shape} and {spec.key.shape}")
     if spec.value is None:
         scale = 1.0 if spec.value_scale is None else spec.value_scale
-        fill(spec, "value_scale", checks.number(scale, "value_scale"))
+        fill(spec, "value_scale", number(scale, "value_scale"))
     elif output is None:
         fill(spec, "value", checks.square_matrix(spec.value, "value"))
     else:
@@ -146,12 +148,23 @@ def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:
 
 def scalar(form: Floats) -> float | None:
     """Return β if a square matrix is βI with β >= 0 to rounding, else None."""
-    beta = float(np.trace(form)) / len(form)
-    is_scalar = abs(form - beta * np.eye(len(form))).max() <= 1e-15 * len(form) * abs(beta)
-    return beta if is_scalar and beta >= 0 else None
+    beta = multiple_of_identity(form)
+    return beta if beta is not None and beta >= 0 else None
+
+
+def multiple_of_identity(matrix: Floats) -> float | None:
+    """Return c if a square matrix is cI to rounding, else None."""
+    factor = float(np.trace(matrix)) / len(matrix)
+    is_multiple = abs(matrix - factor * np.eye(len(matrix))).max() <= 1e-15 * len(matrix) * abs(factor)
+    return factor if is_multiple else None
 
 
 def norm(matrix: Floats) -> float:
     """Return |A|₂, infinite if it overflows."""
     largest = float(abs(matrix).max())
     return largest * float(np.linalg.norm(matrix / largest, 2)) if 0 < largest < math.inf else largest
+
+
+def largest_value(dtype: Any) -> float:
+    """Return the largest size of a drift for tokens of a dtype."""
+    return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)

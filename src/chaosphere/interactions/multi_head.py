@@ -22,6 +22,7 @@ from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
     check_interaction,
+    check_schedule,
     consensus_rate_of,
     is_ordered_of,
     mobility_of,
@@ -251,6 +252,34 @@ class MultiHeadAttention(Brief):
     def _is_mean(self) -> bool:
         return self.combine == "mean"
 
+    def check_schedule(self, *, n_steps: int, horizon: float) -> None:
+        """Raise unless parameters of the heads that change over a run are right at every step of a model.
+
+        Parameters
+        ----------
+        n_steps : int
+            L.
+        horizon : float
+            T.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a sequence has another length than L, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.check_schedule : The same of one head.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(), cs.SoftmaxAttention(value_scale=[1.0, 0.5])]
+        >>> cs.MultiHeadAttention(heads=heads).check_schedule(n_steps=2, horizon=1.0)
+        """
+        for head in self.heads:
+            check_schedule(head, n_steps=n_steps, horizon=horizon)
+
     @property
     def mobility(self) -> float | None:
         """The factor 1: the drift is minus the Wasserstein gradient of `energy`; None unless each head has a mobility.
@@ -392,6 +421,12 @@ class _MultiHeadPlan(InteractionPlan):
         self.plans, self.is_mean = plans, is_mean
         self.pairs, self.n_fixed = sum(plan.pairs for plan in plans), min(plan.n_fixed for plan in plans)
         self.is_ordered = any(plan.is_ordered for plan in plans)
+
+    def at(self, time: float, *, step: int) -> InteractionPlan:
+        """Return the plan at a time within a step; see `InteractionPlan`."""
+        plans = [plan.at(time, step=step) for plan in self.plans]
+        is_same = all(new is old for new, old in zip(plans, self.plans, strict=True))
+        return self if is_same else _MultiHeadPlan(plans, is_mean=self.is_mean)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the combined drift; see `InteractionPlan`."""

@@ -159,6 +159,7 @@ class InteractionPlan(Protocol):
         --------
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
         """
         raise NotImplementedError
 
@@ -219,6 +220,29 @@ class InteractionPlan(Protocol):
             is_near = np.einsum("rik,rik->ri", ends, starts) > 0
             ends[is_near] = starts[is_near]
         return x
+
+    def at(self, time: float, *, step: int) -> InteractionPlan:
+        """Return the plan at a time within a step, whose `drift` is that of this time: itself where nothing changes.
+
+        Parameters
+        ----------
+        time : float
+            t, from 0 to the horizon of the model.
+        step : int
+            The step of the model, from 0.
+
+        Returns
+        -------
+        InteractionPlan
+            For tokens of the same shape.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.at : Attention at a time.
+        chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.models.schemes.Flow.interaction_at : The interaction at a part of a step.
+        """
+        return self
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return rows first … stop − 1 of `drift`: bitwise those of the whole, at a share of the work where that is so.
@@ -366,6 +390,10 @@ class _Distributed(InteractionPlan):
         self.is_ordered = plan.is_ordered
         self.n_fixed = max(0, min(plan.n_fixed, partition.stop) - partition.first)
 
+    def at(self, time: float, *, step: int) -> InteractionPlan:
+        plan = self.plan.at(time, step=step)
+        return self if plan is self.plan else _Distributed(plan, self.partition)
+
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         first, stop = self.partition.first, self.partition.stop
         return self.plan.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
@@ -375,6 +403,12 @@ def check_interaction(value: object, name: str) -> None:
     """Raise TypeError unless an object offers what `Interaction` asks for, or is None."""
     if value is not None and not all(callable(getattr(value, member, None)) for member in ("resolve", "plan")):
         raise TypeError(f"{name} must be a SoftmaxAttention, another interaction, or None, got {value!r}")
+
+
+def check_schedule(interaction: object, *, n_steps: int, horizon: float) -> None:
+    """Raise unless parameters that change serve a model of these steps, by the method `check_schedule`."""
+    if callable(check := getattr(interaction, "check_schedule", None)):
+        check(n_steps=n_steps, horizon=horizon)
 
 
 def mobility_of(interaction: object) -> float | None:
@@ -388,8 +422,9 @@ def consensus_rate_of(interaction: object) -> float | None:
 
 
 def beta_of(interaction: object) -> float | None:
-    """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none."""
-    return getattr(interaction, "beta", None)
+    """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none, or it changes."""
+    beta = getattr(interaction, "beta", None)
+    return beta if isinstance(beta, float) else None
 
 
 def is_ordered_of(interaction: object) -> bool:

@@ -61,8 +61,8 @@ class SinkhornPlan(InteractionPlan):
 
     def __init__(self, shape: Shape, weights: Floats | None, *, softmax: SoftmaxAttention, tolerance: float) -> None:
         self.shape, self.softmax, self.tolerance = shape, softmax, tolerance
-        assert softmax.beta is not None
-        assert softmax.value_scale is not None
+        assert isinstance(softmax.beta, float)
+        assert isinstance(softmax.value_scale, float)
         self.beta, self.value_scale = softmax.beta, softmax.value_scale
         p = np.full(shape.n_tokens, 1 / shape.n_tokens) if weights is None else weights
         is_source = np.zeros(shape.n_tokens, dtype=bool)

@@ -22,6 +22,8 @@ from chaosphere.geometry.expansions import circle_moments, moments, multipliers,
 from chaosphere.interactions.direct import direct_nanoseconds
 from chaosphere.kernels import expansions as kernel
 
+MIN_NANOSECONDS = 9e4  # of `nanoseconds`, below which no expansion is
+
 
 def nanoseconds(n_tokens: int, beta: float, dim: int, rtol: float) -> float:
     """Return the time that an expansion takes on one processor, likewise; infinite where none is offered.
@@ -36,7 +38,7 @@ def nanoseconds(n_tokens: int, beta: float, dim: int, rtol: float) -> float:
 def nanoseconds_of(n_tokens: int, terms: int, dim: int) -> float:
     """Return the time that an expansion with a number of harmonics takes."""
     if dim == 2:
-        call, token = 9e4 + 200 * terms, 4.7 + 0.123 * terms
+        call, token = MIN_NANOSECONDS + 200 * terms, 4.7 + 0.123 * terms
     elif dim == 3:
         call, token = 3.2e5 + 200 * terms, 55 + 0.31 * terms
     else:

@@ -6,28 +6,31 @@ More than half of this file is docstrings.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, layered, linear, nufft, prefix, series
+from chaosphere.interactions import causal, energies, growth, layered, linear, nufft, prefix, series
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
-from chaosphere.interactions.head import Head, balanced, norm, scalar, set_matrices
+from chaosphere.interactions.growth import EnergyGrowth
+from chaosphere.interactions.head import Head, balanced, multiple_of_identity, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.scheduled import ScheduledPlan, Settings
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
-_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
+_LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change over the steps of a run
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -81,10 +84,11 @@ class SoftmaxAttention(checks.ByValue, Brief):
 
     Parameters
     ----------
-    beta : float, optional
-        QᵀK = βI, β >= 0 (default 1, unless query and key are given).
-    value_scale : float, optional
-        V = δI: 1 attracts (default), 0 switches off, −1 repels.
+    beta : float, sequence of float, or callable, optional
+        QᵀK = βI, β >= 0 (default 1, unless query and key are given). One number for each step of the model, or a
+        function of the time t, changes it over a run.
+    value_scale : float, sequence of float, or callable, optional
+        V = δI: 1 attracts (default), 0 switches off, −1 repels. It may change over a run, too.
     query, key : array_like, shape (k, d), optional
         General Q and K, both or none, instead of beta. Where k < d, scores are taken in R^k if that is faster.
     value : array_like, shape (d, d), optional
@@ -190,8 +194,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
     (500, 64)
     """
 
-    beta: float | None = None
-    value_scale: float | None = None
+    beta: Schedule | None = None
+    value_scale: Schedule | None = None
     query: Floats | None = None
     key: Floats | None = None
     value: Floats | None = None
@@ -205,10 +209,13 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """Check, fill in the defaults, and convert numbers to float."""
         if self.beta is not None and self.query is not None:
             raise ValueError("beta must not be given together with query and key: QᵀK is either βI or general")
-        set_matrices(self, output=self.output)
+        set_matrices(self, output=self.output, number=schedules.schedule)
         if self.query is None:
-            beta = checks.number(1.0 if self.beta is None else self.beta, "beta", low=0)
+            beta = schedules.schedule(1.0 if self.beta is None else self.beta, "beta", low=0)
             object.__setattr__(self, "beta", beta)
+        if names := self._scheduled():
+            self._set_scheduled(names)
+            return
         self._check_norm(np.float64)
         causal.set_mask(self)
         checks.choice(self.method, "method", known=METHODS)
@@ -222,6 +229,105 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError(
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
+
+    def _scheduled(self) -> tuple[str, ...]:
+        """Return the names of the parameters that change over the steps of a run."""
+        return tuple(name for name in _LOWEST if not schedules.is_constant(getattr(self, name)))
+
+    def _set_scheduled(self, names: tuple[str, ...]) -> None:
+        """Set the other fields to what they are with any numbers in place of the schedules."""
+        plain = self._with(dict.fromkeys(names, 1.0))
+        for field in fields(self):
+            if field.name not in names:
+                object.__setattr__(self, field.name, getattr(plain, field.name))
+
+    def check_schedule(self, *, n_steps: int, horizon: float) -> None:
+        """Raise unless β and δ are right at every step of a model; a number is.
+
+        Parameters
+        ----------
+        n_steps : int
+            L.
+        horizon : float
+            T.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a sequence has another length than L, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.at : Attention at a time.
+        chaosphere.MultiHeadAttention.check_schedule : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(value_scale=[1.0, 0.5]).check_schedule(n_steps=3, horizon=1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: value_scale must have one number for each of the 3 steps, got 2
+        """
+        largest: dict[str, float] = {}
+        for name in self._scheduled():
+            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=_LOWEST[name])
+            largest[name] = float(values[abs(values).argmax()])
+        self._with(largest)  # which checks its size
+
+    def at(self, time: float, *, step: int = 0) -> SoftmaxAttention:
+        """Return the attention at a time, with numbers for β and δ; itself where both are numbers.
+
+        Parameters
+        ----------
+        time : float
+            t >= 0, for functions of t.
+        step : int
+            The step from 0, for sequences.
+
+        Returns
+        -------
+        SoftmaxAttention
+            Without schedules.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, a sequence has no such step, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+        chaosphere.SoftmaxAttention.check_schedule : Check the values at all steps of a model.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(beta=2.0, value_scale=lambda t: 1 - t)
+        >>> attention.at(0.25)
+        SoftmaxAttention(beta=2.0, value_scale=0.75)
+        """
+        time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
+        settings = self._settings_at(time, step=step)
+        return self._with(dict(settings)) if settings else self
+
+    def _settings_at(self, time: float, *, step: int) -> Settings:
+        """Return the values of the parameters that change."""
+        return tuple(
+            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=_LOWEST[name]))
+            for name in self._scheduled()
+        )
+
+    def _with(self, settings: dict[str, Any]) -> SoftmaxAttention:
+        return replace(self, **settings)
+
+    @property
+    def _beta(self) -> float | None:
+        return schedules.constant(self.beta, "beta")
+
+    @property
+    def _value_scale(self) -> float | None:
+        return schedules.constant(self.value_scale, "value_scale")
 
     def _rows(self) -> list[Row]:
         return [row for row in Brief._rows(self) if row != ("value_scale", "1.0")]
@@ -241,7 +347,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         Returns
         -------
         SoftmaxAttention
-            With a method other than "auto", and with an rtol unless that is "direct".
+            With a method other than "auto", and with an rtol unless that is "direct". Itself where β or δ change over
+            time: each value has choices of its own.
 
         Raises
         ------
@@ -266,6 +373,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
         dtype = checks.float_type(dtype, "dtype")
+        if self._scheduled():
+            return self
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
             rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
@@ -358,17 +467,42 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        if names := self._scheduled():
+            return self._scheduled_plan(names, shape, weights=weights)
+        return self._constant_plan(shape, weights)
+
+    def _scheduled_plan(self, names: tuple[str, ...], shape: Shape, *, weights: Floats | None) -> ScheduledPlan:
+        """Return the plan for β and δ that change: a plan for each of their values, or a cheap change of one plan."""
+        start = self._with(dict.fromkeys(names, 1.0))
+        example = start._constant_plan(shape, weights)
+        is_direct = start.resolve(shape.n_tokens, shape.dim, shape.dtype).method == "direct"
+        if "beta" in names and self.method == "auto":  # direct whatever β is
+            is_direct = direct_nanoseconds(shape.n_tokens, shape.dim, shape.dtype) < series.MIN_NANOSECONDS
+        direct = start._direct(shape, weights, beta=start._beta) if is_direct and self.mask is None else None
+        direct = None if direct is None or direct.head is not None else direct
+        largest = {"beta": _largest_norm(shape.dtype), "value_scale": largest_value(shape.dtype)}
+
+        def make(settings: Settings) -> InteractionPlan:
+            values = dict(settings)
+            if direct is not None and all(abs(value) <= largest[name] for name, value in settings):
+                return direct.changed(**values)
+            return self._with(values)._constant_plan(shape, weights)
+
+        return ScheduledPlan(self._settings_at, make, example=example)
+
+    def _constant_plan(self, shape: Shape, weights: Floats | None) -> InteractionPlan:
+        """Return the plan for numbers β and δ."""
         if weights is not None and weights.ndim == 2:
             return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
-        beta = self._scalar() if chosen.method != "direct" else self.beta
+        beta = self._scalar() if chosen.method != "direct" else self._beta
         if chosen.method == "direct":
             return self._direct(shape, weights, beta=beta)
         assert beta is not None
         assert chosen.rtol is not None
         value = self._value_matrix()
-        value = np.diag(np.full(shape.dim, self.value_scale)) if value is None else value
+        value = np.diag(np.full(shape.dim, self._value_scale)) if value is None else value
         if self.mask is not None:
             return prefix.PrefixPlan(
                 shape, weights, direct=self._causal(shape, weights, beta=beta), beta=beta, rtol=chosen.rtol, value=value
@@ -395,7 +529,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
     def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
         """Return what a direct sum takes for scores and values."""
         form, value = None if beta is not None else self._form(), self._value_matrix()
-        value_scale = 1.0 if self.value_scale is None else self.value_scale
+        value_scale = 1.0 if self._value_scale is None else self._value_scale
         scores = values = head = None
         if self.query is not None and self.key is not None and len(self.query) < shape.dim:
             scores = balanced(self.query, self.key)
@@ -550,6 +684,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         --------
         chaosphere.UnnormalizedAttention.energy : Energy of unnormalised attention.
         chaosphere.L2Attention.energy : Energy of attention by distances.
+        chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
         chaosphere.measures.energy : Interaction energy of tokens.
 
         Examples
@@ -567,19 +702,88 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
         p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
-        value = self._value_matrix()
-        has_scalar_value = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
-        if beta is None or not has_scalar_value or self.mask is not None:
+        if beta is None or self._scalar_value() is None or self.mask is not None:
             return None
         if beta > MAX_ENERGY_BETA:
             raise ValueError(f"beta must be <= {MAX_ENERGY_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
         deficit = energies.pair_deficit(batch, p, beta=beta, n_threads=threads) if beta > 0 else np.zeros(len(batch))
         return of_replicas(0.5 * math.exp(beta) * deficit, x)
 
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth:
+        """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone.
+
+        E_β(μ) = ½ ∬ (e^β − e^{β⟨x, y⟩}) dμ dμ is the energy of the synchronization theorem. Under noise as well, the
+        mean energy grows at most at the rate ε + λ̄′(β), with λ̄′ from `CovarianceKernel.dissipation_rate`
+        (arXiv:2604.26898).
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy; 0 is the limit, the energy ¼ ∬ |x − y|².
+        dim : int, optional
+            d >= 2, where no matrix has it. Default: any.
+
+        Returns
+        -------
+        EnergyGrowth
+            For QᵀK = βI with the β of the energy and V = δI, in whatever form they are given: 0 for δ >= 0, and 2|δ|
+            for δ < 0, exact in every dimension and for any weights of the tokens. Otherwise a lower estimate, which
+            `is_exact` tells: the largest growth that is found for 2, 3 and 4 weighted tokens.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, dim is another than that of the matrices, or there is a mask.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy : Energy of tokens.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Notes
+        -----
+        The estimate takes about half a second. It depends on the arguments alone.
+
+        Examples
+        --------
+        Repulsion can raise the energy at the rate 2|δ|:
+
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(beta=2.0, value_scale=-0.3).energy_growth(2.0).growth
+        0.6
+
+        Attraction lowers the energy of its own β, and may raise that of another:
+
+        >>> attention = cs.SoftmaxAttention(beta=4.0)
+        >>> attention.energy_growth(4.0).growth, attention.energy_growth(1.0).growth > 0
+        (0.0, True)
+        """
+        beta = checks.number(beta, "beta", low=0)
+        causal.need_no_mask(self, "the growth of the energy")
+        own_dim = next((m.shape[1] for m in (self.query, self.value) if m is not None), None)
+        if dim is not None:
+            dim = checks.integer(dim, "dim", low=2)
+            if own_dim not in (None, dim):
+                raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
+        own_beta, value_scale = self._scalar(), self._scalar_value()
+        if own_beta is not None and value_scale is not None:
+            if math.isclose(own_beta, beta, rel_tol=1e-12):
+                return growth.of_repulsion(value_scale)
+            # Tokens stay in the space that they span.
+            own_dim = min(own_dim or dim or growth.MAX_TOKENS, growth.MAX_TOKENS)
+        identity = np.eye(own_dim or dim or growth.MAX_TOKENS)
+        form = self._form() if own_beta is None else own_beta * identity
+        value = self._value_matrix() if value_scale is None else value_scale * identity
+        assert value is not None
+        return growth.estimate(form, value, beta=beta)
+
     @property
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
 
+        Where δ changes over a run it is None: `at` gives the attention at a time.
         With a mask it is None, too: the k-th token of a cluster nears the first at a rate of its own, (1 − 1/k) δ.
 
         See Also
@@ -595,7 +799,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         >>> cs.SoftmaxAttention(beta=2.0, value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale if self.mask is None else None
+        return self.value_scale if self.mask is None and schedules.is_constant(self.value_scale) else None
 
     @property
     def is_ordered(self) -> bool:
@@ -654,9 +858,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         causal.need_no_mask(self, "the drift of a density")
-        if self.beta is None or self.value_scale is None:
+        if self._beta is None or self._value_scale is None:
             raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
-        return SoftmaxDrift(beta=self.beta, value_scale=self.value_scale, n_modes=n_modes)
+        return SoftmaxDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -698,9 +902,9 @@ class SoftmaxAttention(checks.ByValue, Brief):
         0.333333
         """
         causal.need_no_mask(self, "the linear response")
-        if self.beta is None or self.value_scale is None:
+        if self._beta is None or self._value_scale is None:
             raise ValueError("linear_response needs attention with QᵀK = βI and V = δI, got general matrices")
-        return self.value_scale * linear.relative_response(degree, dim=dim, beta=self.beta)
+        return self._value_scale * linear.relative_response(degree, dim=dim, beta=self._beta)
 
     def _attend(
         self, x: Tokens, weights: Any, *, sources: Tokens | None, n_threads: int | None
@@ -718,16 +922,16 @@ class SoftmaxAttention(checks.ByValue, Brief):
             raise ValueError(f"method must be 'auto' or 'direct' for attention to sources, got {self.method!r}")
         shape = Shape.of(keys)
         self._check_shape(shape)
-        return self._direct(shape, p, beta=self.beta).attend_to(batch, keys, n_threads=threads), p
+        return self._direct(shape, p, beta=self._beta).attend_to(batch, keys, n_threads=threads), p
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        return self.beta if self.beta is not None else scalar(self._form())
+        return self._beta if self._beta is not None else scalar(self._form())
 
     def _check_norm(self, dtype: Any) -> None:
-        limit = 0.01 / float(np.finfo(dtype).eps)
-        if self.beta is not None:
-            size, name = self.beta, "beta"
+        limit = _largest_norm(dtype)
+        if self._beta is not None:
+            size, name = self._beta, "beta"
         else:
             size, name = norm(self._form()), "the norm of QᵀK"
         if not size <= limit:
@@ -744,8 +948,8 @@ class SoftmaxAttention(checks.ByValue, Brief):
         if value is not None:
             size = float(abs(value).max())
         else:
-            assert self.value_scale is not None
-            size = abs(self.value_scale)
+            assert self._value_scale is not None
+            size = abs(self._value_scale)
         if not size <= limit:
             names = "output times value" if self.output is not None else "value"
             name = "value_scale" if self.value is None else f"the entries of {names}"
@@ -768,19 +972,26 @@ class SoftmaxAttention(checks.ByValue, Brief):
         with np.errstate(over="ignore", invalid="ignore"):  # which `_check_shape` sees
             return np.asarray(self.output @ self.value)
 
+    def _scalar_value(self) -> float | None:
+        """Return δ if V = δI to rounding, else None."""
+        value = self._value_matrix()
+        return self._value_scale if value is None else multiple_of_identity(value)
+
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
-        if self.beta is None or self.beta > MAX_ENERGY_BETA or self.mask is not None:
+        if self._beta is None or self._beta > MAX_ENERGY_BETA or self.mask is not None:
             return None
-        missing = 1 - attended.over(self.beta)
+        missing = 1 - attended.over(self._beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
-        return np.asarray(0.5 * math.exp(self.beta) * np.maximum(total, 0))
+        return np.asarray(0.5 * math.exp(self._beta) * np.maximum(total, 0))
+
+
+def _largest_norm(dtype: Any) -> float:
+    """Return the largest norm of QᵀK for tokens of a dtype."""
+    return 0.01 / float(np.finfo(dtype).eps)
 
 
 def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:
-    """Return the plan for one measure, which gives partition sums, too."""
+    """Return the plan for one measure, which gives partition sums, too; ValueError if β or δ change over time."""
+    schedules.constant(attention.beta, "beta")
+    schedules.constant(attention.value_scale, "value_scale")
     return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
-
-
-def largest_value(dtype: Any) -> float:
-    """Return the largest size of a drift for tokens of a dtype."""
-    return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)

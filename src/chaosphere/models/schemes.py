@@ -29,6 +29,10 @@ class Flow:
         Length h of the step.
     n_threads : int
         Does not change a bit of the result.
+    time : float
+        t at the start of the step.
+    step : int
+        The step, from 0.
 
     See Also
     --------
@@ -55,6 +59,8 @@ class Flow:
     own: Tokens | None
     step_size: float
     n_threads: int
+    time: float = 0.0
+    step: int = 0
 
     @property
     def is_noisy(self) -> bool:
@@ -107,13 +113,47 @@ class Flow:
         total = np.zeros_like(x) if self.increment is None else self.increment(x, n_threads=self.n_threads)
         return total if self.own is None else total + self.own
 
-    def velocity(self, x: Tokens) -> Tokens:
+    def interaction_at(self, part: float) -> InteractionPlan | None:
+        """Return the interaction at a part of the step: its parameters may change over time.
+
+        Parameters
+        ----------
+        part : float
+            0 for the start of the step, 1 for its end.
+
+        Returns
+        -------
+        InteractionPlan or None
+            Has the drift at this time; None where there is no interaction.
+
+        See Also
+        --------
+        chaosphere.models.schemes.Flow.velocity : Displacement of an Euler step.
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+
+        Examples
+        --------
+        >>> from chaosphere.models.schemes import Flow
+        >>> flow = Flow(
+        ...     interaction=None, increment=None, own=None, step_size=0.1, n_threads=1
+        ... )
+        >>> flow.interaction_at(0.5) is None
+        True
+        """
+        if self.interaction is None:
+            return None
+        return self.interaction.at(self.time + part * self.step_size, step=self.step)
+
+    def velocity(self, x: Tokens, *, part: float = 0.5) -> Tokens:
         """Return P_x (h drift(x) + noise(x)), the displacement of an Euler step.
 
         Parameters
         ----------
         x : ndarray, shape (R, N, d)
             Tokens on the unit sphere.
+        part : float
+            Part of the step at whose time the drift is taken, where it changes over time: 0 for the start of the step,
+            1 for its end.
 
         Returns
         -------
@@ -123,6 +163,7 @@ class Flow:
         See Also
         --------
         chaosphere.models.schemes.Flow.noise : The noise of a step.
+        chaosphere.models.schemes.Flow.interaction_at : The interaction at a part of a step.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
 
         Examples
@@ -139,8 +180,8 @@ class Flow:
         True
         """
         total = self.noise(x)
-        if self.interaction is not None:
-            total += x.dtype.type(self.step_size) * self.interaction.drift(x, n_threads=self.n_threads)
+        if (interaction := self.interaction_at(part)) is not None:
+            total += x.dtype.type(self.step_size) * interaction.drift(x, n_threads=self.n_threads)
         return tangent(x, total)
 
 
@@ -245,8 +286,8 @@ class Heun(Scheme):
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step."""
-        first = flow.velocity(x)
-        second = flow.velocity(sphere.layer_norm_step(x, first, 1.0, flow.n_threads))
+        first = flow.velocity(x, part=0.0)
+        second = flow.velocity(sphere.layer_norm_step(x, first, 1.0, flow.n_threads), part=1.0)
         return sphere.layer_norm_step(x, first + second, 0.5, flow.n_threads)
 
 
@@ -258,8 +299,8 @@ class Split(Scheme):
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step."""
-        if flow.interaction is not None:
-            x = flow.interaction.move(x, flow.step_size, n_threads=flow.n_threads)
+        if (interaction := flow.interaction_at(0.5)) is not None:
+            x = interaction.move(x, flow.step_size, n_threads=flow.n_threads)
         return sphere.layer_norm_step(x, flow.noise(x), 1.0, flow.n_threads) if flow.is_noisy else x
 
 
@@ -270,16 +311,19 @@ class RungeKutta4(Scheme):
 
     def step(self, x: Tokens, flow: Flow) -> Tokens:
         """Return the tokens at the end of the step."""
-        interaction, h, n_threads = flow.interaction, flow.step_size, flow.n_threads
-        assert interaction is not None
+        h, n_threads = flow.step_size, flow.n_threads
+        start, middle, end = (flow.interaction_at(part) for part in (0.0, 0.5, 1.0))
+        assert start is not None
+        assert middle is not None
+        assert end is not None
 
-        def slope(y: Tokens) -> Tokens:
+        def slope(y: Tokens, interaction: InteractionPlan) -> Tokens:
             return tangent(y, interaction.drift(y, n_threads=n_threads))
 
-        k1 = slope(x)
-        k2 = slope(sphere.layer_norm_step(x, k1, 0.5 * h, n_threads))
-        k3 = slope(sphere.layer_norm_step(x, k2, 0.5 * h, n_threads))
-        k4 = slope(sphere.layer_norm_step(x, k3, h, n_threads))
+        k1 = slope(x, start)
+        k2 = slope(sphere.layer_norm_step(x, k1, 0.5 * h, n_threads), middle)
+        k3 = slope(sphere.layer_norm_step(x, k2, 0.5 * h, n_threads), middle)
+        k4 = slope(sphere.layer_norm_step(x, k3, h, n_threads), end)
         return sphere.layer_norm_step(x, k1 + 2 * k2 + 2 * k3 + k4, h / 6, n_threads)
 
 

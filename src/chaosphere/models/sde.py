@@ -6,9 +6,11 @@ import math
 from copy import copy
 from dataclasses import dataclass, replace
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
 from chaosphere.interactions.protocol import (
@@ -16,6 +18,7 @@ from chaosphere.interactions.protocol import (
     InteractionPlan,
     Partition,
     check_interaction,
+    check_schedule,
     is_ordered_of,
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
@@ -23,12 +26,14 @@ from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import Increment, normalized_sum
 from chaosphere.noise.protocol import CommonNoise, check_noise
 
+_SCALES = {"low": 0.0, "high": 1e50}  # whose squares are finite, times any step
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LimitSDE(Brief):
     """The limiting equation of deep and wide transformers at initialisation, and a scheme for it.
 
-    dX = P_X Attn(μ, X) dt + P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)
+    dX = P_X Attn(μ, X) dt + s P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)
 
     W is the field of `GaussianField`, common to all tokens; B^i are independent Brownian motions in R^d. In place of W
     `RandomAttention` is a common noise that depends on μ; its equation is one of Itô, and is in its docstring.
@@ -52,6 +57,9 @@ class LimitSDE(Brief):
         Strength τ >= 0 of the noise that each token has for itself.
     n_fine_steps : int
         Each step takes the noise of this many finer ones; `coarsen` sets it.
+    noise_scale : float, sequence of float, or callable
+        Strength s >= 0 of the common noise: a number, one number for each step, or a function of the time t, which is
+        taken in the middle of each step.
 
     Raises
     ------
@@ -72,6 +80,9 @@ class LimitSDE(Brief):
     Notes
     -----
     A step costs one (heun: two, rk4: four) evaluations of attention, O(N² d), and of the field.
+    Parameters of the attention that are functions of t are taken in the middle of a step by the schemes of one
+    evaluation; by heun at its start and end; by rk4 at its start, its middle (twice) and its end. So the orders are
+    those of constant parameters, for smooth functions.
 
     Examples
     --------
@@ -92,6 +103,7 @@ class LimitSDE(Brief):
     scheme: str = "projected-euler"
     temperature: float = 0.0
     n_fine_steps: int = 1
+    noise_scale: Schedule = added(1.0)
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
@@ -100,6 +112,9 @@ class LimitSDE(Brief):
         checks.integers(self, "n_steps", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         checks.numbers(self, "temperature", low=0, high=checks.MAX_SIZE)
+        object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
+        check_schedule(self.attention, n_steps=self.n_steps, horizon=self.horizon)
+        self.noise_scales()
         checks.choice(self.scheme, "scheme", known=SCHEMES)
         if self.attention is None and not self._is_noisy:
             raise ValueError("attention, field and temperature must not all be absent: nothing would move")
@@ -118,6 +133,30 @@ class LimitSDE(Brief):
     def _is_noisy(self) -> bool:
         return self.field is not None or self.temperature > 0
 
+    def noise_scales(self) -> Floats:
+        """Return the strength s of the common noise in every step.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_steps,)
+            Read-only where it is one number.
+
+        See Also
+        --------
+        chaosphere.Transformer.noise_scales : Noise scale of every layer of a network.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+        >>> model = cs.LimitSDE(
+        ...     attention=None, field=field, horizon=1.0, n_steps=2, noise_scale=[1.0, 0.5]
+        ... )
+        >>> model.noise_scales()
+        array([1. , 0.5])
+        """
+        return schedules.table(self.noise_scale, "noise_scale", n_steps=self.n_steps, horizon=self.horizon, **_SCALES)
+
     def coarsen(self, factor: int) -> LimitSDE:
         """Return the same equation with n_steps/factor steps, each driven by the sum of `factor` increments.
 
@@ -134,7 +173,7 @@ class LimitSDE(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide n_steps.
+            If factor does not divide n_steps, or a parameter has one number for each step.
 
         See Also
         --------
@@ -288,7 +327,7 @@ class SDEPlan(ModelPlan):
         self.field = None if model.field is None else model.field.noise_plan(shape, weights)
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.noise)
-        self.step_size = model.horizon / model.n_steps
+        self.step_size, self.noise_scales = model.horizon / model.n_steps, model.noise_scales()
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
         n_normals = 0 if self.field is None else self.field.n_normals(model.n_fine_steps)
         if model.temperature > 0:
@@ -307,6 +346,8 @@ class SDEPlan(ModelPlan):
                 own=self._own_noise(index, context.noise),
                 step_size=self.step_size,
                 n_threads=context.n_threads,
+                time=index * self.step_size,
+                step=index,
             )
             start, x = x, self.scheme.step(x, flow)
             if self.attention is not None and not flow.is_noisy:
@@ -318,7 +359,7 @@ class SDEPlan(ModelPlan):
         if self.field is None:
             return None
         parts = (noise.draws(self.field.stream, k) for k in self.resolved.fine_steps(index))
-        return self.field.increment(parts, duration=self.step_size)
+        return self.field.increment(parts, duration=float(self.noise_scales[index]) ** 2 * self.step_size)
 
     def _own_noise(self, index: int, noise: Noise) -> Tokens | None:
         """Return √(2τh) times standard normals of each token's own."""

@@ -7,9 +7,10 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import cast
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Stream
 from chaosphere.geometry import sphere
@@ -18,11 +19,14 @@ from chaosphere.interactions.protocol import (
     InteractionPlan,
     Partition,
     check_interaction,
+    check_schedule,
     is_ordered_of,
 )
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
 from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
+
+_SCALES = {"low": 0.0, "high": checks.MAX_SIZE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -42,15 +46,17 @@ class Transformer(Brief):
         Number L >= 1 of layers.
     horizon : float
         Time T > 0 that the L layers span.
-    noise_scale : float
-        s >= 0, of the MLP (1 in the paper).
+    noise_scale : float, sequence of float, or callable
+        s >= 0, of the MLP (1 in the paper): a number, one number for each layer, or a function of the time t. Layer ℓ =
+        0, …, L − 1 takes the time in its middle, (ℓ + ½) T/L, for this and for parameters of the attention that are
+        functions of t.
     n_fine_steps : int
         Each layer's network is the scaled sum of this many; `coarsen` sets it.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or there is neither attention nor MLP.
+        If an argument is out of range, at some layer if it changes, or there is neither attention nor MLP.
 
     See Also
     --------
@@ -78,7 +84,7 @@ class Transformer(Brief):
     mlp: MLP | None
     depth: int
     horizon: float
-    noise_scale: float = 1.0
+    noise_scale: Schedule = 1.0
     n_fine_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -91,7 +97,36 @@ class Transformer(Brief):
             raise ValueError("attention and mlp must not both be None: nothing would move")
         checks.integers(self, "depth", "n_fine_steps", low=1)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
-        checks.numbers(self, "noise_scale", low=0, high=checks.MAX_SIZE)
+        object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
+        check_schedule(self.attention, n_steps=self.depth, horizon=self.horizon)
+        self.noise_scales()
+
+    def noise_scales(self) -> Floats:
+        """Return the noise scale s of every layer.
+
+        Returns
+        -------
+        ndarray of float64, shape (L,)
+            Read-only where it is one number.
+
+        See Also
+        --------
+        chaosphere.LimitSDE.noise_scales : Noise scale of every step of the equation.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> model = cs.Transformer(
+        ...     attention=None,
+        ...     mlp=cs.MLP(width=8),
+        ...     depth=4,
+        ...     horizon=2.0,
+        ...     noise_scale=lambda t: 1 + t,
+        ... )
+        >>> model.noise_scales()
+        array([1.25, 1.75, 2.25, 2.75])
+        """
+        return schedules.table(self.noise_scale, "noise_scale", n_steps=self.depth, horizon=self.horizon, **_SCALES)
 
     @property
     def n_steps(self) -> int:
@@ -188,7 +223,8 @@ class Transformer(Brief):
         """Return the network of depth L/factor driven by the same noise.
 
         `factor` layers of width m, scaled by √(T/L), sum to one layer of width factor·m scaled by √(factor·T/L): the
-        coarse network built from the layers of the fine one, so that runs of both with one seed are coupled.
+        coarse network built from the layers of the fine one, so that runs of both with one seed are coupled. A noise
+        scale that is a function of t is taken in the middle of the coarse layers.
 
         Parameters
         ----------
@@ -203,7 +239,7 @@ class Transformer(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide the depth.
+            If factor does not divide the depth, or a parameter has one number for each layer.
 
         See Also
         --------
@@ -250,9 +286,10 @@ class TransformerPlan(ModelPlan):
             self.resolved = replace(model, attention=attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
-        self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and model.noise_scale > 0 else None
         self.step_size = model.horizon / model.depth
-        self.layer_scale = model.noise_scale * math.sqrt(self.step_size)
+        noise_scales = model.noise_scales()
+        self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and (noise_scales > 0).any() else None
+        self.noise_scales = noise_scales
         # More than one layer at once where nothing but attention moves the tokens.
         self.max_fused_steps = (
             1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
@@ -270,14 +307,15 @@ class TransformerPlan(ModelPlan):
         n_threads = context.n_threads
         fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
         if self.attention is not None:
-            x = self.attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
+            attention = self.attention.at(schedules.middle(steps.start, self.step_size), step=steps.start)
+            x = attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
         if self.heads is not None:
             parts = (context.noise.draws(self.heads.stream, k) for k in fine)
             shift = self.heads.increment(parts, duration=self.step_size)(x, n_threads=n_threads)
             x = sphere.layer_norm_step(x, shift, 1.0, n_threads)
-        if self.layers is not None:
+        if self.layers is not None and (noise_scale := float(self.noise_scales[steps.start])) > 0:
             layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in fine)
-            x = layer.move(x, self.layer_scale, n_threads=n_threads)
+            x = layer.move(x, noise_scale * math.sqrt(self.step_size), n_threads=n_threads)
         return x
 
     def distribute(self, partition: Partition) -> TransformerPlan:

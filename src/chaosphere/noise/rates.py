@@ -80,6 +80,7 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
     chaosphere.CovarianceKernel.lyapunov_spectrum : All exponents of the noise.
     chaosphere.CovarianceKernel.moment_exponent : The exponent Λ(p) of E|X − Y|^p.
     chaosphere.measures.lyapunov_exponent : Exponent of a model along a run.
+    chaosphere.theory.log_distance_law : Law of the distance of two close tokens.
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
 
     Examples
@@ -167,13 +168,14 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
 def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     """Return λ̄′ = −inf F over [−1, 1): E[E_β(μ_t)] ≤ e^{(ε+λ̄′)t} E[E_β(μ_0)].
 
-    ε bounds the growth of the energy under attention alone (0 for QᵀK = βI, V = I). λ̄′ ≥ λ̄,
-    with equality when the infimum is the limit u → 1 (arXiv:2604.26898, synchronization).
+    ε bounds the growth of the energy under attention alone (0 for QᵀK = βI, V = I with the same β;
+    `SoftmaxAttention.energy_growth`). λ̄′ ≥ λ̄, with equality when the infimum is the limit u → 1
+    (arXiv:2604.26898, synchronization).
 
     Parameters
     ----------
     beta : float
-        β ≥ 0.
+        β ≥ 0 of the energy: that of the attention, where there is any.
 
     Returns
     -------
@@ -184,7 +186,8 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     --------
     chaosphere.CovarianceKernel.lambda_bar : The exponent λ̄ of their mean square distance.
     chaosphere.CovarianceKernel.dissipation_function : Rate at which the noise dissipates a pair's energy.
-    chaosphere.CovarianceKernel.best_beta : The β of the best bound.
+    chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
+    chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
     chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
 
@@ -221,12 +224,17 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
 
 
 def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float] = 0.0) -> tuple[float, float]:
-    """Return the β in [0.01, 100] with the smallest ε + λ̄′, and that value.
+    """Return the β in [0.01, 100] with the smallest ε + λ̄′, and that value: for noise alone.
+
+    Noise alone makes every energy E_β decay, so that β may be chosen. With attention on it may not: attention with
+    QᵀK = βI and V = I lowers the energy of its own β, and can raise that of another. Then the bound is
+    ε + `dissipation_rate` at the β of the attention, with ε from `SoftmaxAttention.energy_growth`.
 
     Parameters
     ----------
     epsilon : float or callable
-        ε of the attention, constant or as a function of β.
+        Bound ε on the growth of E_β by what acts beside the noise, a constant or a function of β; it must hold at every
+        β. 0 (default) is right for noise alone.
 
     Returns
     -------
@@ -238,6 +246,7 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
     See Also
     --------
     chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+    chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
 
     Notes
     -----
@@ -288,6 +297,7 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     --------
     chaosphere.CovarianceKernel.scaled : Kernel of the field times a factor.
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.theory.log_distance_law : Law of the distance of two close tokens.
     chaosphere.SoftmaxAttention.consensus_rate : Rate δ of softmax attention.
     chaosphere.UnnormalizedAttention.consensus_rate : Rate of unnormalised attention.
     chaosphere.SinkhornAttention.consensus_rate : Rate of doubly stochastic attention.

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
@@ -170,8 +170,11 @@ def coupled_run(
     """
     if not isinstance(model, Transformer):
         raise TypeError(f"model must be a Transformer, got {model!r}")
-    if model.mlp is None or model.noise_scale == 0:
+    noise_scale = model.noise_scale
+    if model.mlp is None or noise_scale == 0:
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
+    if not isinstance(noise_scale, float):
+        raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
     if is_noise(model.attention):
         raise ValueError(
             "model must have attention without random heads: a Transformer and a LimitSDE with them as its field share "
@@ -191,7 +194,7 @@ def coupled_run(
         kernel=kernel,
         limit=LimitSDE(
             attention=cast(Interaction | None, model.attention),
-            field=GaussianField(kernel=kernel.scaled(model.noise_scale), method="spectral", tolerance=tolerance),
+            field=GaussianField(kernel=kernel.scaled(noise_scale), method="spectral", tolerance=tolerance),
             horizon=model.horizon,
             n_steps=model.depth * refinement,
             scheme="split",
@@ -284,7 +287,8 @@ class _PairPlan(ModelPlan):
         """Return the network's tokens after a layer."""
         noise, n_threads = context.noise, context.n_threads
         if self.attention is not None:
-            y = self.attention.move(y, self.step_size, n_threads=n_threads)
+            attention = self.attention.at(schedules.middle(index, self.step_size), step=index)
+            y = attention.move(y, self.step_size, n_threads=n_threads)
         merged = self.pair.network.n_fine_steps
         assert self.field is not None
         assert self.layers is not None

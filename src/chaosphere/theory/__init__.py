@@ -2,8 +2,9 @@
 
 from chaosphere.theory.causal import causal_covariance
 from chaosphere.theory.linear_growth import growth_rate
+from chaosphere.theory.log_distance import log_distance_law
 
-__all__ = ["causal_covariance", "growth_rate"]
+__all__ = ["causal_covariance", "growth_rate", "log_distance_law"]
 
 
 def __dir__() -> list[str]:

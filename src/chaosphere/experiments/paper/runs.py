@@ -254,8 +254,9 @@ def figure(
         if mlp is not None and attention is None:
             kernel = mlp.kernel(dim)
             piece["pair_equation"] = pair_energy(kernel, times, beta=BETA, n_tokens=N_TOKENS)
-            if theorem(kernel, None)[0]:
-                piece["bound"] = piece["energy"][0].mean() * np.exp(kernel.dissipation_rate(BETA) * times)
+            rate, _ = theorem(kernel, None, beta=BETA)
+            if rate is not None:
+                piece["bound"] = piece["energy"][0].mean() * np.exp(rate * times)
             sample = _sample(model, dim, rng=sequence, observe={"energy": energy}, n_threads=n_threads)
             piece["sample_energy"] = more_pairs * sample.observables["energy"]
             piece["layer_variance"] = np.array((dim - 1) * kernel(1.0) * horizon / depth)

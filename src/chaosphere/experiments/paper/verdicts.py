@@ -14,6 +14,7 @@ from chaosphere.experiments import estimates
 from chaosphere.experiments.paper.exponents import EXPONENTS
 from chaosphere.experiments.paper.runs import BETA, MOMENTS, N_TOKENS
 from chaosphere.experiments.synchronization import rate_claim
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.reporting.claims import Claim, format_claims
 
 _LARGEST_VARIANCE = 0.05  # of a layer: beyond, layers and the limit in L differ visibly
@@ -82,10 +83,10 @@ def figure_claims(dataset: Any) -> list[Claim]:
     """Return what the theory says of the energies of figures 2 to 6, for every d and σ.
 
     With layers: the mean energy without attention beside the pair equation, and its rate beside λ̄′ where the theorem of
-    synchronization applies; with attraction too, if the figure has replicas. Left out where a layer moves tokens too
-    far for the limit of many layers. Without layers: the mean energy of the start, and bounds that hold for all tokens:
-    attention changes the energy at most at the rate 2, attraction never raises it, and no energy is above that of the
-    uniform law.
+    synchronization applies; with attraction too, and with repulsion where λ̄′ + 2 is negative, if the figure has
+    replicas. Left out where a layer moves tokens too far for the limit of many layers. Without layers: the mean energy
+    of the start, and bounds that hold for all tokens: attention changes the energy at most at the rate 2, attraction
+    never raises it, and no energy is above that of the uniform law.
     """
     has_layers = bool(np.isfinite(dataset["pair_equation"].values).any())
     rows: list[Claim] = []
@@ -113,13 +114,15 @@ def _of_layers(row: Any, name: str) -> Iterator[Claim]:
         return
     rate = float(np.log(bound[-1] / bound[0]) / times[-1])
     until = int(np.searchsorted(times, _RATE_UNTIL * (1 + 1e-12), side="right")) - 1
-    bands = {"δ = 0": band}
+    bands = {0.0: band}
     if row.sizes["replica"] > 1:
-        bands["δ = 1"] = stats.mean_interval(row["energy"].sel(value_scale=1.0).values.T, at_least=0.0)
+        for scale in (1.0, -1.0):
+            bands[scale] = stats.mean_interval(row["energy"].sel(value_scale=scale).values.T, at_least=0.0)
     for scale, own in bands.items():
+        most = rate + SoftmaxAttention(beta=BETA, value_scale=scale).energy_growth(BETA).growth
         at = _last_with_band(own, until)
-        if at > 0:
-            yield rate_claim(own, at=at, times=times, name=f"{name}, {scale}", expected=rate)
+        if at > 0 and most < 0:
+            yield rate_claim(own, at=at, times=times, name=f"{name}, δ = {scale:g}", expected=most)
 
 
 def _last_with_band(band: Any, until: int) -> int:

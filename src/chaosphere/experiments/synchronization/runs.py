@@ -100,8 +100,9 @@ def run(
     xarray.Dataset
         energy (activation, replica, time); energy_mean with the ends of its interval (`stats.mean_interval`), NaN
         after the time band_end, when too few replicas carry the mean; pair_equation (activation, time), the
-        exact expectation in the limit, where there is no attention; bound (activation, time), E_β(0) e^{λ̄′t}; per
-        activation λ1, λ̄, λ̄′ and whether the theorem applies, with the reason.
+        exact expectation in the limit, where there is no attention; bound (activation, time), E_β(0) e^{(ε + λ̄′)t},
+        NaN where the theorem does not apply; per activation λ1, λ̄, λ̄′ and whether the theorem applies, with
+        the reason.
         energy_median with the ends of its interval. Without attention, where the noise synchronizes: sharp_rate of the
         mean energy, sharp_power and sharp_kind (`CovarianceKernel.energy_decay_rate`), and pair_rate, the late rate of
         the pair equation.
@@ -171,17 +172,16 @@ def run(
             checkpoint=checkpoint(store),
         )
         energy = sol.observables["energy"].T
-        applies, reason = theorem(kernel, attention)
-        rate = kernel.dissipation_rate(beta)
+        rate, reason = theorem(kernel, attention, beta=beta)
         is_free = attention is None
         return {
             "energy": energy,
             "pair_equation": pair_energy(kernel, times, beta=beta, n_tokens=n_tokens) if is_free else np.nan * times,
-            "bound": energy[:, 0].mean() * np.exp(rate * times) if applies else np.nan * times,
+            "bound": np.nan * times if rate is None else energy[:, 0].mean() * np.exp(rate * times),
             "lyapunov_exponent": kernel.lyapunov_exponent(),
             "lambda_bar": kernel.lambda_bar(),
-            "dissipation_rate": rate,
-            "theorem_applies": applies,
+            "dissipation_rate": kernel.dissipation_rate(beta),
+            "theorem_applies": rate is not None,
             "reason": reason,
             **(sharp_rate(kernel) if is_free else no_sharp_rate()),
         }
@@ -266,12 +266,38 @@ def pair_energy(kernel: CovarianceKernel, times: Floats, *, beta: float, n_token
     return np.asarray(0.5 * (1 - 1 / n_tokens) * pairs)
 
 
-def theorem(kernel: CovarianceKernel, attention: SoftmaxAttention | None) -> tuple[bool, str]:
-    """Return whether the synchronization theorem gives E[E_β(μ_t)] <= e^{λ̄′t} E[E_β(μ_0)], and why."""
+def theorem(kernel: CovarianceKernel, attention: SoftmaxAttention | None, *, beta: float) -> tuple[float | None, str]:
+    """Return the rate ε + λ̄′ < 0 with E[E_β(μ_t)] <= e^{(ε + λ̄′) t} E[E_β(μ_0)], None without one, and why.
+
+    ε is the growth of the energy under attention alone, λ̄′ the rate of the bound for the noise alone
+    (arXiv:2604.26898, the synchronization theorem).
+
+    Parameters
+    ----------
+    kernel : CovarianceKernel
+    attention : SoftmaxAttention or None
+    beta : float
+        Of the energy. With attention the theorem needs that of the attention.
+
+    Returns
+    -------
+    rate : float or None
+    reason : str
+    """
     if kernel.is_odd:
-        return False, "the field is odd: antipodal tokens stay antipodal"
-    if attention is not None and attention.value_scale is not None and attention.value_scale < 0:
-        return False, "attention repels: alone it raises the energy"
+        return None, "the field is odd: antipodal tokens stay antipodal"
     if kernel.lambda_bar() >= 0:
-        return False, f"λ̄ = {kernel.lambda_bar():.3g} is not negative"
-    return True, f"λ̄ = {kernel.lambda_bar():.3g} < 0 and the field is not odd"
+        return None, f"λ̄ = {kernel.lambda_bar():.3g} is not negative"
+    verdict = f"λ̄ = {kernel.lambda_bar():.3g} < 0 and the field is not odd"
+    if attention is None:
+        return kernel.dissipation_rate(beta), verdict
+    growth = attention.energy_growth(beta, dim=kernel.dim)
+    if not growth.is_exact:
+        return None, "no bound is known on how fast attention alone raises the energy"
+    rate = growth.growth + kernel.dissipation_rate(beta)
+    if growth.growth == 0:
+        return rate, verdict
+    total = f"ε + λ̄′ = {growth.growth:.3g} − {growth.growth - rate:.3g}"
+    if rate >= 0:
+        return None, f"attention repels: {total} is not negative"
+    return rate, f"{verdict}; attention repels: {total} < 0"
