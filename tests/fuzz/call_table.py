@@ -247,6 +247,14 @@ CALLS = INTERACTIONS | {
         cs.theory.causal_covariance,
         {"interaction": USA, "degree": 3, "dim": 3, "earlier": 0.3, "later": 0.7, "time": 1.0, "decay": 0.5},
     ),
+    "two_point.PairNoise": (
+        cs.two_point.PairNoise,
+        {"diffusion": np.ones_like, "drift": np.sin, "dim": 3, "is_odd": True},
+    ),
+    "two_point.PairNoise.from_covariance": (
+        cs.two_point.PairNoise.from_covariance,
+        {"variance": np.ones_like, "covariance": np.positive, "dim": 3, "is_odd": True, "drift": None},
+    ),
     "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
     "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),
     "two_point.energy_ratio": (cs.two_point.energy_ratio, PAIR | {"t": 0.5, "u0": 0.3}),

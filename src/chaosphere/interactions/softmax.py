@@ -25,7 +25,7 @@ from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
-from chaosphere.interactions.head import Head, balanced, multiple_of_identity, norm, scalar, set_matrices
+from chaosphere.interactions.head import Head, balanced, largest_value, multiple_of_identity, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import ScheduledPlan, Settings
 
