@@ -71,7 +71,7 @@ def lyapunov_exponent(
 
     A second copy of the tokens starts a random tangent vector away and moves under the same noise; after every step
     the difference is measured and brought back to its first length. For one token under noise alone the mean over
-    replicas tends to λ1 = ½[(d−3)κ′(1) − (d−1)κ(1)] (arXiv:2604.26898, section on synchronization).
+    replicas tends to λ1 of `CovarianceKernel.lyapunov_exponent` (arXiv:2604.26898, section on synchronization).
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def log_distance_law(
     mean : float
         ∫ (s² λ1 − δ) dt.
     variance : float
-        (κ(1) + κ′(1)) ∫ s² dt.
+        (κ(1) + κ′(1) + 2η(1)) ∫ s² dt.
 
     Raises
     ------
