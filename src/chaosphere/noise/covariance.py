@@ -242,6 +242,7 @@ class CovarianceKernel(Brief):
         Every Gaussian field on the sphere whose law rotations and reflections leave alone has, for the
         motion of tokens, a covariance κ(u) I + η(u) y xᵀ. Independent components have η = 0; η ≠ 0 ties
         the push at x along y to the push at y along x.
+        The matrix itself must be a covariance, also along x and y, where it does not move tokens.
 
         Parameters
         ----------
