@@ -7,7 +7,7 @@ import pytest
 
 from chaosphere.experiments import synchronization
 
-SIZES = {"n_tokens": 6, "width": 32, "depth": 400, "horizon": 20.0, "n_replicas": 32}
+SIZES = {"n_tokens": 6, "width": 32, "depth": 200, "horizon": 20.0, "n_replicas": 32}
 
 
 @cache
@@ -20,8 +20,8 @@ def verdicts(dataset):
 
 
 def verdict(dataset, part):
-    (seen,) = [value for quantity, value in verdicts(dataset).items() if part in quantity]
-    return seen
+    (only,) = [value for quantity, value in verdicts(dataset).items() if part in quantity]
+    return only
 
 
 LATE, TYPICAL, PAIR = "late rate of the pair equation", "rate of the median energy", "mean energy at time"

@@ -214,7 +214,9 @@ def lyapunov_spectrum(
     >>> import numpy as np
     >>> import chaosphere as cs
     >>> kernel = cs.CovarianceKernel.from_spectrum([0.2, 0.5], dim=4)
-    >>> model = cs.LimitSDE(attention=None, field=cs.GaussianField(kernel=kernel), horizon=1.0, n_steps=50)
+    >>> model = cs.LimitSDE(
+    ...     attention=None, field=cs.GaussianField(kernel=kernel), horizon=1.0, n_steps=50
+    ... )
     >>> x = np.repeat(cs.sample_uniform(1, 4, rng=0)[None], 200, axis=0)
     >>> exponents = cs.measures.lyapunov_spectrum(model, x, rng=0)
     >>> mean, low, high = cs.stats.mean_interval(exponents)

@@ -33,9 +33,9 @@ COMMANDS = (
     Command(
         name="sync",
         summary="decay of the energy beside the theorem's bound, the pair equation and the linear theory",
-        description="Synchronization by noise: the mean energy over time for several activations, beside the exact "
-        "expectation (without attention), the bound of the theorem where it applies, and the exponent λ1 − δ of a "
-        "cluster.",
+        description="Synchronization by noise: the mean and the median energy over time for several activations. The "
+        "mean is beside the exact expectation and its sharp rate (without attention) and the bound of the theorem "
+        "where it applies, the median beside the exponent λ1 − δ of a cluster.",
         sources=(runs.run,),
         jobs=jobs,
         symbols={"activations": "φ", "n_tokens": "N"},

@@ -39,17 +39,21 @@ def draw(dataset: Any, path: Path) -> None:
             }
             _draw_mean(upper, row, look)
             _draw_median(lower, row, look=look, value_scale=float(dataset.attrs["value_scale"]))
-        grey = {"color": "0.7", "linewidth": _WIDE}
-        upper.plot([], [], color="black", linestyle=":", label="pair equation")
-        upper.plot([], [], color="black", linestyle="--", label="bound of the theorem")
+        theory: dict[str, dict[str, Any]] = {
+            "pair_equation": {"color": "black", "linestyle": ":", "label": "pair equation"},
+            "bound": {"color": "black", "linestyle": "--", "label": "bound of the theorem"},
+            "sharp_rate": {"color": "0.7", "linewidth": _WIDE, "label": "sharp rate, with its power of $t$"},
+        }
+        for key, look in theory.items():
+            if np.isfinite(dataset[key].values).any():
+                upper.plot([], [], **look)
         upper.plot([], [], "|-", color="0.4", linewidth=0.5, markersize=9, label="end of the band, and the mean beyond")
-        upper.plot([], [], **grey, label="sharp rate, with its power of $t$")
         lower.plot([], [], color="black", linestyle="-.", label=r"slope $2(\lambda_1 - \delta)$")
         first = float(dataset["energy_mean"].max())
-        for axes, key, text in ((upper, "mean", "mean"), (lower, "median", "median")):
-            lowest = max(float(dataset[f"energy_{key}"].min()) / 3, 1e-9 * first)
+        for axes, kind in ((upper, "mean"), (lower, "median")):
+            lowest = max(float(dataset[f"energy_{kind}"].min()) / 3, 1e-9 * first)
             axes.set(yscale="log", ylim=(lowest, 3 * first))
-            axes.set_ylabel(rf"{text} of $E_\beta$, with 99 % band")
+            axes.set_ylabel(rf"{kind} of $E_\beta$, with 99 % band")
             axes.grid(visible=True)
         lower.set_xlabel("time $t$")
         entries: dict[str, Any] = {}

@@ -152,6 +152,7 @@ def run(
             "depth": depth,
             "horizon": horizon,
             "n_replicas": n_replicas,
+            "variables": list(_AXES),
         },
         sequence,
     )

@@ -97,7 +97,8 @@ def table(dataset: Any) -> str:
     for name in dataset["activation"].values:
         row = dataset.sel(activation=name)
         applies = "applies" if bool(row["theorem_applies"]) else "does not apply"
-        numbers = "".join(f"{sign * float(row[key]):10.3f}" for key, sign in _COLUMNS.items())
+        exponents = [sign * float(row[key]) for key, sign in _COLUMNS.items()]
+        numbers = "".join(f"{value:10.3f}" if math.isfinite(value) else f"{'none':>10}" for value in exponents)
         lines.append(f"{name:>10}{numbers}  {applies}: {row['reason'].values!s}")
     ends = ", ".join(
         f"{name} {float(end):g}" if end >= 0 else f"{name} none"
