@@ -14,6 +14,7 @@ EXPERIMENTS = (
     "mean_field",
     "synchronization",
     "causal",
+    "random_attention",
     "paper",
 )
 

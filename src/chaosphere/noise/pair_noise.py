@@ -17,6 +17,7 @@ from chaosphere.noise.rates import bose
 
 _DEGREES = (63, 127, 255, 511, 1023)
 _NEGLIGIBLE, _MAX_TAIL = 1e-13, 1e-9  # of the largest value
+_MAX_GAP = 1e-7  # of the covariance over the variance, by rounding or a quadrature
 _PROBE = np.linspace(-1.0, 1.0, 101)
 
 
@@ -141,9 +142,9 @@ class PairNoise(Brief):
         checks.flag(is_odd, "is_odd")
         a, c = _evaluated(variance, "variance"), _evaluated(covariance, "covariance")
         size = np.abs(a).max()
-        if not (np.abs(c) <= a + 1e-12 * size).all():
+        if not (np.abs(c) <= a + _MAX_GAP * size).all():
             raise ValueError("covariance must be at most variance in size on [-1, 1]")
-        if abs(a[-1] - c[-1]) > 1e-9 * size or (is_odd and abs(a[0] + c[0]) > 1e-9 * size):
+        if abs(a[-1] - c[-1]) > _MAX_GAP * size or (is_odd and abs(a[0] + c[0]) > _MAX_GAP * size):
             ends = "1, and its negative at u = -1 for an odd noise" if is_odd else "1"
             raise ValueError(f"covariance must be the variance at u = {ends}")
         if drift is not None:
