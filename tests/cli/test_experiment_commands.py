@@ -268,7 +268,7 @@ def test_every_file_of_chaos_is_checked_before_the_first_study_runs(tmp_path, ca
 
 
 def test_sync_without_a_claim(tmp_path, capsys):
-    assert main(["sync", *TINY_SYNC, "--replicas", "2", "--out", str(tmp_path)]) == 0
+    assert main(["sync", *TINY_SYNC, "--value-scale", "1", "--replicas", "2", "--out", str(tmp_path)]) == 0
     assert "no claims" in capsys.readouterr().out
 
 

@@ -4,57 +4,42 @@ import functools
 
 import matplotlib as mpl
 import numpy as np
+from interaction_calls import INTERACTIONS
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from subjects import (
+    ATTENTION,
+    BATCH,
+    CIRCLE,
+    CIRCLE_SDE,
+    CLOUDS,
+    CONSEQUENCES,
+    COSINES,
+    DENSITY,
+    FIELD,
+    KERNEL,
+    LAYER,
+    LIMITED,
+    MEAN_FIELD,
+    MIXTURE,
+    MLP,
+    MODEL,
+    NUMBERS,
+    PAIR,
+    SDE,
+    SYNCHRONIZING,
+    UNIFORM,
+    USA,
+    VMF,
+    P,
+    X,
+    observe,
+)
 
 import chaosphere as cs
 
 mpl.use("Agg")
-
-X = cs.sample_uniform(8, 3, rng=0)
-BATCH = cs.sample_uniform(8, 3, rng=1, n_replicas=2)
-CIRCLE = cs.sample_uniform(8, 2, rng=0)
-P = np.arange(1.0, 9.0) / 36
-ATTENTION = cs.SoftmaxAttention(beta=2.0)
-CAUSAL = cs.SoftmaxAttention(beta=2.0, mask="causal", decay=1.0)
-HEADS = cs.MultiHeadAttention(heads=[ATTENTION, cs.SoftmaxAttention(beta=1.0)])
-USA = cs.UnnormalizedAttention(beta=2.0)
-POTENTIAL = cs.PotentialInteraction(np.exp)
-SINKHORN = cs.SinkhornAttention(beta=2.0)
-MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
-KERNEL = MLP.kernel(3)
-FIELD = cs.GaussianField(kernel=KERNEL)
-MODEL = cs.Transformer(attention=ATTENTION, mlp=MLP, depth=4, horizon=1.0)
-SDE = cs.LimitSDE(attention=ATTENTION, field=FIELD, horizon=1.0, n_steps=4)
-CIRCLE_SDE = cs.LimitSDE(attention=ATTENTION, field=cs.GaussianField(kernel=MLP.kernel(2)), horizon=0.1, n_steps=4)
-LAWS = (cs.laws.Uniform, cs.laws.VonMisesFisher, cs.laws.Mixture, cs.laws.Density)
-UNIFORM, VMF = cs.laws.Uniform(dim=3), cs.laws.VonMisesFisher(mean_direction=(0.0, 0.6, 0.8), concentration=2.0)
-MIXTURE = cs.laws.Mixture(components=(UNIFORM, VMF), proportions=(0.25, 0.75))
-DENSITY = cs.laws.Density(function=lambda x: 1 + x[:, 0], dim=3, bound=2.0)
-LAYER = MLP.draw(3, rng=np.random.default_rng(0))
-NUMBERS = {name: getattr(LAYER, name) for name in ("u", "w", "b", "c", "activation", "weight_std")}
-LIMITED = cs.CircleDensity(model=CIRCLE_SDE, law=cs.laws.Uniform(dim=2), n_modes=64)
-MEAN_FIELD = cs.MeanField(model=MODEL, law=UNIFORM, n_nodes=60)
-SQUARE = {"query": np.eye(3), "key": 2 * np.eye(3)}
-HEAD = {"query": np.ones((1, 3)), "key": np.array([[1.0, -1.0, 0.5]])}
-DISTANCES = cs.L2Attention(**HEAD)
-COSINES = np.linspace(-1, 1, 5)
-PAIR = {"kernel": KERNEL, "beta": 1.0, "value_scale": 0.5}
-CLOUDS = {"x": X, "y": X[:5].copy(), "x_weights": P, "y_weights": None}
-SYNCHRONIZING = cs.CovarianceKernel.from_activation("relu", dim=3)
-CONSEQUENCES = (
-    *("lyapunov_exponent", "lambda_bar", "lyapunov_spectrum", "critical_moment", "correlation_dimension"),
-    *("kaplan_yorke_dimension", "energy_decay_rate", "synchronizes"),
-)
-
-
-def to_mean(x, weights):
-    return 0 * x + weights @ x
-
-
-def observe(time, x):
-    return cs.measures.order_parameter(x)
 
 
 def drawn(function):
@@ -78,80 +63,12 @@ SOLUTION = cs.simulate(MODEL, X, rng=0, observe={"r": observe})
 
 
 # What is called, and with which arguments: each of them in turn is replaced.
-CALLS = {
+CALLS = INTERACTIONS | {
     "MLP": (cs.MLP, {"width": 8, "activation": "tanh", "bias_std": 0.1, "output_bias_std": 0.1, "weight_std": 0.5}),
     "MLP.kernel": (MLP.kernel, {"dim": 3}),
     "MLP.draw": (MLP.draw, {"dim": 3, "rng": np.random.default_rng(0)}),
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
-    "RandomAttention": (
-        cs.RandomAttention,
-        {"n_heads": 2, "beta": 1.0, "value_std": 0.5, "method": "auto"},
-    ),
-    "RandomAttention (heads)": (cs.RandomAttention, {"n_heads": 2, "head_dim": 2, "query_key_std": 1.0}),
-    "SoftmaxAttention": (cs.SoftmaxAttention, {"beta": 1.0, "value_scale": 1.0, "method": "auto", "rtol": None}),
-    "SoftmaxAttention (causal)": (cs.SoftmaxAttention, {"beta": 1.0, "mask": "causal", "decay": 1.0}),
-    "SoftmaxAttention.__call__ (causal)": (CAUSAL, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
-    "SoftmaxAttention.evaluate (causal)": (CAUSAL.evaluate, {"x": BATCH, "weights": P, "n_threads": 1}),
-    "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
-    "SoftmaxAttention (head)": (cs.SoftmaxAttention, HEAD | {"value": np.ones((1, 3)), "output": np.ones((3, 1))}),
-    "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
-    "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
-    "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "sources": None, "n_threads": 1}),
-    "CustomInteraction": (cs.CustomInteraction, {"function": to_mean}),
-    "CustomInteraction.energy": (cs.CustomInteraction(to_mean).energy, {"x": X, "weights": P, "n_threads": 1}),
-    "CustomInteraction.__call__": (cs.CustomInteraction(to_mean), {"x": X, "weights": P, "n_threads": 1}),
-    "MultiHeadAttention": (cs.MultiHeadAttention, {"heads": [ATTENTION, ATTENTION], "combine": "mean"}),
-    "MultiHeadAttention.energy": (HEADS.energy, {"x": X, "weights": P, "n_threads": 1}),
-    "MultiHeadAttention.circle_drift": (HEADS.circle_drift, {"n_modes": 4}),
-    "MultiHeadAttention.linear_response": (HEADS.linear_response, {"degree": 2, "dim": 3}),
-    "MultiHeadAttention.__call__": (HEADS, {"x": X, "weights": P, "n_threads": 1}),
-    "SoftmaxAttention.circle_drift": (ATTENTION.circle_drift, {"n_modes": 8}),
-    "SoftmaxAttention.linear_response": (ATTENTION.linear_response, {"degree": 3, "dim": 3}),
-    "SoftmaxAttention.energy": (ATTENTION.energy, {"x": X, "weights": P, "n_threads": 1}),
-    "UnnormalizedAttention": (
-        cs.UnnormalizedAttention,
-        {"beta": 1.0, "value_scale": 1.0, "rescaled": False, "method": "auto", "rtol": None},
-    ),
-    "UnnormalizedAttention (causal)": (cs.UnnormalizedAttention, {"beta": 1.0, "mask": "causal", "decay": 1.0}),
-    "UnnormalizedAttention.resolve": (USA.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
-    "UnnormalizedAttention.__call__": (USA, {"x": X, "weights": P, "n_threads": 1}),
-    "UnnormalizedAttention.circle_drift": (USA.circle_drift, {"n_modes": 8}),
-    "UnnormalizedAttention.linear_response": (USA.linear_response, {"degree": 3, "dim": 3}),
-    "UnnormalizedAttention.energy": (USA.energy, {"x": X, "weights": P, "n_threads": 1}),
-    "SinkhornAttention": (
-        cs.SinkhornAttention,
-        {"beta": 1.0, "value_scale": 1.0, "tolerance": 1e-12, "method": "auto", "rtol": None},
-    ),
-    "SinkhornAttention.resolve": (SINKHORN.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
-    "SinkhornAttention.__call__": (SINKHORN, {"x": X, "weights": P, "n_threads": 1}),
-    "SinkhornAttention.evaluate": (SINKHORN.evaluate, {"x": X, "weights": P, "n_threads": 1}),
-    "SinkhornAttention.circle_drift": (SINKHORN.circle_drift, {"n_modes": 8}),
-    "SinkhornAttention.linear_response": (SINKHORN.linear_response, {"degree": 3, "dim": 3}),
-    "SinkhornAttention.energy": (SINKHORN.energy, {"x": X, "weights": P, "n_threads": 1}),
-    "L2Attention": (cs.L2Attention, HEAD | {"value_scale": 1.0}),
-    "L2Attention (value)": (cs.L2Attention, HEAD | {"value": np.eye(3)}),
-    "L2Attention.resolve": (DISTANCES.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
-    "L2Attention.energy": (DISTANCES.energy, {"x": X, "weights": P, "n_threads": 1}),
-    "L2Attention.circle_drift": (cs.L2Attention(query=np.eye(2), key=np.eye(2)).circle_drift, {"n_modes": 4}),
-    "L2Attention.linear_response": (
-        cs.L2Attention(query=np.eye(3), key=np.eye(3)).linear_response,
-        {"degree": 2, "dim": 3},
-    ),
-    "L2Attention.__call__": (DISTANCES, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
-    "PotentialInteraction": (
-        cs.PotentialInteraction,
-        {"potential": np.exp, "derivative": np.exp, "tolerance": 1e-10, "method": "auto"},
-    ),
-    "PotentialInteraction (coefficients)": (
-        cs.PotentialInteraction,
-        {"potential": [0.0, 0.5, 0.5], "derivative": np.array([0.5, 1.0])},
-    ),
-    "PotentialInteraction.resolve": (POTENTIAL.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
-    "PotentialInteraction.__call__": (POTENTIAL, {"x": X, "weights": P, "n_threads": 1}),
-    "PotentialInteraction.circle_drift": (POTENTIAL.circle_drift, {"n_modes": 8}),
-    "PotentialInteraction.linear_response": (POTENTIAL.linear_response, {"degree": 3, "dim": 3}),
-    "PotentialInteraction.energy": (POTENTIAL.energy, {"x": X, "weights": P, "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
@@ -160,21 +77,21 @@ CALLS = {
         cs.CovarianceKernel.from_spectrum,
         {"coefficients": np.array([0.5, 0.25]), "dim": 3},
     ),
-    "CovarianceKernel.from_function": (cs.CovarianceKernel.from_function, {"kappa": np.exp, "dim": 3}),
+    "CovarianceKernel.from_function": (
+        cs.CovarianceKernel.from_function,
+        {"kappa": np.exp, "dim": 3, "derivative": np.exp, "eta": np.exp},
+    ),
     "CovarianceKernel.__call__": (KERNEL, {"u": COSINES}),
     "CovarianceKernel.derivative": (KERNEL.derivative, {"u": COSINES}),
+    "CovarianceKernel.eta": (KERNEL.eta, {"u": COSINES}),
     "CovarianceKernel.difference_quotient": (KERNEL.difference_quotient, {"u": COSINES}),
     "CovarianceKernel.scaled": (KERNEL.scaled, {"noise_scale": 2.0}),
     "CovarianceKernel.spectrum": (KERNEL.spectrum, {"n_max": 4}),
     "CovarianceKernel.spectrum_tail": (KERNEL.spectrum_tail, {"n_max": 4}),
     "CovarianceKernel.dissipation_function": (KERNEL.dissipation_function, {"beta": 1.0, "u": COSINES[:-1]}),
     "CovarianceKernel.dissipation_rate": (KERNEL.dissipation_rate, {"beta": 1.0}),
-    "SoftmaxAttention.at": (ATTENTION.at, {"time": 0.5, "step": 0}),
-    "SoftmaxAttention.check_schedule": (ATTENTION.check_schedule, {"n_steps": 4, "horizon": 1.0}),
-    "MultiHeadAttention.check_schedule": (HEADS.check_schedule, {"n_steps": 4, "horizon": 1.0}),
     "Transformer.noise_scales": (MODEL.noise_scales, {}),
     "LimitSDE.noise_scales": (SDE.noise_scales, {}),
-    "SoftmaxAttention.energy_growth": (ATTENTION.energy_growth, {"beta": 1.0, "dim": 3}),
     "CovarianceKernel.best_beta": (KERNEL.best_beta, {"epsilon": 0.0}),
     "CovarianceKernel.critical_noise_scale": (KERNEL.critical_noise_scale, {"value_scale": 1.0}),
     "CovarianceKernel.moment_exponent": (KERNEL.moment_exponent, {"p": 1.0}),
@@ -321,6 +238,14 @@ CALLS = {
     "theory.causal_covariance": (
         cs.theory.causal_covariance,
         {"interaction": USA, "degree": 3, "dim": 3, "earlier": 0.3, "later": 0.7, "time": 1.0, "decay": 0.5},
+    ),
+    "two_point.PairNoise": (
+        cs.two_point.PairNoise,
+        {"diffusion": np.ones_like, "drift": np.sin, "dim": 3, "is_odd": True},
+    ),
+    "two_point.PairNoise.from_covariance": (
+        cs.two_point.PairNoise.from_covariance,
+        {"variance": np.ones_like, "covariance": np.positive, "dim": 3, "is_odd": True, "drift": None},
     ),
     "two_point.expectation": (cs.two_point.expectation, PAIR | {"f": np.square, "t": 0.5, "u0": 0.3}),
     "two_point.solve": (cs.two_point.solve, PAIR | {"f": np.square, "t": np.array([0.1, 0.5]), "u0": "uniform"}),

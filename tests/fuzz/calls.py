@@ -13,15 +13,17 @@ from dataclasses import fields, is_dataclass
 
 import call_table
 import numpy as np
+import subjects
 import wrong_values
-from call_table import BATCH, CALLS, COSINES, LAWS, MAY_BE_NAN, X
+from call_table import CALLS, MAY_BE_NAN
+from subjects import BATCH, COSINES, LAWS, X
 from worker import Fault
 
 import chaosphere as cs
 
 LIMIT = 20
 # Here are the functions that a user would write, and `check`, whose call of the library counts as the library.
-OWN_FILES = {__file__, call_table.__file__, wrong_values.__file__}
+OWN_FILES = {__file__, call_table.__file__, subjects.__file__, wrong_values.__file__}
 
 
 def cases(folder):

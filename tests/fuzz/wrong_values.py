@@ -6,8 +6,8 @@ import os
 import types
 
 import numpy as np
-from call_table import ATTENTION, CIRCLE_SDE, FIELD, KERNEL, MEAN_FIELD, MLP, MODEL, SDE, UNIFORM, VMF, observe
 from matplotlib.figure import Figure
+from subjects import ATTENTION, CIRCLE_SDE, FIELD, KERNEL, MEAN_FIELD, MLP, MODEL, SDE, UNIFORM, VMF, observe
 
 import chaosphere as cs
 

@@ -23,6 +23,7 @@ LOG2_E = math.log2(math.e)
 # float64), and, in the kernel of rows, those of the running maximum.
 EXPONENTIAL, MAXIMUM = 13, 4
 _MAX_CANCELLATION = 8.0  # of |Q| |K| over |QᵀK|: no more than three bits of a score are lost
+_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 
 
 class Head:
@@ -162,3 +163,8 @@ def norm(matrix: Floats) -> float:
     """Return |A|₂, infinite if it overflows."""
     largest = float(abs(matrix).max())
     return largest * float(np.linalg.norm(matrix / largest, 2)) if 0 < largest < math.inf else largest
+
+
+def largest_value(dtype: Any) -> float:
+    """Return the largest size of a drift for tokens of a dtype."""
+    return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)

@@ -18,9 +18,9 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.direct import relative_weights
-from chaosphere.interactions.head import Head, norm, scalar, set_matrices
+from chaosphere.interactions.head import Head, largest_value, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention, largest_value
+from chaosphere.interactions.softmax import SoftmaxAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -19,8 +19,8 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import call, linear, polynomials
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrift
+from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.potential_plans import PairsPlan, SeriesPlan, factors_of, is_expanded
-from chaosphere.interactions.softmax import largest_value
 
 _METHODS = ("auto", "direct", "fourier", "harmonic")
 

@@ -15,9 +15,11 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
+from chaosphere.interactions import random_pair
 from chaosphere.interactions.protocol import InteractionPlan, Partition
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.gaussian import Increment
+from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.noise.protocol import NoisePlan
 
 _MAX_STD = 1e6  # of the entries of Q and K
@@ -137,6 +139,54 @@ class RandomAttention(Brief):
         True
         """
         return True
+
+    def pair(self, dim: int) -> PairNoise:
+        """Return the diffusion of the cosine of two tokens, for `two_point`; the two are all tokens there are.
+
+        With fixed β and t = tanh(β(1−u)/2) its generator has
+
+            a = ½σ²(1−u²)²(1+t²),  b = ½σ²(1−u²)[(d−2)(1−t²) − u(1+t²)];
+
+        with random Q and K the coefficients are expectations over them. The noise of one layer is not Gaussian then:
+        this is the limit of many layers.
+
+        Parameters
+        ----------
+        dim : int
+            d, in [2, 100 000].
+
+        Returns
+        -------
+        PairNoise
+            For two tokens of equal weight.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dim is out of range, σ = 0, or scores are so large that quadrature does not resolve the coefficients.
+
+        See Also
+        --------
+        chaosphere.two_point.PairNoise : A common noise as two tokens see it.
+
+        Examples
+        --------
+        For d = 4 and β = 2 opposite points attract too; the probabilities to end in either, from orthogonal tokens:
+
+        >>> import chaosphere as cs
+        >>> noise = cs.RandomAttention(beta=2.0).pair(4)
+        >>> plus, minus = cs.two_point.hitting_probabilities(noise, 0.0)
+        >>> round(float(minus), 6)
+        0.247443
+        """
+        if self.value_std == 0:
+            raise ValueError("value_std must be > 0 for a pair: without noise there is no law")
+        variance = self.value_std**2
+        if self.beta is not None:
+            return random_pair.of_values(dim, beta=self.beta, variance=variance)
+        assert self.head_dim is not None
+        assert self.query_key_std is not None
+        return random_pair.of_heads(dim, head_dim=self.head_dim, std=self.query_key_std, variance=variance)
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> RandomAttention:
         """Return the attention with its method chosen.

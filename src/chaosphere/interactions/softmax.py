@@ -25,12 +25,11 @@ from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
-from chaosphere.interactions.head import Head, balanced, multiple_of_identity, norm, scalar, set_matrices
+from chaosphere.interactions.head import Head, balanced, largest_value, multiple_of_identity, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import LOWEST, MayChange, ScheduledPlan, Settings
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
-_MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -974,8 +973,3 @@ def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None 
     schedules.constant(attention.beta, "beta")
     schedules.constant(attention.value_scale, "value_scale")
     return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
-
-
-def largest_value(dtype: Any) -> float:
-    """Return the largest size of a drift for tokens of a dtype."""
-    return min(_MAX_VALUE_SHARE * float(np.finfo(dtype).max), checks.MAX_SIZE)

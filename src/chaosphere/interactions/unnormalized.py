@@ -21,8 +21,9 @@ from chaosphere.interactions import call, causal, energies, layered, linear
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
+from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention, attending, largest_value
+from chaosphere.interactions.softmax import SoftmaxAttention, attending
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
 _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit

@@ -9,6 +9,7 @@ from typing import cast
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
@@ -27,6 +28,7 @@ from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
 
 _SCALES = {"low": 0.0, "high": checks.MAX_SIZE}
+_MAX_EXPONENT = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -52,6 +54,10 @@ class Transformer(Brief):
         functions of t.
     n_fine_steps : int
         Each layer's network is the scaled sum of this many; `coarsen` sets it.
+    attention_exponent, mlp_exponent : float
+        a >= 0 and b >= 0: the steps are T L^{−a} Attn and s √T L^{−b} G instead of (T/L) Attn and s √(T/L) G; of random
+        attention √T L^{½−a} G, of one network for all layers s T L^{−b−½} G. For a = 1 and b = ½ both have a part in
+        the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
 
     Raises
     ------
@@ -86,6 +92,8 @@ class Transformer(Brief):
     horizon: float
     noise_scale: Schedule = 1.0
     n_fine_steps: int = 1
+    attention_exponent: float = added(1.0)
+    mlp_exponent: float = added(0.5)
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
@@ -96,6 +104,7 @@ class Transformer(Brief):
         if self.attention is None and self.mlp is None:
             raise ValueError("attention and mlp must not both be None: nothing would move")
         checks.integers(self, "depth", "n_fine_steps", low=1)
+        checks.numbers(self, "attention_exponent", "mlp_exponent", low=0, high=_MAX_EXPONENT)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
         object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
         check_schedule(self.attention, n_steps=self.depth, horizon=self.horizon)
@@ -239,7 +248,8 @@ class Transformer(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide the depth, or a parameter has one number for each layer.
+            If factor does not divide the depth, a parameter has one number for each layer, or an exponent is not the
+            default.
 
         See Also
         --------
@@ -261,6 +271,10 @@ class Transformer(Brief):
         factor = checks.integer(factor, "factor", low=1)
         if self.depth % factor:
             raise ValueError(f"factor must divide the depth {self.depth}, got {factor}")
+        if (self.attention_exponent, self.mlp_exponent) != (1.0, 0.5):
+            raise ValueError(
+                "attention_exponent and mlp_exponent must be 1 and 0.5 to coarsen: fewer layers have other steps"
+            )
         return replace(self, depth=self.depth // factor, n_fine_steps=factor * self.n_fine_steps)
 
 
@@ -287,7 +301,12 @@ class TransformerPlan(ModelPlan):
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.step_size = model.horizon / model.depth
+        self.attention_step = self.step_size * model.depth ** (1.0 - model.attention_exponent)
+        self.heads_duration = self.step_size * model.depth ** (2.0 - 2.0 * model.attention_exponent)
         noise_scales = model.noise_scales()
+        self.is_frozen = model.mlp is not None and not model.mlp.resample
+        of_layers = self.step_size if self.is_frozen else math.sqrt(self.step_size)
+        self.layer_step = of_layers * model.depth ** (0.5 - model.mlp_exponent)
         self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and (noise_scales > 0).any() else None
         self.noise_scales = noise_scales
         # More than one layer at once where nothing but attention moves the tokens.
@@ -308,14 +327,15 @@ class TransformerPlan(ModelPlan):
         fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
         if self.attention is not None:
             attention = self.attention.at(schedules.middle(steps.start, self.step_size), step=steps.start)
-            x = attention.move(x, self.step_size, n_threads=n_threads, n_steps=len(steps))
+            x = attention.move(x, self.attention_step, n_threads=n_threads, n_steps=len(steps))
         if self.heads is not None:
             parts = (context.noise.draws(self.heads.stream, k) for k in fine)
-            shift = self.heads.increment(parts, duration=self.step_size)(x, n_threads=n_threads)
+            shift = self.heads.increment(parts, duration=self.heads_duration)(x, n_threads=n_threads)
             x = sphere.layer_norm_step(x, shift, 1.0, n_threads)
         if self.layers is not None and (noise_scale := float(self.noise_scales[steps.start])) > 0:
-            layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in fine)
-            x = layer.move(x, noise_scale * math.sqrt(self.step_size), n_threads=n_threads)
+            numbers = range(1) if self.is_frozen else fine
+            layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in numbers)
+            x = layer.move(x, noise_scale * self.layer_step, n_threads=n_threads)
         return x
 
     def distribute(self, partition: Partition) -> TransformerPlan:

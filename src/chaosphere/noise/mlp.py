@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.streams import Draws
 from chaosphere.geometry import sphere
@@ -25,6 +27,12 @@ from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.layer_law import LayerLaw
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+# From standard normals.
+_WEIGHTS: dict[str, Callable[[Floats], Floats]] = {
+    "gaussian": lambda z: z,
+    "rademacher": lambda z: np.copysign(1.0, z),
+    "uniform": lambda z: math.sqrt(3.0) * np.asarray(scipy.special.erf(z / math.sqrt(2.0))),
+}
 _ROWS_AT_ONCE = 4096  # tokens per slice when a callable activation makes an explicit (rows, width) array
 
 
@@ -37,6 +45,9 @@ class MLP(Brief):
     with i.i.d. entries U, W ~ N(0, 1), b_U ~ N(0, σ_U²), b_W ~ N(0, σ_W²). Then E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I for every
     width.
 
+    With other entries of variance 1 (`weights`) the covariance is a multiple of I for every width, too. It is κ if W
+    alone is not Gaussian. With U it is no function of ⟨x, y⟩: rotations change the law of U, and with it the noise.
+
     Parameters
     ----------
     width : int
@@ -48,6 +59,12 @@ class MLP(Brief):
         σ_U, σ_W >= 0.
     weight_std : float, optional
         w >= 0; default d^{-1/2}. With 0 the layer is constant: it moves all tokens in one direction.
+    weights : str
+        Law of the entries of U and W, of mean 0 and variance 1: "gaussian"; "rademacher", ±1; "uniform", on [−√3, √3].
+        Biases are Gaussian.
+    resample : bool
+        Whether each layer of a transformer is drawn anew. False: one network for all of them, which a `Transformer`
+        scales by T/L; many layers then solve an ordinary differential equation.
 
     Raises
     ------
@@ -80,10 +97,15 @@ class MLP(Brief):
     bias_std: float = 0.0
     output_bias_std: float = 0.0
     weight_std: float | None = None
+    weights: str = added("gaussian")
+    resample: bool = added(True)
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         checks.integers(self, "width", low=1)
+        checks.choice(self.weights, "weights", known=_WEIGHTS)
+        checks.flag(self.resample, "resample")
+        object.__setattr__(self, "resample", bool(self.resample))
         activation = activations.get(self.activation)
         if not isinstance(self.activation, str):
             object.__setattr__(self, "activation", activation)  # a callable is examined once, not at every draw
@@ -163,6 +185,11 @@ class MLP(Brief):
         CovarianceKernel
             The kernel κ.
 
+        Raises
+        ------
+        ValueError
+            Unless the weights are Gaussian: with others there is no such function.
+
         See Also
         --------
         chaosphere.CovarianceKernel.from_activation : Kernel of a random layer.
@@ -174,6 +201,10 @@ class MLP(Brief):
         >>> round(k.lyapunov_exponent(), 12), round(k.lambda_bar(), 12)
         (-0.1, 0.2)
         """
+        if self.weights != "gaussian":
+            raise ValueError(
+                f"weights must be 'gaussian' for a kernel, got {self.weights!r}: their covariance has no function κ"
+            )
         law = self.law
         return CovarianceKernel.from_activation(
             law.activation,
@@ -299,6 +330,7 @@ class LayerPlan:
     def _draw_one(self, draws: Draws) -> tuple[Any, Any, Any, Any]:
         m, dim = self.mlp.width, self.dim
         u, w, b, c = draws.normals((m, dim), (dim, m), (m,), (dim,))
+        u, w = _WEIGHTS[self.mlp.weights](u), _WEIGHTS[self.mlp.weights](w)
         return (
             u,
             w,

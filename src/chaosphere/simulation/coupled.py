@@ -175,6 +175,8 @@ def coupled_run(
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
     if not isinstance(noise_scale, float):
         raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
+    if (model.attention_exponent, model.mlp_exponent) != (1.0, 0.5) or not model.mlp.resample:
+        raise ValueError("model must have the default exponents and layers that are drawn anew: the limit is of those")
     if is_noise(model.attention):
         raise ValueError(
             "model must have attention without random heads: a Transformer and a LimitSDE with them as its field share "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from chaosphere.common.chebyshev import Array
 from chaosphere.noise import pair_diffusion
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.pair_diffusion import Point, at_y
+from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.noise.rates import bose, regular_polygon
 
 # Root of 1 − |u| that makes the coordinate of the pair PDE. A higher one reaches longer times but
@@ -27,29 +29,46 @@ TOLERANCE, TARGET = 1e-5, 1e-9
 class Pair:
     """Coefficients of the generator: those of the noise and the drift of attention."""
 
-    kernel: CovarianceKernel
+    noise: CovarianceKernel | PairNoise
     beta: float
     value_scale: float
 
     @classmethod
-    def of(cls, kernel: CovarianceKernel, *, beta: float | None, value_scale: float) -> Pair:
+    def of(cls, kernel: CovarianceKernel | PairNoise, *, beta: float | None, value_scale: float) -> Pair:
         """Return the pair of two tokens under the noise of a kernel and, unless beta is None, attention; checked."""
-        if not isinstance(kernel, CovarianceKernel):
-            raise TypeError(f"kernel must be a CovarianceKernel, got {kernel!r}; a layer has one: MLP(...).kernel(dim)")
+        if not isinstance(kernel, (CovarianceKernel, PairNoise)):
+            raise TypeError(
+                f"kernel must be a CovarianceKernel or a PairNoise, got {kernel!r}; a layer has one: "
+                "MLP(...).kernel(dim), RandomAttention(...).pair(dim)"
+            )
         value_scale = checks.number(value_scale, "value_scale")
         if beta is None and value_scale != 0.0:
             raise ValueError(f"value_scale = {value_scale} needs beta, got beta = None")
         beta = 0.0 if beta is None else checks.number(beta, "beta", low=0)
+        if isinstance(kernel, PairNoise):
+            return cls(noise=kernel, beta=beta, value_scale=value_scale)
         if not kernel(1.0) > 0.0:
             raise ValueError("kernel: kappa(1) = 0, must be > 0: without noise there is no law")
         if (period := regular_polygon(kernel)) is not None:
             raise ValueError(f"kernel: two tokens that are 2π/{period} apart stay so; there is no law for all cosines")
-        return cls(kernel=kernel, beta=beta, value_scale=value_scale)
+        return cls(noise=kernel, beta=beta, value_scale=value_scale)
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:
         """Return a, b of L = a ∂²/∂s² + b ∂/∂s in the coordinate s of the points."""
-        a, b = pair_diffusion.coefficients(self.kernel, point)
+        if isinstance(self.noise, PairNoise):
+            a, b = self.noise.coefficients(point)
+        else:
+            a, b = pair_diffusion.coefficients(self.noise, point)
         return point.change(a, b + point.gap * point.rest * self.attention(point.gap))
+
+    def exponents(self) -> tuple[float, float]:
+        """Return the exponents of |X − Y| at u = 1 and of |X + Y| at u = −1, NaN where that is left at once."""
+        if isinstance(self.noise, PairNoise):
+            plus, minus = self.noise.exponents()
+        else:
+            plus = self.noise.lyapunov_exponent()
+            minus = plus if self.noise.is_odd else math.nan
+        return plus - self.value_scale, minus + 2.0 * self.value_scale * float(scipy.special.expit(-2 * self.beta))
 
     def attention(self, gap: Array) -> Array:
         """Return 2δ e^{βu}/(e^β + e^{βu}), the attention drift over 1 − u², at u = 1 − gap."""
@@ -112,16 +131,16 @@ def generator(pair: Pair, n: int, *, is_energy: bool) -> tuple[Array, Array]:
 
     # u = 1, and for odd fields u = −1, are fixed points: a = b = 0 there.
     a, b, potential = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1)
-    point = _at_x(x[1:-1], pair.kernel.is_odd)
+    point = _at_x(x[1:-1], pair.noise.is_odd)
     a[1:-1], b[1:-1] = pair.coefficients(point)
     if is_energy:
         # h = E g(u_t)/g(u_0), g = e^β − e^{βu}:  h_t = a h″ + (b + 2a g_s/g) h′ + (L g/g) h.
         b[1:-1] -= 2.0 * a[1:-1] * bose(pair.beta * point.gap) * point.speed / point.gap
         gap = np.concatenate(([2.0], point.gap, [0.0]))
-        dissipation = np.asarray(pair.kernel.dissipation_function(pair.beta, 1.0 - gap))
+        dissipation = np.asarray(pair.noise.dissipation_function(pair.beta, 1.0 - gap))
         potential = -dissipation - (2.0 - gap) * bose(pair.beta * gap) * pair.attention(gap)
     matrix = a[:, None] * d2 + b[:, None] * d1 + np.diag(potential)
-    if not pair.kernel.is_odd:
+    if not pair.noise.is_odd:
         # u = −1 is an interior point of the sphere, about which f is even in π − θ. Solve
         # f_x = 0 there for the first value, and let it follow the others.
         closure = -d1[0, 1:] / d1[0, 0]

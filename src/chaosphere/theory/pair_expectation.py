@@ -16,6 +16,7 @@ from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.common.reprs import Brief
 from chaosphere.geometry.gegenbauer import cosine_rule
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair, generator, interpolation, to_u, to_x
 
 Law = float | str | tuple[ArrayLike, ArrayLike]
@@ -57,7 +58,7 @@ class PairSolution(Brief):
 
 
 def expectation(
-    kernel: CovarianceKernel,
+    kernel: CovarianceKernel | PairNoise,
     f: Function,
     t: float | Array,
     *,
@@ -73,7 +74,7 @@ def expectation(
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : CovarianceKernel or PairNoise
         κ and the dimension d.
     f : callable
         Elementwise on float64 arrays of cosines.
@@ -120,7 +121,7 @@ def expectation(
 
 
 def solve(
-    kernel: CovarianceKernel,
+    kernel: CovarianceKernel | PairNoise,
     f: Function,
     t: float | Array,
     *,
@@ -132,7 +133,7 @@ def solve(
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : CovarianceKernel or PairNoise
         κ and the dimension d.
     f : callable
         Elementwise on float64 arrays of cosines.
@@ -187,7 +188,7 @@ def solve(
 
 
 def energy_ratio(
-    kernel: CovarianceKernel,
+    kernel: CovarianceKernel | PairNoise,
     t: float | Array,
     *,
     beta: float,
@@ -202,7 +203,7 @@ def energy_ratio(
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : CovarianceKernel or PairNoise
         κ and the dimension d.
     t : float or array of float
         Times ≥ 0.
@@ -272,7 +273,7 @@ def _solve(
     if probe.shape != (101,) or not np.all(np.isfinite(probe)):
         raise ValueError("f must return finite values of its input's shape on [-1, 1]")
     # Cut the series of f instead of interpolating it: for an f with kinks that gains three digits.
-    series = chebyshev_series(lambda x: f(to_u(x, pair.kernel.is_odd)), 2**14 - 1)
+    series = chebyshev_series(lambda x: f(to_u(x, pair.noise.is_odd)), 2**14 - 1)
     at_start = float(weights @ f(nodes))
     stops, where = np.unique(times.ravel(), return_inverse=True)
     previous, error = None, math.inf
@@ -280,7 +281,7 @@ def _solve(
         x, matrix = generator(pair, n, is_energy=is_energy)
         state = chebyshev.chebval(x, series[: n + 1])
         # The initial law as a linear functional of the values at the collocation points.
-        law = weights @ interpolation(x, to_x(nodes, pair.kernel.is_odd))
+        law = weights @ interpolation(x, to_x(nodes, pair.noise.is_odd))
         values = np.empty_like(stops)
         now, step, propagator = 0.0, math.nan, np.empty(0)
         for j, stop in enumerate(stops):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.polynomial import chebyshev
 
 from chaosphere.common import checks
@@ -17,6 +15,7 @@ from chaosphere.common.chebyshev import Array, chebyshev_series
 from chaosphere.common.reprs import Brief, short
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.pair_diffusion import at_y
+from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair
 
 # y = artanh u is cut off here, where 1 − |u| is 5e-16; the tails beyond are exponentials.
@@ -88,7 +87,7 @@ class LongTime(Brief):
 
 
 def hitting_probabilities(
-    kernel: CovarianceKernel,
+    kernel: CovarianceKernel | PairNoise,
     u0: float | Array,
     *,
     beta: float | None = None,
@@ -102,7 +101,7 @@ def hitting_probabilities(
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : CovarianceKernel or PairNoise
         κ and the dimension d; κ(1) > 0.
     u0 : float or array of float
         Initial cosines in [−1, 1].
@@ -152,7 +151,7 @@ def hitting_probabilities(
     return HittingProbabilities(like(u0, plus), like(u0, minus))
 
 
-def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scale: float = 0.0) -> LongTime:
+def long_time(kernel: CovarianceKernel | PairNoise, *, beta: float | None = None, value_scale: float = 0.0) -> LongTime:
     """Return what the cosine of two tokens does as t → ∞.
 
     The exponent at u = 1 is λ1 − δ; at u = −1 of an odd field it is λ1 + 2δ/(1 + e^{2β}). The end
@@ -160,7 +159,7 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : CovarianceKernel or PairNoise
         κ and the dimension d; κ(1) > 0.
     beta : float or None
         β ≥ 0 of the attention of two tokens, or None for no attention.
@@ -198,10 +197,7 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
     'u converges in law to its stationary density'
     """
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
-    plus = kernel.lyapunov_exponent() - pair.value_scale
-    minus = math.nan
-    if kernel.is_odd:
-        minus = kernel.lyapunov_exponent() + 2.0 * pair.value_scale * scipy.special.expit(-2 * pair.beta)
+    plus, minus = pair.exponents()
     if plus < 0.0 and minus < 0.0:
         text = "u converges to 1 or to -1"
     elif plus < 0.0:
@@ -214,14 +210,14 @@ def long_time(kernel: CovarianceKernel, *, beta: float | None = None, value_scal
         text = "u converges in law to its stationary density"
     return LongTime(
         exponent_plus=plus,
-        exponent_minus=float(minus),
+        exponent_minus=minus,
         has_stationary_density=plus > 0.0 and not minus <= 0.0,
         description=text,
     )
 
 
 def stationary_density(
-    kernel: CovarianceKernel,
+    kernel: CovarianceKernel | PairNoise,
     u: float | Array,
     *,
     beta: float | None = None,
@@ -234,7 +230,7 @@ def stationary_density(
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : CovarianceKernel or PairNoise
         κ and the dimension d; κ(1) > 0.
     u : float or array of float
         Cosines in the open interval (−1, 1); the density may be infinite at its ends.
@@ -324,7 +320,7 @@ def _speed_density(pair: Pair, u: Array, *, n: int) -> Array:
     integral = _Y_MAX * chebyshev.chebint(chebyshev_series(density, n), lbnd=-1)
     # Beyond Y, and for odd fields beyond −Y, 1/(a S′) is an exponential; else it is negligible.
     total = chebyshev.chebval(1.0, integral) - density(np.array(1.0)) / right
-    if pair.kernel.is_odd:
+    if pair.noise.is_odd:
         total += density(np.array(-1.0)) / left
     y = np.arctanh(u)
     return np.asarray(density(y / _Y_MAX) * np.cosh(y) ** 2 / total)

@@ -16,6 +16,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments.pieces import OnStep, checkpoint, grow
 from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.synchronization.late import no_sharp_rate, sharp_rate
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
@@ -35,6 +36,10 @@ _AXES: dict[str, tuple[str, ...]] = {  # of each variable, beside the activation
     "dissipation_rate": (),
     "theorem_applies": (),
     "reason": (),
+    "sharp_rate": (),
+    "sharp_power": (),
+    "sharp_kind": (),
+    "pair_rate": (),
 }
 
 
@@ -98,6 +103,9 @@ def run(
         exact expectation in the limit, where there is no attention; bound (activation, time), E_β(0) e^{(ε + λ̄′)t},
         NaN where the theorem does not apply; per activation λ1, λ̄, λ̄′ and whether the theorem applies, with
         the reason.
+        energy_median with the ends of its interval. Without attention, where the noise synchronizes: sharp_rate of the
+        mean energy, sharp_power and sharp_kind (`CovarianceKernel.energy_decay_rate`), and pair_rate, the late rate of
+        the pair equation.
 
     Raises
     ------
@@ -174,6 +182,7 @@ def run(
             "dissipation_rate": kernel.dissipation_rate(beta),
             "theorem_applies": rate is not None,
             "reason": reason,
+            **(sharp_rate(kernel) if is_free else no_sharp_rate()),
         }
 
     return grow(
@@ -192,7 +201,9 @@ def _to_dataset(pieces: Sequence[_Piece], *, identity: str) -> Any:
     study = json.loads(identity)
     depth, beta = study["depth"], study["beta"]
     times = np.linspace(0, study["horizon"], depth + 1)
-    mean, low, high = stats.mean_interval(np.stack([piece["energy"] for piece in pieces], axis=1), at_least=0)
+    energies = np.stack([piece["energy"] for piece in pieces], axis=1)
+    mean, low, high = stats.mean_interval(energies, at_least=0)
+    median = stats.median_interval(energies)
     # Once few replicas carry the mean, a later interval is luck.
     has_band = np.logical_and.accumulate(np.isfinite(low), axis=1)
     low = np.where(has_band, low, np.nan)
@@ -202,6 +213,7 @@ def _to_dataset(pieces: Sequence[_Piece], *, identity: str) -> Any:
         "energy_mean": (by_time, mean),
         "energy_low": (by_time, low),
         "energy_high": (by_time, high),
+        **{f"energy_median{end}": (by_time, value) for end, value in zip(("", "_low", "_high"), median, strict=True)},
         "band_end": ("activation", [times[row.sum() - 1] if row.any() else np.nan for row in has_band]),
     }
     for name, axes in _AXES.items():

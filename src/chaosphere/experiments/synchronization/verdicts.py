@@ -10,9 +10,11 @@ import numpy as np
 from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
+from chaosphere.experiments.synchronization.late import CLUSTERED, late_claims
 from chaosphere.reporting.claims import Claim, format_claims
 
-_CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster
+# of the table; the sharp rate as an exponent, like the others
+_COLUMNS = {"lyapunov_exponent": 1, "lambda_bar": 1, "dissipation_rate": 1, "sharp_rate": -1}
 
 
 def claims(dataset: Any) -> list[Claim]:
@@ -21,6 +23,7 @@ def claims(dataset: Any) -> list[Claim]:
     Per activation: if nearly all replicas end in one cluster, the exponent of distances within it, beside λ1 − δ; and
     the rate (1/T) log(E[E_β(T)] / E[E_β(0)]), beside that of the theorem's bound where the theorem applies: λ̄′, or
     ε + λ̄′ under repulsion, which alone may raise the energy at the rate ε.
+    Then those of `late_claims`.
     """
     rows = []
     times, delta = dataset["time"].values, float(dataset.attrs["value_scale"])
@@ -29,7 +32,7 @@ def claims(dataset: Any) -> list[Claim]:
         energy = row["energy"].values
         # Below this the squares of distances drown in rounding.
         floor = 1e-22
-        linear = (energy < _CLUSTERED * energy[:, :1]) & (energy > floor)
+        linear = (energy < CLUSTERED * energy[:, :1]) & (energy > floor)
         slopes = np.array(
             [
                 np.polyfit(times[keep], np.log(path[keep]), 1)[0] / 2
@@ -47,6 +50,7 @@ def claims(dataset: Any) -> list[Claim]:
             at = int(np.flatnonzero(has_band & (times <= 2 * (1 + 1e-12)))[-1])
             if at > 0:
                 rows.append(_rate_claim(row, at, name=str(name)))
+        rows += late_claims(row, name=str(name), value_scale=delta)
     return rows
 
 
@@ -89,11 +93,11 @@ def rate_claim(band: tuple[Floats, Floats, Floats], *, at: int, times: Floats, n
 
 def table(dataset: Any) -> str:
     """Return rates, verdicts of the theorem and claims as text."""
-    lines = [dataset.attrs["title"], "", f"{'φ':>10}{'λ1':>10}{'λ̄':>11}{'λ̄′':>12}  theorem"]
+    lines = [dataset.attrs["title"], "", f"{'φ':>10}{'λ1':>10}{'λ̄':>11}{'λ̄′':>12}{'sharp':>10}  theorem"]
     for name in dataset["activation"].values:
         row = dataset.sel(activation=name)
         applies = "applies" if bool(row["theorem_applies"]) else "does not apply"
-        numbers = "".join(f"{float(row[key]):10.3f}" for key in ("lyapunov_exponent", "lambda_bar", "dissipation_rate"))
+        numbers = "".join(f"{sign * float(row[key]):10.3f}" for key, sign in _COLUMNS.items())
         lines.append(f"{name:>10}{numbers}  {applies}: {row['reason'].values!s}")
     ends = ", ".join(
         f"{name} {float(end):g}" if end >= 0 else f"{name} none"
