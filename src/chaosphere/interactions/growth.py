@@ -82,13 +82,14 @@ def estimate(form: Floats, value: Floats, *, beta: float) -> EnergyGrowth:
     rng = np.random.default_rng(0)
     from threadpoolctl import threadpool_limits
 
+    minimize = scipy.optimize.minimize  # loads the library that is limited next
     with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
         for n_tokens in range(2, MAX_TOKENS + 1):
             for k in range(_N_STARTS):
                 spread, centre = _SPREADS[k % len(_SPREADS)], vectors[:, (k // len(_SPREADS)) % len(value)]
                 tokens = (1 - spread) * centre + spread * rng.standard_normal((n_tokens, len(value)))
                 start = np.append(tokens.ravel(), rng.standard_normal(n_tokens))
-                end = scipy.optimize.minimize(_negative, start, args=(form, value, beta), jac=True, method="L-BFGS-B").x
+                end = minimize(_negative, start, args=(form, value, beta), jac=True, method="L-BFGS-B").x
                 change, energy, _ = _changes(end, form, value, beta)
                 if energy > 100 * _FLOOR:
                     largest = max(largest, change / energy)
