@@ -106,16 +106,8 @@ CALLS = INTERACTIONS | {
     "Transformer.coarsen": (MODEL.coarsen, {"factor": 2}),
     "LimitSDE": (
         cs.LimitSDE,
-        {
-            "attention": ATTENTION,
-            "field": FIELD,
-            "horizon": 1.0,
-            "n_steps": 4,
-            "scheme": "heun",
-            "temperature": 0.0,
-            "n_fine_steps": 1,
-            "noise_scale": 1.0,
-        },
+        {"attention": ATTENTION, "field": FIELD, "horizon": 1.0, "n_steps": 4, "scheme": "heun", "temperature": 0.0}
+        | {"n_fine_steps": 1, "noise_scale": 1.0},
     ),
     "LimitSDE.coarsen": (SDE.coarsen, {"factor": 2}),
     "MeanField": (cs.MeanField, {"model": MODEL, "law": UNIFORM, "n_nodes": 60}),

@@ -38,6 +38,8 @@ def test_interval_holds_lambda_1():
 def test_bad_numbers_of_replicas():
     with pytest.raises(ValueError, match="n_replicas must be an integer >= 2, got 1"):
         cs.measures.lyapunov_exponent(MODEL, X, rng=0, n_replicas=1)
+    with pytest.raises(ValueError, match=r"n_replicas = 1000000000000000000 .* more than the"):
+        cs.measures.lyapunov_exponent(MODEL, X, rng=0, n_replicas=10**18)
     with pytest.raises(ValueError, match=r"n_replicas is for x of shape \(n_tokens, dim\)"):
         cs.measures.lyapunov_exponent(MODEL, X[None], rng=0, n_replicas=3)
 

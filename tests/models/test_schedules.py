@@ -141,6 +141,15 @@ def test_mean_field_limits_take_the_schedules_of_their_model():
     assert (final(limit, nodes) == weighted(model, nodes[None], limit.weights)[0]).all()
 
 
+def test_limits_under_a_mask_take_schedules():
+    limits = [
+        cs.MeanField(model=transformer(attention=masked), law=cs.laws.Uniform(dim=3), n_nodes=60)
+        for masked in (attention(mask="causal"), attention(mask="causal", beta=lambda t: 2.0, value_scale=[0.5] * 8))
+    ]
+    one, two = (final(limit, limit.start()) for limit in limits)
+    assert (one == two).all()
+
+
 def test_densities_on_the_circle_take_a_noise_scale():
     field = cs.GaussianField(kernel=MLP.kernel(2))
     options = {"attention": None, "horizon": 0.1, "n_steps": 4}

@@ -105,3 +105,8 @@ def test_two_close_tokens_have_this_law_under_many_layers():
 def test_bad_input(settings, error, text):
     with pytest.raises(error, match=text):
         law(**settings)
+
+
+def test_a_kernel_is_needed():
+    with pytest.raises(TypeError, match=r"kernel must be a CovarianceKernel.*MLP\(...\).kernel\(dim\)"):
+        cs.theory.log_distance_law(cs.MLP(width=4), horizon=1.0)

@@ -80,16 +80,19 @@ def estimate(form: Floats, value: Floats, *, beta: float) -> EnergyGrowth:
     eigenvalues, vectors = np.linalg.eigh(0.5 * (value + value.T))
     largest = -2 * float(eigenvalues[0])
     rng = np.random.default_rng(0)
-    for n_tokens in range(2, MAX_TOKENS + 1):
-        for k in range(_N_STARTS):
-            spread = _SPREADS[k % len(_SPREADS)]
-            centre = vectors[:, (k // len(_SPREADS)) % len(value)]
-            tokens = (1 - spread) * centre + spread * rng.standard_normal((n_tokens, len(value)))
-            start = np.append(tokens.ravel(), rng.standard_normal(n_tokens))
-            end = scipy.optimize.minimize(_negative, start, args=(form, value, beta), jac=True, method="L-BFGS-B").x
-            change, energy, _ = _changes(end, form, value, beta)
-            if energy > 100 * _FLOOR:
-                largest = max(largest, change / energy)
+    from threadpoolctl import threadpool_limits
+
+    minimize = scipy.optimize.minimize  # loads the library that is limited next
+    with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number
+        for n_tokens in range(2, MAX_TOKENS + 1):
+            for k in range(_N_STARTS):
+                spread, centre = _SPREADS[k % len(_SPREADS)], vectors[:, (k // len(_SPREADS)) % len(value)]
+                tokens = (1 - spread) * centre + spread * rng.standard_normal((n_tokens, len(value)))
+                start = np.append(tokens.ravel(), rng.standard_normal(n_tokens))
+                end = minimize(_negative, start, args=(form, value, beta), jac=True, method="L-BFGS-B").x
+                change, energy, _ = _changes(end, form, value, beta)
+                if energy > 100 * _FLOOR:
+                    largest = max(largest, change / energy)
     reason = f"the largest that was found for 2 to {MAX_TOKENS} weighted tokens: a lower estimate"
     return EnergyGrowth(growth=largest, is_exact=False, reason=reason)
 

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
+from chaosphere.common import schedules
 from chaosphere.common.checks import Tokens
 from chaosphere.interactions.protocol import InteractionPlan
 
 Settings = tuple[tuple[str, Any], ...]  # names and values of the parameters that change
 
+LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change
 _MAX_PLANS = 256  # that are kept
+
+
+class MayChange:
+    """A frozen dataclass with β and δ, each of which may change over the steps of a run."""
+
+    __slots__ = ()
+
+    def _scheduled(self) -> tuple[str, ...]:
+        """Return the names of the parameters that change over the steps of a run."""
+        return tuple(name for name in LOWEST if not schedules.is_constant(getattr(self, name)))
+
+    def _set_scheduled(self, names: tuple[str, ...]) -> None:
+        """Set the other fields to what they are with any numbers in place of the schedules."""
+        plain = self._with(dict.fromkeys(names, 1.0))
+        for field in fields(self):  # type: ignore[arg-type]
+            if field.name not in names:
+                object.__setattr__(self, field.name, getattr(plain, field.name))
+
+    def _settings_at(self, time: float, *, step: int) -> Settings:
+        """Return the values of the parameters that change."""
+        return tuple(
+            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=LOWEST[name]))
+            for name in self._scheduled()
+        )
+
+    def _with(self, settings: dict[str, Any]) -> Self:
+        return replace(self, **settings)  # type: ignore[type-var]
 
 
 class ScheduledPlan(InteractionPlan):

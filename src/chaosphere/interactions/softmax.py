@@ -6,7 +6,7 @@ More than half of this file is docstrings.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -27,10 +27,9 @@ from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import Head, balanced, largest_value, multiple_of_identity, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.scheduled import ScheduledPlan, Settings
+from chaosphere.interactions.scheduled import LOWEST, MayChange, ScheduledPlan, Settings
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
-_LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change over the steps of a run
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -77,7 +76,7 @@ class AttentionResult(Brief):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SoftmaxAttention(checks.ByValue, Brief):
+class SoftmaxAttention(MayChange, checks.ByValue, Brief):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -230,17 +229,6 @@ class SoftmaxAttention(checks.ByValue, Brief):
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
 
-    def _scheduled(self) -> tuple[str, ...]:
-        """Return the names of the parameters that change over the steps of a run."""
-        return tuple(name for name in _LOWEST if not schedules.is_constant(getattr(self, name)))
-
-    def _set_scheduled(self, names: tuple[str, ...]) -> None:
-        """Set the other fields to what they are with any numbers in place of the schedules."""
-        plain = self._with(dict.fromkeys(names, 1.0))
-        for field in fields(self):
-            if field.name not in names:
-                object.__setattr__(self, field.name, getattr(plain, field.name))
-
     def check_schedule(self, *, n_steps: int, horizon: float) -> None:
         """Raise unless β and δ are right at every step of a model; a number is.
 
@@ -271,7 +259,7 @@ class SoftmaxAttention(checks.ByValue, Brief):
         """
         largest: dict[str, float] = {}
         for name in self._scheduled():
-            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=_LOWEST[name])
+            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=LOWEST[name])
             largest[name] = float(values[abs(values).argmax()])
         self._with(largest)  # which checks its size
 
@@ -310,16 +298,6 @@ class SoftmaxAttention(checks.ByValue, Brief):
         time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
         settings = self._settings_at(time, step=step)
         return self._with(dict(settings)) if settings else self
-
-    def _settings_at(self, time: float, *, step: int) -> Settings:
-        """Return the values of the parameters that change."""
-        return tuple(
-            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=_LOWEST[name]))
-            for name in self._scheduled()
-        )
-
-    def _with(self, settings: dict[str, Any]) -> SoftmaxAttention:
-        return replace(self, **settings)
 
     @property
     def _beta(self) -> float | None:

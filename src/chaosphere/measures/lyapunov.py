@@ -129,6 +129,7 @@ def lyapunov_exponent(
         n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
         if x.ndim != 2:
             raise ValueError(f"n_replicas is for x of shape (n_tokens, dim), one start for all, got shape {x.shape}")
+        checks.sample_size(here.shape[1], here.shape[2], n_replicas)
         here = np.repeat(here, n_replicas, axis=0)
     noise = Noise(rng, n_replicas=len(here))
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])

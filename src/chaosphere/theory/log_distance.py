@@ -73,6 +73,8 @@ def log_distance_law(
     >>> round(mean, 4), round(variance, 4)
     (-0.3388, 1.2667)
     """
+    if not isinstance(kernel, CovarianceKernel):
+        raise TypeError(f"kernel must be a CovarianceKernel, got {kernel!r}; a layer has one: MLP(...).kernel(dim)")
     horizon = checks.number(horizon, "horizon", above=0, high=checks.MAX_SIZE)
     noise = schedules.schedule(noise_scale, "noise_scale", low=0.0, high=checks.MAX_STD)
     value = schedules.schedule(value_scale, "value_scale", low=-checks.MAX_SIZE, high=checks.MAX_SIZE)

@@ -289,15 +289,13 @@ def theorem(kernel: CovarianceKernel, attention: SoftmaxAttention | None, *, bet
     if kernel.lambda_bar() >= 0:
         return None, f"λ̄ = {kernel.lambda_bar():.3g} is not negative"
     verdict = f"λ̄ = {kernel.lambda_bar():.3g} < 0 and the field is not odd"
-    if attention is None:
-        return kernel.dissipation_rate(beta), verdict
-    growth = attention.energy_growth(beta, dim=kernel.dim)
-    if not growth.is_exact:
-        return None, "no bound is known on how fast attention alone raises the energy"
-    rate = growth.growth + kernel.dissipation_rate(beta)
-    if growth.growth == 0:
-        return rate, verdict
-    total = f"ε + λ̄′ = {growth.growth:.3g} − {growth.growth - rate:.3g}"
-    if rate >= 0:
-        return None, f"attention repels: {total} is not negative"
-    return rate, f"{verdict}; attention repels: {total} < 0"
+    noise, growth = kernel.dissipation_rate(beta), 0.0
+    if attention is not None:
+        answer = attention.energy_growth(beta, dim=kernel.dim)
+        if not answer.is_exact:
+            return None, "no bound is known on how fast attention alone raises the energy"
+        growth = answer.growth
+    total = f"ε + λ̄′ = {growth:.3g} + ({noise:.3g})"
+    if growth + noise >= 0:
+        return None, f"{'attention repels: ' if growth > 0 else ''}{total} is not negative"
+    return growth + noise, f"{verdict}; attention repels: {total} < 0" if growth > 0 else verdict
