@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from support.commands import TINY, TINY_CAUSAL, TINY_MEAN_FIELD, TINY_SYNC, TINY_TABLE, strict_json
+from support.commands import TINY, TINY_CAUSAL, TINY_MEAN_FIELD, TINY_RANDOM, TINY_SYNC, TINY_TABLE, strict_json
 
 import chaosphere as cs
 from chaosphere import stats
@@ -69,6 +69,7 @@ EVERY_EXPERIMENT = [
     ["figure", "6"],
     ["table", "1", *TINY_TABLE],
     ["causal", *TINY_CAUSAL],
+    ["random-attention", *TINY_RANDOM],
 ]
 ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
 STUDY = """
@@ -144,6 +145,7 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
     for name in ("chaos", "depth_width", "mean_field", "synchronization"):
         monkeypatch.setattr(f"chaosphere.experiments.{name}.run", work)
     monkeypatch.setattr("chaosphere.experiments.causal.correlation.simulate", work)
+    monkeypatch.setattr("chaosphere.experiments.random_attention.ends.simulate", work)
     for name in ("figure", "figure_1", "table"):
         monkeypatch.setattr(f"chaosphere.experiments.paper.{name}", work)
     assert main([*arguments, "--out", str(out)]) == 2

@@ -28,7 +28,16 @@ def options_of(name):
 
 
 def test_the_commands():
-    assert list(COMMANDS) == ["chaos", "depth-width", "mean-field", "sync", "causal", "figure", "table"]
+    assert list(COMMANDS) == [
+        "chaos",
+        "depth-width",
+        "mean-field",
+        "sync",
+        "causal",
+        "random-attention",
+        "figure",
+        "table",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,7 +12,17 @@ from matplotlib.text import Text
 
 import chaosphere as cs
 from chaosphere.ensembles import drawing
-from chaosphere.experiments import cases, causal, chaos, depth_width, limits, mean_field, paper, synchronization
+from chaosphere.experiments import (
+    cases,
+    causal,
+    chaos,
+    depth_width,
+    limits,
+    mean_field,
+    paper,
+    random_attention,
+    synchronization,
+)
 from chaosphere.plot import style
 
 MLP = cs.MLP(width=8, bias_std=0.3, activation="tanh")
@@ -62,6 +72,16 @@ def correlation():
 def centres():
     sizes = {"n_centre_tokens": 40, "centre_horizon": 2.0, "n_centre_replicas": 4}
     return causal.centres.run(rng=0, betas=[8, 16, 32], **sizes)
+
+
+@cache
+def two_ends():
+    return random_attention.ends.run(rng=0, dims=[2, 4], betas=[0.5, 2.0], n_pairs=20, n_steps=20, n_replicas=3)
+
+
+@cache
+def few_heads():
+    return random_attention.heads.run(rng=0, heads=[1, 2], n_head_steps=6, n_head_pairs=10, n_head_replicas=3)
 
 
 @cache
@@ -115,6 +135,8 @@ PICTURES = {
     "sync": (decay, synchronization.draw),
     "causal, correlation": (correlation, causal.drawing.draw_correlation),
     "causal, centres": (centres, causal.drawing.draw_centres),
+    "random attention": (two_ends, random_attention.drawing.draw_ends),
+    "random heads": (few_heads, random_attention.drawing.draw_heads),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),
     "table": (exponents, paper.draw_exponents),

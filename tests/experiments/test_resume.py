@@ -12,7 +12,17 @@ import xarray
 
 import chaosphere as cs
 from chaosphere.cli.main import main
-from chaosphere.experiments import cases, causal, chaos, depth_width, limits, mean_field, paper, synchronization
+from chaosphere.experiments import (
+    cases,
+    causal,
+    chaos,
+    depth_width,
+    limits,
+    mean_field,
+    paper,
+    random_attention,
+    synchronization,
+)
 from chaosphere.experiments.pieces import grow
 from chaosphere.reporting import netcdf
 
@@ -66,6 +76,20 @@ STUDIES = {
     "centres": (
         lambda **more: causal.centres.run(
             rng=0, betas=[8, 16], n_centre_tokens=10, centre_horizon=1.0, n_centre_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "two ends": (
+        lambda **more: random_attention.ends.run(
+            rng=0, dims=[3], betas=[1.0], n_pairs=5, n_steps=4, n_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "random heads": (
+        lambda **more: random_attention.heads.run(
+            rng=0, heads=[1, 2], n_head_steps=4, n_head_pairs=3, n_head_replicas=4, **more
         ),
         "on_step",
         4,

@@ -16,8 +16,11 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
 from chaosphere.interactions import random_pair
+from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan, Partition
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.kernels.rows import attend_rows
 from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.noise.protocol import NoisePlan
@@ -274,7 +277,7 @@ class RandomAttentionPlan(NoisePlan):
 
     def __init__(self, attention: RandomAttention, shape: Shape, weights: Floats | None) -> None:
         self.noise = attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
-        self.shape, self.weights = shape, weights
+        self.shape = shape
         self.mean: InteractionPlan | None = None
         if attention.beta is not None:
             self.mean = SoftmaxAttention(beta=attention.beta, method=attention.method, rtol=attention.rtol).plan(
@@ -284,6 +287,9 @@ class RandomAttentionPlan(NoisePlan):
         else:
             n_sources = shape.n_tokens if weights is None else np.count_nonzero(weights)
             self.pairs = float(attention.n_heads) * shape.n_tokens * n_sources
+        # Of random Q and K: tokens of weight 0 are not felt.
+        self.sources = None if weights is None else np.flatnonzero(weights)
+        self.relative = None if weights is None else relative_weights(weights[weights > 0], len(weights))[0]
         self.partition: Partition | None = None
 
     def n_normals(self, n_parts: int) -> int:
@@ -338,18 +344,19 @@ class _Heads(Increment):
     """x ↦ Σ_h V_h m_h(μ, x), with the heads of each replica."""
 
     def __init__(self, plan: RandomAttentionPlan, *, v: Floats, q: Floats, k: Floats) -> None:
-        self.plan, self.v, self.q, self.k = plan, v, q, k
+        self.plan, self.v = plan, v
+        self.forms = LOG2_E * np.einsum("rhki,rhkj->rhji", q, k)  # A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        threads, weights = checks.threads(n_threads), self.plan.weights
+        threads, plan = checks.threads(n_threads), self.plan
+        keys = x if plan.partition is None else plan.partition.gather(x)
+        keys = keys if plan.sources is None else keys[:, plan.sources]
+        v, forms = self.v.astype(x.dtype), self.forms.astype(x.dtype)
         # Replicas that share the noise are one call.
-        groups = [slice(0, len(x))] if len(self.v) == 1 else [slice(r, r + 1) for r in range(len(x))]
+        groups = [slice(0, len(x))] if len(v) == 1 else [slice(r, r + 1) for r in range(len(x))]
         total = np.zeros_like(x)
         for r, group in enumerate(groups):
-            shape = replace(self.plan.shape, n_replicas=group.stop - group.start)
-            for v, q, k in zip(self.v[r], self.q[r], self.k[r], strict=True):
-                head: InteractionPlan = SoftmaxAttention(query=q, key=k, value=v).plan(shape, weights)
-                if self.plan.partition is not None:
-                    head = head.distribute(self.plan.partition)
-                total[group] += head.drift(x[group], n_threads=threads)
+            for value, form in zip(v[r], forms[r], strict=True):
+                mean, _, _ = attend_rows(x[group], keys[group], form, value, plan.relative, 1.0, threads)
+                total[group] += mean
         return total

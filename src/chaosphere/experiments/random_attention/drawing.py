@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere import stats
-from chaosphere.experiments.random_attention.ends import threshold
+from chaosphere.experiments.random_attention.ends import interval, threshold
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
@@ -31,7 +31,8 @@ def draw_ends(dataset: Any, path: Path) -> None:
         left, right = canvas.subplots(1, 2)
         for i, dim in enumerate(dims):
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            mean, low, high = stats.mean_interval(dataset["share"].values[:, i], at_least=0, at_most=1)
+            cells = [interval(dataset.isel(dim=i, beta=j)) for j in range(len(betas))]
+            mean, low, high = np.transpose(cells)
             left.errorbar(betas, mean, style.bars(mean, low, high), fmt=marker, color=colour, label=f"$d = {dim}$")
             noises = [RandomAttention(beta=float(beta)).pair(int(dim)) for beta in fine]
             exact = [two_point.hitting_probabilities(noise, dataset.attrs["cosine"]).minus for noise in noises]
@@ -39,7 +40,7 @@ def draw_ends(dataset: Any, path: Path) -> None:
         left.set(xlabel=r"$\beta$", ylabel="probability to end opposite", ylim=(-0.02, None))
         left.grid(visible=True)
         style.legend_above(left, "bars: 99 % intervals; lines: pair equation", n_columns=2)
-        wide = np.linspace(min(dims[0], 2), max(dims[-1], 4) + 1, 200)
+        wide = np.linspace(1.5, max(dims[-1], 4) + 0.5, 200)
         border = np.array([threshold(d) for d in wide])
         right.plot(wide, border, color="black", label=r"$\tanh^2\beta = (d-3)/(d-1)$")
         right.fill_between(wide, border, fine[-1], color=COLOURS[0], alpha=0.15, linewidth=0)

@@ -29,7 +29,7 @@ from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
 _NEAR, _SHORT = 1e-6, 1 / 16  # distance of pairs whose exponent is measured, and their share of the time
-_SETTLED = 3.0  # |exponent| T from which on a pair counts as settled
+_SETTLED = 1.0  # mean of the logarithm of a distance, in standard deviations, from which on pairs count as settled
 _MAX_LARGE = 0.2  # half-width of an interval that says something about a probability
 
 
@@ -49,8 +49,8 @@ def run(
 ) -> Any:
     """Run pairs of tokens under random values, with σ = 1, and count those that end opposite.
 
-    Close and nearly opposite pairs, at the distance 1e-6 of either end, give the exponents of |X − Y| and |X + Y|, in as
-    many layers but a sixteenth of the time: steps shift exponents in proportion to their size.
+    Close and nearly opposite pairs, at the distance 1e-6 of either end, give the exponents of |X − Y| and |X + Y| in as
+    many layers and a sixteenth of the time: steps shift exponents in proportion to their size.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def run(
     n_pairs : int
         Pairs of a replica, each with layers of its own.
     horizon : float
-        T.
+        Time T that the layers span.
     n_steps : int
         Layers L.
     n_replicas : int
@@ -94,7 +94,7 @@ def run(
     >>> data["share"].dims
     ('replica', 'dim', 'beta')
     """
-    dims = checks.ladder(dims, "dims", low=2)
+    dims = checks.increasing(dims, "dims", low=2)
     betas = [checks.number(beta, "betas", low=0, high=1e6) for beta in betas]
     if not betas or any(b <= a for a, b in itertools.pairwise(betas)):
         raise ValueError(f"betas must be increasing, at least one, got {betas}")
@@ -141,18 +141,15 @@ def claims(dataset: Any) -> list[Claim]:
         for j, beta in enumerate(dataset["beta"].values):
             name, cell = f"d = {dim}, β = {beta:g}", dataset.isel(dim=i, beta=j)
             exponents = cell["exponent_expected"].values
-            is_settled = np.abs(exponents).min() * float(dataset.attrs["horizon"]) >= _SETTLED
-            interval = stats.mean_interval(cell["share"].values, at_least=0, at_most=1)
+            spread = math.sqrt(1 + math.tanh(beta) ** 2)  # per unit of √T, of pairs that are nearly opposite
+            is_settled = np.abs(exponents).min() * math.sqrt(dataset.attrs["horizon"]) >= _SETTLED * spread
             expected = float(cell["probability"]) if is_settled else None
             label = f"{name}: probability to end opposite"
-            if expected == 0 and cell["share"].values.max() == 0:
-                rows.append(estimates.exact(label, 0.0, expected=0.0))
-            else:
-                rows.append(estimates.from_interval(label, interval, expected=expected, relevant=_MAX_LARGE))
+            rows.append(estimates.from_interval(label, interval(cell), expected=expected, relevant=_MAX_LARGE))
             for k, end in enumerate(dataset["end"].values):
-                interval = stats.mean_interval(cell["exponent"].values[:, k])
+                measured = stats.mean_interval(cell["exponent"].values[:, k])
                 label = f"{name}: exponent of {end}"
-                rows.append(estimates.from_interval(label, interval, expected=float(exponents[k]), relevant=0.2))
+                rows.append(estimates.from_interval(label, measured, expected=float(exponents[k]), relevant=0.2))
     return rows
 
 
@@ -166,6 +163,13 @@ def table(dataset: Any) -> str:
         cells = (f"{share[i, j]:.4f}, {exact[i, j]:.4f}" for j in range(len(betas)))
         lines.append(f"{f'd = {dim}':>10}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join([*lines, "", format_claims(claims(dataset))])
+
+
+def interval(cell: Any) -> stats.Interval:
+    """Return the share of all pairs of one d and β that end opposite, with its interval: pairs are independent."""
+    n_pairs = int(cell.attrs["n_pairs"])
+    hits = int(np.rint(cell["share"].values * n_pairs).sum())
+    return stats.probability_interval(np.arange(n_pairs * cell.sizes["replica"]) < hits)
 
 
 def threshold(dim: float) -> float:
@@ -221,6 +225,7 @@ def _to_dataset(
         attrs={
             "horizon": horizon,
             "cosine": study["cosine"],
+            "n_pairs": study["n_pairs"],
             "title": f"Two tokens under random values, {len(pieces)} replicas\n{', '.join(parts)}",
             "identity": identity,
         },

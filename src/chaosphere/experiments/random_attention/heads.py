@@ -31,13 +31,13 @@ _RELEVANT = 0.05  # of a mean cosine
 def run(
     *,
     rng: Seed,
-    heads: Sequence[int] = (1, 4, 16),
+    heads: Sequence[int] = (1, 8),
     head_dim: int = 3,
     query_key_std: float = 1.5,
     head_tokens_dim: int = 3,
     head_horizon: float = 1.0,
-    n_head_steps: int = 100,
-    n_head_pairs: int = 50,
+    n_head_steps: int = 50,
+    n_head_pairs: int = 200,
     n_head_replicas: int = 12,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -87,7 +87,7 @@ def run(
     >>> data["cosine"].dims
     ('replica', 'heads', 'time')
     """
-    ladder = checks.ladder(heads, "heads", low=1)
+    ladder = checks.increasing(heads, "heads", low=1)
     dim = checks.integer(head_tokens_dim, "head_tokens_dim", low=2)
     n_steps = checks.integer(n_head_steps, "n_head_steps", low=2)
     n_pairs, n_replicas = (

@@ -1,0 +1,61 @@
+"""Random attention: what the two studies measure, and bad arguments of theirs."""
+
+import math
+
+import numpy as np
+import pytest
+
+from chaosphere.experiments.random_attention import ends, heads
+
+
+def test_ends():
+    """Null: the pair equation. 600 pairs in two cells; an estimate is within 2.4 half-widths of 99 %, 6 standard
+    errors, and an allowance for steps of 0.05: 0.02 of a probability, 0.03 of an exponent.
+    """
+    data = ends.run(rng=3, dims=[3, 4], betas=[1.0], n_pairs=100, horizon=8.0, n_steps=160, n_replicas=6)
+    claims = ends.claims(data)
+    assert len(claims) == 6
+    assert [claim.expected is None for claim in claims] == [False, False, False, True, False, False]
+    for claim in claims:
+        half, allowance = (claim.high - claim.low) / 2, 0.02 if "probability" in claim.quantity else 0.03
+        assert claim.expected is None or abs(claim.measured - claim.expected) < 2.4 * half + allowance
+    assert "0.2224" in ends.table(data)
+    assert ends.threshold(2) == ends.threshold(3) == 0
+    assert math.tanh(ends.threshold(5.0)) ** 2 == pytest.approx(0.5)
+
+
+def test_pairs_that_never_end_opposite_have_an_interval():
+    data = ends.run(rng=0, dims=[8], betas=[0.1], n_pairs=50, n_steps=20, n_replicas=2)
+    low, high = ends.claims(data)[0].low, ends.claims(data)[0].high
+    assert low == 0
+    assert 0 < high < 0.1
+
+
+def test_heads():
+    """Null: the equation of two tokens. 2.4 half-widths of 99 %, 6 standard errors, and 0.01 for 20 steps."""
+    data = heads.run(rng=0, heads=[1, 3], n_head_steps=20, n_head_pairs=100, n_head_replicas=4)
+    assert np.array_equal(data["cosine"].values[:, :, 0], np.zeros((4, 2)))
+    for claim in heads.claims(data):
+        half = (claim.high - claim.low) / 2
+        assert half < 0.3
+        assert abs(claim.measured - claim.expected) < 2.4 * half + 0.01
+
+
+@pytest.mark.parametrize(
+    ("run", "changed", "message"),
+    [
+        (ends.run, {"dims": [1]}, "dims must be an integer >= 2"),
+        (ends.run, {"betas": []}, "betas must be increasing, at least one"),
+        (ends.run, {"betas": [2.0, 1.0]}, "betas must be increasing, at least one"),
+        (ends.run, {"cosine": 1.0}, "cosine must be < 1"),
+        (ends.run, {"cosine": -1.0}, "cosine must be a finite number > -1"),
+        (ends.run, {"n_pairs": 0}, "n_pairs must be an integer >= 1"),
+        (ends.run, {"n_replicas": 1}, "n_replicas must be an integer >= 2"),
+        (heads.run, {"heads": [4, 1]}, "heads must be increasing"),
+        (heads.run, {"head_dim": 0}, "head_dim must be an integer >= 1"),
+        (heads.run, {"query_key_std": 50.0}, "query_key_std is too large for a pair"),
+    ],
+)
+def test_bad_input(run, changed, message):
+    with pytest.raises(ValueError, match=message):
+        run(rng=0, **changed)
