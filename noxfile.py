@@ -123,7 +123,7 @@ def example(session):
     """The examples in quick mode, their pictures into build/."""
     install(session, "test")
     BUILD.mkdir(exist_ok=True)
-    for name in ("clusters_in_the_limit.py", "antipodal_pairs.py", "noise_budget.py"):
+    for name in ("clusters_in_the_limit.py", "antipodal_pairs.py", "noise_budget.py", "random_attractor.py"):
         session.run("python", f"examples/{name}", "--quick", "--out", str(BUILD))
 
 
