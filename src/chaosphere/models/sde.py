@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import cast
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
@@ -13,6 +15,7 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
+from chaosphere.interactions.per_layer import per_layer
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
@@ -40,8 +43,8 @@ class LimitSDE(Brief):
 
     Parameters
     ----------
-    attention : SoftmaxAttention, another interaction, or None
-        The drift; None for noise alone.
+    attention : SoftmaxAttention, another interaction, a sequence of interactions, or None
+        The drift; None for noise alone. A sequence has one interaction for each step.
     field : GaussianField, RandomAttention, another common noise, or None
         The common noise W; None for none.
     horizon : float
@@ -96,7 +99,7 @@ class LimitSDE(Brief):
     (20, 3)
     """
 
-    attention: Interaction | None
+    attention: Interaction | Sequence[Interaction] | None
     field: CommonNoise | None
     horizon: float
     n_steps: int
@@ -107,6 +110,7 @@ class LimitSDE(Brief):
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
+        object.__setattr__(self, "attention", per_layer(self.attention))
         check_interaction(self.attention, "attention")
         check_noise(self.field, "field")
         checks.integers(self, "n_steps", "n_fine_steps", low=1)
@@ -320,9 +324,10 @@ class SDEPlan(ModelPlan):
         self.scheme, self.shape, self.resolved = SCHEMES[model.scheme], shape, model
         self.attention: InteractionPlan | None = None
         if model.attention is not None:
-            attention = model.attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
-            self.resolved = replace(self.resolved, attention=attention)
-            self.attention = model.attention.plan(shape, weights)
+            attention = cast(Interaction, model.attention)
+            resolved = attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
+            self.resolved = replace(self.resolved, attention=resolved)
+            self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.field = None if model.field is None else model.field.noise_plan(shape, weights)
         if self.field is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import cast
@@ -15,6 +16,7 @@ from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Stream
 from chaosphere.geometry import sphere
+from chaosphere.interactions.per_layer import per_layer
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
@@ -39,9 +41,9 @@ class Transformer(Brief):
 
     Parameters
     ----------
-    attention : SoftmaxAttention, another interaction, RandomAttention, or None
-        None leaves the first half out. Random attention G, whose heads are drawn anew for every layer, is noise: its
-        step is Y = LN(X + √(T/L) G(μ_X, X)).
+    attention : SoftmaxAttention, another interaction, RandomAttention, a sequence of interactions, or None
+        None leaves the first half out. A sequence has one interaction for each layer. Random attention G, whose heads
+        are drawn anew for every layer, is noise: its step is Y = LN(X + √(T/L) G(μ_X, X)).
     mlp : MLP or None
         None leaves the second half out.
     depth : int
@@ -86,7 +88,7 @@ class Transformer(Brief):
     (100, 4)
     """
 
-    attention: Interaction | CommonNoise | None
+    attention: Interaction | CommonNoise | Sequence[Interaction] | None
     mlp: MLP | None
     depth: int
     horizon: float
@@ -97,6 +99,7 @@ class Transformer(Brief):
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
+        object.__setattr__(self, "attention", per_layer(self.attention))
         if not is_noise(self.attention):
             check_interaction(self.attention, "attention")
         if not isinstance(self.mlp, MLP | None):
