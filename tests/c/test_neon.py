@@ -12,6 +12,7 @@ HAS_TOOLS = shutil.which(COMPILER) is not None and shutil.which(EMULATOR) is not
 pytestmark = pytest.mark.skipif(
     not HAS_TOOLS and not os.environ.get("CHAOSPHERE_REQUIRE_NEON"), reason=f"needs {COMPILER} and {EMULATOR}"
 )
+LONG = [("test_potential", "f32"), ("test_expansions", "f32")]
 
 
 @pytest.fixture(scope="module", params=["neon", pytest.param("baseline", marks=pytest.mark.slow)])
@@ -21,8 +22,10 @@ def library(request, tmp_path_factory):
     return request.param, compile_library(folder, ["-O1"], compiler=COMPILER, only=request.param, machine="aarch64")
 
 
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("main", MAINS)
+@pytest.mark.parametrize(
+    ("main", "kind"),
+    [pytest.param(main, kind, marks=[pytest.mark.slow] * ((main, kind) in LONG)) for main in MAINS for kind in TYPES],
+)
 def test_library_on_arm(library, tmp_path, main, kind):
     isa, objects = library
     sources = [HERE / f"{main}.c", *objects, "-lm"]

@@ -154,7 +154,11 @@ def test_a_token_brought_to_the_origin_stops_the_run_with_its_last_state():
         (lambda: MLP.draw(3, rng=2), TypeError, r"rng must be a numpy Generator, .* got 2"),
         (lambda: cs.measures.lyapunov_exponent(True, X, rng=0), TypeError, r"model must be a model .* got True"),
         (lambda: cs.two_point.energy_ratio(1.0, 0.5, beta=1.0, u0=0.3), TypeError, r"kernel must be a CovarianceK"),
-        (lambda: cs.two_point.long_time("relu"), TypeError, r"kernel must be a CovarianceKernel, got 'relu'"),
+        (
+            lambda: cs.two_point.long_time("relu"),
+            TypeError,
+            r"kernel must be a CovarianceKernel or a PairNoise, got 'relu'",
+        ),
         (lambda: cs.two_point.expectation(MLP.kernel(3), np.square, (), u0=0.3), ValueError, r"t must hold at least"),
         (lambda: MLP.kernel(3).best_beta(epsilon=lambda beta: np.nan), ValueError, r"epsilon must be a finite number"),
         (lambda: cs.sample_uniform(8, 3, rng=0, n_replicas=10**9), ValueError, r"take 192 GB, more than the"),

@@ -123,7 +123,15 @@ def test_densities_agree_with_nodes(beta, value_scale, rescaled):
     compare_with_nodes(attention, law, horizon=0.5 if rescaled or beta < 1 else 0.1)
 
 
-@pytest.mark.parametrize(("beta", "value_scale"), [(0.0, 1.0), (1.0, 1.0), (10.0, -0.5), (30.0, 1.0)])
+@pytest.mark.parametrize(
+    ("beta", "value_scale"),
+    [
+        (0.0, 1.0),
+        pytest.param(1.0, 1.0, marks=pytest.mark.slow),
+        (10.0, -0.5),
+        pytest.param(30.0, 1.0, marks=pytest.mark.slow),
+    ],
+)
 def test_doubly_stochastic_densities_agree_with_nodes(beta, value_scale):
     compare_with_nodes(cs.SinkhornAttention(beta=beta, value_scale=value_scale), SMOOTH, horizon=0.5)
 
