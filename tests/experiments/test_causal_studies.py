@@ -1,9 +1,12 @@
 """Causal attention: what the two studies measure, and bad arguments of theirs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.experiments.cases import own_tokens, rates
 from chaosphere.experiments.causal import centres, correlation
 
 
@@ -73,3 +76,20 @@ def test_centres():
 def test_bad_input(run, changed, message):
     with pytest.raises((ValueError, MemoryError), match=message):
         run(rng=0, **changed)
+
+
+def test_expected_rates_under_a_mask():
+    """Coupled particles have log N / N; nothing is said of W2 for d = 3, nor of the theorem, which has no mask."""
+    network = cs.Transformer(attention=cs.SoftmaxAttention(mask="causal"), mlp=cs.MLP(width=8), depth=4, horizon=1.0)
+    two, three = rates(network, dims=[2, 3], tokens=[16, 64])
+    assert two.has_log("coupled particles")
+    np.testing.assert_allclose(two.log_factor("coupled particles"), np.log([16, 64]))
+    assert not two.has_log("transport")
+    assert (two.expected("coupled particles"), two.expected("transport")) == (-1.0, -1.0)
+    assert np.isnan(three.expected("transport"))
+    assert np.isnan(two.theorem_rate()).all()
+    (plain,) = rates(dataclasses.replace(network, attention=cs.SoftmaxAttention()), dims=[2], tokens=[16, 64])
+    assert not plain.has_log("coupled particles")
+    assert np.isfinite(plain.theorem_rate()).all()
+    with pytest.raises(ValueError, match="x0 must be None under a causal mask"):
+        own_tokens(network, cs.sample_uniform(200, 2, rng=0))

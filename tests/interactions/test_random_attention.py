@@ -127,10 +127,26 @@ def test_replicas(noise):
     x = cases.tokens(20, 3, n_replicas=3)
     own = cs.simulate(network(noise), x, rng=[5, 6, 7]).final
     for r in range(3):
-        np.testing.assert_allclose(own[r], cs.simulate(network(noise), x[r], rng=5 + r).final, rtol=0, atol=1e-15)
-    shared = cs.simulate(network(noise), x, rng=5, shared_noise=True).final
-    for r in range(3):
-        np.testing.assert_allclose(shared[r], cs.simulate(network(noise), x[r], rng=5).final, rtol=0, atol=1e-14)
+        assert np.array_equal(own[r], cs.simulate(network(noise), x[r], rng=5 + r).final)
+    for dim in (3, 5):
+        x = cases.tokens(20, dim, n_replicas=3)
+        shared = cs.simulate(network(noise), x, rng=5, shared_noise=True).final
+        for r in range(3):
+            assert np.array_equal(shared[r], cs.simulate(network(noise), x[r], rng=5).final)
+
+
+@BOTH
+def test_it_has_no_mask_beside_attention_that_has_one(noise):
+    """Under a causal mask nodes have weights by places; the noise feels all of them."""
+    causal = cs.SoftmaxAttention(beta=2.0, mask="causal")
+    model = cs.LimitSDE(attention=causal, field=noise, horizon=1.0, n_steps=20, scheme="split")
+    laws = [cs.laws.VonMisesFisher(mean_direction=mean, concentration=4.0) for mean in ((1.0, 0.0), (0.0, 1.0))]
+    angle = scipy.stats.vonmises(4.0).ppf(np.arange(1, 2049) * (math.sqrt(5) - 1) / 2 % 1)
+    start = np.concatenate([np.stack([np.cos(a), np.sin(a)], axis=1) for a in (angle, angle + np.pi / 2)])
+    means = np.mean(np.split(cs.simulate(model, start, rng=5).final, 2), axis=1)
+    limit = cs.MeanField(model=model, law=laws, n_nodes=32, n_places=8)
+    weighted = 2 * limit.weights[:, None] * cs.simulate(limit, limit.start(), rng=5).final
+    assert np.abs(means - np.sum(np.split(weighted, 2), axis=1)).max() < 0.005
 
 
 @pytest.mark.parametrize("method", ["fourier", "harmonic"])
@@ -204,6 +220,7 @@ def test_many_heads_have_the_covariance_of_the_limit():
         ({"head_dim": 2, "query_key_std": -1.0}, "query_key_std must be a finite number"),
         ({"head_dim": 2, "query_key_std": 1.0, "method": "fourier"}, "method must be 'auto' or 'direct'"),
         ({"beta": -1.0}, "beta must be"),
+        ({"beta": math.inf}, "beta must be a finite number"),
         ({"beta": 1.0, "n_heads": 0}, "n_heads must be an integer >= 1"),
         ({"beta": 1.0, "value_std": math.nan}, "value_std must be a finite number"),
     ],
@@ -214,6 +231,9 @@ def test_bad_input(arguments, message):
 
 
 def test_what_does_not_take_it():
+    for schedule in ([1.0, 2.0], lambda t: t):
+        with pytest.raises(TypeError, match="beta must be a"):
+            cs.RandomAttention(beta=schedule)
     with pytest.raises(ValueError, match="evaluates the noise twice"):
         cs.LimitSDE(attention=None, field=VALUES, horizon=1.0, n_steps=2, scheme="heun")
     with pytest.raises(ValueError, match="it has no order with a field"):

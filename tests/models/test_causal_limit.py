@@ -136,8 +136,8 @@ def test_shares():
     [
         ({"n_places": 0}, "n_places must be an integer >= 1"),
         ({"law": LAWS, "n_places": 3}, "n_places must be a multiple of the number of laws, 2, got 3"),
-        ({"law": []}, "law must be a law or some laws of one dim"),
-        ({"law": [LAWS[0], cs.laws.Uniform(dim=3)]}, r"law must be a law or some laws of one dim, got dims \[2, 3\]"),
+        ({"law": []}, "law must be a law, or a list or tuple of laws"),
+        ({"law": [LAWS[0], cs.laws.Uniform(dim=3)]}, r"laws of one dim, got dims \[2, 3\]"),
         ({"model": network(SOFTMAX), "n_places": 2}, "one law and one place for a model without a causal mask"),
         ({"model": network(SOFTMAX), "law": LAWS}, "one law and one place for a model without a causal mask"),
     ],

@@ -129,26 +129,42 @@ def test_random_queries_and_keys():
 
 
 def test_one_score_dimension_against_monte_carlo():
-    """E⟨m(x), m(y)⟩ for head_dim = 1: 10⁶ draws, five standard errors (false-alarm rate 5.7e-7)."""
+    """E|m(x)|² and E⟨m(x), m(y)⟩ for head_dim = 1: 10⁶ draws, five standard errors (false-alarm rate 5.7e-7)."""
     rng, u, std, n = np.random.default_rng(0), 0.2, 1.5, 10**6
     q, k = (std * rng.standard_normal((2, n)) for _ in range(2))
     x, y = np.array([1.0, 0.0]), np.array([u, math.sqrt(1 - u * u)])
     difference = k[0] * (x - y)[0] + k[1] * (x - y)[1]
     p, p_other = (scipy.special.expit((q[0] * z[0] + q[1] * z[1]) * difference) for z in (x, y))
     products = u + (1 - u) * (p * p_other + (1 - p) * (1 - p_other))
-    both = np.polynomial.chebyshev.chebval(u, mean_products(1, std)[1])
-    assert abs(products.mean() - both) < 5 * products.std() / math.sqrt(n)
+    squares = 1 - 2 * (1 - u) * p * (1 - p)
+    for values, series in zip((squares, products), mean_products(1, std), strict=True):
+        expected = np.polynomial.chebyshev.chebval(u, series)
+        assert abs(values.mean() - expected) < 5 * values.std() / math.sqrt(n)
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: values(1.0, 1), ValueError, "dim must be an integer >= 2"),
-        (lambda: values(1.0, 3, 0.0), ValueError, "value_std must be > 0 for a pair"),
+        (lambda: values(1.0, 3, 0.0), ValueError, "value_std must be > 0"),
         (lambda: cs.RandomAttention(head_dim=2, query_key_std=30.0).pair(3), ValueError, "query_key_std is too large"),
-        (lambda: two_point.PairNoise(diffusion=np.sin, drift=np.cos, dim=3), ValueError, "diffusion must be >= 0"),
+        (
+            lambda: two_point.PairNoise(diffusion=np.sin, drift=np.cos, dim=3),
+            ValueError,
+            "must be > 0 within",
+        ),
+        (
+            lambda: two_point.PairNoise(diffusion=np.zeros_like, drift=np.cos, dim=3),
+            ValueError,
+            "diffusion must be > 0",
+        ),
+        (lambda: values(1.0, 3, 1e-170), ValueError, "value_std must be > 0"),
         (lambda: two_point.PairNoise(diffusion=1.0, drift=np.cos, dim=3), TypeError, "diffusion must be a function"),
-        (lambda: two_point.PairNoise(diffusion=np.abs, drift=np.log, dim=3), ValueError, "drift must return finite"),
+        (
+            lambda: two_point.PairNoise(diffusion=np.ones_like, drift=np.log, dim=3),
+            ValueError,
+            "drift must return finite",
+        ),
         (
             lambda: from_covariance(np.ones_like, lambda u: 2 * u, dim=3),
             ValueError,

@@ -15,7 +15,7 @@ from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.potential import PotentialInteraction
-from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.protocol import Interaction, consensus_rate_of
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -206,9 +206,10 @@ class ModelFactory:
         """
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
-        if attention is None or mlp is None or attention.consensus_rate is None:
+        rate = consensus_rate_of(attention)
+        if mlp is None or rate is None:
             raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp, without a mask")
-        return float(mlp.kernel(self.dim).critical_noise_scale(attention.consensus_rate))
+        return float(mlp.kernel(self.dim).critical_noise_scale(rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return the table [model] with the swept values in it, without its type."""

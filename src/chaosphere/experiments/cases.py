@@ -124,7 +124,8 @@ class Case:
         if self.model.attention is None:
             return 0.0
         n_targets = sum(self._n_targets(n) for n, s in self._transported() if s)
-        per_step = sum(s * n**2 for s, n in zip(self.n_systems("energy"), self.tokens, strict=True))
+        share = 0.5 if self.model.is_ordered else 1.0  # of all pairs
+        per_step = share * sum(s * n**2 for s, n in zip(self.n_systems("energy"), self.tokens, strict=True))
         if self.x0 is not None:
             per_step += len(self.x0) ** 2
         else:
@@ -181,7 +182,9 @@ class Case:
         return np.log(self.tokens) if self.has_log(quantity) else np.ones(len(self.tokens))
 
     def theorem_rate(self) -> Floats:
-        """Return r_d(N): N^{−1/2}, times log(1 + N) for d = 4, N^{−2/d} beyond (arXiv:2604.26898)."""
+        """Return r_d(N): N^{−1/2}, times log(1 + N) for d = 4, N^{−2/d} beyond (arXiv:2604.26898); NaN under a mask."""
+        if self.model.is_ordered:
+            return np.full(len(self.tokens), np.nan)
         n = np.array(self.tokens, dtype=np.float64)
         if self.dim > 4:
             return np.asarray(n ** (-2 / self.dim))

@@ -6,7 +6,8 @@ Token i of N is at the place i/N. As N → ∞ the tokens at the place σ see th
 
 and move in the drift that attention without a mask has for ν_σ. K layers of nodes stand for the places (k − ½)/K, k = 1
 … K: each sees the layers before it and half of its own (the midpoint rule). Passive tokens, in their order, are at the
-places 1/N … 1; their drift is interpolated between the places k/K, where whole layers are seen.
+places 1/N … 1; their drift is interpolated between the places k/K, where whole layers are seen, and up to the place 1/K
+it is that of the first layer.
 """
 
 from __future__ import annotations
@@ -105,6 +106,6 @@ def prefix_shares(n_layers: int, *, decay: float, own_share: float) -> Floats:
     return np.asarray(shares / shares.sum())
 
 
-def flat(weights: Floats) -> Floats:
-    """Return the weights of all nodes of layers (K, n), each with the sum 1, for an interaction without a mask."""
-    return weights.ravel() / len(weights)
+def of_all(weights: Floats | None) -> Floats | None:
+    """Return the weights of all tokens, (K n,) for layers (K, n) of sum 1 each, for what has no mask."""
+    return weights if weights is None or weights.ndim == 1 else weights.ravel() / len(weights)

@@ -156,7 +156,7 @@ class MultiHeadAttention(Brief):
         >>> cs.MultiHeadAttention(heads=heads).plan(Shape(n_tokens=10, dim=3)).pairs
         200.0
         """
-        unordered = weights if weights is None or weights.ndim == 1 else layered.flat(weights)
+        unordered = layered.of_all(weights)
         plans = [head.plan(shape, weights if is_ordered_of(head) else unordered) for head in self.heads]
         return _MultiHeadPlan(plans, is_mean=self._is_mean)
 

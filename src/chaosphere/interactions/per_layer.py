@@ -53,7 +53,7 @@ class PerLayer(Brief):
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> PerLayerPlan:
         """Return the plan for tokens of one shape; see `Interaction`."""
-        unordered = weights if weights is None or weights.ndim == 1 else layered.flat(weights)
+        unordered = layered.of_all(weights)
         plans: dict[int, InteractionPlan] = {}  # layers that share an interaction share its plan
         for part in self.interactions:
             if id(part) not in plans:

@@ -41,8 +41,8 @@ class RandomAttention(Brief):
         dX = P_X dB m(μ, X) − ½ σ² (d − 1) |m|² X dt   (Itô),
 
     where m is the attention of V = I and B a d × d matrix of Brownian motions times σ. `LimitSDE(field=...)` takes its
-    steps. With random Q and K the limit is Gaussian noise with the covariance σ² E_{Q,K}⟨m(x), m(y)⟩ I; a step of
-    `LimitSDE` stands for it by the heads of that step.
+    steps. With random Q and K the limit is Gaussian noise with the covariance σ² E_{Q,K}⟨m(x), m(y)⟩ I; `LimitSDE`
+    draws heads for every step, whose noise has that covariance.
 
     Parameters
     ----------
@@ -110,6 +110,7 @@ class RandomAttention(Brief):
         if (self.beta is None) == (self.head_dim is None):
             raise ValueError("one of beta and head_dim must be given")
         if self.head_dim is None:
+            checks.numbers(self, "beta", low=0)
             if self.query_key_std is not None:
                 raise ValueError("query_key_std must be None with beta: Q and K are not drawn")
             inner = self._attention()
@@ -182,9 +183,9 @@ class RandomAttention(Brief):
         >>> round(float(minus), 6)
         0.247443
         """
-        if self.value_std == 0:
-            raise ValueError("value_std must be > 0 for a pair: without noise there is no law")
         variance = self.value_std**2
+        if not variance > 0:
+            raise ValueError("value_std must be > 0, with a square that is, for a pair: without noise there is no law")
         if self.beta is not None:
             return random_pair.of_values(dim, beta=self.beta, variance=variance)
         assert self.head_dim is not None
@@ -336,7 +337,7 @@ class _Values(Increment):
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         mean = self.mean.drift(x, n_threads=checks.threads(n_threads))
         # No BLAS: its sums may depend on the number of tokens and of threads.
-        values = np.broadcast_to(self.values, (len(x), *self.values.shape[1:])).astype(x.dtype)
+        values = np.broadcast_to(self.values, (len(x), *self.values.shape[1:])).astype(x.dtype, order="C")
         return np.asarray(np.einsum("rik,rck->ric", mean, values))
 
 

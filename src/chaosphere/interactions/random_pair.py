@@ -14,6 +14,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.noise.pair_noise import PairNoise
 
 _N_COSINES, _MAX_ERROR = 96, 1e-7  # of the coefficients under random Q and K
+_LARGEST = 2.0  # standard deviation of the entries, times k^{1/4}, that is surely resolved
 
 
 def of_values(dim: int, *, beta: float, variance: float) -> PairNoise:
@@ -59,7 +60,10 @@ def mean_products(head_dim: int, std: float) -> tuple[Floats, Floats]:
     own, both = (_series(row) for row in values)
     error = max(error, np.abs(own[-4:]).max(), np.abs(both[-4:]).max())
     if not error <= _MAX_ERROR:
-        raise ValueError(f"query_key_std is too large for a pair: the coefficients have an error of {error:.1e}")
+        raise ValueError(
+            f"query_key_std is too large for a pair, got {std:g}: the coefficients have an error of {error:.1e}; up to "
+            f"{_LARGEST / head_dim**0.25:.2g} it is small enough for head_dim={head_dim}"
+        )
     return trimmed(own, relative=1e-13), trimmed(both, relative=1e-13)
 
 

@@ -44,7 +44,7 @@ class MeanField(Brief):
     model : Transformer, LimitSDE, or another model
         Without noise of each token's own (`has_own_noise`; here `temperature`), which makes a diffusion of the measure
         that nodes do not carry.
-    law : Law or sequence of Law
+    law : Law, or list or tuple of Law
         See `chaosphere.laws`. Several, with a causal mask: of the first tokens, of the next as many, and so on.
     n_nodes : int
         Nodes of each place; see `chaosphere.laws.quadrature`.
@@ -331,7 +331,9 @@ class MeanField(Brief):
             return [check_law(self.law)]
         laws = [check_law(law, f"law[{k}]") for k, law in enumerate(self.law)]
         if not laws or len({law.dim for law in laws}) > 1:
-            raise ValueError(f"law must be a law or some laws of one dim, got dims {[law.dim for law in laws]}")
+            raise ValueError(
+                f"law must be a law, or a list or tuple of laws of one dim, got dims {[law.dim for law in laws]}"
+            )
         return laws
 
     def _check_dim(self, dim: int, name: str) -> None:

@@ -15,6 +15,7 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Stream
+from chaosphere.interactions import layered
 from chaosphere.interactions.per_layer import per_layer
 from chaosphere.interactions.protocol import (
     Interaction,
@@ -329,7 +330,7 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, attention=resolved)
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
-        self.field = None if model.field is None else model.field.noise_plan(shape, weights)
+        self.field = None if model.field is None else model.field.noise_plan(shape, layered.of_all(weights))
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.noise)
         self.step_size, self.noise_scales = model.horizon / model.n_steps, model.noise_scales()

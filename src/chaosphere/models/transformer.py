@@ -43,7 +43,7 @@ class Transformer(Brief):
     ----------
     attention : SoftmaxAttention, another interaction, RandomAttention, a sequence of interactions, or None
         None leaves the first half out. A sequence has one interaction for each layer. Random attention G, whose heads
-        are drawn anew for every layer, is noise: its step is Y = LN(X + √(T/L) G(μ_X, X)).
+        are drawn anew for every layer, is noise, as any other common noise: its step is Y = LN(X + √(T/L) G(μ_X, X)).
     mlp : MLP or None
         None leaves the second half out.
     depth : int
@@ -55,7 +55,7 @@ class Transformer(Brief):
         0, …, L − 1 takes the time in its middle, (ℓ + ½) T/L, for this and for parameters of the attention that are
         functions of t.
     n_fine_steps : int
-        Each layer's network is the scaled sum of this many; `coarsen` sets it.
+        Each layer's network is the scaled sum of this many; `coarsen` sets it. Of one network for all layers it is not.
     attention_exponent, mlp_exponent : float
         a >= 0 and b >= 0: the steps are T L^{−a} Attn and s √T L^{−b} G instead of (T/L) Attn and s √(T/L) G; of random
         attention √T L^{½−a} G, of one network for all layers s T L^{−b−½} G. For a = 1 and b = ½ both have a part in
@@ -316,7 +316,8 @@ class TransformerPlan(ModelPlan):
         self.max_fused_steps = (
             1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
         )
-        n_normals = 0 if self.layers is None else self.n_fine_steps * self.layers.n_normals
+        n_networks = 1 if self.is_frozen else self.n_fine_steps
+        n_normals = 0 if self.layers is None else n_networks * self.layers.n_normals
         n_normals += 0 if self.heads is None else self.heads.n_normals(self.n_fine_steps)
         self.cost = Cost(
             pairs=sum(part.pairs for part in (self.attention, self.heads) if part is not None),

@@ -49,7 +49,7 @@ class PairNoise(Brief):
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, D is negative, or a function is not finite on [−1, 1].
+        If an argument is out of range, D is not positive within (−1, 1), or a function is not finite on [−1, 1].
 
     See Also
     --------
@@ -79,10 +79,9 @@ class PairNoise(Brief):
         object.__setattr__(self, "is_odd", bool(self.is_odd))
         for name in ("diffusion", "drift"):
             values = _evaluated(getattr(self, name), name)
-            if name == "diffusion" and not values.min() >= 0.0:
-                raise ValueError(
-                    f"diffusion must be >= 0 on [-1, 1], got {values.min():g} at u = {_PROBE[values.argmin()]:g}"
-                )
+            if name == "diffusion" and not (values.min() >= 0.0 and values[1:-1].min() > 0.0):
+                at = _PROBE[1:-1][values[1:-1].argmin()]
+                raise ValueError(f"diffusion must be > 0 within (-1, 1), got {values.min():g} near u = {at:g}")
 
     @classmethod
     def from_covariance(
@@ -154,10 +153,10 @@ class PairNoise(Brief):
         def spread(u: Array) -> Array:
             return np.asarray(variance(u) - u * covariance(u))
 
-        def turn(u: Array) -> Array:
+        def drift_numerator(u: Array) -> Array:
             return np.asarray((dim - 2) * (covariance(u) - u * variance(u)) - u * spread(u))
 
-        diffusion, own = _Quotient.of(spread, is_odd=is_odd), _Quotient.of(turn, is_odd=is_odd)
+        diffusion, own = _Quotient.of(spread, is_odd=is_odd), _Quotient.of(drift_numerator, is_odd=is_odd)
         return cls(diffusion=diffusion, drift=_Drift(own, drift, is_odd), dim=dim, is_odd=is_odd)
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:

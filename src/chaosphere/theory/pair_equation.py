@@ -25,11 +25,28 @@ _ROOT = 6
 TOLERANCE, TARGET = 1e-5, 1e-9
 
 
+class _OfKernel:
+    """What a pair needs of a kernel, as `PairNoise` has it."""
+
+    def __init__(self, kernel: CovarianceKernel) -> None:
+        self.kernel, self.dim, self.is_odd = kernel, kernel.dim, kernel.is_odd
+        self.dissipation_function = kernel.dissipation_function
+
+    def coefficients(self, point: Point) -> tuple[Array, Array]:
+        """Return a and b at the points."""
+        return pair_diffusion.coefficients(self.kernel, point)
+
+    def exponents(self) -> tuple[float, float]:
+        """Return the exponents at u = 1, and at u = −1 if the field is odd."""
+        plus = self.kernel.lyapunov_exponent()
+        return plus, plus if self.is_odd else math.nan
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Coefficients of the generator: those of the noise and the drift of attention."""
 
-    noise: CovarianceKernel | PairNoise
+    noise: _OfKernel | PairNoise
     beta: float
     value_scale: float
 
@@ -51,23 +68,16 @@ class Pair:
             raise ValueError("kernel: kappa(1) = 0, must be > 0: without noise there is no law")
         if (period := regular_polygon(kernel)) is not None:
             raise ValueError(f"kernel: two tokens that are 2π/{period} apart stay so; there is no law for all cosines")
-        return cls(noise=kernel, beta=beta, value_scale=value_scale)
+        return cls(noise=_OfKernel(kernel), beta=beta, value_scale=value_scale)
 
     def coefficients(self, point: Point) -> tuple[Array, Array]:
         """Return a, b of L = a ∂²/∂s² + b ∂/∂s in the coordinate s of the points."""
-        if isinstance(self.noise, PairNoise):
-            a, b = self.noise.coefficients(point)
-        else:
-            a, b = pair_diffusion.coefficients(self.noise, point)
+        a, b = self.noise.coefficients(point)
         return point.change(a, b + point.gap * point.rest * self.attention(point.gap))
 
     def exponents(self) -> tuple[float, float]:
         """Return the exponents of |X − Y| at u = 1 and of |X + Y| at u = −1, NaN where that is left at once."""
-        if isinstance(self.noise, PairNoise):
-            plus, minus = self.noise.exponents()
-        else:
-            plus = self.noise.lyapunov_exponent()
-            minus = plus if self.noise.is_odd else math.nan
+        plus, minus = self.noise.exponents()
         return plus - self.value_scale, minus + 2.0 * self.value_scale * float(scipy.special.expit(-2 * self.beta))
 
     def attention(self, gap: Array) -> Array:

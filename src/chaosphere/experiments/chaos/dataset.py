@@ -66,7 +66,7 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
             exponent[:, c, q] = power * fitted
             level = np.average(np.log(error[0, c, q, at] / log_factor), weights=n_systems)
             centre[:, c, q] = np.average(np.log(x), weights=n_systems), level
-            if quantity == "transport":
+            if quantity == "transport" and not case.model.is_ordered:
                 scaled = values / case.theorem_rate()[is_taken]
                 bound[:, c] = power * np.array(stats.exponent_interval(x, scaled, weights=n_systems))
     node_squares = np.stack([[m.node_squares for m in replica] for replica in pieces], axis=2)

@@ -67,7 +67,7 @@ def _rates(panel: Any, case: Any) -> None:
         at, level = row["centre"].values
         fit = np.exp(level) * (x / np.exp(at)) ** slope * (np.log(x) if has_log else 1)
         panel.plot(x, fit, color=colour)
-        if index == 3:
+        if index == 3 and np.isfinite(row["theorem_rate"].values[shown]).all():
             rate = row["theorem_rate"].values[shown]
             above = 1.8 * error[0] * rate / rate[0]
             panel.plot(x, above, color="black", linestyle="--", label="rate of the theorem, $r_d(N)$")

@@ -43,7 +43,7 @@ def claims(dataset: Any) -> list[Claim]:
             label = f"{name}: exponent of {ERRORS[quantity]}{' / log N' if row['has_log'] else ''}"
             interval = (row["exponent"], row["exponent_low"], row["exponent_high"])
             rows.append(estimates.from_interval(label, interval, expected=None if math.isnan(expected) else expected))
-            if quantity == "transport" and np.isfinite(case["expected"]).any():
+            if quantity == "transport" and np.isfinite(case["over_theorem"]) and np.isfinite(case["expected"]).any():
                 label = f"{name}: exponent of E sup_t W2² / r_d(N), at most"
                 interval = (case["over_theorem"], case["over_theorem_low"], case["over_theorem_high"])
                 rows.append(estimates.from_interval(label, interval, expected=0.0, is_bound=True))

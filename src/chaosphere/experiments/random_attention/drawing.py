@@ -26,7 +26,7 @@ def draw_ends(dataset: Any, path: Path) -> None:
         File to write; see `style.write`.
     """
     dims, betas = dataset["dim"].values, dataset["beta"].values
-    fine = np.linspace(min(betas[0], 0.1), 1.05 * betas[-1], 40)
+    fine = np.linspace(min(betas[0], 0.1), max(1.05 * betas[-1], 1.0), 40)
     with style.picture(path, width=style.TWO_COLUMNS, height=3.2) as canvas:
         left, right = canvas.subplots(1, 2)
         for i, dim in enumerate(dims):

@@ -28,7 +28,8 @@ from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
 
-_NEAR, _SHORT = 1e-6, 1 / 16  # distance of pairs whose exponent is measured, and their share of the time
+_NEAR = 1e-6  # distance of pairs whose exponent is measured
+_MAX_SHARE, _MAX_GROWTH = 1 / 16, 5.0  # of the time that they are followed, and of the logarithm of their distance
 _SETTLED = 1.0  # mean of the logarithm of a distance, in standard deviations, from which on pairs count as settled
 _MAX_LARGE = 0.2  # half-width of an interval that says something about a probability
 
@@ -50,7 +51,7 @@ def run(
     """Run pairs of tokens under random values, with σ = 1, and count those that end opposite.
 
     Close and nearly opposite pairs, at the distance 1e-6 of either end, give the exponents of |X − Y| and |X + Y| in as
-    many layers and a sixteenth of the time: steps shift exponents in proportion to their size.
+    many layers and at most a sixteenth of the time: steps shift exponents in proportion to their size.
 
     Parameters
     ----------
@@ -192,10 +193,13 @@ def _measured(
     x = final(cosine, math.sqrt(1 - cosine**2), 1.0)
     share = float(np.mean(np.einsum("rc,rc->r", x[:, 0], x[:, 1]) < 0))
     exponents = []
+    assert isinstance(model.attention, RandomAttention)
+    largest = max(abs(exponent) for exponent in model.attention.pair(dim).exponents())
+    short = min(_MAX_SHARE, _MAX_GROWTH / (largest * model.horizon))
     for sign in (1.0, -1.0):
-        x = final(sign, _NEAR, _SHORT)
+        x = final(sign, _NEAR, short)
         growth = np.log(np.linalg.norm(x[:, 0] - sign * x[:, 1], axis=1) / _NEAR)
-        exponents.append(float(growth.mean()) / (_SHORT * model.horizon))
+        exponents.append(float(growth.mean()) / (short * model.horizon))
     return share, exponents[0], exponents[1]
 
 
