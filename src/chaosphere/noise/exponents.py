@@ -202,8 +202,8 @@ def kaplan_yorke_dimension(kernel: CovarianceKernel) -> float:
 
     References
     ----------
-    F. Ledrappier and L.-S. Young, Dimension formula for random transformations, Commun. Math. Phys. 117 (1988),
-    529–548.
+    F. Ledrappier and L.-S. Young, Dimension formula for random transformations, Communications in Mathematical
+    Physics 117 (1988), 529–548.
 
     Examples
     --------
