@@ -128,6 +128,11 @@ def test_random_queries_and_keys():
         np.testing.assert_allclose(2 * at[1] - at[0], products, atol=2e-9)  # the error is of order 1/k
 
 
+def test_the_largest_scores_that_a_message_names_are_resolved():
+    for head_dim in (1, 64):
+        cs.RandomAttention(head_dim=head_dim, query_key_std=2 * head_dim**-0.25).pair(3)
+
+
 def test_one_score_dimension_against_monte_carlo():
     """E|m(x)|² and E⟨m(x), m(y)⟩ for head_dim = 1: 10⁶ draws, five standard errors (false-alarm rate 5.7e-7)."""
     rng, u, std, n = np.random.default_rng(0), 0.2, 1.5, 10**6

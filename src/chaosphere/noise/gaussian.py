@@ -240,7 +240,7 @@ class GaussianField(Brief):
         >>> import chaosphere as cs
         >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
         >>> plan = field.plan(100)
-        >>> plan.field.method, plan.is_local
+        >>> plan.noise.method, plan.is_local
         ('spectral', True)
         """
         return FieldPlan(self.resolve(n_tokens), n_tokens)
@@ -403,7 +403,7 @@ class FieldPlan:
     pairs = 0.0
 
     def __init__(self, field: GaussianField, n_tokens: int) -> None:
-        self.field = self.noise = field
+        self.noise = field
         self.n_tokens, self.dim = n_tokens, field.kernel.dim
         self.is_local = field.method != "dense"
         if field.method == "spectral":
@@ -414,26 +414,26 @@ class FieldPlan:
 
     def n_normals(self, n_parts: int) -> int:
         """Return how many numbers, of one replica, the increment over n_parts intervals holds at once."""
-        if self.field.method == "spectral":
+        if self.noise.method == "spectral":
             return self.root.basis.size * self.dim
-        if self.field.method == "dense":
-            n_rows = self.n_tokens * (self.dim if self.field.kernel.has_eta else 1)
+        if self.noise.method == "dense":
+            n_rows = self.n_tokens * (self.dim if self.noise.kernel.has_eta else 1)
             return self.n_tokens * self.dim + 2 * n_rows**2  # with the covariance matrix and its root
         return n_parts * self.layers.n_normals
 
     def increment(self, parts: Iterable[Draws], *, duration: float) -> Increment:
         """Return the noise over a time interval; see `GaussianField.increment`."""
         scale = math.sqrt(duration)
-        if self.field.method == "spectral":
+        if self.noise.method == "spectral":
             basis = self.root.basis
             coefficients = self.root(normalized_sum(parts, (basis.size, self.dim)))
-            if self.field.kernel.has_eta and basis.n_max == 1 and self.dim >= _MIN_DIM_OF_MATRICES:
+            if self.noise.kernel.has_eta and basis.n_max == 1 and self.dim >= _MIN_DIM_OF_MATRICES:
                 return _Linear(coefficients=coefficients, scale=scale)
             return _Spectral(basis=basis, coefficients=coefficients, scale=scale)
-        if self.field.method == "dense":
+        if self.noise.method == "dense":
             normals = normalized_sum(parts, (self.n_tokens, self.dim))
-            return _Dense(kernel=self.field.kernel, normals=normals, scale=scale)
-        return _Features(layer=self.layers.draw(parts), scale=self.field.kernel.amplitude * scale)
+            return _Dense(kernel=self.noise.kernel, normals=normals, scale=scale)
+        return _Features(layer=self.layers.draw(parts), scale=self.noise.kernel.amplitude * scale)
 
     def distribute(self, partition: Any) -> FieldPlan:
         """Return the plan for the tokens that a process owns: itself; ValueError where all tokens are coupled."""

@@ -117,7 +117,10 @@ def run(
         out = np.empty((len(dims), len(betas), 3))
         for (i, dim), (j, model) in itertools.product(enumerate(dims), enumerate(models)):
             key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica, i, j))
-            out[i, j] = _measured(model, dim, cosine=cosine, n_pairs=n_pairs, key=key, n_threads=n_threads)
+            largest = float(np.abs(RandomAttention(beta=betas[j]).pair(dim).exponents()).max())
+            out[i, j] = _measured(
+                model, dim, largest=largest, cosine=cosine, n_pairs=n_pairs, key=key, n_threads=n_threads
+            )
         return out
 
     return grow(
@@ -179,9 +182,16 @@ def threshold(dim: float) -> float:
 
 
 def _measured(
-    model: Transformer, dim: int, *, cosine: float, n_pairs: int, key: np.random.SeedSequence, n_threads: int
+    model: Transformer,
+    dim: int,
+    *,
+    largest: float,
+    cosine: float,
+    n_pairs: int,
+    key: np.random.SeedSequence,
+    n_threads: int,
 ) -> tuple[float, float, float]:
-    """Return the share of pairs that end opposite, and the exponents of |X − Y| and |X + Y|."""
+    """Return the share of pairs that end opposite, and exponents at the ends, in size up to `largest`."""
 
     def final(u: float, distance: float, share: float) -> Floats:
         x = np.zeros((n_pairs, 2, dim))
@@ -193,8 +203,6 @@ def _measured(
     x = final(cosine, math.sqrt(1 - cosine**2), 1.0)
     share = float(np.mean(np.einsum("rc,rc->r", x[:, 0], x[:, 1]) < 0))
     exponents = []
-    assert isinstance(model.attention, RandomAttention)
-    largest = max(abs(exponent) for exponent in model.attention.pair(dim).exponents())
     short = min(_MAX_SHARE, _MAX_GROWTH / (largest * model.horizon))
     for sign in (1.0, -1.0):
         x = final(sign, _NEAR, short)
