@@ -90,6 +90,13 @@ INTERACTIONS = {
     "PotentialInteraction.energy": (POTENTIAL.energy, {"x": X, "weights": P, "n_threads": 1}),
     "SoftmaxAttention.at": (ATTENTION.at, {"time": 0.5, "step": 0}),
     "SoftmaxAttention.check_schedule": (ATTENTION.check_schedule, {"n_steps": 4, "horizon": 1.0}),
+    "UnnormalizedAttention.at": (USA.at, {"time": 0.5, "step": 0}),
+    "UnnormalizedAttention.check_schedule": (USA.check_schedule, {"n_steps": 4, "horizon": 1.0}),
+    "SinkhornAttention.at": (SINKHORN.at, {"time": 0.5, "step": 0}),
+    "SinkhornAttention.check_schedule": (SINKHORN.check_schedule, {"n_steps": 4, "horizon": 1.0}),
+    "L2Attention.at": (DISTANCES.at, {"time": 0.5, "step": 0}),
+    "L2Attention.check_schedule": (DISTANCES.check_schedule, {"n_steps": 4, "horizon": 1.0}),
+    "MultiHeadAttention.at": (HEADS.at, {"time": 0.5, "step": 0}),
     "MultiHeadAttention.check_schedule": (HEADS.check_schedule, {"n_steps": 4, "horizon": 1.0}),
     "SoftmaxAttention.energy_growth": (ATTENTION.energy_growth, {"beta": 1.0, "dim": 3}),
 }

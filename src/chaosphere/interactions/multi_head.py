@@ -24,6 +24,7 @@ from chaosphere.interactions.protocol import (
     check_interaction,
     check_schedule,
     consensus_rate_of,
+    interaction_at,
     is_ordered_of,
     mobility_of,
     offered,
@@ -215,7 +216,8 @@ class MultiHeadAttention(Brief):
         -------
         float, ndarray of shape (R,) or None
             The energy of each system; None unless each head has a mobility. Softmax attention has none: its flow is a
-            gradient flow with weights of its own.
+            gradient flow with weights of its own. Heads whose δ changes over a run have none, too: `at` gives them at a
+            time.
 
         Raises
         ------
@@ -269,7 +271,11 @@ class MultiHeadAttention(Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.check_schedule : The same of one head.
+        chaosphere.MultiHeadAttention.at : The heads at a time.
+        chaosphere.L2Attention.check_schedule : The same of one head of attention by distances.
+        chaosphere.SinkhornAttention.check_schedule : The same of one head of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.check_schedule : The same of one head of softmax attention.
+        chaosphere.UnnormalizedAttention.check_schedule : The same of one head of unnormalised attention.
 
         Examples
         --------
@@ -279,6 +285,45 @@ class MultiHeadAttention(Brief):
         """
         for head in self.heads:
             check_schedule(head, n_steps=n_steps, horizon=horizon)
+
+    def at(self, time: float, *, step: int = 0) -> MultiHeadAttention:
+        """Return the heads at a time, with numbers for parameters that change over a run.
+
+        Parameters
+        ----------
+        time : float
+            t >= 0, for functions of t.
+        step : int
+            The step from 0, for sequences.
+
+        Returns
+        -------
+        MultiHeadAttention
+            Without schedules.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, a sequence has no such step, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+        chaosphere.MultiHeadAttention.check_schedule : Check the heads at all steps of a model.
+        chaosphere.L2Attention.at : The same of one head of attention by distances.
+        chaosphere.SinkhornAttention.at : The same of one head of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.at : The same of one head of softmax attention.
+        chaosphere.UnnormalizedAttention.at : The same of one head of unnormalised attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(), cs.SoftmaxAttention(value_scale=lambda t: 1 - t)]
+        >>> cs.MultiHeadAttention(heads=heads).at(0.25).consensus_rate
+        0.875
+        """
+        time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
+        return replace(self, heads=tuple(interaction_at(head, time, step=step) for head in self.heads))
 
     @property
     def mobility(self) -> float | None:

@@ -238,7 +238,11 @@ class InteractionPlan(Protocol):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.at : Attention at a time.
+        chaosphere.L2Attention.at : Attention by distances at a time.
+        chaosphere.MultiHeadAttention.at : Several heads at a time.
+        chaosphere.SinkhornAttention.at : Doubly stochastic attention at a time.
+        chaosphere.SoftmaxAttention.at : Softmax attention at a time.
+        chaosphere.UnnormalizedAttention.at : Unnormalised attention at a time.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
         chaosphere.models.schemes.Flow.interaction_at : The interaction at a part of a step.
         """
@@ -409,6 +413,13 @@ def check_schedule(interaction: object, *, n_steps: int, horizon: float) -> None
     """Raise unless parameters that change serve a model of these steps, by the method `check_schedule`."""
     if callable(check := getattr(interaction, "check_schedule", None)):
         check(n_steps=n_steps, horizon=horizon)
+
+
+def interaction_at(interaction: Interaction, time: float, *, step: int) -> Interaction:
+    """Return an interaction at a time within a step, by the method `at`; itself where it has none."""
+    at = getattr(interaction, "at", None)
+    there: Interaction = at(time, step=step) if callable(at) else interaction
+    return there
 
 
 def mobility_of(interaction: object) -> float | None:
