@@ -98,5 +98,8 @@ INTERACTIONS = {
     "L2Attention.check_schedule": (DISTANCES.check_schedule, {"n_steps": 4, "horizon": 1.0}),
     "MultiHeadAttention.at": (HEADS.at, {"time": 0.5, "step": 0}),
     "MultiHeadAttention.check_schedule": (HEADS.check_schedule, {"n_steps": 4, "horizon": 1.0}),
+    "UnnormalizedAttention.energy_growth": (USA.energy_growth, {"beta": 1.0, "dim": 3}),
+    "L2Attention.energy_growth": (DISTANCES.energy_growth, {"beta": 1.0, "dim": 3}),
+    "MultiHeadAttention.energy_growth": (HEADS.energy_growth, {"beta": 1.0, "dim": 3}),
     "SoftmaxAttention.energy_growth": (ATTENTION.energy_growth, {"beta": 1.0, "dim": 3}),
 }

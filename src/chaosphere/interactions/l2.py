@@ -19,6 +19,7 @@ from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import Head, largest_value, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange
@@ -239,6 +240,49 @@ class L2Attention(MayChange, checks.ByValue, Brief):
             checks.weights(weights, x.shape[-2])
             return None
         return softmax.energy(x, weights, n_threads=n_threads)
+
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth | None:
+        """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone, where this is softmax.
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy. That of the attention is 2β where QᵀK = βI.
+        dim : int, optional
+            d, that of the matrices.
+
+        Returns
+        -------
+        EnergyGrowth or None
+            That of the softmax attention; None unless QᵀK = βI and KᵀK = cI.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, dim is another than that of the matrices, or δ changes over a run: `at`
+            gives the attention at a time.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy_growth : The same of softmax attention.
+        chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3), value_scale=-0.3)
+        >>> attention.energy_growth(2.0).growth
+        0.6
+        """
+        beta, own_dim = checks.number(beta, "beta", low=0), self.query.shape[1]
+        if dim is not None and checks.integer(dim, "dim", low=2) != own_dim:
+            raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
+        schedules.constant(self.value_scale, "value_scale")
+        softmax = self._softmax()
+        return None if softmax is None else softmax.energy_growth(beta, dim=own_dim)
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.

@@ -16,14 +16,16 @@ from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, layered
+from chaosphere.interactions import call, growth, layered
 from chaosphere.interactions.circle import CircleDrift, Modes
+from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
     check_interaction,
     check_schedule,
     consensus_rate_of,
+    growth_of,
     interaction_at,
     is_ordered_of,
     mobility_of,
@@ -249,6 +251,58 @@ class MultiHeadAttention(Brief):
             energies.append(np.float64(mobility_of(head) or 0.0) * energy)
         total: PerReplica = combined(energies, is_mean=self._is_mean)
         return total
+
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth | None:
+        """Return an ε with dE_β/dt <= ε E_β for every measure, under the heads alone.
+
+        The drift is the mean or the sum of those of the heads, and so is the change of the energy: the mean or the sum
+        of the rates of the heads is a bound.
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy; 0 is the limit, the energy ¼ ∬ |x − y|².
+        dim : int, optional
+            d >= 2, where no matrix has it.
+
+        Returns
+        -------
+        EnergyGrowth or None
+            It is exact where all heads repel, or none does; where some do, the attraction of the others is not
+            counted. None where no bound is known for a head.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or a head refuses it: with a mask, or where β or δ change over a run.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy_growth : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+        chaosphere.L2Attention.energy_growth : The same of attention by distances.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=1.0, value_scale=scale) for scale in (-0.4, -0.1, 0.3)]
+        >>> for some in (heads[:2], heads):
+        ...     answer = cs.MultiHeadAttention(heads=some, combine="sum").energy_growth(1.0)
+        ...     print(answer.growth, answer.is_bound, answer.is_exact)
+        1.0 True True
+        1.0 True False
+        """
+        beta = checks.number(beta, "beta", low=0)
+        if dim is not None:
+            checks.integer(dim, "dim", low=2)
+        answers = [growth_of(head, beta, dim=dim) for head in self.heads]
+        known = [answer for answer in answers if answer is not None]
+        if len(known) < len(answers):
+            return None
+        total = float(combined((answer.growth for answer in known), is_mean=self._is_mean))
+        return growth.of_heads(known, growth=total, consensus_rate=self.consensus_rate)
 
     @property
     def _is_mean(self) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
+from chaosphere.interactions.growth import EnergyGrowth
 
 
 class Partition(Protocol):
@@ -436,6 +437,13 @@ def beta_of(interaction: object) -> float | None:
     """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none, or it changes."""
     beta = getattr(interaction, "beta", None)
     return beta if isinstance(beta, float) else None
+
+
+def growth_of(interaction: object, beta: float, *, dim: int | None) -> EnergyGrowth | None:
+    """Return how fast an interaction alone can raise E_β, by the method `energy_growth`; None if nothing is known."""
+    energy_growth = getattr(interaction, "energy_growth", None)
+    growth: EnergyGrowth | None = energy_growth(beta, dim=dim) if callable(energy_growth) else None
+    return growth
 
 
 def is_ordered_of(interaction: object) -> bool:

@@ -636,16 +636,20 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         EnergyGrowth
             For QᵀK = βI with the β of the energy and V = δI, in whatever form they are given: 0 for δ >= 0, and 2|δ|
             for δ < 0, exact in every dimension and for any weights of the tokens. Otherwise a lower estimate, which
-            `is_exact` tells: the largest growth that is found for 2, 3 and 4 weighted tokens.
+            `is_bound` tells: the largest growth that is found for 2, 3 and 4 weighted tokens.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, dim is another than that of the matrices, or there is a mask.
+            If an argument is out of range, dim is another than that of the matrices, there is a mask, or β or δ change
+            over a run: `at` gives the attention at a time.
 
         See Also
         --------
         chaosphere.SoftmaxAttention.energy : Energy of tokens.
+        chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+        chaosphere.L2Attention.energy_growth : The same of attention by distances.
+        chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
         chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
         chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
         chaosphere.interactions.growth.EnergyGrowth : The answer.

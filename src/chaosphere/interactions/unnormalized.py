@@ -18,10 +18,11 @@ from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, causal, energies, layered, linear
+from chaosphere.interactions import call, causal, energies, growth, layered, linear
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
+from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange
@@ -324,6 +325,54 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
             return of_replicas(0.5 * energies.spread(batch, p), x)
         deficit = energies.pair_deficit(batch, p, beta=self._beta, n_threads=threads)
         return of_replicas(0.5 * self._scale * deficit / self._beta, x)
+
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth | None:
+        """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone.
+
+        E_β is the energy of the synchronization theorem, `measures.energy`. Under noise as well, the mean energy grows
+        at most at the rate ε + λ̄′(β), with λ̄′ from `CovarianceKernel.dissipation_rate`.
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy; 0 is the limit, the energy ¼ ∬ |x − y|².
+        dim : int, optional
+            d >= 2. The answer is that of every dimension.
+
+        Returns
+        -------
+        EnergyGrowth or None
+            0 for δ >= 0, and 2|δ|e^β for δ < 0, or 2|δ| if `rescaled`; exact. None where the energy has another β than
+            the attention: nothing is known then.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, there is a mask, or β or δ change over a run: `at` gives the attention at a
+            time.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy_growth : The same of softmax attention, and how it is proved.
+        chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.UnnormalizedAttention(beta=2.0, value_scale=-0.3, rescaled=True)
+        >>> attention.energy_growth(2.0).growth
+        0.6
+        """
+        beta = checks.number(beta, "beta", low=0)
+        if dim is not None:
+            checks.integer(dim, "dim", low=2)
+        causal.need_no_mask(self, "the growth of the energy")
+        value_scale = self._value_scale
+        if not math.isclose(self._beta, beta, rel_tol=1e-12):
+            return None
+        return growth.of_repulsion(value_scale, scale=self._scale)
 
     @property
     def mobility(self) -> float | None:

@@ -6,6 +6,8 @@ class can take them from here.
 References
 ----------
 arXiv:2604.26898 (Agazzi, Bruno, Mosig García, Saviozzi, Romito, 2026).
+
+More than half of this file is docstrings.
 """
 
 from __future__ import annotations
@@ -188,6 +190,9 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     chaosphere.CovarianceKernel.dissipation_function : Rate at which the noise dissipates a pair's energy.
     chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
     chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
+    chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+    chaosphere.L2Attention.energy_growth : The same of attention by distances.
+    chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
     chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
 
