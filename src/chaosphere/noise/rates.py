@@ -1,13 +1,11 @@
 """What a covariance kernel implies about tokens under its noise: exponents, rates of decay, synchronization.
 
 Functions of a kernel, which `CovarianceKernel` has as methods of the same names. They stand below `theory`, so that the
-class can take them from here.
+class can take them from here. More than half of this file is docstrings.
 
 References
 ----------
 arXiv:2604.26898 (Agazzi, Bruno, Mosig García, Saviozzi, Romito, 2026).
-
-More than half of this file is docstrings.
 """
 
 from __future__ import annotations
