@@ -254,6 +254,11 @@ CALLS = INTERACTIONS | {
         cs.two_point.hitting_probabilities,
         {"kernel": SYNCHRONIZING, "u0": COSINES, "beta": 1.0, "value_scale": 0.5},
     ),
+    "two_point.mean_hitting_time": (
+        cs.two_point.mean_hitting_time,
+        {"kernel": KERNEL, "u0": COSINES, "target": 0.2, "beta": 1.0, "value_scale": -0.5},
+    ),
+    "theory.low_temperature_kernel": (cs.theory.low_temperature_kernel, {"dim": 4, "head_dim": 5}),
     "two_point.long_time": (cs.two_point.long_time, PAIR),
     "two_point.stationary_density": (
         cs.two_point.stationary_density,

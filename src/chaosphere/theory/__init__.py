@@ -3,8 +3,9 @@
 from chaosphere.theory.causal import causal_covariance
 from chaosphere.theory.linear_growth import growth_rate
 from chaosphere.theory.log_distance import log_distance_law
+from chaosphere.theory.low_temperature import low_temperature_kernel
 
-__all__ = ["causal_covariance", "growth_rate", "log_distance_law"]
+__all__ = ["causal_covariance", "growth_rate", "log_distance_law", "low_temperature_kernel"]
 
 
 def __dir__() -> list[str]:
