@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
@@ -111,6 +111,10 @@ class RandomAttention(Brief):
         if (self.beta is None) == (self.head_dim is None):
             raise ValueError("one of beta and head_dim must be given")
         if self.head_dim is None:
+            if not schedules.is_constant(schedules.schedule(self.beta, "beta", low=0)):
+                raise ValueError(
+                    f"beta must be a number, got {self.beta!r}: the layers of random attention are draws of one law"
+                )
             checks.numbers(self, "beta", low=0)
             if self.query_key_std is not None:
                 raise ValueError("query_key_std must be None with beta: Q and K are not drawn")
