@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
+from chaosphere import kernels
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
@@ -25,7 +27,9 @@ from chaosphere.interactions.protocol import (
     check_schedule,
     is_ordered_of,
 )
+from chaosphere.models.normalization import NORMALIZATIONS, HalfLayer
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
+from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
 
@@ -38,6 +42,15 @@ class Transformer(Brief):
     """Attention, random MLP and layer normalisation, L times.
 
     Y = LN(X + (T/L) Attn(μ_X, X)),  X ← LN(Y + s √(T/L) G_{ℓ+1}(Y)),  LN(v) = v/|v|   (arXiv:2604.26898, eq. 1.1)
+
+    `normalization` says how each half of a layer normalises. With A the attention or the layer's noise at the unit
+    tokens θ, and h its step, such as T/L or s √(T/L):
+
+        "post" θ ← LN(θ + h A);  "pre" x ← x + h A;  "peri" x ← x + h A/|A|;  "ngpt" θ ← LN(θ + h A/|A|);
+        "sqrt" θ ← LN(θ + h A/√(t+1)), with the time t in the middle of the layer.
+
+    "pre" and "peri" give each token a radius r: x = r θ is what moves, and θ = LN(x) is what attention, noise and
+    observables see.
 
     Parameters
     ----------
@@ -60,6 +73,14 @@ class Transformer(Brief):
         a >= 0 and b >= 0: the steps are T L^{−a} Attn and s √T L^{−b} G instead of (T/L) Attn and s √(T/L) G; of random
         attention √T L^{½−a} G, of one network for all layers s T L^{−b−½} G. For a = 1 and b = ½ both have a part in
         the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
+    normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
+        "post" is that of the paper; the names of the others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling. The step α
+        of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the size of A has no
+        effect. Noise is of unit length in each layer: s² is its variance per unit of time, all coordinates together, in
+        place of s² d κ(1). Where A is zero they have no step, and the run stops with an error: for `value_scale` 0, or
+        with probability 2^{−m} at a token under relu without biases.
+    initial_radius : float
+        r > 0 of all tokens at time 0, for "pre" and "peri"; from 1e-30 to 1e30.
 
     Raises
     ------
@@ -96,6 +117,8 @@ class Transformer(Brief):
     n_fine_steps: int = 1
     attention_exponent: float = added(1.0)
     mlp_exponent: float = added(0.5)
+    normalization: str = added("post")
+    initial_radius: float = added(1.0)
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
@@ -109,6 +132,13 @@ class Transformer(Brief):
         checks.integers(self, "depth", "n_fine_steps", low=1)
         checks.numbers(self, "attention_exponent", "mlp_exponent", low=0, high=_MAX_EXPONENT)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
+        checks.choice(self.normalization, "normalization", known=NORMALIZATIONS)
+        checks.numbers(self, "initial_radius", low=1 / checks.MAX_STD, high=checks.MAX_STD)
+        if self.initial_radius != 1 and not NORMALIZATIONS[self.normalization].has_radius:
+            raise ValueError(
+                f"initial_radius must be 1 for normalization={self.normalization!r}, which keeps tokens on the unit "
+                f"sphere, got {self.initial_radius:g}"
+            )
         object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
         check_schedule(self.attention, n_steps=self.depth, horizon=self.horizon)
         self.noise_scales()
@@ -251,8 +281,8 @@ class Transformer(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide the depth, a parameter has one number for each layer, or an exponent is not the
-            default.
+            If factor does not divide the depth, a parameter has one number for each layer, an exponent is not the
+            default, or noise is divided by its norm.
 
         See Also
         --------
@@ -277,6 +307,12 @@ class Transformer(Brief):
         if (self.attention_exponent, self.mlp_exponent) != (1.0, 0.5):
             raise ValueError(
                 "attention_exponent and mlp_exponent must be 1 and 0.5 to coarsen: fewer layers have other steps"
+            )
+        is_noisy = is_noise(self.attention) or (self.mlp is not None and self.mlp.resample)
+        if is_noisy and not NORMALIZATIONS[self.normalization].is_linear:
+            raise ValueError(
+                f"normalization must not be {self.normalization!r} to coarsen layers with noise: the noise of a coarse "
+                "layer, divided by its norm, is not the sum of those of the fine ones"
             )
         return replace(self, depth=self.depth // factor, n_fine_steps=factor * self.n_fine_steps)
 
@@ -312,10 +348,11 @@ class TransformerPlan(ModelPlan):
         self.layer_step = of_layers * model.depth ** (0.5 - model.mlp_exponent)
         self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and (noise_scales > 0).any() else None
         self.noise_scales = noise_scales
+        self.rule = NORMALIZATIONS[model.normalization]
+        self.has_radius, self.initial_radius = self.rule.has_radius, model.initial_radius
         # More than one layer at once where nothing but attention moves the tokens.
-        self.max_fused_steps = (
-            1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
-        )
+        is_alone = self.attention is not None and self.layers is None and self.rule.is_fused
+        self.max_fused_steps = self.attention.max_fused_steps if self.attention is not None and is_alone else 1
         n_networks = 1 if self.is_frozen else self.n_fine_steps
         n_normals = 0 if self.layers is None else n_networks * self.layers.n_normals
         n_normals += 0 if self.heads is None else self.heads.n_normals(self.n_fine_steps)
@@ -325,22 +362,46 @@ class TransformerPlan(ModelPlan):
             bytes=16 * shape.n_replicas * n_normals,
         )
 
+    def start(self, x: Tokens) -> Tokens:
+        """Return the state that tokens start from; see `ModelPlan`."""
+        return self.initial_radius * x if self.has_radius else x
+
+    def tokens(self, state: Tokens) -> Tokens:
+        """Return the unit tokens of a state; see `ModelPlan`."""
+        if not self.has_radius:
+            return state
+        batch = state.reshape(-1, *state.shape[-2:])
+        return sphere.directions(batch, kernels.abi.max_threads()).reshape(state.shape)
+
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
-        """Return the tokens after some layers; see `ModelPlan`."""
-        n_threads = context.n_threads
+        """Return the state after some layers; see `ModelPlan`."""
+        time = schedules.middle(steps.start, self.step_size)
+        for half in self._halves(steps, context, time=time):
+            x = self.rule.step(x, half, time=time, n_threads=context.n_threads)
+        return x
+
+    def _halves(self, steps: range, context: StepContext, *, time: float) -> Iterator[HalfLayer]:
+        """Yield what moves the tokens in a layer, drawn when it is due."""
         fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
         if self.attention is not None:
-            attention = self.attention.at(schedules.middle(steps.start, self.step_size), step=steps.start)
-            x = attention.move(x, self.attention_step, n_threads=n_threads, n_steps=len(steps))
+            attention = self.attention.at(time, step=steps.start)
+            yield HalfLayer(
+                velocity=attention.drift,
+                move=partial(attention.move, n_steps=len(steps)),
+                step=self.attention_step,
+                length=self.attention_step,
+            )
         if self.heads is not None:
             parts = (context.noise.draws(self.heads.stream, k) for k in fine)
-            shift = self.heads.increment(parts, duration=self.heads_duration)(x, n_threads=n_threads)
-            x = sphere.layer_norm_step(x, shift, 1.0, n_threads)
+            shift = self.heads.increment(parts, duration=self.heads_duration)
+            yield HalfLayer(
+                velocity=shift, move=partial(_shifted, shift=shift), step=1.0, length=math.sqrt(self.heads_duration)
+            )
         if self.layers is not None and (noise_scale := float(self.noise_scales[steps.start])) > 0:
             numbers = range(1) if self.is_frozen else fine
             layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in numbers)
-            x = layer.move(x, noise_scale * self.layer_step, n_threads=n_threads)
-        return x
+            step = noise_scale * self.layer_step
+            yield HalfLayer(velocity=layer.values, move=layer.move, step=step, length=step)
 
     def distribute(self, partition: Partition) -> TransformerPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
@@ -354,3 +415,8 @@ class TransformerPlan(ModelPlan):
     def describe(self) -> Transformer:
         """Return the model with every automatic choice made."""
         return self.resolved
+
+
+def _shifted(x: Tokens, step: float, *, n_threads: int, shift: Increment) -> Tokens:
+    """Return LN(x + step shift(x))."""
+    return sphere.layer_norm_step(x, shift(x, n_threads=n_threads), step, n_threads)
