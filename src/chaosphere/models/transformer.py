@@ -145,6 +145,7 @@ class Transformer(Brief):
 
         See Also
         --------
+        chaosphere.Transformer : The network as a whole.
         chaosphere.FixedMLP : A network with matrices of your own.
         chaosphere.MultiHeadAttention : The heads of a layer.
 

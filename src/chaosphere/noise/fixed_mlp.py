@@ -51,6 +51,7 @@ class FixedMLP(checks.ByValue, Brief):
     --------
     chaosphere.MLP : A random network.
     chaosphere.MLPLayer : A network as a function, for each replica.
+    chaosphere.Transformer : A network that has it as its MLP.
     chaosphere.Transformer.from_layers : The layers of a model, one after the other.
     chaosphere.SoftmaxAttention : Attention, with matrices of your own as well.
 
@@ -65,7 +66,7 @@ class FixedMLP(checks.ByValue, Brief):
 
     >>> import numpy as np
     >>> import chaosphere as cs
-    >>> mlp = cs.FixedMLP(inner=[[1.0, 0.0]], outer=[[0.0], [1.0]])
+    >>> mlp = cs.FixedMLP(inner=np.array([[1.0, 0.0]]), outer=np.array([[0.0], [1.0]]))
     >>> mlp(np.array([[1.0, 0.0], [-1.0, 0.0]]))
     array([[0., 1.],
            [0., 0.]])
