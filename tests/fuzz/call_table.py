@@ -18,9 +18,11 @@ from subjects import (
     COSINES,
     DENSITY,
     FIELD,
+    FIXED,
     KERNEL,
     LAYER,
     LIMITED,
+    MATRICES,
     MEAN_FIELD,
     MIXTURE,
     MLP,
@@ -69,6 +71,8 @@ CALLS = INTERACTIONS | {
     "MLP.draw": (MLP.draw, {"dim": 3, "rng": np.random.default_rng(0)}),
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
+    "FixedMLP": (cs.FixedMLP, MATRICES | {"activation": "gelu"}),
+    "FixedMLP.__call__": (FIXED, {"x": X, "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
@@ -103,6 +107,17 @@ CALLS = INTERACTIONS | {
         cs.Transformer,
         {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "noise_scale": 1.0, "n_fine_steps": 1},
     ),
+    "Transformer (sequences)": (
+        cs.Transformer,
+        {
+            "attention": [ATTENTION, ATTENTION],
+            "mlp": [MLP, FIXED],
+            "depth": 2,
+            "horizon": 1.0,
+            "noise_scale": [1.0, 0.5],
+        },
+    ),
+    "Transformer.from_layers": (cs.Transformer.from_layers, {"layers": [(ATTENTION, FIXED)] * 2, "horizon": 1.0}),
     "Transformer.coarsen": (MODEL.coarsen, {"factor": 2}),
     "LimitSDE": (
         cs.LimitSDE,

@@ -82,7 +82,26 @@ x = "time"
 y = "beta"
 """,
 )
-STUDIES = (STUDIES[0], STUDIES[1].replace('"temperature" = [0.1, 0.2]\n', ""))
+OF_LAYERS = """[[model.attention]]
+beta = 2.0
+[[model.attention]]
+type = "l2"
+query = [[1.0, 0.0, 0.5]]
+key = [[1.0, 0.5, 0.0]]
+[[model.mlp]]
+type = "fixed"
+inner = [[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]
+outer = [[1.0, 0.0], [0.0, 1.0], [-1.0, 2.0]]
+inner_bias = [0.1, -0.1]
+activation = "gelu"
+[[model.mlp]]
+width = 4
+"""
+STUDIES = (
+    STUDIES[0],
+    STUDIES[1].replace('"temperature" = [0.1, 0.2]\n', ""),
+    "[model]\ndepth = 2\nhorizon = 1.0\n" + OF_LAYERS + STUDIES[0][STUDIES[0].index("[tokens]") :],
+)
 VALUES = (
     *[
         "0",
@@ -180,7 +199,7 @@ def case(rng):
         data = bytes_changed(data, rng)
     name = ["s.toml", "s.toml", "s.toml", "a b.toml", "é.toml", "s"][rng.integers(6)]
     options = [[], ["--json"], ["--threads", "2"], ["--seed", str(rng.integers(2**40))]][rng.integers(4)]
-    changed = [line for line in lines if line not in STUDIES[0] + STUDIES[1]]
+    changed = [line for line in lines if line not in "".join(STUDIES)]
     return f"{name} {options} {changed[:6]} {data[:60] if not changed else ''}", functools.partial(
         check, data, name, options
     )

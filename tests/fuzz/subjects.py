@@ -25,7 +25,9 @@ UNIFORM, VMF = cs.laws.Uniform(dim=3), cs.laws.VonMisesFisher(mean_direction=(0.
 MIXTURE = cs.laws.Mixture(components=(UNIFORM, VMF), proportions=(0.25, 0.75))
 DENSITY = cs.laws.Density(function=lambda x: 1 + x[:, 0], dim=3, bound=2.0)
 LAYER = MLP.draw(3, rng=np.random.default_rng(0))
-NUMBERS = {name: getattr(LAYER, name) for name in ("u", "w", "b", "c", "activation", "weight_std")}
+NUMBERS = {name: getattr(LAYER, name) for name in ("u", "w", "b", "c", "activation", "weight_std", "output_scale")}
+MATRICES = {"inner": np.ones((4, 3)), "outer": np.ones((3, 4)), "inner_bias": np.ones(4), "outer_bias": np.ones(3)}
+FIXED = cs.FixedMLP(**MATRICES, activation="gelu")
 LIMITED = cs.CircleDensity(model=CIRCLE_SDE, law=cs.laws.Uniform(dim=2), n_modes=64)
 MEAN_FIELD = cs.MeanField(model=MODEL, law=UNIFORM, n_nodes=60)
 SQUARE = {"query": np.eye(3), "key": 2 * np.eye(3)}

@@ -33,6 +33,7 @@ from chaosphere.simulation.loop import trajectory
 from chaosphere.simulation.observables import check_radii, observables, observed
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of one value of each observable of one member
 _MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
 
 
@@ -108,7 +109,7 @@ class Plan:
     observe: dict[str, Observable]
     times: Floats
     save_at: Any
-    shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    shapes: Shapes
 
     @property
     def n_members(self) -> int:
@@ -342,9 +343,7 @@ def _shapes(plan: Plan, plans: Mapping[tuple[int, ...], ModelPlan]) -> dict[str,
     return shapes
 
 
-def _shapes_at(
-    plan: Plan, point: tuple[int, ...], *, of_model: ModelPlan
-) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def _shapes_at(plan: Plan, point: tuple[int, ...], *, of_model: ModelPlan) -> Shapes:
     """Observe the start of two replicas and of one."""
     x = np.repeat(plan.start((point, slice(0, 1))).tokens(), 2, axis=0)
     x.flags.writeable = False

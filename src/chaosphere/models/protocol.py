@@ -20,6 +20,8 @@ your own needs no more than this:
         def plan(self, shape, weights=None):
             c, s = math.cos(self.angle), math.sin(self.angle)
             return RotationPlan(np.array([[c, s], [-s, c]]))
+
+More than half of this file is docstrings.
 """
 
 from __future__ import annotations

@@ -175,6 +175,8 @@ def coupled_run(
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
     if not isinstance(noise_scale, float):
         raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
+    if not isinstance(model.mlp, MLP):
+        raise ValueError("model must have one MLP for all layers, drawn anew: the limit is of such layers")
     if model.normalization != "post":
         raise ValueError(f"model must have normalization='post', that of the limit, got {model.normalization!r}")
     if (model.attention_exponent, model.mlp_exponent) != (1.0, 0.5) or not model.mlp.resample:
@@ -296,11 +298,10 @@ class _PairPlan(ModelPlan):
             y = attention.move(y, self.step_size, n_threads=n_threads)
         merged = self.pair.network.n_fine_steps
         assert self.field is not None
-        assert self.layers is not None
         draws = (noise.draws(Stream.BROWNIAN, k) for k in fine)
         g = self.field.increment(draws, duration=1.0)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
-        layer = self.layers.draw(layers)
+        layer = self.layers[index].draw(layers)
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number

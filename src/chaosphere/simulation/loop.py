@@ -22,12 +22,12 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.interactions.balance import UnbalancedError
-from chaosphere.measures.observables import Observable, value_of
+from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, observables, observed
+from chaosphere.simulation.observables import check_radii, observables, read_only, values
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import SimulationError, Solution
 
@@ -107,7 +107,7 @@ def trajectory(
     for index, state in run:
         if index > first_step:
             _check_state(state, plan, step=index, model=model, last=None)
-        yield index * model.horizon / model.n_steps, _read_only(plan.tokens(state))
+        yield index * model.horizon / model.n_steps, read_only(plan.tokens(state))
 
 
 def _steps(
@@ -188,8 +188,9 @@ def simulate(
         Default: the final state only.
     observe : mapping of str to callable, optional
         Each is called with (time, tokens) at the times of `save_at`, or at every step without it; returns a number or
-        an array of fixed shape. The tokens are a read-only view of the state. Names must differ from those that
-        `Solution.to_xarray` gives to the states and dimensions.
+        an array of fixed shape. The tokens are a read-only view of the state. An object with a method
+        of_state(time, tokens, radii) is given the radii of a model that has them, too. Names must differ from those
+        that `Solution.to_xarray` gives to the states and dimensions.
     shared_noise : bool
         All replicas see the same noise (the law conditional on the noise).
     n_threads : int, optional
@@ -241,6 +242,8 @@ def simulate(
     chaosphere.Checkpoint : A file that keeps the state of a run.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
     chaosphere.measures.Energy : The energy as an observable.
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.measures.observables.StateObservable : An observable of radii of your own.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.CircleDensity.solve : Run from the initial law.
 
@@ -331,12 +334,11 @@ def simulate(
                 if step > record.step:
                     if is_needed and step > 0:
                         _check_state(state, plan, step=step, model=model, last=record.state)
-                    for time in times[steps == step]:
-                        view, radii = _read_only(plan.tokens(state)), radii_of(plan, state)
-                        for name, function in observe.items():
-                            where = f"step {step} (time {time:g})"
-                            value = value_of(function, float(time), tokens=view, radii=radii)
-                            record.add(name, observed(value, name, where=where), where=where)
+                    for time in times[steps == step] if observe else ():
+                        view, radii = read_only(plan.tokens(state)), radii_of(plan, state)
+                        where = f"step {step} (time {time:g})"
+                        for name, value in values(observe, float(time), tokens=view, radii=radii, where=where):
+                            record.add(name, value, where=where)
                     record.states += [state] * int((state_steps == step).sum())
                     record.step, record.state = step, state
                 if bar is not None:
@@ -375,12 +377,6 @@ def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
     files.check_writable(file.path, "checkpoint")
     stack.enter_context(files.Lock(file.path, "checkpoint"))
     return file.read()
-
-
-def _read_only(tokens: Tokens) -> Tokens:
-    view = tokens.view()
-    view.flags.writeable = False
-    return view
 
 
 def _check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:

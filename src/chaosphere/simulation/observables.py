@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from chaosphere.measures.observables import Observable, sees_radii
+from chaosphere.common.checks import Tokens
+from chaosphere.measures.observables import Observable, sees_radii, value_of
 
 RADIUS = "radius"  # in `Solution.to_xarray`, of a model that has them
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
@@ -63,6 +64,21 @@ def _check_signature(function: Any, arguments: tuple[Any, ...], *, name: str, wh
     except TypeError:
         called = getattr(function, "__name__", "f")
         raise TypeError(f"observe[{name!r}] must be {what}, got {called}{signature}{hint}") from None
+
+
+def read_only(tokens: Tokens) -> Tokens:
+    """Return a view that cannot be written to."""
+    view = tokens.view()
+    view.flags.writeable = False
+    return view
+
+
+def values(
+    observe: Mapping[str, Observable], time: float, *, tokens: Tokens, radii: Tokens | None, where: str
+) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the name and the value, checked, of each observable."""
+    for name, function in observe.items():
+        yield name, observed(value_of(function, time, tokens=tokens, radii=radii), name, where=where)
 
 
 def observed(value: Any, name: str, *, where: str) -> np.ndarray[Any, Any]:
