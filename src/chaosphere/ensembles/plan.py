@@ -347,11 +347,9 @@ def _shapes_at(plan: Plan, point: tuple[int, ...], *, of_model: ModelPlan) -> Sh
     """Observe the start of two replicas and of one."""
     x = np.repeat(plan.start((point, slice(0, 1))).tokens(), 2, axis=0)
     x.flags.writeable = False
-    shapes = {}
+    time, shapes = float(plan.times[0]), {}
     for name, function in plan.observe.items():
-        value, alone = (
-            _observed(function, name, time=float(plan.times[0]), tokens=x[:n], plan=of_model) for n in (2, 1)
-        )
+        value, alone = (_observed(function, name, time=time, tokens=x[:n], plan=of_model) for n in (2, 1))
         # For another number of replicas, what is no axis of theirs keeps its length.
         if alone.shape != (1, *value.shape[1:]):
             raise ValueError(

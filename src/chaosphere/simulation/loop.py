@@ -93,15 +93,9 @@ def trajectory(
     plan = model.plan(Shape.of(checks.tokens(x)))
     if first_step > 0 and plan.has_radius:
         raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
+    x = plan.start(x)
     run = _steps(
-        model,
-        plan,
-        plan.start(x),
-        rng=rng,
-        shared_noise=shared_noise,
-        n_threads=n_threads,
-        first_step=first_step,
-        stops=None,
+        model, plan, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None
     )
     del x  # a caller who keeps no state needs memory for one
     for index, state in run:
