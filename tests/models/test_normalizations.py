@@ -1,5 +1,6 @@
 """Rules of normalisation against NumPy, their symmetries and limits, and what they refuse."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -81,6 +82,23 @@ def test_random_heads_are_noise_of_every_rule(rule):
         shift = twins.attention(unit(state), 2.0)[0] @ values[0, 0].T
         state = half(state, shift, math.sqrt(0.2), rule=rule, time=(step + 0.5) * 0.2)
     twins.assert_close(sol.final, unit(state), atol=1e-13)
+
+
+@pytest.mark.parametrize("rule", NORMALIZATIONS)
+def test_layers_of_given_matrices(rule):
+    """As a Pre-LN network runs them: attention and MLP see LN(x), and add to x."""
+    matrices = np.random.default_rng(0).standard_normal((3, 5, 3, 3))
+    layers = [
+        (cs.SoftmaxAttention(query=q, key=k, value=v), cs.FixedMLP(inner=inner, outer=outer, activation="tanh"))
+        for q, k, v, inner, outer in matrices
+    ]
+    x = state = cases.tokens(20, 3)[0]
+    model = dataclasses.replace(cs.Transformer.from_layers(layers), normalization=rule)
+    for step, (q, k, v, inner, outer) in enumerate(matrices):
+        drift = twins.attention(unit(state), q.T @ k, value=v)[0]
+        state = half(state, drift, 1.0, rule=rule, time=step + 0.5)
+        state = half(state, np.tanh(unit(state) @ inner.T) @ outer.T, 1.0, rule=rule, time=step + 0.5)
+    np.testing.assert_allclose(cs.simulate(model, x, rng=0).final, unit(state), atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", NORMALIZATIONS)
