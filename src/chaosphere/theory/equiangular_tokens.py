@@ -31,7 +31,7 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """θ' = P_θ A/s and r' = g; g None where there is no radius."""
+    """θ' = P_θ A/q and r' = g; g None where there is no radius."""
 
     slowdown: Callable[[_Moment], float]
     growth: Callable[[_Moment], float] | None = None
@@ -56,9 +56,9 @@ def equiangular(
     N tokens of radius r, any two of which have the cosine ρ, stay such tokens under softmax attention A without noise.
     With D = e^β + (N−1) e^{βρ},
 
-        ρ' = 2 e^{βρ} (1−ρ) (1 + (N−1)ρ) / (D s),
+        ρ' = 2 e^{βρ} (1−ρ) (1 + (N−1)ρ) / (D q),
 
-    where s is 1 for "post", r for "pre", r|A| for "peri", |A| for "ngpt" and √(t+1) for "sqrt". The radius has r' =
+    where q is 1 for "post", r for "pre", r|A| for "peri", |A| for "ngpt" and √(t+1) for "sqrt". The radius has r' =
     ⟨θ, A⟩ for "pre" and ⟨θ, A⟩/|A| for "peri". As t → ∞, 1 − ρ falls as e^{−2t} for "post" and "ngpt", as t^{−2} for
     "pre" and "peri", and as e^{−4√(t+1)} for "sqrt".
 
