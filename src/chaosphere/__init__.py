@@ -24,6 +24,7 @@ from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.fixed_mlp import FixedMLP
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.simulation.checkpoints import Checkpoint
@@ -52,6 +53,7 @@ __all__ = [
     "CovarianceKernel",
     "CustomInteraction",
     "DensitySolution",
+    "FixedMLP",
     "GaussianField",
     "Interrupted",
     "L2Attention",

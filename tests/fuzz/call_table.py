@@ -18,15 +18,18 @@ from subjects import (
     COSINES,
     DENSITY,
     FIELD,
+    FIXED,
     KERNEL,
     LAYER,
     LIMITED,
+    MATRICES,
     MEAN_FIELD,
     MIXTURE,
     MLP,
     MODEL,
     NUMBERS,
     PAIR,
+    PRE_LN,
     SDE,
     SYNCHRONIZING,
     UNIFORM,
@@ -69,6 +72,8 @@ CALLS = INTERACTIONS | {
     "MLP.draw": (MLP.draw, {"dim": 3, "rng": np.random.default_rng(0)}),
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
+    "FixedMLP": (cs.FixedMLP, MATRICES | {"activation": "gelu"}),
+    "FixedMLP.__call__": (FIXED, {"x": X, "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
@@ -103,6 +108,25 @@ CALLS = INTERACTIONS | {
         cs.Transformer,
         {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "noise_scale": 1.0, "n_fine_steps": 1},
     ),
+    "Transformer (sequences)": (
+        cs.Transformer,
+        {
+            "attention": [ATTENTION, ATTENTION],
+            "mlp": [MLP, FIXED],
+            "depth": 2,
+            "horizon": 1.0,
+            "noise_scale": [1.0, 0.5],
+        },
+    ),
+    "Transformer (radii)": (
+        cs.Transformer,
+        {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "normalization": "pre", "initial_radius": 1.5},
+    ),
+    "Transformer (nGPT)": (
+        cs.Transformer,
+        {"attention": ATTENTION, "mlp": None, "depth": 4, "horizon": 1.0, "normalization": "ngpt"},
+    ),
+    "Transformer.from_layers": (cs.Transformer.from_layers, {"layers": [(ATTENTION, FIXED)] * 2, "horizon": 1.0}),
     "Transformer.coarsen": (MODEL.coarsen, {"factor": 2}),
     "LimitSDE": (
         cs.LimitSDE,
@@ -140,6 +164,16 @@ CALLS = INTERACTIONS | {
         },
     ),
     "simulate (SDE)": (cs.simulate, {"model": SDE, "x": BATCH, "rng": [0, 1], "save_at": None, "n_threads": 1}),
+    "simulate (radii)": (
+        cs.simulate,
+        {
+            "model": PRE_LN,
+            "x": BATCH,
+            "rng": 0,
+            "save_at": np.array([0.5, 1.0]),
+            "observe": {"r": cs.measures.RadiusMoment(power=2)},
+        },
+    ),
     "trajectory": (
         lambda model, **options: list(cs.trajectory(model, **options)),
         {"model": MODEL, "x": X, "rng": 0, "shared_noise": False, "n_threads": 1, "first_step": 0},
@@ -180,6 +214,7 @@ CALLS = INTERACTIONS | {
     "laws.Density": (cs.laws.Density, {"function": lambda x: 1 + x[:, 0], "dim": 3, "bound": 2.0}),
     "laws.quadrature": (cs.laws.quadrature, {"law": VMF, "n_nodes": 60}),
     "measures.Energy": (cs.measures.Energy, {"beta": 1.0, "n_threads": 1}),
+    "measures.RadiusMoment": (cs.measures.RadiusMoment, {"power": 2.0}),
     "measures.energy": (cs.measures.energy, {"x": X, "beta": 1.0, "weights": P, "n_threads": 1}),
     "measures.cosine_histogram": (cs.measures.cosine_histogram, {"x": X, "n_bins": 9, "weights": P, "n_threads": 1}),
     "measures.power_spectrum": (cs.measures.power_spectrum, {"x": X, "n_max": 4, "weights": P, "n_threads": 1}),
@@ -229,6 +264,17 @@ CALLS = INTERACTIONS | {
     "stats.root_mean_square_interval": (
         cs.stats.root_mean_square_interval,
         {"mean_squares": P, "confidence": 0.9},
+    ),
+    "theory.equiangular": (
+        cs.theory.equiangular,
+        {
+            "normalization": "pre",
+            "n_tokens": 6,
+            "beta": 2.0,
+            "cosine": 0.1,
+            "times": np.array([0.0, 1.0]),
+            "initial_radius": 1.5,
+        },
     ),
     "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3}),
     "theory.log_distance_law": (

@@ -176,9 +176,9 @@ def uses(result):
     elif isinstance(result, cs.MLP) and result.width <= 10**5:
         yield lambda mlp: mlp.draw(3, rng=np.random.default_rng(0))(X), (result,)
         yield lambda mlp: mlp.kernel(3).lyapunov_exponent(), (result,)
-    elif isinstance(result, cs.MLPLayer):
-        yield cs.MLPLayer.__call__, (result, X)
-        yield cs.MLPLayer.__call__, (result, BATCH)
+    elif isinstance(result, cs.MLPLayer | cs.FixedMLP):
+        yield type(result).__call__, (result, X)
+        yield type(result).__call__, (result, BATCH)
     elif isinstance(result, cs.CovarianceKernel):
         yield lambda k: k(COSINES), (result,)
         yield cs.CovarianceKernel.lyapunov_exponent, (result,)

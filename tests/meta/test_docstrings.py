@@ -32,6 +32,7 @@ EXTENDING = [
     "chaosphere.interactions.protocol.Interaction",
     "chaosphere.interactions.protocol.InteractionPlan",
     "chaosphere.interactions.protocol.Partition",
+    "chaosphere.measures.observables.StateObservable",
     "chaosphere.models.protocol.Cost",
     "chaosphere.models.protocol.Model",
     "chaosphere.models.protocol.ModelPlan",

@@ -55,6 +55,7 @@ class MultiHeadAttention(Brief):
     --------
     chaosphere.SoftmaxAttention : Softmax attention, a head.
     chaosphere.CustomInteraction : An interaction by a function of your own.
+    chaosphere.Transformer.from_layers : The layers of a model, one after the other.
 
     Notes
     -----

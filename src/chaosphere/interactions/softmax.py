@@ -135,6 +135,7 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
     --------
     chaosphere.MultiHeadAttention : Several interactions at once.
     chaosphere.CustomInteraction : A drift by a function of your own.
+    chaosphere.FixedMLP : A two-layer network with matrices of your own.
     chaosphere.Transformer : The discrete transformer.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.

@@ -42,6 +42,7 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
 
     See Also
     --------
+    chaosphere.theory.equiangular : Cosine and radius of tokens that start with one cosine.
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.PotentialInteraction.linear_response : Response of the drift along a potential to a small harmonic.
