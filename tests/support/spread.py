@@ -36,6 +36,9 @@ def models(dim):
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)
+    fixed = cs.FixedMLP(inner=np.tri(8, dim), outer=np.ones((dim, 8)), outer_bias=row[0], activation="gelu")
+    heads = cs.MultiHeadAttention(heads=[attentions[5], attentions[9]], combine="sum")
+    yield cs.Transformer.from_layers([(heads, fixed), (attentions[0], mlp), (attentions[5], fixed)], horizon=0.5)
     for scheme in ("projected-euler", "geodesic-euler", "heun", "split"):
         field = cs.GaussianField(kernel=mlp.kernel(dim), tolerance=1e-3)
         yield cs.LimitSDE(attention=attentions[0], field=field, horizon=0.5, n_steps=3, scheme=scheme)
