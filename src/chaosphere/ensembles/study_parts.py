@@ -247,7 +247,9 @@ class ModelFactory:
         attention, mlp = parts.get("attention"), parts.get("mlp")
         rate = consensus_rate_of(attention)
         if not isinstance(mlp, MLP) or rate is None:
-            raise ValueError("[picture] critical needs a model with attention.value_scale and one random mlp, without a mask")
+            raise ValueError(
+                "[picture] critical needs a model with attention.value_scale and one random mlp, without a mask"
+            )
         return float(mlp.kernel(self.dim).critical_noise_scale(rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
