@@ -126,7 +126,10 @@ CALLS = INTERACTIONS | {
         cs.Transformer,
         {"attention": ATTENTION, "mlp": None, "depth": 4, "horizon": 1.0, "normalization": "ngpt"},
     ),
-    "Transformer.from_layers": (cs.Transformer.from_layers, {"layers": [(ATTENTION, FIXED)] * 2, "horizon": 1.0}),
+    "Transformer.from_layers": (
+        cs.Transformer.from_layers,
+        {"layers": [(ATTENTION, FIXED)] * 2, "horizon": 1.0, "normalization": "pre", "initial_radius": 2.0},
+    ),
     "Transformer.coarsen": (MODEL.coarsen, {"factor": 2}),
     "LimitSDE": (
         cs.LimitSDE,

@@ -95,6 +95,24 @@ def test_other_steps():
     twins.assert_close(cs.simulate(model, x, rng=0).final[0], twin(x[0], layers, np.tanh, step=0.25), atol=1e-13)
 
 
+@pytest.mark.parametrize("normalization", ["pre", "peri", "ngpt", "sqrt"])
+def test_other_normalisations(normalization):
+    """Residuals that are added to tokens with a radius, normalised themselves, or scaled by the depth."""
+    layers, r, h = numbers(3), 2.5 if normalization in ("pre", "peri") else 1.0, 0.5
+    pairs = [(heads(one), fixed(one, "tanh")) for one in layers]
+    model = cs.Transformer.from_layers(pairs, horizon=1.5, normalization=normalization, initial_radius=r)
+    start = cases.tokens(20, DIM)
+    x = r * start[0]
+    for number, pair in enumerate(pairs):
+        for half in pair:
+            a = half(cs.normalize(x))
+            if normalization in ("peri", "ngpt"):
+                a = cs.normalize(a)
+            x = x + h * a / (math.sqrt(1 + h * (number + 0.5)) if normalization == "sqrt" else 1.0)
+            x = x if normalization in ("pre", "peri") else cs.normalize(x)
+    twins.assert_close(cs.simulate(model, start[0], rng=0).final, cs.normalize(x), atol=1e-13)
+
+
 def test_float32_and_threads():
     layers = numbers(5)
     model = cs.Transformer.from_layers([(heads(one), fixed(one)) for one in layers])
@@ -307,6 +325,10 @@ def test_bad_sequences():
     ):
         with pytest.raises(error, match=message):
             cs.Transformer.from_layers(layers)
-    for horizon in (0.0, np.nan, -1):
-        with pytest.raises(ValueError, match="horizon must be a finite number"):
-            cs.Transformer.from_layers([pair], horizon=horizon)
+    for name, value, message in (
+        *(("horizon", value, "horizon must be a finite number") for value in (0.0, np.nan, -1)),
+        ("normalization", "pots", "normalization: unknown 'pots'; did you mean 'post'"),
+        ("initial_radius", 2.0, "initial_radius must be 1 for normalization='post'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cs.Transformer.from_layers([pair], **{name: value})

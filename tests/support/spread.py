@@ -36,6 +36,9 @@ def models(dim):
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)
+    fixed = cs.FixedMLP(inner=np.tri(8, dim), outer=np.ones((dim, 8)), outer_bias=row[0], activation="gelu")
+    heads = cs.MultiHeadAttention(heads=[attentions[5], attentions[9]], combine="sum")
+    yield cs.Transformer.from_layers([(heads, fixed), (attentions[0], mlp), (attentions[5], fixed)], horizon=0.5)
     for normalization, options in (("pre", {"initial_radius": 1.5}), ("peri", {}), ("ngpt", {}), ("sqrt", {})):
         yield cs.Transformer(
             attention=attentions[0], mlp=mlp, depth=3, horizon=0.5, normalization=normalization, **options

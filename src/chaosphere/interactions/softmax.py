@@ -25,7 +25,15 @@ from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
-from chaosphere.interactions.head import Head, balanced, largest_value, multiple_of_identity, norm, scalar, set_matrices
+from chaosphere.interactions.head import (
+    Head,
+    balanced,
+    largest_value,
+    multiple_of_identity,
+    product_norm,
+    scalar,
+    set_matrices,
+)
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
 
@@ -846,7 +854,9 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         if self._beta is not None:
             size, name = self._beta, "beta"
         else:
-            size, name = norm(self._form()), "the norm of QᵀK"
+            assert self.query is not None
+            assert self.key is not None
+            size, name = product_norm(self.key, self.query), "the norm of QᵀK"
         if not size <= limit:
             raise ValueError(
                 f"{name} must be <= {limit:.3g} for {np.dtype(dtype)} tokens, got {size:.6g}: beyond it the rounding "

@@ -152,7 +152,14 @@ class Transformer(Brief):
         self.noise_scales()
 
     @classmethod
-    def from_layers(cls, layers: Sequence[tuple[Any, Any]], *, horizon: float | None = None) -> Transformer:
+    def from_layers(
+        cls,
+        layers: Sequence[tuple[Any, Any]],
+        *,
+        horizon: float | None = None,
+        normalization: str = "post",
+        initial_radius: float = 1.0,
+    ) -> Transformer:
         """Return the network of some layers, one after the other, such as those of a trained model.
 
         Y = LN(X + h Attn_ℓ(μ_X, X)),  X ← LN(Y + h G_ℓ(Y)),  h = T/L
@@ -164,6 +171,10 @@ class Transformer(Brief):
             may be None, in all layers alike.
         horizon : float, optional
             T > 0. Default: L, so that h = 1 and layers are as they are. Of an `MLP` that is drawn anew the step is √h.
+        normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
+            How each half of a layer normalises, see `Transformer`: the equation above is that of "post".
+        initial_radius : float
+            r > 0 of all tokens at time 0, for "pre" and "peri".
 
         Returns
         -------
@@ -173,7 +184,8 @@ class Transformer(Brief):
         Raises
         ------
         TypeError, ValueError
-            If there is no layer, one is no pair, or attention or MLP are missing in some layers and not in others.
+            If there is no layer, one is no pair, attention or MLP are missing in some layers and not in others, or an
+            argument is out of range.
 
         See Also
         --------
@@ -211,6 +223,8 @@ class Transformer(Brief):
             mlp=None if all(part is None for part in mlp) else mlp,
             depth=len(layers),
             horizon=float(len(layers)) if horizon is None else horizon,
+            normalization=normalization,
+            initial_radius=initial_radius,
         )
 
     def noise_scales(self) -> Floats:
