@@ -230,7 +230,8 @@ CALLS = INTERACTIONS | {
         cs.stats.root_mean_square_interval,
         {"mean_squares": P, "confidence": 0.9},
     ),
-    "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3}),
+    "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3, "temperature": 0.5}),
+    "theory.critical_temperature": (cs.theory.critical_temperature, {"interaction": USA, "dim": 3}),
     "theory.log_distance_law": (
         cs.theory.log_distance_law,
         {"kernel": KERNEL, "horizon": 2.0, "noise_scale": [1.0, 0.5], "value_scale": -0.1},
