@@ -10,7 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from subjects import (
     ATTENTION,
+    AXIAL,
+    AXIAL_LAW,
+    AXIAL_SDE,
     BATCH,
+    BRANCH,
     CIRCLE,
     CIRCLE_SDE,
     CLOUDS,
@@ -115,6 +119,12 @@ CALLS = INTERACTIONS | {
     "CircleDensity": (cs.CircleDensity, {"model": CIRCLE_SDE, "law": cs.laws.Uniform(dim=2), "n_modes": 64}),
     "CircleDensity.solve": (LIMITED.solve, {"rng": 0, "save_at": [0.1], "n_replicas": None, "n_threads": 1}),
     "DensitySolution.density": (LIMITED.solve(rng=0).density, {"angles": np.arange(3.0)}),
+    "AxisymmetricDensity": (
+        cs.AxisymmetricDensity,
+        {"model": AXIAL_SDE, "law": AXIAL_LAW, "n_modes": 24, "axis": (0.0, 0.6, 0.8)},
+    ),
+    "AxisymmetricDensity.solve": (AXIAL.solve, {"save_at": [0.1]}),
+    "AxisymmetricSolution.density": (AXIAL.solve().density, {"cosines": COSINES}),
     "Checkpoint": (cs.Checkpoint, {"path": "c.npz", "every_steps": 2, "every_seconds": 1.0, "keep": False}),
     "Solution.to_xarray": (SOLUTION.to_xarray, {}),
     "normalize": (cs.normalize, {"x": X}),
@@ -232,6 +242,13 @@ CALLS = INTERACTIONS | {
     ),
     "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3, "temperature": 0.5}),
     "theory.critical_temperature": (cs.theory.critical_temperature, {"interaction": USA, "dim": 3}),
+    "phases.branch": (cs.phases.branch, {"interaction": ATTENTION, "dim": 3, "lowest": 0.2}),
+    "phases.Branch.density": (BRANCH.density, {"cosines": COSINES}),
+    "phases.Branch.states_at": (BRANCH.states_at, {"temperature": 0.2}),
+    "phases.Branch.to_xarray": (BRANCH.to_xarray, {}),
+    "phases.StationaryState.density": (BRANCH.fold.density, {"cosines": COSINES}),
+    "phases.transition": (cs.phases.transition, {"interaction": ATTENTION, "dim": 3}),
+    "phases.tricritical_beta": (cs.phases.tricritical_beta, {"dim": 3}),
     "theory.log_distance_law": (
         cs.theory.log_distance_law,
         {"kernel": KERNEL, "horizon": 2.0, "noise_scale": [1.0, 0.5], "value_scale": -0.1},
@@ -310,6 +327,7 @@ CALLS |= {
             "plane": None,
         },
     ),
+    "plot.phases": (drawn(cs.plot.phases), {"branch": BRANCH, "ax": None, "label": "softmax"}),
     "plot.save": (drawn(cs.plot.save), {"ax": Figure().subplots(), "path": "c.png"}),
     "Solution.plot": (drawn(SOLUTION.plot), {"kind": "tokens", "time": 1.0, "ax": None}),
 }

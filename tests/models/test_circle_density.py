@@ -142,7 +142,7 @@ def test_orders_against_nodes_under_the_same_noise():
 
 
 def test_spectral_convergence_in_modes(monkeypatch):
-    monkeypatch.setattr(densities, "_LARGEST_TAIL", 1.0)
+    monkeypatch.setattr(densities, "LARGEST_TAIL", 1.0)
     reference = solve(model(), n_modes=96).modes[0, :5]
     errors = np.array([np.abs(solve(model(), n_modes=n).modes[0, :5] - reference).max() for n in (12, 16, 24)])
     assert (errors[1:] < 0.05 * errors[:-1]).all()

@@ -61,6 +61,7 @@ def growth_rate(interaction: Any, degree: int, dim: int, *, temperature: float =
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
 
     Examples
     --------
@@ -109,6 +110,8 @@ def critical_temperature(interaction: Any, dim: int) -> float:
     See Also
     --------
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.phases.branch : Stationary states at all temperatures.
+    chaosphere.phases.transition : How the uniform law loses its stability.
 
     Notes
     -----
