@@ -262,7 +262,9 @@ SOFTMAX = cs.SoftmaxAttention(beta=2.0)
         ({"lowest": 1.0}, r"lowest must be below the critical temperature 0.268\d*, got 1"),
         ({"interaction": cs.SoftmaxAttention(beta=1.0, value_scale=-1.0)}, r"here none grows at any"),
         ({"interaction": cs.CustomInteraction(lambda x, p: x)}, r"with the method linear_response"),
-        ({"interaction": cs.PotentialInteraction(np.polynomial.Chebyshev([0.0] * 300 + [1.0]))}, r"a degree <= 192"),
+        ({"interaction": cs.SoftmaxAttention(beta=1e5)}, r"interaction must need at most 384 modes: it is too steep"),
+        ({"interaction": cs.SoftmaxAttention(beta=1e4)}, r"lowest must be higher, or the interaction less steep"),
+        ({"interaction": cs.PotentialInteraction(np.polynomial.Chebyshev([0.0] * 300 + [1.0]))}, r"a degree <= 96"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -27,11 +27,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-_N_MODES, _MAX_MODES = 48, 768  # at the start, and at most
+_N_MODES, _MAX_MODES = 48, 384  # at the start, and at most
 _FIRST, _LONGEST, _SHORTEST = 0.02, 0.04, 1e-6  # steps in the plane of (m, log τ)
 _LARGEST_TURN = 0.25  # of the branch within a step, in radians
 _MAX_POINTS = 4000
 _EXTRAPOLATED = (0.01, 0.02, 0.03, 0.045, 0.06)  # sizes m of the states from which the start of a branch is found
+_SAME_RESPONSE = 1e-10  # relative difference of the response to a small harmonic at nodes from that in closed form
 _FLAT = 1e-7  # smallest slope of the temperature in m that is told from 0
 
 
@@ -471,7 +472,13 @@ def transition(interaction: Any, dim: int) -> Transition:
     """
     equation, critical = _first_equation(interaction, dim)
     m = np.array(_EXTRAPOLATED)
-    below, above = (np.array([_ratio(equation, sign * size, critical) for size in m]) for sign in (1.0, -1.0))
+    try:
+        below, above = (np.array([_ratio(equation, sign * size, critical) for size in m]) for sign in (1.0, -1.0))
+    except NotConvergedError as error:
+        raise ValueError(
+            f"interaction must be less steep in dim {equation.dim}: no state of mode {m[-1]:g} was found next to the "
+            "uniform law"
+        ) from error
     even, odd = 0.5 * (below + above) / m**2, 0.5 * (below - above) / m
     slope, curvature = (float(scipy.interpolate.BarycentricInterpolator(m**2, part)(0.0)) for part in (odd, even))
     coefficient = 0.0 if abs(slope) > _FLAT else 1 / curvature
@@ -546,7 +553,7 @@ def branch(interaction: Any, dim: int, *, lowest: float | None = None) -> Branch
     ------
     TypeError, ValueError
         If an argument is out of range, the interaction has no such methods, no harmonic grows at any temperature, or a
-        state needs more than 768 modes or cannot be followed.
+        state needs more than 384 modes or cannot be followed.
 
     See Also
     --------
@@ -652,14 +659,16 @@ class _Follower:
                 length *= 0.5
                 if length < _SHORTEST:
                     raise ValueError(
-                        f"interaction must have a branch that can be followed in dim {self.equation.dim}; it was lost "
-                        f"at temperature {point.temperature:g} and mode {self.equation.mode(point):.6g}"
+                        f"lowest must be higher, or the interaction less steep: the branch in dim {self.equation.dim} "
+                        f"was lost at temperature {point.temperature:g} and mode {self.equation.mode(point):.6g}"
                     )
                 guess = self._predicted(point, length, direction, len(points))
                 continue
             if not self.equation.is_resolved(new):
-                point, new = self._refine(point, new, direction, target)
-                change, unit = self.equation.along(new, direction)
+                point = self._refined(point, new.temperature)
+                self._change = self.equation.along(point, direction)[0]
+                guess = self._predicted(point, length, direction, len(points))
+                continue
             if new.log_temperature <= end:
                 new = between(self.equation, point, new, value=lambda other: other.log_temperature - end)
                 self._add(points, new)
@@ -678,19 +687,15 @@ class _Follower:
         step = length * self._change
         return self.equation.point(point.f + step[:-1], point.log_temperature + float(step[-1]))
 
-    def _refine(self, point: Point, new: Point, direction: Floats, target: float) -> tuple[Point, Point]:
-        while True:
-            old = self.equation
-            if 2 * old.n_modes > _MAX_MODES:
-                raise ValueError(
-                    f"lowest must be higher: the state at temperature {new.temperature:g} needs more than {_MAX_MODES} "
-                    "modes"
-                )
-            self.equation = old.refined()
-            point, new = (self.equation.carry(other, old) for other in (point, new))
-            new = self.equation.solve(new, direction=direction, target=target)
-            if self.equation.is_resolved(new):
-                return point, new
+    def _refined(self, point: Point, temperature: float) -> Point:
+        """Take more modes, for a state at a temperature, and return a point at the new nodes."""
+        old = self.equation
+        if 2 * old.n_modes > _MAX_MODES:
+            raise ValueError(
+                f"lowest must be higher: the state at temperature {temperature:g} needs more than {_MAX_MODES} modes"
+            )
+        self.equation = old.refined()
+        return self.equation.carry(point, old)
 
     def _add(self, points: list[Point], point: Point) -> None:
         points.append(point)
@@ -754,7 +759,12 @@ def _first_equation(interaction: Any, dim: int) -> tuple[Equation, float]:
         raise ValueError("interaction must make a harmonic grow at some temperature; here none grows at any")
     if 4 * degree > _MAX_MODES:
         raise ValueError(f"interaction must make a degree <= {_MAX_MODES // 4} grow first, got {degree}")
-    return Equation(interaction, dim, n_modes=max(_N_MODES, 4 * degree), degree=degree), critical
+    equation = Equation(interaction, dim, n_modes=max(_N_MODES, 4 * degree), degree=degree)
+    while not abs(equation.response() / critical - 1) <= _SAME_RESPONSE:  # the nodes do not resolve the interaction
+        if 2 * equation.n_modes > _MAX_MODES:
+            raise ValueError(f"interaction must need at most {_MAX_MODES} modes: it is too steep in dim {dim}")
+        equation = equation.refined()
+    return equation, critical
 
 
 def _ratio(equation: Equation, m: float, critical: float) -> float:

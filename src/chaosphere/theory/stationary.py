@@ -114,6 +114,11 @@ class Equation:
         values = orthonormal(self.rule.cosines, other.n_modes, dim=self.dim) @ coefficients
         return self.point(values, point.log_temperature)
 
+    def response(self) -> float:
+        """Return how the interaction responds to a small harmonic about the uniform law, at the nodes."""
+        harmonic = self.rule.weights * self.rule.basis[:, self.degree]
+        return float(harmonic @ self.drift.derivative(self.rule.weights) @ harmonic)
+
     def is_resolved(self, point: Point) -> bool:
         """Whether the modes of a density have ended."""
         modes = np.abs(point.p @ self.rule.basis)
@@ -129,7 +134,8 @@ class Equation:
         """
         point = start
         for _ in range(_MAX_NEWTON):
-            matrix, residual = self._linearised(point, direction)
+            with np.errstate(all="ignore"):  # of a step that has gone astray
+                matrix, residual = self._linearised(point, direction)
             residual[-1] = float(direction @ self.place(point)) - target
             step = _solved(matrix, -residual)
             size = float(np.abs(step).max())
