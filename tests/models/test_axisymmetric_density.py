@@ -150,8 +150,8 @@ def test_tokens_with_noise_of_their_own():
     """On S⁴, 24 replicas of 500 tokens from a law with two clusters: modes 1 and 2.
 
     Null: the mean over replicas is the mode, up to one standard error for the bias of finitely many tokens and steps
-    (in 96 replicas it was 0.004 at most). Eight standard errors are then a false alarm in 4e-7 of all seeds, by Student's
-    law with 23 degrees of freedom.
+    (in 96 replicas it was 0.004 at most). Eight standard errors are then a false alarm in 4e-7 of all seeds, by
+    Student's law with 23 degrees of freedom.
     """
     dim = 5
     law = cs.laws.Mixture(
