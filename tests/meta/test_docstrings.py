@@ -17,6 +17,7 @@ NAMESPACES = [
     "chaosphere",
     "chaosphere.laws",
     "chaosphere.measures",
+    "chaosphere.phases",
     "chaosphere.plot",
     "chaosphere.stats",
     "chaosphere.theory",
