@@ -19,11 +19,13 @@ from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
+from chaosphere.models.axisymmetric import AxisymmetricDensity, AxisymmetricSolution
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.fixed_mlp import FixedMLP
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.simulation.checkpoints import Checkpoint
@@ -31,7 +33,7 @@ from chaosphere.simulation.coupled import CoupledRun, coupled_run
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
-from chaosphere.theory import two_point
+from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
     from chaosphere import plot
@@ -41,17 +43,21 @@ __version__: str
 
 # `from chaosphere.laws import Uniform` works as `chaosphere.laws.Uniform` does.
 sys.modules[f"{__name__}.laws"] = laws
+sys.modules[f"{__name__}.phases"] = phases
 sys.modules[f"{__name__}.two_point"] = two_point
 
 __all__ = [
     "MLP",
     "AttentionResult",
+    "AxisymmetricDensity",
+    "AxisymmetricSolution",
     "Checkpoint",
     "CircleDensity",
     "CoupledRun",
     "CovarianceKernel",
     "CustomInteraction",
     "DensitySolution",
+    "FixedMLP",
     "GaussianField",
     "Interrupted",
     "L2Attention",
@@ -76,6 +82,7 @@ __all__ = [
     "load_ensemble",
     "measures",
     "normalize",
+    "phases",
     "plot",
     "sample_uniform",
     "sample_von_mises_fisher",

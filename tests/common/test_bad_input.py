@@ -62,7 +62,11 @@ RULES = [
     # transformer
     (lambda: cs.Transformer(attention=None, mlp=None, depth=1, horizon=1.0), ValueError, r"must not both be None"),
     (lambda: cs.Transformer(attention=1.0, mlp=None, depth=1, horizon=1.0), TypeError, r"attention must be a Soft"),
-    (lambda: cs.Transformer(attention=None, mlp=1.0, depth=1, horizon=1.0), TypeError, r"mlp must be an MLP or None"),
+    (
+        lambda: cs.Transformer(attention=None, mlp=1.0, depth=1, horizon=1.0),
+        TypeError,
+        r"mlp must be an MLP, a FixedMLP",
+    ),
     (
         lambda: cs.Transformer(attention=None, mlp=MLP, depth=0, horizon=1.0),
         ValueError,

@@ -57,6 +57,7 @@ def test_pool_executor(n_ranks, tmp_path):
     "case",
     [
         "bitwise_identical",
+        "radii_are_observed",
         "generators_are_the_first_rank_s",
         "checkpoints",
         "foreign_checkpoints_are_refused_on_every_rank",

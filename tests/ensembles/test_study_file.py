@@ -171,7 +171,7 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, mes
         (
             '[model.mlp]\nwidth = 8\nactivation = "sigmoid"\n',
             "",
-            r"\[picture\] critical needs a model with attention.value_scale and an mlp",
+            r"\[picture\] critical needs a model with attention.value_scale and one random mlp",
         ),
         ("[picture]", "[picture]\ncolour = 1", r"\[picture\] unknown key 'colour'; allowed: value, x, y, critical"),
     ],

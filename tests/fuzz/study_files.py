@@ -24,6 +24,8 @@ type = "transformer"
 depth = 3
 horizon = 1.0
 noise_scale = 0.5
+normalization = "peri"
+initial_radius = 2.0
 [model.attention]
 beta = 2.0
 value_scale = 1.0
@@ -39,6 +41,9 @@ mean_direction = [0.0, 0.6, 0.8]
 concentration = 2.0
 [observe.energy]
 beta = 1.0
+[observe.square]
+measure = "radius_moment"
+power = 2.0
 [observe.near]
 measure = "pair_fraction"
 above = 0.9
@@ -82,7 +87,28 @@ x = "time"
 y = "beta"
 """,
 )
-STUDIES = (STUDIES[0], STUDIES[1].replace('"temperature" = [0.1, 0.2]\n', ""))
+OF_LAYERS = """[[model.attention]]
+beta = 2.0
+[[model.attention]]
+type = "l2"
+query = [[1.0, 0.0, 0.5]]
+key = [[1.0, 0.5, 0.0]]
+[[model.mlp]]
+type = "fixed"
+inner = [[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]
+outer = [[1.0, 0.0], [0.0, 1.0], [-1.0, 2.0]]
+inner_bias = [0.1, -0.1]
+activation = "gelu"
+[[model.mlp]]
+width = 4
+"""
+STUDIES = (
+    STUDIES[0],
+    STUDIES[1].replace('"temperature" = [0.1, 0.2]\n', ""),
+    "[model]\ndepth = 2\nhorizon = 1.0\nnormalization = 'pre'\n"
+    + OF_LAYERS
+    + STUDIES[0][STUDIES[0].index("[tokens]") :],
+)
 VALUES = (
     *[
         "0",
@@ -124,6 +150,8 @@ VALUES = (
     *(
         '"tanh"',
         '"relu"',
+        '"pre"',
+        '"ngpt"',
         '"x"',
         '"energy"',
         '"time"',
@@ -180,7 +208,7 @@ def case(rng):
         data = bytes_changed(data, rng)
     name = ["s.toml", "s.toml", "s.toml", "a b.toml", "é.toml", "s"][rng.integers(6)]
     options = [[], ["--json"], ["--threads", "2"], ["--seed", str(rng.integers(2**40))]][rng.integers(4)]
-    changed = [line for line in lines if line not in STUDIES[0] + STUDIES[1]]
+    changed = [line for line in lines if line not in "".join(STUDIES)]
     return f"{name} {options} {changed[:6]} {data[:60] if not changed else ''}", functools.partial(
         check, data, name, options
     )

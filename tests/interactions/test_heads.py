@@ -8,7 +8,7 @@ from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.head import balanced
+from chaosphere.interactions.head import balanced, product_norm
 
 DTYPES = [np.float64, np.float32]
 
@@ -64,6 +64,16 @@ def test_a_head_is_used_where_it_takes_fewer_operations():
     assert uses_head(cs.SoftmaxAttention(beta=2.0, method="direct", **low_rank), x)  # 64 + 8 + 18 < 103.5
     assert not uses_head(attention(64, 64, 64), x)
     assert not uses_head(attention(3, 3, 3, value=None, output=None), cases.tokens(9, 3))
+
+
+def test_the_norm_of_a_product():
+    """Of matrices of few rows without the product itself."""
+    for k in (1, 5, 40, 64):
+        q, key = matrix(k, 64, seed=0), matrix(k, 64, seed=1)
+        assert abs(product_norm(q, key) - np.linalg.norm(q.T @ key, 2)) < 1e-13 * np.linalg.norm(q) ** 2
+    assert product_norm(0 * q, key) == 0
+    assert product_norm(1e200 * q[:2], 1e200 * key[:2]) == np.inf
+    assert not np.isfinite(product_norm(np.full((2, 64), 1e308), np.full((2, 64), 1e308)))
 
 
 @pytest.mark.parametrize("form", [{"beta": 2.0}, {"query": matrix(64, 64, seed=0), "key": matrix(64, 64, seed=1)}])

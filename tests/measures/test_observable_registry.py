@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.measures.observables import STATISTICS, Measure, with_threads
+from chaosphere.measures.observables import STATISTICS, Measure, measure, value_of, with_threads
 
 OPTIONS = {"beta": 2.0, "above": 0.5, "tolerance": 0.1}
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", [name for name, statistic in STATISTICS.items() if not statistic.is_of_radii])
 def test_a_statistic_is_the_function_of_its_name(name):
     statistic, x = STATISTICS[name], cs.sample_uniform(20, 3, rng=0, n_replicas=4)
     options = {key: OPTIONS[key] for key in statistic.options}
@@ -24,6 +24,33 @@ def test_a_statistic_is_the_function_of_its_name(name):
         with pytest.raises(TypeError, match=key):
             statistic.function(x, **{k: v for k, v in options.items() if k != key})
     statistic.function(x, **{key: options[key] for key in statistic.required})
+
+
+@pytest.mark.parametrize("power", [-1.0, 0.0, 2.0])
+def test_a_statistic_of_radii(power):
+    radii = np.random.default_rng(0).exponential(size=(4, 20))
+    x = cs.sample_uniform(20, 3, rng=0, n_replicas=4)
+    expected = np.mean(radii**power, axis=1)
+    for observable in (cs.measures.RadiusMoment(power=power), measure("radius_moment", (("power", power),))):
+        np.testing.assert_allclose(value_of(observable, 0.0, tokens=x, radii=radii), expected, rtol=1e-15)
+        assert value_of(observable, 0.0, tokens=x[0], radii=radii[0]) == expected[0]
+        narrow = value_of(observable, 0.0, tokens=x, radii=radii.astype(np.float32))
+        assert narrow.dtype == np.float64
+
+
+@pytest.mark.parametrize("power", [np.nan, np.inf])
+def test_powers_that_are_no_numbers(power):
+    with pytest.raises(ValueError, match="power must be"):
+        cs.measures.RadiusMoment(power=power)
+    with pytest.raises(TypeError, match="power must be"):
+        cs.measures.RadiusMoment(power="2")
+
+
+def test_moments_that_are_no_floats():
+    radii = np.array([[1e-3, 1e3]])
+    for power in (200.0, -200.0):
+        with pytest.raises(ValueError, match=r"it is not for power = -?200 and radii from 0\.001 to 1e\+03"):
+            cs.measures.RadiusMoment(power=power).of_state(0.0, np.eye(2)[None], radii)
 
 
 def test_words():

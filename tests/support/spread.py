@@ -36,6 +36,14 @@ def models(dim):
         None,
     ]
     yield from (cs.Transformer(attention=a, mlp=mlp, depth=3, horizon=0.5) for a in attentions)
+    fixed = cs.FixedMLP(inner=np.tri(8, dim), outer=np.ones((dim, 8)), outer_bias=row[0], activation="gelu")
+    heads = cs.MultiHeadAttention(heads=[attentions[5], attentions[9]], combine="sum")
+    yield cs.Transformer.from_layers([(heads, fixed), (attentions[0], mlp), (attentions[5], fixed)], horizon=0.5)
+    for normalization, options in (("pre", {"initial_radius": 1.5}), ("peri", {}), ("ngpt", {}), ("sqrt", {})):
+        yield cs.Transformer(
+            attention=attentions[0], mlp=mlp, depth=3, horizon=0.5, normalization=normalization, **options
+        )
+    yield cs.Transformer(attention=attentions[-2], mlp=mlp, depth=3, horizon=0.5, normalization="pre")
     for scheme in ("projected-euler", "geodesic-euler", "heun", "split"):
         field = cs.GaussianField(kernel=mlp.kernel(dim), tolerance=1e-3)
         yield cs.LimitSDE(attention=attentions[0], field=field, horizon=0.5, n_steps=3, scheme=scheme)
@@ -52,6 +60,19 @@ def bitwise_identical():
             assert np.array_equal(over.states, alone.states), (n_tokens, dtype, model)
             assert np.array_equal(over.observables["energy"], alone.observables["energy"])
             assert over.states.dtype == dtype
+            assert (over.radii is None) == (alone.radii is None)
+            if alone.radii is not None:
+                assert np.array_equal(over.radii, alone.radii)
+                assert np.array_equal(over.final_radii, alone.final_radii)
+
+
+def radii_are_observed():
+    x = cs.sample_uniform(200, 3, rng=1)
+    mlp = cs.MLP(width=16, activation="tanh")
+    model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=mlp, depth=3, horizon=0.5, normalization="peri")
+    options = {"rng": 5, "observe": {"square": cs.measures.RadiusMoment(power=2)}}
+    over, alone = cs.simulate(model, x, comm=COMM, **options), cs.simulate(model, x, **options)
+    assert np.array_equal(over.observables["square"], alone.observables["square"])
 
 
 def generators_are_the_first_rank_s():
@@ -66,7 +87,16 @@ class Stop(Exception):
 
 def checkpoints():
     """An error on every rank, after which the run continues with another number of ranks, or on one."""
-    path, x, model = sys.argv[2], cs.sample_uniform(300, 3, rng=1), next(models(3))
+    for number, model in enumerate([next(models(3)), *with_radii(3)]):
+        resume(f"{sys.argv[2]}.{number}", model)
+
+
+def with_radii(dim):
+    return [m for m in models(dim) if getattr(m, "normalization", "post") in ("pre", "peri")][:2]
+
+
+def resume(path, model):
+    x = cs.sample_uniform(300, 3, rng=1)
 
     def observable(moment):
         def report(t, x):
@@ -87,6 +117,8 @@ def checkpoints():
     if COMM.rank < 2:
         resumed = cs.simulate(model, x, observe={"energy": observable(9)}, comm=comm, **options)
         assert np.array_equal(resumed.final, expected.final)
+        if expected.final_radii is not None:
+            assert np.array_equal(resumed.final_radii, expected.final_radii)
         assert np.array_equal(resumed.observables["energy"], expected.observables["energy"])
 
 
@@ -122,6 +154,7 @@ if __name__ == "__main__":
         f.__name__: f
         for f in (
             bitwise_identical,
+            radii_are_observed,
             generators_are_the_first_rank_s,
             checkpoints,
             foreign_checkpoints_are_refused_on_every_rank,

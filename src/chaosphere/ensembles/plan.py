@@ -26,13 +26,14 @@ from chaosphere.ensembles.sweep import (
     parameters_at,
 )
 from chaosphere.geometry.laws import Law
-from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Cost, Model, ModelPlan, resolved, save_steps
+from chaosphere.measures.observables import Observable, value_of
+from chaosphere.models.protocol import Cost, Model, ModelPlan, radii_of, resolved, save_steps
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import trajectory
-from chaosphere.simulation.observables import observables, observed
+from chaosphere.simulation.observables import check_radii, observables, observed
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of one value of each observable of one member
 _MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
 
 
@@ -108,7 +109,7 @@ class Plan:
     observe: dict[str, Observable]
     times: Floats
     save_at: Any
-    shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    shapes: Shapes
 
     @property
     def n_members(self) -> int:
@@ -183,13 +184,13 @@ class Plan:
             steps = trajectory(model, x, rng=start.seeds, n_threads=n_threads)
             next(steps)
             step = _median_seconds(functools.partial(next, steps), min(model.n_steps, 1000))
-            once = _median_seconds(functools.partial(self._observe, x), 1000)
+            once = _median_seconds(functools.partial(self._observe, x, plan=model.plan(Shape.of(x))), 1000)
             per_run.append((step * model.n_steps + once * len(self.times)) / len(start.seeds))
         return float(np.mean(per_run)) * self.n_members / n_workers
 
-    def _observe(self, x: Tokens) -> None:
+    def _observe(self, x: Tokens, *, plan: ModelPlan) -> None:
         for function in self.observe.values():
-            function(0.0, x)
+            value_of(function, 0.0, tokens=x, radii=radii_of(plan, plan.start(x)))
 
 
 def make_plan(
@@ -245,6 +246,8 @@ def make_plan(
         point: _plan_of(model, shapes[n_tokens_at[point]], parameters_at(sweep, point))
         for point, model in models.items()
     }
+    for model_plan in plans.values():
+        check_radii(observe, has_radius=model_plan.has_radius)
     plan = Plan(
         names=tuple(sweep),
         values=values,
@@ -261,7 +264,7 @@ def make_plan(
         shapes={},
     )
     plan.check_memory(1, memory_limit)  # before the first tokens are drawn, to see what the observables return
-    plan = dataclasses.replace(plan, shapes=_shapes(plan))
+    plan = dataclasses.replace(plan, shapes=_shapes(plan, plans))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
     return plan
@@ -326,10 +329,10 @@ def _times(save_at: Any, models: Iterable[Model]) -> Floats:
     return times
 
 
-def _shapes(plan: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def _shapes(plan: Plan, plans: Mapping[tuple[int, ...], ModelPlan]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Observe the start at each number of tokens, to see what each observable returns."""
     points = {n_tokens: point for point, n_tokens in plan.n_tokens.items()}
-    (first, shapes), *others = ((n, _shapes_at(plan, point)) for n, point in points.items())
+    (first, shapes), *others = ((n, _shapes_at(plan, point, of_model=plans[point])) for n, point in points.items())
     for n_tokens, other in others:
         for name in shapes:
             if other[name] != shapes[name]:
@@ -340,13 +343,13 @@ def _shapes(plan: Plan) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return shapes
 
 
-def _shapes_at(plan: Plan, point: tuple[int, ...]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def _shapes_at(plan: Plan, point: tuple[int, ...], *, of_model: ModelPlan) -> Shapes:
     """Observe the start of two replicas and of one."""
     x = np.repeat(plan.start((point, slice(0, 1))).tokens(), 2, axis=0)
     x.flags.writeable = False
-    shapes = {}
+    time, shapes = float(plan.times[0]), {}
     for name, function in plan.observe.items():
-        value, alone = (_observed(function, name, time=float(plan.times[0]), tokens=x[:n]) for n in (2, 1))
+        value, alone = (_observed(function, name, time=time, tokens=x[:n], plan=of_model) for n in (2, 1))
         # For another number of replicas, what is no axis of theirs keeps its length.
         if alone.shape != (1, *value.shape[1:]):
             raise ValueError(
@@ -358,9 +361,10 @@ def _shapes_at(plan: Plan, point: tuple[int, ...]) -> dict[str, tuple[tuple[int,
     return shapes
 
 
-def _observed(function: Observable, name: str, *, time: float, tokens: Tokens) -> np.ndarray[Any, Any]:
+def _observed(function: Observable, name: str, *, time: float, tokens: Tokens, plan: ModelPlan) -> np.ndarray[Any, Any]:
     """Return the value of an observable, checked to be real numbers with one entry per replica first."""
-    value = observed(function(time, tokens), name, where=f"time {time:g}, before the run")
+    value = value_of(function, time, tokens=tokens, radii=radii_of(plan, plan.start(tokens)))
+    value = observed(value, name, where=f"time {time:g}, before the run")
     if value.dtype.kind == "c":
         raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")
     if value.size == 0:

@@ -16,7 +16,7 @@ from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.study_parts import ModelFactory, law_and_size
 from chaosphere.ensembles.study_table import Table, called, list_of_values
 from chaosphere.ensembles.sweep import N_TOKENS, check_names, parameter_values
-from chaosphere.measures.observables import STATISTICS, Measure
+from chaosphere.measures.observables import STATISTICS, Measure, measure, value_of
 from chaosphere.models.protocol import Model, save_steps
 from chaosphere.plot import style
 
@@ -163,9 +163,10 @@ def _measure(values: Any, name: str, *, n_tokens: int) -> Measure:
     for key in statistic.required:
         if key not in values:
             raise ValueError(f"[{where}] {key} must be given")
-    measure = Measure(name=kind, options=tuple((key, values[key]) for key in statistic.options if key in values))
-    called(where, lambda: measure(0.0, np.eye(2)[None, :n_tokens]))
-    return measure
+    observable = measure(kind, tuple((key, values[key]) for key in statistic.options if key in values))
+    x = np.eye(2)[None, :n_tokens]
+    called(where, lambda: value_of(observable, 0.0, tokens=x, radii=np.ones(x.shape[:2])))
+    return observable
 
 
 def _picture(values: Any, *, sweep: Mapping[str, Any], observe: Mapping[str, Any]) -> Picture | None:

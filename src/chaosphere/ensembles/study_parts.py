@@ -1,12 +1,13 @@
 """What a study file can name: laws, models, and the parts of models.
 
-To add a law, an interaction, a model or a part, add a line to `LAWS`, `INTERACTIONS`, `MODELS` or `PARTS`.
+To add a law, an interaction, a network, a model or a part, add a line to `LAWS`, `INTERACTIONS`, `MLPS`, `MODELS` or
+`PARTS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chaosphere.ensembles.study_table import Table, build, list_of_values, unknown
@@ -15,7 +16,7 @@ from chaosphere.geometry import laws
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.potential import PotentialInteraction
-from chaosphere.interactions.protocol import Interaction, consensus_rate_of
+from chaosphere.interactions.protocol import consensus_rate_of
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -23,6 +24,7 @@ from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.protocol import Model
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
+from chaosphere.noise.fixed_mlp import FixedMLP
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise
@@ -33,18 +35,42 @@ _KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part of a model, in a table [model.NAME] of its own.
+    """A part of a model, in a table [model.NAME] of its own, or in a list of tables [[model.NAME]], one for each layer.
 
     Attributes
     ----------
     keys : callable
-        From the table to the keys that it may have.
+        From the table, and its name in messages, to the keys that it may have.
     make : callable
-        From the table and the dimension to the part.
+        From the table, `where`, its name in messages, and `dim` to the part.
+    is_per_layer : bool
+        Whether there may be a list of tables.
     """
 
-    keys: Callable[[Mapping[str, Any]], tuple[str, ...]]
-    make: Callable[[dict[str, Any], int], Any]
+    keys: Callable[[Mapping[str, Any], str], tuple[str, ...]]
+    make: Callable[..., Any]
+    is_per_layer: bool = False
+
+    def tables(self, values: Any, where: str) -> Iterator[tuple[Any, str]]:
+        """Return the table, or those of the list, each with its name in messages.
+
+        Raises
+        ------
+        ValueError
+            If the list is empty.
+        """
+        if not (self.is_per_layer and isinstance(values, list)):
+            yield values, where
+            return
+        if not values:
+            raise ValueError(f"{where} must be a table, or a list of one table for each layer, got an empty list")
+        for number, table in enumerate(values):
+            yield table, f"{where}[{number}]"
+
+    def of(self, values: Any, where: str, *, dim: int) -> Any:
+        """Return the part that a table describes, or the list of parts."""
+        parts = [self.make(table, where=name, dim=dim) for table, name in self.tables(values, where)]
+        return parts if isinstance(values, list) else parts[0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,40 +99,44 @@ def field_names(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
-def _field_keys(values: Any) -> tuple[str, ...]:
+def _field_keys(values: Any, where: str) -> tuple[str, ...]:
     """Return the keys of a table of a common noise."""
-    if _noise(values) == "random-attention":
+    if _noise(values, where) == "random-attention":
         return (*field_names(RandomAttention), "type")
     return (*_KERNEL_KEYS, "method", "tolerance", "width", "type")
 
 
-def _noise(values: Any) -> str:
-    return Table(values, "model.field").choice("type", ("gaussian", "random-attention"), default="gaussian")
+def _noise(values: Any, where: str) -> str:
+    return Table(values, where).choice("type", ("gaussian", "random-attention"), default="gaussian")
 
 
-def _field(values: dict[str, Any], dim: int) -> CommonNoise:
+def _field(values: dict[str, Any], *, where: str, dim: int) -> CommonNoise:
     """Return the common noise that the table describes: the Gaussian field of wide layers, or random attention."""
-    kind, values = _noise(values), {key: value for key, value in values.items() if key != "type"}
+    kind, values = _noise(values, where), {key: value for key, value in values.items() if key != "type"}
     if kind == "random-attention":
-        noise: RandomAttention = build(RandomAttention, "model.field", values=values)
+        noise: RandomAttention = build(RandomAttention, where, values=values)
         return noise
     layer = {"width": 1} | {key: value for key, value in values.items() if key in _KERNEL_KEYS}
-    kernel = build(MLP, "model.field", values=layer).kernel(dim)
+    kernel = build(MLP, where, values=layer).kernel(dim)
     rest = {key: value for key, value in values.items() if key not in _KERNEL_KEYS}
-    field: GaussianField = build(GaussianField, "model.field", values={"kernel": kernel} | rest)
+    field: GaussianField = build(GaussianField, where, values={"kernel": kernel} | rest)
     return field
 
 
-def _interaction(values: Any) -> Any:
-    """Return the type of the interaction that the table describes."""
-    return INTERACTIONS[Table(values, "model.attention").choice("type", tuple(INTERACTIONS), default="softmax")]
+def _of_types(types: Mapping[str, Any]) -> Part:
+    """Return the part that is a dataclass, named by the key `type` of its table; the first is the default."""
 
+    def cls(values: Any, where: str) -> Any:
+        return types[Table(values, where).choice("type", tuple(types), default=next(iter(types)))]
 
-def _attention(values: dict[str, Any], dim: int) -> Interaction | CommonNoise:
-    """Return the interaction, or the random attention, that the table describes."""
-    rest = {key: value for key, value in values.items() if key != "type"}
-    interaction: Interaction | CommonNoise = build(_interaction(values), "model.attention", values=rest)
-    return interaction
+    def keys(values: Any, where: str) -> tuple[str, ...]:
+        return (*field_names(cls(values, where)), "type")
+
+    def make(values: dict[str, Any], *, where: str, dim: int) -> Any:
+        rest = {key: value for key, value in values.items() if key != "type"}
+        return build(cls(values, where), where, values=rest)
+
+    return Part(keys=keys, make=make, is_per_layer=True)
 
 
 LAWS = {"uniform": laws.Uniform, "von-mises-fisher": laws.VonMisesFisher}
@@ -118,9 +148,10 @@ INTERACTIONS = {
     "potential": PotentialInteraction,
     "random": RandomAttention,
 }
+MLPS = {"random": MLP, "fixed": FixedMLP}
 PARTS = {
-    "attention": Part(keys=lambda values: (*field_names(_interaction(values)), "type"), make=_attention),
-    "mlp": Part(keys=lambda values: field_names(MLP), make=lambda values, dim: build(MLP, "model.mlp", values=values)),
+    "attention": _of_types(INTERACTIONS),
+    "mlp": _of_types(MLPS),
     "field": Part(keys=_field_keys, make=_field),
 }
 MODELS = {
@@ -161,11 +192,19 @@ class ModelFactory:
         """Check the keys of the tables and of the sweep."""
         kind = self.kind
         Table(self.values, "model", allowed=["type", *kind.parts, *kind.keys])
-        tables = {name: PARTS[name].keys(self.values[name]) for name in kind.parts if name in self.values}
-        for name, keys in tables.items():
-            Table(self.values[name], f"model.{name}", allowed=keys)
-        sweepable = [*kind.keys, *(f"{name}.{key}" for name, keys in tables.items() for key in keys if key != "type")]
+        sweepable = list(kind.keys)
+        for name in kind.parts:
+            for table, where in PARTS[name].tables(self.values[name], f"model.{name}") if name in self.values else ():
+                keys = PARTS[name].keys(table, where)
+                Table(table, where, allowed=keys)
+                if table is self.values[name]:
+                    sweepable += [f"{name}.{key}" for key in keys if key != "type"]
         for path in self.paths.values():
+            part = path.partition(".")[0]
+            if part in kind.parts and isinstance(self.values.get(part), list):
+                raise ValueError(
+                    f"[sweep] {path} must not be a key of [[model.{part}]]: there it has a value in each layer"
+                )
             if path not in sweepable:
                 raise ValueError(f"[sweep] unknown parameter {unknown(path, [*sweepable, N_TOKENS])}")
             *table, key = path.split(".")
@@ -189,7 +228,7 @@ class ModelFactory:
         counts = {} if n_steps is None else {"count": n_steps}
         for name, keys in _SCHEDULES.items():
             table = values.get(name, {}) if name else values
-            for key in keys:
+            for key in keys if isinstance(table, dict) else ():
                 if isinstance(entry := table.get(key), dict):
                     where = f"[model.{name}] {key}" if name else f"[model] {key}"
                     table[key] = list_of_values(counts | entry, where)
@@ -207,8 +246,10 @@ class ModelFactory:
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
         rate = consensus_rate_of(attention)
-        if mlp is None or rate is None:
-            raise ValueError("[picture] critical needs a model with attention.value_scale and an mlp, without a mask")
+        if not isinstance(mlp, MLP) or rate is None:
+            raise ValueError(
+                "[picture] critical needs a model with attention.value_scale and one random mlp, without a mask"
+            )
         return float(mlp.kernel(self.dim).critical_noise_scale(rate))
 
     def _values(self, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,4 +264,7 @@ class ModelFactory:
 
     def _parts(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parts of the model, None where there is no table."""
-        return {name: PARTS[name].make(values[name], self.dim) if name in values else None for name in self.kind.parts}
+        return {
+            name: PARTS[name].of(values[name], f"model.{name}", dim=self.dim) if name in values else None
+            for name in self.kind.parts
+        }

@@ -231,9 +231,20 @@ def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int, *, in_pl
     return raise_if_degenerate(*kernel.step(x, v, alpha, n_threads, v if in_place else None))
 
 
-def raise_if_degenerate(x: Tokens, bad: int) -> Tokens:
+def directions(x: Tokens, n_threads: int, *, what: str = "x") -> Tokens:
+    """Return x / |x| for vectors (R, N, d) of any length; `what` they are is for the error.
+
+    Raises
+    ------
+    DegenerateTokenError
+        If x is zero or not finite at some token.
+    """
+    return raise_if_degenerate(*kernel.step(x, None, 0.0, n_threads), what=what)
+
+
+def raise_if_degenerate(x: Tokens, bad: int, *, what: str = "x + alpha v") -> Tokens:
     """Return tokens (R, N, d) that a kernel has moved, or raise for the one with flat index `bad` if that is not −1."""
     if bad >= 0:
         replica, token = divmod(bad, x.shape[1])
-        raise DegenerateTokenError(f"token {token} of replica {replica}: x + alpha v is zero or not finite")
+        raise DegenerateTokenError(f"token {token} of replica {replica}: {what} is zero or not finite")
     return x

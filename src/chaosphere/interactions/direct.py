@@ -107,11 +107,16 @@ class DirectPlan(InteractionPlan):
         self.weights: Floats | None
         self.sources: Any
         self.tracers: Any
-        self.value_map = None if value is None else value.astype(shape.dtype)
-        self._choose_kernel(beta, form)
-        self.head = None
-        if head is not None and head.operations(shape.dim) < self._operations():
-            self.head, self.is_bounded = head, False
+        self.head: Head | None = head
+        self.is_bounded = False
+        operations = math.inf if head is None else head.operations(shape.dim)
+        if operations >= self._fewest_operations():  # else the matrices (d, d), and their norm, are not needed
+            self.value_map = None if value is None else value.astype(shape.dtype)
+            self._choose_kernel(beta, form)
+            if operations >= self._operations():
+                self.head = None
+            else:
+                self.is_bounded = False
         relative, self.log_unit = relative_weights(weights, shape.n_tokens)
         self.weights, self.sources, self.tracers, n_sources = None, slice(None), None, shape.n_tokens
         self.n_weights = shape.n_tokens if weights is None else len(weights)
@@ -149,8 +154,11 @@ class DirectPlan(InteractionPlan):
         products = 2 * self.shape.dim + 1
         if not self.is_bounded:
             return products + EXPONENTIAL + MAXIMUM
-        # A symmetric weight serves both orders of a pair, each with its own sums.
-        return 0.5 * (products + self.shape.dim + 1 + EXPONENTIAL) if self.is_symmetric else products + EXPONENTIAL
+        return self._fewest_operations() if self.is_symmetric else products + EXPONENTIAL
+
+    def _fewest_operations(self) -> float:
+        """Return the same at best: a symmetric weight serves both orders of a pair, each with its own sums."""
+        return 0.5 * (3 * self.shape.dim + 2 + EXPONENTIAL)
 
     def changed(self, *, beta: float | None = None, value_scale: float | None = None) -> DirectPlan:
         """Return the plan with another β or δ, of a plan that has none of them as a matrix or in a head."""

@@ -136,10 +136,8 @@ def set_matrices(spec: Any, *, output: Any = None) -> None:
 
 def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:
     """Return matrices of about one norm and the same product AᵀB, by a power of two; None if the product cancels."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        product = norm(left.T @ right)
     sizes = norm(left), norm(right)
-    if not 0 < sizes[0] * sizes[1] <= _MAX_CANCELLATION * product:
+    if not 0 < sizes[0] * sizes[1] <= _MAX_CANCELLATION * product_norm(left, right):
         return None
     shift = round(0.5 * (math.log2(sizes[0]) - math.log2(sizes[1])))
     return np.ldexp(left, -shift), np.ldexp(right, shift)
@@ -162,6 +160,17 @@ def norm(matrix: Floats) -> float:
     """Return |A|₂, infinite if it overflows."""
     largest = float(abs(matrix).max())
     return largest * float(np.linalg.norm(matrix / largest, 2)) if 0 < largest < math.inf else largest
+
+
+def product_norm(left: Floats, right: Floats) -> float:
+    """Return |AᵀB|₂ of matrices of one shape, infinite or not a number if it overflows.
+
+    Of matrices of few rows it is that of a matrix with as many columns: in place of Aᵀ the factor R of Aᵀ = QR.
+    """
+    if len(left) < left.shape[1]:
+        left, right = (np.asarray(np.linalg.qr(matrix.T, mode="r")).T for matrix in (left, right))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return norm(left.T @ right)
 
 
 def largest_value(dtype: Any) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica
@@ -17,6 +18,8 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
+from chaosphere.interactions import axisymmetric
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.direct import relative_weights
 from chaosphere.interactions.growth import EnergyGrowth
@@ -317,6 +320,50 @@ class L2Attention(MayChange, checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         return self._as_softmax("circle_drift").circle_drift(n_modes)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, as of softmax attention.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or unless QᵀK = βI, KᵀK = cI and V = δI.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With Q = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.L2Attention(query=0 * np.eye(3), key=np.eye(3))
+        >>> attention.axisymmetric_drift([0.0, 1.0], 3).slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        if self.query.shape[1] != dim:
+            raise ValueError(f"dim must be {self.query.shape[1]}, that of the matrices, got {dim}")
+        return self._as_softmax("axisymmetric_drift").axisymmetric_drift(u, dim)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica
@@ -17,6 +19,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import call, growth, layered
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, CombinedAxisymmetric
 from chaosphere.interactions.circle import CircleDrift, Modes
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.protocol import (
@@ -55,6 +58,7 @@ class MultiHeadAttention(Brief):
     --------
     chaosphere.SoftmaxAttention : Softmax attention, a head.
     chaosphere.CustomInteraction : An interaction by a function of your own.
+    chaosphere.Transformer.from_layers : The layers of a model, one after the other.
 
     Notes
     -----
@@ -474,6 +478,50 @@ class MultiHeadAttention(Brief):
             offered(head, "circle_drift", name=f"heads[{number}]")(n_modes) for number, head in enumerate(self.heads)
         ]
         return CombinedDrift(drifts, is_mean=self._is_mean)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, the mean or the sum of those of the heads.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or a head has no such drift.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=0.0), cs.SoftmaxAttention(beta=0.0, value_scale=3.0)]
+        >>> drift = cs.MultiHeadAttention(heads=heads).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)  # twice to the mean
+        array([1., 1.])
+        """
+        drifts = [
+            offered(head, "axisymmetric_drift", name=f"heads[{number}]")(cosines, dim)
+            for number, head in enumerate(self.heads)
+        ]
+        return CombinedAxisymmetric(drifts, partial(combined, is_mean=self._is_mean))
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

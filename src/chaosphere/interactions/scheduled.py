@@ -59,7 +59,8 @@ class MayChange:
         for name in self._scheduled():
             values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=_LOWEST[name])
             largest[name] = float(values[abs(values).argmax()])
-        self._with(largest)  # which checks its size
+        if largest:
+            self._with(largest)  # which checks its size
 
     def at(self, time: float, *, step: int = 0) -> Self:
         """Return the attention at a time, with numbers for β and δ; itself where both are numbers.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -17,7 +17,8 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, energies, linear
+from chaosphere.interactions import axisymmetric, call, energies, linear
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SinkhornAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SinkhornDrift
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scaled_sums import SinkhornPlan
@@ -479,6 +480,49 @@ class SinkhornAttention(MayChange, checks.ByValue, Brief):
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         return SinkhornDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes, tolerance=self.tolerance)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here −(δ/β) log a.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With β = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.SinkhornAttention(beta=0.0).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
+        return SinkhornAxisymmetric(kernel, value_scale=self._value_scale)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -20,12 +20,21 @@ from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, growth, layered, linear, nufft, prefix, series
+from chaosphere.interactions import axisymmetric, causal, energies, growth, layered, linear, nufft, prefix, series
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SoftmaxAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
-from chaosphere.interactions.head import Head, balanced, largest_value, multiple_of_identity, norm, scalar, set_matrices
+from chaosphere.interactions.head import (
+    Head,
+    balanced,
+    largest_value,
+    multiple_of_identity,
+    product_norm,
+    scalar,
+    set_matrices,
+)
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
 
@@ -135,6 +144,7 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
     --------
     chaosphere.MultiHeadAttention : Several interactions at once.
     chaosphere.CustomInteraction : A drift by a function of your own.
+    chaosphere.FixedMLP : A two-layer network with matrices of your own.
     chaosphere.Transformer : The discrete transformer.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
@@ -774,6 +784,57 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
             raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
         return SoftmaxDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes)
 
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here (δ/β) log ∫ e^{β⟨x, y⟩} dμ(y).
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, with a mask, or unless QᵀK = βI and V = δI, given as beta and
+            value_scale.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.UnnormalizedAttention.axisymmetric_drift : The same of unnormalised attention.
+        chaosphere.SinkhornAttention.axisymmetric_drift : The same of doubly stochastic attention.
+        chaosphere.PotentialInteraction.axisymmetric_drift : The same of the drift along a potential.
+        chaosphere.L2Attention.axisymmetric_drift : The same of attention by distances.
+        chaosphere.MultiHeadAttention.axisymmetric_drift : The same of several heads.
+
+        Examples
+        --------
+        With β = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.SoftmaxAttention(beta=0.0).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        causal.need_no_mask(self, "the drift of a density")
+        if self._beta is None or self._value_scale is None:
+            raise ValueError("axisymmetric_drift needs attention with QᵀK = βI and V = δI, got general matrices")
+        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
+        return SoftmaxAxisymmetric(kernel, value_scale=self._value_scale)
+
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
 
@@ -845,7 +906,9 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         if self._beta is not None:
             size, name = self._beta, "beta"
         else:
-            size, name = norm(self._form()), "the norm of QᵀK"
+            assert self.query is not None
+            assert self.key is not None
+            size, name = product_norm(self.key, self.query), "the norm of QᵀK"
         if not size <= limit:
             raise ValueError(
                 f"{name} must be <= {limit:.3g} for {np.dtype(dtype)} tokens, got {size:.6g}: beyond it the rounding "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -18,7 +19,8 @@ from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, causal, energies, growth, layered, linear
+from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
@@ -71,6 +73,7 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
+    chaosphere.phases.tricritical_beta : Where the order of the transition changes for unnormalised attention.
 
     Notes
     -----
@@ -473,6 +476,53 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         causal.need_no_mask(self, "the drift of a density")
         return UnnormalizedDrift(beta=self._beta, max_value=self._value_scale * self._scale, n_modes=n_modes)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here (δ/β) ∫ e^{β⟨x, y⟩} dμ(y),
+        times e^{−β} if `rescaled`.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or with a mask.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With β = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.UnnormalizedAttention(beta=0.0).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        causal.need_no_mask(self, "the drift of a density")
+        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
+        scale = self._value_scale * math.exp(kernel.log_unit - self._log_unit)
+        max_speed = abs(self._value_scale) * self._scale
+        return LinearAxisymmetric(scale * kernel.matrix, scale * kernel.slope, max_speed=max_speed)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -11,6 +11,7 @@ from chaosphere.measures.distances import (
     wasserstein2,
 )
 from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent, lyapunov_spectrum
+from chaosphere.measures.observables import RadiusMoment
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
     cluster_count,
@@ -26,6 +27,7 @@ from chaosphere.measures.statistics import (
 __all__ = [
     "Energy",
     "LyapunovEstimate",
+    "RadiusMoment",
     "circular_wasserstein2",
     "cluster_count",
     "cluster_labels",

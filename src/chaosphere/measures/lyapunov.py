@@ -14,7 +14,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.geometry.sphere import normalize
-from chaosphere.models.protocol import Model, StepContext, check_model
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def lyapunov_exponent(
     Raises
     ------
     TypeError, ValueError
-        If x is not float64 tokens on the unit sphere, or separation or n_replicas is out of range.
+        If x is not float64 tokens on the unit sphere, the model has radii, or separation or n_replicas is out of range.
 
     See Also
     --------
@@ -134,7 +134,7 @@ def lyapunov_exponent(
     noise = Noise(rng, n_replicas=len(here))
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
     growth = np.zeros(len(here))
-    plan, context = model.plan(Shape.of(here)), StepContext(noise=noise, n_threads=n_threads)
+    plan, context = _plan(model, here), StepContext(noise=noise, n_threads=n_threads)
     for index in range(model.n_steps):
         tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
         tangent /= np.sqrt((tangent**2).sum(axis=(1, 2), keepdims=True))
@@ -191,7 +191,8 @@ def lyapunov_spectrum(
     Raises
     ------
     TypeError, ValueError
-        If x is not float64 tokens on the unit sphere, or separation or n_exponents is out of range.
+        If x is not float64 tokens on the unit sphere, the model has radii, or separation or n_exponents is out of
+        range.
 
     See Also
     --------
@@ -234,7 +235,7 @@ def lyapunov_spectrum(
     tangents = np.stack([g.standard_normal(shape) for g in noise.at(Stream.TANGENT, 0)])
     tangents, _ = _orthonormal(tangents, here)
     growth = np.zeros((n_replicas, n_exponents))
-    plan, context = model.plan(Shape.of(here)), StepContext(noise=noise, n_threads=n_threads)
+    plan, context = _plan(model, here), StepContext(noise=noise, n_threads=n_threads)
     for index in range(model.n_steps):
         step = range(index, index + 1)
         ends = [plan.advance(normalize(here + separation * tangents[:, k]), step, context) for k in range(n_exponents)]
@@ -250,6 +251,14 @@ def _orthonormal(vectors: Floats, at: Tokens) -> tuple[Floats, Floats]:
     vectors = vectors - (vectors * at[:, None]).sum(axis=3, keepdims=True) * at[:, None]
     q, r = np.linalg.qr(vectors.reshape(*vectors.shape[:2], -1).swapaxes(1, 2))
     return q.swapaxes(1, 2).reshape(vectors.shape), np.abs(np.diagonal(r, axis1=1, axis2=2))
+
+
+def _plan(model: Model, x: Tokens) -> ModelPlan:
+    """Return the plan of a model, refused if tangent vectors at unit tokens do not tell how its states differ."""
+    plan = model.plan(Shape.of(x))
+    if plan.has_radius:
+        raise ValueError(f"model must be one of unit tokens: {type(model).__name__} has radii, which differ as well")
+    return plan
 
 
 def _check(model: Model, x: Tokens, *, separation: float, n_threads: int | None) -> tuple[float, int, Tokens]:

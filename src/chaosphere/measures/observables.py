@@ -1,4 +1,4 @@
-"""Observables: functions of (time, tokens), the statistics that study files can name, and their threads.
+"""Observables: functions of tokens or of radii, the statistics that study files can name, and their threads.
 
 To add a statistic to study files, add a line to `STATISTICS`.
 """
@@ -11,11 +11,175 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
+
+from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.measures import pairwise, statistics
 
-Observable = Callable[[float, Tokens], Any]
+
+class StateObservable(Protocol):
+    """An observable of tokens with radii: of a `Transformer` with normalization "pre" or "peri".
+
+    See Also
+    --------
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.simulate : Run a model.
+
+    Examples
+    --------
+    The largest radius:
+
+    >>> import chaosphere as cs
+    >>> class Largest:
+    ...     def of_state(self, time, tokens, radii):
+    ...         return radii.max(axis=-1)
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> model = cs.Transformer(
+    ...     attention=attention, mlp=None, depth=10, horizon=1.0, normalization="peri"
+    ... )
+    >>> x = cs.sample_uniform(20, 3, rng=0)
+    >>> sol = cs.simulate(model, x, rng=0, observe={"largest": Largest()})
+    >>> sol.observables["largest"].shape
+    (11,)
+    """
+
+    def of_state(self, time: float, tokens: Tokens, radii: Tokens) -> Any:
+        """Return a number, or an array of fixed shape.
+
+        Parameters
+        ----------
+        time : float
+            t.
+        tokens : ndarray, shape (N, d) or (R, N, d)
+            Unit tokens, a read-only view.
+        radii : ndarray, shape (N,) or (R, N)
+            Their radii.
+
+        Returns
+        -------
+        float or ndarray
+            In an ensemble with R first.
+
+        See Also
+        --------
+        chaosphere.measures.RadiusMoment.of_state : Mean of a power of the radii.
+        """
+
+
+Observable = Callable[[float, Tokens], Any] | StateObservable
+
+
+def sees_radii(observable: object) -> bool:
+    """Whether an object offers what `StateObservable` asks for."""
+    return callable(getattr(observable, "of_state", None))
+
+
+def value_of(observable: Observable, time: float, *, tokens: Tokens, radii: Tokens | None) -> Any:
+    """Return what an observable gives: of the tokens, or of them and their radii."""
+    if sees_radii(observable):
+        return cast(StateObservable, observable).of_state(time, tokens, cast(Tokens, radii))
+    return cast(Callable[[float, Tokens], Any], observable)(time, tokens)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RadiusMoment(Brief):
+    """The mean of r^p over the tokens of each replica, as an observable of a model with radii.
+
+    Parameters
+    ----------
+    power : float
+        The power p.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the power is not a finite number.
+
+    See Also
+    --------
+    chaosphere.Transformer : The discrete transformer; `normalization` "pre" and "peri" have radii.
+    chaosphere.measures.Energy : The energy as an observable.
+    chaosphere.measures.observables.StateObservable : An observable of radii of your own.
+    chaosphere.simulate : Run a model.
+
+    Examples
+    --------
+    Under noise alone the mean square of the radii grows as 1 + d κ(1) t:
+
+    >>> import chaosphere as cs
+    >>> mlp = cs.MLP(width=16, activation="tanh")
+    >>> model = cs.Transformer(
+    ...     attention=None, mlp=mlp, depth=10, horizon=2.0, normalization="pre"
+    ... )
+    >>> x = cs.sample_uniform(1, 3, rng=0, n_replicas=2000)
+    >>> sol = cs.simulate(model, x, rng=0, observe={"square": cs.measures.RadiusMoment(power=2)})
+    >>> squares = sol.observables["square"][-1]
+    >>> mean, low, high = cs.stats.mean_interval(squares)
+    >>> bool(low < 1 + 3 * mlp.kernel(3)(1.0) * 2 < high)
+    True
+    """
+
+    power: float
+
+    def __post_init__(self) -> None:
+        """Check."""
+        checks.numbers(self, "power")
+
+    def of_state(self, time: float, tokens: Tokens, radii: Tokens) -> Any:
+        """Return the mean for radii (N,) or (R, N): a number, or an array of R.
+
+        Parameters
+        ----------
+        time : float
+            Not used.
+        tokens : ndarray, shape (N, d) or (R, N, d)
+            Not used.
+        radii : ndarray, shape (N,) or (R, N)
+            Radii r > 0.
+
+        Returns
+        -------
+        float or ndarray of float64, shape (R,)
+            Mean of r^p over the tokens.
+
+        Raises
+        ------
+        ValueError
+            If it is larger than any float.
+
+        See Also
+        --------
+        chaosphere.measures.observables.StateObservable.of_state : What a run calls.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(2, 3, rng=0)
+        >>> float(cs.measures.RadiusMoment(power=2).of_state(0.0, x, np.array([1.0, 3.0])))
+        5.0
+        """
+        return radius_moment(radii, power=self.power)
+
+
+def radius_moment(radii: Tokens, *, power: float) -> Any:
+    """Return the mean of r^power over radii (N,) or (R, N): a number, or an array of R.
+
+    Raises
+    ------
+    ValueError
+        If it is larger than any float.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        moment = (radii.astype(np.float64) ** power).mean(axis=-1)
+    if not np.isfinite(moment).all():
+        raise ValueError(
+            f"power must be such that the mean of r^power is finite: it is not for power = {power:g} and radii from "
+            f"{radii.min():.3g} to {radii.max():.3g}"
+        )
+    return moment
 
 
 @runtime_checkable
@@ -40,11 +204,13 @@ class Statistic:
     Attributes
     ----------
     function : callable
-        Takes tokens (R, N, d) and the options, and returns an array with R first.
+        Takes tokens (R, N, d), or radii (R, N), and the options, and returns an array with R first.
     required, optional : tuple of str
         Names of its options, numbers all.
     has_threads : bool
         Whether it takes `n_threads`.
+    is_of_radii : bool
+        Whether it takes radii.
     at_least, at_most : float
         Range of its values, which intervals of its mean respect.
     """
@@ -53,6 +219,7 @@ class Statistic:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     has_threads: bool = False
+    is_of_radii: bool = False
     at_least: float = -math.inf
     at_most: float = math.inf
 
@@ -69,6 +236,7 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         "mean_cosine": Statistic(function=statistics.mean_cosine, at_least=-1, at_most=1),
         "pair_fraction": Statistic(function=pairwise.pair_fraction, required=("above",), at_least=0, at_most=1),
         "cluster_count": Statistic(function=statistics.cluster_count, required=("tolerance",), at_least=1),
+        "radius_moment": Statistic(function=radius_moment, required=("power",), is_of_radii=True, at_least=0),
     }
 )
 
@@ -111,3 +279,27 @@ class Measure(Brief):
         """Return the statistic of the tokens."""
         threads = {"n_threads": self.n_threads} if self.statistic.has_threads else {}
         return self.statistic.function(x, **dict(self.options), **threads)
+
+
+class RadiusMeasure(Measure):
+    """A statistic of radii with its options, as an observable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RadiusMeasure(name="radius_moment", options=(("power", 2.0),)).of_state(
+    ...     0.0, np.eye(2)[None], np.array([[1.0, 3.0]])
+    ... )
+    array([5.])
+    """
+
+    __slots__ = ()
+
+    def of_state(self, time: float, tokens: Tokens, radii: Tokens) -> Any:
+        """Return the statistic of the radii."""
+        return self.statistic.function(radii, **dict(self.options))
+
+
+def measure(name: str, options: tuple[tuple[str, float], ...]) -> Measure:
+    """Return a statistic of tokens, or of radii, with its options."""
+    return (RadiusMeasure if STATISTICS[name].is_of_radii else Measure)(name=name, options=options)

@@ -62,6 +62,7 @@ class MeanField(Brief):
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.laws.quadrature : Make nodes and weights for a law.
     chaosphere.laws.Law : What a law of tokens offers.
+    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
 
     Notes
     -----
@@ -354,9 +355,18 @@ class MeanFieldPlan(ModelPlan):
     def __init__(self, limit: MeanField, inner: ModelPlan) -> None:
         self.limit, self.inner = limit, inner
         self.max_fused_steps, self.cost = inner.max_fused_steps, inner.cost
+        self.has_radius = inner.has_radius
+
+    def start(self, x: Tokens) -> Tokens:
+        """Return the state that nodes and passive tokens start from; see `ModelPlan`."""
+        return self.inner.start(x)
+
+    def tokens(self, state: Tokens) -> Tokens:
+        """Return the unit nodes and passive tokens of a state; see `ModelPlan`."""
+        return self.inner.tokens(state)
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
-        """Return nodes and passive tokens after some steps; see `ModelPlan`."""
+        """Return the state of nodes and passive tokens after some steps; see `ModelPlan`."""
         return self.inner.advance(x, steps, context)
 
     def describe(self) -> dict[str, Any]:

@@ -20,6 +20,8 @@ your own needs no more than this:
         def plan(self, shape, weights=None):
             c, s = math.cos(self.angle), math.sin(self.angle)
             return RotationPlan(np.array([[c, s], [-s, c]]))
+
+More than half of this file is docstrings.
 """
 
 from __future__ import annotations
@@ -119,6 +121,9 @@ class ModelPlan(Protocol):
         What a step takes.
     is_ordered : bool
         Whether steps depend on the places of the tokens, not on their measure alone.
+    has_radius : bool
+        Whether each token has a radius r, so that the state, which `advance` takes and returns, is r times the unit
+        tokens. Else the state is the tokens.
 
     See Also
     --------
@@ -161,14 +166,59 @@ class ModelPlan(Protocol):
     max_fused_steps: int = 1
     cost: Cost = Cost()
     is_ordered: bool = False
+    has_radius: bool = False
+
+    def start(self, x: Tokens) -> Tokens:
+        """Return the state that a run starts from.
+
+        Parameters
+        ----------
+        x : ndarray, shape (..., N, d)
+            Unit tokens.
+
+        Returns
+        -------
+        ndarray, shape of x
+            Of the dtype of x; x itself, the default, for a model without radii.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.tokens : The unit tokens of a state.
+        """
+        return x
+
+    def tokens(self, state: Tokens) -> Tokens:
+        """Return the unit tokens of a state, which observables and results show.
+
+        Parameters
+        ----------
+        state : ndarray, shape (..., N, d)
+            What `start` or `advance` returned.
+
+        Returns
+        -------
+        ndarray, shape of the state
+            The state itself, the default, for a model without radii.
+
+        Raises
+        ------
+        DegenerateTokenError
+            If the state is zero or not finite at a token.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.start : The state that a run starts from.
+        """
+        return state
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
-        """Return the tokens after some steps.
+        """Return the state after some steps.
 
         Parameters
         ----------
         x : ndarray, shape (R, N, d)
-            Tokens of the plan's shape on the sphere. They are not checked again, and must not be changed.
+            State of the plan's shape: tokens on the sphere, or r times them. They are not checked again, and must not
+            be changed.
         steps : range
             The steps to take, counted from 0; at most `max_fused_steps`, each after the one before.
         context : StepContext
@@ -312,6 +362,14 @@ def resolved(model: Model, plan: ModelPlan) -> Any:
     """Return what tells a model's runs from others: the model, with the automatic choices of a plan."""
     description = plan.describe()
     return model if description is None else description
+
+
+def radii_of(plan: ModelPlan, state: Tokens) -> Tokens | None:
+    """Return the radii of a state (..., N, d), of its dtype; None for a model without radii."""
+    if not plan.has_radius:
+        return None
+    norms: Tokens = np.linalg.norm(state.astype(np.float64), axis=-1).astype(state.dtype)
+    return norms
 
 
 def missing_members(model: object) -> list[str]:

@@ -1,13 +1,18 @@
-"""The discrete transformer at initialisation."""
+"""The discrete transformer: at initialisation, or with layers of your own.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
+from chaosphere import kernels
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
@@ -25,7 +30,10 @@ from chaosphere.interactions.protocol import (
     check_schedule,
     is_ordered_of,
 )
+from chaosphere.models.normalization import NORMALIZATIONS, HalfLayer
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext
+from chaosphere.noise.fixed_mlp import FixedMLP, check_mlp, layer_sources
+from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
 
@@ -39,13 +47,23 @@ class Transformer(Brief):
 
     Y = LN(X + (T/L) Attn(μ_X, X)),  X ← LN(Y + s √(T/L) G_{ℓ+1}(Y)),  LN(v) = v/|v|   (arXiv:2604.26898, eq. 1.1)
 
+    `normalization` says how each half of a layer normalises. With A the attention or the layer's noise at the unit
+    tokens θ, and h its step, such as T/L or s √(T/L):
+
+        "post" θ ← LN(θ + h A);  "pre" x ← x + h A;  "peri" x ← x + h A/|A|;  "ngpt" θ ← LN(θ + h A/|A|);
+        "sqrt" θ ← LN(θ + h A/√(t+1)), with the time t in the middle of the layer.
+
+    "pre" and "peri" give each token a radius r: x = r θ is what moves, and θ = LN(x) is what attention, noise and
+    observables see.
+
     Parameters
     ----------
     attention : SoftmaxAttention, another interaction, RandomAttention, a sequence of interactions, or None
         None leaves the first half out. A sequence has one interaction for each layer. Random attention G, whose heads
         are drawn anew for every layer, is noise, as any other common noise: its step is Y = LN(X + √(T/L) G(μ_X, X)).
-    mlp : MLP or None
-        None leaves the second half out.
+    mlp : MLP, FixedMLP, a sequence of these, or None
+        None leaves the second half out. A sequence has one network for each layer. A `FixedMLP`, or an MLP that is not
+        drawn anew, is no noise: its step is X ← LN(Y + s (T/L) G(Y)).
     depth : int
         Number L >= 1 of layers.
     horizon : float
@@ -55,11 +73,19 @@ class Transformer(Brief):
         0, …, L − 1 takes the time in its middle, (ℓ + ½) T/L, for this and for parameters of the attention that are
         functions of t.
     n_fine_steps : int
-        Each layer's network is the scaled sum of this many; `coarsen` sets it. Of one network for all layers it is not.
+        Each layer's network is the scaled sum of this many, if it is drawn anew; `coarsen` sets it.
     attention_exponent, mlp_exponent : float
         a >= 0 and b >= 0: the steps are T L^{−a} Attn and s √T L^{−b} G instead of (T/L) Attn and s √(T/L) G; of random
-        attention √T L^{½−a} G, of one network for all layers s T L^{−b−½} G. For a = 1 and b = ½ both have a part in
-        the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
+        attention √T L^{½−a} G, of networks that are not drawn anew s T L^{−b−½} G. For a = 1 and b = ½ both have a part
+        in the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
+    normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
+        "post" is that of the paper; the names of the others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling. The step α
+        of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the direction of A alone
+        counts. Noise is then of unit length in each layer: its variance per unit of time, all coordinates together, is
+        s² in place of s² d κ(1). Where A is zero they have no step, and the run stops with an error: for `value_scale`
+        0, or with probability 2^{−m} at a token under relu without biases.
+    initial_radius : float
+        r > 0 of all tokens at time 0, for "pre" and "peri"; from 1e-30 to 1e30.
 
     Raises
     ------
@@ -73,8 +99,12 @@ class Transformer(Brief):
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.L2Attention : Attention by distances.
     chaosphere.MLP : Random layers of a network.
+    chaosphere.FixedMLP : A network with matrices of your own.
+    chaosphere.Transformer.from_layers : The layers of a model, one after the other.
     chaosphere.simulate : Run a model.
     chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.theory.equiangular : Cosine and radius of tokens that start with one cosine.
 
     Examples
     --------
@@ -89,29 +119,113 @@ class Transformer(Brief):
     """
 
     attention: Interaction | CommonNoise | Sequence[Interaction] | None
-    mlp: MLP | None
+    mlp: MLP | FixedMLP | Sequence[MLP | FixedMLP] | None
     depth: int
     horizon: float
     noise_scale: Schedule = 1.0
     n_fine_steps: int = 1
     attention_exponent: float = added(1.0)
     mlp_exponent: float = added(0.5)
+    normalization: str = added("post")
+    initial_radius: float = added(1.0)
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         object.__setattr__(self, "attention", per_layer(self.attention))
         if not is_noise(self.attention):
             check_interaction(self.attention, "attention")
-        if not isinstance(self.mlp, MLP | None):
-            raise TypeError(f"mlp must be an MLP or None, got {self.mlp!r}")
+        checks.integers(self, "depth", "n_fine_steps", low=1)
+        object.__setattr__(self, "mlp", check_mlp(self.mlp, depth=self.depth))
         if self.attention is None and self.mlp is None:
             raise ValueError("attention and mlp must not both be None: nothing would move")
-        checks.integers(self, "depth", "n_fine_steps", low=1)
         checks.numbers(self, "attention_exponent", "mlp_exponent", low=0, high=_MAX_EXPONENT)
         checks.numbers(self, "horizon", above=0, high=checks.MAX_SIZE)
+        checks.choice(self.normalization, "normalization", known=NORMALIZATIONS)
+        checks.numbers(self, "initial_radius", low=1 / checks.MAX_STD, high=checks.MAX_STD)
+        if self.initial_radius != 1 and not NORMALIZATIONS[self.normalization].has_radius:
+            raise ValueError(
+                f"initial_radius must be 1 for normalization={self.normalization!r}, which keeps tokens on the unit "
+                f"sphere, got {self.initial_radius:g}"
+            )
         object.__setattr__(self, "noise_scale", schedules.schedule(self.noise_scale, "noise_scale", **_SCALES))
         check_schedule(self.attention, n_steps=self.depth, horizon=self.horizon)
         self.noise_scales()
+
+    @classmethod
+    def from_layers(
+        cls,
+        layers: Sequence[tuple[Any, Any]],
+        *,
+        horizon: float | None = None,
+        normalization: str = "post",
+        initial_radius: float = 1.0,
+    ) -> Transformer:
+        """Return the network of some layers, one after the other, such as those of a trained model.
+
+        Y = LN(X + h Attn_ℓ(μ_X, X)),  X ← LN(Y + h G_ℓ(Y)),  h = T/L
+
+        Parameters
+        ----------
+        layers : sequence of pairs
+            Attention and MLP of each of L >= 1 layers: an interaction and a `FixedMLP`, or an `MLP`. Either of them
+            may be None, in all layers alike.
+        horizon : float, optional
+            T > 0. Default: L, so that h = 1 and layers are as they are. Of an `MLP` that is drawn anew the step is √h.
+        normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
+            How each half of a layer normalises, see `Transformer`: the equation above is that of "post".
+        initial_radius : float
+            r > 0 of all tokens at time 0, for "pre" and "peri".
+
+        Returns
+        -------
+        Transformer
+            Of depth L.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no layer, one is no pair, attention or MLP are missing in some layers and not in others, or an
+            argument is out of range.
+
+        See Also
+        --------
+        chaosphere.Transformer : The network as a whole.
+        chaosphere.FixedMLP : A network with matrices of your own.
+        chaosphere.MultiHeadAttention : The heads of a layer.
+
+        Examples
+        --------
+        Three layers of two heads of dimension 2 in R⁴, with matrices that might have been read from a file:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> rng = np.random.default_rng(0)
+        >>> layers = []
+        >>> for q, k, v, o in rng.standard_normal((3, 4, 2, 2, 4)) / 2:
+        ...     heads = [
+        ...         cs.SoftmaxAttention(query=q[h], key=k[h], value=v[h], output=o[h].T) for h in (0, 1)
+        ...     ]
+        ...     attention = cs.MultiHeadAttention(heads=heads, combine="sum")
+        ...     inner, outer = rng.standard_normal((2, 16, 4)) / 4
+        ...     layers.append((attention, cs.FixedMLP(inner=inner, outer=outer.T, activation="gelu")))
+        >>> model = cs.Transformer.from_layers(layers)
+        >>> x = cs.sample_uniform(10, 4, rng=0)
+        >>> y = cs.simulate(model, x, rng=0).final
+        >>> for attention, mlp in layers:
+        ...     x = cs.normalize(x + attention(x))
+        ...     x = cs.normalize(x + mlp(x))
+        >>> np.allclose(x, y)
+        True
+        """
+        attention, mlp = ([pair[part] for pair in _pairs(layers)] for part in (0, 1))
+        return cls(
+            attention=None if all(part is None for part in attention) else attention,
+            mlp=None if all(part is None for part in mlp) else mlp,
+            depth=len(layers),
+            horizon=float(len(layers)) if horizon is None else horizon,
+            normalization=normalization,
+            initial_radius=initial_radius,
+        )
 
     def noise_scales(self) -> Floats:
         """Return the noise scale s of every layer.
@@ -251,8 +365,8 @@ class Transformer(Brief):
         Raises
         ------
         ValueError
-            If factor does not divide the depth, a parameter has one number for each layer, or an exponent is not the
-            default.
+            If factor does not divide the depth, a parameter, the attention or the MLP has one for each layer, an
+            exponent is not the default, or noise is divided by its norm.
 
         See Also
         --------
@@ -278,7 +392,25 @@ class Transformer(Brief):
             raise ValueError(
                 "attention_exponent and mlp_exponent must be 1 and 0.5 to coarsen: fewer layers have other steps"
             )
+        is_noisy = is_noise(self.attention) or (isinstance(self.mlp, MLP) and self.mlp.resample)
+        if is_noisy and not NORMALIZATIONS[self.normalization].is_linear:
+            raise ValueError(
+                f"normalization must not be {self.normalization!r} to coarsen layers with noise: the noise of a coarse "
+                "layer, divided by its norm, is not the sum of those of the fine ones"
+            )
         return replace(self, depth=self.depth // factor, n_fine_steps=factor * self.n_fine_steps)
+
+
+def _pairs(layers: Any) -> Sequence[Any]:
+    """Return layers, which must be a sequence of pairs."""
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {layers!r}")
+    if len(layers) == 0:
+        raise ValueError("layers must hold at least one pair (attention, mlp), got none")
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, Sequence) or isinstance(layer, str) or len(layer) != 2:
+            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {layer!r}")
+    return layers
 
 
 class TransformerPlan(ModelPlan):
@@ -307,17 +439,17 @@ class TransformerPlan(ModelPlan):
         self.attention_step = self.step_size * model.depth ** (1.0 - model.attention_exponent)
         self.heads_duration = self.step_size * model.depth ** (2.0 - 2.0 * model.attention_exponent)
         noise_scales = model.noise_scales()
-        self.is_frozen = model.mlp is not None and not model.mlp.resample
-        of_layers = self.step_size if self.is_frozen else math.sqrt(self.step_size)
-        self.layer_step = of_layers * model.depth ** (0.5 - model.mlp_exponent)
-        self.layers = model.mlp.plan(shape.dim) if model.mlp is not None and (noise_scales > 0).any() else None
+        has_layers = model.mlp is not None and bool((noise_scales > 0).any())
+        self.layers = layer_sources(model.mlp if has_layers else None, dim=shape.dim, depth=model.depth)
+        power = model.depth ** (0.5 - model.mlp_exponent)
+        self.noise_step, self.layer_step = math.sqrt(self.step_size) * power, self.step_size * power
         self.noise_scales = noise_scales
+        self.rule = NORMALIZATIONS[model.normalization]
+        self.has_radius, self.initial_radius = self.rule.has_radius, model.initial_radius
         # More than one layer at once where nothing but attention moves the tokens.
-        self.max_fused_steps = (
-            1 if self.attention is None or self.layers is not None else self.attention.max_fused_steps
-        )
-        n_networks = 1 if self.is_frozen else self.n_fine_steps
-        n_normals = 0 if self.layers is None else n_networks * self.layers.n_normals
+        is_alone = self.attention is not None and not self.layers and self.rule.is_fused
+        self.max_fused_steps = self.attention.max_fused_steps if self.attention is not None and is_alone else 1
+        n_normals = max((s.n_normals * (self.n_fine_steps if s.resample else 1) for s in set(self.layers)), default=0)
         n_normals += 0 if self.heads is None else self.heads.n_normals(self.n_fine_steps)
         self.cost = Cost(
             pairs=sum(part.pairs for part in (self.attention, self.heads) if part is not None),
@@ -325,22 +457,47 @@ class TransformerPlan(ModelPlan):
             bytes=16 * shape.n_replicas * n_normals,
         )
 
+    def start(self, x: Tokens) -> Tokens:
+        """Return the state that tokens start from; see `ModelPlan`."""
+        return self.initial_radius * x if self.has_radius else x
+
+    def tokens(self, state: Tokens) -> Tokens:
+        """Return the unit tokens of a state; see `ModelPlan`."""
+        if not self.has_radius:
+            return state
+        batch = state.reshape(-1, *state.shape[-2:])
+        return sphere.directions(batch, kernels.abi.max_threads()).reshape(state.shape)
+
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
-        """Return the tokens after some layers; see `ModelPlan`."""
-        n_threads = context.n_threads
+        """Return the state after some layers; see `ModelPlan`."""
+        time = schedules.middle(steps.start, self.step_size)
+        for half in self._halves(steps, context, time=time):
+            x = self.rule.step(x, half, time=time, n_threads=context.n_threads)
+        return x
+
+    def _halves(self, steps: range, context: StepContext, *, time: float) -> Iterator[HalfLayer]:
+        """Yield what moves the tokens in a layer, drawn when it is due."""
         fine = range(steps.start * self.n_fine_steps, steps.stop * self.n_fine_steps)
         if self.attention is not None:
-            attention = self.attention.at(schedules.middle(steps.start, self.step_size), step=steps.start)
-            x = attention.move(x, self.attention_step, n_threads=n_threads, n_steps=len(steps))
+            attention = self.attention.at(time, step=steps.start)
+            yield HalfLayer(
+                velocity=attention.drift,
+                move=partial(attention.move, n_steps=len(steps)),
+                step=self.attention_step,
+                length=self.attention_step,
+            )
         if self.heads is not None:
             parts = (context.noise.draws(self.heads.stream, k) for k in fine)
-            shift = self.heads.increment(parts, duration=self.heads_duration)(x, n_threads=n_threads)
-            x = sphere.layer_norm_step(x, shift, 1.0, n_threads)
-        if self.layers is not None and (noise_scale := float(self.noise_scales[steps.start])) > 0:
-            numbers = range(1) if self.is_frozen else fine
-            layer = self.layers.draw(context.noise.draws(Stream.LAYER, k) for k in numbers)
-            x = layer.move(x, noise_scale * self.layer_step, n_threads=n_threads)
-        return x
+            shift = self.heads.increment(parts, duration=self.heads_duration)
+            yield HalfLayer(
+                velocity=shift, move=partial(_shifted, shift=shift), step=1.0, length=math.sqrt(self.heads_duration)
+            )
+        if self.layers and (noise_scale := float(self.noise_scales[steps.start])) > 0:
+            source = self.layers[steps.start]
+            numbers, step = (fine, self.noise_step) if source.resample else (range(1), self.layer_step)
+            layer = source.draw(context.noise.draws(Stream.LAYER, k) for k in numbers)
+            length = noise_scale * step
+            yield HalfLayer(velocity=layer.values, move=layer.move, step=length, length=length)
 
     def distribute(self, partition: Partition) -> TransformerPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
@@ -354,3 +511,8 @@ class TransformerPlan(ModelPlan):
     def describe(self) -> Transformer:
         """Return the model with every automatic choice made."""
         return self.resolved
+
+
+def _shifted(x: Tokens, step: float, *, n_threads: int, shift: Increment) -> Tokens:
+    """Return LN(x + step shift(x))."""
+    return sphere.layer_norm_step(x, shift(x, n_threads=n_threads), step, n_threads)

@@ -75,6 +75,7 @@ class MLP(Brief):
     --------
     chaosphere.Transformer : The discrete transformer.
     chaosphere.MLPLayer : One realisation of a random layer.
+    chaosphere.FixedMLP : A network with matrices of your own.
     chaosphere.CovarianceKernel : Covariance of the common noise.
     chaosphere.GaussianField : Gaussian noise with a given covariance.
     chaosphere.noise.layer_law.LayerLaw : The law of a random layer.
@@ -230,6 +231,7 @@ class MLP(Brief):
         See Also
         --------
         chaosphere.MLP.draw : Draw one layer.
+        chaosphere.FixedMLP.plan : The same of a network with matrices of your own.
         chaosphere.common.streams.Noise.draws : Normals of a step.
 
         Examples
@@ -297,10 +299,12 @@ class LayerPlan:
     ----------
     n_normals : int
         Random numbers of a layer: 2md + m + d.
+    resample : bool
+        Whether each layer has a network of its own.
     """
 
     def __init__(self, mlp: MLP, dim: int) -> None:
-        self.mlp, self.dim, law = mlp, dim, mlp.law
+        self.mlp, self.dim, self.resample, law = mlp, dim, mlp.resample, mlp.law
         self.activation, self.weight_std = law.activation, law.weight_in(dim)
         self.n_normals = mlp.width * (2 * dim + 1) + dim
 
@@ -364,6 +368,8 @@ class MLPLayer(Brief):
         The activation φ.
     weight_std : float
         The factor w of the inner weights.
+    output_scale : float, optional
+        The factor of W φ(·); default m^{-1/2}.
 
     Raises
     ------
@@ -374,6 +380,7 @@ class MLPLayer(Brief):
     --------
     chaosphere.MLP : Random layers of a network.
     chaosphere.MLP.draw : Draw one layer.
+    chaosphere.FixedMLP : A network with matrices of your own, for all replicas.
 
     Examples
     --------
@@ -396,9 +403,10 @@ class MLPLayer(Brief):
     c: NDArray[np.float64] | None
     activation: Activation
     weight_std: float
+    output_scale: float | None = None
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Check, and fill in the default."""
         shape = np.shape(self.u)
         _check_array(self.u, "u", shape)
         if len(shape) != 3 or 0 in shape or shape[2] < 2:
@@ -412,6 +420,8 @@ class MLPLayer(Brief):
         if not isinstance(self.activation, Activation):
             raise TypeError(f"activation must be an Activation, got {self.activation!r}; activations.get makes one")
         checks.number(self.weight_std, "weight_std")
+        scale = m**-0.5 if self.output_scale is None else checks.number(self.output_scale, "output_scale")
+        object.__setattr__(self, "output_scale", scale)
 
     def _rows(self) -> list[Row]:
         n_replicas, width, dim = self.u.shape
@@ -441,6 +451,7 @@ class MLPLayer(Brief):
         See Also
         --------
         chaosphere.MLP.draw : Draw one layer.
+        chaosphere.FixedMLP.__call__ : A network with matrices of your own at tokens.
         chaosphere.MLPLayer.values : The layer at tokens, without checks.
         chaosphere.MLPLayer.hidden : The hidden units.
 
@@ -600,10 +611,11 @@ class MLPLayer(Brief):
         u, w = self.u.astype(x.dtype, copy=False), self.w.astype(x.dtype, copy=False)
         b, c = (None if a is None else a.astype(x.dtype, copy=False) for a in (self.b, self.c))
         assert self.activation.kernel_id is not None
-        return u, b, w, c, self.activation.kernel_id, self.weight_std, self.u.shape[1] ** -0.5
+        assert self.output_scale is not None
+        return u, b, w, c, self.activation.kernel_id, self.weight_std, self.output_scale
 
     def _call_slowly(self, x: Tokens) -> Tokens:
-        out, scale = np.empty_like(x), self.u.shape[1] ** -0.5
+        out, scale = np.empty_like(x), self.output_scale
         for replica in range(x.shape[0]):
             of = replica if self.u.shape[0] > 1 else 0
             for start in range(0, x.shape[1], _ROWS_AT_ONCE):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import time as clock
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,10 +87,10 @@ class Checkpoint(Brief):
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Record:
-    """What a run has produced so far, up to and including `step`; −1 before the start."""
+    """What a run has produced so far, up to and including `step`; −1 before the start. States are those of the plan."""
 
     step: int
-    tokens: Tokens
+    state: Tokens
     states: list[Tokens]
     observables: dict[str, list[np.ndarray[Any, Any]]]
 
@@ -120,6 +121,8 @@ class CheckpointFile:
         JSON-able facts; a file with others belongs to another run.
     start : Record
         Of the run before its first step: what a file holds must be of its shapes and types.
+    tokens : callable
+        From a state to its unit tokens.
     n_steps : int
         The run's last step.
     steps, state_steps : ndarray of int
@@ -127,12 +130,21 @@ class CheckpointFile:
     """
 
     def __init__(
-        self, spec: Checkpoint, *, identity: dict[str, Any], start: Record, n_steps: int, steps: Any, state_steps: Any
+        self,
+        spec: Checkpoint,
+        *,
+        identity: dict[str, Any],
+        start: Record,
+        tokens: Callable[[Tokens], Tokens],
+        n_steps: int,
+        steps: Any,
+        state_steps: Any,
     ) -> None:
         self.spec, self.path = spec, files.local(spec.path, "path")
         self.previous = self.path.with_name(self.path.name + ".previous")
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self.start, self.n_steps, self.steps, self.state_steps = start, n_steps, steps, state_steps
+        self.start, self.tokens = start, tokens
+        self.n_steps, self.steps, self.state_steps = n_steps, steps, state_steps
         self.step = -1  # of the newest file
         self.has_failed = False
         self._last_write = clock.monotonic()
@@ -157,7 +169,7 @@ class CheckpointFile:
                 stream,
                 identity=np.array(json.dumps(self.identity)),
                 step=np.array(record.step),
-                tokens=record.tokens,
+                tokens=record.state,
                 states=np.array(record.states[:n_states]),
                 **arrays,  # type: ignore[arg-type]  # NumPy's stub takes them for its flag allow_pickle
             )
@@ -182,12 +194,12 @@ class CheckpointFile:
         if not 0 <= record.step <= self.n_steps:
             raise ValueError(f"its step {record.step} is not one of 0 … {self.n_steps}")
         n_times, n_states = self._counts(record.step)
-        shape, dtype = self.start.tokens.shape, self.start.tokens.dtype
-        for name, states, n in (("tokens", [record.tokens], 1), ("states", record.states, n_states)):
+        shape, dtype = self.start.state.shape, self.start.state.dtype
+        for name, states, n in (("tokens", [record.state], 1), ("states", record.states, n_states)):
             if len(states) != n or any(state.shape != shape or state.dtype != dtype for state in states):
                 raise ValueError(f"its {name} are not {n} of shape {shape} and {dtype}")
             for state in states:
-                checks.tokens(state, name)
+                checks.tokens(self.tokens(state), name)
         for name, values in record.observables.items():
             if len(values) != n_times:
                 raise ValueError(f"it has {len(values)} values of {name!r}, not {n_times}")
@@ -211,7 +223,7 @@ class CheckpointFile:
                 if identity == self.identity:
                     record = Record(
                         step=int(file["step"]),
-                        tokens=file["tokens"],
+                        state=file["tokens"],
                         states=list(file["states"]),
                         observables={
                             name: list(file[f"observable_{i}"]) for i, name in enumerate(self.start.observables)

@@ -18,7 +18,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, Stream
 from chaosphere.geometry import sphere
 from chaosphere.interactions.protocol import Interaction
-from chaosphere.measures.observables import Observable
+from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import ModelPlan, StepContext
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
@@ -28,7 +28,7 @@ from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import is_noise
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.loop import simulate
-from chaosphere.simulation.observables import observables
+from chaosphere.simulation.observables import check_radii, observables
 from chaosphere.simulation.solution import Solution
 from chaosphere.theory.coupling import as_layer
 
@@ -175,6 +175,10 @@ def coupled_run(
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
     if not isinstance(noise_scale, float):
         raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
+    if not isinstance(model.mlp, MLP):
+        raise ValueError("model must have one MLP for all layers, drawn anew: the limit is of such layers")
+    if model.normalization != "post":
+        raise ValueError(f"model must have normalization='post', that of the limit, got {model.normalization!r}")
     if (model.attention_exponent, model.mlp_exponent) != (1.0, 0.5) or not model.mlp.resample:
         raise ValueError("model must have the default exponents and layers that are drawn anew: the limit is of those")
     if is_noise(model.attention):
@@ -205,6 +209,7 @@ def coupled_run(
     models = {"network": model, "limit": pair.limit}
     halves = {"network": slice(None, n_tokens), "limit": slice(n_tokens, None)}
     observe = observables(observe)
+    check_radii(observe, has_radius=False)
     sol = simulate(
         pair,
         np.concatenate([x, x], axis=-2),
@@ -242,7 +247,7 @@ class _Half:
     rows: slice
 
     def __call__(self, time: float, x: Tokens) -> Any:
-        return self.function(time, x[..., self.rows, :])
+        return value_of(self.function, time, tokens=x[..., self.rows, :], radii=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,11 +298,10 @@ class _PairPlan(ModelPlan):
             y = attention.move(y, self.step_size, n_threads=n_threads)
         merged = self.pair.network.n_fine_steps
         assert self.field is not None
-        assert self.layers is not None
         draws = (noise.draws(Stream.BROWNIAN, k) for k in fine)
         g = self.field.increment(draws, duration=1.0)(y, n_threads=n_threads)
         layers = (noise.draws(Stream.LAYER, k) for k in range(index * merged, (index + 1) * merged))
-        layer = self.layers.draw(layers)
+        layer = self.layers[index].draw(layers)
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, user_api="blas"):  # more are slower at this size, and bits would follow their number

@@ -129,10 +129,13 @@ def check(description: Any, name: str) -> None:
 
 
 def differences(stored: Mapping[str, Any], expected: Mapping[str, Any], *, inside: str = "") -> str:
-    """Return which values differ, as text: "key.inner is this, not that; ..."; empty if none does."""
+    """Return which values differ, as text: "key.inner is this, not that; ..."; empty if none does.
+
+    Lists of tables of one length are compared item by item.
+    """
     texts = []
     for key in {**stored, **expected}:
-        a, b = stored.get(key), expected.get(key)
+        a, b = _numbered(stored.get(key)), _numbered(expected.get(key))
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
             texts.append(differences(a, b, inside=f"{inside}{key}."))
         elif a != b:
@@ -140,6 +143,12 @@ def differences(stored: Mapping[str, Any], expected: Mapping[str, Any], *, insid
         elif (key in stored) != (key in expected):  # of another version, before or after the key was there
             texts.append(f"{inside}{key} is " + ("null, not missing" if key in stored else "missing, not null"))
     return "; ".join(texts)
+
+
+def _numbered(value: Any) -> Any:
+    """Return a list of tables as a table, by the numbers of its items; anything else as it is."""
+    is_list = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    return {str(number): item for number, item in enumerate(value)} if is_list else value
 
 
 def _short(value: Any) -> str:

@@ -23,11 +23,11 @@ from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved, save_steps
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import observables, observed
+from chaosphere.simulation.observables import check_radii, observables, read_only, values
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import SimulationError, Solution
 
@@ -56,7 +56,8 @@ def trajectory(
     n_threads : int, optional
         Default: all that OpenMP may use. Does not change a bit of the result.
     first_step : int
-        If > 0, x is the state after that many steps, and the run continues from it.
+        If > 0, x is the state after that many steps, and the run continues from it. 0 for a model with radii, which x
+        does not tell.
 
     Yields
     ------
@@ -90,14 +91,17 @@ def trajectory(
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
     plan = model.plan(Shape.of(checks.tokens(x)))
+    if first_step > 0 and plan.has_radius:
+        raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
+    x = plan.start(x)
     run = _steps(
         model, plan, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None
     )
     del x  # a caller who keeps no state needs memory for one
-    for index, tokens in run:
+    for index, state in run:
         if index > first_step:
-            _check_state(tokens, step=index, model=model, last=None)
-        yield index * model.horizon / model.n_steps, _read_only(tokens)
+            _check_state(state, plan, step=index, model=model, last=None)
+        yield index * model.horizon / model.n_steps, read_only(plan.tokens(state))
 
 
 def _steps(
@@ -111,7 +115,7 @@ def _steps(
     first_step: int,
     stops: NDArray[np.int64] | None,
 ) -> Iterator[tuple[int, Tokens]]:
-    """Yield (steps taken, tokens) at the start and after every step; with stops at least there, bitwise identical."""
+    """Yield (steps taken, state) at the start and after every step; with stops at least there, bitwise identical."""
     is_batch = x.ndim == 3
     batch = x if is_batch else x[None]
     shape, dtype = batch.shape, batch.dtype
@@ -132,7 +136,9 @@ def _steps(
                 stops = np.arange(model.n_steps + 1)
                 continue
             raise SimulationError(
-                f"step {index} (time {index * model.horizon / model.n_steps:g}): {error}", step=index, last_state=batch
+                f"step {index} (time {index * model.horizon / model.n_steps:g}): {error}",
+                step=index,
+                last_state=plan.tokens(batch),
             ) from error
         index += n_steps
         if batch.shape != shape or batch.dtype != dtype:
@@ -176,8 +182,9 @@ def simulate(
         Default: the final state only.
     observe : mapping of str to callable, optional
         Each is called with (time, tokens) at the times of `save_at`, or at every step without it; returns a number or
-        an array of fixed shape. The tokens are a read-only view of the state. Names must differ from those that
-        `Solution.to_xarray` gives to the states and dimensions.
+        an array of fixed shape. The tokens are a read-only view of the state. An object with a method
+        of_state(time, tokens, radii) is given the radii of a model that has them, too. Names must differ from those
+        that `Solution.to_xarray` gives to the states and dimensions.
     shared_noise : bool
         All replicas see the same noise (the law conditional on the noise).
     n_threads : int, optional
@@ -229,6 +236,8 @@ def simulate(
     chaosphere.Checkpoint : A file that keeps the state of a run.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
     chaosphere.measures.Energy : The energy as an observable.
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.measures.observables.StateObservable : An observable of radii of your own.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.CircleDensity.solve : Run from the initial law.
 
@@ -260,6 +269,7 @@ def simulate(
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
     observe = observables(observe)
+    check_radii(observe, has_radius=plan.has_radius)
     if save_at is None:
         steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
         times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
@@ -274,14 +284,20 @@ def simulate(
         {"model": resolved(model, plan), "shared_noise": int(shared_noise)}, sequences=sequences
     )
     file = None
-    record = Record(step=-1, tokens=x, states=[], observables={name: [] for name in observe})
+    record = Record(step=-1, state=plan.start(x), states=[], observables={name: [] for name in observe})
     with ExitStack() as stack:
         if checkpoint is not None:
             spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
             facts = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
             identity.check(facts, "checkpoint")
             file = CheckpointFile(
-                spec, identity=facts, start=record, n_steps=model.n_steps, steps=steps, state_steps=state_steps
+                spec,
+                identity=facts,
+                start=record,
+                tokens=plan.tokens,
+                n_steps=model.n_steps,
+                steps=steps,
+                state_steps=state_steps,
             )
             record = over.on_first(lambda: _open(file, stack)) or record
         bar = None
@@ -291,7 +307,7 @@ def simulate(
         run = _steps(
             model,
             plan,
-            over.own(record.tokens),
+            over.own(record.state),
             rng=sequences if len(sequences) > 1 else sequences[0],
             shared_noise=shared_noise,
             n_threads=n_threads,
@@ -308,18 +324,17 @@ def simulate(
                 is_due = file is not None and over.agree(file.is_due(step))
                 is_recorded = step > record.step and (step in steps or step in state_steps)
                 is_needed = is_recorded or is_due or is_stopping or step == model.n_steps
-                tokens = over.gather(own) if is_needed else own
+                state = over.gather(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
-                        _check_state(tokens, step=step, model=model, last=record.tokens)
-                    view = _read_only(tokens)
-                    for time in times[steps == step]:
-                        for name, function in observe.items():
-                            where = f"step {step} (time {time:g})"
-                            value = observed(function(float(time), view), name, where=where)
+                        _check_state(state, plan, step=step, model=model, last=record.state)
+                    for time in times[steps == step] if observe else ():
+                        view, radii = read_only(plan.tokens(state)), radii_of(plan, state)
+                        where = f"step {step} (time {time:g})"
+                        for name, value in values(observe, float(time), tokens=view, radii=radii, where=where):
                             record.add(name, value, where=where)
-                    record.states += [tokens] * int((state_steps == step).sum())
-                    record.step, record.tokens = step, tokens
+                    record.states += [state] * int((state_steps == step).sum())
+                    record.step, record.state = step, state
                 if bar is not None:
                     bar.update(step - bar.n)
                 if file is not None and (is_due or is_stopping):
@@ -336,11 +351,14 @@ def simulate(
             raise
         if file is not None and not file.spec.keep:
             over.on_first(file.remove)
+    states = np.stack(record.states)
     return Solution(
         times=times,
         state_times=state_times,
-        states=np.stack(record.states),
-        final=record.tokens,
+        states=plan.tokens(states),
+        final=plan.tokens(record.state),
+        radii=radii_of(plan, states),
+        final_radii=radii_of(plan, record.state),
         observables={name: np.stack(values) for name, values in record.observables.items()},
         attributes=attributes,
         model=short(resolved(model, plan)),
@@ -355,23 +373,17 @@ def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
     return file.read()
 
 
-def _read_only(tokens: Tokens) -> Tokens:
-    view = tokens.view()
-    view.flags.writeable = False
-    return view
-
-
-def _check_state(tokens: Tokens, *, step: int, model: Model, last: Tokens | None) -> None:
+def _check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
     """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
     try:
-        checks.tokens(tokens, "tokens")
-    except ValueError as error:
+        checks.tokens(plan.tokens(state), "tokens")
+    except (ValueError, DegenerateTokenError) as error:
         text = str(error).partition(";")[0]  # the rest tells how to project what a user passes
         raise SimulationError(
             f"step {step - 1} (time {(step - 1) * model.horizon / model.n_steps:g}) or one before it since the last "
             f"recorded state: {text}",
             step=step - 1,
-            last_state=tokens if last is None else last,
+            last_state=state if last is None else plan.tokens(last),
         ) from error
 
 

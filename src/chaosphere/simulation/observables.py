@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from chaosphere.measures.observables import Observable
+from chaosphere.common.checks import Tokens
+from chaosphere.measures.observables import Observable, sees_radii, value_of
 
+RADIUS = "radius"  # in `Solution.to_xarray`, of a model that has them
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
 
 
@@ -29,21 +31,56 @@ def observables(observe: Any) -> dict[str, Observable]:
         if name in _RESERVED or (stem in observe and axis.isdecimal()):
             of = f"an axis of observe[{stem!r}]" if stem in observe else "the states, or a dimension"
             raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of {of}")
+        if sees_radii(function):
+            _check_signature(
+                function.of_state, (0.0, None, None), name=name, what="have of_state on (time, tokens, radii)"
+            )
+            continue
         if not callable(function):
             raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {function!r}")
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some compiled functions have none
-            continue
-        try:
-            signature.bind(0.0, None)
-        except TypeError:
-            called = getattr(function, "__name__", "f")
-            raise TypeError(
-                f"observe[{name!r}] must be callable on (time, tokens), got {called}{signature}; for a function of "
-                f"tokens: lambda t, x: {called}(x)"
-            ) from None
+        called = getattr(function, "__name__", "f")
+        hint = f"; for a function of tokens: lambda t, x: {called}(x)"
+        _check_signature(function, (0.0, None), name=name, what="be callable on (time, tokens)", hint=hint)
     return dict(observe)
+
+
+def check_radii(observe: Mapping[str, Observable], *, has_radius: bool) -> None:
+    """Raise ValueError if an observable needs radii that the model has not, or has their name."""
+    for name, function in observe.items():
+        if sees_radii(function) and not has_radius:
+            raise ValueError(
+                f"observe[{name!r}] needs a model with radii, such as a Transformer with normalization='pre' or "
+                f"'peri', got {function!r} for a model without"
+            )
+        if name == RADIUS and has_radius:
+            raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of the radii")
+
+
+def _check_signature(function: Any, arguments: tuple[Any, ...], *, name: str, what: str, hint: str = "") -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some compiled functions have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        called = getattr(function, "__name__", "f")
+        raise TypeError(f"observe[{name!r}] must {what}, got {called}{signature}{hint}") from None
+
+
+def read_only(tokens: Tokens) -> Tokens:
+    """Return a view that cannot be written to."""
+    view = tokens.view()
+    view.flags.writeable = False
+    return view
+
+
+def values(
+    observe: Mapping[str, Observable], time: float, *, tokens: Tokens, radii: Tokens | None, where: str
+) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the name and the value, checked, of each observable."""
+    for name, function in observe.items():
+        yield name, observed(value_of(function, time, tokens=tokens, radii=radii), name, where=where)
 
 
 def observed(value: Any, name: str, *, where: str) -> np.ndarray[Any, Any]:

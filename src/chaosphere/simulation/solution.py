@@ -13,6 +13,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.reprs import Row, block, short, span, table
+from chaosphere.simulation.observables import RADIUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ class SimulationError(Picklable, RuntimeError):
     step : int
         The step that failed, from 0.
     last_state : ndarray
-        The tokens before it.
+        The unit tokens before it.
 
     See Also
     --------
@@ -83,6 +84,10 @@ class Solution:
         The model, with the methods that were chosen for it, as it prints.
     seconds : float
         How long the call of `simulate` took; of a run that was interrupted, the last call.
+    radii : ndarray, shape (n_states, N) or (n_states, R, N), or None
+        The radii of the tokens in `states`; None of a model without, see `normalization` of `Transformer`.
+    final_radii : ndarray, shape (N,) or (R, N), or None
+        The radii at time T.
 
     See Also
     --------
@@ -111,6 +116,8 @@ class Solution:
     attributes: dict[str, Any]
     model: str = ""
     seconds: float = math.nan
+    radii: Tokens | None = None
+    final_radii: Tokens | None = None
 
     def _rows(self) -> list[Row]:
         replicas = [("replicas", str(len(self.final)))] if self.final.ndim == 3 else []
@@ -120,6 +127,7 @@ class Solution:
             ("model", self.model),
             ("tokens", f"{n_tokens} in dimension {dim}, {self.final.dtype}"),
             *replicas,
+            *([] if self.final_radii is None else [("radii", f"{_range(self.final_radii)} at the end")]),
             ("times", span(self.times)),
             ("states", "at these times" if self._are_states_at_times() else f"at {span(self.state_times)}"),
             ("observables", ", ".join(observed) or "none"),
@@ -204,7 +212,8 @@ class Solution:
         Returns
         -------
         xarray.Dataset
-            The states as `x`, the observables by their names, and the attributes.
+            The states as `x`, their radii, if the model has them, as `radius`, the observables by their names, and the
+            attributes.
 
         Raises
         ------
@@ -230,6 +239,8 @@ class Solution:
         state_dim = "time" if same else "state_time"
         replica = ("replica",) if self.final.ndim == 3 else ()
         variables: dict[str, Any] = {"x": ((state_dim, *replica, "token", "coordinate"), self.states)}
+        if self.radii is not None:
+            variables[RADIUS] = ((state_dim, *replica, "token"), self.radii)
         for name, values in self.observables.items():
             is_per_replica = bool(replica) and values.ndim > 1 and values.shape[1] == self.final.shape[0]
             leading = ("time", *replica) if is_per_replica else ("time",)
@@ -240,3 +251,8 @@ class Solution:
             key: json.dumps(value) if isinstance(value, dict) else value for key, value in self.attributes.items()
         }
         return xarray.Dataset(variables, coords=coordinates, attrs=attributes)
+
+
+def _range(values: Tokens) -> str:
+    """Return the smallest and the largest value as text."""
+    return f"{values.min():.3g} … {values.max():.3g}"

@@ -15,6 +15,7 @@ from chaosphere.experiments.cases import Case
 from chaosphere.experiments.chaos import runs, token_file
 from chaosphere.experiments.command import Command, Job, Options, call, default
 from chaosphere.models.transformer import Transformer
+from chaosphere.noise.mlp import MLP
 
 _STUDIES = ("rates", "regimes", "depths", "limits")
 _RATES = {"dims": "dim", "tokens": "tokens", "n_nodes": "nodes", "x0": "x0", "normalize": "normalize"}  # their options
@@ -125,7 +126,7 @@ def _job(name: str, plan: list[Case], options: Options) -> Job:
 
 def _limits(model: Transformer, options: Options) -> Job:
     assert model.attention is not None
-    assert model.mlp is not None
+    assert isinstance(model.mlp, MLP)
     mlp = model.mlp
     n_replicas = 3 * default(runs.run, "n_replicas", options)  # of some tens of tokens each
     grid = {

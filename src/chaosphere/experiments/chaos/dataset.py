@@ -14,6 +14,7 @@ from chaosphere.experiments.cases import POWERS, QUANTITIES, Case
 from chaosphere.experiments.chaos.replica import Measured
 from chaosphere.interactions.protocol import beta_of, consensus_rate_of
 from chaosphere.noise import activations
+from chaosphere.noise.mlp import MLP
 
 
 def from_dataset(dataset: Any) -> list[list[Measured]]:
@@ -119,7 +120,6 @@ def _title(cases: Sequence[Case], n_replicas: int) -> str:
         parts += [f"β = {beta:g}"]
         if rate is not None and all(c.model.attention == attention for c in cases):
             parts += [f"δ = {rate:g}"]
-    if model.mlp is not None:
-        mlp = model.mlp
+    if isinstance(mlp := model.mlp, MLP):
         parts += [f"{activations.get(mlp.activation).name}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
     return f"Propagation of chaos against {against}, {n_replicas} replicas\n{', '.join(parts)}"

@@ -17,6 +17,7 @@ from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, meas
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import trajectory
@@ -145,5 +146,5 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
 
 def _check_memory(cases: Sequence[Case]) -> None:
     for case in cases:
-        width = 0 if case.model.mlp is None else case.model.mlp.width
+        width = case.model.mlp.width if isinstance(case.model.mlp, MLP) else 0
         check_memory(n_tokens=case.n_moved, dim=case.dim, n_layer_numbers=width * (2 * case.dim + 1))

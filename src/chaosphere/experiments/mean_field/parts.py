@@ -17,6 +17,7 @@ from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
+from chaosphere.noise.mlp import MLP
 from chaosphere.simulation.loop import simulate
 
 N_MOMENTS = 4  # the Fourier modes 1 … 4 of the measure are compared
@@ -53,7 +54,7 @@ def solvers(
 
 def convergence_of_nodes(network: Transformer, law: Law, n_nodes: Sequence[int], **noises: Any) -> dict[str, Any]:
     """Compare the modes of transformers on few nodes with those on four times the most, for two activations."""
-    assert network.mlp is not None
+    assert isinstance(network.mlp, MLP)
     names = list(dict.fromkeys([network.mlp.activation, _KINKED]))
     errors = []
     for name in names:

@@ -144,7 +144,7 @@ def figure_1(
 
 def _sample(model: Transformer, dim: int, *, rng: np.random.SeedSequence, **options: Any) -> Solution:
     """Run many replicas of few tokens through the same layers, but narrow ones: their covariance is the same."""
-    assert model.mlp is not None
+    assert isinstance(model.mlp, MLP)
     narrow = replace(model, mlp=replace(model.mlp, width=_SAMPLE_WIDTH))
     return simulate(narrow, _sample_tokens(dim, rng), rng=_of_sample(rng), **options)
 

@@ -162,7 +162,7 @@ def run(
 
     def measure(index: int) -> _Piece:
         model = models[index]
-        assert model.mlp is not None
+        assert isinstance(model.mlp, MLP)
         kernel = model.mlp.kernel(dim)
         sol = simulate(
             model,
