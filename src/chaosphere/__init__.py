@@ -19,6 +19,7 @@ from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
+from chaosphere.models.axisymmetric import AxisymmetricDensity, AxisymmetricSolution
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
@@ -32,7 +33,7 @@ from chaosphere.simulation.coupled import CoupledRun, coupled_run
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
-from chaosphere.theory import two_point
+from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
     from chaosphere import plot
@@ -42,11 +43,14 @@ __version__: str
 
 # `from chaosphere.laws import Uniform` works as `chaosphere.laws.Uniform` does.
 sys.modules[f"{__name__}.laws"] = laws
+sys.modules[f"{__name__}.phases"] = phases
 sys.modules[f"{__name__}.two_point"] = two_point
 
 __all__ = [
     "MLP",
     "AttentionResult",
+    "AxisymmetricDensity",
+    "AxisymmetricSolution",
     "Checkpoint",
     "CircleDensity",
     "CoupledRun",
@@ -78,6 +82,7 @@ __all__ = [
     "load_ensemble",
     "measures",
     "normalize",
+    "phases",
     "plot",
     "sample_uniform",
     "sample_von_mises_fisher",

@@ -291,6 +291,23 @@ def test_parameters_that_change_over_the_layers(tmp_path, key, entry, values):
     assert getattr(model.attention if part else model, name) == values
 
 
+@pytest.mark.parametrize("entry", ["[1.0, 2.0, 4.0, 8.0]", "{ from = 1, to = 8, scale = 'log' }"])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ("type = 'unnormalized'", "beta"),
+        ("type = 'unnormalized'\nrescaled = true", "value_scale"),
+        ("type = 'sinkhorn'", "beta"),
+        ("type = 'sinkhorn'", "value_scale"),
+        ("type = 'l2'\nquery = [[1, 0, 0]]\nkey = [[0, 1, 0]]", "value_scale"),
+    ],
+)
+def test_every_interaction_may_change_over_the_layers(tmp_path, settings, name, entry):
+    text = SCHEDULED.replace("value_scale = -1.0\n", f"{settings}\n{name} = {entry}\n")
+    model = study_file.read(written(tmp_path, text)).model()
+    assert getattr(model.attention, name) == (1.0, 2.0, 4.0, 8.0)
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -305,3 +322,9 @@ def test_bad_schedules(tmp_path, capsys, entry, message):
     path = written(tmp_path, SCHEDULED.replace("horizon = 1.0\n", f"horizon = 1.0\nnoise_scale = {entry}\n"))
     assert main(["run", str(path)]) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_random_attention_has_one_beta(tmp_path, capsys):
+    text = SCHEDULED.replace("value_scale = -1.0\n", "type = 'random'\nbeta = [1.0, 2.0, 3.0, 4.0]\n")
+    assert main(["run", str(written(tmp_path, text))]) == 2
+    assert "the layers of random attention are draws of one law" in capsys.readouterr().err

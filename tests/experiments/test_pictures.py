@@ -85,6 +85,18 @@ def few_heads():
 
 
 @cache
+def few_splits():
+    return random_attention.splits.run(
+        rng=0, splits=[1, 2], n_layers_per_time=10, n_split_systems=20, n_split_replicas=3
+    )
+
+
+@cache
+def cold_heads():
+    return random_attention.cold.run(rng=0, n_cold_tokens=2000, n_cold_heads=3, n_cold_replicas=3)
+
+
+@cache
 def first_figure():
     return paper.figure_1(rng=0, width=4)
 
@@ -137,6 +149,8 @@ PICTURES = {
     "causal, centres": (centres, causal.drawing.draw_centres),
     "random attention": (two_ends, random_attention.drawing.draw_ends),
     "random heads": (few_heads, random_attention.drawing.draw_heads),
+    "opposite clusters": (few_splits, random_attention.drawing.draw_splits),
+    "heads at low temperature": (cold_heads, random_attention.drawing.draw_cold),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),
     "table": (exponents, paper.draw_exponents),

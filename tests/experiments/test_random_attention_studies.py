@@ -1,11 +1,11 @@
-"""Random attention: what the two studies measure, and bad arguments of theirs."""
+"""Random attention: what the studies measure, and bad arguments of theirs."""
 
 import math
 
 import numpy as np
 import pytest
 
-from chaosphere.experiments.random_attention import ends, heads
+from chaosphere.experiments.random_attention import cold, ends, heads, splits
 
 
 def test_ends():
@@ -54,9 +54,44 @@ def test_heads():
         assert abs(claim.measured - claim.expected) < 2.7 * half + 0.01
 
 
+def test_splits():
+    """Null: the mean hitting time of two tokens, with 3 % for layers of 0.02. 20 replicas of 30 systems; within 2.7
+    half-widths of 99 %, at least 7.7 standard errors from 20 replicas: false-alarm rate 3e-7 each (Student's).
+    """
+    data = splits.run(rng=1, splits=[1], n_split_systems=30, n_split_replicas=20)
+    for claim in splits.claims(data):
+        half = (claim.high - claim.low) / 2
+        assert half < 0.2 * claim.expected
+        assert abs(claim.measured - claim.expected) < 2.7 * half + 0.03 * claim.expected
+    assert "its power -0.734" in splits.table(data)
+    assert splits.exponent(0.1, 8) == 0
+    assert splits.difference(1.0, 4) == pytest.approx(0.094, abs=1e-3)
+
+
+def test_cold():
+    """Null: the kernel of low temperature, with 0.01 for scores of 64 and 4 000 tokens. 20 replicas of 6 heads; within
+    2.7 half-widths of 99 %, at least 7.7 standard errors from 20 replicas: false-alarm rate 3e-7 each (Student's).
+    """
+    data = cold.run(rng=0, cold_head_dims=[3], n_cold_tokens=4000, n_cold_heads=6, n_cold_replicas=20)
+    claims = cold.claims(data)
+    assert len(claims) == 3
+    for claim in claims:
+        half = (claim.high - claim.low) / 2
+        assert half < 0.06
+        assert abs(claim.measured - claim.expected) < 2.7 * half + 0.01
+    assert "k = 3: λ1 = 0 for values of variance 1, critical" in cold.table(data)
+
+
 @pytest.mark.parametrize(
     ("run", "changed", "message"),
     [
+        (splits.run, {"splits": [2, 1]}, "splits must be increasing"),
+        (splits.run, {"split_beta": 0.0}, "split_beta must be a finite number > 0"),
+        (splits.run, {"n_layers_per_time": 5}, "n_layers_per_time must be an integer >= 10"),
+        (cold.run, {"cold_dim": 2}, "cold_dim must be an integer >= 3"),
+        (cold.run, {"cold_head_dims": [2]}, "cold_head_dims must be an integer >= 3"),
+        (cold.run, {"scores": [8.0]}, "scores must be increasing, at least two"),
+        (cold.run, {"concentration": -1.0}, "concentration must be a finite number >= 0"),
         (ends.run, {"dims": [1]}, "dims must be an integer >= 2"),
         (ends.run, {"betas": []}, "betas must be increasing, at least one"),
         (ends.run, {"betas": [2.0, 1.0]}, "betas must be increasing, at least one"),

@@ -94,6 +94,20 @@ STUDIES = {
         "on_step",
         4,
     ),
+    "opposite clusters": (
+        lambda **more: random_attention.splits.run(
+            rng=0, splits=[1], n_layers_per_time=10, n_split_systems=3, n_split_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "heads at low temperature": (
+        lambda **more: random_attention.cold.run(
+            rng=0, cold_head_dims=[4], n_cold_tokens=1000, n_cold_heads=2, n_cold_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
     "table": (
         lambda n_threads=None, **more: paper.table(dims=[3], activations=["relu", "tanh", "erf"], **more),
         "on_step",

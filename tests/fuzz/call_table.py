@@ -10,7 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from subjects import (
     ATTENTION,
+    AXIAL,
+    AXIAL_LAW,
+    AXIAL_SDE,
     BATCH,
+    BRANCH,
     CIRCLE,
     CIRCLE_SDE,
     CLOUDS,
@@ -29,6 +33,7 @@ from subjects import (
     MODEL,
     NUMBERS,
     PAIR,
+    PRE_LN,
     SDE,
     SYNCHRONIZING,
     UNIFORM,
@@ -117,6 +122,14 @@ CALLS = INTERACTIONS | {
             "noise_scale": [1.0, 0.5],
         },
     ),
+    "Transformer (radii)": (
+        cs.Transformer,
+        {"attention": ATTENTION, "mlp": MLP, "depth": 4, "horizon": 1.0, "normalization": "pre", "initial_radius": 1.5},
+    ),
+    "Transformer (nGPT)": (
+        cs.Transformer,
+        {"attention": ATTENTION, "mlp": None, "depth": 4, "horizon": 1.0, "normalization": "ngpt"},
+    ),
     "Transformer.from_layers": (
         cs.Transformer.from_layers,
         {"layers": [(ATTENTION, FIXED)] * 2, "horizon": 1.0, "normalization": "pre", "initial_radius": 2.0},
@@ -133,6 +146,12 @@ CALLS = INTERACTIONS | {
     "CircleDensity": (cs.CircleDensity, {"model": CIRCLE_SDE, "law": cs.laws.Uniform(dim=2), "n_modes": 64}),
     "CircleDensity.solve": (LIMITED.solve, {"rng": 0, "save_at": [0.1], "n_replicas": None, "n_threads": 1}),
     "DensitySolution.density": (LIMITED.solve(rng=0).density, {"angles": np.arange(3.0)}),
+    "AxisymmetricDensity": (
+        cs.AxisymmetricDensity,
+        {"model": AXIAL_SDE, "law": AXIAL_LAW, "n_modes": 24, "axis": (0.0, 0.6, 0.8)},
+    ),
+    "AxisymmetricDensity.solve": (AXIAL.solve, {"save_at": [0.1]}),
+    "AxisymmetricSolution.density": (AXIAL.solve().density, {"cosines": COSINES}),
     "Checkpoint": (cs.Checkpoint, {"path": "c.npz", "every_steps": 2, "every_seconds": 1.0, "keep": False}),
     "Solution.to_xarray": (SOLUTION.to_xarray, {}),
     "normalize": (cs.normalize, {"x": X}),
@@ -158,6 +177,16 @@ CALLS = INTERACTIONS | {
         },
     ),
     "simulate (SDE)": (cs.simulate, {"model": SDE, "x": BATCH, "rng": [0, 1], "save_at": None, "n_threads": 1}),
+    "simulate (radii)": (
+        cs.simulate,
+        {
+            "model": PRE_LN,
+            "x": BATCH,
+            "rng": 0,
+            "save_at": np.array([0.5, 1.0]),
+            "observe": {"r": cs.measures.RadiusMoment(power=2)},
+        },
+    ),
     "trajectory": (
         lambda model, **options: list(cs.trajectory(model, **options)),
         {"model": MODEL, "x": X, "rng": 0, "shared_noise": False, "n_threads": 1, "first_step": 0},
@@ -198,6 +227,7 @@ CALLS = INTERACTIONS | {
     "laws.Density": (cs.laws.Density, {"function": lambda x: 1 + x[:, 0], "dim": 3, "bound": 2.0}),
     "laws.quadrature": (cs.laws.quadrature, {"law": VMF, "n_nodes": 60}),
     "measures.Energy": (cs.measures.Energy, {"beta": 1.0, "n_threads": 1}),
+    "measures.RadiusMoment": (cs.measures.RadiusMoment, {"power": 2.0}),
     "measures.energy": (cs.measures.energy, {"x": X, "beta": 1.0, "weights": P, "n_threads": 1}),
     "measures.cosine_histogram": (cs.measures.cosine_histogram, {"x": X, "n_bins": 9, "weights": P, "n_threads": 1}),
     "measures.power_spectrum": (cs.measures.power_spectrum, {"x": X, "n_max": 4, "weights": P, "n_threads": 1}),
@@ -248,7 +278,26 @@ CALLS = INTERACTIONS | {
         cs.stats.root_mean_square_interval,
         {"mean_squares": P, "confidence": 0.9},
     ),
-    "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3}),
+    "theory.equiangular": (
+        cs.theory.equiangular,
+        {
+            "normalization": "pre",
+            "n_tokens": 6,
+            "beta": 2.0,
+            "cosine": 0.1,
+            "times": np.array([0.0, 1.0]),
+            "initial_radius": 1.5,
+        },
+    ),
+    "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3, "temperature": 0.5}),
+    "theory.critical_temperature": (cs.theory.critical_temperature, {"interaction": USA, "dim": 3}),
+    "phases.branch": (cs.phases.branch, {"interaction": ATTENTION, "dim": 3, "lowest": 0.2}),
+    "phases.Branch.density": (BRANCH.density, {"cosines": COSINES}),
+    "phases.Branch.states_at": (BRANCH.states_at, {"temperature": 0.2}),
+    "phases.Branch.to_xarray": (BRANCH.to_xarray, {}),
+    "phases.StationaryState.density": (BRANCH.fold.density, {"cosines": COSINES}),
+    "phases.transition": (cs.phases.transition, {"interaction": ATTENTION, "dim": 3}),
+    "phases.tricritical_beta": (cs.phases.tricritical_beta, {"dim": 3}),
     "theory.log_distance_law": (
         cs.theory.log_distance_law,
         {"kernel": KERNEL, "horizon": 2.0, "noise_scale": [1.0, 0.5], "value_scale": -0.1},
@@ -272,6 +321,11 @@ CALLS = INTERACTIONS | {
         cs.two_point.hitting_probabilities,
         {"kernel": SYNCHRONIZING, "u0": COSINES, "beta": 1.0, "value_scale": 0.5},
     ),
+    "two_point.mean_hitting_time": (
+        cs.two_point.mean_hitting_time,
+        {"kernel": KERNEL, "u0": COSINES, "target": 0.2, "beta": 1.0, "value_scale": -0.5},
+    ),
+    "theory.low_temperature_kernel": (cs.theory.low_temperature_kernel, {"dim": 4, "head_dim": 5}),
     "two_point.long_time": (cs.two_point.long_time, PAIR),
     "two_point.stationary_density": (
         cs.two_point.stationary_density,
@@ -327,6 +381,7 @@ CALLS |= {
             "plane": None,
         },
     ),
+    "plot.phases": (drawn(cs.plot.phases), {"branch": BRANCH, "ax": None, "label": "softmax"}),
     "plot.save": (drawn(cs.plot.save), {"ax": Figure().subplots(), "path": "c.png"}),
     "Solution.plot": (drawn(SOLUTION.plot), {"kind": "tokens", "time": 1.0, "ax": None}),
 }

@@ -24,6 +24,8 @@ type = "transformer"
 depth = 3
 horizon = 1.0
 noise_scale = 0.5
+normalization = "peri"
+initial_radius = 2.0
 [model.attention]
 beta = 2.0
 value_scale = 1.0
@@ -39,6 +41,9 @@ mean_direction = [0.0, 0.6, 0.8]
 concentration = 2.0
 [observe.energy]
 beta = 1.0
+[observe.square]
+measure = "radius_moment"
+power = 2.0
 [observe.near]
 measure = "pair_fraction"
 above = 0.9
@@ -100,7 +105,9 @@ width = 4
 STUDIES = (
     STUDIES[0],
     STUDIES[1].replace('"temperature" = [0.1, 0.2]\n', ""),
-    "[model]\ndepth = 2\nhorizon = 1.0\n" + OF_LAYERS + STUDIES[0][STUDIES[0].index("[tokens]") :],
+    "[model]\ndepth = 2\nhorizon = 1.0\nnormalization = 'pre'\n"
+    + OF_LAYERS
+    + STUDIES[0][STUDIES[0].index("[tokens]") :],
 )
 VALUES = (
     *[
@@ -143,6 +150,8 @@ VALUES = (
     *(
         '"tanh"',
         '"relu"',
+        '"pre"',
+        '"ngpt"',
         '"x"',
         '"energy"',
         '"time"',

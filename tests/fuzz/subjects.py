@@ -18,6 +18,7 @@ MLP = cs.MLP(width=8, activation="tanh", bias_std=0.3)
 KERNEL = MLP.kernel(3)
 FIELD = cs.GaussianField(kernel=KERNEL)
 MODEL = cs.Transformer(attention=ATTENTION, mlp=MLP, depth=4, horizon=1.0)
+PRE_LN = cs.Transformer(attention=ATTENTION, mlp=MLP, depth=4, horizon=1.0, normalization="pre", initial_radius=1.5)
 SDE = cs.LimitSDE(attention=ATTENTION, field=FIELD, horizon=1.0, n_steps=4)
 CIRCLE_SDE = cs.LimitSDE(attention=ATTENTION, field=cs.GaussianField(kernel=MLP.kernel(2)), horizon=0.1, n_steps=4)
 LAWS = (cs.laws.Uniform, cs.laws.VonMisesFisher, cs.laws.Mixture, cs.laws.Density)
@@ -28,6 +29,10 @@ LAYER = MLP.draw(3, rng=np.random.default_rng(0))
 NUMBERS = {name: getattr(LAYER, name) for name in ("u", "w", "b", "c", "activation", "weight_std", "output_scale")}
 MATRICES = {"inner": np.ones((4, 3)), "outer": np.ones((3, 4)), "inner_bias": np.ones(4), "outer_bias": np.ones(3)}
 FIXED = cs.FixedMLP(**MATRICES, activation="gelu")
+AXIAL_SDE = cs.LimitSDE(attention=ATTENTION, field=None, horizon=0.1, n_steps=4, temperature=0.1)
+AXIAL_LAW = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.6, 0.8), concentration=1.0)
+AXIAL = cs.AxisymmetricDensity(model=AXIAL_SDE, law=AXIAL_LAW, n_modes=24, axis=(0.0, 0.6, 0.8))
+BRANCH = cs.phases.branch(ATTENTION, 3)
 LIMITED = cs.CircleDensity(model=CIRCLE_SDE, law=cs.laws.Uniform(dim=2), n_modes=64)
 MEAN_FIELD = cs.MeanField(model=MODEL, law=UNIFORM, n_nodes=60)
 SQUARE = {"query": np.eye(3), "key": 2 * np.eye(3)}

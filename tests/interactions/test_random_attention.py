@@ -232,7 +232,7 @@ def test_bad_input(arguments, message):
 
 def test_what_does_not_take_it():
     for schedule in ([1.0, 2.0], lambda t: t):
-        with pytest.raises(TypeError, match="beta must be a"):
+        with pytest.raises(ValueError, match=r"beta must be a number.*draws of one law"):
             cs.RandomAttention(beta=schedule)
     with pytest.raises(ValueError, match="evaluates the noise twice"):
         cs.LimitSDE(attention=None, field=VALUES, horizon=1.0, n_steps=2, scheme="heun")

@@ -46,6 +46,13 @@ def test_powers_that_are_no_numbers(power):
         cs.measures.RadiusMoment(power="2")
 
 
+def test_moments_that_are_no_floats():
+    radii = np.array([[1e-3, 1e3]])
+    for power in (200.0, -200.0):
+        with pytest.raises(ValueError, match=r"it is not for power = -?200 and radii from 0\.001 to 1e\+03"):
+            cs.measures.RadiusMoment(power=power).of_state(0.0, np.eye(2)[None], radii)
+
+
 def test_words():
     assert Measure(name="mean_cosine").words == "mean cosine"
     assert Measure(name="pair_fraction", options=(("above", 0.5),)).words == "pair fraction (above 0.5)"

@@ -212,6 +212,18 @@ def test_nodes_of_a_limit_are_those_of_weighted_tokens(rule):
         np.testing.assert_allclose(sol.final_radii[:32], np.linalg.norm(state, axis=-1), rtol=1e-13)
 
 
+@pytest.mark.parametrize("rule", NORMALIZATIONS)
+def test_the_first_token_under_a_causal_mask(rule):
+    """It sees itself alone, so that its direction stays; under "post" and "sqrt" to the bit."""
+    x = cases.tokens(40, 3)
+    attention = cs.SoftmaxAttention(beta=2.0, mask="causal")
+    sol = cs.simulate(network(rule, attention=attention, depth=500), x, rng=0)
+    np.testing.assert_allclose(sol.final[0, 0], x[0, 0], atol=0 if rule in ("post", "sqrt") else 1e-13)
+    assert np.abs(sol.final[0, 1:] - x[0, 1:]).max() > 0.1
+    if rule in WITH_RADIUS:
+        np.testing.assert_allclose(sol.final_radii[0, 0], 3.0, rtol=1e-13)
+
+
 @pytest.mark.parametrize("rule", ["peri", "ngpt"])
 def test_nothing_to_divide_by(rule):
     x, what = cases.tokens(5, 3)[0], "the drift or noise, which is divided by its norm, is zero or not finite"

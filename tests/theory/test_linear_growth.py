@@ -216,3 +216,65 @@ def test_a_density_needs_a_drift_on_the_circle():
     model = cs.LimitSDE(attention=NoResponse(), field=None, horizon=1.0, n_steps=4)
     with pytest.raises(ValueError, match=r"model.attention must be an interaction with the method circle_drift, got"):
         cs.CircleDensity(model=model, law=cs.laws.Uniform(dim=2), n_modes=8)
+
+
+# (d, β): τ_c of softmax attention and of unnormalised attention, computed without this library.
+CRITICAL = {
+    (2, 2): (0.34888732898200403, 0.7953184273186644),
+    (2, 4): (0.2158806527561377, 2.439866288426112),
+    (3, 4): (0.18766778760042063, 1.2803595960459233),
+    (5, 2): (0.18055332510335412, 0.2638920664150635),
+    (5, 8): (0.09598210611096868, 5.867667980149654),
+}
+
+
+@pytest.mark.parametrize("case", CRITICAL)
+def test_critical_temperatures(case):
+    dim, beta = case
+    softmax, unnormalized, rescaled, sinkhorn = attentions(float(beta))
+    for attention, exact in zip((softmax, unnormalized), CRITICAL[case], strict=True):
+        critical = cs.theory.critical_temperature(attention, dim)
+        assert critical == pytest.approx(exact, rel=1e-14)
+        for degree in (1, 2, 5):
+            rate = cs.theory.growth_rate(attention, degree, dim, temperature=critical)
+            assert rate <= 1e-14 * critical
+            own = critical * degree * (degree + dim - 2)
+            assert rate == pytest.approx(cs.theory.growth_rate(attention, degree, dim) - own, abs=1e-13 * own)
+    assert cs.theory.critical_temperature(rescaled, dim) == pytest.approx(math.exp(-beta) * exact, rel=1e-13)
+    ratio = beta * CRITICAL[case][0]
+    assert cs.theory.critical_temperature(sinkhorn, dim) == pytest.approx(ratio / (1 + ratio) / beta, rel=1e-13)
+
+
+def test_repulsion_has_no_critical_temperature():
+    for attention in attentions(2.0, -1.0):
+        assert cs.theory.critical_temperature(attention, 3) == 0.0
+
+
+def test_the_degree_that_becomes_unstable_first_need_not_be_the_lowest():
+    """W = T_400 on the circle, beside a small T_1: W_l is half of the coefficient."""
+    potential = np.polynomial.Chebyshev([0.0, 0.1, *[0.0] * 398, 1.0])
+    assert cs.theory.critical_temperature(cs.PotentialInteraction(potential), 2) == pytest.approx(0.5, rel=1e-12)
+    heads = [cs.SoftmaxAttention(beta=400.0), cs.SoftmaxAttention(beta=100.0, value_scale=-1.0)]
+    both = cs.MultiHeadAttention(heads=heads, combine="sum")
+    rates = [heads[0].linear_response(k, 3) + heads[1].linear_response(k, 3) for k in range(1, 200)]
+    assert np.argmax(rates) > 10
+    assert cs.theory.critical_temperature(both, 3) == pytest.approx(max(rates), rel=1e-13)
+
+
+class Unending(NoResponse):
+    def linear_response(self, degree, dim):
+        return math.nan if degree == 7 else 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("critical_temperature", {"dim": 1}, r"dim must be an integer >= 2, got 1"),
+        ("critical_temperature", {"interaction": NoResponse()}, r"with the method linear_response"),
+        ("critical_temperature", {"interaction": Unending()}, r"interaction.linear_response must be a finite number"),
+        ("growth_rate", {"degree": 1, "temperature": -1.0}, r"temperature must be a finite number >= 0, got -1.0"),
+    ],
+)
+def test_bad_arguments_with_temperature(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(cs.theory, function)(**({"interaction": cs.SoftmaxAttention(), "dim": 3} | arguments))

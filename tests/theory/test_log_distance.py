@@ -40,10 +40,19 @@ def test_numbers_and_sequences():
     )
 
 
-def sample(n_replicas, depth):
+# Interactions that contract a cluster at the rate of these schedules.
+ATTENTION = {
+    "softmax": cs.SoftmaxAttention(beta=2.0, value_scale=SCHEDULES["value_scale"]),
+    "unnormalized": cs.UnnormalizedAttention(
+        beta=lambda t: 1 + math.sin(t), value_scale=lambda t: 0.3 * math.exp(-t - 1 - math.sin(t))
+    ),
+}
+
+
+def sample(n_replicas, depth, attention):
     """log(|X − Y|_T/|X − Y|_0) of independent runs of two tokens that start at a distance of about 1e-6."""
     model = cs.Transformer(
-        attention=cs.SoftmaxAttention(beta=2.0, value_scale=SCHEDULES["value_scale"]),
+        attention=attention,
         mlp=cs.MLP(width=4, activation="relu", bias_std=0.1, output_bias_std=0.1),
         depth=depth,
         horizon=4.0,
@@ -63,12 +72,19 @@ def check(values, n, bias):
     assert low * (VARIANCE - 2 * bias) <= values.var(ddof=1) <= high * (VARIANCE + 2 * bias)
 
 
-def test_two_close_tokens_have_this_law():
-    """Null: Gaussian with this mean and variance, up to the bias of 100 layers. n = 1 500; false alarms: 1e-6.
+@pytest.mark.parametrize("name", ATTENTION)
+def test_the_rate_of_an_interaction(name):
+    rate = {"noise_scale": SCHEDULES["noise_scale"], "value_scale": lambda t: ATTENTION[name].at(t).consensus_rate}
+    assert law(**rate) == pytest.approx((MEAN, VARIANCE), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_two_close_tokens_have_this_law(name):
+    """Null: Gaussian with this mean and variance, up to the bias of 100 layers. n = 1 500; false alarms: 1e-6 each.
 
     The bias falls like 1/L; 0.02 is allowed for it.
     """
-    values = sample(1500, 100)
+    values = sample(1500, 100, ATTENTION[name])
     check(values, 1500, 0.02)
     for shift, factor in ((0.3, 1.0), (0.0, 1.3)):  # it sees a wrong mean, and a wrong variance
         with pytest.raises(AssertionError):
@@ -81,7 +97,7 @@ def test_two_close_tokens_have_this_law_under_many_layers():
 
     The last comparison, by Kolmogorov and Smirnov, is of the whole law.
     """
-    values = sample(8000, 1600)
+    values = sample(8000, 1600, ATTENTION["softmax"])
     check(values, 8000, 0.0025)
     assert stats.kstest(values, stats.norm(MEAN, math.sqrt(VARIANCE)).cdf).pvalue > RATE
 

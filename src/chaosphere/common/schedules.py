@@ -7,7 +7,7 @@ called with the time in the middle of a step, or where a scheme evaluates the dr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, overload
 
 import numpy as np
 
@@ -39,6 +39,14 @@ def schedule(value: Any, name: str, **bounds: float) -> Schedule:
 def is_constant(value: Schedule | None) -> TypeGuard[float | None]:
     """Whether a schedule is a number, or there is none."""
     return value is None or isinstance(value, float)
+
+
+@overload
+def constant(value: Schedule, name: str) -> float: ...
+
+
+@overload
+def constant(value: Schedule | None, name: str) -> float | None: ...
 
 
 def constant(value: Schedule | None, name: str) -> float | None:

@@ -163,10 +163,10 @@ def _measure(values: Any, name: str, *, n_tokens: int) -> Measure:
     for key in statistic.required:
         if key not in values:
             raise ValueError(f"[{where}] {key} must be given")
-    made = measure(kind, tuple((key, values[key]) for key in statistic.options if key in values))
+    observable = measure(kind, tuple((key, values[key]) for key in statistic.options if key in values))
     x = np.eye(2)[None, :n_tokens]
-    called(where, lambda: value_of(made, 0.0, tokens=x, radii=np.ones(x.shape[:2])))
-    return made
+    called(where, lambda: value_of(observable, 0.0, tokens=x, radii=np.ones(x.shape[:2])))
+    return observable
 
 
 def _picture(values: Any, *, sweep: Mapping[str, Any], observe: Mapping[str, Any]) -> Picture | None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chaosphere.common.streams import Seed
 from chaosphere.reporting.claims import Claim
@@ -90,6 +90,54 @@ class Command:
     symbols: Mapping[str, str] = field(default_factory=dict)
     may_be_empty: Sequence[str] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Study(Protocol):
+    """A module with a study: `run`, whose keywords are options, and what takes its dataset."""
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        """Returns the dataset."""
+
+    @property
+    def claims(self) -> Callable[[Any], list[Claim]]:
+        """Returns the claims."""
+
+    @property
+    def table(self) -> Callable[[Any], str]:
+        """Returns text."""
+
+
+def of_replicas(
+    study: Study, options: Options, *, name: str, draw: Callable[[Any, Path], None], n_replicas: str = "n_replicas"
+) -> Job:
+    """Return the job of a study that calls on_step after each of its replicas.
+
+    Parameters
+    ----------
+    study : module
+    options : mapping
+        That the user gave.
+    name : str
+        Of the files.
+    draw : callable
+        See `Job`.
+    n_replicas : str
+        The parameter of `run` that is the number of replicas.
+    """
+
+    def run(**shared: Any) -> Any:
+        return call(study.run, options, **shared)
+
+    return Job(
+        name=name,
+        run=run,
+        claims=study.claims,
+        table=study.table,
+        draw=draw,
+        n_steps=default(study.run, n_replicas, options),
+        unit="replicas",
+    )
 
 
 def call(function: Callable[..., Any], options: Options, **more: Any) -> Any:

@@ -86,6 +86,13 @@ class SoftmaxDrift:
         return np.asarray(self.value_scale * dz / z)
 
 
+def max_circle_speed(derivative: Floats) -> float:
+    """Return a bound on |W′(cos θ) sin θ| from the Chebyshev series of W′: to 2 %, at eight points a degree."""
+    theta = np.pi * np.arange(8 * len(derivative) + 9) / (8 * len(derivative) + 8)
+    slopes = np.polynomial.chebyshev.chebval(np.cos(theta), derivative) * np.sin(theta)
+    return 1.02 * float(np.abs(slopes).max())
+
+
 class PotentialDrift:
     """dΦ/dθ with Φ = ∫ W(cos(θ − φ)) dμ(φ) = Σ_k ½ c_k m_k e^{ikθ}, for W = Σ_k c_k T_k.
 
@@ -94,15 +101,13 @@ class PotentialDrift:
     potential : ndarray of float64
         c_0, c_1, …
     derivative : ndarray of float64
-        The Chebyshev series of W′, for the largest |W′(cos θ) sin θ|: it is found to 2 %, at eight points a degree.
+        The Chebyshev series of W′.
     n_modes : int
         K.
     """
 
     def __init__(self, *, potential: Floats, derivative: Floats, n_modes: int) -> None:
-        theta = np.pi * np.arange(8 * len(derivative) + 9) / (8 * len(derivative) + 8)
-        slopes = np.polynomial.chebyshev.chebval(np.cos(theta), derivative) * np.sin(theta)
-        self.max_speed = 1.02 * float(np.abs(slopes).max())
+        self.max_speed = max_circle_speed(derivative)
         n = min(n_modes + 1, len(potential))
         self.derivative = np.zeros(n_modes + 1, np.complex128)
         self.derivative[:n] = 0.5j * np.arange(n) * potential[:n]

@@ -9,6 +9,8 @@ Both are divided by β e^β here, so that β = 0 is the limit. What is exact sta
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,41 +27,77 @@ _FLOOR = 1e-7  # of the energy: closer to consensus rounding would decide, and t
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EnergyGrowth(Brief):
-    """The answer of `SoftmaxAttention.energy_growth`.
+    """The answer of an interaction's `energy_growth`.
 
     Parameters
     ----------
     growth : float
-        ε with dE_β/dt <= ε E_β for every measure; the least one if `is_exact`, else at most the least one.
+        ε, the largest (dE_β/dt)/E_β of any measure, a bound of it, or an estimate from below.
+    is_bound : bool
+        Whether dE_β/dt <= ε E_β is proved for every measure. Where it is not, dE_β/dt = ε E_β is reached or approached
+        by few tokens, and other measures may grow faster.
     is_exact : bool
-        Whether `growth` is proved to be the least ε. Where it is not, dE_β/dt = ε E_β is reached or approached by few
-        tokens, and other measures may grow faster: it is no bound.
+        Whether it is proved besides that no smaller ε is a bound.
     reason : str
         Why.
 
     See Also
     --------
-    chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
+    chaosphere.SoftmaxAttention.energy_growth : Rate at which softmax attention alone can raise the energy.
+    chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+    chaosphere.L2Attention.energy_growth : The same of attention by distances.
+    chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
 
     Examples
     --------
     >>> import chaosphere as cs
     >>> answer = cs.SoftmaxAttention(beta=1.0, value_scale=-0.25).energy_growth(1.0)
-    >>> answer.growth, answer.is_exact
-    (0.5, True)
+    >>> answer.growth, answer.is_bound, answer.is_exact
+    (0.5, True, True)
     """
 
     growth: float
+    is_bound: bool
     is_exact: bool
     reason: str
 
 
-def of_repulsion(value_scale: float) -> EnergyGrowth:
-    """Return the growth under QᵀK = βI and V = δI, for the energy of the same β: 0, or 2|δ| where δ < 0."""
+def of_heads(answers: Sequence[EnergyGrowth], *, growth: float, consensus_rate: float | None) -> EnergyGrowth | None:
+    """Return the growth under several heads: at most that of each alone, combined; None where one has no bound.
+
+    Parameters
+    ----------
+    answers : sequence of EnergyGrowth
+        Of the heads.
+    growth : float
+        The mean or the sum of theirs.
+    consensus_rate : float, optional
+        Of the heads together: two close tokens reach −2 times this rate, and two opposite ones 0.
+    """
+    if not all(answer.is_bound for answer in answers):
+        return None
+    reached = 0.0 if consensus_rate is None else max(-2 * consensus_rate, 0.0)
+    is_exact = all(answer.is_exact for answer in answers) and math.isclose(growth, reached, rel_tol=1e-12)
+    reason = "the rates of the heads, combined" + ("" if is_exact else ", which together may be slower")
+    return EnergyGrowth(growth=growth, is_bound=True, is_exact=is_exact, reason=reason)
+
+
+def of_repulsion(value_scale: float, *, scale: float = 1.0) -> EnergyGrowth:
+    """Return the growth under QᵀK = βI and V = δI, for the energy of the same β: 0, or 2|δ| times a scale where δ < 0.
+
+    Parameters
+    ----------
+    value_scale : float
+        δ.
+    scale : float
+        What attention at consensus is a multiple of: 1 where coefficients are divided by their sum.
+    """
     if value_scale >= 0:
-        return EnergyGrowth(growth=0.0, is_exact=True, reason="QᵀK = βI and V = δI with δ >= 0: a gradient descent")
-    reason = "QᵀK = βI and V = δI with δ < 0: 2|δ|, approached by two close tokens"
-    return EnergyGrowth(growth=-2 * value_scale, is_exact=True, reason=reason)
+        reason, rate = "QᵀK = βI and V = δI with δ >= 0: a gradient descent", 0.0
+    else:
+        reason = "QᵀK = βI and V = δI with δ < 0: −2 times the consensus rate, approached by two close tokens"
+        rate = -2 * value_scale * scale
+    return EnergyGrowth(growth=rate, is_bound=True, is_exact=True, reason=reason)
 
 
 def estimate(form: Floats, value: Floats, *, beta: float) -> EnergyGrowth:
@@ -94,7 +132,7 @@ def estimate(form: Floats, value: Floats, *, beta: float) -> EnergyGrowth:
                 if energy > 100 * _FLOOR:
                     largest = max(largest, change / energy)
     reason = f"the largest that was found for 2 to {MAX_TOKENS} weighted tokens: a lower estimate"
-    return EnergyGrowth(growth=largest, is_exact=False, reason=reason)
+    return EnergyGrowth(growth=largest, is_bound=False, is_exact=False, reason=reason)
 
 
 def _negative(point: Floats, form: Floats, value: Floats, beta: float) -> tuple[float, Floats]:

@@ -9,7 +9,6 @@ is symmetric and 2d + 14 where it is not; for d = 64 and matrices of 16 rows tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,10 +101,10 @@ class Head:
         return q, k, None if v is k else v
 
 
-def set_matrices(spec: Any, *, output: Any = None, number: Callable[..., Any] = checks.number) -> None:
-    """Check and convert the matrices of a frozen spec: Q and K (k, d), V (d, d) or δI.
+def set_matrices(spec: Any, *, output: Any = None) -> None:
+    """Check and convert the matrices of a frozen spec: Q and K (k, d), and V (d, d); without V, δ is 1 by default.
 
-    With an output (d, v), V is the product of that and a value (v, d), and both are set. `number` checks δ.
+    With an output (d, v), V is the product of that and a value (v, d), and both are set.
     """
     fill = object.__setattr__
     if (spec.query is None) != (spec.key is None):
@@ -120,8 +119,8 @@ def set_matrices(spec: Any, *, output: Any = None, number: Callable[..., Any] = 
     if spec.query is not None and spec.query.shape != spec.key.shape:
         raise ValueError(f"query and key must have one shape (k, d), got {spec.query.shape} and {spec.key.shape}")
     if spec.value is None:
-        scale = 1.0 if spec.value_scale is None else spec.value_scale
-        fill(spec, "value_scale", number(scale, "value_scale"))
+        if spec.value_scale is None:
+            fill(spec, "value_scale", 1.0)
     elif output is None:
         fill(spec, "value", checks.square_matrix(spec.value, "value"))
     else:

@@ -10,21 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
+from chaosphere.interactions import axisymmetric
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import Head, largest_value, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class L2Attention(checks.ByValue, Brief):
+class L2Attention(MayChange, checks.ByValue, Brief):
     """Attention by distances: softmax self-attention with −|Qx − Ky|² for the scores.
 
     Attn(μ, x) = ∫ e^{−|Qx − Ky|²} V y dμ(y) / ∫ e^{−|Qx − Ky|²} dμ(y),  μ = Σ p_i δ_{x_i}
@@ -35,8 +41,9 @@ class L2Attention(checks.ByValue, Brief):
         Q and K.
     value : array_like, shape (d, d), optional
         V.
-    value_scale : float, optional
-        V = δI instead: 1 attracts (default), 0 switches off, −1 repels.
+    value_scale : float, sequence of float, or callable, optional
+        V = δI instead: 1 attracts (default), 0 switches off, −1 repels. One number for each step of the model, or a
+        function of the time t, changes it over a run.
 
     Raises
     ------
@@ -76,7 +83,7 @@ class L2Attention(checks.ByValue, Brief):
     query: Floats
     key: Floats
     value: Floats | None = None
-    value_scale: float | None = None
+    value_scale: Schedule | None = None
 
     def __post_init__(self) -> None:
         """Check, fill in the default, and convert."""
@@ -84,7 +91,15 @@ class L2Attention(checks.ByValue, Brief):
             if getattr(self, name) is None:
                 raise TypeError(f"{name} must be a matrix (k, d), got None")
         set_matrices(self)
+        self._convert()
+        if self._scheduled():
+            self._set_rest()
+            return
         self._check_sizes(np.dtype(np.float64))
+
+    @property
+    def _value_scale(self) -> float | None:
+        return schedules.constant(self.value_scale, "value_scale")
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> L2Attention:
         """Return this attention: there is nothing to choose.
@@ -127,7 +142,7 @@ class L2Attention(checks.ByValue, Brief):
         checks.float_type(dtype, "dtype")
         return self
 
-    def plan(self, shape: Shape, weights: Floats | None = None) -> L2Plan:
+    def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
 
         Parameters
@@ -164,6 +179,10 @@ class L2Attention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        return self._planned(lambda attention: attention._constant_plan(shape, weights))
+
+    def _constant_plan(self, shape: Shape, weights: Floats | None) -> L2Plan:
+        """Return the plan for a number δ, or V."""
         if self.query.shape[1] != shape.dim:
             raise ValueError(f"x must have dim {self.query.shape[1]}, that of the matrices, got {shape.dim}")
         self._check_sizes(shape.dtype)
@@ -173,7 +192,7 @@ class L2Attention(checks.ByValue, Brief):
             key=self.key,
             output=self.value,
             scale=2.0,
-            value_scale=1.0 if self.value_scale is None else self.value_scale,
+            value_scale=1.0 if self._value_scale is None else self._value_scale,
             is_distance=True,
         )
         return L2Plan(shape, weights, head=head)
@@ -201,7 +220,8 @@ class L2Attention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If x is not made of tokens on the unit sphere, the weights are out of range, or 2β > 700.
+            If x is not made of tokens on the unit sphere, the weights are out of range, 2β > 700, or δ changes over a
+            run: `at` gives the attention at a time.
 
         See Also
         --------
@@ -224,6 +244,49 @@ class L2Attention(checks.ByValue, Brief):
             return None
         return softmax.energy(x, weights, n_threads=n_threads)
 
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth | None:
+        """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone, where this is softmax.
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy. That of the attention is 2β where QᵀK = βI.
+        dim : int, optional
+            d, that of the matrices.
+
+        Returns
+        -------
+        EnergyGrowth or None
+            That of the softmax attention; None unless QᵀK = βI and KᵀK = cI.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, dim is another than that of the matrices, or δ changes over a run: `at`
+            gives the attention at a time.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy_growth : The same of softmax attention.
+        chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3), value_scale=-0.3)
+        >>> attention.energy_growth(2.0).growth
+        0.6
+        """
+        beta, own_dim = checks.number(beta, "beta", low=0), self.query.shape[1]
+        if dim is not None and checks.integer(dim, "dim", low=2) != own_dim:
+            raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
+        schedules.constant(self.value_scale, "value_scale")
+        softmax = self._softmax()
+        return None if softmax is None else softmax.energy_growth(beta, dim=own_dim)
+
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
 
@@ -240,7 +303,7 @@ class L2Attention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer in this range, or unless QᵀK = βI, KᵀK = cI and V = δI.
+            If n_modes is no integer in this range, or unless QᵀK = βI, KᵀK = cI and V = δI with a number δ.
 
         See Also
         --------
@@ -256,6 +319,50 @@ class L2Attention(checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         return self._as_softmax("circle_drift").circle_drift(n_modes)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, as of softmax attention.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or unless QᵀK = βI, KᵀK = cI and V = δI.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With Q = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> attention = cs.L2Attention(query=0 * np.eye(3), key=np.eye(3))
+        >>> attention.axisymmetric_drift([0.0, 1.0], 3).slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        if self.query.shape[1] != dim:
+            raise ValueError(f"dim must be {self.query.shape[1]}, that of the matrices, got {dim}")
+        return self._as_softmax("axisymmetric_drift").axisymmetric_drift(u, dim)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -275,7 +382,7 @@ class L2Attention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, or unless QᵀK = βI, KᵀK = cI and V = δI.
+            If an argument is out of range, or unless QᵀK = βI, KᵀK = cI and V = δI with a number δ.
 
         See Also
         --------
@@ -297,6 +404,8 @@ class L2Attention(checks.ByValue, Brief):
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ; None unless V = δI.
 
+        Where δ changes over a run it is None, too: `at` gives the attention at a time.
+
         See Also
         --------
         chaosphere.SoftmaxAttention.consensus_rate : Rate of softmax attention.
@@ -309,7 +418,7 @@ class L2Attention(checks.ByValue, Brief):
         >>> cs.L2Attention(query=np.eye(3), key=np.eye(3), value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale
+        return self.value_scale if schedules.is_constant(self.value_scale) else None
 
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
@@ -357,7 +466,7 @@ class L2Attention(checks.ByValue, Brief):
         keys = batch if sources is None else checks.sources(sources, x)
         p = checks.weights(weights, keys.shape[1])
         threads = checks.threads(n_threads)
-        mean = self.plan(Shape.of(keys), p).attend(batch, keys, n_threads=threads)
+        mean = self._constant_plan(Shape.of(keys), p).attend(batch, keys, n_threads=threads)
         return mean if x.ndim == 3 else mean[0]
 
     def _softmax(self) -> SoftmaxAttention | None:
@@ -383,7 +492,7 @@ class L2Attention(checks.ByValue, Brief):
                     "the rounding of the tokens decides the weights"
                 )
         limit = largest_value(dtype)
-        size = float(abs(self.value).max()) if self.value is not None else abs(self.value_scale or 0.0)
+        size = float(abs(self.value).max()) if self.value is not None else abs(self._value_scale or 0.0)
         if not size <= limit:
             name = "value_scale" if self.value is None else "the entries of value"
             raise ValueError(f"{name} must be <= {limit:.3g} in size for {dtype} tokens, got {size:.6g}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import scipy
 
 from chaosphere.common import checks
+from chaosphere.common.checks import Floats
 from chaosphere.geometry import expansions
 
 MAX_SIZE = 100_000  # of degrees and dimensions
@@ -20,8 +22,14 @@ def relative_response(degree: int, *, dim: int, beta: float) -> float:
     dim = checks.integer(dim, "dim", low=2, high=MAX_SIZE)
     if beta > _MAX_BETA:
         raise ValueError(f"beta must be <= {_MAX_BETA:g} for the linear response, got {beta:.6g}")
-    ratios = expansions.ratios(max(degree, 2), beta, dim)
+    ratios = _ratios(max(64, 1 << (degree - 1).bit_length()), beta, dim)
     return float(np.prod(ratios[1:degree]) / (dim + beta * ratios[1]))
+
+
+@lru_cache(maxsize=16)
+def _ratios(n: int, beta: float, dim: int) -> Floats:
+    """Return `expansions.ratios`, made once for all degrees of an interaction; not to be written to."""
+    return expansions.ratios(n, beta, dim)
 
 
 def uniform_partition(beta: float, dim: int) -> float:

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, layered
+from chaosphere.interactions import call, growth, layered
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, CombinedAxisymmetric
 from chaosphere.interactions.circle import CircleDrift, Modes
+from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
     check_interaction,
     check_schedule,
     consensus_rate_of,
+    growth_of,
+    interaction_at,
     is_ordered_of,
     mobility_of,
     offered,
@@ -216,7 +222,8 @@ class MultiHeadAttention(Brief):
         -------
         float, ndarray of shape (R,) or None
             The energy of each system; None unless each head has a mobility. Softmax attention has none: its flow is a
-            gradient flow with weights of its own.
+            gradient flow with weights of its own. Heads whose δ changes over a run have none, too: `at` gives them at a
+            time.
 
         Raises
         ------
@@ -249,6 +256,58 @@ class MultiHeadAttention(Brief):
         total: PerReplica = combined(energies, is_mean=self._is_mean)
         return total
 
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth | None:
+        """Return an ε with dE_β/dt <= ε E_β for every measure, under the heads alone.
+
+        The drift is the mean or the sum of those of the heads, and so is the change of the energy: the mean or the sum
+        of the rates of the heads is a bound.
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy; 0 is the limit, the energy ¼ ∬ |x − y|².
+        dim : int, optional
+            d >= 2, where no matrix has it.
+
+        Returns
+        -------
+        EnergyGrowth or None
+            It is exact where all heads repel, or none does; where some do, the attraction of the others is not
+            counted. None where no bound is known for a head.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or a head refuses it: with a mask, or where β or δ change over a run.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy_growth : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+        chaosphere.L2Attention.energy_growth : The same of attention by distances.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=1.0, value_scale=scale) for scale in (-0.4, -0.1, 0.3)]
+        >>> for some in (heads[:2], heads):
+        ...     answer = cs.MultiHeadAttention(heads=some, combine="sum").energy_growth(1.0)
+        ...     print(answer.growth, answer.is_bound, answer.is_exact)
+        1.0 True True
+        1.0 True False
+        """
+        beta = checks.number(beta, "beta", low=0)
+        if dim is not None:
+            checks.integer(dim, "dim", low=2)
+        answers = [growth_of(head, beta, dim=dim) for head in self.heads]
+        known = [answer for answer in answers if answer is not None]
+        if len(known) < len(answers):
+            return None
+        total = float(combined((answer.growth for answer in known), is_mean=self._is_mean))
+        return growth.of_heads(known, growth=total, consensus_rate=self.consensus_rate)
+
     @property
     def _is_mean(self) -> bool:
         return self.combine == "mean"
@@ -270,7 +329,11 @@ class MultiHeadAttention(Brief):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.check_schedule : The same of one head.
+        chaosphere.MultiHeadAttention.at : The heads at a time.
+        chaosphere.L2Attention.check_schedule : The same of one head of attention by distances.
+        chaosphere.SinkhornAttention.check_schedule : The same of one head of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.check_schedule : The same of one head of softmax attention.
+        chaosphere.UnnormalizedAttention.check_schedule : The same of one head of unnormalised attention.
 
         Examples
         --------
@@ -280,6 +343,45 @@ class MultiHeadAttention(Brief):
         """
         for head in self.heads:
             check_schedule(head, n_steps=n_steps, horizon=horizon)
+
+    def at(self, time: float, *, step: int = 0) -> MultiHeadAttention:
+        """Return the heads at a time, with numbers for parameters that change over a run.
+
+        Parameters
+        ----------
+        time : float
+            t >= 0, for functions of t.
+        step : int
+            The step from 0, for sequences.
+
+        Returns
+        -------
+        MultiHeadAttention
+            Without schedules.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, a sequence has no such step, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+        chaosphere.MultiHeadAttention.check_schedule : Check the heads at all steps of a model.
+        chaosphere.L2Attention.at : The same of one head of attention by distances.
+        chaosphere.SinkhornAttention.at : The same of one head of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.at : The same of one head of softmax attention.
+        chaosphere.UnnormalizedAttention.at : The same of one head of unnormalised attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(), cs.SoftmaxAttention(value_scale=lambda t: 1 - t)]
+        >>> cs.MultiHeadAttention(heads=heads).at(0.25).consensus_rate
+        0.875
+        """
+        time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
+        return replace(self, heads=tuple(interaction_at(head, time, step=step) for head in self.heads))
 
     @property
     def mobility(self) -> float | None:
@@ -375,6 +477,50 @@ class MultiHeadAttention(Brief):
             offered(head, "circle_drift", name=f"heads[{number}]")(n_modes) for number, head in enumerate(self.heads)
         ]
         return CombinedDrift(drifts, is_mean=self._is_mean)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, the mean or the sum of those of the heads.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or a head has no such drift.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=0.0), cs.SoftmaxAttention(beta=0.0, value_scale=3.0)]
+        >>> drift = cs.MultiHeadAttention(heads=heads).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)  # twice to the mean
+        array([1., 1.])
+        """
+        drifts = [
+            offered(head, "axisymmetric_drift", name=f"heads[{number}]")(cosines, dim)
+            for number, head in enumerate(self.heads)
+        ]
+        return CombinedAxisymmetric(drifts, partial(combined, is_mean=self._is_mean))
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

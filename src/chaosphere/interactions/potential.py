@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -17,8 +18,9 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import call, linear, polynomials
-from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrift
+from chaosphere.interactions import axisymmetric, call, linear, polynomials
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, LinearAxisymmetric
+from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrift, max_circle_speed
 from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.potential_plans import PairsPlan, SeriesPlan, factors_of, is_expanded
 
@@ -415,6 +417,50 @@ class PotentialInteraction(checks.ByValue, Brief):
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         return PotentialDrift(potential=self.potential.coef, derivative=self.derivative.coef, n_modes=n_modes)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here ∫ W(⟨x, y⟩) dμ(y).
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With W(u) = u²/2, on S², and all of the mass at the pole Φ is u²/2:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.PotentialInteraction([0.0, 0.0, 0.5]).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.0, 1.0])).round(12) + 0.0
+        array([0., 1.])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        return LinearAxisymmetric.of_potential(
+            self.potential.coef, u, dim=dim, max_speed=max_circle_speed(self.derivative.coef)
+        )
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -7,6 +7,7 @@ polynomial of degree n has none beyond n.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,14 @@ from chaosphere.kernels import attention as kernel
 
 def factors_of(coefficients: Floats, dim: int) -> Floats:
     """Return the Funk–Hecke coefficients λ_0 … λ_n of a Chebyshev series."""
-    return per_harmonic(gegenbauer_series(coefficients, dim=dim), dim)
+    return _factors(np.asarray(coefficients, np.float64).tobytes(), dim)
+
+
+@lru_cache(maxsize=16)
+def _factors(coefficients: bytes, dim: int) -> Floats:
+    factors = per_harmonic(gegenbauer_series(np.frombuffer(coefficients), dim=dim), dim)
+    factors.flags.writeable = False
+    return factors
 
 
 def pairs_nanoseconds(n_tokens: int, dim: int, *, polynomial: KernelPolynomial) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
+from chaosphere.interactions.growth import EnergyGrowth
 
 
 class Partition(Protocol):
@@ -238,7 +239,11 @@ class InteractionPlan(Protocol):
 
         See Also
         --------
-        chaosphere.SoftmaxAttention.at : Attention at a time.
+        chaosphere.L2Attention.at : Attention by distances at a time.
+        chaosphere.MultiHeadAttention.at : Several heads at a time.
+        chaosphere.SinkhornAttention.at : Doubly stochastic attention at a time.
+        chaosphere.SoftmaxAttention.at : Softmax attention at a time.
+        chaosphere.UnnormalizedAttention.at : Unnormalised attention at a time.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
         chaosphere.models.schemes.Flow.interaction_at : The interaction at a part of a step.
         """
@@ -411,6 +416,13 @@ def check_schedule(interaction: object, *, n_steps: int, horizon: float) -> None
         check(n_steps=n_steps, horizon=horizon)
 
 
+def interaction_at(interaction: Interaction, time: float, *, step: int) -> Interaction:
+    """Return an interaction at a time within a step, by the method `at`; itself where it has none."""
+    at = getattr(interaction, "at", None)
+    there: Interaction = at(time, step=step) if callable(at) else interaction
+    return there
+
+
 def mobility_of(interaction: object) -> float | None:
     """Return δ if an interaction moves tokens by −δ times the gradient of its `energy`, by its property `mobility`."""
     return getattr(interaction, "mobility", None)
@@ -425,6 +437,13 @@ def beta_of(interaction: object) -> float | None:
     """Return β of an interaction of weights e^{β⟨x, y⟩}, by its field `beta`; None if it has none, or it changes."""
     beta = getattr(interaction, "beta", None)
     return beta if isinstance(beta, float) else None
+
+
+def growth_of(interaction: object, beta: float, *, dim: int | None) -> EnergyGrowth | None:
+    """Return how fast an interaction alone can raise E_β, by the method `energy_growth`; None if nothing is known."""
+    energy_growth = getattr(interaction, "energy_growth", None)
+    growth: EnergyGrowth | None = energy_growth(beta, dim=dim) if callable(energy_growth) else None
+    return growth
 
 
 def is_ordered_of(interaction: object) -> bool:

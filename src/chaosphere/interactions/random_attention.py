@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
@@ -71,6 +71,7 @@ class RandomAttention(Brief):
     chaosphere.SoftmaxAttention : Softmax attention.
     chaosphere.GaussianField : Gaussian noise with a given covariance.
     chaosphere.noise.protocol.CommonNoise : What a common noise offers.
+    chaosphere.theory.low_temperature_kernel : Covariance of random heads at low temperature.
 
     Notes
     -----
@@ -110,6 +111,10 @@ class RandomAttention(Brief):
         if (self.beta is None) == (self.head_dim is None):
             raise ValueError("one of beta and head_dim must be given")
         if self.head_dim is None:
+            if not schedules.is_constant(schedules.schedule(self.beta, "beta", low=0)):
+                raise ValueError(
+                    f"beta must be a number, got {self.beta!r}: the layers of random attention are draws of one law"
+                )
             checks.numbers(self, "beta", low=0)
             if self.query_key_std is not None:
                 raise ValueError("query_key_std must be None with beta: Q and K are not drawn")
@@ -144,34 +149,42 @@ class RandomAttention(Brief):
         """
         return True
 
-    def pair(self, dim: int) -> PairNoise:
+    def pair(self, dim: int, *, weight: float = 0.5) -> PairNoise:
         """Return the diffusion of the cosine of two tokens, for `two_point`; the two are all tokens there are.
 
-        With fixed β and t = tanh(β(1−u)/2) its generator has
+        With fixed β and t = tanh(β(1−u)/2) its generator has, for equal weights,
 
             a = ½σ²(1−u²)²(1+t²),  b = ½σ²(1−u²)[(d−2)(1−t²) − u(1+t²)];
 
         with random Q and K the coefficients are expectations over them. The noise of one layer is not Gaussian then:
         this is the limit of many layers.
 
+        Two clusters of n₁ and n₂ tokens are two tokens of the weights p = n₁/N and 1 − p. Opposite ones stay opposite
+        for p = ½ alone: their attention means have the lengths t₁ and t₂ = (pe^β − (1−p)e^{−β})/(pe^β + (1−p)e^{−β})
+        with p and with 1 − p, and 1 + u leaves 0 with the drift ½σ²(d−1)(t₁ − t₂)².
+
         Parameters
         ----------
         dim : int
             d, in [2, 100 000].
+        weight : float
+            Weight p of the first token, in (0, 1); ½ with random Q and K.
 
         Returns
         -------
         PairNoise
-            For two tokens of equal weight.
+            For two tokens of the weights p and 1 − p.
 
         Raises
         ------
         TypeError, ValueError
-            If dim is out of range, σ = 0, or scores are so large that quadrature does not resolve the coefficients.
+            If an argument is out of range, σ = 0, or scores are so large that quadrature does not resolve the
+            coefficients.
 
         See Also
         --------
         chaosphere.two_point.PairNoise : A common noise as two tokens see it.
+        chaosphere.two_point.mean_hitting_time : Mean time until the cosine of two tokens reaches a value.
 
         Examples
         --------
@@ -186,8 +199,13 @@ class RandomAttention(Brief):
         variance = self.value_std**2
         if not variance > 0:
             raise ValueError("value_std must be > 0, with a square that is, for a pair: without noise there is no law")
+        weight = checks.number(weight, "weight", above=0)
+        if not weight < 1:
+            raise ValueError(f"weight must be < 1, got {weight:g}")
         if self.beta is not None:
-            return random_pair.of_values(dim, beta=self.beta, variance=variance)
+            return random_pair.of_values(dim, beta=self.beta, variance=variance, weight=weight)
+        if weight != 0.5:
+            raise ValueError(f"weight must be 0.5 with random Q and K, got {weight:g}")
         assert self.head_dim is not None
         assert self.query_key_std is not None
         return random_pair.of_heads(dim, head_dim=self.head_dim, std=self.query_key_std, variance=variance)

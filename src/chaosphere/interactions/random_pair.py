@@ -17,11 +17,16 @@ _N_COSINES, _MAX_ERROR = 96, 1e-7  # of the coefficients under random Q and K
 _LARGEST = 2.0  # standard deviation of the entries, times k^{1/4}, that is surely resolved
 
 
-def of_values(dim: int, *, beta: float, variance: float) -> PairNoise:
-    """Return the noise of random V, of variance σ², at QᵀK = βI."""
-    diffusion = partial(_pair_diffusion, beta=beta, variance=variance)
-    drift = partial(_pair_drift, beta=beta, variance=variance, dim=dim)
-    return PairNoise(diffusion=diffusion, drift=drift, dim=dim, is_odd=True)
+def of_values(dim: int, *, beta: float, variance: float, weight: float) -> PairNoise:
+    """Return the noise of random V, of variance σ², at QᵀK = βI, for two tokens of the weights p and 1 − p."""
+    if weight == 0.5:
+        diffusion = partial(_pair_diffusion, beta=beta, variance=variance)
+        drift = partial(_pair_drift, beta=beta, variance=variance, dim=dim)
+        return PairNoise(diffusion=diffusion, drift=drift, dim=dim, is_odd=True)
+    # Opposite tokens of different weights do not stay opposite: their attention means differ in length.
+    diffusion = partial(_uneven_diffusion, beta=beta, variance=variance, weight=weight)
+    drift = partial(_uneven_drift, beta=beta, variance=variance, dim=dim, weight=weight)
+    return PairNoise(diffusion=diffusion, drift=drift, dim=dim, is_odd=False)
 
 
 def of_heads(dim: int, *, head_dim: int, std: float, variance: float) -> PairNoise:
@@ -44,6 +49,25 @@ def _pair_diffusion(u: Floats, *, beta: float, variance: float) -> Floats:
 def _pair_drift(u: Floats, *, beta: float, variance: float, dim: int) -> Floats:
     t = np.tanh(0.5 * beta * (1.0 - u))
     return np.asarray(0.5 * variance * ((dim - 2) * (1.0 - t**2) - u * (1.0 + t**2)))
+
+
+def _coefficients(u: Floats, *, beta: float, weight: float) -> tuple[Floats, Floats]:
+    """Return the attention coefficient of the first token in the mean at each of the two."""
+    odds = math.log(weight) - math.log1p(-weight)
+    return scipy.special.expit(odds + beta * (1.0 - u)), scipy.special.expit(odds - beta * (1.0 - u))
+
+
+def _uneven_diffusion(u: Floats, *, beta: float, variance: float, weight: float) -> Floats:
+    # With the coefficients a and b, (1 − u) times this is half of |m(x)|² + |m(y)|² − 2u⟨m(x), m(y)⟩.
+    a, b = _coefficients(u, beta=beta, weight=weight)
+    return np.asarray(variance * ((a + b - 1.0) ** 2 + (1.0 + u) * (a + b - 2.0 * a * b)))
+
+
+def _uneven_drift(u: Floats, *, beta: float, variance: float, dim: int, weight: float) -> Floats:
+    a, b = _coefficients(u, beta=beta, weight=weight)
+    product = 1.0 - (1.0 - u) * (a + b - 2.0 * a * b)  # ⟨m(x), m(y)⟩
+    lengths = (a + b - 1.0) ** 2 + (1.0 + u) * (a * (1.0 - a) + b * (1.0 - b))
+    return np.asarray(variance * ((dim - 1) * lengths - (1.0 + u) * product))
 
 
 @lru_cache(maxsize=32)

@@ -52,6 +52,8 @@ class SinkhornPlan(InteractionPlan):
         With the values of the attention, resolved.
     tolerance : float
         Of the residual.
+    beta, value_scale : float
+        Those of the attention.
 
     Notes
     -----
@@ -59,11 +61,18 @@ class SinkhornPlan(InteractionPlan):
     token that counts is far from the others, and no sum over them vanishes, whatever β.
     """
 
-    def __init__(self, shape: Shape, weights: Floats | None, *, softmax: SoftmaxAttention, tolerance: float) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        weights: Floats | None,
+        *,
+        softmax: SoftmaxAttention,
+        tolerance: float,
+        beta: float,
+        value_scale: float,
+    ) -> None:
         self.shape, self.softmax, self.tolerance = shape, softmax, tolerance
-        assert isinstance(softmax.beta, float)
-        assert isinstance(softmax.value_scale, float)
-        self.beta, self.value_scale = softmax.beta, softmax.value_scale
+        self.beta, self.value_scale = beta, value_scale
         p = np.full(shape.n_tokens, 1 / shape.n_tokens) if weights is None else weights
         is_source = np.zeros(shape.n_tokens, dtype=bool)
         is_source[: len(p)] = p > 0

@@ -4,45 +4,143 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from chaosphere.common import schedules
+from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Tokens
 from chaosphere.interactions.protocol import InteractionPlan
 
 Settings = tuple[tuple[str, Any], ...]  # names and values of the parameters that change
 
-LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change
+_LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change
 _MAX_PLANS = 256  # that are kept
 
 
 class MayChange:
-    """A frozen dataclass with β and δ, each of which may change over the steps of a run."""
+    """A frozen dataclass with β or δ, or both, which may change over the steps of a run."""
 
     __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def check_schedule(self, *, n_steps: int, horizon: float) -> None:
+        """Raise unless β and δ are right at every step of a model; a number is.
+
+        Parameters
+        ----------
+        n_steps : int
+            L.
+        horizon : float
+            T.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a sequence has another length than L, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.L2Attention.at : Attention by distances at a time.
+        chaosphere.SinkhornAttention.at : Doubly stochastic attention at a time.
+        chaosphere.SoftmaxAttention.at : Softmax attention at a time.
+        chaosphere.UnnormalizedAttention.at : Unnormalised attention at a time.
+        chaosphere.MultiHeadAttention.check_schedule : The same of several heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(value_scale=[1.0, 0.5]).check_schedule(n_steps=3, horizon=1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: value_scale must have one number for each of the 3 steps, got 2
+        """
+        largest: dict[str, float] = {}
+        for name in self._scheduled():
+            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=_LOWEST[name])
+            largest[name] = float(values[abs(values).argmax()])
+        if largest:
+            self._with(largest)  # which checks its size
+
+    def at(self, time: float, *, step: int = 0) -> Self:
+        """Return the attention at a time, with numbers for β and δ; itself where both are numbers.
+
+        Parameters
+        ----------
+        time : float
+            t >= 0, for functions of t.
+        step : int
+            The step from 0, for sequences.
+
+        Returns
+        -------
+        Interaction
+            Of the same type, without schedules.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, a sequence has no such step, or a function returns what is out of range.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+        chaosphere.MultiHeadAttention.at : Several heads at a time.
+        chaosphere.L2Attention.check_schedule : Check attention by distances at all steps of a model.
+        chaosphere.SinkhornAttention.check_schedule : Check doubly stochastic attention at all steps of a model.
+        chaosphere.SoftmaxAttention.check_schedule : Check softmax attention at all steps of a model.
+        chaosphere.UnnormalizedAttention.check_schedule : Check unnormalised attention at all steps of a model.
+        chaosphere.theory.log_distance_law : Law of the distance of two close tokens, under schedules.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention(beta=2.0, value_scale=lambda t: 1 - t)
+        >>> attention.at(0.25)
+        SoftmaxAttention(beta=2.0, value_scale=0.75)
+        """
+        time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
+        settings = self._settings_at(time, step=step)
+        return self._with(dict(settings)) if settings else self
+
+    def _convert(self) -> None:
+        """Check β and δ where they are given, and convert them to a float, a tuple or a function."""
+        for name in self._may_change():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, schedules.schedule(value, name, low=_LOWEST[name]))
+
+    def _may_change(self) -> tuple[str, ...]:
+        return tuple(name for name in _LOWEST if name in self.__dataclass_fields__)
 
     def _scheduled(self) -> tuple[str, ...]:
         """Return the names of the parameters that change over the steps of a run."""
-        return tuple(name for name in LOWEST if not schedules.is_constant(getattr(self, name)))
+        return tuple(name for name in self._may_change() if not schedules.is_constant(getattr(self, name)))
 
-    def _set_scheduled(self, names: tuple[str, ...]) -> None:
+    def _set_rest(self) -> None:
         """Set the other fields to what they are with any numbers in place of the schedules."""
+        names = self._scheduled()
         plain = self._with(dict.fromkeys(names, 1.0))
-        for field in fields(self):  # type: ignore[arg-type]
+        for field in fields(self):
             if field.name not in names:
                 object.__setattr__(self, field.name, getattr(plain, field.name))
 
     def _settings_at(self, time: float, *, step: int) -> Settings:
         """Return the values of the parameters that change."""
         return tuple(
-            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=LOWEST[name]))
+            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=_LOWEST[name]))
             for name in self._scheduled()
         )
 
     def _with(self, settings: dict[str, Any]) -> Self:
-        return replace(self, **settings)  # type: ignore[type-var]
+        return replace(self, **settings)
+
+    def _planned(self, make: Callable[[Self], InteractionPlan]) -> InteractionPlan:
+        """Return the plan that a function makes of numbers β and δ, or one that has the plans of a run."""
+        names = self._scheduled()
+        if not names:
+            return make(self)
+        example = make(self._with(dict.fromkeys(names, 1.0)))
+        return ScheduledPlan(self._settings_at, lambda settings: make(self._with(dict(settings))), example=example)
 
 
 class ScheduledPlan(InteractionPlan):
@@ -74,4 +172,4 @@ class ScheduledPlan(InteractionPlan):
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Raise ValueError: there is no drift without a time."""
-        raise ValueError("attention that changes over time has a drift at a time alone: take the plan `at` it")
+        raise ValueError("attention that changes over time has a drift at a time alone: take attention.at(time)")

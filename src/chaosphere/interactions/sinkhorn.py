@@ -9,16 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, energies, linear
+from chaosphere.interactions import axisymmetric, call, energies, linear
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SinkhornAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SinkhornDrift
+from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scaled_sums import SinkhornPlan
+from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
 
 _MAX_BETA = 1e10  # with it, tokens off the sphere by the tolerance change coefficients by a factor e^20
@@ -63,7 +67,7 @@ class SinkhornResult(Brief):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SinkhornAttention(checks.ByValue, Brief):
+class SinkhornAttention(MayChange, checks.ByValue, Brief):
     """Self-attention with doubly stochastic coefficients; the sum includes the token itself.
 
     b(μ, x) = δ ∫ a(x) e^{β⟨x, y⟩} a(y) y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2110.11773, the Sinkformer)
@@ -73,10 +77,11 @@ class SinkhornAttention(checks.ByValue, Brief):
 
     Parameters
     ----------
-    beta : float
-        0 <= β <= 1e10; for float32 tokens β <= 8.4e4.
-    value_scale : float
-        δ: 1 attracts, 0 switches off, −1 repels.
+    beta : float, sequence of float, or callable
+        0 <= β <= 1e10; for float32 tokens β <= 8.4e4. One number for each step of the model, or a function of the time
+        t, changes it over a run.
+    value_scale : float, sequence of float, or callable
+        δ: 1 attracts, 0 switches off, −1 repels. It may change over a run, too.
     tolerance : float
         In [1e-13, 0.1]: of |a(x) ∫ e^{β⟨x, y⟩} a(y) dμ(y) − 1| at every token of positive weight. At least 1e-6 for
         float32 tokens, whose sums are rounded by about 1e-7, and at least rtol for expansions: smaller ones count as
@@ -137,18 +142,29 @@ class SinkhornAttention(checks.ByValue, Brief):
     [[0.215, 0.788], [0.17, 0.832]]
     """
 
-    beta: float = 1.0
-    value_scale: float = 1.0
+    beta: Schedule = 1.0
+    value_scale: Schedule = 1.0
     tolerance: float = 1e-12
     method: str = "auto"
     rtol: float | None = None
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to float."""
+        self._convert()
+        if self._scheduled():
+            self._set_rest()
+            return
         checks.numbers(self, "beta", low=0, high=_MAX_BETA)
-        checks.numbers(self, "value_scale")
         checks.numbers(self, "tolerance", low=_MIN_TOLERANCE[np.dtype(np.float64)], high=0.1)
         object.__setattr__(self, "rtol", self._softmax().rtol)
+
+    @property
+    def _beta(self) -> float:
+        return schedules.constant(self.beta, "beta")
+
+    @property
+    def _value_scale(self) -> float:
+        return schedules.constant(self.value_scale, "value_scale")
 
     def _softmax(self) -> SoftmaxAttention:
         return SoftmaxAttention(beta=self.beta, value_scale=self.value_scale, method=self.method, rtol=self.rtol)
@@ -168,7 +184,8 @@ class SinkhornAttention(checks.ByValue, Brief):
         Returns
         -------
         SinkhornAttention
-            With a method other than "auto", and with an rtol unless that is "direct".
+            With a method other than "auto", and with an rtol unless that is "direct". Where β or δ change over time the
+            tolerance alone is chosen: each value has choices of its own.
 
         Raises
         ------
@@ -193,7 +210,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         tolerance = max(self.tolerance, chosen.rtol or 0.0, _MIN_TOLERANCE[np.dtype(dtype)])
         return replace(self, method=chosen.method, rtol=chosen.rtol, tolerance=tolerance)
 
-    def plan(self, shape: Shape, weights: Any = None) -> SinkhornPlan:
+    def plan(self, shape: Shape, weights: Any = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
 
         Parameters
@@ -228,8 +245,13 @@ class SinkhornAttention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        return self._planned(lambda attention: attention._constant_plan(shape, weights))
+
+    def _constant_plan(self, shape: Shape, weights: Floats | None) -> SinkhornPlan:
+        """Return the plan for numbers β and δ; ValueError if they change over time."""
+        numbers = {"beta": self._beta, "value_scale": self._value_scale}
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
-        return SinkhornPlan(shape, weights, softmax=chosen._softmax(), tolerance=chosen.tolerance)
+        return SinkhornPlan(shape, weights, softmax=chosen._softmax(), tolerance=chosen.tolerance, **numbers)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.
@@ -316,11 +338,11 @@ class SinkhornAttention(checks.ByValue, Brief):
         (True, True)
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
-        plan = self.plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
+        plan = self._constant_plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
         scaled = plan.evaluate(batch, n_threads=threads)
         return SinkhornResult(
             value=scaled.value if x.ndim == 3 else scaled.value[0],
-            log_scaling=of_replicas(scaled.log_a - 0.5 * self.beta, x),
+            log_scaling=of_replicas(scaled.log_a - 0.5 * self._beta, x),
             residual=of_replicas(scaled.residual, x),
             n_iterations=of_replicas(scaled.n_iterations, x),
         )
@@ -351,7 +373,8 @@ class SinkhornAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If x is not made of tokens on the unit sphere, or the weights are out of range.
+            If x is not made of tokens on the unit sphere, the weights are out of range, or β or δ change over a run:
+            `at` gives the attention at a time.
         UnbalancedError
             If the tolerance is not reached.
 
@@ -376,14 +399,16 @@ class SinkhornAttention(checks.ByValue, Brief):
         batch, threads = checks.tokens(x), checks.threads(n_threads)
         p = checks.weights(weights, batch.shape[1])
         batch = batch.astype(np.float64, copy=False)
-        if self.beta < _SMALL_BETA:
-            return of_replicas(energies.sinkhorn_series(batch, p, beta=self.beta), x)
-        mean = self.plan(Shape.of(batch), p).mean_log_scaling(batch, n_threads=threads)
-        return of_replicas(mean / self.beta - 0.5, x)
+        if self._beta < _SMALL_BETA:
+            return of_replicas(energies.sinkhorn_series(batch, p, beta=self._beta), x)
+        mean = self._constant_plan(Shape.of(batch), p).mean_log_scaling(batch, n_threads=threads)
+        return of_replicas(mean / self._beta - 0.5, x)
 
     @property
-    def mobility(self) -> float:
+    def mobility(self) -> float | None:
         """The factor δ: the drift is −δ times the Wasserstein gradient of `energy`.
+
+        Where δ changes over a run it is None: `at` gives the attention at a time.
 
         See Also
         --------
@@ -396,11 +421,13 @@ class SinkhornAttention(checks.ByValue, Brief):
         >>> cs.SinkhornAttention(beta=2.0, value_scale=-0.5).mobility
         -0.5
         """
-        return self.value_scale
+        return self.value_scale if schedules.is_constant(self.value_scale) else None
 
     @property
-    def consensus_rate(self) -> float:
+    def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ.
+
+        Where δ changes over a run it is None: `at` gives the attention at a time.
 
         See Also
         --------
@@ -413,7 +440,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         >>> cs.SinkhornAttention(beta=2.0, value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale
+        return self.value_scale if schedules.is_constant(self.value_scale) else None
 
     def circle_drift(self, n_modes: int) -> CircleDrift:
         """Return the tangential drift of a density on the circle as a function of its Fourier modes.
@@ -434,7 +461,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer in this range.
+            If n_modes is no integer in this range, or where β or δ change over a run.
 
         See Also
         --------
@@ -452,7 +479,50 @@ class SinkhornAttention(checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
-        return SinkhornDrift(beta=self.beta, value_scale=self.value_scale, n_modes=n_modes, tolerance=self.tolerance)
+        return SinkhornDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes, tolerance=self.tolerance)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here −(δ/β) log a.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With β = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.SinkhornAttention(beta=0.0).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
+        return SinkhornAxisymmetric(kernel, value_scale=self._value_scale)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -475,7 +545,7 @@ class SinkhornAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, or β > 1e8.
+            If an argument is out of range, β > 1e8, or where β or δ change over a run.
 
         See Also
         --------
@@ -492,5 +562,5 @@ class SinkhornAttention(checks.ByValue, Brief):
         >>> round(sinkhorn / softmax, 3)
         0.5
         """
-        relative = linear.relative_response(degree, dim=dim, beta=self.beta)
-        return self.value_scale * relative / (1 + self.beta * relative)
+        relative = linear.relative_response(degree, dim=dim, beta=self._beta)
+        return self._value_scale * relative / (1 + self._beta * relative)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -20,7 +20,8 @@ from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import causal, energies, growth, layered, linear, nufft, prefix, series
+from chaosphere.interactions import axisymmetric, causal, energies, growth, layered, linear, nufft, prefix, series
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SoftmaxAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
@@ -35,7 +36,7 @@ from chaosphere.interactions.head import (
     set_matrices,
 )
 from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.scheduled import LOWEST, MayChange, ScheduledPlan, Settings
+from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
@@ -217,12 +218,12 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         """Check, fill in the defaults, and convert numbers to float."""
         if self.beta is not None and self.query is not None:
             raise ValueError("beta must not be given together with query and key: QᵀK is either βI or general")
-        set_matrices(self, output=self.output, number=schedules.schedule)
-        if self.query is None:
-            beta = schedules.schedule(1.0 if self.beta is None else self.beta, "beta", low=0)
-            object.__setattr__(self, "beta", beta)
-        if names := self._scheduled():
-            self._set_scheduled(names)
+        set_matrices(self, output=self.output)
+        if self.query is None and self.beta is None:
+            object.__setattr__(self, "beta", 1.0)
+        self._convert()
+        if self._scheduled():
+            self._set_rest()
             return
         self._check_norm(np.float64)
         causal.set_mask(self)
@@ -237,77 +238,6 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
             raise ValueError(
                 f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
             )
-
-    def check_schedule(self, *, n_steps: int, horizon: float) -> None:
-        """Raise unless β and δ are right at every step of a model; a number is.
-
-        Parameters
-        ----------
-        n_steps : int
-            L.
-        horizon : float
-            T.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a sequence has another length than L, or a function returns what is out of range.
-
-        See Also
-        --------
-        chaosphere.SoftmaxAttention.at : Attention at a time.
-        chaosphere.MultiHeadAttention.check_schedule : The same of several heads.
-
-        Examples
-        --------
-        >>> import chaosphere as cs
-        >>> cs.SoftmaxAttention(value_scale=[1.0, 0.5]).check_schedule(n_steps=3, horizon=1.0)
-        Traceback (most recent call last):
-            ...
-        ValueError: value_scale must have one number for each of the 3 steps, got 2
-        """
-        largest: dict[str, float] = {}
-        for name in self._scheduled():
-            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=LOWEST[name])
-            largest[name] = float(values[abs(values).argmax()])
-        if largest:
-            self._with(largest)  # which checks its size
-
-    def at(self, time: float, *, step: int = 0) -> SoftmaxAttention:
-        """Return the attention at a time, with numbers for β and δ; itself where both are numbers.
-
-        Parameters
-        ----------
-        time : float
-            t >= 0, for functions of t.
-        step : int
-            The step from 0, for sequences.
-
-        Returns
-        -------
-        SoftmaxAttention
-            Without schedules.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is out of range, a sequence has no such step, or a function returns what is out of range.
-
-        See Also
-        --------
-        chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
-        chaosphere.SoftmaxAttention.check_schedule : Check the values at all steps of a model.
-
-        Examples
-        --------
-        >>> import chaosphere as cs
-        >>> attention = cs.SoftmaxAttention(beta=2.0, value_scale=lambda t: 1 - t)
-        >>> attention.at(0.25)
-        SoftmaxAttention(beta=2.0, value_scale=0.75)
-        """
-        time, step = checks.number(time, "time", low=0), checks.integer(step, "step", low=0)
-        settings = self._settings_at(time, step=step)
-        return self._with(dict(settings)) if settings else self
 
     @property
     def _beta(self) -> float | None:
@@ -716,16 +646,20 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         EnergyGrowth
             For QᵀK = βI with the β of the energy and V = δI, in whatever form they are given: 0 for δ >= 0, and 2|δ|
             for δ < 0, exact in every dimension and for any weights of the tokens. Otherwise a lower estimate, which
-            `is_exact` tells: the largest growth that is found for 2, 3 and 4 weighted tokens.
+            `is_bound` tells: the largest growth that is found for 2, 3 and 4 weighted tokens.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, dim is another than that of the matrices, or there is a mask.
+            If an argument is out of range, dim is another than that of the matrices, there is a mask, or β or δ change
+            over a run: `at` gives the attention at a time.
 
         See Also
         --------
         chaosphere.SoftmaxAttention.energy : Energy of tokens.
+        chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+        chaosphere.L2Attention.energy_growth : The same of attention by distances.
+        chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
         chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
         chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
         chaosphere.interactions.growth.EnergyGrowth : The answer.
@@ -849,6 +783,57 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         if self._beta is None or self._value_scale is None:
             raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
         return SoftmaxDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here (δ/β) log ∫ e^{β⟨x, y⟩} dμ(y).
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, with a mask, or unless QᵀK = βI and V = δI, given as beta and
+            value_scale.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.UnnormalizedAttention.axisymmetric_drift : The same of unnormalised attention.
+        chaosphere.SinkhornAttention.axisymmetric_drift : The same of doubly stochastic attention.
+        chaosphere.PotentialInteraction.axisymmetric_drift : The same of the drift along a potential.
+        chaosphere.L2Attention.axisymmetric_drift : The same of attention by distances.
+        chaosphere.MultiHeadAttention.axisymmetric_drift : The same of several heads.
+
+        Examples
+        --------
+        With β = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.SoftmaxAttention(beta=0.0).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        causal.need_no_mask(self, "the drift of a density")
+        if self._beta is None or self._value_scale is None:
+            raise ValueError("axisymmetric_drift needs attention with QᵀK = βI and V = δI, got general matrices")
+        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
+        return SoftmaxAxisymmetric(kernel, value_scale=self._value_scale)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -10,19 +10,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
+from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, causal, energies, layered, linear
+from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear
+from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
+from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
@@ -30,17 +35,17 @@ _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class UnnormalizedAttention(checks.ByValue, Brief):
+class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
     """Self-attention without the division by the partition sum; the sum includes the token itself.
 
     b(μ, x) = δ ∫ e^{β⟨x, y⟩} y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2312.10794, the model USA)
 
     Parameters
     ----------
-    beta : float
-        β >= 0.
-    value_scale : float
-        δ: 1 attracts, 0 switches off, −1 repels.
+    beta : float, sequence of float, or callable
+        β >= 0. One number for each step of the model, or a function of the time t, changes it over a run.
+    value_scale : float, sequence of float, or callable
+        δ: 1 attracts, 0 switches off, −1 repels. It may change over a run, too.
     rescaled : bool
         Take e^{β(⟨x, y⟩ − 1)} for e^{β⟨x, y⟩}: the same flow, slower by the factor e^β. Large β need it.
     mask : {None, "causal"}
@@ -68,6 +73,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.interactions.protocol.Interaction : What an interaction offers.
+    chaosphere.phases.tricritical_beta : Where the order of the transition changes for unnormalised attention.
 
     Notes
     -----
@@ -87,8 +93,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
            [0.5, 1.5]])
     """
 
-    beta: float = 1.0
-    value_scale: float = 1.0
+    beta: Schedule = 1.0
+    value_scale: Schedule = 1.0
     rescaled: bool = False
     mask: str | None = added(None)
     decay: float = added(0.0)
@@ -97,8 +103,10 @@ class UnnormalizedAttention(checks.ByValue, Brief):
 
     def __post_init__(self) -> None:
         """Check, and convert numbers to float."""
-        checks.numbers(self, "beta", low=0)
-        checks.numbers(self, "value_scale")
+        self._convert()
+        if self._scheduled():
+            self._set_rest()
+            return
         checks.flag(self.rescaled, "rescaled")
         object.__setattr__(self, "rescaled", bool(self.rescaled))
         softmax = self._softmax()
@@ -111,22 +119,30 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         return SoftmaxAttention(beta=self.beta, value_scale=self.value_scale, **several)
 
     @property
+    def _beta(self) -> float:
+        return schedules.constant(self.beta, "beta")
+
+    @property
+    def _value_scale(self) -> float:
+        return schedules.constant(self.value_scale, "value_scale")
+
+    @property
     def _log_unit(self) -> float:
         """The logarithm of what the partition sums are divided by."""
-        return self.beta if self.rescaled else 0.0
+        return self._beta if self.rescaled else 0.0
 
     @property
     def _scale(self) -> float:
         """The largest weight of a pair: e^β, or 1."""
-        return math.exp(self.beta - self._log_unit)
+        return math.exp(self._beta - self._log_unit)
 
     def _check_size(self, dtype: Any) -> None:
         """Raise ValueError where the largest possible drift has no place in a dtype."""
         limit = largest_value(dtype)
-        if not self.rescaled and not self.beta + math.log(max(abs(self.value_scale), 1.0)) <= math.log(limit):
+        if not self.rescaled and not self._beta + math.log(max(abs(self._value_scale), 1.0)) <= math.log(limit):
             raise ValueError(
                 f"e^beta, and value_scale times it, must be <= {limit:.3g} in size for {np.dtype(dtype)} tokens, got "
-                f"beta = {self.beta:.6g} and value_scale = {self.value_scale:.6g}; rescaled=True divides by e^beta"
+                f"beta = {self._beta:.6g} and value_scale = {self._value_scale:.6g}; rescaled=True divides by e^beta"
             )
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> UnnormalizedAttention:
@@ -144,7 +160,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Returns
         -------
         UnnormalizedAttention
-            With a method other than "auto", and with an rtol unless that is "direct".
+            With a method other than "auto", and with an rtol unless that is "direct". Itself where β or δ change over
+            time: each value has choices of its own.
 
         Raises
         ------
@@ -207,6 +224,10 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> bool((plan.drift(x, n_threads=1) == attention(x)).all())
         True
         """
+        return self._planned(lambda attention: attention._constant_plan(shape, weights))
+
+    def _constant_plan(self, shape: Shape, weights: Floats | None) -> InteractionPlan:
+        """Return the plan for numbers β and δ."""
         if weights is not None and weights.ndim == 2:
             return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
         self._check_size(shape.dtype)
@@ -278,7 +299,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If x is not made of tokens on the unit sphere, or the weights are out of range.
+            If x is not made of tokens on the unit sphere, the weights are out of range, or β changes over a run: `at`
+            gives the attention at a time.
 
         See Also
         --------
@@ -302,14 +324,64 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         p = checks.weights(weights, batch.shape[1])
         if self.mask is not None:
             return None
-        if self.beta < _MIN_BETA:
+        if self._beta < _MIN_BETA:
             return of_replicas(0.5 * energies.spread(batch, p), x)
-        deficit = energies.pair_deficit(batch, p, beta=self.beta, n_threads=threads)
-        return of_replicas(0.5 * self._scale * deficit / self.beta, x)
+        deficit = energies.pair_deficit(batch, p, beta=self._beta, n_threads=threads)
+        return of_replicas(0.5 * self._scale * deficit / self._beta, x)
+
+    def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth | None:
+        """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone.
+
+        E_β is the energy of the synchronization theorem, `measures.energy`. Under noise as well, the mean energy grows
+        at most at the rate ε + λ̄′(β), with λ̄′ from `CovarianceKernel.dissipation_rate`.
+
+        Parameters
+        ----------
+        beta : float
+            β >= 0 of the energy; 0 is the limit, the energy ¼ ∬ |x − y|².
+        dim : int, optional
+            d >= 2. The answer is that of every dimension.
+
+        Returns
+        -------
+        EnergyGrowth or None
+            0 for δ >= 0, and 2|δ|e^β for δ < 0, or 2|δ| if `rescaled`; exact. None where the energy has another β than
+            the attention: nothing is known then.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, there is a mask, or β or δ change over a run: `at` gives the attention at a
+            time.
+
+        See Also
+        --------
+        chaosphere.SoftmaxAttention.energy_growth : The same of softmax attention, and how it is proved.
+        chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
+        chaosphere.CovarianceKernel.dissipation_rate : Rate of the bound on the expected energy.
+        chaosphere.interactions.growth.EnergyGrowth : The answer.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.UnnormalizedAttention(beta=2.0, value_scale=-0.3, rescaled=True)
+        >>> attention.energy_growth(2.0).growth
+        0.6
+        """
+        beta = checks.number(beta, "beta", low=0)
+        if dim is not None:
+            checks.integer(dim, "dim", low=2)
+        causal.need_no_mask(self, "the growth of the energy")
+        value_scale = self._value_scale
+        if not math.isclose(self._beta, beta, rel_tol=1e-12):
+            return None
+        return growth.of_repulsion(value_scale, scale=self._scale)
 
     @property
     def mobility(self) -> float | None:
         """The factor δ: the drift is −δ times the Wasserstein gradient of `energy`; None with a mask.
+
+        Where δ changes over a run it is None, too: `at` gives the attention at a time.
 
         See Also
         --------
@@ -322,13 +394,14 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> cs.UnnormalizedAttention(beta=2.0, value_scale=-0.5).mobility
         -0.5
         """
-        return self.value_scale if self.mask is None else None
+        return self.value_scale if self.mask is None and schedules.is_constant(self.value_scale) else None
 
     @property
     def consensus_rate(self) -> float | None:
         """Rate at which the distance of two tokens of a cluster falls by attention alone, δ e^β, or δ if `rescaled`.
 
-        None with a mask: the tokens of a cluster then near the first at rates of their own.
+        Where β or δ change over a run it is None: `at` gives the attention at a time.
+        With a mask it is None, too: the tokens of a cluster then near the first at rates of their own.
 
         See Also
         --------
@@ -343,7 +416,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         >>> cs.UnnormalizedAttention(beta=0.0, value_scale=0.5).consensus_rate
         0.5
         """
-        return self.value_scale * self._scale if self.mask is None else None
+        return self._value_scale * self._scale if self.mask is None and not self._scheduled() else None
 
     @property
     def is_ordered(self) -> bool:
@@ -380,7 +453,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If n_modes is no integer in this range, or with a mask.
+            If n_modes is no integer in this range, with a mask, or where β or δ change over a run.
 
         See Also
         --------
@@ -401,7 +474,54 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
         causal.need_no_mask(self, "the drift of a density")
-        return UnnormalizedDrift(beta=self.beta, max_value=self.value_scale * self._scale, n_modes=n_modes)
+        return UnnormalizedDrift(beta=self._beta, max_value=self._value_scale * self._scale, n_modes=n_modes)
+
+    def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
+        """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
+
+        It is the gradient of a function Φ of the cosine u with the axis, here (δ/β) ∫ e^{β⟨x, y⟩} dμ(y),
+        times e^{−β} if `rescaled`.
+
+        Parameters
+        ----------
+        cosines : array_like, shape (n,)
+            Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
+        dim : int
+            d, in [2, 128].
+
+        Returns
+        -------
+        AxisymmetricDrift
+            With masses p of shape (n,) at the nodes, >= 0 with sum 1: Φ by `potential(p)`, Φ′ by `slope(p)`, and the
+            derivative of Φ in p by `derivative(p)`, each at the nodes; `energy(p)`, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of range, or with a mask.
+
+        See Also
+        --------
+        chaosphere.phases.branch : Stationary states at all temperatures.
+        chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+        chaosphere.SoftmaxAttention.axisymmetric_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With β = 0 the drift is to the mean, here of half of the mass at the pole and half at the equator:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> drift = cs.UnnormalizedAttention(beta=0.0).axisymmetric_drift([0.0, 1.0], 3)
+        >>> drift.slope(np.array([0.5, 0.5])).round(3)
+        array([0.5, 0.5])
+        """
+        u, dim = axisymmetric.nodes(cosines, dim)
+        causal.need_no_mask(self, "the drift of a density")
+        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
+        scale = self._value_scale * math.exp(kernel.log_unit - self._log_unit)
+        max_speed = abs(self._value_scale) * self._scale
+        return LinearAxisymmetric(scale * kernel.matrix, scale * kernel.slope, max_speed=max_speed)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -424,7 +544,7 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, β > 1e8, or with a mask.
+            If an argument is out of range, β > 1e8, with a mask, or where β or δ change over a run.
 
         See Also
         --------
@@ -443,8 +563,8 @@ class UnnormalizedAttention(checks.ByValue, Brief):
         0.333333
         """
         causal.need_no_mask(self, "the linear response")
-        relative = linear.relative_response(degree, dim=dim, beta=self.beta)
-        return self.value_scale * self._scale * relative * linear.uniform_partition(self.beta, dim)
+        relative = linear.relative_response(degree, dim=dim, beta=self._beta)
+        return self._value_scale * self._scale * relative * linear.uniform_partition(self._beta, dim)
 
 
 class UnnormalizedPlan(InteractionPlan):

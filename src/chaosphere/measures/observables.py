@@ -144,6 +144,11 @@ class RadiusMoment(Brief):
         float or ndarray of float64, shape (R,)
             Mean of r^p over the tokens.
 
+        Raises
+        ------
+        ValueError
+            If it is larger than any float.
+
         See Also
         --------
         chaosphere.measures.observables.StateObservable.of_state : What a run calls.
@@ -160,8 +165,21 @@ class RadiusMoment(Brief):
 
 
 def radius_moment(radii: Tokens, *, power: float) -> Any:
-    """Return the mean of r^power over radii (N,) or (R, N): a number, or an array of R."""
-    return (radii.astype(np.float64) ** power).mean(axis=-1)
+    """Return the mean of r^power over radii (N,) or (R, N): a number, or an array of R.
+
+    Raises
+    ------
+    ValueError
+        If it is larger than any float.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        moment = (radii.astype(np.float64) ** power).mean(axis=-1)
+    if not np.isfinite(moment).all():
+        raise ValueError(
+            f"power must be such that the mean of r^power is finite: it is not for power = {power:g} and radii from "
+            f"{radii.min():.3g} to {radii.max():.3g}"
+        )
+    return moment
 
 
 @runtime_checkable

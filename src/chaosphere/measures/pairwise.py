@@ -102,6 +102,7 @@ class Energy(Brief):
     --------
     chaosphere.simulate : Run a model.
     chaosphere.measures.energy : Interaction energy of tokens.
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
 
     Examples
     --------

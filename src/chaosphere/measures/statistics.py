@@ -89,6 +89,7 @@ def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
     chaosphere.measures.mean_direction : Direction of the mean of the tokens.
     chaosphere.measures.mean_cosine : Mean of the cosines of pairs.
     chaosphere.measures.power_spectrum : Power of the tokens by degree.
+    chaosphere.phases.StationaryState.order_parameter : Length of the mean token of a stationary state.
 
     Notes
     -----

@@ -28,13 +28,13 @@ from chaosphere.models.sde import LimitSDE
 from chaosphere.noise.gaussian import GaussianField
 
 # A density is resolved while its modes above ¾ n_modes stay below this.
-_LARGEST_TAIL = 1e-6
+LARGEST_TAIL = 1e-6
 
 # Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
 # accuracy decides.
-_COURANT, _MIN_MODES = 2.0, 128
+COURANT, MIN_MODES = 2.0, 128
 
-_MAX_SUBSTEPS = 2**24  # of a step: a quarter of an hour at the least
+MAX_SUBSTEPS = 2**24  # of a step: a quarter of an hour at the least
 
 
 class UnresolvedDensityError(Picklable, ValueError):
@@ -53,6 +53,8 @@ class UnresolvedDensityError(Picklable, ValueError):
     --------
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.CircleDensity.solve : Run from the initial law.
+    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.AxisymmetricDensity.solve : Run from the initial law.
 
     Examples
     --------
@@ -191,6 +193,7 @@ class CircleDensity(Brief):
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.DensitySolution : Densities on the circle over time.
     chaosphere.UnresolvedDensityError : A density needs more modes.
+    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
 
     Notes
     -----
@@ -252,10 +255,10 @@ class CircleDensity(Brief):
         if attention is None:
             return None
         drift: CircleDrift = offered(attention, "circle_drift", name="model.attention")(self.n_modes)
-        n_substeps = self.model.horizon / self.model.n_steps * drift.max_speed * self._waves / _COURANT
-        if not n_substeps <= _MAX_SUBSTEPS:
+        n_substeps = self.model.horizon / self.model.n_steps * drift.max_speed * self._waves / COURANT
+        if not n_substeps <= MAX_SUBSTEPS:
             raise ValueError(
-                f"model must have attention that takes at most {_MAX_SUBSTEPS} substeps a step, got {n_substeps:.3g}: "
+                f"model must have attention that takes at most {MAX_SUBSTEPS} substeps a step, got {n_substeps:.3g}: "
                 f"its drift may reach {drift.max_speed:.3g}; scale it down, or raise n_steps"
             )
         return drift
@@ -263,7 +266,7 @@ class CircleDensity(Brief):
     @property
     def _waves(self) -> int:
         """The number of modes that sets the substeps."""
-        return max(self.n_modes, _MIN_MODES)
+        return max(self.n_modes, MIN_MODES)
 
     @property
     def n_points(self) -> int:
@@ -368,7 +371,7 @@ class CircleDensity(Brief):
                 shake = np.einsum("rik,ik->ri", increment(grid, n_threads=n_threads), tangent)
             fastest = np.abs(shake).max(axis=1) + (0.0 if drift is None else step_size * drift.max_speed)
             # Powers of two, so that most replicas go together.
-            halvings = np.ceil(np.log2(np.maximum(1, fastest * self._waves / _COURANT)))
+            halvings = np.ceil(np.log2(np.maximum(1, fastest * self._waves / COURANT)))
             modes = modes * half_diffusion
             try:
                 for n_halvings in np.unique(halvings):
@@ -387,16 +390,16 @@ class CircleDensity(Brief):
 
     def _check(self, modes: Modes, step: int) -> None:
         tail = float(np.abs(modes[:, 3 * self.n_modes // 4 + 1 :]).max())
-        if not tail <= _LARGEST_TAIL:
+        if not tail <= LARGEST_TAIL:
             # Modes that fall geometrically reach the bound at this multiple; a steeper density needs still more.
-            factor = math.log(_LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
-            what = f"modes above {3 * self.n_modes // 4} reach {tail:.1e}, more than {_LARGEST_TAIL:g}"
+            factor = math.log(LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
+            what = f"modes above {3 * self.n_modes // 4} reach {tail:.1e}, more than {LARGEST_TAIL:g}"
             raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
         largest = float(np.abs(modes).max())
-        if not largest <= 1 + _LARGEST_TAIL:
+        if not largest <= 1 + LARGEST_TAIL:
             raise self._unresolved(step, f"a mode reaches {largest:.6g}, more than the mass, 1", 2)
         least = float(values(modes, self.n_points).min())
-        if not least >= -2 * self.n_modes * _LARGEST_TAIL:  # what modes below the bound may take from a density of 0
+        if not least >= -2 * self.n_modes * LARGEST_TAIL:  # what modes below the bound may take from a density of 0
             raise self._unresolved(step, f"it falls to {least:.1e}", 2)
 
     def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:

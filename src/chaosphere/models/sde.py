@@ -80,6 +80,7 @@ class LimitSDE(Brief):
     chaosphere.models.schemes.Scheme : A way to take a step of the equation.
     chaosphere.simulate : Run a model.
     chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
 
     Notes
     -----

@@ -103,6 +103,8 @@ class Transformer(Brief):
     chaosphere.Transformer.from_layers : The layers of a model, one after the other.
     chaosphere.simulate : Run a model.
     chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.theory.equiangular : Cosine and radius of tokens that start with one cosine.
 
     Examples
     --------

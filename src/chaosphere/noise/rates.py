@@ -1,7 +1,7 @@
 """What a covariance kernel implies about tokens under its noise: exponents, rates of decay, synchronization.
 
 Functions of a kernel, which `CovarianceKernel` has as methods of the same names. They stand below `theory`, so that the
-class can take them from here.
+class can take them from here. More than half of this file is docstrings.
 
 References
 ----------
@@ -188,6 +188,9 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     chaosphere.CovarianceKernel.dissipation_function : Rate at which the noise dissipates a pair's energy.
     chaosphere.CovarianceKernel.best_beta : The β of the best bound for noise alone.
     chaosphere.SoftmaxAttention.energy_growth : Rate at which attention alone can raise the energy.
+    chaosphere.UnnormalizedAttention.energy_growth : The same of unnormalised attention.
+    chaosphere.L2Attention.energy_growth : The same of attention by distances.
+    chaosphere.MultiHeadAttention.energy_growth : The same of several heads.
     chaosphere.CovarianceKernel.energy_decay_rate : Exponential rate at which the mean energy decays.
     chaosphere.two_point.energy_ratio : Factor by which a pair's energy changes.
 

@@ -2,10 +2,18 @@
 
 from chaosphere.theory.causal import causal_covariance
 from chaosphere.theory.equiangular_tokens import equiangular
-from chaosphere.theory.linear_growth import growth_rate
+from chaosphere.theory.linear_growth import critical_temperature, growth_rate
 from chaosphere.theory.log_distance import log_distance_law
+from chaosphere.theory.low_temperature import low_temperature_kernel
 
-__all__ = ["causal_covariance", "equiangular", "growth_rate", "log_distance_law"]
+__all__ = [
+    "causal_covariance",
+    "critical_temperature",
+    "equiangular",
+    "growth_rate",
+    "log_distance_law",
+    "low_temperature_kernel",
+]
 
 
 def __dir__() -> list[str]:

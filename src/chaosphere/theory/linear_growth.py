@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from chaosphere.common import checks
+from chaosphere.interactions import linear
+from chaosphere.interactions.polynomials import MAX_DEGREE
 from chaosphere.interactions.protocol import offered
 
+# Beyond the degrees of a polynomial there are tails alone: of them one this small, relative to the largest, is the end.
+_NEGLIGIBLE = 1e-3
 
-def growth_rate(interaction: Any, degree: int, dim: int) -> float:
-    """Return the rate at which a small harmonic of one degree grows about the uniform law, without noise.
+
+def growth_rate(interaction: Any, degree: int, dim: int, *, temperature: float = 0.0) -> float:
+    """Return the rate at which a small harmonic of one degree grows about the uniform law.
 
     The uniform law is stationary for every interaction that commutes with rotations. The density 1 + εY with respect to
     it, Y a harmonic of degree l, is 1 + ε e^{σt} Y + O(ε²) at time t, with
@@ -29,11 +35,13 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
         Degree l of the harmonic, in [0, 100 000].
     dim : int
         Dimension d of the space, in [2, 100 000].
+    temperature : float
+        Temperature τ >= 0 of the tokens' own noise.
 
     Returns
     -------
     float
-        The rate σ_l. For β = 0 it is the limit β → 0. Below the smallest float it is 0.
+        The rate σ_l − τ l (l + d − 2). For β = 0 it is the limit β → 0. Below the smallest float σ_l is 0.
 
     Raises
     ------
@@ -42,6 +50,8 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
 
     See Also
     --------
+    chaosphere.theory.equiangular : Cosine and radius of tokens that start with one cosine.
+    chaosphere.theory.critical_temperature : Temperature below which the uniform law is unstable.
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.PotentialInteraction.linear_response : Response of the drift along a potential to a small harmonic.
@@ -52,6 +62,7 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
     chaosphere.SinkhornAttention : Doubly stochastic attention.
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
 
     Examples
     --------
@@ -65,6 +76,69 @@ def growth_rate(interaction: Any, degree: int, dim: int) -> float:
     """
     degree = checks.integer(degree, "degree", low=0)
     dim = checks.integer(dim, "dim", low=2)
+    temperature = checks.number(temperature, "temperature", low=0, high=checks.MAX_SIZE)
     response = offered(interaction, "linear_response", name="interaction")
     # A density keeps its mass: degree 0 does not grow.
-    return degree * (degree + dim - 2) * float(response(degree, dim)) if degree > 0 else 0.0
+    if degree == 0:
+        return 0.0
+    return degree * (degree + dim - 2) * (float(response(degree, dim)) - temperature)
+
+
+def critical_temperature(interaction: Any, dim: int) -> float:
+    """Return the temperature τ_c of the tokens' own noise below which the uniform law is unstable.
+
+    A small harmonic of degree l grows at the rate l (l + d − 2) (c_l − τ), where c_l is the response of the interaction
+    to it (`linear_response`). So τ_c is the largest c_l: I_{ν+1}(β)/(β I_ν(β)) with ν = d/2 − 1 for softmax attention,
+    for which degree 1 is the first to grow; for a potential W it is the largest of its Funk–Hecke coefficients.
+
+    Parameters
+    ----------
+    interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, PotentialInteraction, or another one
+        As in `growth_rate`.
+    dim : int
+        Dimension d of the space, in [2, 100 000].
+
+    Returns
+    -------
+    float
+        τ_c; 0 where no harmonic grows at any temperature, as under repulsion.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `growth_rate`.
+
+    See Also
+    --------
+    chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.phases.branch : Stationary states at all temperatures.
+    chaosphere.phases.transition : How the uniform law loses its stability.
+
+    Notes
+    -----
+    All degrees up to 1025, that of the largest polynomial, are compared, and further ones until the response has fallen
+    to a thousandth of the largest.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention(beta=2.0)
+    >>> round(cs.theory.critical_temperature(attention, 2), 10)
+    0.348887329
+    """
+    return max(0.0, leading_response(interaction, dim)[1])
+
+
+def leading_response(interaction: Any, dim: int) -> tuple[int, float]:
+    """Return the degree to which an interaction responds most, and its response."""
+    dim = checks.integer(dim, "dim", low=2)
+    response = offered(interaction, "linear_response", name="interaction")
+    degree, largest, size = 1, -math.inf, 0.0
+    for other in range(1, linear.MAX_SIZE + 1):
+        value = checks.number(response(other, dim), "interaction.linear_response")
+        if value > largest:
+            degree, largest = other, value
+        size = max(size, abs(value))
+        if other > MAX_DEGREE and abs(value) <= _NEGLIGIBLE * size:
+            break
+    return degree, largest

@@ -33,8 +33,9 @@ def log_distance_law(
     noise_scale : float, sequence of float, or callable
         s >= 0: a number, numbers for equal steps that span [0, T], or a function of the time t.
     value_scale : float, sequence of float, or callable
-        δ, likewise: the rate at which attention alone contracts a cluster, which other interactions give as their
-        `consensus_rate`. For the k-th token under a causal mask, and its distance from the first, it is (1 − 1/k) δ.
+        δ, likewise: the rate at which attention alone contracts a cluster. Of other interactions it is their
+        `consensus_rate`: δ e^β for unnormalised attention. For the k-th token under a causal mask, and its distance
+        from the first, it is (1 − 1/k) δ.
 
     Returns
     -------
@@ -52,6 +53,10 @@ def log_distance_law(
     --------
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
     chaosphere.CovarianceKernel.critical_noise_scale : Noise strength at which clusters gain or lose stability.
+    chaosphere.L2Attention.at : Attention by distances at a time.
+    chaosphere.SinkhornAttention.at : Doubly stochastic attention at a time.
+    chaosphere.SoftmaxAttention.at : Softmax attention at a time.
+    chaosphere.UnnormalizedAttention.at : Unnormalised attention at a time.
 
     Notes
     -----
@@ -72,6 +77,15 @@ def log_distance_law(
     ... )
     >>> round(mean, 4), round(variance, 4)
     (-0.3388, 1.2667)
+
+    Unnormalised attention with a β that changes:
+
+    >>> attention = cs.UnnormalizedAttention(beta=lambda t: 1 - t / 4, value_scale=-0.1)
+    >>> mean, variance = cs.theory.log_distance_law(
+    ...     kernel, horizon=4.0, value_scale=lambda t: attention.at(t).consensus_rate
+    ... )
+    >>> round(mean, 4), round(variance, 4)
+    (0.2873, 0.8)
     """
     if not isinstance(kernel, CovarianceKernel):
         raise TypeError(f"kernel must be a CovarianceKernel, got {kernel!r}; a layer has one: MLP(...).kernel(dim)")

@@ -19,7 +19,7 @@ from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.theory.pair_equation import TARGET, TOLERANCE, Pair
 
 # y = artanh u is cut off here, where 1 − |u| is 5e-16; the tails beyond are exponentials.
-_Y_MAX = 18.0
+Y_MAX = 18.0
 
 
 class HittingProbabilities(NamedTuple):
@@ -124,6 +124,7 @@ def hitting_probabilities(
     See Also
     --------
     chaosphere.two_point.long_time : What two tokens do as t → ∞.
+    chaosphere.two_point.mean_hitting_time : Mean time until the cosine of two tokens reaches a value.
     chaosphere.two_point.HittingProbabilities : Probabilities of either end.
 
     Examples
@@ -140,10 +141,9 @@ def hitting_probabilities(
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
     u = checks.cosines(u0, "u0")
     to_plus, to_minus = behaviour.exponent_plus < 0.0, behaviour.exponent_minus < 0.0
+    plus = np.full_like(u, float(to_plus))
     if to_plus and to_minus:
-        plus = _doubled(lambda n: _scale_function(pair, u, n=n))
-    else:
-        plus = np.full_like(u, float(to_plus))
+        plus = doubled(lambda n: _scale_function(pair, u, n=n))
     minus = 1.0 - plus if to_plus or to_minus else np.zeros_like(u)
     plus, minus = np.where(u == 1.0, 1.0, plus), np.where(u == 1.0, 0.0, minus)
     if kernel.is_odd:
@@ -182,6 +182,7 @@ def long_time(kernel: CovarianceKernel | PairNoise, *, beta: float | None = None
     chaosphere.two_point.expectation : Expectation of a function of the cosine.
     chaosphere.two_point.LongTime : What happens as t → ∞.
     chaosphere.two_point.hitting_probabilities : Probabilities that two tokens meet or become antipodal.
+    chaosphere.two_point.mean_hitting_time : Mean time until the cosine of two tokens reaches a value.
     chaosphere.two_point.stationary_density : Stationary density of the cosine.
     chaosphere.CovarianceKernel.synchronizes : Whether the noise brings all tokens together.
 
@@ -274,7 +275,7 @@ def stationary_density(
     if np.any(np.abs(x) == 1.0):
         raise ValueError("u must be in the open interval (-1, 1)")
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
-    return like(u, _doubled(lambda n: _speed_density(pair, x, n=n)))
+    return like(u, doubled(lambda n: _speed_density(pair, x, n=n)))
 
 
 # --- scale function and speed measure -----------------------------------------------------------
@@ -284,12 +285,12 @@ def _log_speed(pair: Pair, n: int) -> tuple[Array, float, float]:
     """Return the Chebyshev series on [−Y, Y] of ∫₀^y R = −log S′(y), and R at −Y and Y."""
 
     def ratio(x: Array) -> Array:
-        a, b = pair.coefficients(at_y(_Y_MAX * x))
+        a, b = pair.coefficients(at_y(Y_MAX * x))
         return b / a
 
     c = chebyshev_series(ratio, n)
     left, right = ratio(np.array([-1.0, 1.0]))
-    return np.asarray(_Y_MAX * chebyshev.chebint(c, lbnd=0)), float(left), float(right)
+    return np.asarray(Y_MAX * chebyshev.chebint(c, lbnd=0)), float(left), float(right)
 
 
 def _scale_function(pair: Pair, u: Array, *, n: int) -> Array:
@@ -299,11 +300,11 @@ def _scale_function(pair: Pair, u: Array, *, n: int) -> Array:
     def slope(x: Array) -> Array:
         return np.asarray(np.exp(-chebyshev.chebval(x, log_speed) - top))
 
-    integral = _Y_MAX * chebyshev.chebint(chebyshev_series(slope, n), lbnd=-1)
+    integral = Y_MAX * chebyshev.chebint(chebyshev_series(slope, n), lbnd=-1)
     # Beyond ±Y, S′ = e^{−∫R} is an exponential.
     below, above = slope(np.array(-1.0)) / -left, slope(np.array(1.0)) / right
     with np.errstate(divide="ignore"):
-        x = np.clip(np.arctanh(u) / _Y_MAX, -1.0, 1.0)
+        x = np.clip(np.arctanh(u) / Y_MAX, -1.0, 1.0)
     total = below + chebyshev.chebval(1.0, integral) + above
     return np.asarray((below + chebyshev.chebval(x, integral)) / total)
 
@@ -314,19 +315,19 @@ def _speed_density(pair: Pair, u: Array, *, n: int) -> Array:
 
     def density(x: Array) -> Array:
         # With respect to dy.
-        a, _ = pair.coefficients(at_y(_Y_MAX * x))
+        a, _ = pair.coefficients(at_y(Y_MAX * x))
         return np.asarray(np.exp(chebyshev.chebval(x, log_speed) - top) / a)
 
-    integral = _Y_MAX * chebyshev.chebint(chebyshev_series(density, n), lbnd=-1)
+    integral = Y_MAX * chebyshev.chebint(chebyshev_series(density, n), lbnd=-1)
     # Beyond Y, and for odd fields beyond −Y, 1/(a S′) is an exponential; else it is negligible.
     total = chebyshev.chebval(1.0, integral) - density(np.array(1.0)) / right
     if pair.noise.is_odd:
         total += density(np.array(-1.0)) / left
     y = np.arctanh(u)
-    return np.asarray(density(y / _Y_MAX) * np.cosh(y) ** 2 / total)
+    return np.asarray(density(y / Y_MAX) * np.cosh(y) ** 2 / total)
 
 
-def _doubled(function: Callable[[int], Array]) -> Array:
+def doubled(function: Callable[[int], Array]) -> Array:
     """Return function(n) with n doubled until it moves by less than 1e-9; at least to 1e-5.
 
     Noise that is next to nothing against the attention overflows: what comes out is not finite, and is refused.

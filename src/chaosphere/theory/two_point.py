@@ -15,6 +15,7 @@ describe the attention of a system of two tokens.
 
 from chaosphere.noise.pair_noise import PairNoise
 from chaosphere.theory.pair_expectation import PairSolution, energy_ratio, expectation, solve
+from chaosphere.theory.pair_hitting_time import mean_hitting_time
 from chaosphere.theory.pair_long_time import (
     HittingProbabilities,
     LongTime,
@@ -32,6 +33,7 @@ __all__ = [
     "expectation",
     "hitting_probabilities",
     "long_time",
+    "mean_hitting_time",
     "solve",
     "stationary_density",
 ]

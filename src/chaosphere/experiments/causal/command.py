@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from chaosphere.experiments.causal import centres, correlation, drawing
-from chaosphere.experiments.command import Command, Job, Options, call, default
+from chaosphere.experiments.command import Command, Job, Options, call, of_replicas
 
 
 def _studies(*, study: Sequence[Literal["correlation", "centres"]] = ("correlation", "centres")) -> Sequence[str]:
@@ -22,34 +22,13 @@ def _studies(*, study: Sequence[Literal["correlation", "centres"]] = ("correlati
 
 def jobs(options: Options) -> list[Job]:
     """Return the chosen studies."""
-    studies = call(_studies, options)
-
-    def run_correlation(**shared: Any) -> Any:
-        return call(correlation.run, options, **shared)
-
-    def run_centres(**shared: Any) -> Any:
-        return call(centres.run, options, **shared)
-
     rows = {
-        "correlation": Job(
-            name="causal-correlation",
-            run=run_correlation,
-            claims=correlation.claims,
-            table=correlation.table,
-            draw=drawing.draw_correlation,
-            n_steps=default(correlation.run, "n_replicas", options),
-            unit="replicas",
-        ),
-        "centres": Job(
-            name="causal-centres",
-            run=run_centres,
-            claims=centres.claims,
-            table=centres.table,
-            draw=drawing.draw_centres,
-            n_steps=default(centres.run, "n_centre_replicas", options),
-            unit="replicas",
+        "correlation": of_replicas(correlation, options, name="causal-correlation", draw=drawing.draw_correlation),
+        "centres": of_replicas(
+            centres, options, name="causal-centres", draw=drawing.draw_centres, n_replicas="n_centre_replicas"
         ),
     }
+    studies = call(_studies, options)
     return [rows[name] for name in rows if name in studies]
 
 

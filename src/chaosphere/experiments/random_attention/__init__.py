@@ -1,5 +1,5 @@
-"""Random attention: two tokens that end together or opposite, and the limit of many layers of random heads."""
+"""Random attention: how two tokens and two clusters end, the limit of many layers of heads, and low temperature."""
 
-from chaosphere.experiments.random_attention import drawing, ends, heads
+from chaosphere.experiments.random_attention import cold, drawing, ends, heads, splits
 
-__all__ = ["drawing", "ends", "heads"]
+__all__ = ["cold", "drawing", "ends", "heads", "splits"]

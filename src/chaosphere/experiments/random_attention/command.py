@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from chaosphere.experiments.command import Command, Job, Options, call, default
-from chaosphere.experiments.random_attention import drawing, ends, heads
+from chaosphere.experiments.command import Command, Job, Options, call, of_replicas
+from chaosphere.experiments.random_attention import cold, drawing, ends, heads, splits
+
+_Study = Literal["ends", "splits", "heads", "cold"]
+_STUDIES: Sequence[_Study] = ("ends", "splits", "heads", "cold")
 
 
-def _studies(*, study: Sequence[Literal["ends", "heads"]] = ("ends", "heads")) -> Sequence[str]:
+def _studies(*, study: Sequence[_Study] = _STUDIES) -> Sequence[str]:
     """Return the chosen studies.
 
     Parameters
@@ -22,34 +25,17 @@ def _studies(*, study: Sequence[Literal["ends", "heads"]] = ("ends", "heads")) -
 
 def jobs(options: Options) -> list[Job]:
     """Return the chosen studies."""
-    studies = call(_studies, options)
-
-    def run_ends(**shared: Any) -> Any:
-        return call(ends.run, options, **shared)
-
-    def run_heads(**shared: Any) -> Any:
-        return call(heads.run, options, **shared)
-
     rows = {
-        "ends": Job(
-            name="random-attention",
-            run=run_ends,
-            claims=ends.claims,
-            table=ends.table,
-            draw=drawing.draw_ends,
-            n_steps=default(ends.run, "n_replicas", options),
-            unit="replicas",
+        "ends": of_replicas(ends, options, name="random-attention", draw=drawing.draw_ends),
+        "splits": of_replicas(
+            splits, options, name="random-splits", draw=drawing.draw_splits, n_replicas="n_split_replicas"
         ),
-        "heads": Job(
-            name="random-heads",
-            run=run_heads,
-            claims=heads.claims,
-            table=heads.table,
-            draw=drawing.draw_heads,
-            n_steps=default(heads.run, "n_head_replicas", options),
-            unit="replicas",
+        "heads": of_replicas(
+            heads, options, name="random-heads", draw=drawing.draw_heads, n_replicas="n_head_replicas"
         ),
+        "cold": of_replicas(cold, options, name="random-cold", draw=drawing.draw_cold, n_replicas="n_cold_replicas"),
     }
+    studies = call(_studies, options)
     return [rows[name] for name in rows if name in studies]
 
 
@@ -58,18 +44,29 @@ _HEADS = (
     *("n_head_steps", "n_head_pairs", "n_head_replicas"),
 )
 
+_SPLITS = ("splits", "split_dim", "split_beta", "n_layers_per_time", "n_split_systems", "n_split_replicas")
+_COLD = (
+    *("cold_dim", "cold_head_dims", "scores", "concentration"),
+    *("n_cold_tokens", "n_cold_heads", "n_cold_replicas"),
+)
+
 COMMANDS = (
     Command(
         name="random-attention",
         summary="two tokens under attention whose heads are drawn anew for every layer",
-        description="Random attention, in two studies. Ends: whether two tokens under random values end in one point "
-        "or opposite, over d and β, with the exponents at both ends, beside the pair equation. Heads: the mean cosine "
-        "under random queries, keys and values, for several numbers of heads, beside the limit of many layers. "
-        "With more replicas it continues from the files it wrote.",
-        sources=(_studies, ends.run, heads.run),
+        description="Random attention, in four studies. Ends: whether two tokens under random values end in one point "
+        "or opposite, over d and β, with the exponents at both ends, beside the pair equation. Splits: how long "
+        "opposite clusters of n + 1 and n tokens stay apart. Heads: the mean cosine under random queries, keys and "
+        "values, for several numbers of heads, beside the limit of many layers. Cold: the covariance of random heads "
+        "with large scores, beside its limit. With more replicas it continues from the files it wrote.",
+        sources=(_studies, ends.run, splits.run, heads.run, cold.run),
         jobs=jobs,
         flags={"dims": "dim", "betas": "beta"},
-        symbols={"dims": "D", "betas": "BETA", "heads": "H"},
-        groups={"options of the study of heads": _HEADS},
+        symbols={"dims": "D", "betas": "BETA", "heads": "H", "splits": "N", "cold_head_dims": "K", "scores": "S"},
+        groups={
+            "options of the study of splits": _SPLITS,
+            "options of the study of heads": _HEADS,
+            "options of the study of low temperature": _COLD,
+        },
     ),
 )

@@ -18,6 +18,7 @@ from chaosphere.experiments.pieces import OnStep, checkpoint, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.experiments.synchronization.late import no_sharp_rate, sharp_rate
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.interactions.protocol import Interaction, growth_of
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
@@ -266,7 +267,7 @@ def pair_energy(kernel: CovarianceKernel, times: Floats, *, beta: float, n_token
     return np.asarray(0.5 * (1 - 1 / n_tokens) * pairs)
 
 
-def theorem(kernel: CovarianceKernel, attention: SoftmaxAttention | None, *, beta: float) -> tuple[float | None, str]:
+def theorem(kernel: CovarianceKernel, attention: Interaction | None, *, beta: float) -> tuple[float | None, str]:
     """Return the rate ε + λ̄′ < 0 with E[E_β(μ_t)] <= e^{(ε + λ̄′) t} E[E_β(μ_0)], None without one, and why.
 
     ε is the growth of the energy under attention alone, λ̄′ the rate of the bound for the noise alone
@@ -275,7 +276,7 @@ def theorem(kernel: CovarianceKernel, attention: SoftmaxAttention | None, *, bet
     Parameters
     ----------
     kernel : CovarianceKernel
-    attention : SoftmaxAttention or None
+    attention : Interaction or None
     beta : float
         Of the energy. With attention the theorem needs that of the attention.
 
@@ -291,8 +292,8 @@ def theorem(kernel: CovarianceKernel, attention: SoftmaxAttention | None, *, bet
     verdict = f"λ̄ = {kernel.lambda_bar():.3g} < 0 and the field is not odd"
     noise, growth = kernel.dissipation_rate(beta), 0.0
     if attention is not None:
-        answer = attention.energy_growth(beta, dim=kernel.dim)
-        if not answer.is_exact:
+        answer = growth_of(attention, beta, dim=kernel.dim)
+        if answer is None or not answer.is_bound:
             return None, "no bound is known on how fast attention alone raises the energy"
         growth = answer.growth
     total = f"ε + λ̄′ = {growth:.3g} + ({noise:.3g})"

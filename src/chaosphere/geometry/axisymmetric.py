@@ -1,0 +1,93 @@
+"""Functions of one cosine on the sphere: densities that are symmetric about an axis, in Gegenbauer polynomials.
+
+With respect to the uniform probability on S^{d−1} the cosine u with an axis has a density ∝ (1 − u²)^{(d−3)/2}. The
+polynomials φ_l = √dim(l, d) P_l are orthonormal for it; P_l is as in `chaosphere.geometry.gegenbauer`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy
+
+from chaosphere.common.checks import Floats
+from chaosphere.geometry.harmonics import rounded_multiplicities
+
+MAX_DIM = 128  # up to which nodes and weights are tested
+
+
+def orthonormal(u: Floats, n_max: int, *, dim: int) -> Floats:
+    """Return φ_0(u) … φ_{n_max}(u), shape (n, n_max + 1)."""
+    out = np.empty((len(u), n_max + 1))
+    out[:, 0] = 1.0
+    before, root = np.zeros(len(u)), 0.0
+    for n in range(1, n_max + 1):
+        # u φ_{n−1} = b_n φ_n + b_{n−1} φ_{n−2}; for d = 2 the quotient is 0/0 at n = 1.
+        square = n * (n + dim - 3) / ((2 * n + dim - 2) * (2 * n + dim - 4)) if 2 * n + dim > 4 else 0.5
+        now, back = out[:, n - 1], root
+        root = math.sqrt(square)
+        out[:, n] = (u * now - back * before) / root
+        before = now
+    return out
+
+
+def slopes(u: Floats, n_max: int, *, dim: int) -> Floats:
+    """Return φ_0′(u) … φ_{n_max}′(u): of degree l it is a multiple of φ_{l−1} in dimension d + 2."""
+    degree = np.arange(n_max + 1)
+    out = np.zeros((len(u), n_max + 1))
+    factors = np.sqrt(degree[1:] * (degree[1:] + dim - 2) * (dim / (dim - 1)))
+    out[:, 1:] = factors * orthonormal(u, max(n_max - 1, 0), dim=dim + 2)[:, :n_max]
+    return out
+
+
+class AxisymmetricRule:
+    """Gauss and Gegenbauer's nodes and weights, and the polynomials up to a degree at the nodes.
+
+    Parameters
+    ----------
+    dim : int
+        d in [2, 128].
+    n_modes : int
+        K >= 1, the largest degree.
+    n_nodes : int
+        Number n of nodes: sums are exact for polynomials of degree 2n − 1.
+
+    Attributes
+    ----------
+    cosines, weights : ndarray of float64, shape (n,)
+        Of sum 1.
+    basis, slopes : ndarray of float64, shape (n, K + 1)
+        φ_l and its derivative at the nodes.
+    norms : ndarray of float64, shape (K + 1,)
+        √dim(l, d).
+    eigenvalues : ndarray of float64, shape (K + 1,)
+        l (l + d − 2), of minus the Laplacian.
+    """
+
+    def __init__(self, *, dim: int, n_modes: int, n_nodes: int) -> None:
+        self.dim, self.n_modes, self.n_nodes = dim, n_modes, n_nodes
+        u = np.asarray(scipy.special.roots_gegenbauer(n_nodes, 0.5 * dim - 1)[0])
+        # Christoffel's numbers lose fewer digits than SciPy's weights, for d = 3 above all.
+        phi = orthonormal(u, max(n_nodes - 1, n_modes), dim=dim)
+        self.cosines, self.weights = u, 1 / (phi[:, :n_nodes] ** 2).sum(axis=1)
+        self.basis, self.slopes = phi[:, : n_modes + 1].copy(), slopes(u, n_modes, dim=dim)
+        self.norms = np.sqrt(rounded_multiplicities(n_modes, dim))
+        degree = np.arange(n_modes + 1.0)
+        self.eigenvalues = degree * (degree + dim - 2)
+
+    def modes(self, masses: Floats) -> Floats:
+        """Return ∫ P_l dμ for l = 0 … K, of masses at the nodes."""
+        return np.asarray(masses @ self.basis / self.norms)
+
+
+def density(modes: Floats, u: Floats, *, dim: int) -> Floats:
+    """Return ρ(u) = Σ_l dim(l, d) m_l P_l(u) of modes m_l = ∫ P_l dμ, shape (..., K + 1) to (..., n)."""
+    return combination(modes * rounded_multiplicities(modes.shape[-1] - 1, dim), u, dim=dim)
+
+
+def combination(coefficients: Floats, u: Floats, *, dim: int) -> Floats:
+    """Return Σ_l c_l P_l(u), shape (..., K + 1) to (..., n)."""
+    n_max = coefficients.shape[-1] - 1
+    norms = np.sqrt(rounded_multiplicities(n_max, dim))
+    return np.asarray((coefficients / norms) @ orthonormal(u, n_max, dim=dim).T)
