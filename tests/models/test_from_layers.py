@@ -153,7 +153,7 @@ def test_a_fixed_network_is_a_layer_of_numbers():
 
 
 def test_a_frozen_network_is_a_fixed_one_with_its_numbers():
-    """So what holds of the one, as that more layers halve the error of an ordinary differential equation, does of both."""
+    """What holds of the one, as that more layers approach an ordinary differential equation, holds of the other."""
     frozen, x = cs.MLP(width=16, activation="tanh", bias_std=0.3, resample=False), cases.tokens(30, 4)
     layer = frozen.plan(4).draw([Noise(0).draws(Stream.LAYER, 0)])
     own = cs.FixedMLP(inner=layer.u[0] / 2, outer=layer.w[0] / 4, inner_bias=layer.b[0], activation="tanh")
