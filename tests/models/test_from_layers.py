@@ -152,6 +152,17 @@ def test_a_fixed_network_is_a_layer_of_numbers():
     twins.assert_close(slow(x), scaled(x), atol=1e-13)
 
 
+def test_a_frozen_network_is_a_fixed_one_with_its_numbers():
+    """What holds of the one, as that more layers approach an ordinary differential equation, holds of the other."""
+    frozen, x = cs.MLP(width=16, activation="tanh", bias_std=0.3, resample=False), cases.tokens(30, 4)
+    layer = frozen.plan(4).draw([Noise(0).draws(Stream.LAYER, 0)])
+    own = cs.FixedMLP(inner=layer.u[0] / 2, outer=layer.w[0] / 4, inner_bias=layer.b[0], activation="tanh")
+    options = {"depth": 20, "noise_scale": 0.7, "mlp_exponent": 0.25}
+    ends = [cs.simulate(network(mlp, **options), x, rng=0).final for mlp in (frozen, own, [own] * 20)]
+    assert np.array_equal(ends[0], ends[1])
+    assert np.array_equal(ends[0], ends[2])
+
+
 def test_equal_networks_are_one():
     x = cases.tokens(30, 3, n_replicas=2)
     for mlp in (
