@@ -141,7 +141,9 @@ def test_it_has_no_mask_beside_attention_that_has_one(noise):
     causal = cs.SoftmaxAttention(beta=2.0, mask="causal")
     model = cs.LimitSDE(attention=causal, field=noise, horizon=0.5, n_steps=10, scheme="split")
     laws = [cs.laws.VonMisesFisher(mean_direction=mean, concentration=4.0) for mean in ((1.0, 0.0), (0.0, 1.0))]
-    angle = scipy.stats.vonmises(4.0).ppf(np.arange(1, 1025) * (math.sqrt(5) - 1) / 2 % 1)
+    grid = np.linspace(-math.pi, math.pi, 4001)
+    quantiles = np.arange(1, 1025) * (math.sqrt(5) - 1) / 2 % 1
+    angle = np.interp(quantiles, scipy.stats.vonmises(4.0).cdf(grid), grid)
     start = np.concatenate([np.stack([np.cos(a), np.sin(a)], axis=1) for a in (angle, angle + np.pi / 2)])
     means = np.mean(np.split(cs.simulate(model, start, rng=5).final, 2), axis=1)
     limit = cs.MeanField(model=model, law=laws, n_nodes=32, n_places=8)
