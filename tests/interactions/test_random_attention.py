@@ -159,6 +159,23 @@ def test_fast_sums(method):
     assert network(VALUES).plan(Shape(n_tokens=10**6, dim=x.shape[1])).describe().attention.method == method
 
 
+@pytest.mark.parametrize("depth", [100, 200, 400])
+def test_orthogonal_tokens_end_opposite_with_the_probability_of_the_pair_equation(depth):
+    """Null: the probability .3364 for d = 3, β = 2, at three sizes of steps.
+
+    2 000 pairs, which have settled by time 10. The share is within 5 standard errors: false-alarm rate 6e-7.
+    """
+    noise, n = cs.RandomAttention(beta=2.0), 2000
+    x = np.zeros((n, 2, 3))
+    x[:, 0, 0] = x[:, 1, 1] = 1.0
+    model = cs.Transformer(attention=noise, mlp=None, depth=depth, horizon=10.0)
+    end = cs.simulate(model, x, rng=depth).final
+    u = np.einsum("rc,rc->r", end[:, 0], end[:, 1])
+    exact = float(cs.two_point.hitting_probabilities(noise.pair(3), 0.0).minus)
+    assert np.mean(np.abs(u) > 0.9) > 0.98
+    assert abs(np.mean(u < 0) - exact) < 5 * math.sqrt(exact * (1 - exact) / n)
+
+
 @pytest.mark.parametrize(("dim", "beta"), [(3, 1.0), (4, 2.0)])
 def test_exponents_of_two_tokens(dim, beta):
     """log|X ∓ Y| after time T is Gaussian: about consensus with mean −½(d − 1)σ²T and variance σ²T, about an antipodal
