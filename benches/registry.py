@@ -142,6 +142,7 @@ CASES = {
     "unnormalized": FORMS,
     "potential": POTENTIAL,
     "head": HEADS,
+    "symmetric_head": HEADS,
     "partition": SINKHORN,
     "sinkhorn": SINKHORN,
     "layer": LAYER,
