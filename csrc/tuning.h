@@ -41,6 +41,10 @@
 /* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
 #define TOP_ROWS 4
 
+/* Of these rows, how many have their powers of two taken in lockstep: a scheduler of 64 instructions does not see
+ * enough chains at once. */
+#define ROW_POWERS (N_REGISTERS < 32 && HAS_FMA ? (F64 ? TOP_ROWS : 2) : 1)
+
 /* Rows of a tile of cosines whose polynomials are evaluated in registers: two vectors of each make eight chains, which
  * hide the latency of a multiply-add. A Chebyshev series has two operations a degree, so that four chains would, and
  * three vectors for each row: so many rows of one vector. */
