@@ -105,6 +105,23 @@ def test_heads(case, contender, bench):
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("case", registry.HEADS, ids=str)
+def test_symmetric_heads(case, contender, bench):
+    """The same with a symmetric QᵀK: k products of a score and an exponential serve both orders of a pair."""
+    fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
+    products = 3 * case.head_dim + 2
+    bench(
+        "symmetric_head",
+        case,
+        contender,
+        work=case.n_tokens**2,
+        unit="pairs",
+        fma=case.n_heads * (products + fma) / 2,
+        operations=case.n_heads * (products + operations) / 2,
+    )
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.SINKHORN, ids=str)
 def test_partition(case, contender, bench):
     """The sums of the coefficients without those of values: what an iteration of `sinkhorn` takes."""

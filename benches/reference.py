@@ -146,8 +146,17 @@ def sinkhorn(case: Case) -> np.ndarray:
 
 def head(case: Case) -> np.ndarray:
     """The sum of heads with matrices of fewer rows than columns."""
+    return _heads(case, matrices(case))
+
+
+def symmetric_head(case: Case) -> np.ndarray:
+    """The same with QᵀK = βKᵀK."""
+    return _heads(case, [(case.beta * key, key, value) for _, key, value in matrices(case)])
+
+
+def _heads(case, several):
     x, total = tokens(case).astype(np.longdouble)[0], 0
-    for query, key, value in matrices(case):
+    for query, key, value in several:
         scores = (x[rows(case)] @ query.T) @ (x @ key.T).T
         w = np.exp(scores - scores.max(axis=1, keepdims=True))
         total += w @ (x @ value.T) / w.sum(axis=1, keepdims=True) @ value

@@ -103,8 +103,8 @@ else:
     ATTENTION += [Case(n_tokens=1024, dim=d, dtype=t) for d in (2, 3, 16, 64) for t in BOTH]
     ATTENTION += [Case(n_replicas=2048, n_tokens=32, dim=3)]
     FORMS = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
-    POTENTIAL = [Case(n_tokens=16384, dim=3, degree=n) for n in (3, 16)]
-    POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d, t in ((64, "float64"), (3, "float32"))]
+    POTENTIAL = [Case(n_tokens=16384, dim=d, degree=3, dtype=t) for d in (2, 3) for t in BOTH]
+    POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d in (2, 3, 8, 64) for t in BOTH]
     HEADS = [Case(n_tokens=16384, dim=64, n_heads=n, head_dim=16, dtype=t) for n in (1, 4) for t in BOTH]
     SINKHORN = [Case(n_tokens=4096, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0)]
     SINKHORN += [Case(n_tokens=4096, dim=64), Case(n_tokens=4096, dim=3, dtype="float32")]
@@ -143,6 +143,7 @@ CASES = {
     "unnormalized": FORMS,
     "potential": POTENTIAL,
     "head": HEADS,
+    "symmetric_head": HEADS,
     "partition": SINKHORN,
     "sinkhorn": SINKHORN,
     "layer": LAYER,

@@ -46,12 +46,13 @@ enum chs_activation {
     void (*pack_panels_##suffix)(long d, long ld, const real *x, real *block);                                                \
     /* Both sides of one pair of blocks: w_ij = 2^(q_i . k_j - shift) for i < n_i, j < n_j, then                       \
      *   sum_i[c, i] += sum_j w_ij v_j[c, j]  and  sum_j[c, j] += sum_i w_ij v_i[c, i],  either unless it is NULL,     \
-     * c = 0 .. d (coordinate d of v carries the token's weight). shift must bound |q_i . k_j|, up to rounding, unless \
-     * it is too large for any weight to count. Blocks and sums are of block_size.                                     \
-     * scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */                                                                    \
-    void (*attend_pair_##suffix)(long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j,                \
-                                 const real *v_i, const real *v_j, real shift, real *scratch, double *sum_i,           \
-                                 double *sum_j);                                                                       \
+     * c = 0 .. value_dim (coordinate value_dim of v carries the token's weight). shift must bound |q_i . k_j|, up to  \
+     * rounding, unless it is too large for any weight to count. q and k are blocks of key_dim coordinates, v and sums \
+     * of value_dim; all are packed if block_size says so of both numbers, else none.                                  \
+     * scratch: CHS_PAIR_SCRATCH(value_dim, ld) numbers. */                                                            \
+    void (*attend_pair_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
+                                 const real *k_j, const real *v_i, const real *v_j, real shift, real *scratch,         \
+                                 double *sum_i, double *sum_j);                                                        \
     /* The sums of weights alone, of blocks that are never packed, with the weights p of the tokens as row d:          \
      *   sum_i[i] += sum_j w_ij p_j  and  sum_j[j] += sum_i w_ij p_i,  either unless it is NULL,                        \
      * w_ij = 2^(x_i . x_j - shift), with the shift of attend_pair. scratch: CHS_PAIR_SCRATCH(d, ld) numbers. */       \

@@ -23,7 +23,7 @@
 #define MR (N_REGISTERS >= 32 ? 8 : HAS_FMA ? 6 : 4)
 #define NR_VECTORS 2
 #define NR (NR_VECTORS * LANES)
-#define MAX_NR_VECTORS 3 /* of a panel of few rows */
+#define MAX_NR_VECTORS 4 /* of a panel of one or two rows */
 
 /* Terms of a product after which a few lines of what comes next are fetched: many at once would hold up the loads. */
 #define SEGMENT 16
@@ -41,9 +41,14 @@
 /* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
 #define TOP_ROWS 4
 
-/* Rows of cosines whose polynomials are evaluated at once: with powers eight chains hide the latency of a multiply-add;
- * a Chebyshev series has two operations a degree, so that four would, and three vectors for each row. */
-#define POLYNOMIAL_ROWS 8
+/* Of these rows, how many have their powers of two taken in lockstep: a scheduler of 64 instructions does not see
+ * enough chains at once. */
+#define ROW_POWERS (N_REGISTERS < 32 && HAS_FMA ? (F64 ? TOP_ROWS : 2) : 1)
+
+/* Rows of a tile of cosines whose polynomials are evaluated in registers: two vectors of each make eight chains, which
+ * hide the latency of a multiply-add. A Chebyshev series has two operations a degree, so that four chains would, and
+ * three vectors for each row: so many rows of one vector. */
+#define POLYNOMIAL_ROWS 4
 #define SERIES_ROWS (N_REGISTERS >= 32 ? 8 : 4)
 
 /* Packed blocks pay from so many bytes of coordinates on: in fewer, lanes along coordinates would be empty. */

@@ -40,6 +40,13 @@ class Chaosphere:
         attention = self.cs.MultiHeadAttention(heads=heads, combine="sum")
         return lambda: attention(x, n_threads=THREADS)
 
+    def symmetric_head(self, case: Case) -> Run:
+        x = tokens(case)
+        several = [{"query": case.beta * k, "key": k, "value": v, "output": v.T} for _, k, v in matrices(case)]
+        heads = [self.cs.SoftmaxAttention(**each) for each in several]
+        attention = self.cs.MultiHeadAttention(heads=heads, combine="sum")
+        return lambda: attention(x, n_threads=THREADS)
+
     def by_product(self, case: Case) -> Run:
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
         return lambda: attention.evaluate(x, n_threads=THREADS).energy[0]

@@ -79,9 +79,9 @@ static real *packed(const chs_kernels *table, long d, long ld, real *x) {
 }
 
 /* Sums of attend_pair as d + 1 rows. */
-static double *plain(const chs_kernels *table, long d, long ld, const double *sums) {
+static double *plain(const chs_kernels *table, int is_packed, long d, long ld, const double *sums) {
     double *out = DOUBLES((d + 1) * ld), *total = DOUBLES(ld);
-    if (CALL(block_size_)(d, ld) == (d + 1) * ld) {
+    if (!is_packed) {
         free(total);
         return memcpy(out, sums, (size_t)((d + 1) * ld) * sizeof(double));
     }
@@ -96,30 +96,39 @@ static double *plain(const chs_kernels *table, long d, long ld, const double *su
     return out;
 }
 
-static void pair(const chs_kernels *table, long d, long n_i, long n_j, long ld) {
+/* Keys of d coordinates, values of value_dim. */
+static void pair(const chs_kernels *table, long d, long value_dim, long n_i, long n_j, long ld) {
     const real shift = 1.25;
-    const long size = CALL(block_size_)(d, ld);
+    const int is_packed = CALL(block_size_)(d, ld) > (d + 1) * ld &&
+                          CALL(block_size_)(value_dim, ld) > (value_dim + 1) * ld;
+    const long size = is_packed ? CALL(block_size_)(value_dim, ld) : (value_dim + 1) * ld;
+    const long dims[] = {d, d, value_dim, value_dim};
     real *q = random_block(d + 1, n_i, ld, 1), *k = random_block(d + 1, n_j, ld, 1);
-    real *v_i = random_block(d + 1, n_i, ld, 1), *v_j = random_block(d + 1, n_j, ld, 1);
-    real *copy[4], *original[] = {q, k, v_i, v_j}, *w = REALS(CHS_PAIR_SCRATCH(d, ld));
+    real *v_i = random_block(value_dim + 1, n_i, ld, 1), *v_j = random_block(value_dim + 1, n_j, ld, 1);
+    real *copy[4], *original[] = {q, k, v_i, v_j}, *w = REALS(CHS_PAIR_SCRATCH(value_dim, ld));
     for (int b = 0; b < 4; b++) {
-        copy[b] = REALS((d + 1) * ld);
-        memcpy(copy[b], original[b], (size_t)((d + 1) * ld) * sizeof(real));
-        copy[b] = packed(table, d, ld, copy[b]);
+        copy[b] = REALS((dims[b] + 1) * ld);
+        memcpy(copy[b], original[b], (size_t)((dims[b] + 1) * ld) * sizeof(real));
+        if (is_packed)
+            copy[b] = packed(table, dims[b], ld, copy[b]);
     }
     double *sum_i = DOUBLES(size), *sum_j = DOUBLES(size), *again = DOUBLES(size);
     memset(again, 0, (size_t)size * sizeof(double));
     memset(sum_i, 0, (size_t)size * sizeof(double));
     memset(sum_j, 0, (size_t)size * sizeof(double));
-    CALL(attend_pair_)(d, n_i, n_j, ld, copy[0], copy[1], copy[2], copy[3], shift, w, sum_i, sum_j);
-    double *rows_i = plain(table, d, ld, sum_i), *rows_j = plain(table, d, ld, sum_j);
-    check_sums(d, d + 1, n_i, n_j, ld, q, k, v_j, shift, rows_i, "sum_i", 0);
-    check_sums(d, d + 1, n_j, n_i, ld, q, k, v_i, shift, rows_j, "sum_j", 1);
-    CALL(attend_pair_)(d, n_i, n_j, ld, copy[0], copy[1], copy[2], copy[3], shift, w, again, NULL);
+#define PAIR(to_i, to_j)                                                                                               \
+    CALL(attend_pair_)(d, value_dim, n_i, n_j, ld, copy[0], copy[1], copy[2], copy[3], shift, w, to_i, to_j)
+    PAIR(sum_i, sum_j);
+    double *rows_i = plain(table, is_packed, value_dim, ld, sum_i);
+    double *rows_j = plain(table, is_packed, value_dim, ld, sum_j);
+    check_sums(d, value_dim + 1, n_i, n_j, ld, q, k, v_j, shift, rows_i, "sum_i", 0);
+    check_sums(d, value_dim + 1, n_j, n_i, ld, q, k, v_i, shift, rows_j, "sum_j", 1);
+    PAIR(again, NULL);
     CHECK(memcmp(again, sum_i, (size_t)size * sizeof(double)) == 0, "without sum_j");
     for (long at = 0; at < size; at++)
         again[at] = sum_i[at] + 1; /* sums are added to what is there */
-    CALL(attend_pair_)(d, n_i, n_j, ld, copy[0], copy[1], copy[2], copy[3], shift, w, again, NULL);
+    PAIR(again, NULL);
+#undef PAIR
     for (long at = 0; at < size; at++)
         CHECK_CLOSE(again[at], 2 * sum_i[at] + 1, 1e-14L * (fabs(sum_i[at]) + 1), "added to %g", sum_i[at]);
     for (int b = 0; b < 4; b++)
@@ -141,7 +150,7 @@ static void causal(const chs_kernels *table, long d, long n, long ld) {
     double *sums = DOUBLES(size);
     memset(sums, 0, (size_t)size * sizeof(double));
     CALL(causal_pair_)(d, n, ld, copy[0], copy[1], copy[2], shift, w, sums);
-    double *rows_i = plain(table, d, ld, sums);
+    double *rows_i = plain(table, size > (d + 1) * ld, d, ld, sums);
     for (long i = 0; i < n; i++)
         for (long c = 0; c <= d; c++) {
             long double want = 0, total = 0;
@@ -223,7 +232,7 @@ static void vanishing_weights(const chs_kernels *table) {
         real *q = random_block(d, n, ld, 1), *v = random_block(d + 1, n, ld, 1), *w = REALS(CHS_PAIR_SCRATCH(d, ld));
         double *sums = DOUBLES((d + 1) * ld);
         memset(sums, 0, (size_t)((d + 1) * ld) * sizeof(double));
-        CALL(attend_pair_)(d, n, n, ld, q, q, v, v, shifts[s], w, sums, NULL);
+        CALL(attend_pair_)(d, d, n, n, ld, q, q, v, v, shifts[s], w, sums, NULL);
         for (long c = 0; c <= d; c++)
             for (long i = 0; i < n; i++)
                 CHECK(sums[c * ld + i] == 0, "shift %g: %g", (double)shifts[s], sums[c * ld + i]);
@@ -291,8 +300,10 @@ static void all(const chs_kernels *table) {
             const long n_i = sizes[b][0], n_j = sizes[b][1], ld = sizes[b][2];
             map(table, n_i, d, d, ld);
             map(table, n_j, d + 6, d, ld);
-            pair(table, d, n_i, n_j, ld);
-            pair(table, d, n_j, n_i, ld);
+            pair(table, d, d, n_i, n_j, ld);
+            pair(table, d, d, n_j, n_i, ld);
+            for (size_t other = 0; other < sizeof dims / sizeof *dims; other += FEWER ? 4 : 1)
+                pair(table, d, dims[other], n_i, n_j, ld);
             partition(table, d, n_i, n_j, ld);
             partition(table, d, n_j, n_i, ld);
             rows(table, d, d, n_i, n_j, ld, 1);
@@ -305,7 +316,7 @@ static void all(const chs_kernels *table) {
         }
     }
     if (!FEWER)
-        pair(table, 3, 192, 191, 192);
+        pair(table, 3, 3, 192, 191, 192);
     vanishing_weights(table);
 }
 

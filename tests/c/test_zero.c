@@ -15,10 +15,10 @@ static void attention(const chs_kernels *table, long d, long ld) {
         top[i] = 5;
     for (long at = 0; at < size; at++)
         sums[at] = other[at] = 7;
-    CALL(attend_pair_)(d, 0, 5, ld, block_, block_, block_, block_, 1, w, sums, other);
-    CALL(attend_pair_)(d, 5, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
-    CALL(attend_pair_)(d, 0, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
-    CALL(attend_pair_)(d, 5, 5, ld, block_, block_, block_, block_, 1, w, NULL, NULL);
+    CALL(attend_pair_)(d, d, 0, 5, ld, block_, block_, block_, block_, 1, w, sums, other);
+    CALL(attend_pair_)(d, d, 5, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
+    CALL(attend_pair_)(d, d, 0, 0, ld, block_, block_, block_, block_, 1, w, sums, other);
+    CALL(attend_pair_)(d, d, 5, 5, ld, block_, block_, block_, block_, 1, w, NULL, NULL);
     CALL(causal_pair_)(d, 0, ld, block_, block_, block_, 1, w, sums);
     const int is_packed = size > (d + 1) * ld;
     CALL(potential_pair_)(is_packed, 0, 0, bias, d, 0, d, 0, 5, ld, block_, block_, block_, block_, w, sums, other);

@@ -56,12 +56,8 @@ def test_a_head_is_used_where_it_takes_fewer_operations():
     assert uses_head(attention(16, 16, 64), x)
     assert uses_head(attention(16, 64, 64, value=None, output=None), x)  # 16 + 64 + 18 < 142
     assert not uses_head(attention(60, 64, 64, value=None, output=None), x)  # 60 + 64 + 18 = 142
-    same = matrix(16, 64, seed=0)
-    assert uses_head(attention(16, 64, 64, query=same, key=same, value=None, output=None), x)  # 98 < 103.5
-    same = matrix(22, 64, seed=0)
-    assert not uses_head(attention(22, 64, 64, query=same, key=same, value=None, output=None), x)  # 104
     low_rank = {"value": matrix(8, 64, seed=2), "output": matrix(8, 64, seed=3).T}
-    assert uses_head(cs.SoftmaxAttention(beta=2.0, method="direct", **low_rank), x)  # 64 + 8 + 18 < 103.5
+    assert uses_head(cs.SoftmaxAttention(beta=2.0, method="direct", **low_rank), x)  # (64 + 16 + 15)/2 < 103.5
     assert not uses_head(attention(64, 64, 64), x)
     assert not uses_head(attention(3, 3, 3, value=None, output=None), cases.tokens(9, 3))
 
@@ -74,6 +70,20 @@ def test_the_norm_of_a_product():
     assert product_norm(0 * q, key) == 0
     assert product_norm(1e200 * q[:2], 1e200 * key[:2]) == np.inf
     assert not np.isfinite(product_norm(np.full((2, 64), 1e308), np.full((2, 64), 1e308)))
+
+
+def test_where_one_exponential_serves_both_orders():
+    def is_shared(att):
+        return att.plan(Shape.of(cases.tokens(300, 64)), None).symmetric_head is not None
+
+    same, signs = matrix(16, 64, seed=0), np.diag(np.where(np.arange(16) % 3, 1.0, -2.0))
+    for key in (same, -same, signs @ same):
+        assert is_shared(attention(16, 16, 64, query=same, key=key))
+        assert is_shared(attention(16, 64, 64, query=same, key=key, value=None, output=None))  # 79.5 < 98 and 103.5
+        assert not is_shared(attention(16, 16, 64, query=same, key=key, mask="causal"))
+    assert not is_shared(attention(16, 16, 64))
+    assert not is_shared(attention(16, 16, 64, query=12 * same, key=12 * same))  # no one shift fits all scores
+    assert not is_shared(attention(64, 64, 64, query=np.eye(64), key=np.eye(64)))
 
 
 @pytest.mark.parametrize("form", [{"beta": 2.0}, {"query": matrix(64, 64, seed=0), "key": matrix(64, 64, seed=1)}])
@@ -114,10 +124,24 @@ def test_factors_of_very_different_sizes_are_balanced():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_of_a_head_are_those_of_the_whole(dtype):
     x = cases.tokens(300, 20, dtype)
-    plan = attention(3, 2, 20).plan(Shape.of(x))
-    want = plan.drift(x, n_threads=1)
-    for first, stop in ((0, 64), (64, 192), (256, 300)):
-        assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=2), want[:, first:stop])
+    for att in (attention(3, 2, 20), attention(3, 2, 20, key=-matrix(3, 20, seed=0))):
+        plan = att.plan(Shape.of(x))
+        want = plan.drift(x, n_threads=1)
+        for first, stop in ((0, 64), (64, 192), (256, 300)):
+            assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=2), want[:, first:stop])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tracers_of_a_symmetric_head(dtype):
+    x, p = cases.tokens(90, 20, dtype, n_replicas=2), cases.weights(90)
+    p[::4] = 0
+    p /= p.sum()
+    att = attention(3, 2, 20, key=-matrix(3, 20, seed=0))
+    mean, log_partition = twin(att, x, weights=p)
+    atol = twins.attention_tolerance(2 * 2.25, 40, dtype, value_norm=2.25)
+    result = att.evaluate(x, p)
+    twins.assert_close(result.value, mean, atol=atol, dtype=dtype)
+    twins.assert_close(result.log_partition, log_partition, atol=atol)
 
 
 def test_a_head_in_a_model_with_tracers():

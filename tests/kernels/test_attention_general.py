@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from support import cases, twins
 
+from chaosphere.common.shape import Shape
 from chaosphere.interactions.direct import LOG2_E
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.kernels import attention as attention_kernel
 from chaosphere.kernels import rows as kernel
+from chaosphere.kernels.blocks import block_size
 
 
 def factors(form):
@@ -89,6 +92,76 @@ def test_value_scale_multiplies(isa, dtype, scale):
     x = cases.tokens(40, 3, dtype)[0]
     plain = SoftmaxAttention(beta=2.0)(x, n_threads=1)
     assert np.array_equal(SoftmaxAttention(beta=2.0, value_scale=scale)(x, n_threads=1), plain * dtype(scale))
+
+
+@pytest.mark.parametrize("kind", ["psd", "indefinite"])
+@pytest.mark.parametrize("n", [1, 2, 33, 65, 257, 600])
+@pytest.mark.parametrize(("key_dim", "value_dim"), [(1, 1), (1, 5), (2, 17), (17, 2), (3, 4), (16, 47), (35, 35)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_symmetric_scores_and_values_of_other_dimensions(isa, dtype, kind, n, key_dim, value_dim, weighted):
+    keys, values = units(n, key_dim, dtype, seed=2), units(n, value_dim, dtype, seed=3)
+    p = cases.weights(n) if weighted else None
+    signs = np.where(np.arange(key_dim) % 2, 1.0, 1.0 if kind == "psd" else -1.0)
+    output = np.random.default_rng(4).uniform(-1, 1, (6, value_dim)) / value_dim if weighted else None
+    scale = np.sqrt(3.0 * LOG2_E)
+    mean, sums = attention_kernel.attend_bounded(
+        (scale * keys.astype(np.float64)).astype(dtype),
+        None if kind == "psd" else np.diag(signs).astype(dtype),
+        None if output is None else output.astype(dtype),
+        None if p is None else p[None],
+        1.0,
+        0.0,
+        True,
+        1,
+        values_of_x=values,
+    )
+    want, log_partition = twins.attention(
+        keys * signs.astype(dtype), 3.0, keys=keys, values=values, weights=p, value=output
+    )
+    atol = twins.attention_tolerance(6.0, max(key_dim, value_dim), dtype)
+    twins.assert_close(mean, want, atol=atol, dtype=dtype)
+    own = np.log(n) if p is None else 0.0  # uniform weights count 1 each
+    twins.assert_close(np.log(sums) - own, log_partition, atol=atol)
+    first = n // 2 // block_size(n) * block_size(n)
+    some = attention_kernel.attend_bounded(keys, None, None, None, 1.0, 0.0, True, 1, first, n, values_of_x=values)
+    whole = attention_kernel.attend_bounded(keys, None, None, None, 1.0, 0.0, True, 2, values_of_x=values)
+    assert all(np.array_equal(part, of_all[:, first:]) for part, of_all in zip(some, whole, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"values_of_x": np.ones((1, 4, 2))}, "values_of_x"),
+        ({"values_of_x": np.ones((2, 5, 2))}, "values_of_x"),
+        ({"values_of_x": np.ones((1, 5, 2)), "step": 0.1}, "value_map"),
+        ({"values_of_x": np.ones((1, 5, 3)), "step": 0.1}, "values_of_x"),
+        ({"values_of_x": np.ones((1, 5, 3)), "is_partition": True}, "values_of_x"),
+        ({"values_of_x": np.ones((1, 5, 2)), "value_map": np.eye(3)}, "value_map"),
+    ],
+)
+def test_values_that_the_kernel_refuses(changes, message):
+    arguments = {"query_map": None, "value_map": None, "weights": None, "scale": 1.0, "shift": 1.0}
+    with pytest.raises(AssertionError, match=message):
+        attention_kernel.attend_bounded(
+            cases.tokens(5, 3), **(arguments | {"is_symmetric": True, "n_threads": 1} | changes)
+        )
+
+
+@pytest.mark.parametrize("kind", ["same", "negative", "indefinite"])
+@pytest.mark.parametrize(("n", "dim", "k", "v"), [(1, 9, 2, 3), (33, 20, 17, 5), (300, 20, 1, 20), (257, 40, 16, 17)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_symmetric_heads(isa, dtype, kind, n, dim, k, v, weighted):
+    rng = np.random.default_rng([k, v, dim])
+    query, value, output = (a / np.linalg.norm(a, 2) for a in (rng.standard_normal((m, dim)) for m in (k, v, v)))
+    middle = {"same": np.eye(k), "negative": -np.eye(k), "indefinite": np.diag(np.cos(np.arange(k)))}[kind]
+    att = SoftmaxAttention(query=query, key=3 * middle @ query, value=value, output=output.T)
+    x, p = cases.tokens(n, dim, dtype, n_replicas=2), cases.weights(n) if weighted else None
+    assert att.plan(Shape.of(x)).symmetric_head is not None
+    result = att.evaluate(x, p, n_threads=2)
+    want, log_partition = twins.attention(x, att.query.T @ att.key, weights=p, value=output.T @ value)
+    atol = twins.attention_tolerance(2 * 3.0, dim, dtype)
+    twins.assert_close(result.value, want, atol=atol, dtype=dtype)
+    twins.assert_close(result.log_partition, log_partition, atol=atol)
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 300), (300, 1), (2, 33), (33, 2), (70, 600), (600, 70), (31, 257)])

@@ -5,6 +5,7 @@ import pytest
 from support import cases, twins
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels import abi
 from chaosphere.kernels import causal as causal_kernel
@@ -57,6 +58,16 @@ def rectangular(dtype, n_threads):
     bias = np.random.default_rng(0).uniform(-2, 0, (2, 700))
     p = cases.weights(700)
     return rows_kernel.attend_rows(queries, keys, form, output, p, 1.0, n_threads, values=x, bias=bias)
+
+
+def symmetric_head(dtype, n_threads):
+    rows = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 5, 9))
+    query, value, output = rows[0, :3], rows[1], rows[2].T
+    attention = SoftmaxAttention(query=query, key=np.diag([3.0, -2.0, 1.0]) @ query, value=value, output=output)
+    x = cases.tokens(600, 9, dtype, n_replicas=2)
+    assert attention.plan(Shape.of(x)).symmetric_head is not None
+    result = attention.evaluate(x, cases.weights(600), n_threads=n_threads)
+    return result.value, result.log_partition
 
 
 def potential(dtype, n_threads):
@@ -114,6 +125,7 @@ RUNS = [
     rescued_rows,
     rows,
     rectangular,
+    symmetric_head,
     potential,
     layer,
     step,

@@ -20,6 +20,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions import direct
 from chaosphere.interactions.direct import LOST, MAX_RANGE, Attended, DirectPlan, relative_weights
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
+from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.kernels import causal as kernel
 from chaosphere.kernels.blocks import block_size
 
@@ -84,6 +85,9 @@ class CausalPlan(DirectPlan):
         dtype, decay = self.shape.dtype, self.decay * LOG2_E
         scores = 0.0 if beta is not None else 2 * self.shift
         self.is_bounded = self.is_bounded and decay < _MAX_FOLDED[dtype] and scores + decay < MAX_RANGE[dtype]
+
+    def _symmetric(self, head: Head | None, form: Floats | None) -> SymmetricHead | None:
+        return None  # a weight serves one order
 
     def _operations(self) -> float:
         products = 2 * self.shape.dim + 1

@@ -3,7 +3,8 @@
 The bounded kernel takes one shift for all scores; when QᵀK is symmetric, one exponential serves (i, j) and (j, i).
 The kernel of rows keeps a running maximum for each token; it serves scores of any size, passive tracers, and tokens so
 far from all sources that their weights vanish under the common shift; and, where a head has fewer dimensions than the
-tokens, scores and sums in those.
+tokens, scores and sums in those. A head with a symmetric QᵀK and a bound has both: one exponential for two orders, and
+sums in its own dimensions.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -88,8 +90,9 @@ class DirectPlan(InteractionPlan):
     value_scale : float
     head : Head, optional
         The same attention with scores in R^k and values in R^v, one of them below d. It is used where it takes fewer
-        vector operations a pair: k + v + 18, against (3d + 15)/2 where QᵀK is symmetric, 2d + 14 where it is not, and
-        2d + 18 where its norm is too large for one shift of all scores (see chaosphere.interactions.head).
+        vector operations a pair: (k + 2v + 15)/2 where QᵀK is symmetric and k + v + 18 where it is not, against
+        (3d + 15)/2 and 2d + 14 (see chaosphere.interactions.head and symmetric_head). Where its norm is too large for
+        one shift of all scores, it is k + v + 18 against 2d + 18.
     """
 
     def __init__(
@@ -108,12 +111,17 @@ class DirectPlan(InteractionPlan):
         self.sources: Any
         self.tracers: Any
         self.head: Head | None = head
+        self.symmetric_head: SymmetricHead | None = None
         self.is_bounded = False
         operations = math.inf if head is None else head.operations(shape.dim)
-        if operations >= self._fewest_operations():  # else the matrices (d, d), and their norm, are not needed
+        # Else the matrices (d, d), and their norm, are not needed.
+        if operations >= self._fewest_operations() or _may_be_symmetric(form):
             self.value_map = None if value is None else value.astype(shape.dtype)
             self._choose_kernel(beta, form)
-            if operations >= self._operations():
+            self.symmetric_head = self._symmetric(head, form)
+            if self.symmetric_head is not None:  # the head is for single rows
+                self.log_shift = self.symmetric_head.shift / LOG2_E
+            elif operations >= self._operations():
                 self.head = None
             else:
                 self.is_bounded = False
@@ -126,7 +134,7 @@ class DirectPlan(InteractionPlan):
             self.tracers = None if is_source.all() else _rows(~is_source)
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_uniform = weights is None
-        self.is_fused = self.is_bounded and beta is not None and self.is_uniform
+        self.is_fused = self.is_bounded and beta is not None and self.is_uniform and self.symmetric_head is None
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
         self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
 
@@ -159,6 +167,17 @@ class DirectPlan(InteractionPlan):
     def _fewest_operations(self) -> float:
         """Return the same at best: a symmetric weight serves both orders of a pair, each with its own sums."""
         return 0.5 * (3 * self.shape.dim + 2 + EXPONENTIAL)
+
+    def _symmetric(self, head: Head | None, form: Floats | None) -> SymmetricHead | None:
+        """Return the head with one exponential for both orders of a pair, where that is possible and the least work."""
+        if head is None or not (self.is_bounded and self.is_symmetric):
+            return None
+        if form is None:
+            symmetric = SymmetricHead.of_multiple(head, scale=self.scale, shift=self.shift)
+        else:
+            symmetric = SymmetricHead.of_form(head, form=form * LOG2_E)
+        others = min(head.operations(self.shape.dim), self._operations())
+        return symmetric if symmetric.operations(self.shape.dim) < others else None
 
     def changed(self, *, beta: float | None = None, value_scale: float | None = None) -> DirectPlan:
         """Return the plan with another β or δ, of a plan that has none of them as a matrix or in a head."""
@@ -242,19 +261,24 @@ class DirectPlan(InteractionPlan):
         if not self.is_bounded:
             mean, sums, log_scales = self.attend_rows(own, x, n_threads=n_threads)
             return Attended(mean=mean, sums=sums, log_scale=log_scales, n_direct=n_direct)
-        mean, sums = kernel.attend_bounded(
-            x,
-            self.pair_map,
-            self.value_map,
-            None if self.weights is None else self.weights[None],
-            self.scale,
-            self.shift,
-            self.is_symmetric,
-            n_threads,
-            first,
-            stop,
-            self.value_scale,
-        )
+        if self.symmetric_head is not None:
+            mean, sums = self.symmetric_head.attend(
+                x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
+            )
+        else:
+            mean, sums = kernel.attend_bounded(
+                x,
+                self.pair_map,
+                self.value_map,
+                None if self.weights is None else self.weights[None],
+                self.scale,
+                self.shift,
+                self.is_symmetric,
+                n_threads,
+                first,
+                stop,
+                self.value_scale,
+            )
         log_scale: Any = self.log_shift + self.log_unit
         # A token of little weight, far from all others: its weights were dropped, so take it alone.
         lost = sums < LOST[x.dtype]
@@ -284,6 +308,11 @@ def relative_weights(weights: Floats | None, n_tokens: int) -> tuple[Floats | No
     if weights.min(where=weights > 0, initial=1.0) < np.finfo(np.float64).tiny:
         unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
     return weights / unit, math.log(unit)
+
+
+def _may_be_symmetric(form: Floats | None) -> bool:
+    """Return whether a matrix is symmetric by its Frobenius norm, at least; None is a multiple of the identity."""
+    return form is None or bool(abs(form - form.T).max() <= 1e-15 * float(np.linalg.norm(form)) * len(form))
 
 
 def _rows(mask: NDArray[np.bool_]) -> Any:

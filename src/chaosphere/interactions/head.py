@@ -3,7 +3,8 @@
 In the kernel of rows a pair takes k products for its score, v + 1 for the sums, one exponential, and 4 operations of
 the running maximum: k + v + 18 for AVX-512 and float64. The sums over pairs of tokens in R^d take (3d + 15)/2 where QᵀK
 is symmetric and 2d + 14 where it is not; for d = 64 and matrices of 16 rows that is 142, against 50. The benches
-`general` and `head` in benches/bench_attention.py measure both.
+`general` and `head` in benches/bench_attention.py measure both. `chaosphere.interactions.symmetric_head` takes fewer
+operations where QᵀK is symmetric.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Head:
     ) -> None:
         maps = (None if m is None else np.ascontiguousarray(m, dtype=dtype) for m in (query, key, value, output))
         self.query, self.key, self.value, self.output = maps
+        self.dtype = dtype
         self.scale, self.value_scale, self.is_distance = scale * LOG2_E, value_scale, is_distance
 
     def operations(self, dim: int) -> float:

@@ -29,12 +29,12 @@ cdef extern from "chaosphere.h" nogil:
         long (*block_size_f64)(long, long) noexcept nogil
         void (*pack_panels_f64)(long, long, const double *, double *) noexcept nogil
         void (*attend_pair_f64)(
-            long, long, long, long, const double *, const double *, const double *, const double *, double, double *,
-            double *, double *) noexcept nogil
+            long, long, long, long, long, const double *, const double *, const double *, const double *, double,
+            double *, double *, double *) noexcept nogil
         long (*block_size_f32)(long, long) noexcept nogil
         void (*pack_panels_f32)(long, long, const float *, float *) noexcept nogil
         void (*attend_pair_f32)(
-            long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
+            long, long, long, long, long, const float *, const float *, const float *, const float *, float, float *,
             double *, double *) noexcept nogil
         void (*partition_pair_f64)(
             long, long, long, long, const double *, const double *, double, double *, double *,

@@ -24,5 +24,6 @@ def attend_bounded(
     polynomial: _AnyReal | None = None,
     is_series: bool = False,
     is_partition: bool = False,
+    values_of_x: _AnyReal | None = None,
 ) -> tuple[Any, Any]: ...  # partition sums, or with a step the index of a token where it fails
 def partition_sums(x: _AnyReal, weights: _Floats, scale: float, shift: float, n_threads: int) -> _Floats: ...

@@ -9,10 +9,11 @@ tokens; a block and its sums then have this second layout alone (`has_panels`), 
 way to it. The C library knows when (`block_size`) and how (`pack_panels`).
 
 Of every token there are up to three blocks: its key, which is the token times a scale; its query, which is the key or a
-map of it; and its value, which is the key unless tokens have weights. The sums over keys are double, in blocks of the
-same layout.
+map of it; and its value, which is the key unless tokens have weights or there are values of their own, of as many
+coordinates as they have. The sums over keys are double, in blocks of the layout of the values.
 
-    tokens              --prepare_block-->  query, key, value
+    tokens              --prepare_keys--->  key, query
+    tokens or values    --prepare_values->  value
     pairs of blocks     --attend_pair---->  sums
     sums                --finish_block--->  means, sums of the coefficients
     means and tokens    --step_block----->  tokens of the next step
@@ -38,11 +39,13 @@ cdef Blocks plain_blocks(long n, long d, long ld) noexcept nogil:
     return b
 
 
-cdef Blocks pair_blocks(long n, long d, long ld, const real *unused) noexcept nogil:
-    """Blocks in the layout that the kernel of a pair takes."""
+cdef Blocks pair_blocks(long n, long d, long other_d, long ld, const real *unused) noexcept nogil:
+    """Blocks in the layout that the kernel of a pair takes: with panels if other_d coordinates have them, too."""
     cdef Blocks b = plain_blocks(n, d, ld)
-    b.size = tiles.block_size(d, ld, unused)
-    b.has_panels = b.size > (d + 1) * ld
+    b.has_panels = (tiles.block_size(d, ld, unused) > (d + 1) * ld
+                    and tiles.block_size(other_d, ld, unused) > (other_d + 1) * ld)
+    if b.has_panels:
+        b.size = tiles.block_size(d, ld, unused)
     return b
 
 
@@ -52,7 +55,7 @@ cdef long columns(const Blocks *b, long block) noexcept nogil:
 
 
 cdef long finish_scratch(const Blocks *b, long n_rows) noexcept nogil:
-    """Numbers of scratch that prepare_block and finish_block, with a matrix of so many rows, need."""
+    """Numbers of scratch that the functions below, with a matrix of so many rows, need."""
     return (b.d + max(b.d, n_rows) + 2) * b.ld
 
 
@@ -88,11 +91,10 @@ cdef void map_block(
     tiles.map_block(columns(b, block), n_rows, b.d, matrix, plain, b.ld, to)
 
 
-cdef void prepare_block(
-    const Blocks *b, long block, Tokens x, double scale, const real *query_map, const double *weights, real *query,
-    real *key, real *value, real *scratch
+cdef void prepare_keys(
+    const Blocks *b, long block, Tokens x, double scale, const real *query_map, real *query, real *key, real *scratch
 ) noexcept nogil:
-    """The key of a block, its query if there is a query_map, and its value if that is not the key's memory.
+    """The keys of a block, which are scale * x, and its queries if there is a query_map.
 
     scratch: finish_scratch numbers.
     """
@@ -106,10 +108,15 @@ cdef void prepare_block(
         if query_map != NULL:
             memset(mapped + b.d * b.ld, 0, b.ld * sizeof(real))  # queries have no weights
             tiles.pack_panels(b.d, b.ld, mapped, query)
-    if value != key:
-        pack_block(b, block, x, 1, weights, plain if b.has_panels else value)
-        if b.has_panels:
-            tiles.pack_panels(b.d, b.ld, plain, value)
+
+
+cdef void prepare_values(
+    const Blocks *b, long block, Tokens x, const double *weights, real *value, real *scratch
+) noexcept nogil:
+    """The values of a block, which are the vectors x. scratch: finish_scratch numbers."""
+    pack_block(b, block, x, 1, weights, scratch if b.has_panels else value)
+    if b.has_panels:
+        tiles.pack_panels(b.d, b.ld, scratch, value)
 
 
 cdef void finish_block(

@@ -31,8 +31,8 @@ cdef void _sum_pairs(
     for j in range(block):
         if is_stopped(signals, thread):
             return
-        tiles.attend_pair(b.d, b.ld, b.ld, b.ld, query, keys + j * b.size, <const real *>NULL, values + j * b.size,
-                          shift, scratch, sums, NULL)
+        tiles.attend_pair(b.d, b.d, b.ld, b.ld, b.ld, query, keys + j * b.size, <const real *>NULL,
+                          values + j * b.size, shift, scratch, sums, NULL)
     tiles.causal_pair(b.d, columns(b, block), b.ld, query, keys + block * b.size, values + block * b.size, shift,
                       scratch, sums)
 
@@ -47,7 +47,7 @@ def attend_causal(
     those rows.
     """
     cdef long n_replicas = x.shape[0], last = x.shape[1] if stop < 0 else stop
-    cdef Blocks b = blocks.pair_blocks[real](x.shape[1], x.shape[2], block_columns(x.shape[1]), NULL)
+    cdef Blocks b = blocks.pair_blocks[real](x.shape[1], x.shape[2], x.shape[2], block_columns(x.shape[1]), NULL)
     assert b.n >= 1 and (weights is None or weights.shape[0] == b.n), "weights"
     assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
     assert value_map is None or (value_map.shape[0] == b.d and value_map.shape[1] == b.d), "value_map"
@@ -84,8 +84,11 @@ def attend_causal(
         for index in prange(n_replicas * to_block if n_items > 0 else 0, schedule="static", num_threads=threads):
             replica, i = index // to_block, index % to_block
             at = replica * size + i * b.size
-            blocks.prepare_block(&b, i, tiles.tokens_from(x, replica, 0), scale, map_of_queries, p, queries + at,
-                                 keys + at, values + at, scratch + threadid() * stride)
+            blocks.prepare_keys(&b, i, tiles.tokens_from(x, replica, 0), scale, map_of_queries, queries + at,
+                                keys + at, scratch + threadid() * stride)
+            if has_values:
+                blocks.prepare_values(&b, i, tiles.tokens_from(x, replica, 0), p, values + at,
+                                      scratch + threadid() * stride)
         for index in prange(n_replicas * n_items, schedule="dynamic", num_threads=threads):
             replica = index % n_replicas if is_shared else index // n_items
             i = to_block - 1 - (index // n_replicas if is_shared else index % n_items)

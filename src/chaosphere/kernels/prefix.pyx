@@ -169,7 +169,7 @@ cdef double _finish_chunk(
                              sums)
         memset(pairs, 0, size * sizeof(double))
         for j in range(i):
-            tiles.attend_pair(d, left, ld, ld, <const double *>key, <const double *>keys + j * size,
+            tiles.attend_pair(d, d, left, ld, ld, <const double *>key, <const double *>keys + j * size,
                               <const double *>NULL, <const double *>values + j * size, c.shift, rest, pairs, NULL)
         tiles.causal_pair(d, left, ld, <const double *>key, <const double *>key, <const double *>value, c.shift, rest,
                           pairs)

@@ -68,13 +68,14 @@ cdef inline void pack_panels(long d, long ld, const real *block, real *panels) n
 
 
 cdef inline void attend_pair(
-    long d, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_i, const real *v_j,
-    double shift, real *scratch, double *sum_i, double *sum_j
+    long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_i,
+    const real *v_j, double shift, real *scratch, double *sum_i, double *sum_j
 ) noexcept nogil:
     if real is double:
-        table().attend_pair_f64(d, n_i, n_j, ld, q_i, k_j, v_i, v_j, shift, scratch, sum_i, sum_j)
+        table().attend_pair_f64(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_i, v_j, shift, scratch, sum_i, sum_j)
     else:
-        table().attend_pair_f32(d, n_i, n_j, ld, q_i, k_j, v_i, v_j, <float>shift, scratch, sum_i, sum_j)
+        table().attend_pair_f32(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_i, v_j, <float>shift, scratch, sum_i,
+                                sum_j)
 
 
 cdef inline void partition_pair(
