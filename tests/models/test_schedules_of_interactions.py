@@ -87,6 +87,8 @@ def test_numbers_of_each_step_are_the_interactions_of_each_step_to_the_bit(name,
         field = FIELD if scheme in NOISY else None
         one, two = (final(equation(each, scheme, field=field), x) for each in (scheduled, layers(name)))
         assert (one == two).all()
+    one, two = (final(transformer(each, normalization="pre"), x) for each in (scheduled, layers(name)))
+    assert (one == two).all()
     arrays = {key: np.array(values) for key, values in SEQUENCES.items()}
     assert (final(transformer(make(name, arrays)), x) == final(transformer(scheduled), x)).all()
 
@@ -140,7 +142,11 @@ def test_what_an_interaction_offers_without_a_time():
         with pytest.raises(ValueError, match=r"beta must be a number here.*attention.at\(time\)"):
             kind(beta=[1.0, 2.0]).energy(x)
         assert cs.MultiHeadAttention(heads=[moving]).energy(x) is None
-        for call in (lambda a: a.circle_drift(8), lambda a: a.linear_response(1, 3)):
+        for call in (
+            lambda a: a.circle_drift(8),
+            lambda a: a.axisymmetric_drift([0.0, 1.0], 3),
+            lambda a: a.linear_response(1, 3),
+        ):
             for settings in ({"beta": [1.0, 2.0]}, {"value_scale": lambda t: t}):
                 with pytest.raises(ValueError, match="must be a number here"):
                     call(kind(**settings))

@@ -135,7 +135,13 @@ def test_finite_volumes_have_the_same_lowest_eigenvalue(name, dim, std):
 
 @pytest.mark.parametrize(
     ("name", "dim", "std"),
-    [("relu", 5, 0.1), ("tanh", 3, 0.1), ("sigmoid", 64, 0.1), *grid((3, 4, 5, 8, 64), (0, 0.1, 0.5))],
+    [
+        ("relu", 5, 0.1),
+        ("relu", 64, 0.0),
+        ("tanh", 3, 0.1),
+        ("sigmoid", 64, 0.1),
+        *grid((3, 4, 5, 8, 64), (0, 0.1, 0.5)),
+    ],
 )
 def test_late_rate_of_the_pair_equation(name, dim, std):
     """E(1 − u_t) of the pair equation, its power of t taken out, decays at the rate up to 4 %.

@@ -502,7 +502,7 @@ class SinkhornAttention(MayChange, checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range.
+            If an argument is out of range, or where β or δ change over a run.
 
         See Also
         --------

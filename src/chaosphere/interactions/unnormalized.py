@@ -499,7 +499,7 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, or with a mask.
+            If an argument is out of range, with a mask, or where β or δ change over a run.
 
         See Also
         --------
