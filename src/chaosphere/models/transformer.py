@@ -79,8 +79,8 @@ class Transformer(Brief):
         attention √T L^{½−a} G, of networks that are not drawn anew s T L^{−b−½} G. For a = 1 and b = ½ both have a part
         in the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
     normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
-        "post" is that of the paper; the names of the others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling. The step α
-        of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the direction of A alone
+        "post" is that of the paper, and of `LimitSDE`. The others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling. The
+        step α of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the direction of A alone
         counts. Noise is then of unit length in each layer: its variance per unit of time, all coordinates together, is
         s² in place of s² d κ(1). Where A is zero they have no step, and the run stops with an error: for `value_scale`
         0, or with probability 2^{−m} at a token under relu without biases.
@@ -114,8 +114,19 @@ class Transformer(Brief):
     >>> attention = cs.SoftmaxAttention(beta=2.0)
     >>> mlp = cs.MLP(width=64)
     >>> model = cs.Transformer(attention=attention, mlp=mlp, depth=20, horizon=1.0)
-    >>> cs.simulate(model, cs.sample_uniform(100, 4, rng=0), rng=0).final.shape
+    >>> x = cs.sample_uniform(100, 4, rng=0)
+    >>> cs.simulate(model, x, rng=0).final.shape
     (100, 4)
+
+    The same layers under Pre-LN, where tokens have radii:
+
+    >>> model = cs.Transformer(
+    ...     attention=attention, mlp=mlp, depth=20, horizon=1.0, normalization="pre"
+    ... )
+    >>> observe = {"mean radius": cs.measures.RadiusMoment(power=1)}
+    >>> sol = cs.simulate(model, x, rng=0, observe=observe)
+    >>> sol.observables["mean radius"][[0, -1]].round(2)
+    array([1.  , 1.53])
     """
 
     attention: Interaction | CommonNoise | Sequence[Interaction] | None
