@@ -55,6 +55,23 @@ def test_forms(case, kind, contender, bench):
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("case", registry.FORMS, ids=str)
+def test_random_values(case, contender, bench):
+    """A whole layer of random values, drawn, applied and normalised: attention, and little beside it."""
+    fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
+    shared = 3 * case.dim + 2
+    bench(
+        "random_values",
+        case,
+        contender,
+        work=case.n_tokens**2,
+        unit="pairs",
+        fma=(shared + fma) / 2,
+        operations=(shared + operations) / 2,
+    )
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.POTENTIAL, ids=str)
 def test_potential(case, contender, bench):
     """A polynomial in powers: a multiply-add a degree, shared by (i, j) and (j, i); no sum of the coefficients."""

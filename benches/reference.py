@@ -61,6 +61,13 @@ def matrices(case: Case) -> np.ndarray:
     return np.stack([case.beta * q, k, v], axis=1)
 
 
+def value_matrix(case: Case) -> np.ndarray:
+    """Return V (d, d) of the first layer of random values that chaosphere draws for the seed 0."""
+    from chaosphere.common.streams import Noise, Stream
+
+    return Noise(0).draws(Stream.HEADS, 0).normals((1, case.dim, case.dim))[0][0, 0]
+
+
 def rows(case: Case) -> np.ndarray:
     """Some tokens, the first and the last among them."""
     return np.unique(np.linspace(0, case.n_tokens - 1, CHECKED_ROWS).astype(int))
@@ -83,6 +90,13 @@ def _layer_norm(x):
 def attention(case: Case) -> np.ndarray:
     x = tokens(case).astype(np.longdouble)
     return _attend(x[:, rows(case)], x, case.beta)
+
+
+def random_values(case: Case) -> np.ndarray:
+    """A layer of attention with random values, as noise."""
+    x = tokens(case).astype(np.longdouble)
+    y = x[:, rows(case)]
+    return _layer_norm(y + STEP_LENGTH * (_attend(y, x, case.beta) @ value_matrix(case).T))
 
 
 def weighted(case: Case) -> np.ndarray:

@@ -136,6 +136,7 @@ else:
 # Each key names a method of the contenders and of `reference`.
 CASES = {
     "attention": ATTENTION,
+    "random_values": FORMS,
     "weighted": FORMS,
     "general": FORMS,
     "by_product": FORMS,

@@ -21,6 +21,11 @@ class Chaosphere:
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
         return lambda: attention(x, n_threads=THREADS)
 
+    def random_values(self, case: Case) -> Run:
+        x, attention = tokens(case), self.cs.RandomAttention(beta=case.beta, method="direct")
+        model = self.cs.Transformer(attention=attention, mlp=None, depth=1, horizon=STEP_LENGTH**2)
+        return lambda: self.cs.simulate(model, x, rng=0, n_threads=THREADS).final
+
     def weighted(self, case: Case) -> Run:
         x, p, attention = tokens(case), masses(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
         return lambda: attention(x, p, n_threads=THREADS)

@@ -5,7 +5,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from reference import ACTIVATIONS, STEP_LENGTH, directions, form, masses, matrices, powers, tokens, weights
+from reference import (
+    ACTIVATIONS,
+    STEP_LENGTH,
+    directions,
+    form,
+    masses,
+    matrices,
+    powers,
+    tokens,
+    value_matrix,
+    weights,
+)
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run, with_scales
@@ -65,6 +76,10 @@ class NumPy:
     def attention(self, case: Case) -> Run:
         x = tokens(case)
         return lambda: self._attend(case, x)
+
+    def random_values(self, case: Case) -> Run:
+        x, v = tokens(case), (STEP_LENGTH * value_matrix(case)).astype(case.dtype)
+        return lambda: self._layer_norm(x + self._attend(case, x) @ v.T)
 
     def weighted(self, case: Case) -> Run:
         x, p = tokens(case), masses(case)[None, :, None]

@@ -100,14 +100,14 @@ def test_a_layer_sees_the_middle_of_its_time(name):
 
 
 @pytest.mark.parametrize("name", [name for name in SINGLE if name != "softmax"])
-@pytest.mark.parametrize(("scheme", "order"), [("rk4", 4), ("heun", 2)])
-def test_orders_of_the_deterministic_schemes(name, scheme, order):
+def test_orders_of_the_deterministic_schemes(name):
     """Errors against a fine rk4 run, for parameters that are smooth functions of t."""
-    x = cs.sample_uniform(10, 3, rng=0)
-    fine = cs.LimitSDE(attention=make(name, SMOOTH), field=None, horizon=2.0, n_steps=256, scheme="rk4")
+    x = cs.sample_uniform(6, 3, rng=0)
+    fine = cs.LimitSDE(attention=make(name, SMOOTH), field=None, horizon=1.0, n_steps=256, scheme="rk4")
     reference = final(fine, x)
-    errors = [abs(final(replace(fine, scheme=scheme, n_steps=n), x) - reference).max() for n in (16, 32, 64)]
-    assert (abs(-np.diff(np.log2(errors)) - order) < 0.35).all()
+    for scheme, order in (("rk4", 4), ("heun", 2)):
+        errors = [abs(final(replace(fine, scheme=scheme, n_steps=n), x) - reference).max() for n in (16, 32, 64)]
+        assert (abs(-np.diff(np.log2(errors)) - order) < 0.35).all()
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -277,7 +277,8 @@ class L2Attention(MayChange, checks.ByValue, Brief):
         >>> import numpy as np
         >>> import chaosphere as cs
         >>> attention = cs.L2Attention(query=np.eye(3), key=np.eye(3), value_scale=-0.3)
-        >>> attention.energy_growth(2.0).growth
+        >>> answer = attention.energy_growth(2.0)
+        >>> answer is not None and answer.growth
         0.6
         """
         beta, own_dim = checks.number(beta, "beta", low=0), self.query.shape[1]

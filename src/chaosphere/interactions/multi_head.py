@@ -294,7 +294,8 @@ class MultiHeadAttention(Brief):
         >>> heads = [cs.SoftmaxAttention(beta=1.0, value_scale=scale) for scale in (-0.4, -0.1, 0.3)]
         >>> for some in (heads[:2], heads):
         ...     answer = cs.MultiHeadAttention(heads=some, combine="sum").energy_growth(1.0)
-        ...     print(answer.growth, answer.is_bound, answer.is_exact)
+        ...     if answer is not None:
+        ...         print(answer.growth, answer.is_bound, answer.is_exact)
         1.0 True True
         1.0 True False
         """

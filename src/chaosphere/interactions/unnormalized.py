@@ -365,7 +365,8 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
         --------
         >>> import chaosphere as cs
         >>> attention = cs.UnnormalizedAttention(beta=2.0, value_scale=-0.3, rescaled=True)
-        >>> attention.energy_growth(2.0).growth
+        >>> answer = attention.energy_growth(2.0)
+        >>> answer is not None and answer.growth
         0.6
         """
         beta = checks.number(beta, "beta", low=0)

@@ -1,7 +1,9 @@
 """What a covariance kernel implies about tokens under its noise: exponents, rates of decay, synchronization.
 
 Functions of a kernel, which `CovarianceKernel` has as methods of the same names. They stand below `theory`, so that the
-class can take them from here. More than half of this file is docstrings.
+class can take them from here.
+
+More than half of this file is docstrings.
 
 References
 ----------

@@ -18,6 +18,7 @@ from chaosphere.theory import two_point
 _PAIR_ERROR = 0.05
 CLUSTERED = 1e-3  # share of the first energy below which all tokens move as one cluster
 _FLOOR = 1e-20  # energies below it drown in rounding
+_MIN_RESOLVED = 8  # of the 11 times of a fit
 
 
 def sharp_rate(kernel: CovarianceKernel) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def pair_rate(kernel: CovarianceKernel, *, unit: float, power: float) -> float:
     ----------
     kernel : CovarianceKernel
     unit : float
-        Time in which it falls by about e; the fit is over 2 to 12 of them.
+        Time in which it falls by about e; the fit is over 2 to 12 of them, or as far as the equation is resolved.
     power : float
         Of t, which is taken out. Corrections to it are a series in 1/t, of which three terms are fitted; those to a
         pure exponential are smaller exponentials, which the last four times no longer show.
@@ -64,14 +65,16 @@ def pair_rate(kernel: CovarianceKernel, *, unit: float, power: float) -> float:
     Returns
     -------
     float
-        NaN where the equation is not resolved.
+        NaN where the equation is not resolved up to 9 of these times.
     """
     units = np.linspace(2.0, 12.0, 11)
     times = unit * units
     solution = two_point.solve(kernel, lambda u: 1.0 - u, times, u0=0.0)
     values = np.asarray(solution.values)
-    if not solution.error_estimate < 1e-2 * values[-1]:
+    n_resolved = int(np.count_nonzero(solution.error_estimate < 1e-2 * values))
+    if n_resolved < _MIN_RESOLVED:
         return math.nan
+    units, times, values = units[:n_resolved], times[:n_resolved], values[:n_resolved]
     n_terms, first = (3, 2) if power else (0, -4)
     columns = [np.ones_like(times), -times, *(1.0 / units**k for k in range(1, n_terms + 1))]
     logs = np.log(values) - power * np.log(times)
