@@ -20,6 +20,7 @@ from chaosphere.experiments import (
     limits,
     mean_field,
     paper,
+    phases,
     random_attention,
     synchronization,
 )
@@ -90,6 +91,13 @@ STUDIES = {
     "random heads": (
         lambda **more: random_attention.heads.run(
             rng=0, heads=[1, 2], n_head_steps=4, n_head_pairs=3, n_head_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "phases": (
+        lambda **more: phases.hysteresis.run(
+            rng=0, shares=[0.8, 1.2], n_tokens=8, n_steps=2, n_systems=2, n_replicas=4, **more
         ),
         "on_step",
         4,
