@@ -8,7 +8,7 @@ from chaosphere.experiments.phases import hysteresis
 
 
 def test_order_and_critical_temperature():
-    """Null: the stationary states, with 0.02 for 150 tokens and the steps.
+    """Null: the stationary states, with 0.02 for 100 tokens and the steps.
 
     12 replicas. An estimate is within 3.3 half-widths of 99 %, ten standard errors: false-alarm rate 7e-7 each
     (Student's).
@@ -17,9 +17,9 @@ def test_order_and_critical_temperature():
         "beta": 1.0,
         "dim": 2,
         "shares": [0.4, 1.6],
-        "n_tokens": 150,
-        "periods": 10.0,
-        "n_steps": 200,
+        "n_tokens": 100,
+        "periods": 14.0,
+        "n_steps": 160,
         "n_threads": 1,
     }
     data = hysteresis.run(rng=0, n_replicas=12, n_systems=16, **options)
@@ -36,7 +36,7 @@ def test_order_and_critical_temperature():
     ]
     for claim in claims:
         half = (claim.high - claim.low) / 2
-        assert half < (0.25 if "τ_c by" in claim.quantity else 0.03), claim
+        assert half < (0.25 if "τ_c by" in claim.quantity else 0.05), claim
         assert abs(claim.measured - claim.expected) < 3.3 * half + 0.02, claim
     branch = cs.phases.branch(
         cs.SoftmaxAttention(beta=1.0), 2, lowest=0.39 * cs.theory.critical_temperature(cs.SoftmaxAttention(beta=1.0), 2)

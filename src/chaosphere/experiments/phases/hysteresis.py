@@ -35,7 +35,7 @@ _Piece = tuple[Floats, Floats]  # order parameters (attention, direction, share)
 DIRECTIONS = ("rising", "falling")
 _HOT, _HOT_PERIODS = 1.5, 3.0  # where fluctuations are measured, and for how long
 _N_SAMPLES = 20  # of the second half of a run at one temperature
-_RELAXED = 3.0  # times of relaxation of a state, or of growth out of the uniform law, that a claim takes
+_RELAXED, _GROWN = 1.5, 4.0  # times of relaxation of a state, and of growth out of the uniform law, that claims take
 _FLUCTUATIONS = 4.0  # standard deviations of the mean token that the unstable state must be away from 0
 _RELEVANT = 0.05  # of an order parameter
 
@@ -51,7 +51,7 @@ def run(
     attentions: Sequence[Literal["softmax", "unnormalized"]] = ("softmax", "unnormalized"),
     beta: float = 4.0,
     dim: int = 3,
-    shares: Sequence[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4),
+    shares: Sequence[float] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4),
     n_tokens: int = 400,
     periods: float = 8.0,
     n_steps: int = 800,
@@ -97,7 +97,7 @@ def run(
         order (replica, attention, direction, share), the order parameter over the second half of the time at each
         temperature; fluctuation (replica, attention), N times the mean square of the order parameter; critical, fold,
         coexistence and coefficient (attention), and stable, unstable and rate (attention, share), by
-        `chaosphere.phases`, NaN where there is none.
+        `chaosphere.phases`, NaN where there is none; step (attention), the rate of consensus times the step.
 
     Raises
     ------
@@ -181,7 +181,11 @@ def run(
 
 
 def claims(dataset: Any) -> list[Claim]:
-    """Return order parameters beside those of stationary states, and critical temperatures from fluctuations."""
+    """Return order parameters beside those of stationary states, and critical temperatures from fluctuations.
+
+    Steps of length h widen a cluster that contracts at the rate k: its variance is greater by the fraction hk/2. So the
+    intervals of order parameters m are wider than those over replicas by hk/2 (1 − m) on both sides.
+    """
     rows = []
     n, dim, periods = (dataset.attrs[name] for name in ("n_tokens", "dim", "periods"))
     for name in dataset["attention"].values:
@@ -195,27 +199,29 @@ def claims(dataset: Any) -> list[Claim]:
         for share in dataset["share"].values[::-1]:
             cell = part.sel(share=share)
             stable, unstable = float(cell["stable"]), float(cell["unstable"])
-            measured = [
+            allowance = 0.5 * float(part["step"]) * (1 - stable)
+            up, down = (
                 stats.mean_interval(cell["order"].sel(direction=direction).values, at_least=0, at_most=1)
                 for direction in DIRECTIONS
-            ]
+            )
             label = f"{name}: order at {share:g} τ_c"
             time = 0.5 * periods / ((dim - 1) * critical)  # until the order parameter is taken
-            if -float(cell["rate"]) * time >= _RELAXED:
-                rows.append(
-                    estimates.from_interval(f"{label}, rising", measured[0], expected=stable, relevant=_RELEVANT)
-                )
-            if share < 1:
-                grown += (1 - share) * periods / 2
-                if grown >= _RELAXED and -float(cell["rate"]) * time >= _RELAXED:
-                    claim = estimates.from_interval(
-                        f"{label}, falling", measured[1], expected=stable, relevant=_RELEVANT
-                    )
-                    rows.append(claim)
-                grown += (1 - share) * periods / 2
-            elif share > 1 and unstable > _FLUCTUATIONS / math.sqrt(dim * n * (1 - 1 / share)):
-                rows.append(estimates.from_interval(f"{label}, falling", measured[1], expected=unstable, is_bound=True))
+            is_relaxed = -float(cell["rate"]) * time >= _RELAXED
+            if is_relaxed:
+                rows.append(_order(f"{label}, rising", up, stable, allowance=allowance))
+            growth = max(0.0, 1 - share) * periods / 2
+            if growth > 0 and is_relaxed and grown + growth >= _GROWN:
+                rows.append(_order(f"{label}, falling", down, stable, allowance=allowance))
+            grown += 2 * growth
+            if share > 1 and unstable > _FLUCTUATIONS / math.sqrt(dim * n * (1 - 1 / share)):
+                rows.append(estimates.from_interval(f"{label}, falling", down, expected=unstable, is_bound=True))
     return rows
+
+
+def _order(label: str, interval: stats.Interval, expected: float, *, allowance: float) -> Claim:
+    mean, low, high = interval
+    wide = (float(mean), float(low) - allowance, float(high) + allowance)
+    return estimates.from_interval(label, wide, expected=expected, relevant=_RELEVANT)
 
 
 def table(dataset: Any) -> str:
@@ -274,14 +280,15 @@ def _fluctuation(
 
 
 def _rounded(values: Any) -> Floats:
-    """Return numbers to six digits."""
-    return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[np.float64])(values)
+    """Return numbers to six digits: the rounding of sums in linear algebra may change from call to call."""
+    return np.asarray(np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[np.float64])(values))
 
 
 def _to_dataset(
     pieces: Sequence[_Piece], branches: Sequence[phases.Branch], *, shares: list[float], identity: str
 ) -> Any:
     study = json.loads(identity)
+    step_sizes = [model["horizon"] / model["n_steps"] for model in study["models"]]
     known = np.full((3, len(branches), len(shares)), np.nan)  # stable, unstable, rate
     for i, branch in enumerate(branches):
         for j, share in enumerate(shares):
@@ -296,22 +303,20 @@ def _to_dataset(
             math.nan if branch.coexistence is None else branch.coexistence.temperature / branch.critical_temperature
             for branch in branches
         ],
+        "step": [branch.interaction.consensus_rate * h for branch, h in zip(branches, step_sizes, strict=True)],
         "coefficient": [phases.transition(branch.interaction, branch.dim).coefficient for branch in branches],
     }
-    # Newton's method and its sums leave some rounding that may change from call to call; a study does not.
-    known = _rounded(known)
-    per_attention = {name: _rounded(values) for name, values in per_attention.items()}
     parts = [f"d = {study['dim']}", f"β = {study['beta']:g}", f"N = {study['n_tokens']}"]
     axes = ("attention", "share")
     return checks.extra("xarray", "io").Dataset(
         {
             "order": (("replica", "attention", "direction", "share"), np.stack([orders for orders, _ in pieces])),
             "fluctuation": (("replica", "attention"), np.stack([values for _, values in pieces])),
-            "stable": (axes, known[0]),
-            "unstable": (axes, known[1]),
-            "rate": (axes, known[2]),
+            "stable": (axes, _rounded(known[0])),
+            "unstable": (axes, _rounded(known[1])),
+            "rate": (axes, _rounded(known[2])),
         }
-        | {name: (("attention",), values) for name, values in per_attention.items()},
+        | {name: (("attention",), _rounded(values)) for name, values in per_attention.items()},
         coords={"attention": study["attentions"], "direction": list(DIRECTIONS), "share": shares},
         attrs={
             "beta": study["beta"],
