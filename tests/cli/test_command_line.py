@@ -8,7 +8,16 @@ import sys
 
 import numpy as np
 import pytest
-from support.commands import TINY, TINY_CAUSAL, TINY_MEAN_FIELD, TINY_RANDOM, TINY_SYNC, TINY_TABLE, strict_json
+from support.commands import (
+    TINY,
+    TINY_CAUSAL,
+    TINY_MEAN_FIELD,
+    TINY_PHASES,
+    TINY_RANDOM,
+    TINY_SYNC,
+    TINY_TABLE,
+    strict_json,
+)
 
 import chaosphere as cs
 from chaosphere import stats
@@ -70,6 +79,7 @@ EVERY_EXPERIMENT = [
     ["table", "1", *TINY_TABLE],
     ["causal", *TINY_CAUSAL],
     ["random-attention", *TINY_RANDOM],
+    ["phases", *TINY_PHASES],
 ]
 ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
 STUDY = """
@@ -146,6 +156,7 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
         monkeypatch.setattr(f"chaosphere.experiments.{name}.run", work)
     monkeypatch.setattr("chaosphere.experiments.causal.correlation.simulate", work)
     monkeypatch.setattr("chaosphere.experiments.random_attention.ends.simulate", work)
+    monkeypatch.setattr("chaosphere.experiments.phases.hysteresis.simulate", work)
     for name in ("figure", "figure_1", "table"):
         monkeypatch.setattr(f"chaosphere.experiments.paper.{name}", work)
     assert main([*arguments, "--out", str(out)]) == 2

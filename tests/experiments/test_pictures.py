@@ -20,6 +20,7 @@ from chaosphere.experiments import (
     limits,
     mean_field,
     paper,
+    phases,
     random_attention,
     synchronization,
 )
@@ -129,7 +130,13 @@ def study():
     return data.assign_attrs(title="Attention and noise,\n$d = 3$")
 
 
-def phases(dataset, path):
+@cache
+def ladder():
+    sizes = {"n_tokens": 20, "periods": 0.5, "n_steps": 4, "n_systems": 2, "n_replicas": 3}
+    return phases.hysteresis.run(rng=0, shares=[0.8, 1.1, 1.3], **sizes)
+
+
+def phase_map(dataset, path):
     drawing.phase_diagram(dataset, path, value="energy", x="beta", y="value_scale", critical=np.zeros(3))
 
 
@@ -151,10 +158,11 @@ PICTURES = {
     "random heads": (few_heads, random_attention.drawing.draw_heads),
     "opposite clusters": (few_splits, random_attention.drawing.draw_splits),
     "heads at low temperature": (cold_heads, random_attention.drawing.draw_cold),
+    "phases": (ladder, phases.drawing.draw_hysteresis),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),
     "table": (exponents, paper.draw_exponents),
-    "study, map": (study, phases),
+    "study, map": (study, phase_map),
     "study, lines": (study, lines),
 }
 

@@ -20,6 +20,7 @@ from chaosphere.experiments import (
     limits,
     mean_field,
     paper,
+    phases,
     random_attention,
     synchronization,
 )
@@ -104,6 +105,13 @@ STUDIES = {
     "heads at low temperature": (
         lambda **more: random_attention.cold.run(
             rng=0, cold_head_dims=[4], n_cold_tokens=1000, n_cold_heads=2, n_cold_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "phases": (
+        lambda **more: phases.hysteresis.run(
+            rng=0, shares=[0.8, 1.2], n_tokens=8, n_steps=2, n_systems=2, n_replicas=4, **more
         ),
         "on_step",
         4,
