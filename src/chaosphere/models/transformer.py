@@ -80,10 +80,10 @@ class Transformer(Brief):
         in the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
     normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
         "post" is that of the paper, and of `LimitSDE`. The others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling. The
-        step α of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the direction of A alone
-        counts. Noise is then of unit length in each layer: its variance per unit of time, all coordinates together, is
-        s² in place of s² d κ(1). Where A is zero they have no step, and the run stops with an error: for `value_scale`
-        0, or with probability 2^{−m} at a token under relu without biases.
+        step α of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the direction of
+        A alone counts. Noise is then of unit length in each layer: its variance per unit of time, all coordinates
+        together, is s² in place of s² d κ(1). Where A is zero they have no step, and the run stops with an error: for
+        `value_scale` 0, or with probability 2^{−m} at a token under relu without biases.
     initial_radius : float
         r > 0 of all tokens at time 0, for "pre" and "peri"; from 1e-30 to 1e30.
 
