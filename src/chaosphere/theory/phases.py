@@ -88,8 +88,8 @@ class StationaryState(Brief):
         Examples
         --------
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-        >>> round(branch.states_at(0.3)[0].order_parameter, 6)
+        >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+        >>> round(ordered.states_at(0.3)[0].order_parameter, 6)
         0.560373
         """
         return abs(float(self.modes[1]))
@@ -105,8 +105,8 @@ class StationaryState(Brief):
         Examples
         --------
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-        >>> branch.states_at(0.3)[0].is_stable
+        >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+        >>> ordered.states_at(0.3)[0].is_stable
         True
         """
         return self.growth_rate < 0
@@ -137,8 +137,8 @@ class StationaryState(Brief):
         Examples
         --------
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-        >>> branch.states_at(0.3)[0].density([-1.0, 0.0, 1.0]).round(4)
+        >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+        >>> ordered.states_at(0.3)[0].density([-1.0, 0.0, 1.0]).round(4)
         array([0.1101, 0.7462, 2.4027])
         """
         return _density(self.log_coefficients, cosines, self.dim)
@@ -186,11 +186,11 @@ class Branch(Brief):
     Unnormalised attention at β = 4 on S² jumps: there are states up to 1.26 times the critical temperature.
 
     >>> import chaosphere as cs
-    >>> branch = cs.phases.branch(cs.UnnormalizedAttention(beta=4.0), 3)
-    >>> round(branch.fold.temperature / branch.critical_temperature, 6)
+    >>> ordered = cs.phases.branch(cs.UnnormalizedAttention(beta=4.0), 3)
+    >>> round(ordered.fold.temperature / ordered.critical_temperature, 6)
     1.263246
-    >>> round(branch.coexistence.temperature / branch.critical_temperature, 6)
-    1.210243
+    >>> ordered.is_stable[[1, -1]]  # up to the fold they are unstable
+    array([False,  True])
     """
 
     interaction: Any
@@ -225,8 +225,8 @@ class Branch(Brief):
         Examples
         --------
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-        >>> branch.order_parameters[[0, -1]].round(3)
+        >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+        >>> ordered.order_parameters[[0, -1]].round(3)
         array([0.   , 0.852])
         """
         return np.abs(self.modes[:, 1])
@@ -242,8 +242,8 @@ class Branch(Brief):
         Examples
         --------
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-        >>> bool(branch.is_stable[1:].all())
+        >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+        >>> bool(ordered.is_stable[1:].all())
         True
         """
         return np.asarray(self.growth_rates < 0)
@@ -273,8 +273,8 @@ class Branch(Brief):
         Examples
         --------
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-        >>> branch.density([-1.0, 1.0])[0].round(12)
+        >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+        >>> ordered.density([-1.0, 1.0])[0].round(12)
         array([1., 1.])
         """
         return _density(self.log_coefficients, cosines, self.dim)
@@ -307,8 +307,8 @@ class Branch(Brief):
         Between the critical temperature and the fold there is an unstable state beside the stable one:
 
         >>> import chaosphere as cs
-        >>> branch = cs.phases.branch(cs.UnnormalizedAttention(beta=4.0), 3)
-        >>> states = branch.states_at(1.1 * branch.critical_temperature)
+        >>> ordered = cs.phases.branch(cs.UnnormalizedAttention(beta=4.0), 3)
+        >>> states = ordered.states_at(1.1 * ordered.critical_temperature)
         >>> [(round(state.order_parameter, 4), state.is_stable) for state in states]
         [(0.3277, False), (0.9206, True)]
         """
@@ -400,8 +400,8 @@ class Transition(Brief):
     Examples
     --------
     >>> import chaosphere as cs
-    >>> transition = cs.phases.transition(cs.SoftmaxAttention(beta=0.0), 3)
-    >>> round(transition.temperature, 9), round(transition.coefficient, 6), transition.is_continuous
+    >>> onset = cs.phases.transition(cs.SoftmaxAttention(beta=0.0), 3)
+    >>> round(onset.temperature, 9), round(onset.coefficient, 6), onset.is_continuous
     (0.333333333, 1.666667, True)
     """
 
@@ -585,8 +585,8 @@ def branch(interaction: Any, dim: int, *, lowest: float | None = None) -> Branch
     Examples
     --------
     >>> import chaosphere as cs
-    >>> branch = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
-    >>> (state,) = branch.states_at(0.9 * branch.critical_temperature)
+    >>> ordered = cs.phases.branch(cs.SoftmaxAttention(beta=2.0), 2)
+    >>> (state,) = ordered.states_at(0.9 * ordered.critical_temperature)
     >>> round(state.order_parameter, 6)
     0.491528
     """

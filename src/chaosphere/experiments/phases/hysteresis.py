@@ -111,8 +111,7 @@ def run(
 
     Examples
     --------
-    >>> options = {"n_tokens": 20, "n_steps": 4, "periods": 0.5, "n_systems": 2, "n_replicas": 2}
-    >>> data = run(rng=0, attentions=["softmax"], shares=[0.8, 1.2], **options)
+    >>> data = run(rng=0, shares=[0.8, 1.2], n_tokens=20, n_steps=4, n_systems=2, n_replicas=2)
     >>> data["order"].dims
     ('replica', 'attention', 'direction', 'share')
     """
