@@ -352,6 +352,7 @@ CALLS |= {
     "plot.tokens": (drawn(cs.plot.tokens), {"x": X, "ax": None, "color": P, "view": (25.0, -60.0), "plane": None}),
     "plot.tokens (plane)": (drawn(cs.plot.tokens), {"x": BATCH, "color": "red", "plane": np.eye(3)[:2]}),
     "plot.cosines": (drawn(cs.plot.cosines), {"x": X, "ax": None, "n_bins": 9, "label": "$t = 0$"}),
+    "plot.phases": (drawn(cs.plot.phases), {"branch": BRANCH, "ax": None, "label": "softmax"}),
     "plot.observables": (
         drawn(cs.plot.observables),
         {
@@ -395,6 +396,4 @@ for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTUR
 MAY_BE_NAN = {
     *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension"),
     *("two_point.long_time", "two_point.mean_hitting_time"),
-} | {
-    name for name in CALLS if name.startswith("stats.")
-}
+} | {name for name in CALLS if name.startswith("stats.")}

@@ -8,6 +8,7 @@ import chaosphere as cs
 # Results and exceptions, which the library makes itself, and methods for tokens that are checked already.
 NOT_CALLED = {
     "AttentionResult",
+    "AxisymmetricSolution",
     "CoupledRun",
     "DensitySolution",
     "Interrupted",
@@ -28,6 +29,10 @@ NOT_CALLED |= {
     "two_point.PairSolution",
     "laws",
     "measures",
+    "phases",
+    "phases.Branch",
+    "phases.StationaryState",
+    "phases.Transition",
     "plot",
     "stats",
     "measures.LyapunovEstimate",
@@ -42,7 +47,7 @@ NOT_CALLED |= {
 def public_names():
     """Every name that a user may call, as in the keys of CALLS."""
     names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.plot, cs.stats, cs.theory, cs.two_point):
+    for module in (cs.laws, cs.measures, cs.phases, cs.plot, cs.stats, cs.theory, cs.two_point):
         names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
     return names
 
