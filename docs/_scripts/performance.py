@@ -33,7 +33,13 @@ SECTIONS = [
             "potential": "drift along a potential",
             "partition": "sums of coefficients alone",
             "sinkhorn": "doubly stochastic",
+            "random_values": "a layer of random values",
         },
+    ),
+    (
+        "Causal masks",
+        "Token i sees the tokens j ≤ i: half of the pairs, and by prefix sums, β = 4.",
+        {"causal": "over pairs", "prefix": "prefix sums"},
     ),
     ("Fast sums", "The same through Fourier series (d = 2) and spherical harmonics, β = 4.", {"fastsum": ""}),
     ("Random layers", "One random layer of m units at all tokens.", {"layer": ""}),
@@ -45,7 +51,18 @@ SECTIONS = [
         {"transformer": "layers", "phases": "attention alone"},
     ),
 ]
-SIGNS = {"R": "systems", "N": "N", "d": "d", "k": "k", "n": "degree", "m": "m", "beta": "β", "L": "L", "bins": "bins"}
+SIGNS = {
+    "R": "systems",
+    "N": "N",
+    "d": "d",
+    "H": "H",
+    "k": "k",
+    "n": "degree",
+    "m": "m",
+    "beta": "β",
+    "L": "L",
+    "bins": "bins",
+}
 
 
 def markdown() -> str:
