@@ -37,7 +37,7 @@ _HOT, _HOT_PERIODS = 1.5, 3.0  # where fluctuations are measured, and for how lo
 _N_SAMPLES = 20  # of the second half of a run at one temperature
 _RELAXED, _GROWN = 1.5, 4.0  # times of relaxation of a state, and of growth out of the uniform law, that claims take
 _FLUCTUATIONS = 4.0  # standard deviations of the mean token that the unstable state must be away from 0
-_RELEVANT = 0.08  # of an order parameter
+_RELEVANT = 0.05  # of an order parameter
 
 
 def attention_of(name: str, beta: float) -> Any:
