@@ -25,7 +25,7 @@ from chaosphere.models.densities import COURANT, LARGEST_TAIL, MAX_SUBSTEPS, MIN
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
 
-_MAX_MODES = 2048  # matrices of nodes by nodes are made
+_MAX_MODES = 1024  # matrices of nodes by nodes are made
 _COARSE = 0.75  # share of the modes of the run that estimates the error
 _ASYMMETRY = 1e-9  # of a law, relative to its largest density
 _CIRCLE = 32  # points of the contour
@@ -135,7 +135,7 @@ class AxisymmetricDensity(Brief):
     law : Law
         Initial law, of dim d in [2, 128], symmetric about the axis.
     n_modes : int
-        Gegenbauer modes K of the density, in [4, 2048].
+        Gegenbauer modes K of the density, in [4, 1024].
     axis : tuple of float, optional
         Unit vector in R^d. Default: (1, 0, …, 0).
 

@@ -40,6 +40,7 @@ def draw_hysteresis(dataset: Any, path: Path) -> None:
                 mean, low, high = stats.mean_interval(values, at_least=0, at_most=1)
                 look = {"fmt": marker, "color": colour, "label": f"temperature {direction}"}
                 panel.errorbar(temperatures, mean, style.bars(mean, low, high), **look)
+            panel.locator_params(axis="x", nbins=6)
             panel.grid(visible=True)
             style.legend_above(panel, f"{name}; bars: 99 % intervals", n_columns=2)
         style.headline(canvas, dataset.attrs["title"])
