@@ -31,8 +31,10 @@
 /* Rows of attention weights that fill half a first-level cache. */
 #define CHUNK (F64 ? CHS_CHUNK / 2 : CHS_CHUNK)
 
-/* Rows of weights at once. With few registers and a short 2^x, four rows leave room for its constants. */
-#define WEIGHT_ROWS (N_REGISTERS < 32 && LOOKUP_SIZE > 1 ? 4 : CHUNK)
+/* Rows of weights or scores at once. With few registers, four rows leave room for the constants of 2^x; one size of tile
+ * needs no choice between several. */
+#define WEIGHT_ROWS (N_REGISTERS < 32 ? 4 : CHUNK)
+#define WEIGHT_TILE_ROWS (WEIGHT_ROWS < MR ? WEIGHT_ROWS : MR)
 
 /* Rows and coordinates of the sums over columns that run at once, lane by lane. Rows: a power of two. */
 #define ACCUMULATED_ROWS (N_REGISTERS >= 32 ? 8 : 4)
@@ -43,7 +45,7 @@
 
 /* Of these rows, how many have their powers of two taken in lockstep: a scheduler of 64 instructions does not see
  * enough chains at once. */
-#define ROW_POWERS (N_REGISTERS < 32 && HAS_FMA ? (F64 ? TOP_ROWS : 2) : 1)
+#define ROW_POWERS (N_REGISTERS < 32 && HAS_FMA ? TOP_ROWS : 1)
 
 /* Rows of a tile of cosines whose polynomials are evaluated in registers: two vectors of each make eight chains, which
  * hide the latency of a multiply-add. A Chebyshev series has two operations a degree, so that four chains would, and

@@ -223,7 +223,8 @@ def test_table_1_prints_the_paper_s_rows(tmp_path, capsys):
     assert printed["tanh", "64", "0.1"] == [3.44e-2, 1.49e-2, -6.29e-1, -1.16]
 
 
-@pytest.mark.parametrize("number", [pytest.param("1", marks=pytest.mark.slow), "6"])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ["1", "6"])
 def test_figures(tmp_path, capsys, number):
     assert main(["figure", number, "--out", str(tmp_path)]) == 0
     assert (tmp_path / f"figure-{number}.png").exists()

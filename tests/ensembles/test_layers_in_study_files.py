@@ -80,7 +80,7 @@ def test_layers_of_the_limit(tmp_path):
         ),
         ("[[model.mlp]]\nwidth = 4\n", "", r"\[model\] mlp must have one network for each of the 2 layers, got 1"),
         ("width = 4", "width = 0", r"\[model.mlp\[1\]\] width must be an integer >= 1, got 0"),
-        ("width = 4", "widht = 4", r"\[model.mlp\[1\]\] unknown key 'widht'; did you mean 'width'"),
+        ("width = 4", "wdth = 4", r"\[model.mlp\[1\]\] unknown key 'wdth'; did you mean 'width'"),
         ('type = "fixed"', 'type = "fixd"', r"\[model.mlp\[0\]\] type: unknown 'fixd'; did you mean 'fixed'\? allowed"),
         ('type = "fixed"\n', "", r"\[model.mlp\[0\]\] unknown key 'inner'"),
         ('activation = "gelu"', 'activation = "gelu"\nwidth = 3', r"\[model.mlp\[0\]\] unknown key 'width'"),

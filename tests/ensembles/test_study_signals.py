@@ -39,7 +39,7 @@ def long_run(tmp_path_factory):
     ("executor", "number", "whom"),
     [
         pytest.param("none", signal.SIGTERM, os.kill, marks=pytest.mark.slow),
-        ("processes", signal.SIGINT, os.killpg),
+        pytest.param("processes", signal.SIGINT, os.killpg, marks=pytest.mark.slow),
         pytest.param("processes", signal.SIGTERM, os.kill, marks=pytest.mark.slow),
         ("processes", signal.SIGKILL, os.kill),
         pytest.param("dask", signal.SIGINT, os.killpg, marks=pytest.mark.slow),

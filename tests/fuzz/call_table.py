@@ -227,7 +227,7 @@ CALLS = INTERACTIONS | {
     "laws.Density": (cs.laws.Density, {"function": lambda x: 1 + x[:, 0], "dim": 3, "bound": 2.0}),
     "laws.quadrature": (cs.laws.quadrature, {"law": VMF, "n_nodes": 60}),
     "measures.Energy": (cs.measures.Energy, {"beta": 1.0, "n_threads": 1}),
-    "measures.RadiusMoment": (cs.measures.RadiusMoment, {"power": 2.0}),
+    "measures.RadiusMoment": (cs.measures.RadiusMoment, {"power": 2.0, "weights": P}),
     "measures.energy": (cs.measures.energy, {"x": X, "beta": 1.0, "weights": P, "n_threads": 1}),
     "measures.cosine_histogram": (cs.measures.cosine_histogram, {"x": X, "n_bins": 9, "weights": P, "n_threads": 1}),
     "measures.power_spectrum": (cs.measures.power_spectrum, {"x": X, "n_max": 4, "weights": P, "n_threads": 1}),
@@ -352,7 +352,6 @@ CALLS |= {
     "plot.tokens": (drawn(cs.plot.tokens), {"x": X, "ax": None, "color": P, "view": (25.0, -60.0), "plane": None}),
     "plot.tokens (plane)": (drawn(cs.plot.tokens), {"x": BATCH, "color": "red", "plane": np.eye(3)[:2]}),
     "plot.cosines": (drawn(cs.plot.cosines), {"x": X, "ax": None, "n_bins": 9, "label": "$t = 0$"}),
-    "plot.phases": (drawn(cs.plot.phases), {"branch": BRANCH, "ax": None, "label": "softmax"}),
     "plot.observables": (
         drawn(cs.plot.observables),
         {

@@ -124,8 +124,8 @@ def test_symmetric_scores_and_values_of_other_dimensions(isa, dtype, kind, n, ke
     twins.assert_close(np.log(sums) - own, log_partition, atol=atol)
     first = n // 2 // block_size(n) * block_size(n)
     some = attention_kernel.attend_bounded(keys, None, None, None, 1.0, 0.0, True, 1, first, n, values_of_x=values)
-    everything = attention_kernel.attend_bounded(keys, None, None, None, 1.0, 0.0, True, 2, values_of_x=values)
-    assert all(np.array_equal(part, of_all[:, first:]) for part, of_all in zip(some, everything, strict=True))
+    every = attention_kernel.attend_bounded(keys, None, None, None, 1.0, 0.0, True, 2, values_of_x=values)
+    assert all(np.array_equal(part, of_all[:, first:]) for part, of_all in zip(some, every, strict=True))
 
 
 @pytest.mark.parametrize(

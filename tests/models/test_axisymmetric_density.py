@@ -28,7 +28,7 @@ def zonal(function, dim, bound=3.0):
     return cs.laws.Density(function=lambda x: function(x[:, 0]), dim=dim, bound=bound)
 
 
-@pytest.mark.parametrize("dim", [2, 3, 5, 30, 128])
+@pytest.mark.parametrize("dim", [2, 3, 5, 30, 64])
 def test_noise_alone_is_the_heat_equation(dim):
     sol = solve(model(attention=None, temperature=0.3, horizon=2.0, n_steps=3), cluster(dim), save_at=[0.0, 2.0])
     degree = np.arange(49)
@@ -36,7 +36,7 @@ def test_noise_alone_is_the_heat_equation(dim):
     np.testing.assert_allclose(sol.modes[1], sol.modes[0] * decay, rtol=0, atol=1e-15)
     order = dim / 2 - 1 + degree
     expected = special.iv(order, 1.0) / special.iv(order[0], 1.0)
-    if dim < 128:  # where SciPy's Bessel functions underflow
+    if dim < 64:  # where SciPy's Bessel functions underflow
         np.testing.assert_allclose(sol.modes[0], expected, rtol=0, atol=1e-14)
 
 
@@ -206,7 +206,7 @@ def test_an_unresolved_density_is_refused_and_enough_modes_are_named():
 
 @pytest.mark.parametrize(
     ("coefficients", "message"),
-    [([1.0, 1.2 * math.sqrt(3)], "a mode reaches 1.2"), ([1.0, 0.9 * math.sqrt(3)], "it falls to -1.7")],
+    [([1.0, 1.2 * math.sqrt(3)], "a mode reaches 1.2"), ([1.0, 0.9 * math.sqrt(3)], "a node has the mass -")],
 )
 def test_modes_that_belong_to_no_probability_are_refused(coefficients, message):
     of = cs.AxisymmetricDensity(model=model(), law=cluster(3), n_modes=8)
@@ -236,7 +236,7 @@ def test_an_even_law_about_any_axis():
             r"model must have no field",
         ),
         ({"law": cs.laws.VonMisesFisher(mean_direction=(0.0, 1.0, 0.0), concentration=1.0)}, ValueError, r"pass axis"),
-        ({"law": cs.laws.Uniform(dim=129)}, ValueError, r"law must have dim <= 128, got 129"),
+        ({"law": cs.laws.Uniform(dim=65)}, ValueError, r"law must have dim <= 64, got 65"),
         ({"law": cs.laws.Density(function=lambda x: 0 * x[:, 0], dim=3, bound=1.0)}, ValueError, r"positive density"),
         ({"n_modes": 3}, ValueError, r"n_modes must be an integer >= 4, got 3"),
         ({"n_modes": 5000}, ValueError, r"n_modes must be an integer <= 1024"),
@@ -268,3 +268,18 @@ def test_bad_arguments():
         of.solve().density([-2.0])
     with pytest.raises(ValueError, match=r"cosines must be a list of numbers, got shape \(1, 1\)"):
         of.solve().density([[0.0]])
+
+
+@pytest.mark.parametrize(("dim", "n_modes"), [(16, 512), (32, 128), (64, 64), (64, 96)])
+@pytest.mark.parametrize("concentration", [0.1, 1.0, 20.0])
+def test_rounding_of_modes_does_not_hide_densities(dim, n_modes, concentration):
+    """Rounding of a mode is multiplied by dim(l, d) at the axis: what it leaves in high degrees is left out."""
+    law = cs.laws.VonMisesFisher(mean_direction=tuple(np.eye(dim)[0]), concentration=concentration)
+    still = cs.LimitSDE(attention=None, field=None, horizon=1e-3, n_steps=1, temperature=1e-9)
+    u, nu = np.array([-1.0, -0.5, 0.0, 0.9, 1.0]), dim / 2 - 1
+    sol = cs.AxisymmetricDensity(model=still, law=law, n_modes=n_modes).solve()
+    log_mean = special.gammaln(dim / 2) + nu * np.log(2 / concentration) + np.log(special.ive(nu, concentration))
+    exact = np.exp(concentration * (u - 1) - log_mean)
+    np.testing.assert_allclose(sol.density(u)[-1], exact, rtol=0, atol=3e-6 * exact.max())
+    uniform = cs.AxisymmetricDensity(model=still, law=cs.laws.Uniform(dim=dim), n_modes=n_modes).solve()
+    np.testing.assert_allclose(uniform.density(u)[-1], 1, rtol=0, atol=1e-12)

@@ -241,3 +241,23 @@ def test_a_model_of_ones_own_with_radii():
     np.testing.assert_allclose(sol.final, X[:, [1, 2, 0]], atol=1e-15)
     np.testing.assert_allclose(sol.final_radii, 48.0, rtol=1e-15)
     np.testing.assert_allclose(sol.observables["square"], 9 * 4.0 ** np.arange(5), rtol=1e-14)
+
+
+def test_moments_of_a_mean_field():
+    """Its nodes have weights, and passive tokens have none."""
+    model = cs.Transformer(
+        attention=cs.SoftmaxAttention(beta=1.0), mlp=None, depth=10, horizon=1.0, normalization="pre"
+    )
+    law = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.0, 1.0), concentration=3.0)
+    limit = cs.MeanField(model=model, law=law, n_nodes=100)
+    square = cs.measures.RadiusMoment(power=2, weights=limit.weights)
+    passive = cs.sample_uniform(5, 3, rng=0)
+    for start in (limit.start(), limit.start(passive)):
+        sol = cs.simulate(limit, start, rng=0, save_at=[1.0], observe={"square": square})
+        n = len(limit.weights)
+        assert sol.observables["square"][0] == pytest.approx(limit.weights @ sol.final_radii[:n] ** 2, rel=1e-14)
+    assert square == cs.measures.RadiusMoment(power=2, weights=list(limit.weights))
+    with pytest.raises(ValueError, match="weights must be at most one for each of the 5 tokens"):
+        square.of_state(0.0, passive, np.ones(5))
+    with pytest.raises(ValueError, match="weights must sum to 1"):
+        cs.measures.RadiusMoment(power=2, weights=[0.5, 0.4])

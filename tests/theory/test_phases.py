@@ -257,7 +257,7 @@ SOFTMAX = cs.SoftmaxAttention(beta=2.0)
     ("arguments", "message"),
     [
         ({"dim": 1}, r"dim must be an integer >= 2, got 1"),
-        ({"dim": 200}, r"dim must be an integer <= 128, got 200"),
+        ({"dim": 200}, r"dim must be an integer <= 64, got 200"),
         ({"lowest": 0.0}, r"lowest must be a finite number > 0, got 0.0"),
         ({"lowest": 1.0}, r"lowest must be below the critical temperature 0.268\d*, got 1"),
         ({"interaction": cs.SoftmaxAttention(beta=1.0, value_scale=-1.0)}, r"here none grows at any"),
@@ -292,3 +292,33 @@ def test_bad_arguments_of_what_a_branch_offers():
         cs.phases.tricritical_beta(1)
     with pytest.raises(ValueError, match=r"dim must be an integer >= 2, got 1"):
         cs.phases.transition(SOFTMAX, 1)
+
+
+@pytest.mark.parametrize("dim", [40, 64])
+def test_high_dimension(dim):
+    """W = u: von Mises–Fisher states with the concentration m/τ, whose order parameter is m."""
+    branch = cs.phases.branch(cs.PotentialInteraction([0.0, 1.0]), dim)
+    m, tau = branch.order_parameters[-1], branch.temperatures[-1]
+    concentration = m / tau
+    assert special.ive(dim / 2, concentration) / special.ive(dim / 2 - 1, concentration) == pytest.approx(m, rel=1e-10)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.98, 0.99])
+def test_transition_beside_another_degree(share):
+    """d = 2, W = ½u + q u²: C = 1/(½ − 1/(4(τ_c/w₂ − ½))) with w₂ = q/2, beside degree 2."""
+    exact = 1 / (0.5 - 1 / (4 * (0.5 / share - 0.5)))
+    onset = cs.phases.transition(cs.PotentialInteraction([0.0, 0.5, share]), 2)
+    assert onset.coefficient == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.99999, 1.0])
+def test_two_degrees_at_one_temperature_are_refused(share):
+    with pytest.raises(ValueError, match="interaction must"):
+        cs.phases.transition(cs.PotentialInteraction([0.0, 0.5, share]), 2)
+
+
+def test_transition_at_the_threshold():
+    """At β* the term of m² vanishes."""
+    beta = cs.phases.tricritical_beta(3)
+    onset = cs.phases.transition(cs.UnnormalizedAttention(beta=beta), 3)
+    assert onset.coefficient == math.inf

@@ -241,14 +241,18 @@ class ModelFactory:
         Raises
         ------
         ValueError
-            If the model has no random layers, or no attention whose `consensus_rate` is known.
+            If the model has no random layers, no attention whose `consensus_rate` is known, or other steps than the
+            equation is the limit of.
         """
         parts = self._parts(self._values(point))
         attention, mlp = parts.get("attention"), parts.get("mlp")
-        rate = consensus_rate_of(attention)
-        if not isinstance(mlp, MLP) or rate is None:
+        rate, values = consensus_rate_of(attention), self._values(point)
+        others = {"normalization": "post", "attention_exponent": 1, "mlp_exponent": 0.5}
+        is_usual = all(values.get(name, usual) == usual for name, usual in others.items())
+        if not isinstance(mlp, MLP) or rate is None or not mlp.resample or not is_usual:
             raise ValueError(
-                "[picture] critical needs a model with attention.value_scale and one random mlp, without a mask"
+                "[picture] critical needs a model with attention.value_scale and one random mlp, drawn anew for each "
+                "layer, without a mask, with the default exponents and normalization"
             )
         return float(mlp.kernel(self.dim).critical_noise_scale(rate))
 

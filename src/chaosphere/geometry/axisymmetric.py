@@ -14,7 +14,8 @@ import scipy
 from chaosphere.common.checks import Floats
 from chaosphere.geometry.harmonics import rounded_multiplicities
 
-MAX_DIM = 128  # up to which nodes and weights are tested
+MAX_DIM = 64  # up to which nodes and weights are tested
+_ROUNDING, _WINDOW = 1e-14, 6  # of coefficients in the orthonormal φ_l, relative to the largest; so many in a row
 
 
 def orthonormal(u: Floats, n_max: int, *, dim: int) -> Floats:
@@ -47,7 +48,7 @@ class AxisymmetricRule:
     Parameters
     ----------
     dim : int
-        d in [2, 128].
+        d in [2, 64].
     n_modes : int
         K >= 1, the largest degree.
     n_nodes : int
@@ -81,9 +82,22 @@ class AxisymmetricRule:
         return np.asarray(masses @ self.basis / self.norms)
 
 
+def without_rounding(coefficients: Floats) -> Floats:
+    """Return coefficients (..., K + 1) in the φ_l, with 0 from where they are lost in rounding.
+
+    φ_l(1) is large beside the mean of φ_l, more so in high dimension: what rounding leaves would hide the sum.
+    """
+    size = np.abs(coefficients)
+    padded = np.concatenate([size, np.zeros((*size.shape[:-1], _WINDOW - 1))], axis=-1)
+    ahead = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW, axis=-1).max(axis=-1)
+    is_kept = np.logical_and.accumulate(ahead > _ROUNDING * size.max(axis=-1, keepdims=True), axis=-1)
+    return np.where(is_kept, coefficients, 0.0)
+
+
 def density(modes: Floats, u: Floats, *, dim: int) -> Floats:
     """Return ρ(u) = Σ_l dim(l, d) m_l P_l(u) of modes m_l = ∫ P_l dμ, shape (..., K + 1) to (..., n)."""
-    return combination(modes * rounded_multiplicities(modes.shape[-1] - 1, dim), u, dim=dim)
+    norms = np.sqrt(rounded_multiplicities(modes.shape[-1] - 1, dim))
+    return combination(norms * without_rounding(norms * modes), u, dim=dim)
 
 
 def combination(coefficients: Floats, u: Floats, *, dim: int) -> Floats:

@@ -331,7 +331,7 @@ class L2Attention(MayChange, checks.ByValue, Brief):
         cosines : array_like, shape (n,)
             Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
         dim : int
-            d, in [2, 128].
+            d, in [2, 64].
 
         Returns
         -------

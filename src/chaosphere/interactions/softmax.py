@@ -691,7 +691,7 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
                 raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
         own_beta, value_scale = self._scalar(), self._scalar_value()
         if own_beta is not None and value_scale is not None:
-            if math.isclose(own_beta, beta, rel_tol=1e-12):
+            if value_scale == 0 or math.isclose(own_beta, beta, rel_tol=1e-12):
                 return growth.of_repulsion(value_scale)
             # Tokens stay in the space that they span.
             own_dim = min(own_dim or dim or growth.MAX_TOKENS, growth.MAX_TOKENS)
@@ -794,7 +794,7 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
         cosines : array_like, shape (n,)
             Cosines u_1 … u_n of nodes with the axis, in [−1, 1].
         dim : int
-            d, in [2, 128].
+            d, in [2, 64].
 
         Returns
         -------

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.measures import pairwise, statistics
 
@@ -83,19 +83,22 @@ def value_of(observable: Observable, time: float, *, tokens: Tokens, radii: Toke
     return cast(Callable[[float, Tokens], Any], observable)(time, tokens)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class RadiusMoment(Brief):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class RadiusMoment(checks.ByValue, Brief):
     """The mean of r^p over the tokens of each replica, as an observable of a model with radii.
 
     Parameters
     ----------
     power : float
         The power p.
+    weights : array_like of float, shape (n,), optional
+        Of the first n tokens, >= 0 with sum 1; the others have none. Those of a `MeanField` are its `weights`. Default:
+        all tokens count alike.
 
     Raises
     ------
     TypeError, ValueError
-        If the power is not a finite number.
+        If the power is not a finite number, or weights are out of range.
 
     See Also
     --------
@@ -122,10 +125,13 @@ class RadiusMoment(Brief):
     """
 
     power: float
+    weights: Any = None
 
     def __post_init__(self) -> None:
         """Check."""
         checks.numbers(self, "power")
+        if self.weights is not None:
+            object.__setattr__(self, "weights", checks.weights(self.weights, np.size(self.weights)))
 
     def of_state(self, time: float, tokens: Tokens, radii: Tokens) -> Any:
         """Return the mean for radii (N,) or (R, N): a number, or an array of R.
@@ -161,10 +167,12 @@ class RadiusMoment(Brief):
         >>> float(cs.measures.RadiusMoment(power=2).of_state(0.0, x, np.array([1.0, 3.0])))
         5.0
         """
-        return radius_moment(radii, power=self.power)
+        if self.weights is not None and len(self.weights) > radii.shape[-1]:
+            raise ValueError(f"weights must be at most one for each of the {radii.shape[-1]} tokens")
+        return radius_moment(radii, power=self.power, weights=self.weights)
 
 
-def radius_moment(radii: Tokens, *, power: float) -> Any:
+def radius_moment(radii: Tokens, *, power: float, weights: Floats | None = None) -> Any:
     """Return the mean of r^power over radii (N,) or (R, N): a number, or an array of R.
 
     Raises
@@ -173,7 +181,8 @@ def radius_moment(radii: Tokens, *, power: float) -> Any:
         If it is larger than any float.
     """
     with np.errstate(over="ignore", under="ignore"):
-        moment = (radii.astype(np.float64) ** power).mean(axis=-1)
+        powers = radii.astype(np.float64) ** power
+        moment = powers.mean(axis=-1) if weights is None else powers[..., : len(weights)] @ weights
     if not np.isfinite(moment).all():
         raise ValueError(
             f"power must be such that the mean of r^power is finite: it is not for power = {power:g} and radii from "

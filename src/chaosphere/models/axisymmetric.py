@@ -133,7 +133,7 @@ class AxisymmetricDensity(Brief):
         Without a field. Its attention is none, or has QᵀK = βI and V = δI, or is another interaction with a method
         `axisymmetric_drift`. Its scheme is for tokens and is not used; its steps are.
     law : Law
-        Initial law, of dim d in [2, 128], symmetric about the axis.
+        Initial law, of dim d in [2, 64], symmetric about the axis.
     n_modes : int
         Gegenbauer modes K of the density, in [4, 1024].
     axis : tuple of float, optional
@@ -352,9 +352,10 @@ class AxisymmetricDensity(Brief):
         mode = float(np.abs(c / rule.norms).max())
         if not mode <= 1 + LARGEST_TAIL:
             raise self._unresolved(step, f"a mode reaches {mode:.6g}, more than the mass, 1", 2)
-        values = rule.basis @ c
-        if not values.min() >= -LARGEST_TAIL * self.n_modes * values.max():
-            raise self._unresolved(step, f"it falls to {values.min():.1e}", 2)
+        # In mass: where there is next to none, rounding of c alone is large beside the density.
+        masses = rule.weights * (rule.basis @ c)
+        if not masses.min() >= -LARGEST_TAIL * self.n_modes * masses.max():
+            raise self._unresolved(step, f"a node has the mass {masses.min():.1e}", 2)
 
     def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
         time, enough = step * self.model.horizon / self.model.n_steps, factor * self.n_modes

@@ -63,7 +63,8 @@ class Transformer(Brief):
         are drawn anew for every layer, is noise, as any other common noise: its step is Y = LN(X + √(T/L) G(μ_X, X)).
     mlp : MLP, FixedMLP, a sequence of these, or None
         None leaves the second half out. A sequence has one network for each layer. A `FixedMLP`, or an MLP that is not
-        drawn anew, is no noise: its step is X ← LN(Y + s (T/L) G(Y)).
+        drawn anew, is no noise: its step is X ← LN(Y + s (T/L) G(Y)). MLPs that are not drawn anew are all the first
+        draw of the seed, those of one width one network; for several, take a `FixedMLP` for each.
     depth : int
         Number L >= 1 of layers.
     horizon : float

@@ -33,6 +33,7 @@ _LARGEST_TURN = 0.25  # of the branch within a step, in radians
 _MAX_POINTS = 4000
 _EXTRAPOLATED = (0.01, 0.02, 0.03, 0.045, 0.06)  # sizes m of the states from which the start of a branch is found
 _SAME_RESPONSE = 1e-10  # relative difference of the response to a small harmonic at nodes from that in closed form
+_MAX_HALVINGS, _SAME = 6, 1e-6  # of these sizes, until the expansion stays the same
 _FLAT = 1e-7  # smallest slope of the temperature in m that is told from 0
 
 
@@ -391,7 +392,7 @@ class Transition(Brief):
         The degree l of the harmonics that grow first below it.
     coefficient : float
         C of m² ≃ C (1 − τ/τ_c), with m = ∫ P_l dμ of the states next to the uniform law. They are at higher
-        temperatures if it is negative, and on both sides if it is 0.
+        temperatures if it is negative, and on both sides if it is 0. It is infinite where the term of m² vanishes.
 
     See Also
     --------
@@ -436,7 +437,7 @@ def transition(interaction: Any, dim: int) -> Transition:
     interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, PotentialInteraction, or another one
         With methods `linear_response` and `axisymmetric_drift`.
     dim : int
-        Dimension d, in [2, 128].
+        Dimension d, in [2, 64].
 
     Returns
     -------
@@ -471,7 +472,23 @@ def transition(interaction: Any, dim: int) -> Transition:
     False
     """
     equation, critical = _first_equation(interaction, dim)
-    m = np.array(_EXTRAPOLATED)
+    slope, curvature = math.nan, math.nan
+    for halvings in range(_MAX_HALVINGS):
+        before = curvature
+        slope, curvature = _expansion(equation, critical, np.array(_EXTRAPOLATED) / 2**halvings)
+        if abs(slope) > _FLAT:
+            return Transition(temperature=critical, degree=equation.degree, coefficient=0.0)
+        if abs(curvature - before) <= _SAME * (1 + abs(curvature)):
+            coefficient = math.inf if abs(curvature) <= 2 * _SAME else 1 / curvature
+            return Transition(temperature=critical, degree=equation.degree, coefficient=coefficient)
+    raise ValueError(
+        f"interaction must have one degree that loses its stability first: degree {equation.degree} and another one do "
+        "so at nearly one temperature, and the states next to the uniform law are not resolved"
+    )
+
+
+def _expansion(equation: Equation, critical: float, m: Floats) -> tuple[float, float]:
+    """Return a and b of 1 − τ/τ_c = a m + b m² + …, from states of the modes ±m."""
     try:
         below, above = (np.array([_ratio(equation, sign * size, critical) for size in m]) for sign in (1.0, -1.0))
     except NotConvergedError as error:
@@ -481,8 +498,7 @@ def transition(interaction: Any, dim: int) -> Transition:
         ) from error
     even, odd = 0.5 * (below + above) / m**2, 0.5 * (below - above) / m
     slope, curvature = (float(scipy.interpolate.BarycentricInterpolator(m**2, part)(0.0)) for part in (odd, even))
-    coefficient = 0.0 if abs(slope) > _FLAT else 1 / curvature
-    return Transition(temperature=critical, degree=equation.degree, coefficient=coefficient)
+    return slope, curvature
 
 
 def tricritical_beta(dim: int) -> float:
@@ -540,7 +556,7 @@ def branch(interaction: Any, dim: int, *, lowest: float | None = None) -> Branch
     interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, PotentialInteraction, or another one
         With methods `linear_response` and `axisymmetric_drift`.
     dim : int
-        Dimension d, in [2, 128].
+        Dimension d, in [2, 64].
     lowest : float, optional
         Temperature at which the branch ends, > 0 and below the critical one. Default: half of that.
 

@@ -17,13 +17,12 @@ import numpy as np
 import scipy
 
 from chaosphere.common.checks import Floats
-from chaosphere.geometry.axisymmetric import AxisymmetricRule, orthonormal
+from chaosphere.geometry.axisymmetric import AxisymmetricRule, orthonormal, without_rounding
 from chaosphere.interactions.protocol import offered
 
 _MAX_NEWTON, _MAX_CHANGE = 12, 30.0  # steps, and the largest change of f in one
 _CONVERGED = 1e-7  # a step of this relative size is the last: the next one would be of the order of its square
 _NEGLIGIBLE, _MORE = 1e-9, 8  # modes of √ρ, relative to the largest, and how many more serve for its changes
-_ROUNDING = 1e-14  # of coefficients of log ρ
 _LARGEST_TAIL = 1e-11  # of the modes above ¾ K, relative to the largest; each is multiplied by √dim(l, d)
 
 
@@ -94,11 +93,9 @@ class Equation:
         return self.point(m * self.rule.norms[self.degree] ** 2 * self.harmonic, log_temperature)
 
     def coefficients(self, point: Point) -> Floats:
-        """Return c_0 … c_K of log ρ = Σ c_l P_l; those lost in rounding are 0, as P_l(1) is large beside its mean."""
+        """Return c_0 … c_K of log ρ = Σ c_l P_l; those lost in rounding are 0."""
         f = point.f - math.log(float(self.rule.weights @ np.exp(point.f)))
-        coefficients = (self.rule.weights * f) @ self.rule.basis
-        coefficients[np.abs(coefficients) <= _ROUNDING * np.abs(coefficients).max()] = 0.0
-        return np.asarray(coefficients * self.rule.norms)
+        return without_rounding((self.rule.weights * f) @ self.rule.basis) * self.rule.norms
 
     def of_coefficients(self, coefficients: Floats, log_temperature: float) -> Point:
         """Return the point of a density by the coefficients of its logarithm."""
@@ -110,7 +107,7 @@ class Equation:
 
     def carry(self, point: Point, other: Equation) -> Point:
         """Return a point of another equation at the nodes of this one: log ρ, a smooth function, by its modes."""
-        coefficients = (other.rule.weights * point.f) @ other.rule.basis
+        coefficients = without_rounding((other.rule.weights * point.f) @ other.rule.basis)
         values = orthonormal(self.rule.cosines, other.n_modes, dim=self.dim) @ coefficients
         return self.point(values, point.log_temperature)
 
