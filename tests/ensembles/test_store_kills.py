@@ -116,7 +116,8 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
     return out.strip()
 
 
-@pytest.mark.parametrize(("kind", "n_workers"), [pytest.param("alone", 1, marks=pytest.mark.slow), ("pool", 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "n_workers"), [("alone", 1), ("pool", 2)])
 def test_kill_9_at_random_moments(tmp_path, expected, kind, n_workers):
     assert kill_until_done(tmp_path / "study.zarr", kind, n_workers, seed=n_workers, n_kills=4) == expected
     assert [p.name for p in tmp_path.iterdir()] == ["study.zarr"]

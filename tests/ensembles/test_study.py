@@ -100,6 +100,7 @@ def test_executors_of_the_file(tmp_path):
     assert outputs[0] == outputs[1] == outputs[2]
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
     """Scheduler and workers from the shell, as docs/howto/many-machines.md starts them."""
     with contextlib.ExitStack() as stack:

@@ -111,7 +111,15 @@ STUDIES = {
     ),
     "phases": (
         lambda **more: phases.hysteresis.run(
-            rng=0, shares=[0.8, 1.2], n_tokens=8, n_steps=2, n_systems=2, n_replicas=4, **more
+            rng=0,
+            attentions=["softmax"],
+            beta=1.0,
+            shares=[0.9, 1.2],
+            n_tokens=8,
+            n_steps=2,
+            n_systems=2,
+            n_replicas=4,
+            **more,
         ),
         "on_step",
         4,

@@ -101,7 +101,10 @@ def test_a_layer_sees_the_middle_of_its_time(name):
     assert (final(transformer(make(name, SMOOTH))) != final(transformer(make(name, other)))).any()
 
 
-@pytest.mark.parametrize("name", [name for name in SINGLE if name != "softmax"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "sinkhorn")) for name in SINGLE if name != "softmax"],
+)
 def test_orders_of_the_deterministic_schemes(name):
     """Errors against a fine rk4 run, for parameters that are smooth functions of t."""
     x = cs.sample_uniform(6, 3, rng=0)

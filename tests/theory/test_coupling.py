@@ -1,6 +1,7 @@
 """The coupling of finite layers with their limit: marginals are exact, distances fall as the theorem says."""
 
 import numpy as np
+import pytest
 
 import chaosphere as cs
 from chaosphere.common.streams import Noise
@@ -61,6 +62,7 @@ def test_wide_layers_approach_the_field():
     np.testing.assert_allclose(errors[:-1, 1], errors[:-1, 2], rtol=0.3)
 
 
+@pytest.mark.slow
 def test_exponents_in_depth_and_width():
     """Null: the exponents of the mean square in L and m are −1; 10 replicas, 99 % intervals, seed fixed."""
     data = depth_width.run(

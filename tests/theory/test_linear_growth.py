@@ -159,7 +159,7 @@ def test_small_modes_of_tokens(attention, dim):
         (cs.SoftmaxAttention(beta=4.0), 2),
         (cs.SoftmaxAttention(beta=4.0), 3),
         (cs.UnnormalizedAttention(beta=4.0, rescaled=True), 2),
-        (cs.SinkhornAttention(beta=4.0, tolerance=1e-4, rtol=1e-4), 2),
+        pytest.param(cs.SinkhornAttention(beta=4.0, tolerance=1e-4, rtol=1e-4), 2, marks=pytest.mark.slow),
         (cs.PotentialInteraction([0.0, 0.0, 0.5, 0.5]), 3),
     ],
 )

@@ -104,9 +104,10 @@ class MayChange:
         return self._with(dict(settings)) if settings else self
 
     def _convert(self) -> None:
-        """Check β and δ where they are given, and convert them to a float, a tuple or a function."""
+        """Check β and δ, and convert them to a float, a tuple or a function; None where it is the default stays."""
         for name in self._may_change():
-            if (value := getattr(self, name)) is not None:
+            value, default = getattr(self, name), self.__dataclass_fields__[name].default
+            if value is not None or default is not None:
                 object.__setattr__(self, name, schedules.schedule(value, name, low=_LOWEST[name]))
 
     def _may_change(self) -> tuple[str, ...]:
