@@ -10,7 +10,10 @@ TINY_MEAN_FIELD = [
 ]
 TINY_SYNC = ["--activations", "tanh", "--tokens", "4", "--width", "4", "--depth", "4", "--horizon", "1"]
 TINY_CAUSAL = ["--study", "correlation", "--tokens", "16", "--steps", "4", "--replicas", "2"]
-TINY_PHASES = ["--tokens", "8", "--steps", "4", "--systems", "2", "--shares", "0.8", "1.2", "--replicas", "2"]
+TINY_PHASES = [
+    *("--attentions", "softmax", "--beta", "1", "--tokens", "8", "--steps", "4", "--systems", "2"),
+    *("--shares", "0.8", "1.2", "--replicas", "2"),
+]
 TINY_RANDOM = ["--study", "ends", "--dim", "3", "--beta", "1", "--pairs", "10", "--steps", "4", "--replicas", "2"]
 TINY_TABLE = ["--activations", "relu", "--dims", "5", "--bias-std", "0"]
 
