@@ -85,6 +85,7 @@ def test_temperature_alone_is_the_heat_equation():
     np.testing.assert_allclose(sol.modes[0], exact, rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_attention_at_beta_0_and_temperature_settle_in_the_known_state():
     """Stationary: von Mises of concentration c = r/τ with r = I_1(c)/I_0(c); the splitting has order 2."""
     tau = 0.3
@@ -118,6 +119,7 @@ def test_attention_alone_agrees_with_nodes_in_heun_steps():
     )
 
 
+@pytest.mark.slow
 def test_orders_against_nodes_under_the_same_noise():
     """Nested grids, 80 replicas: order 1 between the two at one step, ½ from the nodes' limit.
 

@@ -70,7 +70,8 @@ def test_the_limiting_equation_as_model():
     assert np.abs(statistics(sde, law, 128) - reference).max() < 1e-5
 
 
-@pytest.mark.parametrize(("n_replicas", "widest"), [(16, 0.8), pytest.param(64, 0.4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_replicas", "widest"), [(16, 0.8), (64, 0.4)])
 def test_tokens_approach_the_limit_at_the_rate_one_half(n_replicas, widest):
     """Null: exponents −1/2 of the mean vector, −1 of coupled particles and W2².
 

@@ -56,6 +56,7 @@ def test_schemes_share_one_limit(finest):
             assert root_mean_square(finest[a], finest[b]) < 0.09
 
 
+@pytest.mark.slow
 def test_difference_between_schemes_vanishes_with_the_step(start):
     gaps = []
     for factor in (64, 16, 4):

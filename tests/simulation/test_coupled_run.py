@@ -49,6 +49,7 @@ def test_the_network_has_the_law_of_the_transformer():
         assert (np.abs(overlaps[0].mean(axis=0) - overlaps[1].mean(axis=0)) < 5.5 * error).all()
 
 
+@pytest.mark.slow
 def test_deeper_and_wider_networks_are_closer():
     """The mean square falls like 1/L + 1/m: by some 9 here, over 5 seeds; paths without the coupling are 1 apart."""
     runs = {
