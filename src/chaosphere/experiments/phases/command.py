@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from chaosphere.experiments.command import Command, Job, Options, call, default
+from chaosphere.experiments.command import Command, Job, Options, of_replicas
 from chaosphere.experiments.phases import drawing, hysteresis
 
 
 def jobs(options: Options) -> list[Job]:
     """Return the one study."""
-
-    def run(**shared: Any) -> Any:
-        return call(hysteresis.run, options, **shared)
-
-    return [
-        Job(
-            name="phases",
-            run=run,
-            claims=hysteresis.claims,
-            table=hysteresis.table,
-            draw=drawing.draw_hysteresis,
-            n_steps=default(hysteresis.run, "n_replicas", options),
-            unit="replicas",
-        )
-    ]
+    return [of_replicas(hysteresis, options, name="phases", draw=drawing.draw_hysteresis)]
 
 
 COMMANDS = (
