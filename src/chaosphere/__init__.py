@@ -30,6 +30,7 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
+from chaosphere.simulation.gradient import Gradient, gradient
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
@@ -59,6 +60,7 @@ __all__ = [
     "DensitySolution",
     "FixedMLP",
     "GaussianField",
+    "Gradient",
     "Interrupted",
     "L2Attention",
     "LimitSDE",
@@ -78,6 +80,7 @@ __all__ = [
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
+    "gradient",
     "laws",
     "load_ensemble",
     "measures",

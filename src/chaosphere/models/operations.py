@@ -2,7 +2,8 @@
 
 A step is written once, as calls of `Operations`. Run with `Operations` itself it computes. Run with a `Recorder` it
 also keeps a list of its operations, in order, which is read forward for the derivative in a direction (`push`), and
-backward for gradients (`pull`). To add an operation, write its value in `Operations` and its two derivatives in `Recorder`.
+backward for gradients (`pull`). To add an operation, write its value in `Operations` and its two derivatives in
+`Recorder`.
 
 Below, P_y v = v − ⟨y, v⟩ y.
 """

@@ -114,7 +114,7 @@ def _blocks(layer: LayerArrays, x: Tokens, *, n_threads: int) -> Iterator[_Block
 def _mapped(x: Tokens, matrices: Tokens, *, n_threads: int) -> Tokens:
     """Return A x for tokens (R, N, k) and the matrix A of each replica, or of all: (R or 1, n, k)."""
     if x.shape[1] * matrices.shape[1] * matrices.shape[2] < _MIN_PRODUCTS:
-        return np.matmul(x, matrices.swapaxes(1, 2))
+        return np.asarray(np.matmul(x, matrices.swapaxes(1, 2)))
     if len(matrices) == 1:
         return _map(x, matrices[0], n_threads=n_threads)
     pairs = zip(x, matrices, strict=True)

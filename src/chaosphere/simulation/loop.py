@@ -94,17 +94,17 @@ def trajectory(
     if first_step > 0 and plan.has_radius:
         raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
     x = plan.start(x)
-    run = _steps(
+    run = run_steps(
         model, plan, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None
     )
     del x  # a caller who keeps no state needs memory for one
     for index, state in run:
         if index > first_step:
-            _check_state(state, plan, step=index, model=model, last=None)
+            check_state(state, plan, step=index, model=model, last=None)
         yield index * model.horizon / model.n_steps, read_only(plan.tokens(state))
 
 
-def _steps(
+def run_steps(
     model: Model,
     plan: ModelPlan,
     x: Tokens,
@@ -304,7 +304,7 @@ def simulate(
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
-        run = _steps(
+        run = run_steps(
             model,
             plan,
             over.own(record.state),
@@ -327,7 +327,7 @@ def simulate(
                 state = over.gather(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
-                        _check_state(state, plan, step=step, model=model, last=record.state)
+                        check_state(state, plan, step=step, model=model, last=record.state)
                     for time in times[steps == step] if observe else ():
                         view, radii = read_only(plan.tokens(state)), radii_of(plan, state)
                         where = f"step {step} (time {time:g})"
@@ -373,7 +373,7 @@ def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
     return file.read()
 
 
-def _check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
+def check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
     """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
     try:
         checks.tokens(plan.tokens(state), "tokens")
