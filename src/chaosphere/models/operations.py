@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Tokens
-from chaosphere.common.pullback import Pullback
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.geometry import sphere
 
 # (cos l − sin l / l)/l² = Σ_k (−1)^k 2k/(2k + 1)! l^{2k−2}; ten terms are exact in float64 for l <= 1.
@@ -45,9 +45,11 @@ class Velocity:
     part: str
 
     def check_derivative(self) -> None:
-        """Raise ValueError if there is none."""
+        """Raise NoDerivativeError if there is none."""
         if missing := [name for name in ("jvp", "vjp") if not hasattr(self.source, name)]:
-            raise ValueError(f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}")
+            raise NoDerivativeError(
+                f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}"
+            )
 
 
 class Operations:

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.pullback import Pullback
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
@@ -274,7 +274,7 @@ class ModelPlan(Protocol):
         chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
         chaosphere.models.protocol.ModelPlan.vjp : The transpose of the derivative of a step.
         """
-        raise ValueError(f"model: {type(self).__name__} has no derivative: it has no method record")
+        raise NoDerivativeError(f"model: {type(self).__name__} has no derivative: it has no method record")
 
     def jvp(self, x: Tokens, tangent: Tokens, *, steps: range, context: StepContext) -> tuple[Tokens, Tokens]:
         """Return the state after some steps, and its derivative in a direction at the state before them.
