@@ -1,14 +1,15 @@
 """Derivatives of attention: the tangent flow and its transpose, as sums over pairs.
 
-With coefficients P_ij = p_j e^{s_ij + r_i}, scores s_ij = c ⟨Qx_i, Kx_j⟩ and values Vx_j, all derivatives are sums of one
-form over one side,
+With coefficients P_ij = p_j e^{s_ij + r_i}, scores s_ij = c ⟨Qx_i, Kx_j⟩ and values Vx_j, all derivatives are sums of
+one form over one side,
 
     A_i = Σ_j P_ij t_ij c_j,   B_i = Σ_j P_ij e_j,   t_ij = ⟨u_i, g_j⟩ + constants of i and of j.
 
 Along a tangent ẋ, t_ij is the derivative of the score, c_j the value and e_j its derivative. For gradients with
 cotangents w_i, P_ij t_ij is the gradient in the score, t_ij = ⟨w_i, Vx_j⟩ − ⟨w_i, b_i⟩ for softmax attention b. Then
-Σ_j P_ij t_ij Kx_j is the gradient in Qx_i, and the sums over i in place of j, with rows and columns exchanged, are those
-in Kx_j, in Vx_j and in p_j. Every sum is taken by one worker in one order: bitwise identical for any number of threads.
+Σ_j P_ij t_ij Kx_j is the gradient in Qx_i, and the sums over i in place of j, with rows and columns exchanged, are
+those in Kx_j, in Vx_j and in p_j. Every sum is taken by one worker in one order: bitwise identical for any number of
+threads.
 """
 
 from __future__ import annotations
@@ -306,6 +307,59 @@ class SoftmaxTangent:
 
     def _pairs(self, x: Tokens, log_z: Floats, *, n_threads: int) -> Pairs:
         return Pairs(self.maps, x, p=self.p, log_rows=-log_z, decay=self.decay, n_threads=n_threads)
+
+
+class UnnormalizedTangent:
+    """The derivative of unnormalised attention.
+
+    Its sums are those of e^{β(⟨x, y⟩ − 1)}, which cannot overflow, times a factor.
+
+    Parameters
+    ----------
+    maps : Maps
+    p : ndarray of float64, shape (n_sources,)
+    is_rescaled : bool
+        Whether the attention itself has these sums.
+    mass : ndarray of float64, shape (N,), optional
+        What the sums are divided by, token by token, under a causal mask.
+    decay : float, optional
+        λ of the mask; None without.
+    """
+
+    def __init__(
+        self, maps: Maps, p: Floats, *, is_rescaled: bool, mass: Floats | None = None, decay: float | None = None
+    ) -> None:
+        self.maps, self.p, self.mass, self.decay = maps, p, mass, decay
+        self.is_rescaled, self.factor = is_rescaled, 1.0 if is_rescaled else math.exp(maps.scale)
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative of the drift along a tangent."""
+        sums = score_and_value_sums(self._pairs(x, n_threads=n_threads), tangent)
+        return (self.factor * self.maps.factor * (sums.products + sums.plain)).astype(x.dtype)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, drift: Tokens | None, n_threads: int) -> Pullback:
+        """Return the gradients of the sum of cotangent times drift, which is needed under a mask alone."""
+        back = pulled_back(self._pairs(x, n_threads=n_threads), cotangent, offsets=None, factor=self.factor)
+        parameters, weights = dict(back.parameters), back.weights
+        if self.is_rescaled:
+            parameters["beta"] = parameters["beta"] - np.einsum("rj,j->r", weights, self.p)
+        if self.mass is not None and self.decay is not None and drift is not None:
+            of_mass = inner(cotangent, drift) / self.mass
+            weights = weights - _decayed_sums(of_mass[:, ::-1], self.decay / len(self.p))[:, ::-1]
+        return Pullback(tokens=back.tokens, weights=weights, parameters=parameters)
+
+    def _pairs(self, x: Tokens, *, n_threads: int) -> Pairs:
+        log_rows = np.full((1, x.shape[1]), -self.maps.scale)
+        if self.mass is not None:
+            log_rows -= np.log(self.mass)
+        return Pairs(self.maps, x, p=self.p, log_rows=log_rows, decay=self.decay, n_threads=n_threads)
+
+
+def _decayed_sums(values: Floats, decay: float) -> Floats:
+    """Return Σ_{j<=i} values_j e^{−decay (i−j)} along the last axis."""
+    from scipy.signal import lfilter  # takes long to import
+
+    return np.asarray(lfilter([1.0], [1.0, -math.exp(-decay)], values))
 
 
 def inner(x: Tokens, y: Tokens) -> Floats:
