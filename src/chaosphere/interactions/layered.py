@@ -12,7 +12,7 @@ it is that of the first layer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,6 @@ class LayeredPlan(InteractionPlan):
             drift[:, part.tokens] += part.factors * own
         return drift
 
-
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative in a direction; see `InteractionPlan`."""
         out = np.zeros_like(x)
@@ -83,7 +82,8 @@ class LayeredPlan(InteractionPlan):
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return gradients, in the weights of all nodes one layer after the other; see `InteractionPlan`."""
-        tokens, weights, parameters = np.zeros_like(x), np.zeros((len(x), self.n_nodes)), {}
+        tokens, weights = np.zeros_like(x), np.zeros((len(x), self.n_nodes))
+        parameters: dict[str, Any] = {}
         for part in self.parts:
             seen = part.of(np.zeros_like(x))
             seen[:, part.n_seen :] = part.factors * cotangent[:, part.tokens]

@@ -24,6 +24,7 @@ from chaosphere.interactions.polynomials import KernelPolynomial
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.tangent import weights_of
 from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.tangent import tangent_sums
 
 
 def factors_of(coefficients: Floats, dim: int) -> Floats:
@@ -84,34 +85,34 @@ class PotentialTangent:
         n, p = len(self.p), self.p[:, None]
         own, moved = x[:, :n], tangent[:, :n]
         u, g = np.concatenate([tangent, x], axis=2), np.concatenate([own, moved], axis=2)
-        products, plain = self._sums(x, own, u, g, c=p * own, e=p * moved, n_threads=n_threads)
+        products, plain = self._sums((x, own), (u, g), c=p * own, e=p * moved, n_threads=n_threads)
         return (products + plain).astype(x.dtype)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times drift."""
         n, p = len(self.p), self.p[:, None]
         own = x[:, :n]
-        tokens = self._sums(x, own, cotangent, own, c=p * own, e=None, n_threads=n_threads)[0]
-        products, plain = self._sums(own, x, own, cotangent, c=x, e=cotangent, n_threads=n_threads)
+        tokens = self._sums((x, own), (cotangent, own), c=p * own, e=None, n_threads=n_threads)[0]
+        products, plain = self._sums((own, x), (own, cotangent), c=x, e=cotangent, n_threads=n_threads)
         tokens[:, :n] += p * (products + plain)
         return Pullback(tokens=tokens.astype(x.dtype), weights=np.einsum("rjk,rjk->rj", plain, own), parameters={})
 
     def _sums(
-        self, a: Tokens, b: Tokens, *vectors: Tokens, c: Tokens, e: Tokens | None, n_threads: int
+        self,
+        both: tuple[Tokens, Tokens],
+        terms: tuple[Tokens, Tokens],
+        *,
+        c: Tokens,
+        e: Tokens | None,
+        n_threads: int,
     ) -> tuple[Floats, Floats]:
-        c, e = (None if of is None else of.astype(a.dtype, copy=False) for of in (c, e))
-        out = potential_sums(a, b, *vectors, c, e, *self.polynomials)
+        """Return the sums of f′ t c and of f e, one side."""
+        dtype = both[0].dtype
+        vectors = c.astype(dtype, copy=False), None if e is None else e.astype(dtype, copy=False)
+        slope, function = ((polynomial.coefficients, polynomial.is_series) for polynomial in self.polynomials)
+        numbers: Any = (None, None, None, None, 1.0, 1.0, 0, 0.0, n_threads)
+        out = tangent_sums(*both, *terms, *vectors, *numbers, *slope, *function)
         return out[..., : c.shape[2]], out[..., c.shape[2] + 1 :]
-
-
-def potential_sums(a, b, u, g, c, e, slope, function):
-    w = np.einsum("rik,rjk->rij", a, b)
-    value = lambda p: (chebyshev.chebval if p.is_series else np.polynomial.polynomial.polyval)(w, p.coefficients)
-    wt = value(slope) * np.einsum("rik,rjk->rij", u, g)
-    parts = [wt @ c, wt.sum(axis=2)[..., None]]
-    if e is not None:
-        parts.append(value(function) @ e)
-    return np.concatenate(parts, axis=2)
 
 
 class PairsPlan(InteractionPlan):

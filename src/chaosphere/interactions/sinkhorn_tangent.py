@@ -1,7 +1,7 @@
 """The derivative of doubly stochastic attention, through the equation of its scalings.
 
-With P_ij = a_i e^{s_ij} a_j p_j the equation of the scalings a = e^f is Σ_j P_ij = 1 at every token. Along a tangent the
-scores change by ṡ, and the derivative of the equation is
+With P_ij = a_i e^{s_ij} a_j p_j the equation of the scalings a = e^f is Σ_j P_ij = 1 at every token. Along a tangent
+the scores change by ṡ, and the derivative of the equation is
 
     ḟ_i + Σ_j P_ij ḟ_j = −Σ_j P_ij ṡ_ij.
 
@@ -9,8 +9,8 @@ On the sources P is self-adjoint in L²(p), with eigenvalues in [0, 1], as e^{β
 scaling serves rows and columns, so no direction is free, and 1 + P has eigenvalues in [1, 2]: Chebyshev's iteration for
 that interval, which takes no inner products, divides the error in L²(p) by 5.8 in each step.
 
-Gradients take the transpose. With T_ij = δ⟨w_i, x_j⟩, D_i = Σ_j P_ij T_ij and γ_j = Σ_i P_ij (T_ij − D_i) they are those
-of softmax attention with D_i + p_i η_i in place of D_i, where (1 + P) η = γ/p.
+Gradients take the transpose. With T_ij = δ⟨w_i, x_j⟩, D_i = Σ_j P_ij T_ij and γ_j = Σ_i P_ij (T_ij − D_i) they are
+those of softmax attention with D_i + p_i η_i in place of D_i, where (1 + P) η = γ/p.
 """
 
 from __future__ import annotations

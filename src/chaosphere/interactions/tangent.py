@@ -22,9 +22,8 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.interactions.head import LOG2_E, balanced
 from chaosphere.interactions.protocol import Pullback
+from chaosphere.kernels import tangent as kernel
 from chaosphere.kernels.rows import map_tokens
-
-UNMASKED, LOWER, UPPER = 0, 1, 2  # which columns a row sums over: all, those up to its own, those from its own on
 
 
 class Product:
@@ -157,45 +156,38 @@ class Pairs:
         """Return the sums over j for every row i, with terms t_ij = ⟨u_i, g_j⟩ and those of `options`."""
         with np.errstate(divide="ignore"):
             columns = self.log_columns + np.log2(self.p)
-        mask = UNMASKED if self.decay is None else LOWER
-        return self._sums(self.q, self.k, u, g, c=c, e=e, logs=(self.log_rows, columns), mask=mask, **options)
+        mask = 0 if self.decay is None else kernel.LOWER
+        return self._sums((self.q, self.k), (u, g), c=c, e=e, logs=(self.log_rows, columns), mask=mask, **options)
 
     def columns(self, u: Tokens, g: Tokens, *, c: Tokens, e: Tokens | None = None, **options: Any) -> Sums:
         """Return the sums over i for every column j, with terms t_ij = ⟨u_j, g_i⟩; those of P t are over p_j."""
         is_source = self.p > 0
         own = np.log2(np.where(is_source, self.p, 1.0))
-        mask = UNMASKED if self.decay is None else UPPER
+        mask = 0 if self.decay is None else kernel.UPPER
         logs = self.log_columns + own, self.log_rows
-        products, terms, plain = self._sums(self.k, self.q, u, g, c=c, e=e, logs=logs, mask=mask, **options)
+        products, terms, plain = self._sums((self.k, self.q), (u, g), c=c, e=e, logs=logs, mask=mask, **options)
         share = is_source.astype(np.float64)[:, None]
         return Sums(products * share, terms / np.where(is_source, self.p, 1.0), plain * share)
 
     def _sums(
-        self, a: Tokens, b: Tokens, *vectors: Tokens, c: Tokens, e: Tokens | None, logs: Any, mask: int, **options: Any
+        self,
+        both: tuple[Tokens, Tokens],
+        terms: tuple[Tokens, Tokens],
+        *,
+        c: Tokens,
+        e: Tokens | None,
+        logs: tuple[Floats, Floats],
+        mask: int,
+        term_scale: float = 1.0,
+        row_terms: Floats | None = None,
+        column_terms: Floats | None = None,
     ) -> Sums:
         decay = 0.0 if self.decay is None else self.decay * LOG2_E / len(self.p)
-        out = tangent_sums(
-            a, b, *vectors, c, e, logs, scale=self.maps.scale * LOG2_E, mask=mask, decay=decay, **options
-        )
+        scales = self.maps.scale * LOG2_E, term_scale
+        numbers: Any = (*logs, row_terms, column_terms, *scales, mask, decay, self.n_threads)
+        out = kernel.tangent_sums(*both, *terms, c, e, *numbers)
         m = c.shape[2]
         return Sums(out[..., :m], out[..., m], out[..., m + 1 :])
-
-
-def tangent_sums(a, b, u, g, c, e, logs, *, scale, mask, decay, term_scale=1.0, row_terms=None, column_terms=None):
-    s = scale * np.einsum("rik,rjk->rij", a, b) + logs[0][:, :, None] + logs[1][:, None, :]
-    i, j = np.arange(a.shape[1])[:, None], np.arange(b.shape[1])
-    if mask != UNMASKED:
-        s = np.where(j <= i if mask == LOWER else j >= i, s - decay * abs(i - j), -np.inf)
-    w = np.exp2(s)
-    t = term_scale * np.einsum("rik,rjk->rij", u, g)
-    if row_terms is not None:
-        t = t + row_terms[:, :, None]
-    if column_terms is not None:
-        t = t + column_terms[:, None, :]
-    parts = [(w * t) @ c, (w * t).sum(axis=2)[..., None]]
-    if e is not None:
-        parts.append(w @ e)
-    return np.concatenate(parts, axis=2)
 
 
 def score_and_value_sums(pairs: Pairs, tangent: Tokens, **options: Any) -> Sums:
@@ -217,7 +209,7 @@ def score_and_value_sums(pairs: Pairs, tangent: Tokens, **options: Any) -> Sums:
 def of_values(pairs: Pairs, sums: Floats, *, factor: Any) -> Floats:
     """Return sums of values (R, N, v) under the output and times a factor, (R, N, d)."""
     left = pairs.maps.values.left
-    return factor * (sums if left is None else pairs.mapped(sums, left.T))
+    return np.asarray(factor * (sums if left is None else pairs.mapped(sums, left.T)))
 
 
 def pulled_back(pairs: Pairs, cotangent: Tokens, *, offsets: Floats | None, factor: float = 1.0) -> Pullback:
