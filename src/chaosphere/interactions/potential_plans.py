@@ -108,10 +108,10 @@ class PotentialTangent:
     ) -> tuple[Floats, Floats]:
         """Return the sums of f′ t c and of f e, one side."""
         dtype = both[0].dtype
-        vectors = c.astype(dtype, copy=False), None if e is None else e.astype(dtype, copy=False)
+        vectors: Any = c.astype(dtype, copy=False), None if e is None else e.astype(dtype, copy=False)
         slope, function = ((polynomial.coefficients, polynomial.is_series) for polynomial in self.polynomials)
-        numbers: Any = (None, None, None, None, 1.0, 1.0, 0, 0.0, n_threads)
-        out = tangent_sums(*both, *terms, *vectors, *numbers, *slope, *function)
+        numbers: Any = (None, None, None, None, 1.0, 1.0, 0, 0.0, n_threads, *slope, *function)
+        out = tangent_sums(*both, *terms, *vectors, *numbers)
         return out[..., : c.shape[2]], out[..., c.shape[2] + 1 :]
 
 

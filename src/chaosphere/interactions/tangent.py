@@ -166,8 +166,9 @@ class Pairs:
         mask = 0 if self.decay is None else kernel.UPPER
         logs = self.log_columns + own, self.log_rows
         products, terms, plain = self._sums((self.k, self.q), (u, g), c=c, e=e, logs=logs, mask=mask, **options)
-        share = is_source.astype(np.float64)[:, None]
-        return Sums(products * share, terms / np.where(is_source, self.p, 1.0), plain * share)
+        # What a token of weight 0 would give may overflow.
+        products, plain = (np.where(is_source[:, None], sums, 0.0) for sums in (products, plain))
+        return Sums(products, terms / np.where(is_source, self.p, 1.0), plain)
 
     def _sums(
         self,
