@@ -235,7 +235,7 @@ class InteractionPlan(Protocol):
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
         chaosphere.SoftmaxAttention.jvp : The same of softmax attention.
         """
-        _raise_no_derivative(self)
+        raise_no_derivative(type(self).__name__)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times `drift`: the transpose of `jvp`, and more.
@@ -265,7 +265,7 @@ class InteractionPlan(Protocol):
         chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
         chaosphere.interactions.protocol.Pullback : Gradients of a drift.
         """
-        _raise_no_derivative(self)
+        raise_no_derivative(type(self).__name__)
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ drift(x)), n_steps times over.
@@ -507,9 +507,10 @@ class _Distributed(InteractionPlan):
         return self.plan.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
 
 
-def _raise_no_derivative(plan: object) -> NoReturn:
+def raise_no_derivative(name: str) -> NoReturn:
+    """Raise ValueError: an interaction of this name has no derivative."""
     raise ValueError(
-        f"{type(plan).__name__} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
+        f"{name} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
         "such as SoftmaxAttention or PotentialInteraction"
     )
 
