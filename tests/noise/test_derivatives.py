@@ -1,4 +1,4 @@
-"""Derivatives of layers and of increments of fields: against differences of order eight, and against their transpose."""
+"""Derivatives of layers and of increments of fields, against differences of order eight, and their transposes."""
 
 import numpy as np
 import pytest

@@ -18,8 +18,8 @@ RNG = np.random.default_rng(0)
 X = cs.sample_uniform(6, 3, rng=0)
 BATCH = cs.sample_uniform(6, 3, rng=0, n_replicas=2)
 WEIGHTS = np.array([0.1, 0.3, 0.0, 0.2, 0.25, 0.15])
-Q, K, V, O = RNG.standard_normal((4, 2, 3)) / 2
-HEAD = {"query": Q, "key": K, "value": V, "output": O.T}
+Q, K, V, OUTPUT = RNG.standard_normal((4, 2, 3)) / 2
+HEAD = {"query": Q, "key": K, "value": V, "output": OUTPUT.T}
 MATRICES = {"inner": RNG.standard_normal((5, 3)), "outer": RNG.standard_normal((3, 5)) / 2, "inner_bias": np.ones(5)}
 COEFFICIENTS = RNG.standard_normal(BATCH.shape)
 
@@ -324,7 +324,7 @@ def identity(y):
         (
             {"model": network(attention=cs.CustomInteraction(lambda x, weights: x))},
             ValueError,
-            "Custom.* has no derivative",
+            r"Custom.* has no derivative",
         ),
         (
             {"model": network(mlp=cs.MLP(width=4, activation=lambda z: z**2))},
@@ -342,7 +342,7 @@ def test_bad_arguments(arguments, error, match):
 def test_missing_derivative_of_a_long_run_is_an_early_error(monkeypatch):
     model = network(attention=cs.CustomInteraction(lambda x, weights: x), depth=20)
     monkeypatch.setattr(module, "run_steps", None)
-    with pytest.raises(ValueError, match="Custom.* has no derivative"):
+    with pytest.raises(ValueError, match=r"Custom.* has no derivative"):
         cs.gradient(model, X, identity, rng=0)
 
 
