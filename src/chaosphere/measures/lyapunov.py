@@ -271,12 +271,12 @@ class _TangentFlow:
         step = range(index, index + 1)
         if self.separation is None:
             try:
-                recorder = self.plan.record(here, index, context=self.context)
+                recorder = self.plan.record(here, index, context=self.context, is_exact=True)
                 ends = [recorder.push(tangent) for tangent in tangents]
             except NoDerivativeError:
                 self.separation = _SEPARATION
             else:
-                return self.plan.advance(here, step, self.context), ends, [np.ones(len(here))] * len(ends)
+                return recorder.end.value, ends, [np.ones(len(here))] * len(ends)
         self.length = self.separation
         starts = [normalize(here + self.separation * tangent) for tangent in tangents]
         after = self.plan.advance(here, step, self.context)
