@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Velocity:
         (tokens, n_threads=) ↦ the vector at every token.
     source : object
         With the methods jvp(tokens, tangent, n_threads=), its derivative, and vjp(tokens, cotangent, n_threads=), which
-        returns a `Pullback`. They are looked up for derivatives alone.
+        returns a `Pullback`. They are looked up for derivatives alone. A method linearized(tokens, n_threads=) may
+        return jvp at these tokens as a function of the tangent, where several tangents share work.
     part : str
         The argument of the model that it comes from.
     """
@@ -44,12 +46,16 @@ class Velocity:
     source: Any
     part: str
 
-    def check_derivative(self) -> None:
-        """Raise NoDerivativeError if there is none."""
+    def derivative(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
+        """Return the derivative at tokens, as a function of the tangent; NoDerivativeError if there is none."""
         if missing := [name for name in ("jvp", "vjp") if not hasattr(self.source, name)]:
             raise NoDerivativeError(
                 f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}"
             )
+        if linearized := getattr(self.source, "linearized", None):
+            derivative: Callable[[Tokens], Tokens] = linearized(x, n_threads=n_threads)
+            return derivative
+        return partial(self.source.jvp, x, n_threads=n_threads)
 
 
 class Operations:
@@ -194,12 +200,9 @@ class Recorder(Operations):
 
     def evaluate(self, x: Variable, velocity: Velocity) -> Variable:
         """Record a velocity."""
-        velocity.check_derivative()
         at = x.value
 
-        def push(dx: Tokens) -> Tokens:
-            derivative: Tokens = velocity.source.jvp(at, dx, n_threads=self.n_threads)
-            return derivative
+        push = velocity.derivative(at, n_threads=self.n_threads)
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
             back = velocity.source.vjp(at, c, n_threads=self.n_threads)
