@@ -165,7 +165,7 @@ class Recorder(Operations):
         self.start = self.end = Variable(self, x, place=0)
         self._is_exact = is_exact
         self._entries: list[_Entry] = []
-        self._found: list[tuple[str, Any]] = []  # parts of the model and their pullbacks
+        self._pullbacks: list[tuple[str, Any]] = []  # parts of the model and their pullbacks
 
     def push(self, tangent: Tokens) -> Tokens:
         """Return the derivative of the last value in the direction of a tangent at the first."""
@@ -176,7 +176,7 @@ class Recorder(Operations):
 
     def pull(self, cotangent: Tokens) -> Pullback:
         """Return the gradient of ⟨cotangent, last value⟩ in the first, in weights, and in parameters by their part."""
-        self._found = []
+        self._pullbacks = []
         cotangents: list[Tokens | None] = [None] * (len(self._entries) + 1)
         cotangents[-1] = cotangent
         for output, entry in reversed(list(enumerate(self._entries, start=1))):
@@ -189,11 +189,11 @@ class Recorder(Operations):
         start = cotangents[0]
         weights: Any = None
         parameters: dict[str, Any] = {}
-        for part, found in reversed(self._found):  # in the order of the step
-            if found.weights is not None:
-                weights = found.weights if weights is None else weights + found.weights
-            if found.parameters:
-                parameters[part] = added(parameters.get(part, {}), found.parameters)
+        for part, back in reversed(self._pullbacks):  # in the order of the step
+            if back.weights is not None:
+                weights = back.weights if weights is None else weights + back.weights
+            if back.parameters:
+                parameters[part] = added(parameters.get(part, {}), back.parameters)
         return Pullback(
             tokens=np.zeros_like(cotangent) if start is None else start, weights=weights, parameters=parameters
         )
@@ -206,7 +206,7 @@ class Recorder(Operations):
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
             back = velocity.source.vjp(at, c, n_threads=self.n_threads)
-            self._found.append((velocity.part, back))
+            self._pullbacks.append((velocity.part, back))
             return (back.tokens,)
 
         return self._record((x,), super().evaluate(at, velocity), push, pull)

@@ -139,7 +139,6 @@ class Increment(Protocol):
         See Also
         --------
         chaosphere.noise.gaussian.Increment.jvp : The derivative in a direction.
-        chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
         """
         raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
