@@ -361,3 +361,19 @@ def test_a_model_without_derivative():
 
     with pytest.raises(ValueError, match="model: Plan has no derivative: it has no method record"):
         cs.gradient(Still(), X, identity, rng=0)
+
+
+def test_a_scheme_of_other_functions_has_no_derivative(monkeypatch):
+    """It still runs, and exponents take differences."""
+
+    class Euler(cs.models.schemes.Scheme):
+        order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+
+        def step(self, x, flow):
+            return cs.normalize(x + flow.velocity(x))
+
+    monkeypatch.setitem(SCHEMES, "own", Euler())
+    with pytest.raises(ValueError, match="scheme: Euler has no derivative, as its step is not made of flow.operations"):
+        cs.gradient(equation(scheme="own"), X, identity, rng=0)
+    own, euler = (cs.measures.lyapunov_exponent(equation(scheme=name), X, rng=0) for name in ("own", "projected-euler"))
+    assert own == pytest.approx(euler, abs=1e-5)
