@@ -373,7 +373,7 @@ def test_a_scheme_of_other_functions_has_no_derivative(monkeypatch):
             return cs.normalize(x + flow.velocity(x))
 
     monkeypatch.setitem(SCHEMES, "own", Euler())
-    with pytest.raises(ValueError, match="scheme: Euler has no derivative, as its step is not made of flow.operations"):
+    with pytest.raises(ValueError, match=r"scheme: Euler has no derivative, as its step is not made of flow.operations"):
         cs.gradient(equation(scheme="own"), X, identity, rng=0)
     own, euler = (cs.measures.lyapunov_exponent(equation(scheme=name), X, rng=0) for name in ("own", "projected-euler"))
     assert own == pytest.approx(euler, abs=1e-5)
