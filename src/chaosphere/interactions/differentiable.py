@@ -48,6 +48,32 @@ class Differentiable:
         TypeError, ValueError
             If an argument is out of range or of another shape, or β or δ changes over a run: `at` gives the attention
             at a time.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.jvp : The same of a plan.
+        chaosphere.L2Attention.vjp : Gradients of attention by distances.
+        chaosphere.MultiHeadAttention.vjp : Gradients of several heads.
+        chaosphere.PotentialInteraction.vjp : Gradients of a drift along a potential.
+        chaosphere.SinkhornAttention.vjp : Gradients of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.vjp : Gradients of softmax attention.
+        chaosphere.UnnormalizedAttention.vjp : Gradients of unnormalised attention.
+
+        Notes
+        -----
+        Over all pairs, whatever the method of the interaction: the derivative is that of the exact sums.
+
+        Examples
+        --------
+        A rotation of all tokens rotates the drift of softmax attention:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(100, 3, rng=0)
+        >>> attention = cs.SoftmaxAttention(beta=2.0)
+        >>> turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        >>> bool(np.allclose(attention.jvp(x, x @ turn.T), attention(x) @ turn.T))
+        True
         """
         batch, directions = checks.tokens(x), vectors(tangent, "tangent", x=x)
         threads = checks.threads(n_threads)
@@ -79,6 +105,39 @@ class Differentiable:
         TypeError, ValueError
             If an argument is out of range or of another shape, or β or δ changes over a run: `at` gives the attention
             at a time.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.vjp : The same of a plan.
+        chaosphere.L2Attention.jvp : Derivative in a direction of attention by distances.
+        chaosphere.MultiHeadAttention.jvp : Derivative in a direction of several heads.
+        chaosphere.PotentialInteraction.jvp : Derivative in a direction of a drift along a potential.
+        chaosphere.SinkhornAttention.jvp : Derivative in a direction of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.jvp : Derivative in a direction of softmax attention.
+        chaosphere.UnnormalizedAttention.jvp : Derivative in a direction of unnormalised attention.
+
+        Notes
+        -----
+        Over all pairs, whatever the method of the interaction: the gradients are those of the exact sums.
+
+        Examples
+        --------
+        The transpose of the derivative:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x, v, w = (cs.sample_uniform(100, 3, rng=seed) for seed in range(3))
+        >>> attention = cs.SoftmaxAttention(beta=2.0)
+        >>> back = attention.vjp(x, w)
+        >>> bool(np.isclose((w * attention.jvp(x, v)).sum(), (back.tokens * v).sum()))
+        True
+
+        How the sum of all drifts along w changes with β:
+
+        >>> more = cs.SoftmaxAttention(beta=2.0 + 1e-6)
+        >>> change = (w * (more(x) - attention(x))).sum() / 1e-6
+        >>> bool(np.isclose(back.parameters["beta"], change, atol=1e-4))
+        True
         """
         batch, directions = checks.tokens(x), vectors(cotangent, "cotangent", x=x)
         threads = checks.threads(n_threads)

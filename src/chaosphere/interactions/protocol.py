@@ -108,7 +108,6 @@ class Pullback(Brief):
     See Also
     --------
     chaosphere.interactions.protocol.InteractionPlan.vjp : Gradients by the transpose of the derivative.
-    chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
 
     Notes
     -----
@@ -233,7 +232,12 @@ class InteractionPlan(Protocol):
         --------
         chaosphere.interactions.protocol.InteractionPlan.vjp : The transpose.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.L2Attention.jvp : The same of attention by distances.
+        chaosphere.MultiHeadAttention.jvp : The same of several heads.
+        chaosphere.PotentialInteraction.jvp : The same of a drift along a potential.
+        chaosphere.SinkhornAttention.jvp : The same of doubly stochastic attention.
         chaosphere.SoftmaxAttention.jvp : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.jvp : The same of unnormalised attention.
         """
         raise_no_derivative(type(self).__name__)
 
@@ -262,7 +266,12 @@ class InteractionPlan(Protocol):
         See Also
         --------
         chaosphere.interactions.protocol.InteractionPlan.jvp : The derivative in a direction.
+        chaosphere.L2Attention.vjp : The same of attention by distances.
+        chaosphere.MultiHeadAttention.vjp : The same of several heads.
+        chaosphere.PotentialInteraction.vjp : The same of a drift along a potential.
+        chaosphere.SinkhornAttention.vjp : The same of doubly stochastic attention.
         chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.vjp : The same of unnormalised attention.
         chaosphere.interactions.protocol.Pullback : Gradients of a drift.
         """
         raise_no_derivative(type(self).__name__)
