@@ -289,7 +289,8 @@ def test_bad_input(method):
         (x[None], ValueError, f"{name} must have the shape of x"),
         (x.astype(np.float32), TypeError, f"{name} must have the dtype of x"),
         (x.tolist(), TypeError, f"{name} must be a float64 or float32 array"),
-        (x * np.nan, ValueError, f"{name} must be finite"),
+        (x * np.nan, ValueError, f"{name} must be finite and <= 1e\\+100 in size"),
+        (1e101 * x, ValueError, f"{name} must be finite and <= 1e\\+100 in size"),
     ):
         with pytest.raises(error, match=match):
             call(x, wrong)

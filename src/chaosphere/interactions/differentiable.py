@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
+from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 
 
@@ -32,7 +31,7 @@ class Differentiable:
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
             Tokens on the unit sphere; R independent systems.
         tangent : ndarray, of the shape and dtype of x
-            Any finite vectors, of the tangent space or not.
+            Any vectors, of the tangent space or not, of entries <= 1e100 in size; float32 3.4e30.
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
@@ -71,8 +70,8 @@ class Differentiable:
         >>> import chaosphere as cs
         >>> x = cs.sample_uniform(100, 3, rng=0)
         >>> attention = cs.SoftmaxAttention(beta=2.0)
-        >>> turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-        >>> bool(np.allclose(attention.jvp(x, x @ turn.T), attention(x) @ turn.T))
+        >>> generator = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        >>> bool(np.allclose(attention.jvp(x, x @ generator.T), attention(x) @ generator.T))
         True
         """
         batch, directions = checks.tokens(x), vectors(tangent, "tangent", x=x)
@@ -89,7 +88,7 @@ class Differentiable:
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
             Tokens on the unit sphere; R independent systems.
         cotangent : ndarray, of the shape and dtype of x
-            w, any finite vectors.
+            w, any vectors of entries <= 1e100 in size; float32 3.4e30.
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
@@ -150,12 +149,13 @@ class Differentiable:
 
 
 def vectors(v: Any, name: str, *, x: Tokens) -> Tokens:
-    """Return v, finite vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
+    """Return v, vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
     values = checks.floating(v, name)
     if values.shape != x.shape:
         raise ValueError(f"{name} must have the shape of x, {x.shape}, got {values.shape}")
     if values.dtype != x.dtype:
         raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {values.dtype}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite")
+    limit = largest_value(x.dtype)
+    if not (size := float(abs(values).max())) <= limit:
+        raise ValueError(f"{name} must be finite and <= {limit:.3g} in size for {x.dtype} tokens, got {size:.6g}")
     return values if values.ndim == 3 else values[None]
