@@ -89,8 +89,8 @@ def test_derivatives_are_those_of_complex_steps(name, weighted):
         return (cotangent[0] * value(**changed)).sum()
 
     twins.assert_close(plan.drift(x, n_threads=1)[0], value(), atol=1e-11)
-    moved = plan.jvp(x, tangent, n_threads=1)
-    twins.assert_close(moved[0], drifts.derivative(lambda z: value(x=z), x[0], tangent[0]), atol=1e-10)
+    along = plan.jvp(x, tangent, n_threads=1)
+    twins.assert_close(along[0], drifts.derivative(lambda z: value(x=z), x[0], tangent[0]), atol=1e-10)
     back = plan.vjp(x, cotangent, n_threads=1)
     twins.assert_close(back.tokens[0], drifts.gradient(lambda z: total(x=z), x[0]), atol=1e-10)
     twins.assert_close(back.weights[0], drifts.gradient(lambda z: total(p=z), p), atol=1e-9)
@@ -114,12 +114,12 @@ def test_one_is_the_transpose_of_the_other(kind, n, dim, dtype):
     x = cases.tokens(n, dim, dtype, n_replicas=2)
     p = cases.weights(n)
     tangent, cotangent = vectors(n, dim, 2, dtype)
-    moved, back = interaction.jvp(x, tangent, weights=p), interaction.vjp(x, cotangent, weights=p)
-    assert moved.dtype == back.tokens.dtype == dtype
-    assert moved.shape == back.tokens.shape == x.shape
+    along, back = interaction.jvp(x, tangent, weights=p), interaction.vjp(x, cotangent, weights=p)
+    assert along.dtype == back.tokens.dtype == dtype
+    assert along.shape == back.tokens.shape == x.shape
     assert back.weights.shape == (2, n)
-    one, other = (np.einsum("rik,rik->r", *both, dtype=float) for both in ((cotangent, moved), (back.tokens, tangent)))
-    size = np.linalg.norm(cotangent.astype(float)) * np.linalg.norm(moved.astype(float))
+    one, other = (np.einsum("rik,rik->r", *both, dtype=float) for both in ((cotangent, along), (back.tokens, tangent)))
+    size = np.linalg.norm(cotangent.astype(float)) * np.linalg.norm(along.astype(float))
     atol = (1e-13 if dtype == np.float64 else 1e-5) * (size + 1)
     if kind == "doubly stochastic":
         atol *= 100  # its scalings solve their equation to 1e-12, or 1e-6
@@ -144,9 +144,9 @@ def test_replicas_layouts_and_threads(name):
     interaction = CASES[name][0]
     x, p = cases.tokens(70, DIM, n_replicas=3), cases.weights(70)
     tangent, cotangent = vectors(70, n_replicas=3)
-    moved, back = interaction.jvp(x, tangent, weights=p), interaction.vjp(x, cotangent, weights=p)
+    along, back = interaction.jvp(x, tangent, weights=p), interaction.vjp(x, cotangent, weights=p)
     for r in range(3):
-        assert np.array_equal(interaction.jvp(x[r], tangent[r], weights=p, n_threads=1), moved[r])
+        assert np.array_equal(interaction.jvp(x[r], tangent[r], weights=p, n_threads=1), along[r])
         own = interaction.vjp(x[r], cotangent[r], weights=p, n_threads=2)
         assert np.array_equal(own.tokens, back.tokens[r])
         assert np.array_equal(own.weights, back.weights[r])
@@ -154,16 +154,16 @@ def test_replicas_layouts_and_threads(name):
             assert np.array_equal(own.parameters[key], values[r])
     for layout in ("strided", "Fortran", "read-only"):
         same = [cases.layouts(a)[layout] for a in (x, tangent)]
-        assert np.array_equal(interaction.jvp(*same, weights=p), moved)
+        assert np.array_equal(interaction.jvp(*same, weights=p), along)
 
 
 def test_causal_attention_looks_at_what_came_before():
     attention = cs.SoftmaxAttention(beta=2.0, value_scale=-0.5, mask="causal")
     x, (tangent, cotangent) = cases.tokens(300, 3)[0], vectors(300, 3)[:, 0]
-    moved = attention.jvp(x, tangent)
-    twins.assert_close(moved[0], -0.5 * tangent[0], atol=1e-15)
+    along = attention.jvp(x, tangent)
+    twins.assert_close(along[0], -0.5 * tangent[0], atol=1e-15)
     tangent[200:] = 0
-    assert np.array_equal(attention.jvp(x, tangent)[:200], moved[:200])
+    assert np.array_equal(attention.jvp(x, tangent)[:200], along[:200])
     cotangent[200:] = 0
     back = attention.vjp(x, cotangent)
     assert not back.tokens[200:].any()
@@ -238,11 +238,11 @@ def test_layers_of_nodes_and_passive_tokens_under_a_mask():
     weights = np.stack([cases.weights(4, seed) for seed in range(3)])
     attention, h = cs.SoftmaxAttention(beta=2.0, mask="causal", decay=1.0), 2e-4
     plan = attention.plan(Shape.of(x), weights)
-    moved = plan.jvp(x, tangent, n_threads=1)
+    along = plan.jvp(x, tangent, n_threads=1)
     ends = [plan.drift(x + s * h * tangent, n_threads=1) for s in (-2, -1, 1, 2)]
-    twins.assert_close(moved, (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h), atol=1e-9)
+    twins.assert_close(along, (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h), atol=1e-9)
     back = plan.vjp(x, cotangent, n_threads=1)
-    assert np.isclose((back.tokens * tangent).sum(), (cotangent * moved).sum(), rtol=0, atol=1e-13)
+    assert np.isclose((back.tokens * tangent).sum(), (cotangent * along).sum(), rtol=0, atol=1e-13)
     change = np.random.default_rng(0).standard_normal(weights.shape) * (weights > 0)
     change -= weights * change.sum(axis=1, keepdims=True)  # keeps the sums at 1
     ends = [attention.plan(Shape.of(x), weights + s * h * change).drift(x, n_threads=1) for s in (-2, -1, 1, 2)]
@@ -289,7 +289,8 @@ def test_bad_input(method):
         (x[None], ValueError, f"{name} must have the shape of x"),
         (x.astype(np.float32), TypeError, f"{name} must have the dtype of x"),
         (x.tolist(), TypeError, f"{name} must be a float64 or float32 array"),
-        (x * np.nan, ValueError, f"{name} must be finite"),
+        (x * np.nan, ValueError, f"{name} must be finite and <= 1e\\+100 in size"),
+        (1e101 * x, ValueError, f"{name} must be finite and <= 1e\\+100 in size"),
     ):
         with pytest.raises(error, match=match):
             call(x, wrong)

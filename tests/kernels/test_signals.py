@@ -13,7 +13,7 @@ PROGRAM = """
 import sys
 import numpy as np
 from chaosphere.geometry import harmonics
-from chaosphere.kernels import abi, attention, causal, expansions, layer, normals, pairs, prefix, rows
+from chaosphere.kernels import abi, attention, causal, expansions, layer, normals, pairs, prefix, rows, tangent
 
 name, THREADS = sys.argv[1], int(sys.argv[2])
 
@@ -32,6 +32,10 @@ def sums(n):
 def by_rows(n):
     x = tokens(n, 3)
     return lambda: rows.attend_rows(x, x, None, None, None, 1.0, THREADS)
+
+def derivatives(n):
+    x = tokens(n, 3)
+    return lambda: tangent.tangent_sums(x, x, x, x, x, x, None, None, None, None, 1.0, 1.0, 0, 0.0, THREADS)
 
 def causal_pairs(n):
     x = tokens(n, 3)
@@ -80,6 +84,7 @@ CALLS = {
     ),
     "sums of coefficients": (lambda: sums(2000), lambda: sums(700_000)),
     "attention by rows": (lambda: by_rows(2000), lambda: by_rows(400_000)),
+    "derivatives": (lambda: derivatives(2000), lambda: derivatives(300_000)),
     "causal attention": (lambda: causal_pairs(2000), lambda: causal_pairs(600_000)),
     "causal attention by rows": (lambda: causal_rows(2000), lambda: causal_rows(500_000)),
     "prefix sums on the circle": (
@@ -133,6 +138,7 @@ NAMES = [
     "steps of attention",
     "sums of coefficients",
     "attention by rows",
+    "derivatives",
     "causal attention",
     "causal attention by rows",
     "prefix sums on the circle",

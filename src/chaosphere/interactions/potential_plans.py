@@ -78,20 +78,20 @@ class PotentialTangent:
     def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
         slope = np.asarray(chebyshev.chebder(series), dtype=np.float64)
         self.polynomials = [KernelPolynomial.of(values, dtype=shape.dtype) for values in (slope, series)]
-        self.p = weights_of(weights, shape.n_tokens)
+        self.weights = weights
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative of the drift along a tangent."""
-        n, p = len(self.p), self.p[:, None]
-        own, moved = x[:, :n], tangent[:, :n]
-        u, g = np.concatenate([tangent, x], axis=2), np.concatenate([own, moved], axis=2)
-        products, plain = self._sums((x, own), (u, g), c=p * own, e=p * moved, n_threads=n_threads)
+        p = weights_of(self.weights, x.shape[1])[:, None]
+        own, change = x[:, : len(p)], tangent[:, : len(p)]
+        u, g = np.concatenate([tangent, x], axis=2), np.concatenate([own, change], axis=2)
+        products, plain = self._sums((x, own), (u, g), c=p * own, e=p * change, n_threads=n_threads)
         return (products + plain).astype(x.dtype)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times drift."""
-        n, p = len(self.p), self.p[:, None]
-        own = x[:, :n]
+        p = weights_of(self.weights, x.shape[1])[:, None]
+        n, own = len(p), x[:, : len(p)]
         tokens = self._sums((x, own), (cotangent, own), c=p * own, e=None, n_threads=n_threads)[0]
         products, plain = self._sums((own, x), (own, cotangent), c=x, e=cotangent, n_threads=n_threads)
         tokens[:, :n] += p * (products + plain)

@@ -96,7 +96,7 @@ class Partition(Protocol):
 class Pullback(Brief):
     """Gradients of Σ_i ⟨w_i, b(x)_i⟩ for a drift b and given vectors w_i, the cotangents: what `vjp` returns.
 
-    Attributes
+    Parameters
     ----------
     tokens : ndarray, shape (R, N, d)
         In the tokens, as vectors of the ambient space, of the dtype of the tokens.
@@ -109,7 +109,6 @@ class Pullback(Brief):
     See Also
     --------
     chaosphere.interactions.protocol.InteractionPlan.vjp : Gradients by the transpose of the derivative.
-    chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
 
     Notes
     -----
@@ -234,7 +233,12 @@ class InteractionPlan(Protocol):
         --------
         chaosphere.interactions.protocol.InteractionPlan.vjp : The transpose.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.L2Attention.jvp : The same of attention by distances.
+        chaosphere.MultiHeadAttention.jvp : The same of several heads.
+        chaosphere.PotentialInteraction.jvp : The same of a drift along a potential.
+        chaosphere.SinkhornAttention.jvp : The same of doubly stochastic attention.
         chaosphere.SoftmaxAttention.jvp : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.jvp : The same of unnormalised attention.
         """
         raise_no_derivative(type(self).__name__)
 
@@ -263,7 +267,12 @@ class InteractionPlan(Protocol):
         See Also
         --------
         chaosphere.interactions.protocol.InteractionPlan.jvp : The derivative in a direction.
+        chaosphere.L2Attention.vjp : The same of attention by distances.
+        chaosphere.MultiHeadAttention.vjp : The same of several heads.
+        chaosphere.PotentialInteraction.vjp : The same of a drift along a potential.
+        chaosphere.SinkhornAttention.vjp : The same of doubly stochastic attention.
         chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.vjp : The same of unnormalised attention.
         chaosphere.interactions.protocol.Pullback : Gradients of a drift.
         """
         raise_no_derivative(type(self).__name__)
