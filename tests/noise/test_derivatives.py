@@ -138,8 +138,8 @@ def test_matrices_of_a_fixed_mlp():
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_blocks_and_threads_do_not_matter(dtype, monkeypatch):
     """Blocks change the order of sums, threads and replicas not a bit."""
-    one = layer("tanh", width=600)
-    x, v = (cs.sample_uniform(700, 4, rng=seed, n_replicas=2).astype(dtype) for seed in (0, 1))
+    one = layer("tanh", width=300)
+    x, v = (cs.sample_uniform(400, 4, rng=seed, n_replicas=2).astype(dtype) for seed in (0, 1))
     pushed, pulled, matrices = (f(x, v, n_threads=1) for f in (one.jvp, one.vjp, one.parameter_gradient))
     assert pushed.dtype == pulled.tokens.dtype == matrices["u"].dtype == dtype
     np.testing.assert_array_equal(pushed, one.jvp(x, v, n_threads=2))
