@@ -364,14 +364,14 @@ class SDEPlan(ModelPlan):
         recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
         flow = self._flow(step, context, recorder=recorder)
         try:
-            self.scheme.step(recorder.start, flow)
+            self.scheme.step(recorder.start(), flow)
         except TypeError as error:  # of a function that takes arrays alone
             name = type(self.scheme).__name__
             raise NoDerivativeError(
                 f"scheme: {name} has no derivative, as its step is not made of flow.operations alone ({error})"
             ) from error
         if self.attention is not None and not flow.is_noisy:
-            recorder.replace_end(self.attention.hold(recorder.end.value, x))
+            recorder.state = self.attention.hold(recorder.state, x)
         return recorder
 
     def _flow(self, index: int, context: StepContext, *, recorder: Recorder | None = None) -> Flow:
