@@ -8,6 +8,7 @@ from interaction_calls import INTERACTIONS
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from noise_calls import NOISE
 from subjects import (
     ATTENTION,
     AXIAL,
