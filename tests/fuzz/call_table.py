@@ -174,6 +174,7 @@ CALLS = INTERACTIONS | {
             "save_states": True,
             "progress": False,
             "checkpoint": None,
+            "weights": np.full(len(X), 1 / len(X)),
         },
     ),
     "simulate (SDE)": (cs.simulate, {"model": SDE, "x": BATCH, "rng": [0, 1], "save_at": None, "n_threads": 1}),

@@ -40,6 +40,7 @@ def trajectory(
     shared_noise: bool = False,
     n_threads: int | None = None,
     first_step: int = 0,
+    weights: Any = None,
 ) -> Iterator[tuple[float, Tokens]]:
     """Iterate over a run: yield (time, tokens) at the start and after every step.
 
@@ -58,6 +59,8 @@ def trajectory(
     first_step : int
         If > 0, x is the state after that many steps, and the run continues from it. 0 for a model with radii, which x
         does not tell.
+    weights : array_like, shape (N,), optional
+        As in `simulate`.
 
     Yields
     ------
@@ -90,7 +93,7 @@ def trajectory(
     """
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
-    plan = model.plan(Shape.of(checks.tokens(x)))
+    plan = _plan(model, Shape.of(checks.tokens(x)), weights)
     if first_step > 0 and plan.has_radius:
         raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
     x = plan.start(x)
@@ -102,6 +105,12 @@ def trajectory(
         if index > first_step:
             _check_state(state, plan, step=index, model=model, last=None)
         yield index * model.horizon / model.n_steps, read_only(plan.tokens(state))
+
+
+def _plan(model: Model, shape: Shape, weights: Any) -> ModelPlan:
+    """Return the plan of a model; weights are handed to it where there are any."""
+    p = checks.weights(weights, shape.n_tokens)
+    return model.plan(shape) if p is None else model.plan(shape, p)
 
 
 def _steps(
@@ -162,6 +171,7 @@ def simulate(
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     comm: Any = None,
+    weights: Any = None,
 ) -> Solution:
     """Run a model from tokens x, and record it.
 
@@ -264,7 +274,8 @@ def simulate(
     start = clock.perf_counter()
     check_model(model)
     shape = Shape.of(checks.tokens(x))
-    plan, over = model.plan(shape), partition.rows(comm, shape.n_tokens)
+    weights = checks.weights(weights, shape.n_tokens)
+    plan, over = _plan(model, shape, weights), partition.rows(comm, shape.n_tokens)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
@@ -280,9 +291,10 @@ def simulate(
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
-    attributes = identity.identify(
-        {"model": resolved(model, plan), "shared_noise": int(shared_noise)}, sequences=sequences
-    )
+    parts: dict[str, Any] = {"model": resolved(model, plan), "shared_noise": int(shared_noise)}
+    if weights is not None:
+        parts["weights"] = weights
+    attributes = identity.identify(parts, sequences=sequences)
     file = None
     record = Record(step=-1, state=plan.start(x), states=[], observables={name: [] for name in observe})
     with ExitStack() as stack:
