@@ -30,6 +30,8 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
+from chaosphere.simulation.fluctuations import Fluctuations, fluctuations
+from chaosphere.simulation.gradient import Gradient, gradient
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
@@ -58,7 +60,9 @@ __all__ = [
     "CustomInteraction",
     "DensitySolution",
     "FixedMLP",
+    "Fluctuations",
     "GaussianField",
+    "Gradient",
     "Interrupted",
     "L2Attention",
     "LimitSDE",
@@ -78,6 +82,8 @@ __all__ = [
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
+    "fluctuations",
+    "gradient",
     "laws",
     "load_ensemble",
     "measures",

@@ -22,8 +22,9 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
+from chaosphere.interactions.tangent import Maps, SoftmaxTangent, weights_of
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -93,7 +94,11 @@ class DirectPlan(InteractionPlan):
         vector operations a pair: (k + 2v + 15)/2 where QᵀK is symmetric and k + v + 18 where it is not, against
         (3d + 15)/2 and 2d + 14 (see chaosphere.interactions.head and symmetric_head). Where its norm is too large for
         one shift of all scores, it is k + v + 18 against 2d + 18.
+    parameters : dict
+        Numbers and matrices of the attention, as of `chaosphere.interactions.tangent.Maps`: of its derivative.
     """
+
+    decay: float | None = None  # of a causal mask
 
     def __init__(
         self,
@@ -105,8 +110,10 @@ class DirectPlan(InteractionPlan):
         value: Floats | None,
         value_scale: float,
         head: Head | None = None,
+        parameters: dict[str, Any],
     ) -> None:
         self.shape, self.value_scale = shape, value_scale
+        self.parameters, self.p = parameters, weights_of(weights, shape.n_tokens)
         self.weights: Floats | None
         self.sources: Any
         self.tracers: Any
@@ -182,6 +189,8 @@ class DirectPlan(InteractionPlan):
     def changed(self, *, beta: float | None = None, value_scale: float | None = None) -> DirectPlan:
         """Return the plan with another β or δ, of a plan that has none of them as a matrix or in a head."""
         plan = copy(self)
+        changed = {"beta": beta, "value_scale": value_scale}
+        plan.parameters = self.parameters | {name: value for name, value in changed.items() if value is not None}
         if value_scale is not None:
             plan.value_scale = value_scale
         if beta is not None:
@@ -192,6 +201,21 @@ class DirectPlan(InteractionPlan):
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""
         return self.attend(x, n_threads=n_threads).mean
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction; see `InteractionPlan`."""
+        attended = self.attend(x, n_threads=n_threads)
+        log_z = attended.log_partition()
+        return self._tangent().jvp(x, tangent, drift=attended.mean, log_z=log_z, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients; see `InteractionPlan`."""
+        attended = self.attend(x, n_threads=n_threads)
+        log_z = attended.log_partition()
+        return self._tangent().vjp(x, cotangent, drift=attended.mean, log_z=log_z, n_threads=n_threads)
+
+    def _tangent(self) -> SoftmaxTangent:
+        return SoftmaxTangent(Maps(self.shape.dim, **self.parameters), self.p, decay=self.decay)
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`.

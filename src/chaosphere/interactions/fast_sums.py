@@ -9,7 +9,7 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.direct import Attended, DirectPlan
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
 
 
 class Sums(Protocol):
@@ -46,6 +46,14 @@ class FastSumsPlan(InteractionPlan):
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""
         return self.attend(x, n_threads=n_threads).mean
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative of the exact sums, over all pairs; see `InteractionPlan`."""
+        return self.direct.jvp(x, tangent, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients of the exact sums, over all pairs; see `InteractionPlan`."""
+        return self.direct.vjp(x, cotangent, n_threads=n_threads)
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""

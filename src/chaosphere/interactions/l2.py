@@ -21,16 +21,18 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions import axisymmetric
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.circle import CircleDrift
+from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.direct import relative_weights
 from chaosphere.interactions.growth import EnergyGrowth
-from chaosphere.interactions.head import Head, largest_value, norm, scalar, set_matrices
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.head import LOG2_E, Head, largest_value, norm, scalar, set_matrices
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.tangent import Maps, SoftmaxTangent, weights_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class L2Attention(MayChange, checks.ByValue, Brief):
+class L2Attention(MayChange, Differentiable, checks.ByValue, Brief):
     """Attention by distances: softmax self-attention with −|Qx − Ky|² for the scores.
 
     Attn(μ, x) = ∫ e^{−|Qx − Ky|²} V y dμ(y) / ∫ e^{−|Qx − Ky|²} dμ(y),  μ = Σ p_i δ_{x_i}
@@ -195,7 +197,9 @@ class L2Attention(MayChange, checks.ByValue, Brief):
             value_scale=1.0 if self._value_scale is None else self._value_scale,
             is_distance=True,
         )
-        return L2Plan(shape, weights, head=head)
+        names = ("query", "key", "value", "value_scale")
+        maps = Maps(shape.dim, is_distance=True, **{name: getattr(self, name) for name in names})
+        return L2Plan(shape, weights, head=head, maps=maps)
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
         """Return the energy E_{2β} of softmax attention at 2β, where this is that attention.
@@ -508,16 +512,36 @@ class L2Plan(InteractionPlan):
     weights : ndarray of float64, shape (n_sources,), optional
         Those that are 0 make their tokens passive tracers, too.
     head : Head
+    maps : Maps
+        Of its derivative.
     """
 
-    def __init__(self, shape: Shape, weights: Floats | None, *, head: Head) -> None:
-        self.head, self.weights = head, relative_weights(weights, shape.n_tokens)[0]
+    def __init__(self, shape: Shape, weights: Floats | None, *, head: Head, maps: Maps) -> None:
+        self.head = head
+        self.weights, self.log_unit = relative_weights(weights, shape.n_tokens)
+        self.tangent = SoftmaxTangent(maps, weights_of(weights, shape.n_tokens))
         self.n_sources = shape.n_tokens if weights is None else len(weights)
         self.pairs = float(shape.n_tokens) * self.n_sources
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""
         return self.attend(x, x, n_threads=n_threads)
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction; see `InteractionPlan`."""
+        drift, log_z = self._with_sums(x, n_threads=n_threads)
+        return self.tangent.jvp(x, tangent, drift=drift, log_z=log_z, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients; see `InteractionPlan`."""
+        drift, log_z = self._with_sums(x, n_threads=n_threads)
+        return self.tangent.vjp(x, cotangent, drift=drift, log_z=log_z, n_threads=n_threads)
+
+    def _with_sums(self, x: Tokens, *, n_threads: int) -> tuple[Tokens, Floats]:
+        """Return the drift and the logarithms of the sums Σ_j p_j e^{2⟨Qx_i, Ky_j⟩ − |Ky_j|²}."""
+        keys = x[:, : self.n_sources]
+        mean, sums, exponents = self.head.attend(x, keys, weights=self.weights, n_threads=n_threads)
+        return mean, np.log(sums) + exponents / LOG2_E + self.log_unit
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of attention at their share of the work; see `InteractionPlan`."""

@@ -21,10 +21,12 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions import call, growth, layered
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, CombinedAxisymmetric
 from chaosphere.interactions.circle import CircleDrift, Modes
+from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
+    Pullback,
     check_interaction,
     check_schedule,
     consensus_rate_of,
@@ -39,7 +41,7 @@ COMBINE = ("mean", "sum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class MultiHeadAttention(Brief):
+class MultiHeadAttention(Differentiable, Brief):
     """The mean or the sum of several interactions, the heads.
 
     Parameters
@@ -579,6 +581,25 @@ class _MultiHeadPlan(InteractionPlan):
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the combined drift; see `InteractionPlan`."""
         return np.asarray(combined((plan.drift(x, n_threads=n_threads) for plan in self.plans), is_mean=self.is_mean))
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction; see `InteractionPlan`."""
+        parts = (plan.jvp(x, tangent, n_threads=n_threads) for plan in self.plans)
+        return np.asarray(combined(parts, is_mean=self.is_mean))
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients, those of the heads' parameters with the head in their names; see `InteractionPlan`."""
+        backs = [plan.vjp(x, cotangent, n_threads=n_threads) for plan in self.plans]
+        share = 1 / len(backs) if self.is_mean else 1.0
+        return Pullback(
+            tokens=combined((back.tokens for back in backs), is_mean=self.is_mean),
+            weights=combined((back.weights for back in backs), is_mean=self.is_mean),
+            parameters={
+                f"heads[{number}].{name}": share * values
+                for number, back in enumerate(backs)
+                for name, values in back.parameters.items()
+            },
+        )
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows at their share of the work; see `InteractionPlan`."""

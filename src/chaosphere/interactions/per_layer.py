@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from chaosphere.interactions import layered
 from chaosphere.interactions.protocol import (
     Interaction,
     InteractionPlan,
+    Pullback,
     check_interaction,
     check_schedule,
     is_ordered_of,
@@ -80,7 +81,19 @@ class PerLayerPlan(InteractionPlan):
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Raise ValueError: there is no drift without a step."""
-        raise ValueError("interactions that differ from layer to layer have a drift in a step alone: take `at` it")
+        _raise_without_step()
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Raise ValueError: there is no drift without a step."""
+        _raise_without_step()
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Raise ValueError: there is no drift without a step."""
+        _raise_without_step()
+
+
+def _raise_without_step() -> NoReturn:
+    raise ValueError("interactions that differ from layer to layer have a drift in a step alone: take `at` it")
 
 
 def per_layer(attention: Any) -> Any:

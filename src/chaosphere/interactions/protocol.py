@@ -12,12 +12,14 @@ More than half of this file is docstrings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.growth import EnergyGrowth
@@ -87,6 +89,44 @@ class Partition(Protocol):
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Pullback(Brief):
+    """Gradients of Σ_i ⟨w_i, b(x)_i⟩ for a drift b and given vectors w_i, the cotangents: what `vjp` returns.
+
+    Attributes
+    ----------
+    tokens : ndarray, shape (R, N, d)
+        In the tokens, as vectors of the ambient space, of the dtype of the tokens.
+    weights : ndarray of float64, shape (R, n_sources)
+        In the weights p_j of the sources, each as a free variable: their sum is not held at 1.
+    parameters : mapping of str to ndarray of float64
+        In the numbers and matrices of the interaction, by their names, with R as first axis. Those that are None in the
+        interaction are left out; those of several heads are named as in ``heads[0].beta``.
+
+    See Also
+    --------
+    chaosphere.interactions.protocol.InteractionPlan.vjp : Gradients by the transpose of the derivative.
+    chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
+
+    Notes
+    -----
+    Of tokens (N, d), without replicas, no array has the axis R.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(10, 3, rng=0)
+    >>> back = cs.SoftmaxAttention(beta=1.0).vjp(x, np.ones_like(x))
+    >>> back.tokens.shape, back.weights.shape, sorted(back.parameters)
+    ((10, 3), (10,), ['beta', 'value_scale'])
+    """
+
+    tokens: Tokens
+    weights: Floats
+    parameters: Mapping[str, Floats]
 
 
 class InteractionPlan(Protocol):
@@ -161,8 +201,71 @@ class InteractionPlan(Protocol):
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
         chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
+        chaosphere.interactions.protocol.InteractionPlan.jvp : The derivative in a direction.
         """
         raise NotImplementedError
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative of `drift` at x in the direction of a tangent: the Jacobian times it.
+
+        The drift is taken as a function of x in the ambient space: its formula, for any x of R^d.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens of the plan's shape; they are not checked again.
+        tangent : ndarray, shape (R, N, d)
+            Any vectors, of the dtype of x.
+        n_threads : int
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        Raises
+        ------
+        ValueError
+            If the interaction has no derivative.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.vjp : The transpose.
+        chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.SoftmaxAttention.jvp : The same of softmax attention.
+        """
+        _raise_no_derivative(self)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return the gradients of the sum of cotangent times `drift`: the transpose of `jvp`, and more.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens of the plan's shape; they are not checked again.
+        cotangent : ndarray, shape (R, N, d)
+            Any vectors, of the dtype of x.
+        n_threads : int
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        Pullback
+            In the tokens, in the weights, and in the parameters of the interaction.
+
+        Raises
+        ------
+        ValueError
+            If the interaction has no derivative.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.jvp : The derivative in a direction.
+        chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
+        chaosphere.interactions.protocol.Pullback : Gradients of a drift.
+        """
+        _raise_no_derivative(self)
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ drift(x)), n_steps times over.
@@ -402,6 +505,13 @@ class _Distributed(InteractionPlan):
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         first, stop = self.partition.first, self.partition.stop
         return self.plan.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+
+
+def _raise_no_derivative(plan: object) -> NoReturn:
+    raise ValueError(
+        f"{type(plan).__name__} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
+        "such as SoftmaxAttention or PotentialInteraction"
+    )
 
 
 def check_interaction(value: object, name: str) -> None:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import Field, fields, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Tokens
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
 
 Settings = tuple[tuple[str, Any], ...]  # names and values of the parameters that change
 
@@ -173,4 +173,16 @@ class ScheduledPlan(InteractionPlan):
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Raise ValueError: there is no drift without a time."""
-        raise ValueError("attention that changes over time has a drift at a time alone: take attention.at(time)")
+        _raise_without_time()
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Raise ValueError: there is no drift without a time."""
+        _raise_without_time()
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Raise ValueError: there is no drift without a time."""
+        _raise_without_time()
+
+
+def _raise_without_time() -> NoReturn:
+    raise ValueError("attention that changes over time has a drift at a time alone: take attention.at(time)")

@@ -23,6 +23,7 @@ from chaosphere.geometry import expansions
 from chaosphere.interactions import axisymmetric, causal, energies, growth, layered, linear, nufft, prefix, series
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SoftmaxAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
+from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
@@ -85,7 +86,7 @@ class AttentionResult(Brief):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SoftmaxAttention(MayChange, checks.ByValue, Brief):
+class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -458,7 +459,15 @@ class SoftmaxAttention(MayChange, checks.ByValue, Brief):
             output, narrow_value = (value, None) if values is None else (values[0].T, values[1])
             matrices: dict[str, Any] = {"query": query, "key": key, "value": narrow_value, "output": output}
             head = Head(shape.dtype, scale=1.0 if beta is None else beta, value_scale=value_scale, **matrices)
-        return {"beta": beta, "form": form, "value": value, "value_scale": value_scale, "head": head}
+        names = ("beta", "value_scale", "query", "key", "value", "output")
+        return {
+            "beta": beta,
+            "form": form,
+            "value": value,
+            "value_scale": value_scale,
+            "head": head,
+            "parameters": {name: getattr(self, name) for name in names},
+        }
 
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None

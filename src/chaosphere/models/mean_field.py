@@ -16,6 +16,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.interactions.protocol import is_ordered_of
+from chaosphere.models.operations import Recorder
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
 
 
@@ -355,7 +356,7 @@ class MeanFieldPlan(ModelPlan):
     def __init__(self, limit: MeanField, inner: ModelPlan) -> None:
         self.limit, self.inner = limit, inner
         self.max_fused_steps, self.cost = inner.max_fused_steps, inner.cost
-        self.has_radius = inner.has_radius
+        self.has_radius, self.changing = inner.has_radius, inner.changing
 
     def start(self, x: Tokens) -> Tokens:
         """Return the state that nodes and passive tokens start from; see `ModelPlan`."""
@@ -368,6 +369,10 @@ class MeanFieldPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the state of nodes and passive tokens after some steps; see `ModelPlan`."""
         return self.inner.advance(x, steps, context)
+
+    def record(self, x: Tokens, step: int, *, context: StepContext) -> Recorder:
+        """Return a step of nodes and passive tokens with its operations; see `ModelPlan`."""
+        return self.inner.record(x, step, context=context)
 
     def describe(self) -> dict[str, Any]:
         """Return the limit with every automatic choice of its model made."""

@@ -25,7 +25,8 @@ from chaosphere.interactions.protocol import (
     check_schedule,
     is_ordered_of,
 )
-from chaosphere.models.protocol import Cost, ModelPlan, StepContext
+from chaosphere.models.operations import Recorder
+from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
 from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import Increment, normalized_sum
 from chaosphere.noise.protocol import CommonNoise, check_noise
@@ -331,6 +332,7 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, attention=resolved)
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
+        self.changing = frozenset(["attention"] * (self.attention is not None and changes(self.attention)))
         self.field = None if model.field is None else model.field.noise_plan(shape, layered.of_all(weights))
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.noise)
@@ -347,19 +349,29 @@ class SDEPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the tokens after a step; see `ModelPlan`."""
         for index in steps:
-            flow = Flow(
-                interaction=self.attention,
-                increment=self.increment(index, context.noise),
-                own=self._own_noise(index, context.noise),
-                step_size=self.step_size,
-                n_threads=context.n_threads,
-                time=index * self.step_size,
-                step=index,
-            )
+            flow = self._flow(index, context)
             start, x = x, self.scheme.step(x, flow)
             if self.attention is not None and not flow.is_noisy:
                 x = self.attention.hold(x, start)
         return x
+
+    def record(self, x: Tokens, step: int, *, context: StepContext) -> Recorder:
+        """Return a step with its operations; see `ModelPlan`."""
+        recorder = Recorder(x, n_threads=context.n_threads)
+        self.scheme.step(recorder.start, self._flow(step, context, recorder=recorder))
+        return recorder
+
+    def _flow(self, index: int, context: StepContext, *, recorder: Recorder | None = None) -> Flow:
+        return Flow(
+            interaction=self.attention,
+            increment=self.increment(index, context.noise),
+            own=self._own_noise(index, context.noise),
+            step_size=self.step_size,
+            n_threads=context.n_threads,
+            time=index * self.step_size,
+            step=index,
+            recorder=recorder,
+        )
 
     def increment(self, index: int, noise: Noise) -> Increment | None:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""

@@ -93,27 +93,22 @@ def trajectory(
     """
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
-    plan = _plan(model, Shape.of(checks.tokens(x)), weights)
+    shape = Shape.of(checks.tokens(x))
+    plan = model.plan(shape, checks.weights(weights, shape.n_tokens))
     if first_step > 0 and plan.has_radius:
         raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
     x = plan.start(x)
-    run = _steps(
+    run = run_steps(
         model, plan, x, rng=rng, shared_noise=shared_noise, n_threads=n_threads, first_step=first_step, stops=None
     )
     del x  # a caller who keeps no state needs memory for one
     for index, state in run:
         if index > first_step:
-            _check_state(state, plan, step=index, model=model, last=None)
+            check_state(state, plan, step=index, model=model, last=None)
         yield index * model.horizon / model.n_steps, read_only(plan.tokens(state))
 
 
-def _plan(model: Model, shape: Shape, weights: Any) -> ModelPlan:
-    """Return the plan of a model; weights are handed to it where there are any."""
-    p = checks.weights(weights, shape.n_tokens)
-    return model.plan(shape) if p is None else model.plan(shape, p)
-
-
-def _steps(
+def run_steps(
     model: Model,
     plan: ModelPlan,
     x: Tokens,
@@ -275,7 +270,7 @@ def simulate(
     check_model(model)
     shape = Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
-    plan, over = _plan(model, shape, weights), partition.rows(comm, shape.n_tokens)
+    plan, over = model.plan(shape, weights), partition.rows(comm, shape.n_tokens)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
@@ -316,7 +311,7 @@ def simulate(
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
-        run = _steps(
+        run = run_steps(
             model,
             plan,
             over.own(record.state),
@@ -339,7 +334,7 @@ def simulate(
                 state = over.gather(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
-                        _check_state(state, plan, step=step, model=model, last=record.state)
+                        check_state(state, plan, step=step, model=model, last=record.state)
                     for time in times[steps == step] if observe else ():
                         view, radii = read_only(plan.tokens(state)), radii_of(plan, state)
                         where = f"step {step} (time {time:g})"
@@ -385,7 +380,7 @@ def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
     return file.read()
 
 
-def _check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
+def check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
     """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
     try:
         checks.tokens(plan.tokens(state), "tokens")

@@ -1,4 +1,4 @@
-"""The command `chaosphere chaos`: rates, regimes, depths, and the three limits."""
+"""The command `chaosphere chaos`: rates, regimes, depths, the three limits, and fluctuations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chaosphere.common.streams import Seed
-from chaosphere.experiments import cases, limits, models
+from chaosphere.experiments import cases, fluctuations, limits, models
 from chaosphere.experiments import chaos as experiment
 from chaosphere.experiments.cases import Case
 from chaosphere.experiments.chaos import runs, token_file
@@ -17,11 +17,14 @@ from chaosphere.experiments.command import Command, Job, Options, call, default
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
 
-_STUDIES = ("rates", "regimes", "depths", "limits")
+_STUDIES = ("rates", "regimes", "depths", "limits", "fluctuations")
+_UNMASKED = ("limits", "fluctuations")  # need attention without a mask
 _RATES = {"dims": "dim", "tokens": "tokens", "n_nodes": "nodes", "x0": "x0", "normalize": "normalize"}  # their options
 
 
-def _studies(*, study: Sequence[Literal["rates", "regimes", "depths", "limits"]] | None = None) -> Sequence[str] | None:
+def _studies(
+    *, study: Sequence[Literal["rates", "regimes", "depths", "limits", "fluctuations"]] | None = None
+) -> Sequence[str] | None:
     """Return the chosen studies.
 
     Parameters
@@ -79,12 +82,13 @@ def jobs(options: Options) -> list[Job]:
     if studies is None and _RATES.keys() & options.keys():
         studies = ("rates",)
     elif studies is None:
-        studies = _STUDIES[:3] if model.is_ordered else _STUDIES
-    if "limits" in studies and (model.attention is None or model.is_ordered):
-        raise ValueError(
-            "--study limits needs attention without a mask: give --study rates depths, another --interaction, or a "
-            "--value-scale other than 0"
-        )
+        studies = [name for name in _STUDIES if name not in _UNMASKED or not model.is_ordered]
+    for name in _UNMASKED:
+        if name in studies and (model.attention is None or model.is_ordered):
+            raise ValueError(
+                f"--study {name} needs attention without a mask: give --study rates depths, another --interaction, or "
+                "a --value-scale other than 0"
+            )
     rows = []
     if "rates" in studies:
         if x0 is None:
@@ -99,6 +103,8 @@ def jobs(options: Options) -> list[Job]:
         rows.append(_job("chaos-depths", call(cases.depths, options, model=model), options))
     if "limits" in studies:
         rows.append(_limits(model, options))
+    if "fluctuations" in studies:
+        rows.append(_fluctuations(fluctuations.cases(model, make), options))
     return rows
 
 
@@ -151,14 +157,30 @@ def _limits(model: Transformer, options: Options) -> Job:
     )
 
 
+def _fluctuations(plan: list[fluctuations.Case], options: Options) -> Job:
+    n_replicas = default(runs.run, "n_replicas", options)
+    return Job(
+        name="chaos-fluctuations",
+        run=lambda **shared: fluctuations.run(plan, n_replicas=n_replicas, **shared),
+        claims=fluctuations.claims,
+        table=fluctuations.table,
+        draw=fluctuations.draw,
+        n_steps=n_replicas * len(plan),
+        unit="runs",
+        identity=lambda rng: fluctuations.identity(plan, rng=rng),
+        estimate=lambda n_threads: (f"{len(plan)} cases, {n_replicas} replicas", None),
+    )
+
+
 COMMANDS = (
     Command(
         name="chaos",
         summary="errors of N tokens against the mean-field limit under the same noise",
-        description="Propagation of chaos, in four studies. Rates: exponents in N of smooth statistics, coupled "
+        description="Propagation of chaos, in five studies. Rates: exponents in N of smooth statistics, coupled "
         "particles and the transport distance, in several dimensions. Regimes: the same on the circle for attraction, "
         "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
         "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order, without a mask. "
+        "Fluctuations: the variance of the mean vector over that of the central limit theorem, without a mask. "
         "With more --replicas it continues from the files it wrote.",
         sources=(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
         jobs=jobs,

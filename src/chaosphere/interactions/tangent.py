@@ -1,0 +1,318 @@
+"""Derivatives of attention: the tangent flow and its transpose, as sums over pairs.
+
+With coefficients P_ij = p_j e^{s_ij + r_i}, scores s_ij = c ⟨Qx_i, Kx_j⟩ and values Vx_j, all derivatives are sums of one
+form over one side,
+
+    A_i = Σ_j P_ij t_ij c_j,   B_i = Σ_j P_ij e_j,   t_ij = ⟨u_i, g_j⟩ + constants of i and of j.
+
+Along a tangent ẋ, t_ij is the derivative of the score, c_j the value and e_j its derivative. For gradients with
+cotangents w_i, P_ij t_ij is the gradient in the score, t_ij = ⟨w_i, Vx_j⟩ − ⟨w_i, b_i⟩ for softmax attention b. Then
+Σ_j P_ij t_ij Kx_j is the gradient in Qx_i, and the sums over i in place of j, with rows and columns exchanged, are those
+in Kx_j, in Vx_j and in p_j. Every sum is taken by one worker in one order: bitwise identical for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.interactions.head import LOG2_E, balanced
+from chaosphere.interactions.protocol import Pullback
+from chaosphere.kernels.rows import map_tokens
+
+UNMASKED, LOWER, UPPER = 0, 1, 2  # which columns a row sums over: all, those up to its own, those from its own on
+
+
+class Product:
+    """A product AᵀB of matrices (k, d), as one map of the vectors on either side, and its gradients in A and B.
+
+    Where k >= d, or the product is far smaller than its factors, the map of one side is the identity.
+
+    Parameters
+    ----------
+    left, right : ndarray of float64, shape (k, d), optional
+        A and B; None for the identity.
+    dim : int
+        d.
+    is_apart : bool
+        Keep the matrices as they are.
+
+    Attributes
+    ----------
+    left, right : ndarray of float64, optional
+        Maps whose product is AᵀB.
+    """
+
+    def __init__(self, left: Floats | None, right: Floats | None, *, dim: int, is_apart: bool = False) -> None:
+        self.factors = left, right
+        self.left, self.right, self.unit = left, right, 1.0
+        if left is None or right is None or is_apart:
+            return
+        narrow = balanced(left, right) if len(left) < dim else None
+        if narrow is None:
+            self.left, self.right = None, left.T @ right
+            return
+        self.left, self.right = narrow
+        self.unit = float(abs(left).max() / abs(narrow[0]).max())  # a power of two
+
+    def gradients(self, *, of_left: Floats | None, of_right: Floats) -> tuple[Floats | None, Floats]:
+        """Return the gradients in A, None where it is the identity, and in B, from those in the maps, (R, k, d)."""
+        a, b = self.factors
+        if a is None or b is None:
+            return None, of_right
+        if of_left is None:
+            return b @ np.swapaxes(of_right, 1, 2), a @ of_right
+        return of_left / self.unit, of_right * self.unit
+
+
+class Maps:
+    """The scores and the values of an attention by its numbers and matrices.
+
+    Parameters
+    ----------
+    dim : int
+        d.
+    beta, value_scale : float, optional
+        None where matrices take their places.
+    query, key, value, output : ndarray of float64, optional
+    is_distance : bool
+        Scores 2 ⟨Qx, Ky⟩ − |Ky|².
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        beta: float | None = None,
+        value_scale: float | None = None,
+        query: Floats | None = None,
+        key: Floats | None = None,
+        value: Floats | None = None,
+        output: Floats | None = None,
+        is_distance: bool = False,
+    ) -> None:
+        self.beta, self.value_scale, self.is_distance = beta, value_scale, is_distance
+        self.scale = 2.0 if is_distance else 1.0 if beta is None else beta
+        self.factor = 1.0 if value_scale is None else value_scale
+        self.scores = Product(query, key, dim=dim, is_apart=is_distance)
+        self.values = Product(None if output is None else output.T, value, dim=dim)
+
+
+class Sums(NamedTuple):
+    """Sums over one side: A (R, M, m), Σ P t (R, M), and B (R, M, n), float64."""
+
+    products: Floats
+    terms: Floats
+    plain: Floats
+
+
+class Pairs:
+    """Coefficients P_ij = p_j e^{s_ij + r_i + c_j} between tokens (R, N, d), rows, and their first n, columns.
+
+    Parameters
+    ----------
+    maps : Maps
+    x : ndarray, shape (R, N, d)
+    p : ndarray of float64, shape (n,)
+    log_rows : ndarray of float64, shape (R, N)
+        r_i.
+    log_columns : ndarray of float64, shape (R, n), optional
+        c_j.
+    decay : float, optional
+        λ of a causal mask; None without.
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        maps: Maps,
+        x: Tokens,
+        *,
+        p: Floats,
+        log_rows: Floats,
+        log_columns: Floats | None = None,
+        decay: float | None = None,
+        n_threads: int,
+    ) -> None:
+        self.maps, self.x, self.p, self.n_threads = maps, x, p, n_threads
+        self.decay = decay
+        sources = x[:, : len(p)]
+        self.q, self.k = self.mapped(x, maps.scores.left), self.mapped(sources, maps.scores.right)
+        self.v = self.mapped(sources, maps.values.right)
+        self.log_rows = LOG2_E * log_rows
+        columns = np.zeros((1, len(p))) if log_columns is None else log_columns
+        if maps.is_distance:
+            columns = columns - np.square(self.k, dtype=np.float64).sum(axis=2)
+        self.log_columns = LOG2_E * columns
+
+    def mapped(self, x: Tokens, matrix: Floats | None) -> Tokens:
+        """Return the products of vectors with a matrix; they themselves where it is the identity."""
+        return x if matrix is None else map_tokens(x, np.ascontiguousarray(matrix, dtype=x.dtype), self.n_threads)
+
+    def rows(self, u: Tokens, g: Tokens, *, c: Tokens, e: Tokens | None = None, **options: Any) -> Sums:
+        """Return the sums over j for every row i, with terms t_ij = ⟨u_i, g_j⟩ and those of `options`."""
+        with np.errstate(divide="ignore"):
+            columns = self.log_columns + np.log2(self.p)
+        mask = UNMASKED if self.decay is None else LOWER
+        return self._sums(self.q, self.k, u, g, c=c, e=e, logs=(self.log_rows, columns), mask=mask, **options)
+
+    def columns(self, u: Tokens, g: Tokens, *, c: Tokens, e: Tokens | None = None, **options: Any) -> Sums:
+        """Return the sums over i for every column j, with terms t_ij = ⟨u_j, g_i⟩; those of P t are over p_j."""
+        is_source = self.p > 0
+        own = np.log2(np.where(is_source, self.p, 1.0))
+        mask = UNMASKED if self.decay is None else UPPER
+        logs = self.log_columns + own, self.log_rows
+        products, terms, plain = self._sums(self.k, self.q, u, g, c=c, e=e, logs=logs, mask=mask, **options)
+        share = is_source.astype(np.float64)[:, None]
+        return Sums(products * share, terms / np.where(is_source, self.p, 1.0), plain * share)
+
+    def _sums(
+        self, a: Tokens, b: Tokens, *vectors: Tokens, c: Tokens, e: Tokens | None, logs: Any, mask: int, **options: Any
+    ) -> Sums:
+        decay = 0.0 if self.decay is None else self.decay * LOG2_E / len(self.p)
+        out = tangent_sums(
+            a, b, *vectors, c, e, logs, scale=self.maps.scale * LOG2_E, mask=mask, decay=decay, **options
+        )
+        m = c.shape[2]
+        return Sums(out[..., :m], out[..., m], out[..., m + 1 :])
+
+
+def tangent_sums(a, b, u, g, c, e, logs, *, scale, mask, decay, term_scale=1.0, row_terms=None, column_terms=None):
+    s = scale * np.einsum("rik,rjk->rij", a, b) + logs[0][:, :, None] + logs[1][:, None, :]
+    i, j = np.arange(a.shape[1])[:, None], np.arange(b.shape[1])
+    if mask != UNMASKED:
+        s = np.where(j <= i if mask == LOWER else j >= i, s - decay * abs(i - j), -np.inf)
+    w = np.exp2(s)
+    t = term_scale * np.einsum("rik,rjk->rij", u, g)
+    if row_terms is not None:
+        t = t + row_terms[:, :, None]
+    if column_terms is not None:
+        t = t + column_terms[:, None, :]
+    parts = [(w * t) @ c, (w * t).sum(axis=2)[..., None]]
+    if e is not None:
+        parts.append(w @ e)
+    return np.concatenate(parts, axis=2)
+
+
+def score_and_value_sums(pairs: Pairs, tangent: Tokens, **options: Any) -> Sums:
+    """Return A = Σ_j P_ij ṡ_ij v_j, Σ_j P_ij ṡ_ij, and B = Σ_j P_ij v̇_j along a tangent."""
+    maps, own = pairs.maps, tangent[:, : len(pairs.p)]
+    dq, dk = pairs.mapped(tangent, maps.scores.left), pairs.mapped(own, maps.scores.right)
+    if maps.is_distance:
+        options["column_terms"] = -2.0 * np.einsum("rjk,rjk->rj", pairs.k, dk, dtype=np.float64)
+    return pairs.rows(
+        np.concatenate([dq, pairs.q], axis=2),
+        np.concatenate([pairs.k, dk], axis=2),
+        c=pairs.v,
+        e=pairs.mapped(own, maps.values.right),
+        term_scale=maps.scale,
+        **options,
+    )
+
+
+def of_values(pairs: Pairs, sums: Floats, *, factor: Any) -> Floats:
+    """Return sums of values (R, N, v) under the output and times a factor, (R, N, d)."""
+    left = pairs.maps.values.left
+    return factor * (sums if left is None else pairs.mapped(sums, left.T))
+
+
+def pulled_back(pairs: Pairs, cotangent: Tokens, *, offsets: Floats | None, factor: float = 1.0) -> Pullback:
+    """Return the gradients of factor · δ Σ_ij P_ij ⟨w_i, O V x_j⟩, with Σ_i offset_i dlog r_i taken off in the scores.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    cotangent : ndarray, shape (R, N, d)
+        w.
+    offsets : ndarray of float64, shape (R, N), optional
+        D_i in t_ij = δ ⟨w_i, O V x_j⟩ − D_i: what the coefficients' own factors of the rows take off.
+    factor : float
+    """
+    maps, x, n = pairs.maps, pairs.x, len(pairs.p)
+    w = pairs.mapped(cotangent, maps.values.left)
+    is_narrow = maps.values.left is not None
+    less = None if offsets is None else -offsets
+    rows = pairs.rows(w, pairs.v, c=pairs.k, e=pairs.v if is_narrow else None, term_scale=maps.factor, row_terms=less)
+    columns = pairs.columns(pairs.v, w, c=pairs.q, e=w, term_scale=maps.factor, column_terms=less)
+    of_query, of_key = (factor * maps.scale) * rows.products, (factor * maps.scale) * columns.products
+    weights, of_value = factor * columns.terms, factor * columns.plain
+    if maps.is_distance:
+        of_key -= (2.0 * weights * pairs.p)[..., None] * pairs.k
+    parameters: dict[str, Floats] = {}
+    if maps.beta is not None:
+        parameters["beta"] = factor * np.einsum("rik,rik->r", rows.products, pairs.q)
+    if maps.value_scale is not None:
+        parameters["value_scale"] = np.einsum("rjk,rjk->r", of_value, pairs.v)
+    of_value = maps.factor * of_value
+    sources = x[:, :n]
+    if maps.scores.right is not None:
+        of_left = None if maps.scores.left is None else _outer(of_query, x)
+        of_factors = maps.scores.gradients(of_left=of_left, of_right=_outer(of_key, sources))
+        parameters |= _named(of_factors, ("query", "key"))
+    if maps.values.right is not None:
+        of_left = _outer((factor * maps.factor) * rows.plain, cotangent) if is_narrow else None
+        of_output, of_matrix = maps.values.gradients(of_left=of_left, of_right=_outer(of_value, sources))
+        parameters |= _named(
+            (None if of_output is None else np.swapaxes(of_output, 1, 2), of_matrix), ("output", "value")
+        )
+    tokens = _transposed(pairs, of_query, maps.scores.left)
+    tokens[:, :n] += _transposed(pairs, of_key, maps.scores.right) + _transposed(pairs, of_value, maps.values.right)
+    return Pullback(tokens=tokens.astype(x.dtype), weights=weights, parameters=parameters)
+
+
+def _named(gradients: tuple[Floats | None, ...], names: tuple[str, ...]) -> dict[str, Floats]:
+    return {name: own for name, own in zip(names, gradients, strict=True) if own is not None}
+
+
+def _outer(gradients: Floats, x: Tokens) -> Floats:
+    """Return Σ_i g_i x_iᵀ (R, k, d), without BLAS, whose sums may depend on its threads."""
+    return np.asarray(np.einsum("rik,rid->rkd", gradients, x))
+
+
+def _transposed(pairs: Pairs, gradients: Floats, matrix: Floats | None) -> Floats:
+    return gradients if matrix is None else pairs.mapped(gradients, matrix.T)
+
+
+class SoftmaxTangent:
+    """The derivative of softmax attention, or attention by distances, with its drift and partition sums at hand.
+
+    Parameters
+    ----------
+    maps : Maps
+    p : ndarray of float64, shape (n_sources,)
+        Weights; they may be 0.
+    decay : float, optional
+        λ of a causal mask; None without.
+    """
+
+    def __init__(self, maps: Maps, p: Floats, *, decay: float | None = None) -> None:
+        self.maps, self.p, self.decay = maps, p, decay
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, drift: Tokens, log_z: Floats, n_threads: int) -> Tokens:
+        """Return the derivative of the drift along a tangent."""
+        pairs = self._pairs(x, log_z, n_threads=n_threads)
+        sums = score_and_value_sums(pairs, tangent)
+        out = of_values(pairs, sums.products + sums.plain, factor=self.maps.factor)
+        out -= sums.terms[..., None] * drift
+        return out.astype(x.dtype)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, drift: Tokens, log_z: Floats, n_threads: int) -> Pullback:
+        """Return the gradients of the sum of cotangent times drift."""
+        pairs = self._pairs(x, log_z, n_threads=n_threads)
+        return pulled_back(pairs, cotangent, offsets=inner(cotangent, drift))
+
+    def _pairs(self, x: Tokens, log_z: Floats, *, n_threads: int) -> Pairs:
+        return Pairs(self.maps, x, p=self.p, log_rows=-log_z, decay=self.decay, n_threads=n_threads)
+
+
+def inner(x: Tokens, y: Tokens) -> Floats:
+    """Return ⟨x_i, y_i⟩ of each token, float64 (R, N)."""
+    return np.asarray(np.einsum("rik,rik->ri", x, y, dtype=np.float64))
+
+
+def weights_of(weights: Floats | None, n_tokens: int) -> Floats:
+    """Return weights as they are given to a plan, or 1/N."""
+    return np.full(n_tokens, 1 / n_tokens) if weights is None else weights
