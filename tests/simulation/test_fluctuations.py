@@ -60,7 +60,7 @@ def test_without_attention_it_is_the_variance_of_the_limit():
 
 
 def test_many_systems_under_the_same_layers():
-    """Null: N Cov of the mean vector is as predicted, up to 2 % at N = 128; 3 000 systems, 5.5 standard errors, 4e-8."""
+    """Null: N Cov of the mean vector is as predicted, up to 2 % at N = 128; 3 000 systems, 5.5 standard errors."""
     mlp = cs.MLP(width=16, activation="tanh", bias_std=0.3)
     attention = cs.SoftmaxAttention(beta=2.0, value_scale=1.5)
     model = cs.Transformer(attention=attention, mlp=mlp, depth=4, horizon=1.0)
