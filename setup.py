@@ -40,6 +40,7 @@ KERNELS = [
     "rows",
     "schedule",
     "sphere",
+    "tangent",
 ]
 # What Cython would write into every module, of memoryviews above all: a module of its own, that Cython writes, too.
 SHARED = "chaosphere.kernels._cyutility"

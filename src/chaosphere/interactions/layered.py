@@ -12,13 +12,13 @@ it is that of the first layer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.protocol import Interaction, InteractionPlan
+from chaosphere.interactions.protocol import Interaction, InteractionPlan, Pullback
 
 
 class LayeredPlan(InteractionPlan):
@@ -40,14 +40,17 @@ class LayeredPlan(InteractionPlan):
         n_layers, n_nodes = weights.shape
         n_passive = shape.n_tokens - weights.size
         self.parts: list[_Part] = []
+        self.n_nodes = weights.size
 
         def add(k: int, own_share: float, tokens: slice, factors: Floats) -> None:
             """Let the first k layers, and a share of the last of them, move some tokens."""
-            seen = prefix_shares(k, decay=decay / n_layers, own_share=own_share)[:, None] * weights[:k]
+            shares = prefix_shares(k, decay=decay / n_layers, own_share=own_share)[:, None]
+            seen = shares * weights[:k]
             n_tokens = seen.size + tokens.stop - tokens.start
             part = Shape(n_replicas=shape.n_replicas, n_tokens=n_tokens, dim=shape.dim, dtype=shape.dtype)
             plan = unmasked.plan(part, seen.ravel())
-            self.parts.append(_Part(plan, seen.size, tokens, factors.astype(shape.dtype)[:, None]))
+            every = np.broadcast_to(shares, seen.shape).ravel()
+            self.parts.append(_Part(plan, seen.size, tokens, factors.astype(shape.dtype)[:, None], every))
 
         for k in range(1, n_layers + 1):
             add(k, 0.5, slice((k - 1) * n_nodes, k * n_nodes), np.ones(n_nodes))
@@ -64,19 +67,47 @@ class LayeredPlan(InteractionPlan):
         """Return the drift; see `InteractionPlan`."""
         drift = np.zeros_like(x)
         for part in self.parts:
-            both = np.concatenate([x[:, : part.n_seen], x[:, part.tokens]], axis=1)
+            both = part.of(x)
             own = part.plan.rows(both, first=part.n_seen, stop=both.shape[1], n_threads=n_threads)
             drift[:, part.tokens] += part.factors * own
         return drift
 
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction; see `InteractionPlan`."""
+        out = np.zeros_like(x)
+        for part in self.parts:
+            own = part.plan.jvp(part.of(x), part.of(tangent), n_threads=n_threads)
+            out[:, part.tokens] += part.factors * own[:, part.n_seen :]
+        return out
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients, in the weights of all nodes one layer after the other; see `InteractionPlan`."""
+        tokens, weights = np.zeros_like(x), np.zeros((len(x), self.n_nodes))
+        parameters: dict[str, Any] = {}
+        for part in self.parts:
+            seen = part.of(np.zeros_like(x))
+            seen[:, part.n_seen :] = part.factors * cotangent[:, part.tokens]
+            back = part.plan.vjp(part.of(x), seen, n_threads=n_threads)
+            tokens[:, : part.n_seen] += back.tokens[:, : part.n_seen]
+            tokens[:, part.tokens] += back.tokens[:, part.n_seen :]
+            weights[:, : part.n_seen] += part.shares * back.weights
+            for name, values in back.parameters.items():
+                parameters[name] = parameters.get(name, 0.0) + values
+        return Pullback(tokens=tokens, weights=weights, parameters=parameters)
+
 
 class _Part(NamedTuple):
-    """The drift of the measure of the first n_seen tokens, times factors, at some tokens."""
+    """The drift of the measure of the first n_seen tokens, times factors, at some tokens; each node has its share."""
 
     plan: InteractionPlan
     n_seen: int
     tokens: slice
     factors: Tokens
+    shares: Floats
+
+    def of(self, x: Tokens) -> Tokens:
+        """Return the tokens that are seen, and then those that see them."""
+        return np.concatenate([x[:, : self.n_seen], x[:, self.tokens]], axis=1)
 
 
 def plan(unmasked: Interaction, shape: Shape, weights: Floats, *, decay: float) -> InteractionPlan:

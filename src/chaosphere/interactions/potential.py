@@ -21,6 +21,7 @@ from chaosphere.geometry import expansions
 from chaosphere.interactions import axisymmetric, call, linear, polynomials
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrift, max_circle_speed
+from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.potential_plans import PairsPlan, SeriesPlan, factors_of, is_expanded
 
@@ -28,7 +29,7 @@ _METHODS = ("auto", "direct", "fourier", "harmonic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class PotentialInteraction(checks.ByValue, Brief):
+class PotentialInteraction(Differentiable, checks.ByValue, Brief):
     """A drift along the gradient of a potential W of the cosine of two tokens; the sum includes the token itself.
 
     b(μ, x) = ∫ W′(⟨x, y⟩) y dμ(y),  μ = Σ p_i δ_{x_i}

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.polynomial import chebyshev
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
@@ -20,8 +21,10 @@ from chaosphere.geometry.harmonics import harmonics_below, per_harmonic
 from chaosphere.interactions import series
 from chaosphere.interactions.direct import FUSED_WORK
 from chaosphere.interactions.polynomials import KernelPolynomial
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.tangent import weights_of
 from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.tangent import tangent_sums
 
 
 def factors_of(coefficients: Floats, dim: int) -> Floats:
@@ -59,6 +62,59 @@ def is_expanded(coefficients: Floats, shape: Shape) -> bool:
     return time < pairs_nanoseconds(n_tokens, dim, polynomial=polynomial)
 
 
+class PotentialTangent:
+    """The derivative of Σ_j p_j f(⟨x_i, x_j⟩) x_j over all pairs, for a polynomial f.
+
+    Its coefficients are f′ and f in place of the two of `chaosphere.interactions.tangent`, which are one.
+
+    Parameters
+    ----------
+    shape : Shape
+    weights : ndarray of float64, shape (n_sources,), optional
+    series : ndarray of float64
+        The Chebyshev coefficients of f.
+    """
+
+    def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
+        slope = np.asarray(chebyshev.chebder(series), dtype=np.float64)
+        self.polynomials = [KernelPolynomial.of(values, dtype=shape.dtype) for values in (slope, series)]
+        self.p = weights_of(weights, shape.n_tokens)
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative of the drift along a tangent."""
+        n, p = len(self.p), self.p[:, None]
+        own, moved = x[:, :n], tangent[:, :n]
+        u, g = np.concatenate([tangent, x], axis=2), np.concatenate([own, moved], axis=2)
+        products, plain = self._sums((x, own), (u, g), c=p * own, e=p * moved, n_threads=n_threads)
+        return (products + plain).astype(x.dtype)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return the gradients of the sum of cotangent times drift."""
+        n, p = len(self.p), self.p[:, None]
+        own = x[:, :n]
+        tokens = self._sums((x, own), (cotangent, own), c=p * own, e=None, n_threads=n_threads)[0]
+        products, plain = self._sums((own, x), (own, cotangent), c=x, e=cotangent, n_threads=n_threads)
+        tokens[:, :n] += p * (products + plain)
+        return Pullback(tokens=tokens.astype(x.dtype), weights=np.einsum("rjk,rjk->rj", plain, own), parameters={})
+
+    def _sums(
+        self,
+        both: tuple[Tokens, Tokens],
+        terms: tuple[Tokens, Tokens],
+        *,
+        c: Tokens,
+        e: Tokens | None,
+        n_threads: int,
+    ) -> tuple[Floats, Floats]:
+        """Return the sums of f′ t c and of f e, one side."""
+        dtype = both[0].dtype
+        vectors = c.astype(dtype, copy=False), None if e is None else e.astype(dtype, copy=False)
+        slope, function = ((polynomial.coefficients, polynomial.is_series) for polynomial in self.polynomials)
+        numbers: Any = (None, None, None, None, 1.0, 1.0, 0, 0.0, n_threads)
+        out = tangent_sums(*both, *terms, *vectors, *numbers, *slope, *function)
+        return out[..., : c.shape[2]], out[..., c.shape[2] + 1 :]
+
+
 class PairsPlan(InteractionPlan):
     """Σ_j p_j f(⟨x_i, x_j⟩) x_j over all pairs of tokens of one shape, for a polynomial f.
 
@@ -73,6 +129,7 @@ class PairsPlan(InteractionPlan):
 
     def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
         n, self.polynomial = shape.n_tokens, KernelPolynomial.of(series, dtype=shape.dtype)
+        self.tangent = PotentialTangent(shape, weights, series=series)
         self.unit, self.weights = 1 / n, None
         if weights is not None:
             self.unit = float(weights.max())  # the kernel's weights are at most 1: float32 has place for small ones
@@ -102,6 +159,14 @@ class PairsPlan(InteractionPlan):
         """Return the drift; see `InteractionPlan`."""
         out: Tokens = self._sums(x, n_threads=n_threads)[0]
         return out
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction; see `InteractionPlan`."""
+        return self.tangent.jvp(x, tangent, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients; see `InteractionPlan`."""
+        return self.tangent.vjp(x, cotangent, n_threads=n_threads)
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of the drift at their share of the work; see `InteractionPlan`."""
@@ -133,12 +198,21 @@ class SeriesPlan(InteractionPlan):
 
     def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
         self.factors = factors_of(series, shape.dim)
+        self.tangent = PotentialTangent(shape, weights, series=series)
         self.pairs = float(shape.n_tokens) * shape.n_tokens
         self.weights = None if weights is None else np.append(weights, np.zeros(shape.n_tokens - len(weights)))
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the drift; see `InteractionPlan`."""
         return series.sums(x, self.weights, self.factors, n_threads=n_threads)
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction, over all pairs; see `InteractionPlan`."""
+        return self.tangent.jvp(x, tangent, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients, over all pairs; see `InteractionPlan`."""
+        return self.tangent.vjp(x, cotangent, n_threads=n_threads)
 
     def mean(self, x: Tokens, *, n_threads: int) -> Floats:
         """Return Σ_ij p_i p_j f(⟨x_i, x_j⟩), shape (R,)."""

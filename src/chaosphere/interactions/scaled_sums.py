@@ -14,8 +14,10 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.balance import Balanced, balance, largest
 from chaosphere.interactions.head import LOG2_E
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.sinkhorn_tangent import SinkhornTangent
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
+from chaosphere.interactions.tangent import Maps
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -73,7 +75,7 @@ class SinkhornPlan(InteractionPlan):
     ) -> None:
         self.shape, self.softmax, self.tolerance = shape, softmax, tolerance
         self.beta, self.value_scale = beta, value_scale
-        p = np.full(shape.n_tokens, 1 / shape.n_tokens) if weights is None else weights
+        self.weights = p = np.full(shape.n_tokens, 1 / shape.n_tokens) if weights is None else weights
         is_source = np.zeros(shape.n_tokens, dtype=bool)
         is_source[: len(p)] = p > 0
         self.has_tracers = not is_source.all()
@@ -103,6 +105,34 @@ class SinkhornPlan(InteractionPlan):
             value = self._direct_values(x, keys, q=q, log_a=log_a, n_threads=n_threads)
         log_a[:, self.sources] = balanced.log_a
         return Scaled(value=value, log_a=log_a, residual=balanced.residual, n_iterations=balanced.n_iterations)
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative in a direction; see `InteractionPlan`."""
+        return self._tangent(x, n_threads=n_threads).jvp(tangent.astype(self.dtype)).astype(x.dtype)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients; see `InteractionPlan`."""
+        back = self._tangent(x, n_threads=n_threads).vjp(cotangent.astype(self.dtype))
+        return replace(back, tokens=back.tokens.astype(x.dtype))
+
+    def _tangent(self, x: Tokens, *, n_threads: int) -> SinkhornTangent:
+        """Return the derivative at tokens, with its sums over all pairs."""
+        scaled, keys = self.evaluate(x, n_threads=n_threads), self._keys(x)
+        a = np.exp(scaled.log_a[:, self.sources])
+
+        def times_p(y: Floats) -> Floats:
+            return np.asarray(a * kernel.partition_sums(keys, self.p * a * y, self.scale, self.shift, n_threads))
+
+        return SinkhornTangent(
+            Maps(self.shape.dim, beta=self.beta, value_scale=self.value_scale),
+            x.astype(self.dtype, copy=False),
+            p=self.weights,
+            drift=scaled.value,
+            log_a=scaled.log_a,
+            times_p=times_p,
+            tolerance=self.tolerance,
+            n_threads=n_threads,
+        )
 
     def mean_log_scaling(self, x: Tokens, *, n_threads: int) -> Floats:
         """Return Σ_i p_i log a_i for tokens (R, N, d), shape (R,)."""

@@ -20,6 +20,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions import axisymmetric, call, energies, linear
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SinkhornAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SinkhornDrift
+from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scaled_sums import SinkhornPlan
 from chaosphere.interactions.scheduled import MayChange
@@ -67,7 +68,7 @@ class SinkhornResult(Brief):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SinkhornAttention(MayChange, checks.ByValue, Brief):
+class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
     """Self-attention with doubly stochastic coefficients; the sum includes the token itself.
 
     b(μ, x) = δ ∫ a(x) e^{β⟨x, y⟩} a(y) y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2110.11773, the Sinkformer)

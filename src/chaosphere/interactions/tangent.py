@@ -1,14 +1,15 @@
 """Derivatives of attention: the tangent flow and its transpose, as sums over pairs.
 
-With coefficients P_ij = p_j e^{s_ij + r_i}, scores s_ij = c ⟨Qx_i, Kx_j⟩ and values Vx_j, all derivatives are sums of one
-form over one side,
+With coefficients P_ij = p_j e^{s_ij + r_i}, scores s_ij = c ⟨Qx_i, Kx_j⟩ and values Vx_j, all derivatives are sums of
+one form over one side,
 
     A_i = Σ_j P_ij t_ij c_j,   B_i = Σ_j P_ij e_j,   t_ij = ⟨u_i, g_j⟩ + constants of i and of j.
 
 Along a tangent ẋ, t_ij is the derivative of the score, c_j the value and e_j its derivative. For gradients with
 cotangents w_i, P_ij t_ij is the gradient in the score, t_ij = ⟨w_i, Vx_j⟩ − ⟨w_i, b_i⟩ for softmax attention b. Then
-Σ_j P_ij t_ij Kx_j is the gradient in Qx_i, and the sums over i in place of j, with rows and columns exchanged, are those
-in Kx_j, in Vx_j and in p_j. Every sum is taken by one worker in one order: bitwise identical for any number of threads.
+Σ_j P_ij t_ij Kx_j is the gradient in Qx_i, and the sums over i in place of j, with rows and columns exchanged, are
+those in Kx_j, in Vx_j and in p_j. Every sum is taken by one worker in one order: bitwise identical for any number of
+threads.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.interactions.head import LOG2_E, balanced
 from chaosphere.interactions.protocol import Pullback
+from chaosphere.kernels import tangent as kernel
 from chaosphere.kernels.rows import map_tokens
-
-UNMASKED, LOWER, UPPER = 0, 1, 2  # which columns a row sums over: all, those up to its own, those from its own on
 
 
 class Product:
@@ -156,45 +156,38 @@ class Pairs:
         """Return the sums over j for every row i, with terms t_ij = ⟨u_i, g_j⟩ and those of `options`."""
         with np.errstate(divide="ignore"):
             columns = self.log_columns + np.log2(self.p)
-        mask = UNMASKED if self.decay is None else LOWER
-        return self._sums(self.q, self.k, u, g, c=c, e=e, logs=(self.log_rows, columns), mask=mask, **options)
+        mask = 0 if self.decay is None else kernel.LOWER
+        return self._sums((self.q, self.k), (u, g), c=c, e=e, logs=(self.log_rows, columns), mask=mask, **options)
 
     def columns(self, u: Tokens, g: Tokens, *, c: Tokens, e: Tokens | None = None, **options: Any) -> Sums:
         """Return the sums over i for every column j, with terms t_ij = ⟨u_j, g_i⟩; those of P t are over p_j."""
         is_source = self.p > 0
         own = np.log2(np.where(is_source, self.p, 1.0))
-        mask = UNMASKED if self.decay is None else UPPER
+        mask = 0 if self.decay is None else kernel.UPPER
         logs = self.log_columns + own, self.log_rows
-        products, terms, plain = self._sums(self.k, self.q, u, g, c=c, e=e, logs=logs, mask=mask, **options)
+        products, terms, plain = self._sums((self.k, self.q), (u, g), c=c, e=e, logs=logs, mask=mask, **options)
         share = is_source.astype(np.float64)[:, None]
         return Sums(products * share, terms / np.where(is_source, self.p, 1.0), plain * share)
 
     def _sums(
-        self, a: Tokens, b: Tokens, *vectors: Tokens, c: Tokens, e: Tokens | None, logs: Any, mask: int, **options: Any
+        self,
+        both: tuple[Tokens, Tokens],
+        terms: tuple[Tokens, Tokens],
+        *,
+        c: Tokens,
+        e: Tokens | None,
+        logs: tuple[Floats, Floats],
+        mask: int,
+        term_scale: float = 1.0,
+        row_terms: Floats | None = None,
+        column_terms: Floats | None = None,
     ) -> Sums:
         decay = 0.0 if self.decay is None else self.decay * LOG2_E / len(self.p)
-        out = tangent_sums(
-            a, b, *vectors, c, e, logs, scale=self.maps.scale * LOG2_E, mask=mask, decay=decay, **options
-        )
+        scales = self.maps.scale * LOG2_E, term_scale
+        numbers: Any = (*logs, row_terms, column_terms, *scales, mask, decay, self.n_threads)
+        out = kernel.tangent_sums(*both, *terms, c, e, *numbers)
         m = c.shape[2]
         return Sums(out[..., :m], out[..., m], out[..., m + 1 :])
-
-
-def tangent_sums(a, b, u, g, c, e, logs, *, scale, mask, decay, term_scale=1.0, row_terms=None, column_terms=None):
-    s = scale * np.einsum("rik,rjk->rij", a, b) + logs[0][:, :, None] + logs[1][:, None, :]
-    i, j = np.arange(a.shape[1])[:, None], np.arange(b.shape[1])
-    if mask != UNMASKED:
-        s = np.where(j <= i if mask == LOWER else j >= i, s - decay * abs(i - j), -np.inf)
-    w = np.exp2(s)
-    t = term_scale * np.einsum("rik,rjk->rij", u, g)
-    if row_terms is not None:
-        t = t + row_terms[:, :, None]
-    if column_terms is not None:
-        t = t + column_terms[:, None, :]
-    parts = [(w * t) @ c, (w * t).sum(axis=2)[..., None]]
-    if e is not None:
-        parts.append(w @ e)
-    return np.concatenate(parts, axis=2)
 
 
 def score_and_value_sums(pairs: Pairs, tangent: Tokens, **options: Any) -> Sums:
@@ -216,7 +209,7 @@ def score_and_value_sums(pairs: Pairs, tangent: Tokens, **options: Any) -> Sums:
 def of_values(pairs: Pairs, sums: Floats, *, factor: Any) -> Floats:
     """Return sums of values (R, N, v) under the output and times a factor, (R, N, d)."""
     left = pairs.maps.values.left
-    return factor * (sums if left is None else pairs.mapped(sums, left.T))
+    return np.asarray(factor * (sums if left is None else pairs.mapped(sums, left.T)))
 
 
 def pulled_back(pairs: Pairs, cotangent: Tokens, *, offsets: Floats | None, factor: float = 1.0) -> Pullback:
@@ -306,6 +299,59 @@ class SoftmaxTangent:
 
     def _pairs(self, x: Tokens, log_z: Floats, *, n_threads: int) -> Pairs:
         return Pairs(self.maps, x, p=self.p, log_rows=-log_z, decay=self.decay, n_threads=n_threads)
+
+
+class UnnormalizedTangent:
+    """The derivative of unnormalised attention.
+
+    Its sums are those of e^{β(⟨x, y⟩ − 1)}, which cannot overflow, times a factor.
+
+    Parameters
+    ----------
+    maps : Maps
+    p : ndarray of float64, shape (n_sources,)
+    is_rescaled : bool
+        Whether the attention itself has these sums.
+    mass : ndarray of float64, shape (N,), optional
+        What the sums are divided by, token by token, under a causal mask.
+    decay : float, optional
+        λ of the mask; None without.
+    """
+
+    def __init__(
+        self, maps: Maps, p: Floats, *, is_rescaled: bool, mass: Floats | None = None, decay: float | None = None
+    ) -> None:
+        self.maps, self.p, self.mass, self.decay = maps, p, mass, decay
+        self.is_rescaled, self.factor = is_rescaled, 1.0 if is_rescaled else math.exp(maps.scale)
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative of the drift along a tangent."""
+        sums = score_and_value_sums(self._pairs(x, n_threads=n_threads), tangent)
+        return (self.factor * self.maps.factor * (sums.products + sums.plain)).astype(x.dtype)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, drift: Tokens | None, n_threads: int) -> Pullback:
+        """Return the gradients of the sum of cotangent times drift, which is needed under a mask alone."""
+        back = pulled_back(self._pairs(x, n_threads=n_threads), cotangent, offsets=None, factor=self.factor)
+        parameters, weights = dict(back.parameters), back.weights
+        if self.is_rescaled:
+            parameters["beta"] = parameters["beta"] - np.einsum("rj,j->r", weights, self.p)
+        if self.mass is not None and self.decay is not None and drift is not None:
+            of_mass = inner(cotangent, drift) / self.mass
+            weights = weights - _decayed_sums(of_mass[:, ::-1], self.decay / len(self.p))[:, ::-1]
+        return Pullback(tokens=back.tokens, weights=weights, parameters=parameters)
+
+    def _pairs(self, x: Tokens, *, n_threads: int) -> Pairs:
+        log_rows = np.full((1, x.shape[1]), -self.maps.scale)
+        if self.mass is not None:
+            log_rows -= np.log(self.mass)
+        return Pairs(self.maps, x, p=self.p, log_rows=log_rows, decay=self.decay, n_threads=n_threads)
+
+
+def _decayed_sums(values: Floats, decay: float) -> Floats:
+    """Return Σ_{j<=i} values_j e^{−decay (i−j)} along the last axis."""
+    from scipy.signal import lfilter  # takes long to import
+
+    return np.asarray(lfilter([1.0], [1.0, -math.exp(-decay)], values))
 
 
 def inner(x: Tokens, y: Tokens) -> Floats:

@@ -22,20 +22,22 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
+from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
+from chaosphere.interactions.tangent import Maps, UnnormalizedTangent, weights_of
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
 _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
+class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
     """Self-attention without the division by the partition sum; the sum includes the token itself.
 
     b(μ, x) = δ ∫ e^{β⟨x, y⟩} y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2312.10794, the model USA)
@@ -231,8 +233,13 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
         if weights is not None and weights.ndim == 2:
             return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
         self._check_size(shape.dtype)
-        mass = None if self.mask is None else causal.prefix_mass(weights, shape.n_tokens, decay=self.decay)
-        return UnnormalizedPlan(attending(self._softmax(), shape, weights), self._log_unit, mass)
+        mass = decay = None
+        if self.mask is not None:
+            mass, decay = causal.prefix_mass(weights, shape.n_tokens, decay=self.decay), self.decay
+        maps, p = Maps(shape.dim, beta=self._beta, value_scale=self._value_scale), weights_of(weights, shape.n_tokens)
+        tangent = UnnormalizedTangent(maps, p, is_rescaled=self.rescaled, mass=mass, decay=decay)
+        softmax = attending(self._softmax(), shape, weights)
+        return UnnormalizedPlan(softmax, tangent, log_unit=self._log_unit, mass=mass)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.
@@ -575,19 +582,38 @@ class UnnormalizedPlan(InteractionPlan):
     ----------
     softmax : DirectPlan or FastSumsPlan
         With the values of the unnormalised one.
+    tangent : UnnormalizedTangent
+        Its derivative.
     log_unit : float
         The logarithm of what the partition sums are divided by.
     mass : ndarray of float64, shape (N,), optional
         What they are divided by besides, token by token.
     """
 
-    def __init__(self, softmax: DirectPlan | FastSumsPlan, log_unit: float, mass: Floats | None = None) -> None:
+    def __init__(
+        self,
+        softmax: DirectPlan | FastSumsPlan,
+        tangent: UnnormalizedTangent,
+        *,
+        log_unit: float,
+        mass: Floats | None = None,
+    ) -> None:
+        self.tangent = tangent
         self.softmax, self.log_unit, self.mass, self.pairs = softmax, log_unit, mass, softmax.pairs
         self.is_ordered, self.n_fixed = softmax.is_ordered, softmax.n_fixed
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the attention; see `InteractionPlan`."""
         return self._times_sums(self.softmax.attend(x, n_threads=n_threads), slice(None))
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Return the derivative of the exact sums, over all pairs; see `InteractionPlan`."""
+        return self.tangent.jvp(x, tangent, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Return gradients of the exact sums, over all pairs; see `InteractionPlan`."""
+        drift = None if self.mass is None else self.drift(x, n_threads=n_threads)
+        return self.tangent.vjp(x, cotangent, drift=drift, n_threads=n_threads)
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of the attention at their share of the work; see `InteractionPlan`."""

@@ -14,6 +14,8 @@ cdef extern from "chaosphere.h" nogil:
         CHS_BLOCK_COLUMNS
         CHS_BLOCKS
         CHS_PREFIX_CHUNKS
+        CHS_LOWER
+        CHS_UPPER
     long CHS_FOURIER_SCRATCH(long)
     long CHS_PREFIX_SCRATCH(long)
     long CHS_PAIR_SCRATCH(long, long)
@@ -41,6 +43,18 @@ cdef extern from "chaosphere.h" nogil:
             double *) noexcept nogil
         void (*partition_pair_f32)(
             long, long, long, long, const float *, const float *, float, float *, double *, double *) noexcept nogil
+        void (*tangent_rows_f64)(
+            int, long, long, long, long, long, long, long, const double *, const double *, const double *,
+            const double *, const double *, const double *, const double *, double *, double *) noexcept nogil
+        void (*tangent_rows_f32)(
+            int, long, long, long, long, long, long, long, const float *, const float *, const float *, const float *,
+            const float *, const float *, const float *, float *, double *) noexcept nogil
+        void (*tangent_potential_f64)(
+            const int *, const long *, const double **, long, long, long, long, long, long, long, const double *,
+            const double *, double *, double *) noexcept nogil
+        void (*tangent_potential_f32)(
+            const int *, const long *, const float **, long, long, long, long, long, long, long, const float *,
+            const float *, float *, double *) noexcept nogil
         void (*means_f64)(int, long, long, const double *, double, double *, double *) noexcept nogil
         void (*means_f32)(int, long, long, const double *, double, float *, double *) noexcept nogil
         void (*attend_rows_f64)(

@@ -139,6 +139,31 @@ cdef inline void potential_pair(
                                    scratch, sum_i, sum_j)
 
 
+cdef inline void tangent_rows(
+    int mask, long key_dim, long term_dim, long n_products, long n_plain, long n_i, long n_j, long ld, const real *rows,
+    const real *columns, const real *row_exponents, const real *column_exponents, const real *row_terms,
+    const real *column_terms, const real *by_distance, real *scratch, double *sums
+) noexcept nogil:
+    if real is double:
+        table().tangent_rows_f64(mask, key_dim, term_dim, n_products, n_plain, n_i, n_j, ld, rows, columns,
+                                 row_exponents, column_exponents, row_terms, column_terms, by_distance, scratch, sums)
+    else:
+        table().tangent_rows_f32(mask, key_dim, term_dim, n_products, n_plain, n_i, n_j, ld, rows, columns,
+                                 row_exponents, column_exponents, row_terms, column_terms, by_distance, scratch, sums)
+
+
+cdef inline void tangent_potential(
+    const int *is_series, const long *degree, const real **p, long key_dim, long term_dim, long n_products,
+    long n_plain, long n_i, long n_j, long ld, const real *rows, const real *columns, real *scratch, double *sums
+) noexcept nogil:
+    if real is double:
+        table().tangent_potential_f64(is_series, degree, p, key_dim, term_dim, n_products, n_plain, n_i, n_j, ld, rows,
+                                      columns, scratch, sums)
+    else:
+        table().tangent_potential_f32(is_series, degree, p, key_dim, term_dim, n_products, n_plain, n_i, n_j, ld, rows,
+                                      columns, scratch, sums)
+
+
 cdef inline void scaled_sums(bint is_packed, long d, long ld, const double *sums, double scale, real *out) noexcept nogil:
     if real is double:
         table().sums_f64(is_packed, d, ld, sums, scale, out)
