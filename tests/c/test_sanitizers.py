@@ -54,6 +54,7 @@ MAINS = [
     "test_normals",
     "test_potential",
     "test_sphere",
+    "test_tangent",
     "test_zero",
 ]
 

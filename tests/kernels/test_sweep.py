@@ -114,6 +114,20 @@ def prefix_sums_on_a_sphere(dtype, n_threads):
     return prefix_sums(dtype, n_threads, dim=3)
 
 
+def tangent(dtype, n_threads):
+    attention = SoftmaxAttention(beta=3.0, mask="causal", decay=2.0)
+    x = cases.tokens(600, 5, dtype, n_replicas=2)
+    return (attention.jvp(x, cases.tokens(600, 5, dtype, n_replicas=2, seed=1), n_threads=n_threads),)
+
+
+def cotangent(dtype, n_threads):
+    attention = SoftmaxAttention(beta=3.0)
+    x = cases.tokens(600, 5, dtype, n_replicas=2)
+    vectors = cases.tokens(600, 5, dtype, n_replicas=2, seed=1)
+    back = attention.vjp(x, vectors, weights=cases.weights(600), n_threads=n_threads)
+    return back.tokens, back.weights / 600, back.parameters["beta"] / 600
+
+
 RUNS = [
     causal,
     causal_rows,
@@ -130,6 +144,8 @@ RUNS = [
     layer,
     step,
     pairs,
+    tangent,
+    cotangent,
 ]
 
 

@@ -157,3 +157,28 @@ def pair_histogram(x, n_bins, weights=None):
     # Summed bin by bin: numpy's weighted histogram takes differences of running sums and loses three digits.
     bins, mass = np.minimum(np.searchsorted(edges, cosines, side="right") - 1, n_bins - 1), np.outer(p, p)[off_diagonal]
     return np.array([mass[bins == b].sum() for b in range(n_bins)]), on_edge
+
+
+def tangent_sums(vectors, *, rows, columns, scales=(1.0, 1.0), mask=0, decay=0.0, dtype=np.longdouble):
+    """The sums of `kernels.tangent.tangent_sums` for vectors (a, b, u, g, c, e), and the sizes of their terms.
+
+    rows and columns hold exponents and terms of either, (R, M) and (R, N) or None for 0. The size of a term is what it
+    would be if nothing cancelled in t.
+    """
+    a, b, u, g, c, e = (None if v is None else np.asarray(v, dtype) for v in vectors)
+    row, column = ([dtype(0) if v is None else np.asarray(v, dtype) for v in several] for several in (rows, columns))
+    row, column = [np.expand_dims(v, -1) for v in row], [np.expand_dims(v, -2) if np.ndim(v) else v for v in column]
+    distance = np.arange(a.shape[1])[:, None] - np.arange(b.shape[1])
+    distance = -distance if mask == 2 else distance
+    s = dtype(scales[0]) * (a @ np.swapaxes(b, 1, 2)) + row[0] + column[0]
+    if mask:
+        s = np.where(distance >= 0, s - dtype(decay) * np.abs(distance), -np.inf)
+    w = np.exp2(s)
+    t = dtype(scales[1]) * (u @ np.swapaxes(g, 1, 2)) + row[1] + column[1]
+    size = abs(dtype(scales[1])) * (np.abs(u) @ np.abs(np.swapaxes(g, 1, 2))) + np.abs(row[1]) + np.abs(column[1])
+    ones = np.ones((*c.shape[:2], 1), dtype)
+    c = np.concatenate([c, ones], axis=2)
+    parts = [((w * t) @ c, (w * size) @ np.abs(c))]
+    if e is not None:
+        parts.append((w @ e, w @ np.abs(e)))
+    return tuple(np.concatenate(several, axis=2) for several in zip(*parts, strict=True))

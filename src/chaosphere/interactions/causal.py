@@ -21,7 +21,6 @@ from chaosphere.interactions import direct
 from chaosphere.interactions.direct import LOST, MAX_RANGE, Attended, DirectPlan, relative_weights
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.symmetric_head import SymmetricHead
-from chaosphere.interactions.tangent import weights_of
 from chaosphere.kernels import causal as kernel
 from chaosphere.kernels.blocks import block_size
 
@@ -70,7 +69,7 @@ class CausalPlan(DirectPlan):
         matrices: dict[str, Any] = {"form": form, "value": value, "head": head, "parameters": parameters}
         super().__init__(shape, None, beta=beta, value_scale=value_scale, **matrices)
         n = shape.n_tokens
-        self.p = weights_of(weights, n)
+        self.own_weights = weights
         self.pairs = 0.5 * n * (n + 1)
         self.weights, self.log_unit = relative_weights(weights, n)
         self.distance = decay / n * np.arange(n - 1.0, -1, -1)  # of the last token from each

@@ -14,7 +14,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import call
-from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.interactions.protocol import InteractionPlan, Pullback, raise_no_derivative
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -223,6 +223,14 @@ class _CustomPlan(InteractionPlan):
             view.flags.writeable = False
             out[replica] = self._checked(self.function(view, self.weights))
         return out
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        """Raise ValueError: nothing is known of the function but its values."""
+        raise_no_derivative("CustomInteraction")
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        """Raise ValueError: nothing is known of the function but its values."""
+        raise_no_derivative("CustomInteraction")
 
     def _checked(self, value: Any) -> Any:
         """Return what the function gave, or raise if it is no drift of one system."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
+from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 
 
@@ -32,7 +31,7 @@ class Differentiable:
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
             Tokens on the unit sphere; R independent systems.
         tangent : ndarray, of the shape and dtype of x
-            Any finite vectors, of the tangent space or not.
+            Any vectors, of the tangent space or not, of entries <= 1e100 in size; float32 3.4e30.
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
@@ -48,6 +47,32 @@ class Differentiable:
         TypeError, ValueError
             If an argument is out of range or of another shape, or β or δ changes over a run: `at` gives the attention
             at a time.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.jvp : The same of a plan.
+        chaosphere.L2Attention.vjp : Gradients of attention by distances.
+        chaosphere.MultiHeadAttention.vjp : Gradients of several heads.
+        chaosphere.PotentialInteraction.vjp : Gradients of a drift along a potential.
+        chaosphere.SinkhornAttention.vjp : Gradients of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.vjp : Gradients of softmax attention.
+        chaosphere.UnnormalizedAttention.vjp : Gradients of unnormalised attention.
+
+        Notes
+        -----
+        Over all pairs, whatever the method of the interaction: the derivative is that of the exact sums.
+
+        Examples
+        --------
+        A rotation of all tokens rotates the drift of softmax attention:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(100, 3, rng=0)
+        >>> attention = cs.SoftmaxAttention(beta=2.0)
+        >>> generator = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        >>> bool(np.allclose(attention.jvp(x, x @ generator.T), attention(x) @ generator.T))
+        True
         """
         batch, directions = checks.tokens(x), vectors(tangent, "tangent", x=x)
         threads = checks.threads(n_threads)
@@ -63,7 +88,7 @@ class Differentiable:
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
             Tokens on the unit sphere; R independent systems.
         cotangent : ndarray, of the shape and dtype of x
-            w, any finite vectors.
+            w, any vectors of entries <= 1e100 in size; float32 3.4e30.
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
@@ -79,6 +104,39 @@ class Differentiable:
         TypeError, ValueError
             If an argument is out of range or of another shape, or β or δ changes over a run: `at` gives the attention
             at a time.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.vjp : The same of a plan.
+        chaosphere.L2Attention.jvp : Derivative in a direction of attention by distances.
+        chaosphere.MultiHeadAttention.jvp : Derivative in a direction of several heads.
+        chaosphere.PotentialInteraction.jvp : Derivative in a direction of a drift along a potential.
+        chaosphere.SinkhornAttention.jvp : Derivative in a direction of doubly stochastic attention.
+        chaosphere.SoftmaxAttention.jvp : Derivative in a direction of softmax attention.
+        chaosphere.UnnormalizedAttention.jvp : Derivative in a direction of unnormalised attention.
+
+        Notes
+        -----
+        Over all pairs, whatever the method of the interaction: the gradients are those of the exact sums.
+
+        Examples
+        --------
+        The transpose of the derivative:
+
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> x, v, w = (cs.sample_uniform(100, 3, rng=seed) for seed in range(3))
+        >>> attention = cs.SoftmaxAttention(beta=2.0)
+        >>> back = attention.vjp(x, w)
+        >>> bool(np.isclose((w * attention.jvp(x, v)).sum(), (back.tokens * v).sum()))
+        True
+
+        How the sum of all drifts along w changes with β:
+
+        >>> more = cs.SoftmaxAttention(beta=2.0 + 1e-6)
+        >>> change = (w * (more(x) - attention(x))).sum() / 1e-6
+        >>> bool(np.isclose(back.parameters["beta"], change, atol=1e-4))
+        True
         """
         batch, directions = checks.tokens(x), vectors(cotangent, "cotangent", x=x)
         threads = checks.threads(n_threads)
@@ -91,12 +149,13 @@ class Differentiable:
 
 
 def vectors(v: Any, name: str, *, x: Tokens) -> Tokens:
-    """Return v, finite vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
+    """Return v, vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
     values = checks.floating(v, name)
     if values.shape != x.shape:
         raise ValueError(f"{name} must have the shape of x, {x.shape}, got {values.shape}")
     if values.dtype != x.dtype:
         raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {values.dtype}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite")
+    limit = largest_value(x.dtype)
+    if not (size := float(abs(values).max())) <= limit:
+        raise ValueError(f"{name} must be finite and <= {limit:.3g} in size for {x.dtype} tokens, got {size:.6g}")
     return values if values.ndim == 3 else values[None]

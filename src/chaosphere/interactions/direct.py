@@ -24,7 +24,7 @@ from chaosphere.geometry import sphere
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
-from chaosphere.interactions.tangent import Maps, SoftmaxTangent, weights_of
+from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -113,7 +113,7 @@ class DirectPlan(InteractionPlan):
         parameters: dict[str, Any],
     ) -> None:
         self.shape, self.value_scale = shape, value_scale
-        self.parameters, self.p = parameters, weights_of(weights, shape.n_tokens)
+        self.parameters, self.own_weights = parameters, weights
         self.weights: Floats | None
         self.sources: Any
         self.tracers: Any
@@ -215,7 +215,7 @@ class DirectPlan(InteractionPlan):
         return self._tangent().vjp(x, cotangent, drift=attended.mean, log_z=log_z, n_threads=n_threads)
 
     def _tangent(self) -> SoftmaxTangent:
-        return SoftmaxTangent(Maps(self.shape.dim, **self.parameters), self.p, decay=self.decay)
+        return SoftmaxTangent(Maps(self.shape.dim, **self.parameters), self.own_weights, decay=self.decay)
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`.

@@ -28,7 +28,7 @@ from chaosphere.interactions.head import LOG2_E, Head, largest_value, norm, scal
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
-from chaosphere.interactions.tangent import Maps, SoftmaxTangent, weights_of
+from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -519,7 +519,7 @@ class L2Plan(InteractionPlan):
     def __init__(self, shape: Shape, weights: Floats | None, *, head: Head, maps: Maps) -> None:
         self.head = head
         self.weights, self.log_unit = relative_weights(weights, shape.n_tokens)
-        self.tangent = SoftmaxTangent(maps, weights_of(weights, shape.n_tokens))
+        self.tangent = SoftmaxTangent(maps, weights)
         self.n_sources = shape.n_tokens if weights is None else len(weights)
         self.pairs = float(shape.n_tokens) * self.n_sources
 

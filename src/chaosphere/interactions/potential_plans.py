@@ -78,20 +78,20 @@ class PotentialTangent:
     def __init__(self, shape: Shape, weights: Floats | None, *, series: Floats) -> None:
         slope = np.asarray(chebyshev.chebder(series), dtype=np.float64)
         self.polynomials = [KernelPolynomial.of(values, dtype=shape.dtype) for values in (slope, series)]
-        self.p = weights_of(weights, shape.n_tokens)
+        self.weights = weights
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative of the drift along a tangent."""
-        n, p = len(self.p), self.p[:, None]
-        own, moved = x[:, :n], tangent[:, :n]
-        u, g = np.concatenate([tangent, x], axis=2), np.concatenate([own, moved], axis=2)
-        products, plain = self._sums((x, own), (u, g), c=p * own, e=p * moved, n_threads=n_threads)
+        p = weights_of(self.weights, x.shape[1])[:, None]
+        own, change = x[:, : len(p)], tangent[:, : len(p)]
+        u, g = np.concatenate([tangent, x], axis=2), np.concatenate([own, change], axis=2)
+        products, plain = self._sums((x, own), (u, g), c=p * own, e=p * change, n_threads=n_threads)
         return (products + plain).astype(x.dtype)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times drift."""
-        n, p = len(self.p), self.p[:, None]
-        own = x[:, :n]
+        p = weights_of(self.weights, x.shape[1])[:, None]
+        n, own = len(p), x[:, : len(p)]
         tokens = self._sums((x, own), (cotangent, own), c=p * own, e=None, n_threads=n_threads)[0]
         products, plain = self._sums((own, x), (own, cotangent), c=x, e=cotangent, n_threads=n_threads)
         tokens[:, :n] += p * (products + plain)
@@ -108,10 +108,10 @@ class PotentialTangent:
     ) -> tuple[Floats, Floats]:
         """Return the sums of f′ t c and of f e, one side."""
         dtype = both[0].dtype
-        vectors = c.astype(dtype, copy=False), None if e is None else e.astype(dtype, copy=False)
+        vectors: Any = c.astype(dtype, copy=False), None if e is None else e.astype(dtype, copy=False)
         slope, function = ((polynomial.coefficients, polynomial.is_series) for polynomial in self.polynomials)
-        numbers: Any = (None, None, None, None, 1.0, 1.0, 0, 0.0, n_threads)
-        out = tangent_sums(*both, *terms, *vectors, *numbers, *slope, *function)
+        numbers: Any = (None, None, None, None, 1.0, 1.0, 0, 0.0, n_threads, *slope, *function)
+        out = tangent_sums(*both, *terms, *vectors, *numbers)
         return out[..., : c.shape[2]], out[..., c.shape[2] + 1 :]
 
 

@@ -108,7 +108,6 @@ class Pullback(Brief):
     See Also
     --------
     chaosphere.interactions.protocol.InteractionPlan.vjp : Gradients by the transpose of the derivative.
-    chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
 
     Notes
     -----
@@ -233,9 +232,14 @@ class InteractionPlan(Protocol):
         --------
         chaosphere.interactions.protocol.InteractionPlan.vjp : The transpose.
         chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+        chaosphere.L2Attention.jvp : The same of attention by distances.
+        chaosphere.MultiHeadAttention.jvp : The same of several heads.
+        chaosphere.PotentialInteraction.jvp : The same of a drift along a potential.
+        chaosphere.SinkhornAttention.jvp : The same of doubly stochastic attention.
         chaosphere.SoftmaxAttention.jvp : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.jvp : The same of unnormalised attention.
         """
-        _raise_no_derivative(self)
+        raise_no_derivative(type(self).__name__)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times `drift`: the transpose of `jvp`, and more.
@@ -262,10 +266,15 @@ class InteractionPlan(Protocol):
         See Also
         --------
         chaosphere.interactions.protocol.InteractionPlan.jvp : The derivative in a direction.
+        chaosphere.L2Attention.vjp : The same of attention by distances.
+        chaosphere.MultiHeadAttention.vjp : The same of several heads.
+        chaosphere.PotentialInteraction.vjp : The same of a drift along a potential.
+        chaosphere.SinkhornAttention.vjp : The same of doubly stochastic attention.
         chaosphere.SoftmaxAttention.vjp : The same of softmax attention.
+        chaosphere.UnnormalizedAttention.vjp : The same of unnormalised attention.
         chaosphere.interactions.protocol.Pullback : Gradients of a drift.
         """
-        _raise_no_derivative(self)
+        raise_no_derivative(type(self).__name__)
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ drift(x)), n_steps times over.
@@ -507,9 +516,10 @@ class _Distributed(InteractionPlan):
         return self.plan.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
 
 
-def _raise_no_derivative(plan: object) -> NoReturn:
+def raise_no_derivative(name: str) -> NoReturn:
+    """Raise ValueError: an interaction of this name has no derivative."""
     raise ValueError(
-        f"{type(plan).__name__} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
+        f"{name} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
         "such as SoftmaxAttention or PotentialInteraction"
     )
 

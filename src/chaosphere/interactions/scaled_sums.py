@@ -17,7 +17,7 @@ from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.sinkhorn_tangent import SinkhornTangent
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
-from chaosphere.interactions.tangent import Maps
+from chaosphere.interactions.tangent import Maps, weights_of
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.rows import attend_rows
 
@@ -75,7 +75,8 @@ class SinkhornPlan(InteractionPlan):
     ) -> None:
         self.shape, self.softmax, self.tolerance = shape, softmax, tolerance
         self.beta, self.value_scale = beta, value_scale
-        self.weights = p = np.full(shape.n_tokens, 1 / shape.n_tokens) if weights is None else weights
+        self.weights = weights
+        p = weights_of(weights, shape.n_tokens)
         is_source = np.zeros(shape.n_tokens, dtype=bool)
         is_source[: len(p)] = p > 0
         self.has_tracers = not is_source.all()
@@ -126,7 +127,7 @@ class SinkhornPlan(InteractionPlan):
         return SinkhornTangent(
             Maps(self.shape.dim, beta=self.beta, value_scale=self.value_scale),
             x.astype(self.dtype, copy=False),
-            p=self.weights,
+            p=weights_of(self.weights, x.shape[1]),
             drift=scaled.value,
             log_a=scaled.log_a,
             times_p=times_p,

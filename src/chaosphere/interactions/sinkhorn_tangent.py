@@ -86,7 +86,7 @@ class SinkhornTangent:
     def _solved(self, right: Floats) -> Floats:
         """Return the solution at all columns, 0 where the weight is."""
         out = np.zeros((len(right), len(self.pairs.p)))
-        out[:, self.sources] = solve(self.times_p, right, tolerance=self.tolerance)
+        out[:, self.sources] = solve(self.times_p, np.ascontiguousarray(right), tolerance=self.tolerance)
         return out
 
 

@@ -166,8 +166,9 @@ class Pairs:
         mask = 0 if self.decay is None else kernel.UPPER
         logs = self.log_columns + own, self.log_rows
         products, terms, plain = self._sums((self.k, self.q), (u, g), c=c, e=e, logs=logs, mask=mask, **options)
-        share = is_source.astype(np.float64)[:, None]
-        return Sums(products * share, terms / np.where(is_source, self.p, 1.0), plain * share)
+        # What a token of weight 0 would give may overflow.
+        products, plain = (np.where(is_source[:, None], sums, 0.0) for sums in (products, plain))
+        return Sums(products, terms / np.where(is_source, self.p, 1.0), plain)
 
     def _sums(
         self,
@@ -275,14 +276,14 @@ class SoftmaxTangent:
     Parameters
     ----------
     maps : Maps
-    p : ndarray of float64, shape (n_sources,)
-        Weights; they may be 0.
+    weights : ndarray of float64, shape (n_sources,), optional
+        They may be 0. None: 1/N for every token.
     decay : float, optional
         λ of a causal mask; None without.
     """
 
-    def __init__(self, maps: Maps, p: Floats, *, decay: float | None = None) -> None:
-        self.maps, self.p, self.decay = maps, p, decay
+    def __init__(self, maps: Maps, weights: Floats | None, *, decay: float | None = None) -> None:
+        self.maps, self.weights, self.decay = maps, weights, decay
 
     def jvp(self, x: Tokens, tangent: Tokens, *, drift: Tokens, log_z: Floats, n_threads: int) -> Tokens:
         """Return the derivative of the drift along a tangent."""
@@ -298,7 +299,8 @@ class SoftmaxTangent:
         return pulled_back(pairs, cotangent, offsets=inner(cotangent, drift))
 
     def _pairs(self, x: Tokens, log_z: Floats, *, n_threads: int) -> Pairs:
-        return Pairs(self.maps, x, p=self.p, log_rows=-log_z, decay=self.decay, n_threads=n_threads)
+        p = weights_of(self.weights, x.shape[1])
+        return Pairs(self.maps, x, p=p, log_rows=-log_z, decay=self.decay, n_threads=n_threads)
 
 
 class UnnormalizedTangent:
@@ -309,7 +311,7 @@ class UnnormalizedTangent:
     Parameters
     ----------
     maps : Maps
-    p : ndarray of float64, shape (n_sources,)
+    weights : ndarray of float64, shape (n_sources,), optional
     is_rescaled : bool
         Whether the attention itself has these sums.
     mass : ndarray of float64, shape (N,), optional
@@ -319,9 +321,15 @@ class UnnormalizedTangent:
     """
 
     def __init__(
-        self, maps: Maps, p: Floats, *, is_rescaled: bool, mass: Floats | None = None, decay: float | None = None
+        self,
+        maps: Maps,
+        weights: Floats | None,
+        *,
+        is_rescaled: bool,
+        mass: Floats | None = None,
+        decay: float | None = None,
     ) -> None:
-        self.maps, self.p, self.mass, self.decay = maps, p, mass, decay
+        self.maps, self.weights, self.mass, self.decay = maps, weights, mass, decay
         self.is_rescaled, self.factor = is_rescaled, 1.0 if is_rescaled else math.exp(maps.scale)
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
@@ -331,20 +339,22 @@ class UnnormalizedTangent:
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, drift: Tokens | None, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times drift, which is needed under a mask alone."""
-        back = pulled_back(self._pairs(x, n_threads=n_threads), cotangent, offsets=None, factor=self.factor)
+        pairs = self._pairs(x, n_threads=n_threads)
+        back = pulled_back(pairs, cotangent, offsets=None, factor=self.factor)
         parameters, weights = dict(back.parameters), back.weights
         if self.is_rescaled:
-            parameters["beta"] = parameters["beta"] - np.einsum("rj,j->r", weights, self.p)
+            parameters["beta"] = parameters["beta"] - np.einsum("rj,j->r", weights, pairs.p)
         if self.mass is not None and self.decay is not None and drift is not None:
             of_mass = inner(cotangent, drift) / self.mass
-            weights = weights - _decayed_sums(of_mass[:, ::-1], self.decay / len(self.p))[:, ::-1]
+            weights = weights - _decayed_sums(of_mass[:, ::-1], self.decay / x.shape[1])[:, ::-1]
         return Pullback(tokens=back.tokens, weights=weights, parameters=parameters)
 
     def _pairs(self, x: Tokens, *, n_threads: int) -> Pairs:
         log_rows = np.full((1, x.shape[1]), -self.maps.scale)
         if self.mass is not None:
             log_rows -= np.log(self.mass)
-        return Pairs(self.maps, x, p=self.p, log_rows=log_rows, decay=self.decay, n_threads=n_threads)
+        p = weights_of(self.weights, x.shape[1])
+        return Pairs(self.maps, x, p=p, log_rows=log_rows, decay=self.decay, n_threads=n_threads)
 
 
 def _decayed_sums(values: Floats, decay: float) -> Floats:

@@ -30,7 +30,7 @@ from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
-from chaosphere.interactions.tangent import Maps, UnnormalizedTangent, weights_of
+from chaosphere.interactions.tangent import Maps, UnnormalizedTangent
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
 _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limit
@@ -236,8 +236,8 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         mass = decay = None
         if self.mask is not None:
             mass, decay = causal.prefix_mass(weights, shape.n_tokens, decay=self.decay), self.decay
-        maps, p = Maps(shape.dim, beta=self._beta, value_scale=self._value_scale), weights_of(weights, shape.n_tokens)
-        tangent = UnnormalizedTangent(maps, p, is_rescaled=self.rescaled, mass=mass, decay=decay)
+        maps = Maps(shape.dim, beta=self._beta, value_scale=self._value_scale)
+        tangent = UnnormalizedTangent(maps, weights, is_rescaled=self.rescaled, mass=mass, decay=decay)
         softmax = attending(self._softmax(), shape, weights)
         return UnnormalizedPlan(softmax, tangent, log_unit=self._log_unit, mass=mass)
 

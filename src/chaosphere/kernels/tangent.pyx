@@ -181,7 +181,7 @@ def tangent_sums(
     return out_array
 
 
-def _all_rows(values, long n_replicas, long n, str name):
+cdef object _all_rows(values, long n_replicas, long n, str name):
     """Values (1, n) or (R, n), or None for zeros, as a contiguous array (R, n)."""
     if values is None:
         return np.zeros((n_replicas, n))

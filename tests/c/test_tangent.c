@@ -1,0 +1,95 @@
+/* tangent_rows and tangent_potential against naive loops in long double. */
+#include "check.h"
+
+static long double inner(long d, long ld, const real *x, const real *y, long i, long j) {
+    long double sum = 0;
+    for (long k = 0; k < d; k++)
+        sum += (long double)x[k * ld + i] * y[k * ld + j];
+    return sum;
+}
+
+/* The coefficient of a pair of vectors; kind: the mask, or one of two polynomials. */
+static long double coefficient(long double s, int is_series, long degree, const real *c) {
+    long double sum = 0, now = 1, next = s;
+    for (long k = 0; k <= degree; k++) {
+        sum += c[k] * now;
+        const long double after = is_series ? 2 * s * next - now : s * next;
+        now = next;
+        next = after;
+    }
+    return sum;
+}
+
+enum { EXPONENTIAL = 0, POLYNOMIAL = 4 };
+
+static void one_side(const chs_kernels *table, int kind, long k, long l, long m, long n, long n_i, long n_j, long ld) {
+    const double size = 1 / sqrt((double)k + 1);
+    real *rows = random_block(k + l, n_i, ld, size), *columns = random_block(k + l + m + n, n_j, ld, size);
+    real *numbers[5], *w = REALS(2 * CHS_CHUNK * ld);
+    const real *g = columns + k * ld, *c = g + l * ld;
+    for (int a = 0; a < 5; a++)
+        numbers[a] = random_block(1, ld, ld, 1);
+    for (long j = 0; j < ld; j++) {
+        if (j >= n_j || j % 5 == 3)
+            numbers[1][j] = (real)-INFINITY;
+        numbers[4][j] = (real)(-0.25 * (double)j);
+    }
+    const int is_series[] = {1, 0};
+    const long degrees[] = {3, 2};
+    const real *polynomials[] = {numbers[2], numbers[3]};
+    double *sums = DOUBLES((m + n + 1) * ld);
+    for (long at = 0; at < (m + n + 1) * ld; at++)
+        sums[at] = 1;
+    if (kind == POLYNOMIAL)
+        CALL(tangent_potential_)(is_series, degrees, polynomials, k, l, m, n, n_i, n_j, ld, rows, columns, w, sums);
+    else
+        CALL(tangent_rows_)(kind, k, l, m, n, n_i, n_j, ld, rows, columns, numbers[0], numbers[1], numbers[2],
+                            numbers[3], numbers[4], w, sums);
+    for (long i = 0; i < n_i; i++)
+        for (long r = 0; r < m + n; r++) {
+            long double want = 1, total = 1;
+            for (long j = 0; j < n_j; j++) {
+                const long distance = kind == CHS_UPPER ? j - i : i - j;
+                const long double s = inner(k, ld, rows, columns, i, j);
+                long double t = r < m ? inner(l, ld, rows + k * ld, g, i, j) : 1, weight;
+                if (kind == POLYNOMIAL) {
+                    const int which = r >= m;
+                    weight = coefficient(s, is_series[which], degrees[which], polynomials[which]);
+                } else {
+                    const int is_masked = kind != EXPONENTIAL;
+                    if (numbers[1][j] == (real)-INFINITY || (is_masked && distance < 0))
+                        continue;
+                    weight = exp2l(s + numbers[0][i] + numbers[1][j] + (is_masked ? numbers[4][distance] : 0));
+                    t += r < m ? (long double)numbers[2][i] + numbers[3][j] : 0;
+                }
+                const long double term = weight * t * c[r * ld + j];
+                want += term;
+                total += (fabsl(weight) + 4) * (fabsl(t) + 3) * fabsl(c[r * ld + j]);
+            }
+            CHECK_CLOSE(sums[r * ld + i], want, 16 * EPS * (long double)(k + l + 40) * total,
+                        "kind %d, (%ld, %ld, %ld, %ld), row %ld of %ld, sum %ld: got %g, want %Lg", kind, k, l, m, n, i,
+                        n_i, r, sums[r * ld + i], want);
+        }
+    for (long i = 0; i < ld; i++)
+        CHECK(sums[(m + n) * ld + i] == 1, "beyond the sums");
+    for (int a = 0; a < 5; a++)
+        free(numbers[a]);
+    free(rows), free(columns), free(w), free(sums);
+}
+
+static void all(const chs_kernels *table) {
+    const long sizes[][3] = {{1, 1, 32}, {33, 64, 64}, {0, 5, 32}, {5, 0, 32}, {95, 66, 96}};
+    const long dims[][4] = {{1, 1, 1, 0}, {3, 6, 4, 3}, {2, 0, 3, 7}, {17, 34, 18, 17}, {0, 1, 1, 1}};
+    for (size_t a = 0; a < sizeof sizes / sizeof *sizes; a++)
+        for (size_t b = 0; b < sizeof dims / sizeof *dims; b += FEWER ? 3 : 1) {
+            const long n_i = sizes[a][0], n_j = sizes[a][1], ld = sizes[a][2], *d = dims[b];
+            one_side(table, EXPONENTIAL, d[0], d[1], d[2], d[3], n_i, n_j, ld);
+            one_side(table, CHS_LOWER, d[0], d[1], d[2], d[3], n_i, n_i, ld);
+            one_side(table, CHS_UPPER, d[0], d[1], d[2], d[3], n_i, n_i, ld);
+            one_side(table, POLYNOMIAL, d[0], d[1], d[2], d[3], n_i, n_j, ld);
+        }
+}
+
+int main(void) {
+    return run_all(all);
+}
