@@ -1,4 +1,4 @@
-"""What the transpose of a derivative returns."""
+"""What the transpose of a derivative returns, and the error where there is none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaosphere.common.checks import Floats, Tokens
+
+
+class NoDerivativeError(ValueError):
+    """A function of the tokens has no derivative, or none that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -370,9 +370,9 @@ class MeanFieldPlan(ModelPlan):
         """Return the state of nodes and passive tokens after some steps; see `ModelPlan`."""
         return self.inner.advance(x, steps, context)
 
-    def record(self, x: Tokens, step: int, *, context: StepContext) -> Recorder:
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step of nodes and passive tokens with its operations; see `ModelPlan`."""
-        return self.inner.record(x, step, context=context)
+        return self.inner.record(x, step, context=context, is_exact=is_exact)
 
     def describe(self) -> dict[str, Any]:
         """Return the limit with every automatic choice of its model made."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Tokens
-from chaosphere.common.pullback import Pullback
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.geometry import sphere
 
 # (cos l − sin l / l)/l² = Σ_k (−1)^k 2k/(2k + 1)! l^{2k−2}; ten terms are exact in float64 for l <= 1.
@@ -45,9 +45,11 @@ class Velocity:
     part: str
 
     def check_derivative(self) -> None:
-        """Raise ValueError if there is none."""
+        """Raise NoDerivativeError if there is none."""
         if missing := [name for name in ("jvp", "vjp") if not hasattr(self.source, name)]:
-            raise ValueError(f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}")
+            raise NoDerivativeError(
+                f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}"
+            )
 
 
 class Operations:
@@ -142,11 +144,20 @@ class Recorder(Operations):
     x : ndarray, shape (R, N, d)
         The state before the step.
     n_threads : int
+    is_exact : bool
+        Whether values are bitwise those of `Operations`, at the price of evaluating a velocity twice where that takes
+        it in one pass with the step.
+
+    Attributes
+    ----------
+    start, end : Variable
+        The states before and after the step.
     """
 
-    def __init__(self, x: Tokens, *, n_threads: int) -> None:
+    def __init__(self, x: Tokens, *, n_threads: int, is_exact: bool) -> None:
         super().__init__(n_threads)
-        self.start = Variable(self, x, place=0)
+        self.start = self.end = Variable(self, x, place=0)
+        self._is_exact = is_exact
         self._entries: list[_Entry] = []
         self._found: list[tuple[str, Any]] = []  # parts of the model and their pullbacks
 
@@ -199,11 +210,17 @@ class Recorder(Operations):
 
     def move(self, x: Variable, velocity: Velocity, *, step: float, fused: Callable[..., Tokens]) -> Variable:
         """Record LN(x + step · velocity(x))."""
-        return self.layer_norm_step(x, self.evaluate(x, velocity), alpha=step)
+        v = self.evaluate(x, velocity)
+        if not self._is_exact:
+            return self.layer_norm_step(x, v, alpha=step)
+        return self._layer_norm_step(x, v, alpha=step, y=super().move(x.value, velocity, step=step, fused=fused))
 
     def layer_norm_step(self, x: Variable, v: Variable, *, alpha: float, in_place: bool = False) -> Variable:
+        """Record y = LN(x + αv)."""
+        return self._layer_norm_step(x, v, alpha=alpha, y=super().layer_norm_step(x.value, v.value, alpha=alpha))
+
+    def _layer_norm_step(self, x: Variable, v: Variable, *, alpha: float, y: Tokens) -> Variable:
         """Record y = LN(x + αv): dy = P_y (dx + α dv)/|x + αv|."""
-        y: Tokens = super().layer_norm_step(x.value, v.value, alpha=alpha)
         length = _dot(y, x.value + alpha * v.value)
 
         def push(dx: Tokens, dv: Tokens) -> Tokens:
@@ -270,6 +287,10 @@ class Recorder(Operations):
 
         return self._record((x, v), y, push, pull)
 
+    def replace_end(self, value: Tokens) -> None:
+        """Set the state after the step to one that differs by rounding."""
+        self.end.value = value
+
     def linear(self, a: Variable, b: Variable) -> Variable:
         """Record a + b."""
         return self._record((a, b), a.value + b.value, lambda da, db: da + db, lambda c: (c, c))
@@ -290,7 +311,8 @@ class Recorder(Operations):
         pull: Callable[[Tokens], tuple[Tokens, ...]],
     ) -> Variable:
         self._entries.append(_Entry(tuple(v.place for v in inputs), push, pull))
-        return Variable(self, value, place=len(self._entries))
+        self.end = Variable(self, value, place=len(self._entries))
+        return self.end
 
 
 def added(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:

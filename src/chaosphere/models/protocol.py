@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.pullback import Pullback
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
@@ -247,7 +247,7 @@ class ModelPlan(Protocol):
         """
         raise NotImplementedError
 
-    def record(self, x: Tokens, step: int, *, context: StepContext) -> Recorder:
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step with the operations that it is made of, for derivatives.
 
         Parameters
@@ -258,11 +258,14 @@ class ModelPlan(Protocol):
             The step, counted from 0.
         context : StepContext
             The noise and the threads of the run.
+        is_exact : bool
+            Whether the state after the step is bitwise that of `advance`; else it may differ by rounding.
 
         Returns
         -------
         Recorder
-            Its methods `push` and `pull` are the derivative of the state after the step, and the transpose of that.
+            Its methods `push` and `pull` are the derivative of the state after the step, and the transpose of that; its
+            `end.value` is that state.
 
         Raises
         ------
@@ -274,7 +277,7 @@ class ModelPlan(Protocol):
         chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
         chaosphere.models.protocol.ModelPlan.vjp : The transpose of the derivative of a step.
         """
-        raise ValueError(f"model: {type(self).__name__} has no derivative: it has no method record")
+        raise NoDerivativeError(f"model: {type(self).__name__} has no derivative: it has no method record")
 
     def jvp(self, x: Tokens, tangent: Tokens, *, steps: range, context: StepContext) -> tuple[Tokens, Tokens]:
         """Return the state after some steps, and its derivative in a direction at the state before them.
@@ -330,8 +333,8 @@ class ModelPlan(Protocol):
         True
         """
         for step in steps:
-            tangent = self.record(x, step, context=context).push(tangent)
-            x = self.advance(x, range(step, step + 1), context)
+            recorder = self.record(x, step, context=context, is_exact=True)
+            x, tangent = recorder.end.value, recorder.push(tangent)
         return x, tangent
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, step: int, context: StepContext) -> Pullback:

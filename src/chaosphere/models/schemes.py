@@ -209,7 +209,9 @@ class Flow:
         """
         total = self.noise(x)
         if (interaction := self.interaction_at(part)) is not None:
-            total += x.dtype.type(self.step_size) * self.operations.evaluate(x, of_drift(interaction))
+            displacement = x.dtype.type(self.step_size) * self.operations.evaluate(x, of_drift(interaction))
+            displacement += total
+            total = displacement
         return self.operations.tangent(x, total)
 
 

@@ -355,10 +355,13 @@ class SDEPlan(ModelPlan):
                 x = self.attention.hold(x, start)
         return x
 
-    def record(self, x: Tokens, step: int, *, context: StepContext) -> Recorder:
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step with its operations; see `ModelPlan`."""
-        recorder = Recorder(x, n_threads=context.n_threads)
-        self.scheme.step(recorder.start, self._flow(step, context, recorder=recorder))
+        recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
+        flow = self._flow(step, context, recorder=recorder)
+        self.scheme.step(recorder.start, flow)
+        if self.attention is not None and not flow.is_noisy:
+            recorder.replace_end(self.attention.hold(recorder.end.value, x))
         return recorder
 
     def _flow(self, index: int, context: StepContext, *, recorder: Recorder | None = None) -> Flow:

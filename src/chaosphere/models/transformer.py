@@ -494,9 +494,9 @@ class TransformerPlan(ModelPlan):
             x = self.rule.step(x, half, time=time, operations=operations)
         return x
 
-    def record(self, x: Tokens, step: int, *, context: StepContext) -> Recorder:
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a layer with its operations; see `ModelPlan`."""
-        recorder = Recorder(x, n_threads=context.n_threads)
+        recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
         state, time = recorder.start, schedules.middle(step, self.step_size)
         for half in self._halves(range(step, step + 1), context, time=time):
             state = self.rule.step(state, half, time=time, operations=recorder)

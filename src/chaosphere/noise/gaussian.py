@@ -16,7 +16,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.pullback import Pullback
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
@@ -111,7 +111,7 @@ class Increment(Protocol):
         chaosphere.noise.gaussian.Increment.vjp : The transpose of the derivative.
         chaosphere.noise.gaussian.Increment.__call__ : The noise at the tokens.
         """
-        raise ValueError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
+        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
         """Return the gradient of Σ_i ⟨cotangent_i, ΔW(x_i)⟩.
@@ -140,7 +140,7 @@ class Increment(Protocol):
         chaosphere.noise.gaussian.Increment.jvp : The derivative in a direction.
         chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
         """
-        raise ValueError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
+        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -623,10 +623,10 @@ class _Dense(Increment):
         return out
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        raise ValueError(_NO_DERIVATIVE)
+        raise NoDerivativeError(_NO_DERIVATIVE)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
-        raise ValueError(_NO_DERIVATIVE)
+        raise NoDerivativeError(_NO_DERIVATIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

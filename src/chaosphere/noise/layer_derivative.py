@@ -5,15 +5,19 @@ Tokens are taken by slices and neurons by blocks, so that no array of N × m num
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from chaosphere.common.checks import Tokens
+from chaosphere.common.pullback import NoDerivativeError
+from chaosphere.kernels import layer as kernel
 from chaosphere.kernels.rows import map_tokens
-from chaosphere.noise.activations import Activation
+from chaosphere.noise.activations import ACTIVATIONS, Activation
 
 _ROWS, _NEURONS = 4096, 256  # of a block
 _MIN_PRODUCTS = 2**15  # of a replica, from which on it is worth a call of its own
@@ -44,13 +48,69 @@ class _Block:
 
 
 def slope_of(activation: Activation) -> Callable[[Tokens], Tokens]:
-    """Return φ′; ValueError for a function that came without it."""
-    if activation.derivative is None:
-        raise ValueError(
-            f"activation: {activation.name!r} came without a derivative; pass an "
-            "activations.Activation that has one, or a name, which does"
+    """Return φ′ for arrays of any dtype; NoDerivativeError for a function that came without it."""
+    if activation.kernel_id is not None:
+        return _SLOPES[activation.name]
+    derivative = activation.derivative
+    if derivative is None:
+        raise NoDerivativeError(
+            f"activation: {activation.name!r} came without a derivative; pass an activations.Activation that has one, "
+            "or a name"
         )
-    return activation.derivative
+
+    def slope(z: Tokens) -> Tokens:
+        return np.asarray(derivative(z.astype(np.float64, copy=False)), z.dtype)
+
+    return slope
+
+
+def _compiled(name: str, z: Tokens) -> Tokens:
+    kernel_id = ACTIVATIONS[name].kernel_id
+    assert kernel_id is not None
+    return kernel.activate(z.ravel(), kernel_id).reshape(z.shape)
+
+
+def _silu_slope(z: Tokens) -> Tokens:
+    s = _compiled("sigmoid", z)
+    slope: Tokens = s * (1 + z * (1 - s))
+    return slope
+
+
+def _gelu_slope(z: Tokens) -> Tokens:
+    density = _compiled("gaussian", z) / math.sqrt(2 * math.pi)
+    slope: Tokens = 0.5 + 0.5 * _compiled("erf", z * math.sqrt(0.5)) + z * density
+    return slope
+
+
+def _sigmoid_slope(z: Tokens) -> Tokens:
+    s = _compiled("sigmoid", z)
+    slope: Tokens = s * (1 - s)
+    return slope
+
+
+# φ′ by the compiled functions. At a kink it is the slope on the left.
+_SLOPES: dict[str, Callable[[Tokens], Tokens]] = {
+    "relu": lambda z: (z > 0).astype(z.dtype),
+    "silu": _silu_slope,
+    "gelu": _gelu_slope,
+    "tanh": lambda z: 1 - _compiled("tanh", z) ** 2,
+    "sigmoid": _sigmoid_slope,
+    "erf": lambda z: 2 / math.sqrt(math.pi) * _compiled("gaussian", z * math.sqrt(2)),
+    "sin": lambda z: _compiled("cos", z),
+    "cos": lambda z: -_compiled("sin", z),
+    "linear": np.ones_like,
+    "softplus": lambda z: _compiled("sigmoid", z),
+    "leaky_relu": lambda z: np.where(z > 0, 1, 0.01).astype(z.dtype),
+    "elu": lambda z: 1 + _compiled("elu", np.minimum(z, 0)),
+    "gaussian": lambda z: -z * _compiled("gaussian", z),
+}
+
+
+def _value(activation: Activation, z: Tokens) -> Tokens:
+    """Return φ of an array of any dtype."""
+    if activation.kernel_id is not None:
+        return _compiled(activation.name, z)
+    return np.asarray(activation(z.astype(np.float64, copy=False)), z.dtype)
 
 
 def push(layer: LayerArrays, x: Tokens, *, tangent: Tokens, n_threads: int) -> Tokens:
@@ -103,12 +163,8 @@ def _blocks(layer: LayerArrays, x: Tokens, *, n_threads: int) -> Iterator[_Block
             before = layer.weight_std * _mapped(x[:, rows], u, n_threads=n_threads)
             if layer.b is not None:
                 before += layer.b[:, None, neurons]
-            slope = np.asarray(derivative(before.astype(np.float64, copy=False)), x.dtype)
-
-            def value(before: Tokens = before) -> Tokens:
-                return np.asarray(layer.activation(before.astype(np.float64, copy=False)), before.dtype)
-
-            yield _Block(rows=rows, neurons=neurons, u=u, w=w, value=value, slope=slope)
+            value = partial(_value, layer.activation, before)
+            yield _Block(rows=rows, neurons=neurons, u=u, w=w, value=value, slope=derivative(before))
 
 
 def _mapped(x: Tokens, matrices: Tokens, *, n_threads: int) -> Tokens:

@@ -167,7 +167,7 @@ def gradient(
     if model.n_steps > _MANY_STEPS:
         plan.vjp(start, np.zeros_like(start), step=0, context=context)  # raises where there is no derivative
     kept: dict[int, Tokens] = {}
-    stride = math.isqrt(model.n_steps - 1) + 1
+    stride = stride_of(model.n_steps)
     run = run_steps(
         model,
         plan,
@@ -208,6 +208,11 @@ def gradient(
         weights=sums.weights if x.ndim == 3 or sums.weights is None else sums.weights[0],
         parameters=sums.parameters if x.ndim == 3 else _of_first(sums.parameters),
     )
+
+
+def stride_of(n_steps: int) -> int:
+    """Return how many steps lie between states that are kept: about √L."""
+    return math.isqrt(n_steps - 1) + 1
 
 
 class _Sums:
