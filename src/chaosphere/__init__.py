@@ -23,6 +23,7 @@ from chaosphere.models.axisymmetric import AxisymmetricDensity, AxisymmetricSolu
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
+from chaosphere.models.sphere_density import SphereDensity, SphereSolution
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.fixed_mlp import FixedMLP
@@ -76,6 +77,8 @@ __all__ = [
     "SinkhornResult",
     "SoftmaxAttention",
     "Solution",
+    "SphereDensity",
+    "SphereSolution",
     "Transformer",
     "UnbalancedError",
     "UnnormalizedAttention",
