@@ -291,6 +291,10 @@ CALLS = INTERACTIONS | {
         },
     ),
     "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3, "temperature": 0.5}),
+    "theory.fluctuation": (
+        cs.theory.fluctuation,
+        {"interaction": USA, "degree": 3, "dim": 3, "temperature": 0.5, "time": [0.0, 1.0]},
+    ),
     "theory.critical_temperature": (cs.theory.critical_temperature, {"interaction": USA, "dim": 3}),
     "phases.branch": (cs.phases.branch, {"interaction": ATTENTION, "dim": 3, "lowest": 0.2}),
     "phases.Branch.density": (BRANCH.density, {"cosines": COSINES}),

@@ -231,6 +231,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     chaosphere.measures.order_parameter : Length of the mean of the tokens.
     chaosphere.measures.sobolev : Negative Sobolev distance.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.theory.fluctuation : Fluctuation of the harmonics of many tokens about the uniform law.
 
     Notes
     -----

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from chaosphere.common import checks
 from chaosphere.common.streams import Seed
 from chaosphere.experiments import cases, fluctuations, limits, models
 from chaosphere.experiments import chaos as experiment
 from chaosphere.experiments.cases import Case
-from chaosphere.experiments.chaos import runs, token_file
+from chaosphere.experiments.chaos import own_noise, runs, token_file
 from chaosphere.experiments.command import Command, Job, Options, call, default
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
@@ -67,8 +68,23 @@ def _own_tokens(*, x0: Path | None = None, normalize: bool = False) -> Any:
     return None
 
 
+def _temperature(*, temperature: float = 0.0) -> float:
+    """Return the temperature of the tokens' own noise.
+
+    Parameters
+    ----------
+    temperature : float
+        τ of noise of each token's own; above 0 it selects the study of own noise, without a network, instead of others.
+    """
+    return temperature
+
+
 def jobs(options: Options) -> list[Job]:
     """Return the chosen studies."""
+    if checks.number(call(_temperature, options), "--temperature", low=0, high=100) > 0:
+        return [_own_noise(options)]
+    if "n_steps" in options:
+        raise ValueError("--steps needs --temperature: elsewhere the steps are the layers of --depth")
     size = call(_network, options)
     layers = replace(call(models.mlp, options), width=size.pop("width"))
     x0 = call(_own_tokens, options)
@@ -108,7 +124,21 @@ def jobs(options: Options) -> list[Job]:
     return rows
 
 
-def _job(name: str, plan: list[Case], options: Options) -> Job:
+def _own_noise(options: Options) -> Job:
+    for name in ("study", "width", "depth", "x0", "normalize"):
+        if name in options:
+            raise ValueError(f"--{name} must be left out with --temperature: own noise has a study of its own")
+    chosen = {name: options[name] for name in ("interaction", "beta", "value_scale") if name in options}
+    horizon = call(_network, options)["horizon"]
+    model = Transformer(attention=None, mlp=call(models.mlp, options), depth=1, horizon=horizon)
+    return _job(
+        "chaos-own-noise",
+        call(own_noise.cases, options, model=model, make=partial(models.interaction, **chosen)),
+        options,
+    )
+
+
+def _job(name: str, plan: Sequence[Case], options: Options) -> Job:
     n_replicas = default(runs.run, "n_replicas", options)
     claims = experiment.depth_claims if name == "chaos-depths" else experiment.claims
 
@@ -122,9 +152,9 @@ def _job(name: str, plan: list[Case], options: Options) -> Job:
         run=lambda **shared: experiment.run(plan, n_replicas=n_replicas, **shared),
         claims=claims,
         table=lambda dataset: experiment.table(dataset, claims(dataset)),
-        draw=experiment.draw if name == "chaos" else experiment.draw_exponents,
-        n_steps=n_replicas * sum(case.model.depth for case in plan),
-        unit="layers",
+        draw=experiment.draw if name in ("chaos", "chaos-own-noise") else experiment.draw_exponents,
+        n_steps=n_replicas * sum(case.model.n_steps for case in plan),
+        unit="steps" if name == "chaos-own-noise" else "layers",
         identity=lambda rng: experiment.identity(plan, rng),
         estimate=estimate,
     )
@@ -181,14 +211,19 @@ COMMANDS = (
         "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
         "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order, without a mask. "
         "Fluctuations: the variance of the mean vector over that of the central limit theorem, without a mask. "
-        "With more --replicas it continues from the files it wrote.",
-        sources=(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
+        "With --temperature: rates in N of tokens of the limiting equation that each have noise of their own, without "
+        "and with the common noise. With more --replicas it continues from the files it wrote.",
+        sources=(
+            *(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
+            *(_temperature, own_noise.cases),
+        ),
         jobs=jobs,
         left_out=("cases", "model", "make", "dim"),
         flags={"dims": "dim"},
         groups={
             "the model": ("interaction", "beta", "value_scale", "activation", "bias_std", "width", "depth", "horizon"),
             "options of the study of rates": tuple(_RATES),
+            "options of the study of own noise": ("temperature", "n_steps"),
         },
         symbols={"dims": "D", "tokens": "N", "x0": "FILE"},
     ),
