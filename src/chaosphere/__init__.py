@@ -37,6 +37,8 @@ from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
     from chaosphere import plot
+    from chaosphere.ensembles.estimate import estimate
+    from chaosphere.ensembles.estimate_result import Estimate
     from chaosphere.ensembles.run import ensemble, load_ensemble
 
 __version__: str
@@ -57,6 +59,7 @@ __all__ = [
     "CovarianceKernel",
     "CustomInteraction",
     "DensitySolution",
+    "Estimate",
     "FixedMLP",
     "GaussianField",
     "Interrupted",
@@ -78,6 +81,7 @@ __all__ = [
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
+    "estimate",
     "laws",
     "load_ensemble",
     "measures",
@@ -109,6 +113,14 @@ def __getattr__(name: str) -> Any:
         from chaosphere.ensembles import run
 
         return getattr(run, name)
+    if name == "estimate":
+        from chaosphere.ensembles.estimate import estimate
+
+        return estimate
+    if name == "Estimate":
+        from chaosphere.ensembles.estimate_result import Estimate
+
+        return Estimate
     if name == "__version__":
         from importlib.metadata import version
 
