@@ -40,6 +40,8 @@ from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
     from chaosphere import plot
+    from chaosphere.ensembles.estimate import estimate
+    from chaosphere.ensembles.estimate_result import Estimate
     from chaosphere.ensembles.run import ensemble, load_ensemble
 
 __version__: str
@@ -60,6 +62,7 @@ __all__ = [
     "CovarianceKernel",
     "CustomInteraction",
     "DensitySolution",
+    "Estimate",
     "FixedMLP",
     "Fluctuations",
     "GaussianField",
@@ -85,6 +88,7 @@ __all__ = [
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
+    "estimate",
     "fluctuations",
     "gradient",
     "laws",
@@ -118,6 +122,14 @@ def __getattr__(name: str) -> Any:
         from chaosphere.ensembles import run
 
         return getattr(run, name)
+    if name == "estimate":
+        from chaosphere.ensembles.estimate import estimate
+
+        return estimate
+    if name == "Estimate":
+        from chaosphere.ensembles.estimate_result import Estimate
+
+        return Estimate
     if name == "__version__":
         from importlib.metadata import version
 
