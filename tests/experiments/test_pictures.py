@@ -198,7 +198,10 @@ def words(canvas):
 
 
 GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue add to how light a colour is
-ALL = pytest.mark.parametrize("name", PICTURES)
+LONG = {"limits", "random heads"}
+ALL = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PICTURES]
+)
 
 
 @ALL

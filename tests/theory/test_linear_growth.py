@@ -114,7 +114,9 @@ def test_degree_0_does_not_grow():
         assert cs.theory.growth_rate(attention, 0, 3) == 0.0
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3, 6])
+@pytest.mark.parametrize(
+    "degree", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow), 6]
+)
 @pytest.mark.parametrize("beta", [0.0, 4.0])
 @pytest.mark.parametrize("value_scale", [1.0, -1.0])
 def test_small_modes_of_a_density(degree, beta, value_scale):
@@ -157,7 +159,7 @@ def test_small_modes_of_tokens(attention, dim):
     ("attention", "dim"),
     [
         (cs.SoftmaxAttention(beta=4.0), 2),
-        (cs.SoftmaxAttention(beta=4.0), 3),
+        pytest.param(cs.SoftmaxAttention(beta=4.0), 3, marks=pytest.mark.slow),
         (cs.UnnormalizedAttention(beta=4.0, rescaled=True), 2),
         pytest.param(cs.SinkhornAttention(beta=4.0, tolerance=1e-4, rtol=1e-4), 2, marks=pytest.mark.slow),
         (cs.PotentialInteraction([0.0, 0.0, 0.5, 0.5]), 3),
