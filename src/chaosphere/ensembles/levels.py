@@ -317,5 +317,3 @@ class _DrawsOfHalf(Draws):
     def normals(self, *shapes: tuple[int, ...]) -> list[NDArray[np.float64]]:
         both = Draws.normals(self, *((2 * n, *rest) for n, *rest in shapes))
         return [np.ascontiguousarray(normals[:, self.half :: 2]) for normals in both]
-
-

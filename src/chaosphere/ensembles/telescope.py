@@ -39,7 +39,10 @@ class Telescope:
         """The levels, from the coarsest layer on."""
         last_a, last_b = (self.layer if last is None else last for last in self.finest)
         return [
-            (a, layer - a) for layer in range(self.layer + 1) for a in range(layer + 1) if a <= last_a and layer - a <= last_b
+            (a, layer - a)
+            for layer in range(self.layer + 1)
+            for a in range(layer + 1)
+            if a <= last_a and layer - a <= last_b
         ]
 
     @property

@@ -22,7 +22,7 @@ Observables = Callable[[Tokens], tuple[Floats, Floats]]
 class Fluctuations:
     """What `fluctuations` returns.
 
-    Attributes
+    Parameters
     ----------
     means : ndarray of float64, shape (K,)
         ⟨μ_T, f_k⟩, of the limit.
@@ -93,6 +93,7 @@ def fluctuations(
 
     See Also
     --------
+    chaosphere.Fluctuations : What is returned.
     chaosphere.gradient : Gradient of a scalar of the final tokens, by which this is computed.
     chaosphere.MeanField : The limit N → ∞.
     chaosphere.simulate : Run N tokens under the same noise.

@@ -210,6 +210,10 @@ def simulate(
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
         gathers the others once per evaluation of attention. Bitwise identical to one process, on every rank. The first
         rank reads and writes the checkpoint. For a Transformer, or a LimitSDE whose tokens have no noise of their own.
+    weights : array_like, shape (N,), optional
+        Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
+        felt. Default: 1/N each. The functions of `measures` take the same weights. None for a MeanField, which has
+        those of its nodes.
 
     Returns
     -------
@@ -236,6 +240,7 @@ def simulate(
     chaosphere.trajectory : Iterate over a run.
     chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.fluctuations : The error of N tokens against their limit, to leading order.
     chaosphere.Solution : What a run returns.
     chaosphere.plot.observables : Draw observables over time.
     chaosphere.Checkpoint : A file that keeps the state of a run.

@@ -47,7 +47,7 @@ class Case:
     law : Law
         Of the initial tokens, which are i.i.d.
     n_nodes : int
-        Nodes of the mean-field limit.
+        Nodes of the mean-field limit, at least 8.
     """
 
     name: str
@@ -107,7 +107,8 @@ def run(
     -------
     xarray.Dataset
         deviation (case, replica, n_tokens, system, component): √N (m^N − m) in units of the prediction, not-a-number
-        beyond the systems and components that there are; ratio (case, replica, n_tokens): its mean square.
+        beyond the systems and components that there are; ratio (case, replica, n_tokens): its mean square; node_error
+        (case, replica): relative error of the predicted variance, from half as many nodes under the same layers.
 
     Raises
     ------
@@ -141,12 +142,16 @@ def run(
 
     shape = (len(cases), len(ladder), n_samples // ladder[0], max(case.law.dim for case in cases))
 
-    def measure(replica: int) -> Floats:
+    def measure(replica: int) -> tuple[Floats, Floats]:
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        out = np.full(shape, np.nan)
-        for of_case, case in zip(out, cases, strict=True):
-            limit = MeanField(model=case.model, law=case.law, n_nodes=case.n_nodes)
-            predicted = fluctuations(limit, rng=key, n_threads=n_threads)
+        out, node_error = np.full(shape, np.nan), np.zeros(len(cases))
+        for k, (of_case, case) in enumerate(zip(out, cases, strict=True)):
+            half, predicted = (
+                fluctuations(MeanField(model=case.model, law=case.law, n_nodes=n_nodes), rng=key, n_threads=n_threads)
+                for n_nodes in (case.n_nodes // 2, case.n_nodes)
+            )
+            ratios = scipy.linalg.eigh(half.covariance, predicted.covariance, eigvals_only=True)
+            node_error[k] = np.abs(ratios - 1).max()
             factor = np.linalg.cholesky(predicted.covariance)
             x = case.law.sample(n_samples, rng=key)
             for of_size, n in zip(of_case, ladder, strict=True):
@@ -156,14 +161,14 @@ def run(
                 of_size[: len(gap), : case.law.dim] = scipy.linalg.solve_triangular(factor, gap.T, lower=True).T
             if on_step is not None:
                 on_step()
-        return out
+        return out, node_error
 
     return grow(
         measure,
         n_pieces=n_replicas,
         identity=study,
         to_dataset=lambda pieces: _to_dataset(pieces, cases=cases, identity=study),
-        from_dataset=lambda dataset: list(dataset["deviation"].transpose("replica", ...).values),
+        from_dataset=_from_dataset,
         store=store,
         on_step=on_step,
         n_inner_steps=len(cases),
@@ -177,13 +182,20 @@ def identity(cases: Sequence[Case], *, rng: Seed, tokens: Sequence[int] = TOKENS
     return netcdf.identity(facts, root(rng))
 
 
-def _to_dataset(pieces: Sequence[Floats], *, cases: Sequence[Case], identity: str) -> Any:
-    model, deviation = cases[0].model, np.stack(pieces, axis=1)
+def _from_dataset(dataset: Any) -> list[tuple[Floats, Floats]]:
+    names = ("deviation", "node_error")
+    return list(zip(*(dataset[name].transpose("replica", ...).values for name in names), strict=True))
+
+
+def _to_dataset(pieces: Sequence[tuple[Floats, Floats]], *, cases: Sequence[Case], identity: str) -> Any:
+    deviation, node_error = (np.stack(parts, axis=1) for parts in zip(*pieces, strict=True))
+    model = cases[0].model
     parts = [f"L = {model.depth}", f"T = {model.horizon:g}", type(model.attention).__name__]
     return checks.extra("xarray", "io").Dataset(
         {
             "deviation": (("case", "replica", "n_tokens", "system", "component"), deviation),
             "ratio": (("case", "replica", "n_tokens"), np.nanmean(deviation**2, axis=(3, 4))),
+            "node_error": (("case", "replica"), node_error),
         },
         coords={"case": [case.name for case in cases], "n_tokens": json.loads(identity)["tokens"]},
         attrs={

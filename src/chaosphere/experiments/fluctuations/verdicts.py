@@ -46,4 +46,6 @@ def table(dataset: Any) -> str:
         for n in dataset["n_tokens"].values:
             value, low, high = stats.mean_interval(dataset["ratio"].sel(case=name, n_tokens=n).values, at_least=0)
             lines.append(f"{f'N = {n}':>12}{f'{value:.3f} [{low:.3f}, {high:.3f}]':>30}")
+        lines.append(f"{'nodes':>12}{float(dataset['node_error'].sel(case=name).max()):30.1e}")
+    lines += ["", "nodes: largest error of the prediction itself, from half as many nodes under the same layers"]
     return "\n".join([*lines, "", format_claims(claims(dataset))])
