@@ -120,6 +120,30 @@ def unnormalized(case: Case) -> np.ndarray:
     return (np.exp(case.beta * (x[rows(case)] @ x.T)) @ x / case.n_tokens)[None]
 
 
+def jvp(case: Case) -> np.ndarray:
+    """The derivative of attention along `directions`."""
+    x, v = (a.astype(np.longdouble)[0] for a in (tokens(case), directions(case)))
+    i = rows(case)
+    p = np.exp(case.beta * (x[i] @ x.T) - case.beta)
+    p /= p.sum(axis=1, keepdims=True)
+    t = case.beta * (v[i] @ x.T + x[i] @ v.T)
+    return (p * t @ x + p @ v - (p * t).sum(axis=1, keepdims=True) * (p @ x))[None]
+
+
+def vjp(case: Case) -> np.ndarray:
+    """The gradient in the tokens of the sum of attention times `directions`, in double precision: it takes all rows."""
+    x, w = (a.astype(np.float64)[0] for a in (tokens(case), directions(case)))
+    i, total, of_rows = rows(case), np.zeros((len(rows(case)), case.dim)), np.zeros_like(x)
+    for part in np.array_split(np.arange(case.n_tokens), max(1, case.n_tokens // 256)):
+        p = np.exp(case.beta * (x[part] @ x.T) - case.beta)
+        p /= p.sum(axis=1, keepdims=True)
+        t = w[part] @ x.T
+        t = p * (t - (p * t).sum(axis=1, keepdims=True))
+        of_rows[part] = case.beta * (t @ x)
+        total += case.beta * (t[:, i].T @ x[part]) + p[:, i].T @ w[part]
+    return (total + of_rows[i])[None]
+
+
 def potential(case: Case) -> np.ndarray:
     """The drift along a potential."""
     x = tokens(case).astype(np.longdouble)[0]

@@ -83,6 +83,7 @@ if IS_QUICK:
     FORMS = [Case(n_tokens=600, dim=3)]
     POTENTIAL = [Case(n_tokens=600, dim=3, degree=8)]
     HEADS = [Case(n_tokens=600, dim=16, n_heads=n, head_dim=4, dtype=t) for n in (1, 4) for t in BOTH]
+    TANGENT = [Case(n_tokens=600, dim=d, dtype=t) for d in (3, 16) for t in BOTH]
     SINKHORN = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
     LAYER = [Case(n_tokens=600, dim=5, width=48, activation=a, dtype=t) for a in ("relu", "tanh", "gelu") for t in BOTH]
     STEP = [Case(n_tokens=600, dim=3, dtype=t) for t in BOTH]
@@ -106,6 +107,7 @@ else:
     POTENTIAL = [Case(n_tokens=16384, dim=d, degree=3, dtype=t) for d in (2, 3) for t in BOTH]
     POTENTIAL += [Case(n_tokens=16384, dim=d, degree=16, dtype=t) for d in (2, 3, 8, 64) for t in BOTH]
     HEADS = [Case(n_tokens=16384, dim=64, n_heads=n, head_dim=16, dtype=t) for n in (1, 4) for t in BOTH]
+    TANGENT = [Case(n_tokens=16384, dim=d, dtype=t) for d in (3, 64) for t in BOTH]
     SINKHORN = [Case(n_tokens=4096, dim=3, beta=beta) for beta in (1.0, 4.0, 16.0)]
     SINKHORN += [Case(n_tokens=4096, dim=64), Case(n_tokens=4096, dim=3, dtype="float32")]
     LAYER = [
@@ -144,6 +146,8 @@ CASES = {
     "potential": POTENTIAL,
     "head": HEADS,
     "symmetric_head": HEADS,
+    "jvp": TANGENT,
+    "vjp": TANGENT,
     "partition": SINKHORN,
     "sinkhorn": SINKHORN,
     "layer": LAYER,
@@ -162,6 +166,8 @@ COMPARED = {
     "attention": [case for case in ATTENTION if case.dim <= 64 and case.n_replicas == 1],
     "general": FORMS,
     "head": HEADS,
+    "jvp": TANGENT,
+    "vjp": TANGENT,
     "layer": LAYER,
     "step": STEP,
     "phases": PHASES,

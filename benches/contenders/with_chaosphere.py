@@ -47,6 +47,14 @@ class Chaosphere:
         attention = self.cs.MultiHeadAttention(heads=heads, combine="sum")
         return lambda: attention(x, n_threads=THREADS)
 
+    def jvp(self, case: Case) -> Run:
+        x, v, attention = tokens(case), directions(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
+        return lambda: attention.jvp(x, v, n_threads=THREADS)
+
+    def vjp(self, case: Case) -> Run:
+        x, w, attention = tokens(case), directions(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
+        return lambda: attention.vjp(x, w, n_threads=THREADS).tokens
+
     def by_product(self, case: Case) -> Run:
         x, attention = tokens(case), self.cs.SoftmaxAttention(beta=case.beta, method="direct")
         return lambda: attention.evaluate(x, n_threads=THREADS).energy[0]

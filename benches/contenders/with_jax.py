@@ -37,11 +37,14 @@ class Jax:
         return self.jax.lax.map(function, blocks).swapaxes(0, 1).reshape(n_replicas, n, -1)
 
     def _attend(self, case: Case, x):
-        def rows(q):
-            w = self.np.exp(case.beta * (q @ x.swapaxes(1, 2)) - case.beta)
-            return (w @ x) / w.sum(axis=2, keepdims=True)
+        return self._by_rows(lambda q: self._attend_rows(case, q, x), x, self._n_rows(case))
 
-        return self._by_rows(rows, x, max(1, self.weights_at_once // case.n_tokens))
+    def _attend_rows(self, case: Case, q, x):
+        w = self.np.exp(case.beta * (q @ x.swapaxes(1, 2)) - case.beta)
+        return (w @ x) / w.sum(axis=2, keepdims=True)
+
+    def _n_rows(self, case: Case) -> int:
+        return max(1, self.weights_at_once // case.n_tokens)
 
     def _layer(self, case: Case, x, u, w):
         activate = self.activations[case.activation]
@@ -56,6 +59,20 @@ class Jax:
 
     def attention(self, case: Case) -> Run:
         return self._compiled(lambda x: self._attend(case, x), tokens(case))
+
+    def jvp(self, case: Case) -> Run:
+        def run(x, v):
+            return self.jax.jvp(lambda x: self._attend(case, x), (x,), (v,))[1]
+
+        return self._compiled(run, tokens(case), directions(case))
+
+    def vjp(self, case: Case) -> Run:
+        def run(x, w):
+            # The weights of a block are computed again on the way back: to keep all of them takes N² numbers.
+            attend = self.jax.checkpoint(lambda q, keys: self._attend_rows(case, q, keys))
+            return self.jax.vjp(lambda x: self._by_rows(lambda q: attend(q, x), x, self._n_rows(case)), x)[1](w)[0]
+
+        return self._compiled(run, tokens(case), directions(case))
 
     def head(self, case: Case) -> Run:
         def one(x, matrices):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 from reference import (
@@ -76,6 +77,53 @@ class NumPy:
     def attention(self, case: Case) -> Run:
         x = tokens(case)
         return lambda: self._attend(case, x)
+
+    def jvp(self, case: Case) -> Run:
+        x, v, beta = tokens(case), directions(case), tokens(case).dtype.type(case.beta)
+        values = np.concatenate([x, np.ones_like(x[..., :1])], axis=2)
+        keys = np.ascontiguousarray(np.concatenate([x, v], axis=2).swapaxes(1, 2)) * beta
+
+        def run() -> np.ndarray:
+            out = np.empty_like(x)
+
+            def one(r: slice, i: slice) -> None:
+                w = x[r, i] @ keys[r, : case.dim]
+                np.exp(w, out=w)
+                sums, plain = w @ values[r], w @ v[r]
+                w *= np.concatenate([v[r, i], x[r, i]], axis=2) @ keys[r]
+                moments, total = w @ values[r], sums[..., -1:]
+                slope = moments[..., -1:] * sums[..., :-1] / total
+                np.divide(moments[..., :-1] + plain - slope, total, out=out[r, i])
+
+            self._over(case, one, max(1, self.weights_at_once // case.n_tokens))
+            return out
+
+        return run
+
+    def vjp(self, case: Case) -> Run:
+        x, w, beta = tokens(case), directions(case), tokens(case).dtype.type(case.beta)
+        keys, values = (np.ascontiguousarray(a.swapaxes(1, 2)) for a in (beta * x, x))
+
+        def run() -> np.ndarray:
+            out, lock = np.zeros_like(x), Lock()
+
+            def one(r: slice, i: slice) -> None:
+                p = x[r, i] @ keys[r]
+                np.exp(p, out=p)
+                p /= p.sum(axis=2, keepdims=True)
+                t = w[r, i] @ values[r]
+                t -= (p * t).sum(axis=2, keepdims=True)
+                t *= p
+                rows = beta * (t @ x[r])
+                columns = beta * (t.swapaxes(1, 2) @ x[r, i]) + p.swapaxes(1, 2) @ w[r, i]
+                with lock:
+                    out[r, i] += rows
+                    out[r] += columns
+
+            self._over(case, one, max(1, self.weights_at_once // case.n_tokens))
+            return out
+
+        return run
 
     def random_values(self, case: Case) -> Run:
         x, v = tokens(case), (STEP_LENGTH * value_matrix(case)).astype(case.dtype)

@@ -37,6 +37,15 @@ class Torch:
         x = self.torch.from_numpy(tokens(case))
         return lambda: self._attend(case, x)
 
+    def vjp(self, case: Case) -> Run:
+        x, w = self.torch.from_numpy(tokens(case)).requires_grad_(), self.torch.from_numpy(directions(case))
+
+        def run():
+            with self.torch.enable_grad():
+                return self.torch.autograd.grad(self._attend(case, x), x, w)[0]
+
+        return run
+
     def causal(self, case: Case) -> Run:
         x, attend = self.torch.from_numpy(tokens(case))[:, None], self.torch.nn.functional.scaled_dot_product_attention
         return lambda: attend(x, x, x, scale=case.beta, is_causal=True)[:, 0]

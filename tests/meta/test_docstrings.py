@@ -33,6 +33,7 @@ EXTENDING = [
     "chaosphere.interactions.protocol.Interaction",
     "chaosphere.interactions.protocol.InteractionPlan",
     "chaosphere.interactions.protocol.Partition",
+    "chaosphere.interactions.protocol.Pullback",
     "chaosphere.measures.observables.StateObservable",
     "chaosphere.models.protocol.Cost",
     "chaosphere.models.protocol.Model",

@@ -96,7 +96,7 @@ class Partition(Protocol):
 class Pullback(Brief):
     """Gradients of Σ_i ⟨w_i, b(x)_i⟩ for a drift b and given vectors w_i, the cotangents: what `vjp` returns.
 
-    Attributes
+    Parameters
     ----------
     tokens : ndarray, shape (R, N, d)
         In the tokens, as vectors of the ambient space, of the dtype of the tokens.
