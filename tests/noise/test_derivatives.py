@@ -127,8 +127,8 @@ def test_matrices_of_a_fixed_mlp():
         def value(s, name=name, array=array, change=change):
             return (w * cs.FixedMLP(**(arrays | {name: array + s * change}), activation="gelu")(x)).sum(axis=(1, 2))
 
-        found = (back.parameters[name] * change).reshape(2, -1).sum(axis=1)
-        np.testing.assert_allclose(found, slope(value), rtol=0, atol=1e-9)
+        gradients = (back.parameters[name] * change).reshape(2, -1).sum(axis=1)
+        np.testing.assert_allclose(gradients, slope(value), rtol=0, atol=1e-9)
     check(cs.FixedMLP(**arrays, activation="gelu"), x, atol=1e-9)
     plain = cs.FixedMLP(inner=arrays["inner"], outer=arrays["outer"]).vjp(x[0], w[0])
     assert {name: array.shape for name, array in plain.parameters.items()} == {"inner": (9, 3), "outer": (3, 9)}

@@ -129,14 +129,14 @@ def test_parameters(name, normalization):
         pytest.skip("an equation has one normalisation")
 
     def model(value):
-        made = make(value)
-        return made if normalization == "post" else dataclasses.replace(made, normalization=normalization)
+        one = make(value)
+        return one if normalization == "post" else dataclasses.replace(one, normalization=normalization)
 
     change = RNG.standard_normal(np.shape(start))
-    found = cs.gradient(model(start), BATCH, objective, rng=3).parameters[part][name]
-    assert found.shape == (2, *np.shape(start))
+    gradients = cs.gradient(model(start), BATCH, objective, rng=3).parameters[part][name]
+    assert gradients.shape == (2, *np.shape(start))
     expected = slope(lambda s: objective(cs.simulate(model(start + s * change), BATCH, rng=3).final)[0])
-    assert (found * change).sum() == pytest.approx(expected, abs=1e-9)
+    assert (gradients * change).sum() == pytest.approx(expected, abs=1e-9)
     # Of tokens without replicas there is no axis of them.
     assert np.shape(cs.gradient(model(start), X, objective, rng=3).parameters[part][name]) == np.shape(start)
 
@@ -174,8 +174,8 @@ def test_parameters_of_a_schedule():
     assert [len(layer) for layer in parameters["mlp"]] == [3, 0, 3, 0]
     change = RNG.standard_normal(4)
     expected = slope(lambda s: objective(cs.simulate(model(betas + s * change), X, rng=3).final)[0])
-    found = sum(layer["beta"] * c for layer, c in zip(parameters["attention"], change, strict=True))
-    assert found == pytest.approx(expected, abs=1e-9)
+    gradients = sum(layer["beta"] * c for layer, c in zip(parameters["attention"], change, strict=True))
+    assert gradients == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["network, post", "network, pre", "equation, heun", "random values", "random heads"])
@@ -187,11 +187,11 @@ def test_weights(name):
     def along(change):
         return lambda s: cs.gradient(MODELS[name], X, objective, rng=3, weights=WEIGHTS + s * change).value
 
-    found = cs.gradient(MODELS[name], X, objective, rng=3, weights=WEIGHTS).weights
-    assert found.shape == (6,)
-    assert found @ change == pytest.approx(slope(along(change)), abs=1e-9)
+    gradients = cs.gradient(MODELS[name], X, objective, rng=3, weights=WEIGHTS).weights
+    assert gradients.shape == (6,)
+    assert gradients @ change == pytest.approx(slope(along(change)), abs=1e-9)
     into = np.array([0.0, -1.0, 1.0, 0.0, 0.0, 0.0])
-    assert found @ into == pytest.approx(slope_from_the_right(along(into)), abs=1e-9)
+    assert gradients @ into == pytest.approx(slope_from_the_right(along(into)), abs=1e-9)
 
 
 def test_without_interaction_nothing_depends_on_weights():

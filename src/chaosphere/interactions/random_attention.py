@@ -1,4 +1,7 @@
-"""Attention whose heads are drawn anew for every layer: common noise that depends on the measure of the tokens."""
+"""Attention whose heads are drawn anew for every layer: common noise that depends on the measure of the tokens.
+
+About half of this file is docstrings.
+"""
 
 from __future__ import annotations
 

@@ -116,6 +116,7 @@ def lyapunov_exponent(
     See Also
     --------
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.gradient : Gradient of a function of the final tokens.
     chaosphere.measures.LyapunovEstimate : A mean exponent with its interval.
     chaosphere.measures.lyapunov_spectrum : More exponents than the top one.
     chaosphere.stats.mean_interval : Mean over replicas, with an interval.

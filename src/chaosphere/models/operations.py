@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Velocity:
         (tokens, n_threads=) ↦ the vector at every token.
     source : object
         With the methods jvp(tokens, tangent, n_threads=), its derivative, and vjp(tokens, cotangent, n_threads=), which
-        returns a `Pullback`. They are looked up for derivatives alone.
+        returns a `Pullback`. They are looked up for derivatives alone. A method linearized(tokens, n_threads=) may
+        return jvp at these tokens as a function of the tangent, where several tangents share work.
     part : str
         The argument of the model that it comes from.
     """
@@ -44,12 +46,16 @@ class Velocity:
     source: Any
     part: str
 
-    def check_derivative(self) -> None:
-        """Raise NoDerivativeError if there is none."""
+    def derivative(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
+        """Return the derivative at tokens, as a function of the tangent; NoDerivativeError if there is none."""
         if missing := [name for name in ("jvp", "vjp") if not hasattr(self.source, name)]:
             raise NoDerivativeError(
                 f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}"
             )
+        if linearized := getattr(self.source, "linearized", None):
+            derivative: Callable[[Tokens], Tokens] = linearized(x, n_threads=n_threads)
+            return derivative
+        return partial(self.source.jvp, x, n_threads=n_threads)
 
 
 class Operations:
@@ -159,7 +165,7 @@ class Recorder(Operations):
         self.start = self.end = Variable(self, x, place=0)
         self._is_exact = is_exact
         self._entries: list[_Entry] = []
-        self._found: list[tuple[str, Any]] = []  # parts of the model and their pullbacks
+        self._pullbacks: list[tuple[str, Any]] = []  # parts of the model and their pullbacks
 
     def push(self, tangent: Tokens) -> Tokens:
         """Return the derivative of the last value in the direction of a tangent at the first."""
@@ -170,7 +176,7 @@ class Recorder(Operations):
 
     def pull(self, cotangent: Tokens) -> Pullback:
         """Return the gradient of ⟨cotangent, last value⟩ in the first, in weights, and in parameters by their part."""
-        self._found = []
+        self._pullbacks = []
         cotangents: list[Tokens | None] = [None] * (len(self._entries) + 1)
         cotangents[-1] = cotangent
         for output, entry in reversed(list(enumerate(self._entries, start=1))):
@@ -183,27 +189,24 @@ class Recorder(Operations):
         start = cotangents[0]
         weights: Any = None
         parameters: dict[str, Any] = {}
-        for part, found in reversed(self._found):  # in the order of the step
-            if found.weights is not None:
-                weights = found.weights if weights is None else weights + found.weights
-            if found.parameters:
-                parameters[part] = added(parameters.get(part, {}), found.parameters)
+        for part, back in reversed(self._pullbacks):  # in the order of the step
+            if back.weights is not None:
+                weights = back.weights if weights is None else weights + back.weights
+            if back.parameters:
+                parameters[part] = added(parameters.get(part, {}), back.parameters)
         return Pullback(
             tokens=np.zeros_like(cotangent) if start is None else start, weights=weights, parameters=parameters
         )
 
     def evaluate(self, x: Variable, velocity: Velocity) -> Variable:
         """Record a velocity."""
-        velocity.check_derivative()
         at = x.value
 
-        def push(dx: Tokens) -> Tokens:
-            derivative: Tokens = velocity.source.jvp(at, dx, n_threads=self.n_threads)
-            return derivative
+        push = velocity.derivative(at, n_threads=self.n_threads)
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
             back = velocity.source.vjp(at, c, n_threads=self.n_threads)
-            self._found.append((velocity.part, back))
+            self._pullbacks.append((velocity.part, back))
             return (back.tokens,)
 
         return self._record((x,), super().evaluate(at, velocity), push, pull)

@@ -243,6 +243,7 @@ class ModelPlan(Protocol):
         --------
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
+        chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
         chaosphere.models.protocol.StepContext : Noise and threads of a run.
         """
         raise NotImplementedError
@@ -311,7 +312,7 @@ class ModelPlan(Protocol):
         --------
         chaosphere.models.protocol.ModelPlan.vjp : The transpose.
         chaosphere.models.protocol.ModelPlan.record : A step with its operations.
-        chaosphere.measures.lyapunov_exponent : Growth of tangents along a run.
+        chaosphere.models.protocol.ModelPlan.advance : The steps alone.
 
         Examples
         --------

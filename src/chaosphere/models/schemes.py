@@ -191,6 +191,7 @@ class Flow:
         See Also
         --------
         chaosphere.models.schemes.Flow.noise : The noise of a step.
+        chaosphere.models.schemes.Flow.operations : What a step is made of.
         chaosphere.models.schemes.Flow.interaction_at : The interaction at a part of a step.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
 

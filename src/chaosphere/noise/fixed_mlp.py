@@ -314,10 +314,10 @@ class FixedLayerPlan:
     def vjp(self, layer: MLPLayer, x: Tokens, *, cotangent: Tokens, n_threads: int | None) -> Pullback:
         """Return the gradient in the tokens and in the matrices."""
         tokens = layer.vjp(x, cotangent, n_threads=n_threads).tokens
-        found = layer.parameter_gradient(x, cotangent, n_threads=n_threads)
+        gradients = layer.parameter_gradient(x, cotangent, n_threads=n_threads)
         arrays = {"inner": layer.u, "outer": layer.w, "inner_bias": layer.b, "outer_bias": layer.c}
         parameters = {
-            name: found[short] if x.ndim == 3 else found[short][0]
+            name: gradients[short] if x.ndim == 3 else gradients[short][0]
             for (name, array), short in zip(arrays.items(), "uwbc", strict=True)
             if array is not None
         }

@@ -6,9 +6,9 @@ About half of this file is docstrings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +33,7 @@ _MAX_VECTOR_HARMONICS = 100_000  # of one degree more, for kernels with η: thei
 _MIN_DIM_OF_MATRICES = 16  # a matrix is faster from here on than the recurrences of harmonics
 _MAX_DENSE = 4_000  # rows of the covariance matrix; a factorisation takes about a second there
 _MAX_DENSE_AUTO = 1_000
+_MAX_JACOBIAN = 1_000_000  # numbers of derivatives that are kept for several directions
 _NO_DERIVATIVE = (
     "field: method 'dense' draws the noise at the tokens alone, which has no derivative; take GaussianField(method="
     "'spectral' or 'features'), with a larger tolerance if need be"
@@ -138,7 +139,6 @@ class Increment(Protocol):
         See Also
         --------
         chaosphere.noise.gaussian.Increment.jvp : The derivative in a direction.
-        chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
         """
         raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
@@ -556,10 +556,20 @@ class _Spectral(Increment):
         return self.basis.combine(x, self.coefficients, scale=self.scale, n_threads=n_threads)
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        total = np.zeros_like(x)
-        for i, partial in enumerate(self._partials(x, n_threads=n_threads)):
-            total += tangent[:, :, i, None] * partial
-        return total
+        return _along(self._partials(x, n_threads=n_threads), tangent)
+
+    def linearized(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
+        """Return `jvp` at tokens as a function of the tangent, with ∂_i of the field kept from the first on."""
+        if x.size * x.shape[2] > _MAX_JACOBIAN:
+            return partial(self.jvp, x, n_threads=n_threads)
+        kept: list[Tokens] = []
+
+        def derivative(tangent: Tokens) -> Tokens:
+            if not kept:
+                kept.extend(self._partials(x, n_threads=n_threads))
+            return _along(kept, tangent)
+
+        return derivative
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
         parts = [np.einsum("rik,rik->ri", cotangent, p) for p in self._partials(x, n_threads=n_threads)]
@@ -573,6 +583,14 @@ class _Spectral(Increment):
         for matrix in _partial_derivatives(self.basis.n_max, dim):
             coefficients = (matrix @ columns).reshape(size, n_replicas, dim).swapaxes(0, 1)
             yield self.basis.combine(x, coefficients, scale=self.scale, n_threads=n_threads)
+
+
+def _along(partials: Iterable[Tokens], tangent: Tokens) -> Tokens:
+    """Return Σ_i t_i ∂_i."""
+    total = np.zeros_like(tangent)
+    for i, one in enumerate(partials):
+        total += tangent[:, :, i, None] * one
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -457,6 +457,7 @@ class MLPLayer(Brief):
         --------
         chaosphere.MLP.draw : Draw one layer.
         chaosphere.FixedMLP.__call__ : A network with matrices of your own at tokens.
+        chaosphere.MLPLayer.jvp : The derivative in a direction.
         chaosphere.MLPLayer.values : The layer at tokens, without checks.
         chaosphere.MLPLayer.hidden : The hidden units.
 
@@ -634,6 +635,7 @@ class MLPLayer(Brief):
         See Also
         --------
         chaosphere.MLPLayer.jvp : The derivative in a direction.
+        chaosphere.MLPLayer.parameter_gradient : The gradient in the weights of the layer.
         chaosphere.FixedMLP.vjp : The same of a network with matrices of your own.
         chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
 

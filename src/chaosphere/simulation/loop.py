@@ -241,6 +241,7 @@ def simulate(
     chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.coupled_run : Run a network and its limit under one noise.
     chaosphere.fluctuations : The error of N tokens against their limit, to leading order.
+    chaosphere.gradient : Gradient of a function of the final tokens.
     chaosphere.Solution : What a run returns.
     chaosphere.plot.observables : Draw observables over time.
     chaosphere.Checkpoint : A file that keeps the state of a run.
