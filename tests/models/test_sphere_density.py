@@ -260,7 +260,7 @@ def test_replicas_parts_and_threads_change_nothing():
 
 def test_order_of_the_method(monkeypatch):
     """Fixed numbers of substeps, by a bound that allows any step."""
-    monkeypatch.setattr(sphere_density, "COURANT", 1e9)
+    monkeypatch.setattr(sphere_density, "_COURANT", 1e9)
     ends = [solve(model(horizon=1.0, n_steps=n)).modes[0] for n in (4, 8, 64)]
     errors = [np.abs(end - ends[-1]).max() for end in ends[:-1]]
     assert math.log2(errors[0] / errors[1]) > 3.5
@@ -274,6 +274,19 @@ def test_an_unresolved_density_is_refused_and_enough_modes_are_named():
     with pytest.raises(cs.UnresolvedDensityError, match=r"after step 0 \(time 0\): modes above 12") as info:
         solve(of, law=cluster(20.0))
     solve(model(n_steps=1, horizon=1e-4), law=cluster(20.0), n_modes=info.value.n_modes)
+
+
+def test_a_lost_coarse_run_is_refused(monkeypatch):
+    advance = sphere_density._Level.advance
+
+    def lost(level, c, shake, *, n_substeps):
+        return advance(level, c, shake, n_substeps=n_substeps) * (1 if level.grid.n_modes == 16 else np.nan)
+
+    monkeypatch.setattr(sphere_density._Level, "advance", lost)
+    with pytest.raises(
+        cs.UnresolvedDensityError, match=r"after step 1 .*: with three quarters of the modes it is lost"
+    ):
+        solve(model(n_steps=1))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -358,6 +371,8 @@ def test_bad_options():
     ]:
         with pytest.raises(error, match=message):
             solve(still, **options)
+    with pytest.raises(ValueError, match=r"start must end at a step of the model, a multiple of 0.125, got 0.1"):
+        solve(model(attention=None, n_steps=4), start=early)
     with pytest.raises(ValueError, match=r"start must end within \[0, 0.25\], got 0.5"):
         solve(model(attention=None, horizon=0.25), start=late)
     with pytest.raises(ValueError, match=r"x must have shape \(n, 3\), got \(2, 2\)"):
