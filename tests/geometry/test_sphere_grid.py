@@ -67,7 +67,7 @@ def test_forms_and_sizes_of_modes():
     assert (sphere_grid.sizes(c, K) ** 2).sum() == pytest.approx(mean_square, rel=1e-12)
 
 
-@pytest.mark.parametrize("n_modes", [5, 40])
+@pytest.mark.parametrize("n_modes", [5, 100])
 def test_threads_change_nothing(n_modes):
     c = modes(n_modes)
     one, two = (SphereGrid(n_modes, n_exact=3 * n_modes, n_threads=n) for n in (1, 2))

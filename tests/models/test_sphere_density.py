@@ -68,7 +68,7 @@ def test_noise_alone_is_the_heat_equation():
 )
 def test_the_solver_about_an_axis(attention):
     """About an axis that is none of the grid."""
-    of = model(attention=attention, horizon=0.2, n_steps=2)
+    of = model(attention=attention, horizon=0.1, n_steps=1)
     sol = solve(of, law=cluster())
     axial = cs.AxisymmetricDensity(model=of, law=cluster(), n_modes=16, axis=tuple(AXIS)).solve()
     u = np.linspace(-1, 1, 9)
@@ -199,8 +199,9 @@ def test_it_settles_in_the_stationary_state():
 def test_tokens_with_noise_of_their_own_beside_the_common_one():
     """64 replicas, each with the common noise of its density: the mean square error of the mean token falls like 1/N.
 
-    Null: the ratio is 16 for N and 16 N. A square of three components has a standard deviation of less than its mean,
-    so that the logarithm of the ratio has one of 0.2 at most; log 3 is 5.5 of them, a false alarm in 4e-8 of all seeds.
+    Null: the ratio is 16 for N and 16 N. A square of three components, none with more than 0.65 of the variance, has a
+    standard deviation of its mean at most, so that the logarithm of the ratio has one of 0.2 at most; log 3 is 5.5 of
+    them, a false alarm in 4e-8 of all seeds.
     The scheme's step, of order 1 under one noise, adds to the error at N = 1600 less than a tenth of its square.
     """
     of = model(field=cs.GaussianField(kernel=KERNEL.scaled(0.4)), n_steps=32, horizon=0.25)
@@ -209,7 +210,9 @@ def test_tokens_with_noise_of_their_own_beside_the_common_one():
     for n_tokens in (100, 1600):
         x = SKEW.sample(n_tokens, rng=1, n_replicas=64)
         means = cs.simulate(of, x, rng=0, save_states=False).final.mean(axis=1)
-        squares.append(((means - density) ** 2).sum(axis=1).mean())
+        shares = ((means - density) ** 2).mean(axis=0)
+        assert shares.max() < 0.65 * shares.sum()
+        squares.append(shares.sum())
     assert 16 / 3 < squares[0] / squares[1] < 16 * 3
     assert squares[0] < 3 / 100
     # Under the noise of another replica it is far off.
@@ -257,7 +260,7 @@ def test_replicas_parts_and_threads_change_nothing():
 
 def test_order_of_the_method(monkeypatch):
     """Fixed numbers of substeps, by a bound that allows any step."""
-    monkeypatch.setattr(sphere_density, "COURANT", 1e9)
+    monkeypatch.setattr(sphere_density, "_COURANT", 1e9)
     ends = [solve(model(horizon=1.0, n_steps=n)).modes[0] for n in (4, 8, 64)]
     errors = [np.abs(end - ends[-1]).max() for end in ends[:-1]]
     assert math.log2(errors[0] / errors[1]) > 3.5
@@ -269,13 +272,26 @@ def test_an_unresolved_density_is_refused_and_enough_modes_are_named():
         solve(of)
     assert 0 < info.value.step <= 20
     with pytest.raises(cs.UnresolvedDensityError, match=r"after step 0 \(time 0\): modes above 12") as info:
-        solve(of, law=cluster(50.0))
-    solve(model(n_steps=1, horizon=1e-4), law=cluster(50.0), n_modes=2 * info.value.n_modes)
+        solve(of, law=cluster(20.0))
+    solve(model(n_steps=1, horizon=1e-4), law=cluster(20.0), n_modes=info.value.n_modes)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.1, 1.0])
+def test_a_lost_coarse_run_is_refused(monkeypatch):
+    advance = sphere_density._Level.advance
+
+    def lost(level, c, shake, *, n_substeps):
+        return advance(level, c, shake, n_substeps=n_substeps) * (1 if level.grid.n_modes == 16 else np.nan)
+
+    monkeypatch.setattr(sphere_density._Level, "advance", lost)
+    with pytest.raises(
+        cs.UnresolvedDensityError, match=r"after step 1 .*: with three quarters of the modes it is lost"
+    ):
+        solve(model(n_steps=1))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_diffusion_does_not_hide_an_unresolved_flow(temperature):
-    kernel = cs.MLP(width=1, activation="cos", bias_std=0.3).kernel(3).scaled(5.0)
+    kernel = cs.MLP(width=1, activation="cos", bias_std=0.3).kernel(3).scaled(3.0)
     field = cs.GaussianField(kernel=kernel, tolerance=1e-2)
     of = model(attention=None, field=field, horizon=0.2, n_steps=4, temperature=temperature)
     with pytest.raises(cs.UnresolvedDensityError, match=r"after step 1 \(time 0.05\): modes above 18 reach"):
@@ -355,6 +371,8 @@ def test_bad_options():
     ]:
         with pytest.raises(error, match=message):
             solve(still, **options)
+    with pytest.raises(ValueError, match=r"start must end at a step of the model, a multiple of 0.125, got 0.1"):
+        solve(model(attention=None, n_steps=4), start=early)
     with pytest.raises(ValueError, match=r"start must end within \[0, 0.25\], got 0.5"):
         solve(model(attention=None, horizon=0.25), start=late)
     with pytest.raises(ValueError, match=r"x must have shape \(n, 3\), got \(2, 2\)"):

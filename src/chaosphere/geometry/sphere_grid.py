@@ -1,8 +1,11 @@
 """Functions and tangent fields on S²: spherical harmonics, and a grid on which products are taken.
 
-The transforms are those of the ducc0 library. Modes c_{l,m}, m = 0 … K, l = m … K, of a real function are those in the
-complex harmonics Y_{l,m} with Condon and Shortley's phase, orthonormal for the uniform probability: Y_{0,0} = 1. They
-are packed in one axis, m by m; those of m < 0 follow from them. A tangent field has components along e_θ and e_φ.
+The transforms are those of the ducc0 library; `benches/bench_sphere.py` holds them against the harmonics of
+`chaosphere.geometry.harmonics`, which serve every dimension.
+
+Modes c_{l,m}, m = 0 … K, l = m … K, of a real function are those in the complex harmonics Y_{l,m} with Condon and
+Shortley's phase, orthonormal for the uniform probability: Y_{0,0} = 1. They are packed in one axis, m by m; those of
+m < 0 follow from them. A tangent field has components along e_θ and e_φ.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from chaosphere.common.checks import Floats
 Modes = NDArray[np.complex128]
 
 MAX_MODES = 1024  # of the grid of such a density has five million points
+_MIN_THREADED = 96  # a transform takes half a millisecond there; waking threads for less takes longer than it saves
 _ROOT = math.sqrt(4 * math.pi)  # of the orthonormal harmonics over those of the library
 
 
@@ -84,7 +88,7 @@ class SphereGrid:
     n_exact : int
         Polynomials up to this degree are summed exactly, n_exact >= 2K.
     n_threads : int
-        For the transforms; bitwise identical for any number.
+        For transforms from degree 96 on; bitwise identical for any number.
 
     Attributes
     ----------
@@ -123,7 +127,7 @@ class SphereGrid:
             "nphi": np.full(n_rings, n_longitudes, np.uint64),
             "phi0": np.zeros(n_rings),
             "ringstart": np.arange(n_rings, dtype=np.uint64) * n_longitudes,
-            "nthreads": n_threads,
+            "nthreads": n_threads if n_modes >= _MIN_THREADED else 1,
         }
 
     @property

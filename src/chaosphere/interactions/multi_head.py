@@ -18,7 +18,7 @@ from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import call, growth, layered, sphere
+from chaosphere.interactions import call, growth, layered
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, CombinedAxisymmetric
 from chaosphere.interactions.circle import CircleDrift, Modes
 from chaosphere.interactions.differentiable import Differentiable
@@ -557,7 +557,6 @@ class MultiHeadAttention(Differentiable, Brief):
         >>> cs.MultiHeadAttention(heads=heads).sphere_drift(16).max_speed
         2.0
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1, high=sphere.MAX_MODES)
         drifts = [
             offered(head, "sphere_drift", name=f"heads[{number}]")(n_modes) for number, head in enumerate(self.heads)
         ]

@@ -18,7 +18,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import axisymmetric, call, linear, polynomials, sphere
+from chaosphere.interactions import axisymmetric, call, linear, polynomials
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrift, max_circle_speed
 from chaosphere.interactions.differentiable import Differentiable
@@ -496,7 +496,6 @@ class PotentialInteraction(Differentiable, checks.ByValue, Brief):
         >>> round(cs.PotentialInteraction([0.0, 1.0]).sphere_drift(16).max_speed, 1)
         1.0
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1, high=sphere.MAX_MODES)
         return PotentialSphere(potential=self.potential.coef, derivative=self.derivative.coef, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:

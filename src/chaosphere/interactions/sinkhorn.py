@@ -17,7 +17,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import axisymmetric, call, energies, linear, sphere
+from chaosphere.interactions import axisymmetric, call, energies, linear
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SinkhornAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SinkhornDrift
 from chaosphere.interactions.differentiable import Differentiable
@@ -560,7 +560,6 @@ class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> cs.SinkhornAttention(beta=2.0, value_scale=0.5).sphere_drift(16).max_speed
         0.5
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1, high=sphere.MAX_MODES)
         factors = ExponentialFactors(beta=self._beta, n_modes=n_modes)
         return SinkhornSphere(factors, value_scale=self._value_scale, tolerance=self.tolerance)
 

@@ -20,18 +20,7 @@ from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import (
-    axisymmetric,
-    causal,
-    energies,
-    growth,
-    layered,
-    linear,
-    nufft,
-    prefix,
-    series,
-    sphere,
-)
+from chaosphere.interactions import axisymmetric, causal, energies, growth, layered, linear, nufft, prefix, series
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SoftmaxAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.differentiable import Differentiable
@@ -893,7 +882,6 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> cs.SoftmaxAttention(beta=2.0, value_scale=-0.5).sphere_drift(16).max_speed
         0.5
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1, high=sphere.MAX_MODES)
         causal.need_no_mask(self, "the drift of a density")
         if self._beta is None or self._value_scale is None:
             raise ValueError("sphere_drift needs attention with QᵀK = βI and V = δI, got general matrices")

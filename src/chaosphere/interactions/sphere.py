@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.geometry import expansions, sphere_grid
 from chaosphere.geometry.gegenbauer import gegenbauer_series
@@ -20,7 +21,6 @@ from chaosphere.geometry.sphere_grid import Modes, SphereGrid
 from chaosphere.interactions.balance import UnbalancedError, balance, root_mean_square
 from chaosphere.interactions.circle import PartitionError, max_circle_speed
 
-MAX_MODES = sphere_grid.MAX_MODES
 _DIM = 3
 _LEFT_OUT = 1e-18  # share of e^β that degrees above the last carry
 
@@ -51,6 +51,7 @@ class ExponentialFactors:
     """
 
     def __init__(self, *, beta: float, n_modes: int) -> None:
+        n_modes = _checked(n_modes)
         self.beta = beta
         every = expansions.multipliers(beta, _DIM)
         last = int(np.flatnonzero(expansions.tails(beta, _DIM) <= _LEFT_OUT)[0])
@@ -77,6 +78,10 @@ class ExponentialFactors:
             raise PartitionError(self.beta)
         dz *= scale
         return dz
+
+
+def _checked(n_modes: int) -> int:
+    return checks.integer(n_modes, "n_modes", low=1, high=sphere_grid.MAX_MODES)
 
 
 def _next_ratios(beta: float, n: int) -> Floats:
@@ -137,6 +142,7 @@ class PotentialSphere:
     """
 
     def __init__(self, *, potential: Floats, derivative: Floats, n_modes: int) -> None:
+        n_modes = _checked(n_modes)
         self.max_speed = max_circle_speed(derivative)
         factors = per_harmonic(gegenbauer_series(potential, dim=_DIM), _DIM)
         self.degree = min(n_modes, max(len(factors) - 1, 1))

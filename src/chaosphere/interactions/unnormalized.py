@@ -19,7 +19,7 @@ from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
-from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear, sphere
+from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.differentiable import Differentiable
@@ -564,7 +564,6 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> round(cs.UnnormalizedAttention(beta=1.0).sphere_drift(16).max_speed, 6)
         2.718282
         """
-        n_modes = checks.integer(n_modes, "n_modes", low=1, high=sphere.MAX_MODES)
         causal.need_no_mask(self, "the drift of a density")
         factors = ExponentialFactors(beta=self._beta, n_modes=n_modes)
         return UnnormalizedSphere(factors, max_value=self._value_scale * self._scale)

@@ -148,6 +148,7 @@ class AxisymmetricDensity(Brief):
     See Also
     --------
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.AxisymmetricSolution : The result of a run.

@@ -251,6 +251,7 @@ def simulate(
     chaosphere.measures.observables.StateObservable : An observable of radii of your own.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.CircleDensity.solve : Run from the initial law.
+    chaosphere.SphereDensity.solve : Run from the initial law, or resume.
 
     Notes
     -----
