@@ -522,7 +522,12 @@ class UnnormalizedAttention(MayChange, checks.ByValue, Brief):
         kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
         scale = self._value_scale * math.exp(kernel.log_unit - self._log_unit)
         max_speed = abs(self._value_scale) * self._scale
-        return LinearAxisymmetric(scale * kernel.matrix, scale * kernel.slope, max_speed=max_speed)
+        return LinearAxisymmetric(
+            scale * kernel.matrix,
+            scale * kernel.slope,
+            max_speed=max_speed,
+            of_order=lambda order: scale * kernel.of_order(order),
+        )
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
