@@ -24,7 +24,7 @@ def case_of(dim, *, has_field=False, temperature=0.3, **options):
 def test_reference_by_quadrature(dim):
     """Energy, mean and drift of the density, against those of quadrature nodes with its values as weights."""
     case = case_of(dim, temperature=1.0, n_nodes=32)
-    reference = own_noise._reference(case, case.model, 0, 1)
+    reference = case.reference(case.model, layers=0, n_threads=1)
     density = case.density(case.model)
     sol = density.solve(rng=0) if dim == 2 else density.solve()
     rule = cs.laws.quadrature(cs.laws.Uniform(dim=dim), {2: 64, 3: 800, 4: 20000}[dim])

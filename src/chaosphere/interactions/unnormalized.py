@@ -530,7 +530,12 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
         scale = self._value_scale * math.exp(kernel.log_unit - self._log_unit)
         max_speed = abs(self._value_scale) * self._scale
-        return LinearAxisymmetric(scale * kernel.matrix, scale * kernel.slope, max_speed=max_speed)
+        return LinearAxisymmetric(
+            scale * kernel.matrix,
+            scale * kernel.slope,
+            max_speed=max_speed,
+            of_order=lambda order: scale * kernel.of_order(order),
+        )
 
     def sphere_drift(self, n_modes: int) -> SphereDrift:
         """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.

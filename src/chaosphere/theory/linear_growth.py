@@ -58,6 +58,7 @@ def growth_rate(interaction: Any, degree: int, dim: int, *, temperature: float =
     chaosphere.theory.equiangular : Cosine and radius of tokens that start with one cosine.
     chaosphere.theory.critical_temperature : Temperature below which the uniform law is unstable.
     chaosphere.theory.fluctuation : Fluctuation of the harmonics of many tokens about the uniform law.
+    chaosphere.phases.growth_rates : Rates of small changes of stationary states.
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.PotentialInteraction.linear_response : Response of the drift along a potential to a small harmonic.
