@@ -123,9 +123,7 @@ class Estimate:
         """
         xarray = checks.extra("xarray", "io")
         columns = {name: (("level",), array, {"long_name": _ABOUT[name]}) for name, array in self.levels.items()}
-        numbers = {
-            name: getattr(self, name) for name in ("value", "low", "high", "standard_error", "bias", "cost")
-        }
+        numbers = {name: getattr(self, name) for name in ("value", "low", "high", "standard_error", "bias", "cost")}
         attributes = {
             name: json.dumps(value) if isinstance(value, dict | list) else value
             for name, value in self.attributes.items()
