@@ -25,7 +25,7 @@ from chaosphere.simulation.identity import identify
 from chaosphere.simulation.observables import observables
 
 _N_PILOT = 32  # samples of every level, at least
-_MAX_GROWTH = 10  # of the samples of a level in a round: the first of them say little of the variance
+_MAX_GROWTH = 4  # of the samples of a level in a round: the first of them say little of the variance
 _FIRST_LAYER = 2  # the first one whose differences are extrapolated
 _MAX_LAYER = 14
 
@@ -152,7 +152,7 @@ def _question(model: Model, x0: Law | Tokens, observable: Observable, *, rng: Se
         checks.tokens(x0, "x0")
         if x0.ndim != 2:
             raise ValueError(f"x0 must be a law, or tokens of shape (N, d), got shape {x0.shape}")
-    elif not hasattr(x0, "sample") or (remedy := checks.conversion(x0, "x0")):
+    elif not hasattr(x0, "sample") or checks.conversion(x0, "x0"):  # a table of pandas has a method of this name
         raise TypeError(f"x0 must be a law or an array of tokens, got {short(x0)}{checks.conversion(x0, 'x0')}")
     else:
         check_law(x0, "x0")
@@ -169,12 +169,13 @@ def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float)
     work = np.array([level.work for level in levels])
     while True:
         moments = Moments.of(telescope, [level.differences for level in levels])
-        bias = moments.bias
-        if moments.half_width + bias <= tolerance:
+        if moments.half_width + moments.bias <= tolerance:
             return moments
-        allowed = tolerance - min(bias, tolerance / 2)
-        if moments.least_bias > tolerance / 2 or moments.half_width <= allowed:
+        # Few samples show a larger bias than there is: at first, what is sure of it decides how many more are run.
+        surely, at_most = moments.least_bias, min(moments.bias, tolerance / 2)
+        if surely > tolerance / 2 or moments.half_width <= tolerance - at_most:
             return None
+        allowed = tolerance - (surely if moments.half_width > tolerance - surely else at_most)
         wanted = moments.wanted(allowed, work=work)
         for level, n_samples, n_wanted in zip(levels, moments.n_samples.tolist(), wanted.tolist(), strict=True):
             level.extend(min(n_wanted, _MAX_GROWTH * n_samples))

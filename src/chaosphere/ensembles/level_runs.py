@@ -94,14 +94,14 @@ class LevelRuns:
 
     def _plan(self, start: int, stop: int) -> Plan:
         question, level = self.question, self.level
-        is_law = not isinstance(question.x0, np.ndarray)
-        first = question.first_seed(self.index)
+        x0, first = question.x0, question.first_seed(self.index)
+        is_fixed = isinstance(x0, np.ndarray)
         return make_plan(
             LevelModel(level=level),
-            LevelLaw(law=question.x0, level=level) if is_law else level.arranged(question.x0),
+            level.arranged(x0) if isinstance(x0, np.ndarray) else LevelLaw(law=x0, level=level),
             seeds=range(first + start, first + stop),
             observe={_VALUES: system_values(question.observable, level)},
-            n_tokens=level.blocks[-1].stop if is_law else None,
+            n_tokens=None if is_fixed else level.blocks[-1].stop,
             save_at=[question.model.horizon],
             memory_limit=question.memory_limit,
         )

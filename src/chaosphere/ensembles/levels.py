@@ -121,7 +121,7 @@ class Level:
         if self.has_halves:
             by_model = values.reshape(len(values), len(self.models), 3)
             values = by_model[..., 0] - by_model[..., 1:].mean(axis=-1)
-        return values[:, 0] - values[:, 1] if len(self.models) > 1 else values[:, 0]
+        return np.asarray(values[:, 0] - values[:, 1] if len(self.models) > 1 else values[:, 0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +133,15 @@ class LevelLaw:
 
     @property
     def dim(self) -> int:
+        """Dimension d of the surrounding space."""
         return self.law.dim
 
     def sample(self, n_tokens: int, *, rng: Seed, n_replicas: int | None = None) -> Floats:
+        """Return the tokens of all systems."""
         return self.level.arranged(self.law.sample(self.level.n_tokens, rng=rng, n_replicas=n_replicas))
 
     def density(self, x: Floats) -> Floats:
+        """Return that of the law."""
         return self.law.density(x)
 
 
@@ -151,6 +154,7 @@ class SystemValues:
     n_threads: int | None = None
 
     def __call__(self, time: float, x: Tokens) -> Floats:
+        """Return the values, shape (R, n_systems)."""
         return self._values(time, x, radii=None)
 
     def _values(self, time: float, x: Tokens, *, radii: Tokens | None) -> Floats:
@@ -173,6 +177,7 @@ class RadiusSystemValues(SystemValues):
     """An observable of radii in each of the systems of a level."""
 
     def of_state(self, time: float, tokens: Tokens, radii: Tokens) -> Floats:
+        """Return the values, shape (R, n_systems)."""
         return self._values(time, tokens, radii=radii)
 
 
@@ -187,14 +192,15 @@ class LevelModel:
     """The systems of a level as one model, whose tokens are those of the systems one after the other."""
 
     level: Level
-    has_own_noise: bool = True
 
     @property
     def n_steps(self) -> int:
+        """Steps of the coarsest system."""
         return self.level.models[-1].n_steps
 
     @property
     def horizon(self) -> float:
+        """Time that all systems span."""
         return self.level.models[0].horizon
 
     def work(self, dim: int) -> float:
@@ -203,6 +209,7 @@ class LevelModel:
         return sum(system.work for system in self.plan(shape).systems)
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> LevelPlan:
+        """Return the plan for the tokens of all systems."""
         return LevelPlan(self, shape)
 
 
@@ -279,7 +286,7 @@ class System:
         """About the time of all its steps, in pairs."""
         n_tokens = self.rows.stop - self.rows.start
         noise = n_tokens * (1 + self.plan.cost.normals) / _MULTIPLICATIONS
-        return self.model.n_steps * (self.plan.cost.pairs + noise)
+        return float(self.model.n_steps * (self.plan.cost.pairs + noise))
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return its state after some steps of the coarsest system, from that of all systems."""

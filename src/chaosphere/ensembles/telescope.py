@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +62,9 @@ class Telescope:
     def sizes_of_layers(self, differences: Floats) -> Floats:
         """Return the sum of the sizes of the extrapolated differences of each layer."""
         layers = np.array([a + b for a, b in self.indices])
-        return np.bincount(layers, weights=np.abs(differences), minlength=self.layer + 1)
+        sizes: Floats = np.zeros(self.layer + 1)
+        np.add.at(sizes, layers, np.abs(differences))
+        return sizes
 
     def bias_bound(self, differences: Floats) -> float:
         """Return what the levels that do not take part may add up to, if each layer halves the one before at least.
@@ -119,7 +120,7 @@ class Moments:
     @property
     def coefficients(self) -> Floats:
         """Coefficients of the means in the sum."""
-        return self.telescope.extrapolated().sum(axis=0)
+        return np.asarray(self.telescope.extrapolated().sum(axis=0))
 
     @property
     def value(self) -> float:
@@ -160,7 +161,7 @@ class Moments:
         scale = _HEADROOM * (self._quantile() / half_width) ** 2
         deviations = np.abs(self.coefficients) * np.sqrt(self.variances)
         numbers = scale * deviations / np.sqrt(work) * (deviations @ np.sqrt(work))
-        return np.ceil(numbers).astype(np.int64)
+        return np.asarray(np.ceil(numbers), dtype=np.int64)
 
     def _shares(self) -> Floats:
         return np.asarray(self.coefficients**2 * self.variances / self.n_samples)
