@@ -46,7 +46,13 @@ def test_chaos_json(tmp_path, capsys):
         assert claim["verdict"] == (inside if low <= expected <= high else "differs")
 
 
-@pytest.mark.parametrize("kind", typing.get_args(typing.get_type_hints(models.interaction)["interaction"]))
+KINDS = typing.get_args(typing.get_type_hints(models.interaction)["interaction"])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind in {"l2", "potential", "unnormalized"})) for kind in KINDS],
+)
 def test_chaos_of_each_interaction(tmp_path, capsys, kind):
     """Replicas of one interaction are not continued by another."""
     command = ["chaos", *TINY, "--out", str(tmp_path)]
@@ -89,8 +95,8 @@ def test_chaos_limits_study(tmp_path, capsys):
 def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
     main(["chaos", *TINY, "--out", str(tmp_path / "a")])
     first = netcdf.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
-    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
-    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
+    main(["chaos", *TINY, "--replicas", "5", "--out", str(tmp_path / "a"), "--threads", "2"])
+    main(["chaos", *TINY, "--replicas", "5", "--out", str(tmp_path / "b"), "--threads", "1"])
     extended, fresh = (netcdf.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
     assert np.array_equal(extended[:, :, :4], first)
     assert np.array_equal(extended, fresh)

@@ -14,6 +14,7 @@ NOT_CALLED = {
     "Interrupted",
     "SimulationError",
     "Solution",
+    "SphereSolution",
     "CovarianceKernel",
 }
 NOT_CALLED |= {

@@ -98,3 +98,70 @@ def test_bad_numbers_of_exponents():
         cs.measures.lyapunov_spectrum(MODEL, X, rng=0, n_exponents=5)
     with pytest.raises(TypeError, match="x must be float64"):
         cs.measures.lyapunov_spectrum(MODEL, X.astype(np.float32), rng=0)
+
+
+FIELD = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3), tolerance=1e-3)
+ATTENTION = cs.SoftmaxAttention(beta=2.0)
+MODELS = {
+    "layers": MODEL,
+    "network": cs.Transformer(attention=ATTENTION, mlp=cs.MLP(width=16, activation="tanh"), depth=20, horizon=1.0),
+    "field": cs.LimitSDE(attention=ATTENTION, field=FIELD, horizon=1.0, n_steps=20, scheme="heun"),
+    "random heads": cs.Transformer(
+        attention=cs.RandomAttention(head_dim=2, query_key_std=0.5), mlp=None, depth=20, horizon=1.0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tangents_against_differences(name):
+    """A difference of 1e-6 carries an error of its order; relu has no kink between the copies."""
+    x = cs.sample_uniform(4, 5 if name == "layers" else 3, rng=0)
+    tangent, difference = (
+        cs.measures.lyapunov_spectrum(MODELS[name], x, rng=3, n_exponents=3, separation=separation)
+        for separation in (None, 1e-6)
+    )
+    np.testing.assert_allclose(tangent, difference, rtol=0, atol=1e-4)
+    assert (tangent != difference).all()
+    top, other = (
+        cs.measures.lyapunov_exponent(MODELS[name], x, rng=3, separation=separation) for separation in (None, 1e-6)
+    )
+    assert top == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize("scheme", [None, "projected-euler", "heun", "rk4"])
+def test_spectrum_at_consensus(scheme):
+    """N equal tokens stay: the mean of tangents stays, and their (N − 1)(d − 1) differences shrink, all alike.
+
+    The factor in each layer is 1/(1 + hδ), and 1 − hδ in each step of the projected method. In continuous time the
+    rate is −δ, which methods of order 2 and 4 reach at their order. The sum of the exponents is that of a volume, so
+    that it does not depend on the first tangents.
+    """
+    attention, n_steps, horizon, delta = cs.SoftmaxAttention(beta=3.0, value_scale=0.7), 40, 2.0, 0.7
+    if scheme is None:
+        model = cs.Transformer(attention=attention, mlp=None, depth=n_steps, horizon=horizon)
+    else:
+        model = cs.LimitSDE(attention=attention, field=None, horizon=horizon, n_steps=n_steps, scheme=scheme)
+    x = np.repeat(cs.sample_uniform(1, 3, rng=0), 4, axis=0)
+    total = cs.measures.lyapunov_spectrum(model, x, rng=1).sum()
+    step = delta * horizon / n_steps
+    if scheme is None:
+        assert total == pytest.approx(-6 * delta * np.log1p(step) / step, rel=1e-12)
+    elif scheme == "projected-euler":  # X + h P_X Attn is X itself, so that nothing divides
+        assert total == pytest.approx(6 * delta * np.log1p(-step) / step, rel=1e-12)
+    else:
+        assert total == pytest.approx(-6 * delta, rel=step ** (2 if scheme == "heun" else 4))
+
+
+def test_steps_without_a_derivative_take_differences():
+    """A spectrum and an exponent of an interaction that is a function, bitwise those of differences of 1e-7."""
+    attention = cs.CustomInteraction(lambda x, weights: np.broadcast_to(weights @ x, x.shape).copy())
+    model = cs.Transformer(attention=attention, mlp=cs.MLP(width=8), depth=10, horizon=1.0)
+    x = cs.sample_uniform(4, 3, rng=0)
+    for measure in (cs.measures.lyapunov_exponent, cs.measures.lyapunov_spectrum):
+        np.testing.assert_array_equal(measure(model, x, rng=3), measure(model, x, rng=3, separation=1e-7))
+
+
+def test_threads_do_not_change_a_bit():
+    x = cs.sample_uniform(300, 3, rng=0)
+    one, two = (cs.measures.lyapunov_exponent(MODELS["network"], x, rng=3, n_threads=n) for n in (1, 2))
+    assert one == two

@@ -276,6 +276,18 @@ def sources(z: Any, x: Tokens, *, name: str = "sources") -> Tokens:
     return batch
 
 
+def like(v: Any, name: str, *, x: Tokens) -> Tokens:
+    """Return v, finite vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
+    vectors = floating(v, name)
+    if vectors.shape != x.shape:
+        raise ValueError(f"{name} must have the shape of x, {x.shape}, got {vectors.shape}")
+    if vectors.dtype != x.dtype:
+        raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {vectors.dtype}")
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} must be finite, found {vectors[~np.isfinite(vectors)][0]} in it")
+    return vectors if vectors.ndim == 3 else vectors[None]
+
+
 def weights(p: Any, n_tokens: int, name: str = "weights") -> Floats | None:
     """Return p as (N,) float64 probabilities; None stands for 1/N each.
 

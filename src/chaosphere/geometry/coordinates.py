@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,26 @@ def raising_entries(n_max: int, dim: int) -> Entries:
     for k in range(3, dim + 1):
         entries = _one_dimension_up(entries, n_max, dim=k)
     return entries
+
+
+def partial_derivatives(n_max: int, dim: int) -> list[Any]:
+    """Return for each coordinate i the sparse matrix (K, K) that makes coefficients of ∂_i Σ_k c_k H_k from those c_k.
+
+    H_k = r^n Y_k are the harmonic polynomials, functions on all of R^d. As x_i H_k of degree n is a harmonic polynomial
+    plus r² ∂_i H_k/(2n + d − 2), the part of degree n − 1 of x_i Y_k on the sphere is ∂_i H_k/(2n + d − 2).
+    """
+    import scipy.sparse
+
+    size = harmonics_below(n_max + 1, dim)
+    entries = raising_entries(n_max, dim)
+    degrees = np.repeat(np.arange(n_max + 1), [multiplicity(n, dim) for n in range(n_max + 1)])
+    values = entries.values * (2 * degrees[entries.rows] + dim - 2)
+    matrices = []
+    for i in range(dim):
+        own = entries.coordinates == i
+        places = entries.columns[own], entries.rows[own]
+        matrices.append(scipy.sparse.csr_array((values[own], places), shape=(size, size)))
+    return matrices
 
 
 def _join(*parts: Entries) -> Entries:

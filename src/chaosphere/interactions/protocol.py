@@ -19,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
@@ -517,8 +518,8 @@ class _Distributed(InteractionPlan):
 
 
 def raise_no_derivative(name: str) -> NoReturn:
-    """Raise ValueError: an interaction of this name has no derivative."""
-    raise ValueError(
+    """Raise NoDerivativeError, a ValueError: an interaction of this name has no derivative."""
+    raise NoDerivativeError(
         f"{name} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
         "such as SoftmaxAttention or PotentialInteraction"
     )

@@ -1,9 +1,12 @@
-"""Attention whose heads are drawn anew for every layer: common noise that depends on the measure of the tokens."""
+"""Attention whose heads are drawn anew for every layer: common noise that depends on the measure of the tokens.
+
+About half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +15,7 @@ import numpy as np
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
@@ -309,6 +313,7 @@ class RandomAttentionPlan(NoisePlan):
         # Of random Q and K: tokens of weight 0 are not felt.
         self.sources = None if weights is None else np.flatnonzero(weights)
         self.relative = None if weights is None else relative_weights(weights[weights > 0], len(weights))[0]
+        self.weights, self.n_sources = weights, shape.n_tokens if weights is None else len(weights)
         self.partition: Partition | None = None
 
     def n_normals(self, n_parts: int) -> int:
@@ -353,17 +358,29 @@ class _Values(Increment):
         self.mean, self.values = mean, values
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        mean = self.mean.drift(x, n_threads=checks.threads(n_threads))
+        return self._valued(self.mean.drift(x, n_threads=checks.threads(n_threads)))
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        return self._valued(self.mean.jvp(x, tangent, n_threads=checks.threads(n_threads)))
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        back = np.einsum("ric,rck->rik", cotangent, self._values(x))
+        inner = self.mean.vjp(x, back, n_threads=checks.threads(n_threads))
+        return Pullback(tokens=inner.tokens, weights=inner.weights, parameters={"beta": inner.parameters["beta"]})
+
+    def _valued(self, mean: Tokens) -> Tokens:
         # No BLAS: its sums may depend on the number of tokens and of threads.
-        values = np.broadcast_to(self.values, (len(x), *self.values.shape[1:])).astype(x.dtype, order="C")
-        return np.asarray(np.einsum("rik,rck->ric", mean, values))
+        return np.asarray(np.einsum("rik,rck->ric", mean, self._values(mean)))
+
+    def _values(self, x: Tokens) -> Tokens:
+        return np.broadcast_to(self.values, (len(x), *self.values.shape[1:])).astype(x.dtype, order="C")
 
 
 class _Heads(Increment):
     """x ↦ Σ_h V_h m_h(μ, x), with the heads of each replica."""
 
     def __init__(self, plan: RandomAttentionPlan, *, v: Floats, q: Floats, k: Floats) -> None:
-        self.plan, self.v = plan, v
+        self.plan, self.v, self.q, self.k = plan, v, q, k
         self.forms = LOG2_E * np.einsum("rhki,rhkj->rhji", q, k)  # A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
@@ -379,3 +396,26 @@ class _Heads(Increment):
                 mean, _, _ = attend_rows(x[group], keys[group], form, value, plan.relative, 1.0, threads)
                 total[group] += mean
         return total
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        total, threads = np.zeros_like(x), checks.threads(n_threads)
+        for group, head in self._attentions(x):
+            total[group] += head.jvp(x[group], tangent[group], n_threads=threads)
+        return total
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        tokens, weights, threads = np.zeros_like(x), np.zeros((len(x), self.plan.n_sources)), checks.threads(n_threads)
+        for group, head in self._attentions(x):
+            back = head.vjp(x[group], cotangent[group], n_threads=threads)
+            tokens[group] += back.tokens
+            weights[group] += back.weights
+        return Pullback(tokens=tokens, weights=weights)
+
+    def _attentions(self, x: Tokens) -> Iterator[tuple[slice, InteractionPlan]]:
+        """Yield replicas and the attention of a head that they share."""
+        plan = self.plan
+        for r in range(len(self.v)):
+            group = slice(0, len(x)) if len(self.v) == 1 else slice(r, r + 1)
+            shape = Shape.of(x[group])
+            for q, k, v in zip(self.q[r], self.k[r], self.v[r], strict=True):
+                yield group, SoftmaxAttention(query=q, key=k, value=v).plan(shape, plan.weights)

@@ -11,10 +11,13 @@ from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.geometry.sphere import normalize
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
+
+_SEPARATION = 1e-7  # of copies, where a model has no derivative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +55,32 @@ class LyapunovEstimate:
 
 @overload
 def lyapunov_exponent(
-    model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: None = ..., n_threads: int | None = ...
+    model: Model,
+    x: Tokens,
+    *,
+    rng: Seed,
+    separation: float | None = ...,
+    n_replicas: None = ...,
+    n_threads: int | None = ...,
 ) -> PerReplica: ...
 @overload
 def lyapunov_exponent(
-    model: Model, x: Tokens, *, rng: Seed, separation: float = ..., n_replicas: int, n_threads: int | None = ...
+    model: Model, x: Tokens, *, rng: Seed, separation: float | None = ..., n_replicas: int, n_threads: int | None = ...
 ) -> LyapunovEstimate: ...
 def lyapunov_exponent(
     model: Model,
     x: Tokens,
     *,
     rng: Seed,
-    separation: float = 1e-7,
+    separation: float | None = None,
     n_replicas: int | None = None,
     n_threads: int | None = None,
 ) -> PerReplica:
     """Return the finite-time top Lyapunov exponent of a model's flow along one path: growth of a tangent vector.
 
-    A second copy of the tokens starts a random tangent vector away and moves under the same noise; after every step
-    the difference is measured and brought back to its first length. For one token under noise alone the mean over
+    A random tangent vector is carried along by the derivative of each step, and is brought back to length 1 after it.
+    Where a part of the model has no derivative, or with a `separation`, a second copy of the tokens that far away takes
+    the step under the same noise instead, and the difference is measured. For one token under noise alone the mean over
     replicas tends to λ1 of `CovarianceKernel.lyapunov_exponent` (arXiv:2604.26898, section on synchronization).
 
     Parameters
@@ -81,8 +91,10 @@ def lyapunov_exponent(
         Initial tokens.
     rng : int, SeedSequence or Generator
         The run is the one that `simulate` makes with this seed.
-    separation : float
-        Length of the difference, in [1e-12, 1e-3]; the exponent carries an error of its order, plus 1e-16 / separation.
+    separation : float, optional
+        Length of the difference to a second copy, in [1e-12, 1e-3]; the exponent carries an error of its order, plus
+        1e-16 / separation. Default: by derivatives, which have no such error, and by differences of 1e-7 in steps
+        without one.
     n_replicas : int, optional
         R >= 2 runs from the same tokens x, of shape (N, d), under independent noises; replica 0 has that of a call
         without it.
@@ -104,13 +116,14 @@ def lyapunov_exponent(
     See Also
     --------
     chaosphere.CovarianceKernel.lyapunov_exponent : The exponent λ1 of two close tokens.
+    chaosphere.gradient : Gradient of a function of the final tokens.
     chaosphere.measures.LyapunovEstimate : A mean exponent with its interval.
     chaosphere.measures.lyapunov_spectrum : More exponents than the top one.
     chaosphere.stats.mean_interval : Mean over replicas, with an interval.
 
     Notes
     -----
-    Each step of the model is taken twice, once for each copy.
+    Each step of the model is taken once, with its derivative, or twice, once for each copy.
 
     Examples
     --------
@@ -134,14 +147,11 @@ def lyapunov_exponent(
     noise = Noise(rng, n_replicas=len(here))
     tangent = np.stack([g.standard_normal(here.shape[1:]) for g in noise.at(Stream.TANGENT, 0)])
     growth = np.zeros(len(here))
-    plan, context = _plan(model, here), StepContext(noise=noise, n_threads=n_threads)
+    flow = _TangentFlow(_plan(model, here), StepContext(noise=noise, n_threads=n_threads), separation=separation)
     for index in range(model.n_steps):
         tangent -= (tangent * here).sum(axis=2, keepdims=True) * here
         tangent /= np.sqrt((tangent**2).sum(axis=(1, 2), keepdims=True))
-        there = normalize(here + separation * tangent)
-        before = np.sqrt(((there - here) ** 2).sum(axis=(1, 2)))
-        here = plan.advance(here, range(index, index + 1), context)
-        tangent = plan.advance(there, range(index, index + 1), context) - here
+        here, (tangent,), (before,) = flow.step(here, [tangent], index=index)
         growth += np.log(np.sqrt((tangent**2).sum(axis=(1, 2))) / before)
     exponent: Floats = growth / model.horizon
     if n_replicas is not None:
@@ -156,7 +166,7 @@ def lyapunov_spectrum(
     *,
     rng: Seed,
     n_exponents: int | None = None,
-    separation: float = 1e-7,
+    separation: float | None = None,
     n_threads: int | None = None,
 ) -> Floats:
     """Return the finite-time Lyapunov exponents of a model's flow along one path: growth of tangent volumes.
@@ -177,9 +187,9 @@ def lyapunov_spectrum(
         The run is the one that `simulate` makes with this seed.
     n_exponents : int, optional
         How many, the largest first, in [1, N(d − 1)]. Default: all.
-    separation : float
-        Length of the differences, in [1e-12, 1e-3]; the exponents carry an error of its order, plus
-        1e-16 / separation, over the length of a step.
+    separation : float, optional
+        As in `lyapunov_exponent`; with it, or in steps without a derivative, exponents carry an error of its order,
+        plus 1e-16 / separation, over the length of a step.
     n_threads : int, optional
         Default: all that OpenMP may use. Does not change a bit of the result.
 
@@ -202,7 +212,7 @@ def lyapunov_spectrum(
 
     Notes
     -----
-    Each step of the model is taken 1 + n_exponents times.
+    Each step of the model is taken once, with n_exponents derivatives, or 1 + n_exponents times.
 
     References
     ----------
@@ -235,15 +245,44 @@ def lyapunov_spectrum(
     tangents = np.stack([g.standard_normal(shape) for g in noise.at(Stream.TANGENT, 0)])
     tangents, _ = _orthonormal(tangents, here)
     growth = np.zeros((n_replicas, n_exponents))
-    plan, context = _plan(model, here), StepContext(noise=noise, n_threads=n_threads)
+    flow = _TangentFlow(_plan(model, here), StepContext(noise=noise, n_threads=n_threads), separation=separation)
     for index in range(model.n_steps):
-        step = range(index, index + 1)
-        ends = [plan.advance(normalize(here + separation * tangents[:, k]), step, context) for k in range(n_exponents)]
-        here = plan.advance(here, step, context)
-        tangents, stretch = _orthonormal((np.stack(ends, axis=1) - here[:, None]) / separation, here)
+        here, ends, _ = flow.step(here, [tangents[:, k] for k in range(n_exponents)], index=index)
+        tangents, stretch = _orthonormal(np.stack(ends, axis=1) / flow.length, here)
         growth += np.log(stretch)
     exponents: Floats = growth / model.horizon
     return exponents if x.ndim == 3 else exponents[0]
+
+
+class _TangentFlow:
+    """Steps of a plan that carry tangent vectors along: by derivatives, or by copies at a distance.
+
+    Attributes
+    ----------
+    length : float
+        How long a unit tangent is at the start of the last step: 1, or about the distance.
+    """
+
+    def __init__(self, plan: ModelPlan, context: StepContext, *, separation: float | None) -> None:
+        self.plan, self.context, self.separation = plan, context, separation
+        self.length = 1.0
+
+    def step(self, here: Tokens, tangents: list[Tokens], *, index: int) -> tuple[Tokens, list[Tokens], list[Floats]]:
+        """Return the tokens after a step, unit tangents at its end, and the lengths (R,) that they had before it."""
+        step = range(index, index + 1)
+        if self.separation is None:
+            try:
+                recorder = self.plan.record(here, index, context=self.context, is_exact=True)
+                ends = [recorder.push(tangent) for tangent in tangents]
+            except NoDerivativeError:
+                self.separation = _SEPARATION
+            else:
+                return recorder.end.value, ends, [np.ones(len(here))] * len(ends)
+        self.length = self.separation
+        starts = [normalize(here + self.separation * tangent) for tangent in tangents]
+        after = self.plan.advance(here, step, self.context)
+        ends = [self.plan.advance(there, step, self.context) - after for there in starts]
+        return after, ends, [np.sqrt(((there - here) ** 2).sum(axis=(1, 2))) for there in starts]
 
 
 def _orthonormal(vectors: Floats, at: Tokens) -> tuple[Floats, Floats]:
@@ -261,12 +300,15 @@ def _plan(model: Model, x: Tokens) -> ModelPlan:
     return plan
 
 
-def _check(model: Model, x: Tokens, *, separation: float, n_threads: int | None) -> tuple[float, int, Tokens]:
+def _check(
+    model: Model, x: Tokens, *, separation: float | None, n_threads: int | None
+) -> tuple[float | None, int, Tokens]:
     """Return separation, threads and tokens (R, N, d)."""
     check_model(model)
-    separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
+    if separation is not None:
+        separation = checks.number(separation, "separation", low=1e-12, high=1e-3)
     threads = checks.threads(n_threads)
     here = checks.tokens(x)
     if here.dtype != np.float64:
-        raise TypeError(f"x must be float64: a separation of {separation:g} is lost in {here.dtype}")
+        raise TypeError(f"x must be float64: exponents would have the rounding of {here.dtype}")
     return separation, threads, here

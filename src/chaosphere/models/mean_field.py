@@ -16,6 +16,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.interactions.protocol import is_ordered_of
+from chaosphere.models.operations import Recorder
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
 
 
@@ -60,9 +61,11 @@ class MeanField(Brief):
     --------
     chaosphere.Transformer : The discrete transformer.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.fluctuations : Fluctuations of N tokens about the limit.
     chaosphere.laws.quadrature : Make nodes and weights for a law.
     chaosphere.laws.Law : What a law of tokens offers.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
 
     Notes
     -----
@@ -355,7 +358,7 @@ class MeanFieldPlan(ModelPlan):
     def __init__(self, limit: MeanField, inner: ModelPlan) -> None:
         self.limit, self.inner = limit, inner
         self.max_fused_steps, self.cost = inner.max_fused_steps, inner.cost
-        self.has_radius = inner.has_radius
+        self.has_radius, self.changing = inner.has_radius, inner.changing
 
     def start(self, x: Tokens) -> Tokens:
         """Return the state that nodes and passive tokens start from; see `ModelPlan`."""
@@ -368,6 +371,10 @@ class MeanFieldPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the state of nodes and passive tokens after some steps; see `ModelPlan`."""
         return self.inner.advance(x, steps, context)
+
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
+        """Return a step of nodes and passive tokens with its operations; see `ModelPlan`."""
+        return self.inner.record(x, step, context=context, is_exact=is_exact)
 
     def describe(self) -> dict[str, Any]:
         """Return the limit with every automatic choice of its model made."""

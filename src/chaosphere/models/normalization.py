@@ -10,12 +10,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from chaosphere.common.checks import Tokens
-from chaosphere.geometry import sphere
+from chaosphere.models.operations import Operations, Velocity
 
 _DIVIDED = "the drift or noise, which is divided by its norm,"
 
@@ -26,8 +24,8 @@ class HalfLayer:
 
     Attributes
     ----------
-    velocity : callable
-        (tokens, n_threads=) ↦ A at every token.
+    velocity : Velocity
+        A at every token.
     move : callable
         (tokens, step, n_threads=) ↦ LN(θ + step A), in one pass where a kernel has it.
     step : float
@@ -36,7 +34,7 @@ class HalfLayer:
         Factor of A/|A|.
     """
 
-    velocity: Callable[..., Tokens]
+    velocity: Velocity
     move: Callable[..., Tokens]
     step: float
     length: float
@@ -59,7 +57,7 @@ class Normalization(Protocol):
     is_linear: bool = True
     is_fused: bool = False
 
-    def step(self, x: Tokens, half: HalfLayer, *, time: float, n_threads: int) -> Tokens:
+    def step(self, x: Any, half: HalfLayer, *, time: float, operations: Operations) -> Any:
         """Return the state (R, N, d) after half a layer.
 
         Parameters
@@ -69,8 +67,8 @@ class Normalization(Protocol):
         half : HalfLayer
         time : float
             t in the middle of the layer.
-        n_threads : int
-            Does not change a bit of the result.
+        operations : Operations
+            What the step is made of.
 
         Raises
         ------
@@ -85,9 +83,9 @@ class Post(Normalization):
 
     is_fused = True
 
-    def step(self, x: Tokens, half: HalfLayer, *, time: float, n_threads: int) -> Tokens:
+    def step(self, x: Any, half: HalfLayer, *, time: float, operations: Operations) -> Any:
         """Return the unit tokens after half a layer; see `Normalization`."""
-        return half.move(x, half.step, n_threads=n_threads)
+        return operations.move(x, half.velocity, step=half.step, fused=half.move)
 
 
 class Pre(Normalization):
@@ -95,10 +93,10 @@ class Pre(Normalization):
 
     has_radius = True
 
-    def step(self, x: Tokens, half: HalfLayer, *, time: float, n_threads: int) -> Tokens:
+    def step(self, x: Any, half: HalfLayer, *, time: float, operations: Operations) -> Any:
         """Return x = r θ after half a layer; see `Normalization`."""
-        v = half.velocity(sphere.directions(x, n_threads), n_threads=n_threads)
-        return _sum(x, v, half.step, n_threads)
+        v = operations.evaluate(operations.directions(x), half.velocity)
+        return operations.sum(x, v, alpha=half.step)
 
 
 class Peri(Normalization):
@@ -106,10 +104,10 @@ class Peri(Normalization):
 
     has_radius, is_linear = True, False
 
-    def step(self, x: Tokens, half: HalfLayer, *, time: float, n_threads: int) -> Tokens:
+    def step(self, x: Any, half: HalfLayer, *, time: float, operations: Operations) -> Any:
         """Return x = r θ after half a layer; see `Normalization`."""
-        v = half.velocity(sphere.directions(x, n_threads), n_threads=n_threads)
-        return _sum(x, sphere.directions(v, n_threads, what=_DIVIDED), half.length, n_threads)
+        v = operations.evaluate(operations.directions(x), half.velocity)
+        return operations.sum(x, operations.directions(v, what=_DIVIDED), alpha=half.length)
 
 
 class NGPT(Normalization):
@@ -117,29 +115,21 @@ class NGPT(Normalization):
 
     is_linear = False
 
-    def step(self, x: Tokens, half: HalfLayer, *, time: float, n_threads: int) -> Tokens:
+    def step(self, x: Any, half: HalfLayer, *, time: float, operations: Operations) -> Any:
         """Return the unit tokens after half a layer; see `Normalization`."""
-        v = sphere.directions(half.velocity(x, n_threads=n_threads), n_threads, what=_DIVIDED)
-        return sphere.layer_norm_step(x, v, half.length, n_threads, in_place=True)
+        v = operations.directions(operations.evaluate(x, half.velocity), what=_DIVIDED)
+        return operations.layer_norm_step(x, v, alpha=half.length, in_place=True)
 
 
 class Sqrt(Normalization):
     """LayerNorm scaling: θ ← LN(θ + h A/√(t+1))."""
 
-    def step(self, x: Tokens, half: HalfLayer, *, time: float, n_threads: int) -> Tokens:
+    def step(self, x: Any, half: HalfLayer, *, time: float, operations: Operations) -> Any:
         """Return the unit tokens after half a layer; see `Normalization`."""
-        return half.move(x, half.step / math.sqrt(time + 1), n_threads=n_threads)
+        step = half.step / math.sqrt(time + 1)
+        return operations.move(x, half.velocity, step=step, fused=half.move)
 
 
 NORMALIZATIONS: Mapping[str, Normalization] = MappingProxyType(
     {"post": Post(), "pre": Pre(), "peri": Peri(), "ngpt": NGPT(), "sqrt": Sqrt()}
 )
-
-
-def _sum(x: Tokens, v: Tokens, alpha: float, n_threads: int) -> Tokens:
-    """Return x + αv; DegenerateTokenError where that is zero or not finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        end = alpha * v
-        end += x
-    sphere.directions(end, n_threads, what="x + alpha v")
-    return end

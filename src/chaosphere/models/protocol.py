@@ -33,10 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
-from chaosphere.interactions.protocol import Partition
+from chaosphere.interactions.protocol import InteractionPlan, Partition
+from chaosphere.models.operations import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -124,6 +126,8 @@ class ModelPlan(Protocol):
     has_radius : bool
         Whether each token has a radius r, so that the state, which `advance` takes and returns, is r times the unit
         tokens. Else the state is the tokens.
+    changing : frozenset of str
+        The arguments of the model, such as "attention", that have parameters of their own in each step.
 
     See Also
     --------
@@ -167,6 +171,7 @@ class ModelPlan(Protocol):
     cost: Cost = Cost()
     is_ordered: bool = False
     has_radius: bool = False
+    changing: frozenset[str] = frozenset()
 
     def start(self, x: Tokens) -> Tokens:
         """Return the state that a run starts from.
@@ -238,9 +243,133 @@ class ModelPlan(Protocol):
         --------
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
+        chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
         chaosphere.models.protocol.StepContext : Noise and threads of a run.
         """
         raise NotImplementedError
+
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
+        """Return a step with the operations that it is made of, for derivatives.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            State before the step.
+        step : int
+            The step, counted from 0.
+        context : StepContext
+            The noise and the threads of the run.
+        is_exact : bool
+            Whether the state after the step is bitwise that of `advance`; else it may differ by rounding.
+
+        Returns
+        -------
+        Recorder
+            Its methods `push` and `pull` are the derivative of the state after the step, and the transpose of that; its
+            `end.value` is that state.
+
+        Raises
+        ------
+        ValueError
+            If the model, or a part of it, has no derivative.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
+        chaosphere.models.protocol.ModelPlan.vjp : The transpose of the derivative of a step.
+        """
+        raise NoDerivativeError(f"model: {type(self).__name__} has no derivative: it has no method record")
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, steps: range, context: StepContext) -> tuple[Tokens, Tokens]:
+        """Return the state after some steps, and its derivative in a direction at the state before them.
+
+        The derivative is that of the steps as they are taken: of the scheme, not of the equation that it solves.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            State before the steps.
+        tangent : ndarray, shape (R, N, d)
+            A vector of R^d for each token, of the dtype of x.
+        steps : range
+            The steps to take, counted from 0.
+        context : StepContext
+            The noise and the threads of the run.
+
+        Returns
+        -------
+        state : ndarray, shape (R, N, d)
+            Bitwise that of `advance`.
+        tangent : ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        Raises
+        ------
+        ValueError
+            If the model, or a part of it, has no derivative.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.vjp : The transpose.
+        chaosphere.models.protocol.ModelPlan.record : A step with its operations.
+        chaosphere.models.protocol.ModelPlan.advance : The steps alone.
+
+        Examples
+        --------
+        Two layers, and where they take a small difference:
+
+        >>> import chaosphere as cs
+        >>> from chaosphere.common.shape import Shape
+        >>> from chaosphere.common.streams import Noise
+        >>> from chaosphere.models.protocol import StepContext
+        >>> model = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=20, horizon=1.0)
+        >>> x, v = cs.sample_uniform(10, 3, rng=0, n_replicas=2)[:, None]
+        >>> context = StepContext(noise=Noise(0), n_threads=1)
+        >>> plan = model.plan(Shape.of(x))
+        >>> y, tangent = plan.jvp(x, v, steps=range(2), context=context)
+        >>> z = cs.normalize(x + 1e-6 * v)
+        >>> for step in range(2):
+        ...     z = plan.advance(z, range(step, step + 1), context)
+        >>> bool(abs(y + 1e-6 * tangent - z).max() < 1e-11)
+        True
+        """
+        for step in steps:
+            recorder = self.record(x, step, context=context, is_exact=True)
+            x, tangent = recorder.end.value, recorder.push(tangent)
+        return x, tangent
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, step: int, context: StepContext) -> Pullback:
+        """Return the gradient of Σ ⟨cotangent, state after a step⟩ in the state before it and in parameters.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            State before the step.
+        cotangent : ndarray, shape (R, N, d)
+            A vector of R^d for each token, of the dtype of x.
+        step : int
+            The step, counted from 0.
+        context : StepContext
+            The noise and the threads of the run.
+
+        Returns
+        -------
+        Pullback
+            In the state, in the weights of the sources, and in the parameters: for each argument of the model, such as
+            "attention", those by their names.
+
+        Raises
+        ------
+        ValueError
+            If the model, or a part of it, has no derivative.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.jvp : The derivative in a direction.
+        chaosphere.models.protocol.ModelPlan.record : A step with its operations.
+        chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
+        """
+        return self.record(x, step, context=context).pull(cotangent)
 
     def distribute(self, partition: Partition) -> ModelPlan:
         """Return the plan that moves the tokens that this process owns, where several share a system.
@@ -356,6 +485,11 @@ class Model(Protocol):
         chaosphere.interactions.protocol.Interaction.plan : Plan of any interaction.
         chaosphere.common.shape.Shape : Replicas, tokens, dimension and dtype.
         """
+
+
+def changes(interaction: InteractionPlan) -> bool:
+    """Whether an interaction has another plan in each step: parameters that change, or one interaction for each."""
+    return interaction.at(0.0, step=0) is not interaction
 
 
 def resolved(model: Model, plan: ModelPlan) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from chaosphere.common.checks import Tokens
-from chaosphere.geometry import sphere
 from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.models.operations import Operations, Recorder, Velocity
 from chaosphere.noise.gaussian import Increment
 
 
@@ -33,6 +33,8 @@ class Flow:
         t at the start of the step.
     step : int
         The step, from 0.
+    recorder : Recorder, optional
+        Keeps the operations of the step for derivatives; x is then a variable of it.
 
     See Also
     --------
@@ -61,6 +63,29 @@ class Flow:
     n_threads: int
     time: float = 0.0
     step: int = 0
+    recorder: Recorder | None = None
+
+    @property
+    def operations(self) -> Operations:
+        """What a step is made of: functions of the tokens that are recorded where a recorder is given.
+
+        See Also
+        --------
+        chaosphere.models.schemes.Flow.velocity : Displacement of an Euler step.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.models.schemes import Flow
+        >>> x, v = cs.sample_uniform(10, 3, rng=0, n_replicas=2)[:, None]
+        >>> flow = Flow(
+        ...     interaction=None, increment=None, own=None, step_size=0.1, n_threads=1
+        ... )
+        >>> y = flow.operations.layer_norm_step(x, v, alpha=0.1)
+        >>> bool((y == cs.normalize(x + 0.1 * v)).all())
+        True
+        """
+        return Operations(self.n_threads) if self.recorder is None else self.recorder
 
     @property
     def is_noisy(self) -> bool:
@@ -81,7 +106,7 @@ class Flow:
         """
         return self.increment is not None or self.own is not None
 
-    def noise(self, x: Tokens) -> Tokens:
+    def noise(self, x: Any) -> Any:
         """Return the noise of the step at every token: ΔW(x), plus each token's own.
 
         Parameters
@@ -110,7 +135,10 @@ class Flow:
         >>> bool((flow.noise(x) == 0.1 * x).all())
         True
         """
-        total = np.zeros_like(x) if self.increment is None else self.increment(x, n_threads=self.n_threads)
+        if self.increment is None:
+            total = np.zeros(x.shape, x.dtype)
+        else:
+            total = self.operations.evaluate(x, Velocity(value=self.increment, source=self.increment, part="field"))
         return total if self.own is None else total + self.own
 
     def interaction_at(self, part: float) -> InteractionPlan | None:
@@ -144,7 +172,7 @@ class Flow:
             return None
         return self.interaction.at(self.time + part * self.step_size, step=self.step)
 
-    def velocity(self, x: Tokens, *, part: float = 0.5) -> Tokens:
+    def velocity(self, x: Any, *, part: float = 0.5) -> Any:
         """Return P_x (h drift(x) + noise(x)), the displacement of an Euler step.
 
         Parameters
@@ -163,6 +191,7 @@ class Flow:
         See Also
         --------
         chaosphere.models.schemes.Flow.noise : The noise of a step.
+        chaosphere.models.schemes.Flow.operations : What a step is made of.
         chaosphere.models.schemes.Flow.interaction_at : The interaction at a part of a step.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
 
@@ -181,8 +210,10 @@ class Flow:
         """
         total = self.noise(x)
         if (interaction := self.interaction_at(part)) is not None:
-            total += x.dtype.type(self.step_size) * interaction.drift(x, n_threads=self.n_threads)
-        return tangent(x, total)
+            displacement = x.dtype.type(self.step_size) * self.operations.evaluate(x, of_drift(interaction))
+            displacement += total
+            total = displacement
+        return self.operations.tangent(x, total)
 
 
 class Scheme(Protocol):
@@ -233,7 +264,7 @@ class Scheme(Protocol):
     evaluations: int
     is_ito: bool = False
 
-    def step(self, x: Tokens, flow: Flow) -> Tokens:
+    def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step.
 
         Parameters
@@ -261,9 +292,9 @@ class ProjectedEuler(Scheme):
     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
     is_ito = True
 
-    def step(self, x: Tokens, flow: Flow) -> Tokens:
+    def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step."""
-        return sphere.layer_norm_step(x, flow.velocity(x), 1.0, flow.n_threads)
+        return flow.operations.layer_norm_step(x, flow.velocity(x), alpha=1.0)
 
 
 class GeodesicEuler(Scheme):
@@ -272,11 +303,9 @@ class GeodesicEuler(Scheme):
     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
     is_ito = True
 
-    def step(self, x: Tokens, flow: Flow) -> Tokens:
+    def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step."""
-        v = flow.velocity(x)
-        length = np.sqrt(np.einsum("rik,rik->ri", v, v))[:, :, None]
-        return sphere.normalize(np.cos(length) * x + np.sinc(length / np.pi) * v)
+        return flow.operations.geodesic(x, flow.velocity(x))
 
 
 class Heun(Scheme):
@@ -284,11 +313,12 @@ class Heun(Scheme):
 
     order, strong_order, weak_order, evaluations = 2, 0.5, 1.0, 2
 
-    def step(self, x: Tokens, flow: Flow) -> Tokens:
+    def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step."""
+        step = flow.operations.layer_norm_step
         first = flow.velocity(x, part=0.0)
-        second = flow.velocity(sphere.layer_norm_step(x, first, 1.0, flow.n_threads), part=1.0)
-        return sphere.layer_norm_step(x, first + second, 0.5, flow.n_threads)
+        second = flow.velocity(step(x, first, alpha=1.0), part=1.0)
+        return step(x, first + second, alpha=0.5)
 
 
 class Split(Scheme):
@@ -297,11 +327,11 @@ class Split(Scheme):
     order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
     is_ito = True
 
-    def step(self, x: Tokens, flow: Flow) -> Tokens:
+    def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step."""
         if (interaction := flow.interaction_at(0.5)) is not None:
-            x = interaction.move(x, flow.step_size, n_threads=flow.n_threads)
-        return sphere.layer_norm_step(x, flow.noise(x), 1.0, flow.n_threads) if flow.is_noisy else x
+            x = flow.operations.move(x, of_drift(interaction), step=flow.step_size, fused=interaction.move)
+        return flow.operations.layer_norm_step(x, flow.noise(x), alpha=1.0) if flow.is_noisy else x
 
 
 class RungeKutta4(Scheme):
@@ -309,22 +339,22 @@ class RungeKutta4(Scheme):
 
     order, strong_order, weak_order, evaluations = 4, None, None, 4
 
-    def step(self, x: Tokens, flow: Flow) -> Tokens:
+    def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step."""
-        h, n_threads = flow.step_size, flow.n_threads
+        h, operations, step = flow.step_size, flow.operations, flow.operations.layer_norm_step
         start, middle, end = (flow.interaction_at(part) for part in (0.0, 0.5, 1.0))
         assert start is not None
         assert middle is not None
         assert end is not None
 
-        def slope(y: Tokens, interaction: InteractionPlan) -> Tokens:
-            return tangent(y, interaction.drift(y, n_threads=n_threads))
+        def slope(y: Any, interaction: InteractionPlan) -> Any:
+            return operations.tangent(y, operations.evaluate(y, of_drift(interaction)))
 
         k1 = slope(x, start)
-        k2 = slope(sphere.layer_norm_step(x, k1, 0.5 * h, n_threads), middle)
-        k3 = slope(sphere.layer_norm_step(x, k2, 0.5 * h, n_threads), middle)
-        k4 = slope(sphere.layer_norm_step(x, k3, h, n_threads), end)
-        return sphere.layer_norm_step(x, k1 + 2 * k2 + 2 * k3 + k4, h / 6, n_threads)
+        k2 = slope(step(x, k1, alpha=0.5 * h), middle)
+        k3 = slope(step(x, k2, alpha=0.5 * h), middle)
+        k4 = slope(step(x, k3, alpha=h), end)
+        return step(x, k1 + 2 * k2 + 2 * k3 + k4, alpha=h / 6)
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -337,6 +367,6 @@ SCHEMES: dict[str, Scheme] = {
 """The schemes that `LimitSDE` knows, by name."""
 
 
-def tangent(x: Tokens, v: Tokens) -> Tokens:
-    """Return P_x v, the part of v that is orthogonal to x."""
-    return np.asarray(v - np.einsum("rik,rik->ri", x, v)[:, :, None] * x)
+def of_drift(interaction: InteractionPlan) -> Velocity:
+    """Return the drift of an interaction."""
+    return Velocity(value=interaction.drift, source=interaction, part="attention")

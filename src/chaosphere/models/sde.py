@@ -1,4 +1,7 @@
-"""The deep-and-wide limit: a stochastic differential equation with attention as drift and a common noise field."""
+"""The deep-and-wide limit: a stochastic differential equation with attention as drift and a common noise field.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ from chaosphere.interactions.protocol import (
     check_schedule,
     is_ordered_of,
 )
-from chaosphere.models.protocol import Cost, ModelPlan, StepContext
+from chaosphere.models.operations import Recorder
+from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
 from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import Increment, normalized_sum
 from chaosphere.noise.protocol import CommonNoise, check_noise
@@ -81,6 +85,7 @@ class LimitSDE(Brief):
     chaosphere.simulate : Run a model.
     chaosphere.coupled_run : Run a network and its limit under one noise.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
 
     Notes
     -----
@@ -185,6 +190,7 @@ class LimitSDE(Brief):
         --------
         chaosphere.Transformer.coarsen : A network of fewer layers, under the same noise.
         chaosphere.LimitSDE.fine_steps : Finer steps whose noise a step takes.
+        chaosphere.LimitSDE.with_steps : The same equation in any number of steps.
 
         Examples
         --------
@@ -203,6 +209,41 @@ class LimitSDE(Brief):
         if self.n_steps % factor:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
         return replace(self, n_steps=self.n_steps // factor, n_fine_steps=factor * self.n_fine_steps)
+
+    def with_steps(self, n_steps: int) -> LimitSDE:
+        """Return the same equation in another number of steps, each with a noise of its own.
+
+        Unlike those of `coarsen`, runs of both with one seed are not coupled.
+
+        Parameters
+        ----------
+        n_steps : int
+            >= 1.
+
+        Returns
+        -------
+        LimitSDE
+            With n_steps steps.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_steps is no integer >= 1, or a parameter has one number for each step.
+
+        See Also
+        --------
+        chaosphere.LimitSDE.coarsen : The same equation in fewer steps, under the same noise.
+        chaosphere.estimate : Expectation of an observable, in the limit of many steps.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> model.with_steps(40).n_steps
+        40
+        """
+        return replace(self, n_steps=checks.integer(n_steps, "n_steps", low=1), n_fine_steps=1)
 
     @property
     def has_own_noise(self) -> bool:
@@ -331,6 +372,7 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, attention=resolved)
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
+        self.changing = frozenset(["attention"] * (self.attention is not None and changes(self.attention)))
         self.field = None if model.field is None else model.field.noise_plan(shape, layered.of_all(weights))
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.noise)
@@ -347,19 +389,32 @@ class SDEPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the tokens after a step; see `ModelPlan`."""
         for index in steps:
-            flow = Flow(
-                interaction=self.attention,
-                increment=self.increment(index, context.noise),
-                own=self._own_noise(index, context.noise),
-                step_size=self.step_size,
-                n_threads=context.n_threads,
-                time=index * self.step_size,
-                step=index,
-            )
+            flow = self._flow(index, context)
             start, x = x, self.scheme.step(x, flow)
             if self.attention is not None and not flow.is_noisy:
                 x = self.attention.hold(x, start)
         return x
+
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
+        """Return a step with its operations; see `ModelPlan`."""
+        recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
+        flow = self._flow(step, context, recorder=recorder)
+        self.scheme.step(recorder.start, flow)
+        if self.attention is not None and not flow.is_noisy:
+            recorder.replace_end(self.attention.hold(recorder.end.value, x))
+        return recorder
+
+    def _flow(self, index: int, context: StepContext, *, recorder: Recorder | None = None) -> Flow:
+        return Flow(
+            interaction=self.attention,
+            increment=self.increment(index, context.noise),
+            own=self._own_noise(index, context.noise),
+            step_size=self.step_size,
+            n_threads=context.n_threads,
+            time=index * self.step_size,
+            step=index,
+            recorder=recorder,
+        )
 
     def increment(self, index: int, noise: Noise) -> Increment | None:
         """Return the common noise of step `index` (from 0) as a function of position; None without a field."""

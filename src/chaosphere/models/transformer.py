@@ -16,6 +16,7 @@ from chaosphere import kernels
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
+from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
@@ -31,10 +32,11 @@ from chaosphere.interactions.protocol import (
     is_ordered_of,
 )
 from chaosphere.models.normalization import NORMALIZATIONS, HalfLayer
-from chaosphere.models.protocol import Cost, ModelPlan, StepContext
-from chaosphere.noise.fixed_mlp import FixedMLP, check_mlp, layer_sources
+from chaosphere.models.operations import Operations, Recorder, Velocity
+from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
+from chaosphere.noise.fixed_mlp import FixedMLP, LayerSource, check_mlp, layer_sources
 from chaosphere.noise.gaussian import Increment
-from chaosphere.noise.mlp import MLP
+from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
 
 _SCALES = {"low": 0.0, "high": checks.MAX_SIZE}
@@ -456,6 +458,10 @@ class TransformerPlan(ModelPlan):
         power = model.depth ** (0.5 - model.mlp_exponent)
         self.noise_step, self.layer_step = math.sqrt(self.step_size) * power, self.step_size * power
         self.noise_scales = noise_scales
+        self.changing = frozenset(
+            ["attention"] * (self.attention is not None and changes(self.attention))
+            + ["mlp"] * isinstance(model.mlp, tuple)
+        )
         self.rule = NORMALIZATIONS[model.normalization]
         self.has_radius, self.initial_radius = self.rule.has_radius, model.initial_radius
         # More than one layer at once where nothing but attention moves the tokens.
@@ -483,9 +489,18 @@ class TransformerPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the state after some layers; see `ModelPlan`."""
         time = schedules.middle(steps.start, self.step_size)
+        operations = Operations(context.n_threads)
         for half in self._halves(steps, context, time=time):
-            x = self.rule.step(x, half, time=time, n_threads=context.n_threads)
+            x = self.rule.step(x, half, time=time, operations=operations)
         return x
+
+    def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
+        """Return a layer with its operations; see `ModelPlan`."""
+        recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
+        state, time = recorder.start, schedules.middle(step, self.step_size)
+        for half in self._halves(range(step, step + 1), context, time=time):
+            state = self.rule.step(state, half, time=time, operations=recorder)
+        return recorder
 
     def _halves(self, steps: range, context: StepContext, *, time: float) -> Iterator[HalfLayer]:
         """Yield what moves the tokens in a layer, drawn when it is due."""
@@ -493,7 +508,7 @@ class TransformerPlan(ModelPlan):
         if self.attention is not None:
             attention = self.attention.at(time, step=steps.start)
             yield HalfLayer(
-                velocity=attention.drift,
+                velocity=Velocity(value=attention.drift, source=attention, part="attention"),
                 move=partial(attention.move, n_steps=len(steps)),
                 step=self.attention_step,
                 length=self.attention_step,
@@ -502,14 +517,18 @@ class TransformerPlan(ModelPlan):
             parts = (context.noise.draws(self.heads.stream, k) for k in fine)
             shift = self.heads.increment(parts, duration=self.heads_duration)
             yield HalfLayer(
-                velocity=shift, move=partial(_shifted, shift=shift), step=1.0, length=math.sqrt(self.heads_duration)
+                velocity=Velocity(value=shift, source=shift, part="attention"),
+                move=partial(_shifted, shift=shift),
+                step=1.0,
+                length=math.sqrt(self.heads_duration),
             )
         if self.layers and (noise_scale := float(self.noise_scales[steps.start])) > 0:
             source = self.layers[steps.start]
             numbers, step = (fine, self.noise_step) if source.resample else (range(1), self.layer_step)
             layer = source.draw(context.noise.draws(Stream.LAYER, k) for k in numbers)
             length = noise_scale * step
-            yield HalfLayer(velocity=layer.values, move=layer.move, step=length, length=length)
+            velocity = Velocity(value=layer.values, source=_Layer(source, layer), part="mlp")
+            yield HalfLayer(velocity=velocity, move=layer.move, step=length, length=length)
 
     def distribute(self, partition: Partition) -> TransformerPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
@@ -523,6 +542,20 @@ class TransformerPlan(ModelPlan):
     def describe(self) -> Transformer:
         """Return the model with every automatic choice made."""
         return self.resolved
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The derivative of a network, with the gradient in those of its matrices that are parameters."""
+
+    source: LayerSource
+    layer: MLPLayer
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
+        return self.layer.jvp(x, tangent, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
+        return self.source.vjp(self.layer, x, cotangent=cotangent, n_threads=n_threads)
 
 
 def _shifted(x: Tokens, step: float, *, n_threads: int, shift: Increment) -> Tokens:

@@ -33,8 +33,9 @@ class Activation(Brief):
     function : callable
         φ, elementwise on float64 arrays.
     derivative : callable or None
-        φ′, elementwise. A kernel κ by quadrature has κ′ to 1e-14 with it and to 1e-10 without. It
-        must be None for a φ with jumps.
+        φ′, elementwise, which gradients need. A kernel κ by quadrature has κ′ to 1e-14 with it and to
+        1e-10 without. It must be None for a φ with jumps. At a kink it is the slope on one side; those
+        of this library take the left one, so that relu′(0) = 0.
     is_odd : bool
         Whether φ(−x) = −φ(x). With no bias an odd φ makes the layer odd: x and −x stay antipodal.
     lipschitz : float
@@ -137,7 +138,7 @@ def _relu(x: Array) -> Array:
 
 
 def _relu_derivative(x: Array) -> Array:
-    return np.heaviside(x, 0.5)
+    return np.heaviside(x, 0.0)
 
 
 def _silu(x: Array) -> Array:
@@ -194,7 +195,7 @@ def _leaky_relu(x: Array) -> Array:
 
 
 def _leaky_relu_derivative(x: Array) -> Array:
-    return 0.01 + 0.99 * np.heaviside(x, 0.5)
+    return 0.01 + 0.99 * np.heaviside(x, 0.0)
 
 
 def _elu(x: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Draws
 from chaosphere.noise import activations
@@ -185,6 +186,92 @@ class FixedMLP(checks.ByValue, Brief):
             raise ValueError("inner, outer and the biases must be such that the layer is finite at x; it is not")
         return out if x.ndim == 3 else out[0]
 
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        """Return the derivative at tokens, in a direction at each: W diag(φ′(U x + b_U)) U t.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere.
+        tangent : ndarray, shape and dtype of x
+            A vector of R^d for each token, which need not be tangent to the sphere.
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray
+            Of the shape and dtype of x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens of the dimension of the matrices, tangent has another shape or dtype, or the
+            activation is a function that came without its derivative.
+
+        See Also
+        --------
+        chaosphere.FixedMLP.vjp : The transpose of the derivative.
+        chaosphere.MLPLayer.jvp : The same of a random layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> inner, outer = np.random.default_rng(0).standard_normal((2, 3, 3))
+        >>> mlp = cs.FixedMLP(inner=inner, outer=outer, activation="sin")
+        >>> x, y = cs.sample_uniform(10, 3, rng=0, n_replicas=2)
+        >>> slope = np.cos(x @ inner.T)
+        >>> np.allclose(mlp.jvp(x, y), (slope * (y @ inner.T)) @ outer.T)
+        True
+        """
+        layer = self.plan(checks.tokens(x).shape[2]).layer
+        return layer.jvp(x, tangent, n_threads=n_threads)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        """Return the gradient of Σ_i ⟨cotangent_i, G(x_i)⟩ in the tokens and in the matrices.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere.
+        cotangent : ndarray, shape and dtype of x
+            A vector of R^d for each token.
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        Pullback
+            `tokens` of the shape of x; `parameters` with "inner", "outer" and the biases that there are, of the shape
+            of the matrices, for each replica of x if it has some.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `jvp`.
+
+        See Also
+        --------
+        chaosphere.FixedMLP.jvp : The derivative in a direction.
+        chaosphere.MLPLayer.vjp : The same of a random layer.
+        chaosphere.MLPLayer.parameter_gradient : The gradient in the matrices of each replica.
+        chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> inner, outer = np.random.default_rng(0).standard_normal((2, 3, 3))
+        >>> mlp = cs.FixedMLP(inner=inner, outer=outer, activation="sin")
+        >>> x, y = cs.sample_uniform(10, 3, rng=0, n_replicas=2)
+        >>> back = mlp.vjp(x, y)
+        >>> np.allclose(back.parameters["outer"], y.T @ np.sin(x @ inner.T))
+        True
+        """
+        plan = self.plan(checks.tokens(x).shape[2])
+        return plan.vjp(plan.layer, x, cotangent=cotangent, n_threads=n_threads)
+
 
 class LayerSource(Protocol):
     """What gives a `Transformer` the networks of its layers, made by the `plan` of an `MLP` or a `FixedMLP`.
@@ -203,6 +290,9 @@ class LayerSource(Protocol):
     def draw(self, steps: Iterable[Draws]) -> MLPLayer:
         """Return the network that some draws give."""
 
+    def vjp(self, layer: MLPLayer, x: Tokens, *, cotangent: Tokens, n_threads: int | None) -> Pullback:
+        """Return the gradient in the tokens, and in the matrices that are parameters."""
+
 
 class FixedLayerPlan:
     """Gives one layer, whatever the draws.
@@ -220,6 +310,18 @@ class FixedLayerPlan:
     def draw(self, steps: Iterable[Draws]) -> MLPLayer:
         """Return the layer."""
         return self.layer
+
+    def vjp(self, layer: MLPLayer, x: Tokens, *, cotangent: Tokens, n_threads: int | None) -> Pullback:
+        """Return the gradient in the tokens and in the matrices."""
+        tokens = layer.vjp(x, cotangent, n_threads=n_threads).tokens
+        gradients = layer.parameter_gradient(x, cotangent, n_threads=n_threads)
+        arrays = {"inner": layer.u, "outer": layer.w, "inner_bias": layer.b, "outer_bias": layer.c}
+        parameters = {
+            name: gradients[short] if x.ndim == 3 else gradients[short][0]
+            for (name, array), short in zip(arrays.items(), "uwbc", strict=True)
+            if array is not None
+        }
+        return Pullback(tokens=tokens, parameters=parameters)
 
 
 def _vector(value: Any, name: str, *, size: int) -> Floats:

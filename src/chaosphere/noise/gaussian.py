@@ -6,9 +6,9 @@ About half of this file is docstrings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +16,11 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
-from chaosphere.geometry.coordinates import linear_harmonics
+from chaosphere.geometry.coordinates import linear_harmonics, partial_derivatives
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise import isotropic
 from chaosphere.noise.covariance import CovarianceKernel
@@ -32,6 +33,11 @@ _MAX_VECTOR_HARMONICS = 100_000  # of one degree more, for kernels with η: thei
 _MIN_DIM_OF_MATRICES = 16  # a matrix is faster from here on than the recurrences of harmonics
 _MAX_DENSE = 4_000  # rows of the covariance matrix; a factorisation takes about a second there
 _MAX_DENSE_AUTO = 1_000
+_MAX_JACOBIAN = 1_000_000  # numbers of derivatives that are kept for several directions
+_NO_DERIVATIVE = (
+    "field: method 'dense' draws the noise at the tokens alone, which has no derivative; take GaussianField(method="
+    "'spectral' or 'features'), with a larger tolerance if need be"
+)
 
 
 class Increment(Protocol):
@@ -76,7 +82,65 @@ class Increment(Protocol):
         See Also
         --------
         chaosphere.GaussianField.increment : The noise over a time interval.
+        chaosphere.noise.gaussian.Increment.jvp : Its derivative in a direction.
         """
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        """Return the derivative of ΔW at tokens, in a direction at each.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        tangent : ndarray, shape (R, N, d)
+            Vectors of R^d, of the dtype of x.
+        n_threads : int, optional
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x. Across the sphere the derivative is that of a polynomial of the same values.
+
+        Raises
+        ------
+        ValueError
+            If the noise has no derivative, as a field that is drawn at the tokens alone.
+
+        See Also
+        --------
+        chaosphere.noise.gaussian.Increment.vjp : The transpose of the derivative.
+        chaosphere.noise.gaussian.Increment.__call__ : The noise at the tokens.
+        """
+        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        """Return the gradient of Σ_i ⟨cotangent_i, ΔW(x_i)⟩.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        cotangent : ndarray, shape (R, N, d)
+            Vectors of R^d, of the dtype of x.
+        n_threads : int, optional
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        Pullback
+            In the tokens, and in their weights where the noise depends on the measure.
+
+        Raises
+        ------
+        ValueError
+            If the noise has no derivative, as a field that is drawn at the tokens alone.
+
+        See Also
+        --------
+        chaosphere.noise.gaussian.Increment.jvp : The derivative in a direction.
+        """
+        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -412,6 +476,11 @@ class FieldPlan:
             assert field.kernel.layer_law is not None
             self.layers = MLP.of(field.kernel.layer_law, width=field.width).plan(self.dim)
 
+    @property
+    def degree(self) -> int | None:
+        """Largest degree of the harmonics of an increment; None where it is no combination of them."""
+        return self.root.basis.n_max if self.noise.method == "spectral" else None
+
     def n_normals(self, n_parts: int) -> int:
         """Return how many numbers, of one replica, the increment over n_parts intervals holds at once."""
         if self.noise.method == "spectral":
@@ -477,7 +546,7 @@ class _Independent(SpectralRoot):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Spectral:
+class _Spectral(Increment):
     basis: HarmonicBasis
     coefficients: Floats
     scale: float
@@ -486,28 +555,83 @@ class _Spectral:
         _check_shape(x, (len(self.coefficients), None, self.basis.dim))
         return self.basis.combine(x, self.coefficients, scale=self.scale, n_threads=n_threads)
 
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        return _along(self._partials(x, n_threads=n_threads), tangent)
+
+    def linearized(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
+        """Return `jvp` at tokens as a function of the tangent, with ∂_i of the field kept from the first on."""
+        if x.size * x.shape[2] > _MAX_JACOBIAN:
+            return partial(self.jvp, x, n_threads=n_threads)
+        kept: list[Tokens] = []
+
+        def derivative(tangent: Tokens) -> Tokens:
+            if not kept:
+                kept.extend(self._partials(x, n_threads=n_threads))
+            return _along(kept, tangent)
+
+        return derivative
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        parts = [np.einsum("rik,rik->ri", cotangent, p) for p in self._partials(x, n_threads=n_threads)]
+        return Pullback(tokens=np.stack(parts, axis=2))
+
+    def _partials(self, x: Tokens, *, n_threads: int | None) -> Iterator[Tokens]:
+        """Yield ∂_i of the field, (R, N, d), for i = 1, …, d."""
+        _check_shape(x, (len(self.coefficients), None, self.basis.dim))
+        n_replicas, size, dim = self.coefficients.shape
+        columns = self.coefficients.swapaxes(0, 1).reshape(size, -1)
+        for matrix in _partial_derivatives(self.basis.n_max, dim):
+            coefficients = (matrix @ columns).reshape(size, n_replicas, dim).swapaxes(0, 1)
+            yield self.basis.combine(x, coefficients, scale=self.scale, n_threads=n_threads)
+
+
+def _along(partials: Iterable[Tokens], tangent: Tokens) -> Tokens:
+    """Return Σ_i t_i ∂_i."""
+    total = np.zeros_like(tangent)
+    for i, one in enumerate(partials):
+        total += tangent[:, :, i, None] * one
+    return total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Linear:
+class _Linear(Increment):
     """A field of degree 0 and 1, by its matrix; each token's sum has the order of the coordinates."""
 
     coefficients: Floats
     scale: float
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        n_replicas, _, d = self.coefficients.shape
-        _check_shape(x, (n_replicas, None, d))
-        scaled = (self.scale * self.coefficients).astype(x.dtype, copy=False)
-        rows = x.dtype.type(math.sqrt(d)) * scaled[:, linear_harmonics(d)]
+        mean, rows = self._affine(x)
         out = np.empty_like(x)
-        out[...] = scaled[:, :1]
-        for i in range(d):
+        out[...] = mean
+        for i in range(x.shape[2]):
             out += x[:, :, i, None] * rows[:, None, i]
         return out
 
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        _, rows = self._affine(x)
+        out = np.zeros_like(x)
+        for i in range(x.shape[2]):
+            out += tangent[:, :, i, None] * rows[:, None, i]
+        return out
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        _, rows = self._affine(x)
+        out = np.zeros_like(x)
+        for k in range(x.shape[2]):
+            out += cotangent[:, :, k, None] * rows[:, None, :, k]
+        return Pullback(tokens=out)
+
+    def _affine(self, x: Tokens) -> tuple[Tokens, Tokens]:
+        """Return the mean (R, 1, d) and the rows (R, d, d) that the coordinates multiply."""
+        n_replicas, _, d = self.coefficients.shape
+        _check_shape(x, (n_replicas, None, d))
+        scaled = (self.scale * self.coefficients).astype(x.dtype, copy=False)
+        return scaled[:, :1], x.dtype.type(math.sqrt(d)) * scaled[:, linear_harmonics(d)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Dense:
+class _Dense(Increment):
     kernel: CovarianceKernel
     normals: Floats
     scale: float
@@ -521,15 +645,27 @@ class _Dense:
             out[replica] = self.scale * (root @ normals.reshape(len(root), -1)).reshape(normals.shape)
         return out
 
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        raise NoDerivativeError(_NO_DERIVATIVE)
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        raise NoDerivativeError(_NO_DERIVATIVE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Features:
+class _Features(Increment):
     layer: MLPLayer
     scale: float
 
     def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         _check_shape(x, (len(self.layer.u), None, self.layer.u.shape[2]))
         return np.asarray(x.dtype.type(self.scale) * self.layer.values(x, n_threads=checks.threads(n_threads)))
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        return np.asarray(x.dtype.type(self.scale) * self.layer.jvp(x, tangent, n_threads=n_threads))
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        return self.layer.vjp(x, x.dtype.type(self.scale) * cotangent, n_threads=n_threads)
 
 
 def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:
@@ -583,6 +719,11 @@ def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
     n_max = int(sufficient[0])
     is_small = not kernel.has_eta or n_max == 1 or harmonics_below(n_max + 2, d) <= _MAX_VECTOR_HARMONICS
     return n_max if is_small else None
+
+
+@lru_cache(maxsize=8)
+def _partial_derivatives(n_max: int, dim: int) -> list[Any]:
+    return partial_derivatives(n_max, dim)
 
 
 @lru_cache(maxsize=8)

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
+from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.streams import Draws
 from chaosphere.geometry import sphere
 from chaosphere.kernels import layer as kernel
-from chaosphere.noise import activations
+from chaosphere.noise import activations, layer_derivative
 from chaosphere.noise.activations import Activation
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.layer_law import LayerLaw
@@ -331,6 +332,10 @@ class LayerPlan:
             weight_std=self.weight_std,
         )
 
+    def vjp(self, layer: MLPLayer, x: Tokens, *, cotangent: Tokens, n_threads: int | None) -> Pullback:
+        """Return the gradient in the tokens; the weights are random."""
+        return layer.vjp(x, cotangent, n_threads=n_threads)
+
     def _draw_one(self, draws: Draws) -> tuple[Any, Any, Any, Any]:
         m, dim = self.mlp.width, self.dim
         u, w, b, c = draws.normals((m, dim), (dim, m), (m,), (dim,))
@@ -388,7 +393,7 @@ class MLPLayer(Brief):
 
     >>> import numpy as np
     >>> import chaosphere as cs
-    >>> from chaosphere.noise import activations
+    >>> from chaosphere.noise import activations, layer_derivative
     >>> u, w = np.array([[[1.0, 0.0]]]), np.array([[[0.0], [1.0]]])
     >>> relu = activations.get("relu")
     >>> layer = cs.MLPLayer(u=u, w=w, b=None, c=None, activation=relu, weight_std=1.0)
@@ -452,6 +457,7 @@ class MLPLayer(Brief):
         --------
         chaosphere.MLP.draw : Draw one layer.
         chaosphere.FixedMLP.__call__ : A network with matrices of your own at tokens.
+        chaosphere.MLPLayer.jvp : The derivative in a direction.
         chaosphere.MLPLayer.values : The layer at tokens, without checks.
         chaosphere.MLPLayer.hidden : The hidden units.
 
@@ -557,6 +563,142 @@ class MLPLayer(Brief):
         out, bad = kernel.layer(x, *self._arguments(x), n_threads, alpha)
         return sphere.raise_if_degenerate(out, bad)
 
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        """Return the derivative at tokens, in a direction at each: s W diag(φ′(w U x + b)) w U t.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere.
+        tangent : ndarray, shape and dtype of x
+            A vector of R^d for each token, which need not be tangent to the sphere.
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray
+            Of the shape and dtype of x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not made of tokens of this layer's dimension and replicas, tangent has another shape or dtype, or
+            the activation is a function that came without its derivative.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.vjp : The transpose of the derivative.
+        chaosphere.FixedMLP.jvp : The same of a network with matrices of your own.
+        chaosphere.MLPLayer.__call__ : The layer at tokens.
+
+        Notes
+        -----
+        O(N m d), by blocks of tokens and neurons: memory O(N d).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> mlp = cs.MLP(width=64, activation="linear")
+        >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
+        >>> x = cs.sample_uniform(10, 3, rng=0)
+        >>> np.allclose(layer.jvp(x, x), layer(x))  # for a linear layer
+        True
+        """
+        batch, direction = self._checked(x), checks.like(tangent, "tangent", x=x)
+        out = layer_derivative.push(self._arrays(batch), batch, tangent=direction, n_threads=checks.threads(n_threads))
+        return out if x.ndim == 3 else out[0]
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        """Return the gradient of Σ_i ⟨cotangent_i, G(x_i)⟩ in the tokens.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere.
+        cotangent : ndarray, shape and dtype of x
+            A vector of R^d for each token.
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        Pullback
+            Its `tokens` have the shape of x. The weights of the layer are random, so it has no parameters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `jvp`.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.jvp : The derivative in a direction.
+        chaosphere.MLPLayer.parameter_gradient : The gradient in the weights of the layer.
+        chaosphere.FixedMLP.vjp : The same of a network with matrices of your own.
+        chaosphere.gradient : Gradient of a function of the tokens at the end of a run.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> mlp = cs.MLP(width=64, activation="tanh")
+        >>> layer = mlp.draw(3, rng=np.random.default_rng(0))
+        >>> x, y, z = cs.sample_uniform(10, 3, rng=0, n_replicas=3)
+        >>> np.isclose(np.vdot(z, layer.jvp(x, y)), np.vdot(layer.vjp(x, z).tokens, y))
+        np.True_
+        """
+        batch, direction = self._checked(x), checks.like(cotangent, "cotangent", x=x)
+        out = layer_derivative.pull(
+            self._arrays(batch), batch, cotangent=direction, n_threads=checks.threads(n_threads)
+        )
+        return Pullback(tokens=out if x.ndim == 3 else out[0])
+
+    def parameter_gradient(
+        self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return the gradient of Σ_i ⟨cotangent_i, G(x_i)⟩ in u, w, b and c.
+
+        Parameters
+        ----------
+        x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
+            Tokens on the unit sphere.
+        cotangent : ndarray, shape and dtype of x
+            A vector of R^d for each token.
+        n_threads : int, optional
+            Default: all that OpenMP may use. Does not change a bit of the result.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "u", "w", "b" and "c", of the shape that the layer's would have for the replicas of x; also of a bias that
+            the layer does not have.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `jvp`.
+
+        See Also
+        --------
+        chaosphere.MLPLayer.vjp : The gradient in the tokens.
+        chaosphere.FixedMLP.vjp : Both, of a network with matrices of your own.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> layer = cs.MLP(width=64).draw(3, rng=np.random.default_rng(0))
+        >>> x, y = cs.sample_uniform(10, 3, rng=0, n_replicas=2)
+        >>> layer.parameter_gradient(x, y)["u"].shape
+        (1, 64, 3)
+        """
+        batch, direction = self._checked(x), checks.like(cotangent, "cotangent", x=x)
+        return layer_derivative.parameters(
+            self._arrays(batch), batch, cotangent=direction, n_threads=checks.threads(n_threads)
+        )
+
     def hidden(self, x: Floats, *, replica: int = 0) -> Floats:
         """Return the hidden units φ(w U x_i + b_U) of one replica.
 
@@ -605,6 +747,16 @@ class MLPLayer(Brief):
         if self.u.shape[0] not in (1, batch.shape[0]):
             raise ValueError(f"x must have {self.u.shape[0]} replicas, one per layer, got shape {x.shape}")
         return batch
+
+    def _arrays(self, x: Tokens) -> layer_derivative.LayerArrays:
+        """Return what the derivative takes, weights in the dtype of x."""
+        u, w, b = (None if a is None else a.astype(x.dtype, copy=False) for a in (self.u, self.w, self.b))
+        assert u is not None
+        assert w is not None
+        assert self.output_scale is not None
+        return layer_derivative.LayerArrays(
+            u=u, w=w, b=b, activation=self.activation, weight_std=self.weight_std, output_scale=self.output_scale
+        )
 
     def _arguments(self, x: Tokens) -> tuple[Any, Any, Any, Any, int, float, float]:
         """Return what the kernel takes, weights in the dtype of x."""
