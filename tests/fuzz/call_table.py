@@ -43,6 +43,7 @@ from subjects import (
     VMF,
     P,
     X,
+    cubic,
     observe,
 )
 
@@ -78,8 +79,13 @@ CALLS = INTERACTIONS | {
     "MLP.draw": (MLP.draw, {"dim": 3, "rng": np.random.default_rng(0)}),
     "MLPLayer": (cs.MLPLayer, NUMBERS),
     "MLPLayer.__call__": (LAYER, {"x": X, "n_threads": 1}),
+    "MLPLayer.jvp": (LAYER.jvp, {"x": X, "tangent": X[::-1].copy(), "n_threads": 1}),
+    "MLPLayer.vjp": (LAYER.vjp, {"x": X, "cotangent": X[::-1].copy(), "n_threads": 1}),
+    "MLPLayer.parameter_gradient": (LAYER.parameter_gradient, {"x": X, "cotangent": X[::-1].copy(), "n_threads": 1}),
     "FixedMLP": (cs.FixedMLP, MATRICES | {"activation": "gelu"}),
     "FixedMLP.__call__": (FIXED, {"x": X, "n_threads": 1}),
+    "FixedMLP.jvp": (FIXED.jvp, {"x": X, "tangent": X[::-1].copy(), "n_threads": 1}),
+    "FixedMLP.vjp": (FIXED.vjp, {"x": X, "cotangent": X[::-1].copy(), "n_threads": 1}),
     "CovarianceKernel.from_activation": (
         cs.CovarianceKernel.from_activation,
         {"activation": "tanh", "dim": 3, "bias_std": 0.1, "output_bias_std": 0.0, "weight_std": 1.0},
@@ -357,6 +363,18 @@ CALLS["coupled_run"] = (
         "save_states": True,
         "progress": False,
         "checkpoint": None,
+    },
+)
+CALLS["gradient"] = (
+    cs.gradient,
+    {
+        "model": MODEL,
+        "x": X,
+        "objective": cubic,
+        "rng": 0,
+        "weights": P,
+        "shared_noise": False,
+        "n_threads": 1,
     },
 )
 CALLS |= {

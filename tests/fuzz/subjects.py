@@ -56,5 +56,9 @@ def to_mean(x, weights):
     return 0 * x + weights @ x
 
 
+def cubic(x):
+    return (x**3).sum() / 3, x**2
+
+
 def observe(time, x):
     return cs.measures.order_parameter(x)

@@ -12,15 +12,14 @@ More than half of this file is docstrings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.pullback import NoDerivativeError
-from chaosphere.common.reprs import Brief
+from chaosphere.common.pullback import Pullback as Pullback
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.growth import EnergyGrowth
@@ -90,43 +89,6 @@ class Partition(Protocol):
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Pullback(Brief):
-    """Gradients of Σ_i ⟨w_i, b(x)_i⟩ for a drift b and given vectors w_i, the cotangents: what `vjp` returns.
-
-    Parameters
-    ----------
-    tokens : ndarray, shape (R, N, d)
-        In the tokens, as vectors of the ambient space, of the dtype of the tokens.
-    weights : ndarray of float64, shape (R, n_sources)
-        In the weights p_j of the sources, each as a free variable: their sum is not held at 1.
-    parameters : mapping of str to ndarray of float64
-        In the numbers and matrices of the interaction, by their names, with R as first axis. Those that are None in the
-        interaction are left out; those of several heads are named as in ``heads[0].beta``.
-
-    See Also
-    --------
-    chaosphere.interactions.protocol.InteractionPlan.vjp : Gradients by the transpose of the derivative.
-
-    Notes
-    -----
-    Of tokens (N, d), without replicas, no array has the axis R.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import chaosphere as cs
-    >>> x = cs.sample_uniform(10, 3, rng=0)
-    >>> back = cs.SoftmaxAttention(beta=1.0).vjp(x, np.ones_like(x))
-    >>> back.tokens.shape, back.weights.shape, sorted(back.parameters)
-    ((10, 3), (10,), ['beta', 'value_scale'])
-    """
-
-    tokens: Tokens
-    weights: Floats
-    parameters: Mapping[str, Floats]
 
 
 class InteractionPlan(Protocol):

@@ -277,7 +277,7 @@ class _TangentFlow:
             except NoDerivativeError:
                 self.separation = _SEPARATION
             else:
-                return recorder.end.value, ends, [np.ones(len(here))] * len(ends)
+                return recorder.state, ends, [np.ones(len(here))] * len(ends)
         self.length = self.separation
         starts = [normalize(here + self.separation * tangent) for tangent in tangents]
         after = self.plan.advance(here, step, self.context)

@@ -156,16 +156,24 @@ class Recorder(Operations):
 
     Attributes
     ----------
-    start, end : Variable
-        The states before and after the step.
+    state : ndarray, shape (R, N, d)
+        What the last operation returned: at the end, the state after the step.
+
+    Notes
+    -----
+    Variables refer to their recorder, and it to none of them: without cycles, memory is free once it is not in use.
     """
 
     def __init__(self, x: Tokens, *, n_threads: int, is_exact: bool) -> None:
         super().__init__(n_threads)
-        self.start = self.end = Variable(self, x, place=0)
+        self.state = x
         self._is_exact = is_exact
         self._entries: list[_Entry] = []
         self._pullbacks: list[tuple[str, Any]] = []  # parts of the model and their pullbacks
+
+    def start(self) -> Variable:
+        """Return the state before the step, from which the operations start."""
+        return Variable(self, self.state, place=0)
 
     def push(self, tangent: Tokens) -> Tokens:
         """Return the derivative of the last value in the direction of a tangent at the first."""
@@ -176,7 +184,7 @@ class Recorder(Operations):
 
     def pull(self, cotangent: Tokens) -> Pullback:
         """Return the gradient of ⟨cotangent, last value⟩ in the first, in weights, and in parameters by their part."""
-        self._pullbacks = []
+        self._pullbacks.clear()
         cotangents: list[Tokens | None] = [None] * (len(self._entries) + 1)
         cotangents[-1] = cotangent
         for output, entry in reversed(list(enumerate(self._entries, start=1))):
@@ -203,10 +211,11 @@ class Recorder(Operations):
         at = x.value
 
         push = velocity.derivative(at, n_threads=self.n_threads)
+        n_threads, pullbacks = self.n_threads, self._pullbacks  # not self, which would be a cycle
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
-            back = velocity.source.vjp(at, c, n_threads=self.n_threads)
-            self._pullbacks.append((velocity.part, back))
+            back = velocity.source.vjp(at, c, n_threads=n_threads)
+            pullbacks.append((velocity.part, back))
             return (back.tokens,)
 
         return self._record((x,), super().evaluate(at, velocity), push, pull)
@@ -290,10 +299,6 @@ class Recorder(Operations):
 
         return self._record((x, v), y, push, pull)
 
-    def replace_end(self, value: Tokens) -> None:
-        """Set the state after the step to one that differs by rounding."""
-        self.end.value = value
-
     def linear(self, a: Variable, b: Variable) -> Variable:
         """Record a + b."""
         return self._record((a, b), a.value + b.value, lambda da, db: da + db, lambda c: (c, c))
@@ -314,8 +319,8 @@ class Recorder(Operations):
         pull: Callable[[Tokens], tuple[Tokens, ...]],
     ) -> Variable:
         self._entries.append(_Entry(tuple(v.place for v in inputs), push, pull))
-        self.end = Variable(self, value, place=len(self._entries))
-        return self.end
+        self.state = value
+        return Variable(self, value, place=len(self._entries))
 
 
 def added(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:

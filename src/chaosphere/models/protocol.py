@@ -266,7 +266,7 @@ class ModelPlan(Protocol):
         -------
         Recorder
             Its methods `push` and `pull` are the derivative of the state after the step, and the transpose of that; its
-            `end.value` is that state.
+            `state` is that state.
 
         Raises
         ------
@@ -335,7 +335,7 @@ class ModelPlan(Protocol):
         """
         for step in steps:
             recorder = self.record(x, step, context=context, is_exact=True)
-            x, tangent = recorder.end.value, recorder.push(tangent)
+            x, tangent = recorder.state, recorder.push(tangent)
         return x, tangent
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, step: int, context: StepContext) -> Pullback:

@@ -14,6 +14,7 @@ from typing import cast
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
+from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
@@ -399,9 +400,15 @@ class SDEPlan(ModelPlan):
         """Return a step with its operations; see `ModelPlan`."""
         recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
         flow = self._flow(step, context, recorder=recorder)
-        self.scheme.step(recorder.start, flow)
+        try:
+            self.scheme.step(recorder.start(), flow)
+        except TypeError as error:  # of a function that takes arrays alone
+            name = type(self.scheme).__name__
+            raise NoDerivativeError(
+                f"scheme: {name} has no derivative, as its step is not made of flow.operations alone ({error})"
+            ) from error
         if self.attention is not None and not flow.is_noisy:
-            recorder.replace_end(self.attention.hold(recorder.end.value, x))
+            recorder.state = self.attention.hold(recorder.state, x)
         return recorder
 
     def _flow(self, index: int, context: StepContext, *, recorder: Recorder | None = None) -> Flow:

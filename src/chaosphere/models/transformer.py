@@ -497,7 +497,7 @@ class TransformerPlan(ModelPlan):
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a layer with its operations; see `ModelPlan`."""
         recorder = Recorder(x, n_threads=context.n_threads, is_exact=is_exact)
-        state, time = recorder.start, schedules.middle(step, self.step_size)
+        state, time = recorder.start(), schedules.middle(step, self.step_size)
         for half in self._halves(range(step, step + 1), context, time=time):
             state = self.rule.step(state, half, time=time, operations=recorder)
         return recorder
