@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from subjects import (
     ATTENTION,
     AXIAL,
-    AXIAL_LAW,
-    AXIAL_SDE,
     BATCH,
     BRANCH,
     CIRCLE,
@@ -149,11 +147,11 @@ CALLS = INTERACTIONS | {
     "DensitySolution.density": (LIMITED.solve(rng=0).density, {"angles": np.arange(3.0)}),
     "AxisymmetricDensity": (
         cs.AxisymmetricDensity,
-        {"model": AXIAL_SDE, "law": AXIAL_LAW, "n_modes": 24, "axis": (0.0, 0.6, 0.8)},
+        {"model": AXIAL.model, "law": AXIAL.law, "n_modes": 24, "axis": AXIAL.axis},
     ),
     "AxisymmetricDensity.solve": (AXIAL.solve, {"save_at": [0.1]}),
     "AxisymmetricSolution.density": (AXIAL.solve().density, {"cosines": COSINES}),
-    "SphereDensity": (cs.SphereDensity, {"model": ON_SPHERE.model, "law": AXIAL_LAW, "n_modes": 16}),
+    "SphereDensity": (cs.SphereDensity, {"model": ON_SPHERE.model, "law": ON_SPHERE.law, "n_modes": 16}),
     "SphereDensity.solve": (ON_SPHERE.solve, {"rng": 0, "save_at": [0.1], "n_replicas": None, "start": None}),
     "SphereSolution.density": (ON_SPHERE.solve(rng=0).density, {"x": X}),
     "Checkpoint": (cs.Checkpoint, {"path": "c.npz", "every_steps": 2, "every_seconds": 1.0, "keep": False}),
