@@ -34,6 +34,7 @@ _COARSE = 0.75  # share of the modes of the run that estimates the error
 # Largest |v| n_modes of a substep. In the coarse run, whose substeps are twice as long, it is 3/2 of this, below the
 # 2.8 that stability allows.
 _COURANT = 1.8
+_MAX_REPLICAS = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -380,7 +381,7 @@ class SphereDensity(Brief):
         True
         """
         n_threads = checks.threads(n_threads)
-        replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1)
+        replicas = 1 if n_replicas is None else checks.integer(n_replicas, "n_replicas", low=1, high=_MAX_REPLICAS)
         times, steps = save_steps([self.model.horizon] if save_at is None else save_at, self.model)
         before = None if start is None else self._resumed(start, n_replicas, int(steps[0]))
         noise = Noise(root(rng), n_replicas=replicas)
