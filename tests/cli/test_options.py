@@ -122,7 +122,7 @@ def test_defaults_of_the_commands():
         "x0": None,
         "normalize": False,
         "temperature": 0.0,
-        "steps": 128,
+        "steps": 64,
     }
     assert {flag: option.default for flag, option in options_of("depth-width").items()} == {
         "beta": 1.0,

@@ -36,7 +36,7 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 
-_SIZES = {2: 7, 3: 7}  # of the ladder 64, 128, …; 5 in more dimensions
+_SIZES = {2: 6, 3: 6}  # of the ladder 64, 128, …; 5 in more dimensions
 _N_MODES = {2: 256}  # of a density; 48 beyond the circle
 _SOURCES = 4  # tokens of the system that stands for infinitely many, over the largest N
 
@@ -141,7 +141,7 @@ def cases(
     temperature: float,
     dims: Sequence[int] = (2, 3, 4, 5),
     tokens: Sequence[int] | None = None,
-    n_steps: int = 128,
+    n_steps: int = 64,
     n_nodes: int | None = None,
     concentration: float = CONCENTRATION,
     make: MakeInteraction | None = None,
@@ -157,7 +157,7 @@ def cases(
     dims : sequence of int
         Dimensions d of the tokens.
     tokens : sequence of int, optional
-        Increasing numbers of tokens N; by default 64 … 4096, to 1024 for d > 3.
+        Increasing numbers of tokens N; by default 64 … 2048, to 1024 for d > 3.
     n_steps : int
         Steps of the limiting equation, even; by the scheme "heun".
     n_nodes : int, optional
