@@ -63,6 +63,7 @@ class MeanField(Brief):
     chaosphere.laws.quadrature : Make nodes and weights for a law.
     chaosphere.laws.Law : What a law of tokens offers.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.estimate : Expectation of an observable to a tolerance.
 
     Notes
     -----
