@@ -11,6 +11,7 @@ import pytest
 from support.commands import (
     TINY,
     TINY_CAUSAL,
+    TINY_ESTIMATE,
     TINY_MEAN_FIELD,
     TINY_PHASES,
     TINY_RANDOM,
@@ -80,6 +81,7 @@ EVERY_EXPERIMENT = [
     ["causal", *TINY_CAUSAL],
     ["random-attention", *TINY_RANDOM],
     ["phases", *TINY_PHASES],
+    ["estimate", *TINY_ESTIMATE],
 ]
 ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
 STUDY = """

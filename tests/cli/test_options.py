@@ -36,6 +36,7 @@ def test_the_commands():
         "causal",
         "random-attention",
         "phases",
+        "estimate",
         "figure",
         "table",
     ]

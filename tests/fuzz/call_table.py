@@ -229,6 +229,7 @@ CALLS = INTERACTIONS | {
             "sweep": {"beta": [1.0, 2.0]},
         },
     ),
+    "estimate": (cs.estimate, {"model": MODEL, "x0": X, "observable": observe, "tolerance": 0.5, "rng": 0}),
     "load_ensemble": (cs.load_ensemble, {"store": "no.zarr"}),
     "laws.Uniform": (cs.laws.Uniform, {"dim": 3}),
     "laws.VonMisesFisher": (cs.laws.VonMisesFisher, {"mean_direction": (0.0, 0.6, 0.8), "concentration": 2.0}),

@@ -12,6 +12,7 @@ NOT_CALLED = {
     "CoupledRun",
     "DensitySolution",
     "Gradient",
+    "Estimate",
     "Interrupted",
     "SimulationError",
     "Solution",

@@ -46,7 +46,7 @@ def estimate(
     """Estimate the expectation of an observable at the end of a run, to a tolerance, by multilevel Monte Carlo.
 
     Most samples are of a coarse system, and fewer and fewer are of differences between finer ones, which run coupled:
-    under one noise, and from the same tokens. [](../concepts/multilevel.md) says how.
+    under one noise, and from the same tokens.
 
     Parameters
     ----------

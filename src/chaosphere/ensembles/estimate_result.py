@@ -52,7 +52,6 @@ class Estimate:
     See Also
     --------
     chaosphere.estimate : Estimate an expectation.
-    chaosphere.Solution : What a run returns.
 
     Examples
     --------

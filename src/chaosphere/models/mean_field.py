@@ -66,6 +66,7 @@ class MeanField(Brief):
     chaosphere.laws.Law : What a law of tokens offers.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
     chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+    chaosphere.estimate : Expectation of an observable to a tolerance.
 
     Notes
     -----

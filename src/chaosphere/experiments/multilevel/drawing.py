@@ -59,6 +59,8 @@ def draw(dataset: Any, path: Path) -> None:
         )
         for panel in panels[2:]:
             panel.set_xlabel("tokens $N$")
+        panels[3].set_visible(bool(rows[3].any()))  # noise alone has no pairs
+        style.label_decades(panels[2].yaxis)
         handles, names = panels[1].get_legend_handles_labels()
         style.legend_below(canvas, dict(zip(names, handles, strict=True)), n_columns=4)
         style.headline(canvas, f"{dataset.attrs['title']}\nbars: one standard error")

@@ -108,7 +108,7 @@ def run(
             is_free = model.attention is None
             times = np.array([model.horizon])
             (exact,) = pair_energy(kernel, times, beta=energy.beta, n_tokens=None) if is_free else [math.nan]
-            title = f"E E_β at t = {model.horizon:g}, N → ∞: {activation}, σ_U = {bias_std:g}, d = {dim}, "
+            title = f"Mean energy at t = {model.horizon:g}, N → ∞: {activation}, σ_U = {bias_std:g}, d = {dim}, "
             title += f"β = {energy.beta:g}, δ = {value_scale:g}"
             facts = {"identity": study, "title": title, "tolerance": tolerance, "horizon": model.horizon}
             dataset = result.to_xarray().assign(expected=exact).assign_attrs(facts)
