@@ -45,6 +45,7 @@ from subjects import (
 )
 
 import chaosphere as cs
+from chaosphere.simulation.fluctuations import coordinates
 
 mpl.use("Agg")
 
@@ -420,3 +421,7 @@ MAY_BE_NAN = {
     *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension"),
     *("two_point.long_time", "two_point.mean_hitting_time"),
 } | {name for name in CALLS if name.startswith("stats.")}
+CALLS["fluctuations"] = (
+    cs.fluctuations,
+    {"limit": MEAN_FIELD, "rng": 0, "observables": coordinates, "n_threads": 1},
+)

@@ -11,6 +11,7 @@ NOT_CALLED = {
     "AxisymmetricSolution",
     "CoupledRun",
     "DensitySolution",
+    "Fluctuations",
     "Gradient",
     "Estimate",
     "Interrupted",
