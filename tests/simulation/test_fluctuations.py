@@ -90,3 +90,5 @@ def test_bad_arguments():
         cs.fluctuations(limit, rng=0, observables=lambda x: x)
     with pytest.raises(ValueError, match=r"observables must return values of shape \(8, K\)"):
         cs.fluctuations(limit, rng=0, observables=lambda x: (x[:, 0], x))
+    with pytest.raises(ValueError, match="observables must return finite values"):
+        cs.fluctuations(limit, rng=0, observables=lambda x: (x + np.inf, np.zeros((8, 2, 2))))

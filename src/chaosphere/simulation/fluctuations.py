@@ -89,7 +89,7 @@ def fluctuations(
     ------
     TypeError, ValueError
         If the limit is no MeanField or has a causal mask, its model has no derivative, or the observables have other
-        shapes.
+        shapes or are not finite.
 
     See Also
     --------
@@ -165,4 +165,6 @@ def _values(observables: Observables, x: Tokens) -> tuple[Floats, Floats]:
             f"observables must return values of shape ({n_tokens}, K) and gradients of shape ({n_tokens}, K, {dim}), "
             f"got {values.shape} and {gradients.shape}"
         )
+    if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
+        raise ValueError("observables must return finite values and gradients")
     return values, gradients
