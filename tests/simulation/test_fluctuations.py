@@ -88,6 +88,22 @@ def test_bad_arguments():
         cs.fluctuations(limit_of(masked, cs.laws.Uniform(dim=2), n_nodes=8), rng=0)
     with pytest.raises(TypeError, match="observables must return the pair"):
         cs.fluctuations(limit, rng=0, observables=lambda x: x)
+    with pytest.raises(TypeError, match="observables must be a function of the tokens, got 3"):
+        cs.fluctuations(limit, rng=0, observables=3)
+    with pytest.raises(TypeError, match="observables must return arrays of real numbers, got complex128"):
+        cs.fluctuations(limit, rng=0, observables=lambda x: (1j * x, np.zeros((8, 2, 2))))
+    with pytest.raises(TypeError, match="observables must return arrays of real numbers"):
+        cs.fluctuations(limit, rng=0, observables=lambda x: (x, [[1.0], [1.0, 2.0]]))
+    with pytest.raises(ValueError, match="K >= 1"):
+        cs.fluctuations(limit, rng=0, observables=lambda x: (x[:, :0], np.zeros((8, 0, 2))))
+    sizes = iter([1, 2])
+
+    def changing(x):
+        k = next(sizes)
+        return x[:, :k], np.zeros((8, k, 2))
+
+    with pytest.raises(ValueError, match="observables must return the same number of values, 1"):
+        cs.fluctuations(limit, rng=0, observables=changing)
     with pytest.raises(ValueError, match=r"observables must return values of shape \(8, K\)"):
         cs.fluctuations(limit, rng=0, observables=lambda x: (x[:, 0], x))
     with pytest.raises(ValueError, match="observables must return finite values"):

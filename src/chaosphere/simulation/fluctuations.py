@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.streams import Seed, root
 from chaosphere.interactions.protocol import is_ordered_of
 from chaosphere.models.mean_field import MeanField
@@ -18,8 +20,8 @@ from chaosphere.simulation.gradient import gradient
 Observables = Callable[[Tokens], tuple[Floats, Floats]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fluctuations:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Fluctuations(Brief):
     """What `fluctuations` returns.
 
     Parameters
@@ -48,6 +50,10 @@ class Fluctuations:
     means: Floats
     covariance: Floats
     first_variation: Floats
+
+    def _rows(self) -> list[Row]:
+        facts = {"means": self.means, "covariance": self.covariance, "first_variation": self.first_variation.shape}
+        return [(name, short(fact)) for name, fact in facts.items()]
 
 
 def coordinates(x: Tokens) -> tuple[Floats, Floats]:
@@ -125,13 +131,21 @@ def fluctuations(
         raise TypeError(f"limit must be a MeanField, got {limit!r}")
     if limit.n_places is not None or is_ordered_of(limit.model):
         raise ValueError("limit must have no causal mask: its tokens are not exchangeable")
+    if not callable(observables):
+        raise TypeError(f"observables must be a function of the tokens, got {observables!r}")
     n_threads = checks.threads(n_threads)
     sequence = root(rng)
     values = _values(observables, limit.nodes)[0]
     variation = np.empty_like(values)
 
     def objective(x: Tokens, *, index: int) -> tuple[float, Floats]:
-        values[:], gradients = _values(observables, x)
+        at_end, gradients = _values(observables, x)
+        if at_end.shape != values.shape:
+            raise ValueError(
+                f"observables must return the same number of values, {values.shape[1]}, whatever the tokens, got "
+                f"{at_end.shape[1]}"
+            )
+        values[:] = at_end
         return float(limit.weights @ values[:, index]), limit.weights[:, None] * gradients[:, index]
 
     for k in range(values.shape[1]):
@@ -158,13 +172,24 @@ def _values(observables: Observables, x: Tokens) -> tuple[Floats, Floats]:
     answer = observables(x)
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise TypeError(f"observables must return the pair (values, gradients), got {type(answer).__name__}")
-    values, gradients = (np.array(part, dtype=np.float64) for part in answer)
+    values, gradients = (_numbers(part) for part in answer)
     n_tokens, dim = x.shape
-    if values.ndim != 2 or len(values) != n_tokens or gradients.shape != (*values.shape, dim):
+    if values.ndim != 2 or len(values) != n_tokens or values.shape[1] < 1 or gradients.shape != (*values.shape, dim):
         raise ValueError(
-            f"observables must return values of shape ({n_tokens}, K) and gradients of shape ({n_tokens}, K, {dim}), "
-            f"got {values.shape} and {gradients.shape}"
+            f"observables must return values of shape ({n_tokens}, K), K >= 1, and gradients of shape "
+            f"({n_tokens}, K, {dim}), got {values.shape} and {gradients.shape}"
         )
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
         raise ValueError("observables must return finite values and gradients")
     return values, gradients
+
+
+def _numbers(part: Any) -> Floats:
+    """Return what observables returned as an array of float64."""
+    try:
+        array = np.asarray(part)
+    except ValueError as error:
+        raise TypeError(f"observables must return arrays of real numbers: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"observables must return arrays of real numbers, got {array.dtype}")
+    return array.astype(np.float64)

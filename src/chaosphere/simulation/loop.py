@@ -212,8 +212,8 @@ def simulate(
         rank reads and writes the checkpoint. For a Transformer, or a LimitSDE whose tokens have no noise of their own.
     weights : array_like, shape (N,), optional
         Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
-        felt. Default: 1/N each. The functions of `measures` take the same weights. None for a MeanField, which has
-        those of its nodes.
+        felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
+        of `measures` take the same weights.
 
     Returns
     -------
