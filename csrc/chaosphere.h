@@ -79,17 +79,17 @@ enum chs_activation {
     void (*potential_pair_##suffix)(int is_packed, int is_series, long degree, const real *c, long d, long first,      \
                                     long stop, long n_i, long n_j, long ld, const real *x_i, const real *x_j,          \
                                     const real *v_i, const real *v_j, real *scratch, double *sum_i, double *sum_j);    \
-    /* One side of the derivatives of attention: w_ij = 2^(row_exponents_i + column_exponents_j + a_i . b_j) and        \
+    /* One side of the derivatives of attention: w_ij = 2^(row_exponents_i + column_exponents_j + a_i . b_j) and       \
      * t_ij = row_terms_i + column_terms_j + u_i . g_j, then, c in n_products rows of coordinates and e in n_plain,    \
      *   sums[k, i] += sum_j w_ij t_ij c_j[k]  and, after these rows,  sums[k, i] += sum_j w_ij e_j[k].                \
-     * A block of rows has the coordinates a (key_dim) and u (term_dim), one of columns b, g, c and e. An exponent of a \
-     * column of -inf removes it. With a mask, CHS_LOWER or CHS_UPPER, the two blocks have the same tokens, only j <= i \
-     * or j >= i count, and by_distance[|i - j|] is added to the exponents. scratch: 2 CHS_CHUNK ld numbers. */         \
+     * A block of rows has the coordinates a (key_dim) and u (term_dim), one of columns b, g, c and e. An exponent of  \
+     * -inf removes a column. With a mask, CHS_LOWER or CHS_UPPER, the two blocks have the same tokens, only j <= i or \
+     * j >= i count, and by_distance[|i - j|] is added to the exponents. scratch: 2 CHS_CHUNK ld numbers. */           \
     void (*tangent_rows_##suffix)(int mask, long key_dim, long term_dim, long n_products, long n_plain, long n_i,      \
                                   long n_j, long ld, const real *rows, const real *columns, const real *row_exponents, \
                                   const real *column_exponents, const real *row_terms, const real *column_terms,       \
                                   const real *by_distance, real *scratch, double *sums);                               \
-    /* The same with a polynomial p[0] of a_i . b_j for the coefficients of the products and p[1] for the plain ones,   \
+    /* The same with a polynomial p[0] of a_i . b_j for the coefficients of the products and p[1] for the plain ones,  \
      * as in potential_pair, and t_ij = u_i . g_j. */                                                                  \
     void (*tangent_potential_##suffix)(const int *is_series, const long *degree, const real *const *p, long key_dim,   \
                                        long term_dim, long n_products, long n_plain, long n_i, long n_j, long ld,      \

@@ -23,6 +23,7 @@ from chaosphere.models.axisymmetric import AxisymmetricDensity, AxisymmetricSolu
 from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
+from chaosphere.models.sphere_density import SphereDensity, SphereSolution
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.fixed_mlp import FixedMLP
@@ -30,6 +31,7 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
+from chaosphere.simulation.fluctuations import Fluctuations, fluctuations
 from chaosphere.simulation.gradient import Gradient, gradient
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
@@ -38,6 +40,8 @@ from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
     from chaosphere import plot
+    from chaosphere.ensembles.estimate import estimate
+    from chaosphere.ensembles.estimate_result import Estimate
     from chaosphere.ensembles.run import ensemble, load_ensemble
 
 __version__: str
@@ -58,7 +62,9 @@ __all__ = [
     "CovarianceKernel",
     "CustomInteraction",
     "DensitySolution",
+    "Estimate",
     "FixedMLP",
+    "Fluctuations",
     "GaussianField",
     "Gradient",
     "Interrupted",
@@ -74,12 +80,16 @@ __all__ = [
     "SinkhornResult",
     "SoftmaxAttention",
     "Solution",
+    "SphereDensity",
+    "SphereSolution",
     "Transformer",
     "UnbalancedError",
     "UnnormalizedAttention",
     "UnresolvedDensityError",
     "coupled_run",
     "ensemble",
+    "estimate",
+    "fluctuations",
     "gradient",
     "laws",
     "load_ensemble",
@@ -112,6 +122,14 @@ def __getattr__(name: str) -> Any:
         from chaosphere.ensembles import run
 
         return getattr(run, name)
+    if name == "estimate":
+        from chaosphere.ensembles.estimate import estimate
+
+        return estimate
+    if name == "Estimate":
+        from chaosphere.ensembles.estimate_result import Estimate
+
+        return Estimate
     if name == "__version__":
         from importlib.metadata import version
 

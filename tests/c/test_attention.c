@@ -296,7 +296,7 @@ static void all(const chs_kernels *table) {
     pack(table);
     for (size_t a = FEWER ? 2 : 0; a < sizeof dims / sizeof *dims; a += FEWER ? 3 : 1) { /* one of every layout */
         const long d = dims[a];
-        for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b += FEWER ? 2 : 1) {
+        for (size_t b = FEWER ? 1 : 0; b < sizeof sizes / sizeof *sizes; b += FEWER ? 2 : 1) {
             const long n_i = sizes[b][0], n_j = sizes[b][1], ld = sizes[b][2];
             map(table, n_i, d, d, ld);
             map(table, n_j, d + 6, d, ld);

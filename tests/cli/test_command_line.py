@@ -11,6 +11,7 @@ import pytest
 from support.commands import (
     TINY,
     TINY_CAUSAL,
+    TINY_ESTIMATE,
     TINY_MEAN_FIELD,
     TINY_PHASES,
     TINY_RANDOM,
@@ -80,6 +81,7 @@ EVERY_EXPERIMENT = [
     ["causal", *TINY_CAUSAL],
     ["random-attention", *TINY_RANDOM],
     ["phases", *TINY_PHASES],
+    ["estimate", *TINY_ESTIMATE],
 ]
 ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
 STUDY = """
@@ -166,7 +168,11 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
     assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [EVERY_EXPERIMENT[k] for k in (0, 1, 2, 3, 5, 6)], ids=lambda args: args[0])
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param(EVERY_EXPERIMENT[k], marks=[pytest.mark.slow] * (k > 0)) for k in (0, 1, 2, 3, 5, 6)],
+    ids=lambda args: args[0],
+)
 def test_a_file_of_another_study_is_refused_and_one_of_the_same_is_not(tmp_path, capsys, arguments):
     other = {"table": ["--bias-std", "0.1"], "causal": ["--beta", "1"]}.get(arguments[0], ["--beta", "2"])
     word = {"table": "bias_stds is [0.0], not [0.1]", "causal": "beta is 2.0, not 1.0"}
@@ -220,7 +226,10 @@ def run_command(shell, *, folder, **environment):
 TABLE = "$CS table 1 --activations relu --dims 5"
 
 
-@pytest.mark.parametrize("closed", ["2>&-", "1>&-", "0<&-", "1>&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [pytest.param("2>&-", marks=pytest.mark.slow), "1>&-", pytest.param("0<&-", marks=pytest.mark.slow), "1>&- 2>&-"],
+)
 def test_closed_streams(tmp_path, closed):
     done = run_command(f"{TABLE} --json --out o {closed}", folder=tmp_path)
     assert done.returncode == 0
@@ -230,7 +239,7 @@ def test_closed_streams(tmp_path, closed):
     assert (tmp_path / "o" / "table-1.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("latin-1", marks=pytest.mark.slow), "ascii"])
 @pytest.mark.parametrize("command", ["$CS chaos --help", f"{TABLE} --out o", "$CS run one.toml --dry-run"])
 def test_narrow_encodings(tmp_path, encoding, command):
     (tmp_path / "one.toml").write_text("title = 'β ≤ 1'\n" + STUDY)

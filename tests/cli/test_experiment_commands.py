@@ -46,7 +46,13 @@ def test_chaos_json(tmp_path, capsys):
         assert claim["verdict"] == (inside if low <= expected <= high else "differs")
 
 
-@pytest.mark.parametrize("kind", typing.get_args(typing.get_type_hints(models.interaction)["interaction"]))
+KINDS = typing.get_args(typing.get_type_hints(models.interaction)["interaction"])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind in {"l2", "potential", "unnormalized"})) for kind in KINDS],
+)
 def test_chaos_of_each_interaction(tmp_path, capsys, kind):
     """Replicas of one interaction are not continued by another."""
     command = ["chaos", *TINY, "--out", str(tmp_path)]
@@ -86,11 +92,52 @@ def test_chaos_limits_study(tmp_path, capsys):
     assert (tmp_path / "chaos-limits.png").exists()
 
 
+def test_chaos_with_own_noise(tmp_path, capsys):
+    command = [
+        "chaos",
+        "--temperature",
+        "0.3",
+        "--dim",
+        "3",
+        "--tokens",
+        "16",
+        "32",
+        "--steps",
+        "4",
+        "--horizon",
+        "0.2",
+    ]
+    assert main([*command, "--replicas", "3", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "d = 3, own noise: exponent of E max_t |X − X̄|²" in out
+    assert "d = 3, own and common noise: exponent of E sup_t W2² / log N" in out
+    assert "d = 3, own noise: error of the steps over mean direction, RMS, at most" in out
+    data = netcdf.load(tmp_path / "chaos-own-noise.nc")
+    assert data["case"].values.tolist() == ["d = 3, own noise", "d = 3, own and common noise"]
+    assert np.isfinite(data["mean_square"].values).all()
+    assert (tmp_path / "chaos-own-noise.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--study", "rates"], "--study must be left out with --temperature"),
+        (["--depth", "8"], "--depth must be left out with --temperature"),
+        (["--steps", "3"], "n_steps must be even, got 3"),
+        (["--interaction", "causal"], "interaction must have no mask"),
+        (["--interaction", "l2"], "circle_drift needs attention with"),
+    ],
+)
+def test_bad_arguments_with_own_noise(tmp_path, capsys, arguments, message):
+    assert main(["chaos", "--temperature", "1", "--out", str(tmp_path), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_more_replicas_extend_the_stored_ones(tmp_path, capsys):
     main(["chaos", *TINY, "--out", str(tmp_path / "a")])
     first = netcdf.load(tmp_path / "a" / "chaos.nc")["mean_square"].values
-    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "a"), "--threads", "2"])
-    main(["chaos", *TINY, "--replicas", "6", "--out", str(tmp_path / "b"), "--threads", "1"])
+    main(["chaos", *TINY, "--replicas", "5", "--out", str(tmp_path / "a"), "--threads", "2"])
+    main(["chaos", *TINY, "--replicas", "5", "--out", str(tmp_path / "b"), "--threads", "1"])
     extended, fresh = (netcdf.load(tmp_path / name / "chaos.nc")["mean_square"].values for name in "ab")
     assert np.array_equal(extended[:, :, :4], first)
     assert np.array_equal(extended, fresh)
@@ -134,6 +181,8 @@ def test_own_tokens(tmp_path, capsys, suffix):
         (["--nodes", str(10**9)], "and this machine has"),
         (["--dim", str(10**9)], "--dim must be at most 1000000"),
         (["--dim", "2", "-1"], "dim must be an integer >= 2"),
+        (["--temperature", "-1"], "--temperature must be a finite number >= 0"),
+        (["--steps", "8"], "--steps needs --temperature"),
     ],
 )
 def test_bad_arguments_exit_with_2(tmp_path, capsys, arguments, message):

@@ -36,6 +36,7 @@ def test_the_commands():
         "causal",
         "random-attention",
         "phases",
+        "estimate",
         "figure",
         "table",
     ]
@@ -121,6 +122,8 @@ def test_defaults_of_the_commands():
         "nodes": None,
         "x0": None,
         "normalize": False,
+        "temperature": 0.0,
+        "steps": 64,
     }
     assert {flag: option.default for flag, option in options_of("depth-width").items()} == {
         "beta": 1.0,

@@ -43,7 +43,7 @@ def mpiexec(n_ranks, *arguments):
     return done.stdout.split("\n")
 
 
-@pytest.mark.parametrize("n_ranks", [2, 3])
+@pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_pool_executor(n_ranks, tmp_path):
     store = tmp_path / "study.zarr"
     lines = mpiexec(n_ranks, "-m", "mpi4py.futures", TESTS / "support" / "members.py", "mpi", n_ranks - 1, store)
@@ -52,7 +52,7 @@ def test_pool_executor(n_ranks, tmp_path):
     assert digest(cs.load_ensemble(store)) == expected
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+@pytest.mark.parametrize("n_ranks", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(
     "case",
     [

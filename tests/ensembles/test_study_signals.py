@@ -16,7 +16,7 @@ from support.studies import GOOD, written
 import chaosphere as cs
 from chaosphere.ensembles import study, study_file
 
-LONG = GOOD.replace("depth = 4", "depth = 200").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
+LONG = GOOD.replace("depth = 4", "depth = 100").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
 
 def session(leader):

@@ -17,6 +17,7 @@ from chaosphere.experiments import (
     causal,
     chaos,
     depth_width,
+    fluctuations,
     limits,
     mean_field,
     paper,
@@ -46,6 +47,12 @@ def one_case():
 def three_limits():
     ladders = {"tokens": TOKENS, "depths": DEPTHS, "widths": WIDTHS}
     return limits.run(MLP, rng=0, attention=ATTENTION, n_nodes=16, n_replicas=4, **ladders)
+
+
+@cache
+def deviations():
+    plan = [fluctuations.Case(name="d = 2", model=MODEL, law=cases.start_law(2, 1.0), n_nodes=16)]
+    return fluctuations.run(plan, rng=0, tokens=[8, 16], n_samples=800, n_replicas=3)
 
 
 @cache
@@ -149,6 +156,7 @@ PICTURES = {
     "chaos, one case": (one_case, chaos.draw),
     "chaos, exponents": (rates, chaos.draw_exponents),
     "limits": (three_limits, limits.draw),
+    "fluctuations": (deviations, fluctuations.draw),
     "depth-width": (grid, depth_width.draw),
     "mean-field": (circle, mean_field.draw),
     "sync": (decay, synchronization.draw),
@@ -198,7 +206,10 @@ def words(canvas):
 
 
 GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue add to how light a colour is
-ALL = pytest.mark.parametrize("name", PICTURES)
+LONG = {"limits", "random heads"}
+ALL = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PICTURES]
+)
 
 
 @ALL

@@ -40,6 +40,7 @@ def test_pairs_that_never_end_opposite_have_an_interval():
     assert 0 < high < 0.1
 
 
+@pytest.mark.slow
 def test_heads():
     """Null: the equation of two tokens, with 0.01 for the steps. 20 replicas of 50 pairs; within 2.7 half-widths of
     99 %, at least 7.7 standard errors from 20 replicas: false-alarm rate 3e-7 each (Student's).
@@ -54,6 +55,7 @@ def test_heads():
         assert abs(claim.measured - claim.expected) < 2.7 * half + 0.01
 
 
+@pytest.mark.slow
 def test_splits():
     """Null: the mean hitting time of two tokens, with 3 % for layers of 0.02. 20 replicas of 30 systems; within 2.7
     half-widths of 99 %, at least 7.7 standard errors from 20 replicas: false-alarm rate 3e-7 each (Student's).

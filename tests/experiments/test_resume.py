@@ -234,7 +234,7 @@ def heed_ctrl_c():
     ("name", "number"),
     [
         pytest.param("sync", signal.SIGKILL, marks=pytest.mark.slow),
-        ("sync", signal.SIGINT),
+        pytest.param("sync", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("mean-field", signal.SIGKILL, marks=pytest.mark.slow),
         pytest.param("figure-6", signal.SIGKILL, marks=pytest.mark.slow),
     ],

@@ -12,8 +12,6 @@ from noise_calls import NOISE
 from subjects import (
     ATTENTION,
     AXIAL,
-    AXIAL_LAW,
-    AXIAL_SDE,
     BATCH,
     BRANCH,
     CIRCLE,
@@ -30,6 +28,7 @@ from subjects import (
     MIXTURE,
     MLP,
     MODEL,
+    ON_SPHERE,
     PAIR,
     PRE_LN,
     SDE,
@@ -43,6 +42,7 @@ from subjects import (
 )
 
 import chaosphere as cs
+from chaosphere.simulation.fluctuations import coordinates
 
 mpl.use("Agg")
 
@@ -131,10 +131,13 @@ CALLS = INTERACTIONS | {
     "DensitySolution.density": (LIMITED.solve(rng=0).density, {"angles": np.arange(3.0)}),
     "AxisymmetricDensity": (
         cs.AxisymmetricDensity,
-        {"model": AXIAL_SDE, "law": AXIAL_LAW, "n_modes": 24, "axis": (0.0, 0.6, 0.8)},
+        {"model": AXIAL.model, "law": AXIAL.law, "n_modes": 24, "axis": AXIAL.axis},
     ),
     "AxisymmetricDensity.solve": (AXIAL.solve, {"save_at": [0.1]}),
     "AxisymmetricSolution.density": (AXIAL.solve().density, {"cosines": COSINES}),
+    "SphereDensity": (cs.SphereDensity, {"model": ON_SPHERE.model, "law": ON_SPHERE.law, "n_modes": 16}),
+    "SphereDensity.solve": (ON_SPHERE.solve, {"rng": 0, "save_at": [0.1], "n_replicas": None, "start": None}),
+    "SphereSolution.density": (ON_SPHERE.solve(rng=0).density, {"x": X}),
     "Checkpoint": (cs.Checkpoint, {"path": "c.npz", "every_steps": 2, "every_seconds": 1.0, "keep": False}),
     "Solution.to_xarray": (SOLUTION.to_xarray, {}),
     "normalize": (cs.normalize, {"x": X}),
@@ -157,6 +160,7 @@ CALLS = INTERACTIONS | {
             "save_states": True,
             "progress": False,
             "checkpoint": None,
+            "weights": np.full(len(X), 1 / len(X)),
         },
     ),
     "simulate (SDE)": (cs.simulate, {"model": SDE, "x": BATCH, "rng": [0, 1], "save_at": None, "n_threads": 1}),
@@ -203,6 +207,7 @@ CALLS = INTERACTIONS | {
             "sweep": {"beta": [1.0, 2.0]},
         },
     ),
+    "estimate": (cs.estimate, {"model": MODEL, "x0": X, "observable": observe, "tolerance": 0.5, "rng": 0}),
     "load_ensemble": (cs.load_ensemble, {"store": "no.zarr"}),
     "laws.Uniform": (cs.laws.Uniform, {"dim": 3}),
     "laws.VonMisesFisher": (cs.laws.VonMisesFisher, {"mean_direction": (0.0, 0.6, 0.8), "concentration": 2.0}),
@@ -279,11 +284,13 @@ CALLS = INTERACTIONS | {
         },
     ),
     "theory.growth_rate": (cs.theory.growth_rate, {"interaction": USA, "degree": 3, "dim": 3, "temperature": 0.5}),
+    "theory.fluctuation": (cs.theory.fluctuation, {"interaction": USA, "degree": 3, "dim": 3, "time": [0.0, 1.0]}),
     "theory.critical_temperature": (cs.theory.critical_temperature, {"interaction": USA, "dim": 3}),
     "phases.branch": (cs.phases.branch, {"interaction": ATTENTION, "dim": 3, "lowest": 0.2}),
     "phases.Branch.density": (BRANCH.density, {"cosines": COSINES}),
     "phases.Branch.states_at": (BRANCH.states_at, {"temperature": 0.2}),
     "phases.Branch.to_xarray": (BRANCH.to_xarray, {}),
+    "phases.growth_rates": (cs.phases.growth_rates, {"interaction": ATTENTION, "state": BRANCH.fold, "order": 1}),
     "phases.StationaryState.density": (BRANCH.fold.density, {"cosines": COSINES}),
     "phases.transition": (cs.phases.transition, {"interaction": ATTENTION, "dim": 3}),
     "phases.tricritical_beta": (cs.phases.tricritical_beta, {"dim": 3}),
@@ -386,3 +393,7 @@ MAY_BE_NAN = {
     *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension"),
     *("two_point.long_time", "two_point.mean_hitting_time"),
 } | {name for name in CALLS if name.startswith("stats.")}
+CALLS["fluctuations"] = (
+    cs.fluctuations,
+    {"limit": MEAN_FIELD, "rng": 0, "observables": coordinates, "n_threads": 1},
+)

@@ -190,6 +190,8 @@ def uses(result):
         yield lambda c: c.solve(rng=0), (result,)
     elif isinstance(result, cs.AxisymmetricDensity) and result.n_modes <= 200:
         yield lambda c: c.solve(), (result,)
+    elif isinstance(result, cs.SphereDensity) and result.n_modes <= 40:
+        yield lambda s: s.solve(rng=0), (result,)
     elif isinstance(result, cs.GaussianField) and result.width <= 10**5:
         yield (
             lambda f: cs.simulate(cs.LimitSDE(attention=None, field=f, horizon=1.0, n_steps=2), X, rng=0).final,

@@ -32,6 +32,10 @@ FIXED = cs.FixedMLP(**MATRICES, activation="gelu")
 AXIAL_SDE = cs.LimitSDE(attention=ATTENTION, field=None, horizon=0.1, n_steps=4, temperature=0.1)
 AXIAL_LAW = cs.laws.VonMisesFisher(mean_direction=(0.0, 0.6, 0.8), concentration=1.0)
 AXIAL = cs.AxisymmetricDensity(model=AXIAL_SDE, law=AXIAL_LAW, n_modes=24, axis=(0.0, 0.6, 0.8))
+SPHERE_SDE = cs.LimitSDE(
+    attention=ATTENTION, field=cs.GaussianField(kernel=KERNEL.scaled(0.1)), horizon=0.1, n_steps=2, temperature=0.1
+)
+ON_SPHERE = cs.SphereDensity(model=SPHERE_SDE, law=AXIAL_LAW, n_modes=16)
 BRANCH = cs.phases.branch(ATTENTION, 3)
 LIMITED = cs.CircleDensity(model=CIRCLE_SDE, law=cs.laws.Uniform(dim=2), n_modes=64)
 MEAN_FIELD = cs.MeanField(model=MODEL, law=UNIFORM, n_nodes=60)

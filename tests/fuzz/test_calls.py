@@ -11,10 +11,13 @@ NOT_CALLED = {
     "AxisymmetricSolution",
     "CoupledRun",
     "DensitySolution",
+    "Fluctuations",
     "Gradient",
+    "Estimate",
     "Interrupted",
     "SimulationError",
     "Solution",
+    "SphereSolution",
     "CovarianceKernel",
 }
 NOT_CALLED |= {

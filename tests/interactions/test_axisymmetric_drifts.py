@@ -141,3 +141,23 @@ def test_attention_by_distances_is_softmax_attention():
 def test_bad_arguments(interaction, changes, message):
     with pytest.raises(ValueError, match=message):
         interaction.axisymmetric_drift(**({"cosines": [0.0, 1.0], "dim": 3} | changes))
+
+
+@pytest.mark.parametrize("name", INTERACTIONS)
+@pytest.mark.parametrize("order", [1, 2])
+def test_derivatives_that_break_the_symmetry(name, order):
+    """Masses on rings that vary like cos mφ: the drift around the axis is the derivative of Φ in φ, by differences."""
+    interaction, n_ring, h = INTERACTIONS[name], 32, 1e-4
+    rule = AxisymmetricRule(dim=3, n_modes=4, n_nodes=16)
+    p, u = masses(rule), rule.cosines
+    angle = 2 * np.pi * np.arange(n_ring) / n_ring
+    s = np.sqrt(1 - u**2)[:, None]
+    x = np.stack([u[:, None] + 0 * angle, s * np.cos(angle), s * np.sin(angle)], axis=2).reshape(-1, 3)
+    x = cs.normalize(np.ascontiguousarray(x))
+    around = np.tile(np.stack([0 * angle, -np.sin(angle), np.cos(angle)], axis=1), (len(u), 1))
+    q = p * (1 + u)
+    weights = [((p[:, None] + e * q[:, None] * np.cos(order * angle)) / n_ring).ravel() for e in (h, -h)]
+    drifts = [(interaction(x, w) * around).sum(axis=1).reshape(-1, n_ring) for w in weights]
+    change = interaction.axisymmetric_drift(u, 3).derivative(p, order=order) @ q
+    expected = -order / s * np.sin(order * angle) * change[:, None]
+    np.testing.assert_allclose((drifts[0] - drifts[1]) / (2 * h), expected, rtol=0, atol=2e-7)

@@ -42,7 +42,7 @@ def test_beta_zero_is_half_the_spread(n, dtype, beta):
     assert cs.SoftmaxAttention(beta=0.0).energy(x) == 0.0
 
 
-@pytest.mark.parametrize("width", [1e-3, 1e-8, 1e-13])
+@pytest.mark.parametrize("width", [1e-3, pytest.param(1e-8, marks=pytest.mark.slow), 1e-13])
 @pytest.mark.parametrize("beta", [0.0, 4.0])
 def test_near_consensus(width, beta):
     """Also with a token of next to no weight far from the others."""

@@ -101,7 +101,7 @@ def test_derivatives_are_those_of_complex_steps(name, weighted):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(("n", "dim"), [(1, 2), (2, 3), (31, 3), (33, 5), (193, 2), (257, 64), (520, 3)])
+@pytest.mark.parametrize(("n", "dim"), [(1, 2), (2, 3), (31, 3), (33, 5), (193, 2), (100, 64)])
 @pytest.mark.parametrize("kind", ["softmax", "causal", "unnormalized", "doubly stochastic", "potential"])
 def test_one_is_the_transpose_of_the_other(kind, n, dim, dtype):
     interaction = {

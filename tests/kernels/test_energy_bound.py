@@ -30,7 +30,7 @@ def clouds(dim, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("dim", [2, 3, 5, 300, 2000])
+@pytest.mark.parametrize("dim", [2, 3, 5, 300, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("method", "rtol"), METHODS)
 def test_energy_of_a_pass_keeps_its_bound(method, rtol, dim, dtype):
     worst = 0.0

@@ -42,7 +42,7 @@ def test_import_is_light():
     program = "import chaosphere, sys; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     scipy = {f"scipy.{name}" for name in ("fft", "linalg", "optimize", "spatial", "special", "stats")}
-    extras = {"matplotlib", "xarray", "zarr", "distributed", "tqdm", "ot", "finufft"}
+    extras = {"matplotlib", "xarray", "zarr", "distributed", "tqdm", "ot", "finufft", "ducc0"}
     heavy = scipy | extras | {"importlib.metadata", "multiprocessing", "numpy.ma", "threadpoolctl"}
     assert not heavy & set(done.stdout.split())
 

@@ -99,7 +99,7 @@ def test_nodes_on_the_sphere(attention):
     np.testing.assert_allclose(sol.modes[0, 1:3], moments, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("dim", "temperature"), [(2, 0.3), (3, 0.2), (5, 0.15)])
+@pytest.mark.parametrize(("dim", "temperature"), [pytest.param(2, 0.3, marks=pytest.mark.slow), (3, 0.2), (5, 0.15)])
 def test_it_settles_in_the_stationary_state(dim, temperature):
     attention = cs.SoftmaxAttention(beta=2.0)
     (state,) = cs.phases.branch(attention, dim).states_at(temperature)
@@ -126,7 +126,7 @@ def test_small_harmonics_grow_at_their_rate(attention, dim, degree):
         (cs.SoftmaxAttention(beta=2.0), 3, 0.8, 0),
         pytest.param(cs.UnnormalizedAttention(beta=2.0), 5, 1.04, 0, marks=pytest.mark.slow),
         (cs.UnnormalizedAttention(beta=2.0), 5, 1.04, 1),
-        (cs.SinkhornAttention(beta=2.0), 2, 0.6, 0),
+        pytest.param(cs.SinkhornAttention(beta=2.0), 2, 0.6, 0, marks=pytest.mark.slow),
     ],
 )
 def test_changes_of_stationary_states_grow_at_their_rate(attention, dim, share, which):

@@ -114,7 +114,7 @@ def test_rates_of_consensus(rule, rate):
 
 
 @pytest.mark.parametrize(("depth", "width", "radius"), [(1, 1, 1.0), (2, 3, 0.5), (16, 2, 2.0)])
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
 def test_the_mean_square_radius_under_noise(depth, width, radius, activation):
     """Null: E r² = r0² + d κ(1) T exactly, for every depth and width; 20 000 replicas, 1e-6.
 

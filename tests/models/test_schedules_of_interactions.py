@@ -148,6 +148,7 @@ def test_what_an_interaction_offers_without_a_time():
         for call in (
             lambda a: a.circle_drift(8),
             lambda a: a.axisymmetric_drift([0.0, 1.0], 3),
+            lambda a: a.sphere_drift(8),
             lambda a: a.linear_response(1, 3),
         ):
             for settings in ({"beta": [1.0, 2.0]}, {"value_scale": lambda t: t}):

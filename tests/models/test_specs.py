@@ -35,6 +35,11 @@ SPECS = {
     "field": lambda i, f: cs.GaussianField(kernel=FIELD.kernel, tolerance=f(0.0625), width=i(64)),
     "mean field": lambda i, f: cs.MeanField(model=LIMIT, law=LAW, n_nodes=i(64)),
     "density": lambda i, f: CircleDensity(model=LIMIT, law=LAW, n_modes=i(64)),
+    "density on S²": lambda i, f: cs.SphereDensity(
+        model=cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=4),
+        law=cs.laws.Uniform(dim=3),
+        n_modes=i(64),
+    ),
 }
 
 

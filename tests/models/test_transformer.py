@@ -97,7 +97,8 @@ def test_contraction_tends_to_heat_decay():
 
 
 @pytest.mark.parametrize(
-    ("activation", "dim", "expected"), [("relu", 3, -0.500), ("erf", 2, -0.517), ("erf", 6, -0.307)]
+    ("activation", "dim", "expected"),
+    [("relu", 3, -0.500), ("erf", 2, -0.517), pytest.param("erf", 6, -0.307, marks=pytest.mark.slow)],
 )
 def test_lyapunov_exponent(activation, dim, expected):
     """Null: the mean exponent is λ1; 400 replicas, T = 4, five standard errors (5.7e-7)."""
@@ -117,7 +118,7 @@ def test_cluster_contracts_at_the_rate_of_attention():
     assert abs(rate + 1.0) < 1e-3
 
 
-@pytest.mark.parametrize("width", [1, 7])
+@pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize(
     ("activation", "kappa"),
     [

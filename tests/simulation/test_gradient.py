@@ -57,6 +57,9 @@ MODELS = {
         for name, scheme in SCHEMES.items()
     },
     "own noise": equation(temperature=0.3, field=None),
+    "own noise, split": equation(temperature=0.3, field=None, scheme="split"),
+    "own noise alone": equation(attention=None, temperature=0.3, field=None),
+    "own noise alone, split": equation(attention=None, temperature=0.3, field=None, scheme="split"),
     "own and common noise": equation(temperature=0.3, noise_scale=0.7, n_fine_steps=2),
     "features": equation(field=cs.GaussianField(kernel=TANH, method="features", width=64)),
     "layers alone": network(attention=None, noise_scale=lambda t: 1 + t, n_fine_steps=2),

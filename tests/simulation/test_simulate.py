@@ -282,3 +282,29 @@ def test_parts_of_a_model_are_no_model(part):
     for run in (lambda: cs.simulate(part, X, rng=0), lambda: list(cs.trajectory(part, X, rng=0))):
         with pytest.raises(TypeError, match=r"model must be a model .* it has no n_steps, horizon"):
             run()
+
+
+def test_weights_are_those_of_the_measure(tmp_path):
+    """Nodes with weights, and tokens of weight 0 beside them, move as in the mean-field limit, to the bit."""
+    model = cs.Transformer(attention=cs.SoftmaxAttention(beta=2.0), mlp=cs.MLP(width=8), depth=6, horizon=1.0)
+    law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+    limit = cs.MeanField(model=model, law=law, n_nodes=16)
+    x = limit.start(cs.sample_uniform(5, 2, rng=0))
+    expected = cs.simulate(limit, x, rng=0).final
+    weights = np.append(limit.weights, np.zeros(5))
+    sol = cs.simulate(model, x, rng=0, weights=weights)
+    np.testing.assert_allclose(sol.final, expected, atol=1e-14)
+    *_, (_, last) = cs.trajectory(model, x, rng=0, weights=weights)
+    np.testing.assert_array_equal(last, sol.final)
+    assert np.abs(cs.simulate(model, x, rng=0).final - expected).max() > 0.01
+    file = cs.Checkpoint(path=tmp_path / "run.npz", every_steps=1, keep=True)
+    cs.simulate(model, x, rng=0, weights=weights, checkpoint=file)
+    with pytest.raises(ValueError, match="weights"):
+        cs.simulate(model, x, rng=0, weights=weights[::-1], checkpoint=file)
+    with pytest.raises(ValueError, match="weights"):
+        cs.simulate(model, x, rng=0, checkpoint=file)
+    with pytest.raises(ValueError, match=r"weights must sum to 1"):
+        cs.simulate(model, x, rng=0, weights=2 * weights)
+    with pytest.raises(ValueError, match=r"weights must be None for a MeanField"):
+        cs.simulate(limit, x, rng=0, weights=weights)
+    assert "weights" in sol.to_xarray().attrs

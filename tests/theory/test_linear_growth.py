@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import integrate, special
 
 import chaosphere as cs
 
@@ -114,7 +114,9 @@ def test_degree_0_does_not_grow():
         assert cs.theory.growth_rate(attention, 0, 3) == 0.0
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3, 6])
+@pytest.mark.parametrize(
+    "degree", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow), 6]
+)
 @pytest.mark.parametrize("beta", [0.0, 4.0])
 @pytest.mark.parametrize("value_scale", [1.0, -1.0])
 def test_small_modes_of_a_density(degree, beta, value_scale):
@@ -157,7 +159,7 @@ def test_small_modes_of_tokens(attention, dim):
     ("attention", "dim"),
     [
         (cs.SoftmaxAttention(beta=4.0), 2),
-        (cs.SoftmaxAttention(beta=4.0), 3),
+        pytest.param(cs.SoftmaxAttention(beta=4.0), 3, marks=pytest.mark.slow),
         (cs.UnnormalizedAttention(beta=4.0, rescaled=True), 2),
         pytest.param(cs.SinkhornAttention(beta=4.0, tolerance=1e-4, rtol=1e-4), 2, marks=pytest.mark.slow),
         (cs.PotentialInteraction([0.0, 0.0, 0.5, 0.5]), 3),
@@ -278,3 +280,82 @@ class Unending(NoResponse):
 def test_bad_arguments_with_temperature(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         getattr(cs.theory, function)(**({"interaction": cs.SoftmaxAttention(), "dim": 3} | arguments))
+
+
+def test_fluctuations_above_the_critical_temperature():
+    """The table of limits, computed without this library: softmax, (d, β, τ/τ_c, l)."""
+    table = {(2, 2.0, 2.0, 1): 2.0, (3, 4.0, 1.5, 2): 1.6342383726356144}
+    for (dim, beta, ratio, degree), value in table.items():
+        attention = cs.SoftmaxAttention(beta=beta)
+        temperature = ratio * cs.theory.critical_temperature(attention, dim)
+        limit = cs.theory.fluctuation(attention, degree, dim, temperature=temperature)
+        assert limit == pytest.approx(value, rel=1e-12)
+        late = cs.theory.fluctuation(attention, degree, dim, temperature=temperature, time=1e3)
+        assert late == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, 1.5])
+def test_fluctuations_over_time_solve_their_equation(ratio):
+    attention, degree, dim = cs.UnnormalizedAttention(beta=2.0), 1, 4
+    temperature = ratio * cs.theory.critical_temperature(attention, dim)
+    rate = cs.theory.growth_rate(attention, degree, dim, temperature=temperature)
+    times = np.linspace(0, 3, 7)
+    solution = integrate.solve_ivp(
+        lambda t, a: 2 * rate * a + 2 * temperature * degree * (degree + dim - 2),
+        (0, 3),
+        [1.0],
+        t_eval=times,
+        rtol=1e-12,
+        atol=1e-12,
+        method="DOP853",
+    )
+    values = cs.theory.fluctuation(attention, degree, dim, temperature=temperature, time=times)
+    assert values == pytest.approx(solution.y[0], rel=1e-9)
+    assert values[0] == 1
+    if ratio <= 1:
+        assert cs.theory.fluctuation(attention, degree, dim, temperature=temperature) == math.inf
+    with pytest.raises(ValueError, match="time must be >= 0, got -1"):
+        cs.theory.fluctuation(attention, degree, dim, time=[0.0, -1.0])
+    with pytest.raises(ValueError, match="degree must be an integer >= 1"):
+        cs.theory.fluctuation(attention, 0, dim)
+
+
+FLUCTUATIONS = [(2, 2.0, 2.0, 1, 1.5), (3, 4.0, 1.5, 2, 1.5), (3, 4.0, 0.5, 1, 0.6), (2, 4.0, 0.0, 2, 0.7)]
+"""d, β, τ/τ_c, degree, and |σ_l| times the time."""
+
+
+def departure(case, *, n_systems, n_tokens, n_steps):
+    """Return the mean of N times the power of independent systems over the expected one, less 1, in standard errors."""
+    dim, beta, ratio, degree, age = case
+    attention = cs.SoftmaxAttention(beta=beta)
+    temperature = ratio * cs.theory.critical_temperature(attention, dim)
+    horizon = age / abs(cs.theory.growth_rate(attention, degree, dim, temperature=temperature))
+    model = cs.LimitSDE(
+        attention=attention, field=None, horizon=horizon, n_steps=n_steps, temperature=temperature, scheme="heun"
+    )
+    x = cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=n_systems)
+    final = cs.simulate(model, x, rng=2, save_states=False, n_threads=1).final
+    power = n_tokens * cs.measures.power_spectrum(final, degree)[:, degree]
+    expected = cs.theory.fluctuation(attention, degree, dim, temperature=temperature, time=horizon)
+    # Of independent normals, 2 for d = 2 and 2 l + 1 for d = 3, the mean square has this relative variance.
+    error = math.sqrt(2 / (2 if dim == 2 else 2 * degree + 1) / n_systems)
+    return (power.mean() / expected - 1) / error, expected
+
+
+@pytest.mark.parametrize("case", FLUCTUATIONS, ids=str)
+def test_fluctuations_of_tokens(case):
+    """Null: the theory, with normal harmonics. 120 systems of 200 tokens; |z| < 6: 2e-9 each by the normal law.
+
+    The rest of the 6 above 5 is for the terms of order 1/N and for the steps. Without the growth or the source of the
+    equation the expected mean is another one by more than that.
+    """
+    z, expected = departure(case, n_systems=120, n_tokens=200, n_steps=20)
+    assert abs(z) < 6
+    assert abs(expected - 1) > 6 * math.sqrt(2 / 2 / 120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FLUCTUATIONS, ids=str)
+def test_fluctuations_of_more_tokens(case):
+    """Null as above, with 1000 systems of 400 tokens; |z| < 6."""
+    assert abs(departure(case, n_systems=1000, n_tokens=400, n_steps=40)[0]) < 6

@@ -107,6 +107,7 @@ def ensemble(
     chaosphere.load_ensemble : Read the store of an ensemble.
     chaosphere.Interrupted : A signal stopped a run.
     chaosphere.Solution.to_xarray : The solution as a labelled dataset.
+    chaosphere.estimate : Expectation of an observable to a tolerance.
 
     Notes
     -----

@@ -13,8 +13,11 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.experiments.models import MakeInteraction, interaction
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
-from chaosphere.interactions.protocol import beta_of
+from chaosphere.interactions.protocol import beta_of, consensus_rate_of
+from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
+from chaosphere.noise import activations
+from chaosphere.noise.mlp import MLP
 
 # Each is stored as its mean square; the exponents are those of the error in the power that stands here.
 POWERS = {"energy": 1, "mean direction": 1, "coupled particles": 2, "transport": 2}
@@ -34,6 +37,7 @@ class Case:
     ----------
     name : str
     model : Transformer
+        A LimitSDE in a case of own noise.
     law : Law, optional
         Law of the initial tokens, which are i.i.d.; the reference is its mean-field limit.
     x0 : ndarray of float64 or float32, shape (M, d), optional
@@ -56,7 +60,7 @@ class Case:
     """
 
     name: str
-    model: Transformer
+    model: Transformer | LimitSDE
     tokens: tuple[int, ...]
     law: Law | None = None
     x0: Tokens | None = None
@@ -67,8 +71,7 @@ class Case:
 
     def __post_init__(self) -> None:
         """Check."""
-        if not isinstance(self.model, Transformer):
-            raise TypeError(f"model must be a Transformer, got {self.model!r}")
+        self._check_model()
         if (self.law is None) == (self.x0 is None):
             raise ValueError("one of law and x0 must be given")
         checks.integer(self.n_nodes, "n_nodes", low=0)
@@ -86,6 +89,10 @@ class Case:
         if self.x0 is not None and ladder[-1] >= len(self.x0):
             raise ValueError(f"tokens must be < {len(self.x0)}, the number of tokens in x0, got {ladder[-1]}")
         object.__setattr__(self, "tokens", ladder)
+
+    def _check_model(self) -> None:
+        if not isinstance(self.model, Transformer):
+            raise TypeError(f"model must be a Transformer, got {self.model!r}")
 
     @property
     def dim(self) -> int:
@@ -111,6 +118,18 @@ class Case:
         n = np.array(self.tokens, dtype=np.float64)
         return n if self.x0 is None else np.asarray(1 / (1 / n - 1 / len(self.x0)))
 
+    @property
+    def n_label(self) -> str:
+        """What the errors are drawn against."""
+        return r"number of tokens $N$" if self.x0 is None else r"effective number $1\,/\,(1/N - 1/M)$"
+
+    @property
+    def check(self) -> str:
+        """What the row of the reference's own error is, after a word that names it; empty where there is none."""
+        return (
+            "" if self.law is None else "nodes: error of the limit itself, from half as many nodes under the same noise"
+        )
+
     def n_systems(self, quantity: str) -> tuple[int, ...]:
         """Return the number of disjoint systems of each N in a replica of which a quantity is taken."""
         most = [min(self.n_reference // n, MAX_SYSTEMS) for n in self.tokens]
@@ -131,7 +150,7 @@ class Case:
         else:
             per_step += self.n_nodes * (self.n_nodes + self.n_reference + n_targets)
             per_step += self.n_nodes // 2 * (self.n_nodes // 2 + min(CHECKED, self.n_reference))
-        return float(per_step) * self.model.depth
+        return float(per_step) * self.model.n_steps
 
     @property
     def n_moved(self) -> int:
@@ -141,6 +160,21 @@ class Case:
             return n
         n += self.n_nodes + self.n_nodes // 2 + min(CHECKED, self.n_reference)
         return n + sum(self._n_targets(size) for size, s in self._transported() if s)
+
+    @property
+    def n_layer_numbers(self) -> int:
+        """Random numbers of a layer."""
+        assert isinstance(self.model, Transformer)
+        return self.model.mlp.width * (2 * self.dim + 1) if isinstance(self.model.mlp, MLP) else 0
+
+    def facts(self, *, with_steps: bool, with_rate: bool) -> list[str]:
+        """Return what a title says of the model."""
+        assert isinstance(self.model, Transformer)
+        parts = [f"L = {self.model.depth}"] if with_steps else []
+        parts += attention_facts(self.model, with_rate=with_rate)
+        if isinstance(mlp := self.model.mlp, MLP):
+            parts += [f"{activations.get(mlp.activation).name}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
+        return parts
 
     def targets(self) -> dict[int, tuple[Floats, Floats]]:
         """Return for each N with a transport distance the points that stand for the initial law, and their weights."""
@@ -189,6 +223,19 @@ class Case:
         if self.dim > 4:
             return np.asarray(n ** (-2 / self.dim))
         return np.asarray(n**-0.5 * (np.log1p(n) if self.dim == 4 else 1.0))
+
+
+def attention_facts(model: Transformer | LimitSDE, *, with_rate: bool) -> list[str]:
+    """Return what a title says of the horizon and the attention."""
+    parts, attention = [f"T = {model.horizon:g}"], model.attention
+    if attention is not None:
+        parts += [type(attention).__name__]
+    beta, rate = beta_of(attention), consensus_rate_of(attention)
+    if beta is not None:
+        parts += [f"β = {beta:g}"]
+        if rate is not None and with_rate:
+            parts += [f"δ = {rate:g}"]
+    return parts
 
 
 def start_law(dim: int, concentration: float) -> Law:

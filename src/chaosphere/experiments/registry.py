@@ -16,6 +16,7 @@ EXPERIMENTS = (
     "causal",
     "random_attention",
     "phases",
+    "multilevel",
     "paper",
 )
 

@@ -42,6 +42,28 @@ def slopes(u: Floats, n_max: int, *, dim: int) -> Floats:
     return out
 
 
+def of_order(u: Floats, n_max: int, *, dim: int, order: int) -> Floats:
+    """Return ψ_k(u) = s^m φ_k(u)/√c, k = 0 … n_max, with s = √(1 − u²) and the φ_k of dimension d + 2m.
+
+    ψ_k(u) Y(ω), Y a harmonic of degree m = order of the direction ω about the axis, of mean square 1, is a harmonic of
+    degree m + k on the sphere, of mean square 1.
+    """
+    return np.asarray(_power(u, dim=dim, order=order)[:, None] * orthonormal(u, n_max, dim=dim + 2 * order))
+
+
+def slopes_of_order(u: Floats, n_max: int, *, dim: int, order: int) -> Floats:
+    """Return (1 − u²) ψ_k′(u)."""
+    squares = ((1 - u) * (1 + u))[:, None]
+    phi, dphi = orthonormal(u, n_max, dim=dim + 2 * order), slopes(u, n_max, dim=dim + 2 * order)
+    return np.asarray(_power(u, dim=dim, order=order)[:, None] * (squares * dphi - order * u[:, None] * phi))
+
+
+def _power(u: Floats, *, dim: int, order: int) -> Floats:
+    """Return s^m over the root of its mean square."""
+    j = np.arange(order)
+    return np.asarray(np.sqrt((1 - u) * (1 + u)) ** order / math.sqrt(np.prod((dim - 1 + 2 * j) / (dim + 2 * j))))
+
+
 class AxisymmetricRule:
     """Gauss and Gegenbauer's nodes and weights, and the polynomials up to a degree at the nodes.
 

@@ -12,6 +12,7 @@ are positive, so that Φ is right to rounding for every β, also where there is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import scipy
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.geometry import axisymmetric
 from chaosphere.geometry.axisymmetric import MAX_DIM, orthonormal, slopes
 from chaosphere.geometry.gegenbauer import gegenbauer_series
 from chaosphere.geometry.harmonics import per_harmonic
@@ -47,8 +49,12 @@ class AxisymmetricDrift(Protocol):
     def slope(self, p: Floats) -> Floats:
         """Return Φ′ at the nodes."""
 
-    def derivative(self, p: Floats) -> Floats:
-        """Return the matrix that takes changes of masses, of sum 0, to those of Φ, up to a constant; shape (n, n)."""
+    def derivative(self, p: Floats, *, order: int = 0) -> Floats:
+        """Return the matrix that takes changes of masses, of sum 0, to those of Φ, up to a constant; shape (n, n).
+
+        For an order m > 0 both are the factors of a harmonic of degree m of the direction about the axis, and there are
+        no such conditions.
+        """
 
     def energy(self, p: Floats) -> float | None:
         """Return the energy whose first variation is −Φ, up to a constant; None where there is none."""
@@ -80,18 +86,25 @@ class ExponentialKernel:
     """
 
     def __init__(self, cosines: Floats, *, beta: float, dim: int) -> None:
-        self.beta, self.is_small = beta, beta <= _SMALL_BETA
+        self.beta, self.is_small, self.dim = beta, beta <= _SMALL_BETA, dim
         self.log_unit = 0.0 if self.is_small else beta
         u, v, theta = cosines[:, None], cosines, np.arccos(cosines)
         s = np.sqrt((1 - cosines) * (1 + cosines))
         # e^{βuv} ₀F₁ = e^{β(uv + st)} e^{−z} ₀F₁, uv + st = 1 − 2 sin²(Δθ/2).
         weight = np.exp(beta - self.log_unit - 2 * beta * np.sin(0.5 * (theta[:, None] - theta)) ** 2)
         z = beta * s[:, None] * s
+        self._weight, self._z, self._rings = weight, z, s[:, None] * s
         values = weight * _scaled_hypergeometric(0.5 * (dim - 1), z)
         self.slope = v * values - beta / (dim - 1) * u * (1 - v**2) * (
             weight * _scaled_hypergeometric(0.5 * (dim + 1), z)
         )
         self.matrix = _small(cosines, beta=beta, dim=dim) if self.is_small else values / beta
+
+    def of_order(self, order: int) -> Floats:
+        """Return what X is for a harmonic of degree m = order > 0: (1/β) (z/2)^m Γ(b)/Γ(b + m) ₀F₁(b + m; z²/4)."""
+        b = 0.5 * (self.dim - 1)
+        factor = self.beta ** (order - 1) / math.prod(2 * (b + k) for k in range(order))
+        return np.asarray(factor * self._rings**order * self._weight * _scaled_hypergeometric(b + order, self._z))
 
     def log_partition(self, p: Floats, minus_log_a: Floats | None = None) -> Floats:
         """Return log Z/β of the measure a μ, up to a constant if β is not small; log a = −β `minus_log_a`."""
@@ -160,9 +173,10 @@ class SoftmaxAxisymmetric:
         """Return Φ′; see `AxisymmetricDrift`."""
         return np.asarray(self.value_scale * (self.kernel.slope @ p) / self.kernel.partition(p))
 
-    def derivative(self, p: Floats) -> Floats:
+    def derivative(self, p: Floats, *, order: int = 0) -> Floats:
         """Return the derivative of Φ; see `AxisymmetricDrift`."""
-        return np.asarray(self.value_scale * self.kernel.matrix / self.kernel.partition(p)[:, None])
+        matrix = self.kernel.of_order(order) if order else self.kernel.matrix
+        return np.asarray(self.value_scale * matrix / self.kernel.partition(p)[:, None])
 
     def energy(self, p: Floats) -> float | None:
         """Return None: softmax attention is no gradient flow in the distance of Wasserstein."""
@@ -177,17 +191,27 @@ class LinearAxisymmetric:
     matrix, slope : ndarray of float64, shape (n, n)
         X, symmetric, and its derivative in the row's cosine.
     max_speed : float
+    of_order : callable
+        Takes an order m > 0, returns what X is for harmonics of degree m of the direction about the axis.
     """
 
-    def __init__(self, matrix: Floats, slope: Floats, *, max_speed: float) -> None:
-        self.matrix, self.slope_matrix, self.max_speed = matrix, slope, max_speed
+    def __init__(self, matrix: Floats, slope: Floats, *, max_speed: float, of_order: Callable[[int], Floats]) -> None:
+        self.matrix, self.slope_matrix, self.max_speed, self.of_order = matrix, slope, max_speed, of_order
 
     @classmethod
     def of_potential(cls, series: Floats, cosines: Floats, *, dim: int, max_speed: float) -> LinearAxisymmetric:
         """Return that of the Chebyshev series of a potential."""
         factors = per_harmonic(gegenbauer_series(series, dim=dim), dim)
         phi, dphi = (f(cosines, len(factors) - 1, dim=dim) for f in (orthonormal, slopes))
-        return cls((phi * factors) @ phi.T, (dphi * factors) @ phi.T, max_speed=max_speed)
+
+        def of_order(order: int) -> Floats:
+            n_max = len(factors) - 1 - order
+            if n_max < 0:
+                return np.zeros((len(cosines), len(cosines)))
+            psi = axisymmetric.of_order(cosines, n_max, dim=dim, order=order)
+            return np.asarray((psi * factors[order:]) @ psi.T)
+
+        return cls((phi * factors) @ phi.T, (dphi * factors) @ phi.T, max_speed=max_speed, of_order=of_order)
 
     def potential(self, p: Floats) -> Floats:
         """Return Φ; see `AxisymmetricDrift`."""
@@ -197,9 +221,9 @@ class LinearAxisymmetric:
         """Return Φ′; see `AxisymmetricDrift`."""
         return np.asarray(self.slope_matrix @ p)
 
-    def derivative(self, p: Floats) -> Floats:
+    def derivative(self, p: Floats, *, order: int = 0) -> Floats:
         """Return the derivative of Φ; see `AxisymmetricDrift`."""
-        return self.matrix
+        return self.of_order(order) if order else self.matrix
 
     def energy(self, p: Floats) -> float | None:
         """Return the energy; see `AxisymmetricDrift`."""
@@ -254,10 +278,13 @@ class SinkhornAxisymmetric:
         masses = p * np.exp(-self.kernel.beta * self._balanced(p))
         return np.asarray(self.value_scale * (self.kernel.slope @ masses) / self.kernel.partition(masses))
 
-    def derivative(self, p: Floats) -> Floats:
+    def derivative(self, p: Floats, *, order: int = 0) -> Floats:
         """Return the derivative of Φ; see `AxisymmetricDrift`."""
         phi = self._balanced(p)
         a = np.exp(-self.kernel.beta * phi)
+        if order:
+            right = self.kernel.of_order(order) * a / self.kernel.partition(p * a)[:, None]
+            return np.asarray(self.value_scale * np.linalg.solve(np.eye(len(p)) + self.kernel.beta * right * p, right))
         right = self.kernel.matrix * a
         if self.kernel.is_small:
             right = right + self.kernel.relative_change(phi)
@@ -291,9 +318,9 @@ class CombinedAxisymmetric:
         """Return Φ′; see `AxisymmetricDrift`."""
         return np.asarray(self.combine(drift.slope(p) for drift in self.drifts))
 
-    def derivative(self, p: Floats) -> Floats:
+    def derivative(self, p: Floats, *, order: int = 0) -> Floats:
         """Return the derivative of Φ; see `AxisymmetricDrift`."""
-        return np.asarray(self.combine(drift.derivative(p) for drift in self.drifts))
+        return np.asarray(self.combine(drift.derivative(p, order=order) for drift in self.drifts))
 
     def energy(self, p: Floats) -> float | None:
         """Return the energy, if every drift has one; see `AxisymmetricDrift`."""

@@ -28,6 +28,7 @@ from chaosphere.interactions.head import LOG2_E, Head, largest_value, norm, scal
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.sphere import SphereDrift
 from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 
 
@@ -368,6 +369,41 @@ class L2Attention(MayChange, Differentiable, checks.ByValue, Brief):
         if self.query.shape[1] != dim:
             raise ValueError(f"dim must be {self.query.shape[1]}, that of the matrices, got {dim}")
         return self._as_softmax("axisymmetric_drift").axisymmetric_drift(u, dim)
+
+    def sphere_drift(self, n_modes: int) -> SphereDrift:
+        """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
+
+        Parameters
+        ----------
+        n_modes : int
+            Largest degree K of the modes of the density, in [1, 1024].
+
+        Returns
+        -------
+        SphereDrift
+            A function of modes and a `chaosphere.geometry.sphere_grid.SphereGrid` that returns the components of the
+            drift along e_θ and e_φ at the points of the grid; its `max_speed` bounds the drift of any probability.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, or unless d = 3, QᵀK = βI, KᵀK = cI and V = δI with a number δ.
+
+        See Also
+        --------
+        chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+        chaosphere.SoftmaxAttention.sphere_drift : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> cs.L2Attention(query=np.eye(3), key=np.eye(3), value_scale=0.5).sphere_drift(16).max_speed
+        0.5
+        """
+        if self.query.shape[1] != 3:
+            raise ValueError(f"sphere_drift needs matrices of 3 columns, got {self.query.shape[1]}")
+        return self._as_softmax("sphere_drift").sphere_drift(n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

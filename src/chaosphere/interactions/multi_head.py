@@ -36,6 +36,7 @@ from chaosphere.interactions.protocol import (
     mobility_of,
     offered,
 )
+from chaosphere.interactions.sphere import CombinedSphere, SphereDrift
 
 COMBINE = ("mean", "sum")
 
@@ -524,6 +525,42 @@ class MultiHeadAttention(Differentiable, Brief):
             for number, head in enumerate(self.heads)
         ]
         return CombinedAxisymmetric(drifts, partial(combined, is_mean=self._is_mean))
+
+    def sphere_drift(self, n_modes: int) -> SphereDrift:
+        """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
+
+        Parameters
+        ----------
+        n_modes : int
+            Largest degree K of the modes of the density, in [1, 1024].
+
+        Returns
+        -------
+        SphereDrift
+            A function of modes and a `chaosphere.geometry.sphere_grid.SphereGrid` that returns the components of the
+            drift along e_θ and e_φ at the points of the grid; its `max_speed` bounds the drift of any probability.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, or a head has no such drift.
+
+        See Also
+        --------
+        chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+        chaosphere.SoftmaxAttention.sphere_drift : The same of softmax attention.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> heads = [cs.SoftmaxAttention(beta=1.0), cs.SoftmaxAttention(beta=4.0, value_scale=3.0)]
+        >>> cs.MultiHeadAttention(heads=heads).sphere_drift(16).max_speed
+        2.0
+        """
+        drifts = [
+            offered(head, "sphere_drift", name=f"heads[{number}]")(n_modes) for number, head in enumerate(self.heads)
+        ]
+        return CombinedSphere(drifts, partial(combined, is_mean=self._is_mean))
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -24,6 +24,7 @@ from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrif
 from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.potential_plans import PairsPlan, SeriesPlan, factors_of, is_expanded
+from chaosphere.interactions.sphere import PotentialSphere, SphereDrift
 
 _METHODS = ("auto", "direct", "fourier", "harmonic")
 
@@ -462,6 +463,40 @@ class PotentialInteraction(Differentiable, checks.ByValue, Brief):
         return LinearAxisymmetric.of_potential(
             self.potential.coef, u, dim=dim, max_speed=max_circle_speed(self.derivative.coef)
         )
+
+    def sphere_drift(self, n_modes: int) -> SphereDrift:
+        """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
+
+        Parameters
+        ----------
+        n_modes : int
+            Largest degree K of the modes of the density, in [1, 1024].
+
+        Returns
+        -------
+        SphereDrift
+            A function of modes and a `chaosphere.geometry.sphere_grid.SphereGrid` that returns the components of the
+            drift along e_θ and e_φ at the points of the grid; its `max_speed` bounds the drift of any probability.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range.
+
+        See Also
+        --------
+        chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+        chaosphere.SoftmaxAttention.sphere_drift : The same of softmax attention.
+
+        Examples
+        --------
+        With W(u) = u the drift is to the mean:
+
+        >>> import chaosphere as cs
+        >>> round(cs.PotentialInteraction([0.0, 1.0]).sphere_drift(16).max_speed, 1)
+        1.0
+        """
+        return PotentialSphere(potential=self.potential.coef, derivative=self.derivative.coef, n_modes=n_modes)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -25,6 +25,7 @@ from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scaled_sums import SinkhornPlan
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.interactions.sphere import ExponentialFactors, SinkhornSphere, SphereDrift
 
 _MAX_BETA = 1e10  # with it, tokens off the sphere by the tolerance change coefficients by a factor e^20
 _MIN_TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
@@ -524,6 +525,43 @@ class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
         u, dim = axisymmetric.nodes(cosines, dim)
         kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
         return SinkhornAxisymmetric(kernel, value_scale=self._value_scale)
+
+    def sphere_drift(self, n_modes: int) -> SphereDrift:
+        """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
+
+        The scaling a is found at the points of the grid, to the tolerance, as a root mean square over the density.
+
+        Parameters
+        ----------
+        n_modes : int
+            Largest degree K of the modes of the density, in [1, 1024].
+
+        Returns
+        -------
+        SphereDrift
+            A function of modes and a `chaosphere.geometry.sphere_grid.SphereGrid` that returns the components of the
+            drift along e_θ and e_φ at the points of the grid; its `max_speed` bounds the drift of any probability.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, or where β or δ change over a run.
+
+        See Also
+        --------
+        chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+        chaosphere.SoftmaxAttention.sphere_drift : The same of softmax attention.
+
+        Examples
+        --------
+        A mean of unit vectors is no longer than 1:
+
+        >>> import chaosphere as cs
+        >>> cs.SinkhornAttention(beta=2.0, value_scale=0.5).sphere_drift(16).max_speed
+        0.5
+        """
+        factors = ExponentialFactors(beta=self._beta, n_modes=n_modes)
+        return SinkhornSphere(factors, value_scale=self._value_scale, tolerance=self.tolerance)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

@@ -38,6 +38,7 @@ from chaosphere.interactions.head import (
 )
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
+from chaosphere.interactions.sphere import ExponentialFactors, SoftmaxSphere, SphereDrift
 
 MAX_ENERGY_BETA = 700.0  # e^β is finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
@@ -843,6 +844,48 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             raise ValueError("axisymmetric_drift needs attention with QᵀK = βI and V = δI, got general matrices")
         kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
         return SoftmaxAxisymmetric(kernel, value_scale=self._value_scale)
+
+    def sphere_drift(self, n_modes: int) -> SphereDrift:
+        """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
+
+        Parameters
+        ----------
+        n_modes : int
+            Largest degree K of the modes of the density, in [1, 1024].
+
+        Returns
+        -------
+        SphereDrift
+            A function of modes and a `chaosphere.geometry.sphere_grid.SphereGrid` that returns the components of the
+            drift along e_θ and e_φ at the points of the grid; its `max_speed` bounds the drift of any probability.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, with a mask, or unless QᵀK = βI and V = δI, given as beta and
+            value_scale.
+
+        See Also
+        --------
+        chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+        chaosphere.UnnormalizedAttention.sphere_drift : The same of unnormalised attention.
+        chaosphere.SinkhornAttention.sphere_drift : The same of doubly stochastic attention.
+        chaosphere.PotentialInteraction.sphere_drift : The same of the drift along a potential.
+        chaosphere.L2Attention.sphere_drift : The same of attention by distances.
+        chaosphere.MultiHeadAttention.sphere_drift : The same of several heads.
+
+        Examples
+        --------
+        A mean of unit vectors is no longer than 1:
+
+        >>> import chaosphere as cs
+        >>> cs.SoftmaxAttention(beta=2.0, value_scale=-0.5).sphere_drift(16).max_speed
+        0.5
+        """
+        causal.need_no_mask(self, "the drift of a density")
+        if self._beta is None or self._value_scale is None:
+            raise ValueError("sphere_drift needs attention with QᵀK = βI and V = δI, got general matrices")
+        return SoftmaxSphere(ExponentialFactors(beta=self._beta, n_modes=n_modes), value_scale=self._value_scale)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

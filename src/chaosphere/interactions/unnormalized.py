@@ -30,6 +30,7 @@ from chaosphere.interactions.head import largest_value
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
+from chaosphere.interactions.sphere import ExponentialFactors, SphereDrift, UnnormalizedSphere
 from chaosphere.interactions.tangent import Maps, UnnormalizedTangent
 
 _BLOCK = 8192  # tokens that stay in the cache while their coordinates are multiplied one by one
@@ -529,7 +530,48 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
         scale = self._value_scale * math.exp(kernel.log_unit - self._log_unit)
         max_speed = abs(self._value_scale) * self._scale
-        return LinearAxisymmetric(scale * kernel.matrix, scale * kernel.slope, max_speed=max_speed)
+        return LinearAxisymmetric(
+            scale * kernel.matrix,
+            scale * kernel.slope,
+            max_speed=max_speed,
+            of_order=lambda order: scale * kernel.of_order(order),
+        )
+
+    def sphere_drift(self, n_modes: int) -> SphereDrift:
+        """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
+
+        Parameters
+        ----------
+        n_modes : int
+            Largest degree K of the modes of the density, in [1, 1024].
+
+        Returns
+        -------
+        SphereDrift
+            A function of modes and a `chaosphere.geometry.sphere_grid.SphereGrid` that returns the components of the
+            drift along e_θ and e_φ at the points of the grid; its `max_speed` bounds the drift of any probability.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_modes is no integer in this range, with a mask, or where β or δ change over a run.
+
+        See Also
+        --------
+        chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+        chaosphere.SoftmaxAttention.sphere_drift : The same of softmax attention.
+
+        Examples
+        --------
+        One token pulls another with at most δ e^β:
+
+        >>> import chaosphere as cs
+        >>> round(cs.UnnormalizedAttention(beta=1.0).sphere_drift(16).max_speed, 6)
+        2.718282
+        """
+        causal.need_no_mask(self, "the drift of a density")
+        factors = ExponentialFactors(beta=self._beta, n_modes=n_modes)
+        return UnnormalizedSphere(factors, max_value=self._value_scale * self._scale)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how the drift responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).

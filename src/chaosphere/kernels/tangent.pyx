@@ -31,14 +31,18 @@ cdef struct Call:
     int is_series[2]
 
 
-cdef void _pack(const Call *call, const real[:, :, :] x, long replica, long block, long n, double scale, real *to) noexcept nogil:
+cdef void _pack(
+    const Call *call, const real[:, :, :] x, long replica, long block, long n, double scale, real *to
+) noexcept nogil:
     """The coordinates of the tokens of one block, times a scale."""
     cdef long first = block * call.ld
     if x.shape[2] > 0:
         tiles.pack(min(call.ld, n - first), x.shape[2], tiles.tokens_from(x, replica, first), scale, call.ld, to)
 
 
-cdef void _numbers(long n, long ld, const double *x, double slope, double start, double padding, real *to) noexcept nogil:
+cdef void _numbers(
+    long n, long ld, const double *x, double slope, double start, double padding, real *to
+) noexcept nogil:
     """The numbers x_k + slope k + start of one block, x NULL for 0, and those that pad it."""
     cdef long k
     for k in range(ld):
@@ -143,10 +147,11 @@ def tangent_sums(
     by_distance_array = (-decay * np.arange(ld)).astype(float_dtype(sizeof(real)))
     cdef const real[::1] by_distance = by_distance_array
     # Contiguous copies, for rows of numbers: what is given may be one row that stands for all.
-    cdef const double[:, ::1] logs_of_rows = _all_rows(row_exponents, n_replicas, call.n_rows, "row_exponents")
-    cdef const double[:, ::1] logs_of_columns = _all_rows(column_exponents, n_replicas, call.n_columns, "column_exponents")
-    cdef const double[:, ::1] terms_of_rows = _all_rows(row_terms, n_replicas, call.n_rows, "row_terms")
-    cdef const double[:, ::1] terms_of_columns = _all_rows(column_terms, n_replicas, call.n_columns, "column_terms")
+    cdef const double[:, ::1] logs_of_rows = _all_rows("row_exponents", row_exponents, n_replicas, call.n_rows)
+    cdef const double[:, ::1] logs_of_columns = _all_rows("column_exponents", column_exponents, n_replicas,
+                                                          call.n_columns)
+    cdef const double[:, ::1] terms_of_rows = _all_rows("row_terms", row_terms, n_replicas, call.n_rows)
+    cdef const double[:, ::1] terms_of_columns = _all_rows("column_terms", column_terms, n_replicas, call.n_columns)
     out_array = np.empty((n_replicas, call.n_rows, width))
     cdef double[:, :, ::1] out = out_array
     with nogil:
@@ -181,7 +186,7 @@ def tangent_sums(
     return out_array
 
 
-cdef object _all_rows(values, long n_replicas, long n, str name):
+cdef object _all_rows(str name, values, long n_replicas, long n):
     """Values (1, n) or (R, n), or None for zeros, as a contiguous array (R, n)."""
     if values is None:
         return np.zeros((n_replicas, n))

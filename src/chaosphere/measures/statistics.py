@@ -45,6 +45,7 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     --------
     chaosphere.measures.mean_direction : Direction of the mean of the tokens.
     chaosphere.measures.order_parameter : Length of the mean of the tokens.
+    chaosphere.SphereSolution.mean_vector : That of a density on S².
 
     Notes
     -----
@@ -231,6 +232,7 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     chaosphere.measures.order_parameter : Length of the mean of the tokens.
     chaosphere.measures.sobolev : Negative Sobolev distance.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.theory.fluctuation : Fluctuation of the harmonics of many tokens about the uniform law.
 
     Notes
     -----

@@ -22,13 +22,13 @@ from chaosphere.geometry.law import Law, check_law, density_at
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.protocol import offered
 from chaosphere.models.densities import COURANT, LARGEST_TAIL, MAX_SUBSTEPS, MIN_MODES, UnresolvedDensityError
+from chaosphere.models.exponential import ExponentialStep
 from chaosphere.models.protocol import save_steps
 from chaosphere.models.sde import LimitSDE
 
 _MAX_MODES = 1024  # matrices of nodes by nodes are made
 _COARSE = 0.75  # share of the modes of the run that estimates the error
 _ASYMMETRY = 1e-9  # of a law, relative to its largest density
-_CIRCLE = 32  # points of the contour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -148,6 +148,7 @@ class AxisymmetricDensity(Brief):
     See Also
     --------
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.AxisymmetricSolution : The result of a run.
@@ -317,7 +318,7 @@ class AxisymmetricDensity(Brief):
             n_halvings = max(1, math.ceil(math.log2(max(self._n_substeps(drift), 1))))
         n_substeps = 2 ** (n_halvings - is_coarse)
         substep = self.model.horizon / self.model.n_steps / n_substeps
-        step = _ExponentialStep(-self.model.temperature * substep * rule.eigenvalues)
+        step = ExponentialStep(-self.model.temperature * substep * rule.eigenvalues)
         flux = rule.weights * (1 - rule.cosines**2)
 
         def slope(c: Floats) -> Floats:
@@ -365,37 +366,6 @@ class AxisymmetricDensity(Brief):
             step=step,
             n_modes=enough,
         )
-
-
-class _ExponentialStep:
-    """A step of unit time of ∂_s c = z c + N(c), z <= 0, of order 4: ETDRK4 of Cox and Matthews.
-
-    The coefficients are means over a circle about z, as Kassam and Trefethen take them: next to 0 their formulas lose
-    all digits.
-    """
-
-    def __init__(self, z: Floats) -> None:
-        self.full, self.half = np.exp(z), np.exp(0.5 * z)
-        circle = z[:, None] + np.exp(1j * np.pi * (np.arange(_CIRCLE) + 0.5) / _CIRCLE)  # half of it: z is real
-        e = np.exp(circle)
-
-        def mean(values: Any) -> Floats:
-            return np.asarray(values.mean(axis=1).real)
-
-        self.inner = mean((np.exp(0.5 * circle) - 1) / circle)
-        self.first = mean((-4 - circle + e * (4 - 3 * circle + circle**2)) / circle**3)
-        self.middle = mean((2 + circle + e * (circle - 2)) / circle**3)
-        self.last = mean((-4 - 3 * circle - circle**2 + e * (4 - circle)) / circle**3)
-
-    def __call__(self, c: Floats, slope: Any) -> Floats:
-        """Return c after the step."""
-        start = slope(c)
-        a = self.half * c + self.inner * start
-        at_a = slope(a)
-        at_b = slope(self.half * c + self.inner * at_a)
-        at_end = slope(self.half * a + self.inner * (2 * at_b - start))
-        change = self.first * start + 2 * self.middle * (at_a + at_b) + self.last * at_end
-        return np.asarray(self.full * c + change)
 
 
 def _n_nodes(n_modes: int) -> int:

@@ -55,6 +55,8 @@ class UnresolvedDensityError(Picklable, ValueError):
     chaosphere.CircleDensity.solve : Run from the initial law.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
     chaosphere.AxisymmetricDensity.solve : Run from the initial law.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+    chaosphere.SphereDensity.solve : Run from the initial law, or resume.
 
     Examples
     --------
@@ -194,6 +196,7 @@ class CircleDensity(Brief):
     chaosphere.DensitySolution : Densities on the circle over time.
     chaosphere.UnresolvedDensityError : A density needs more modes.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
 
     Notes
     -----

@@ -61,9 +61,12 @@ class MeanField(Brief):
     --------
     chaosphere.Transformer : The discrete transformer.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.fluctuations : Fluctuations of N tokens about the limit.
     chaosphere.laws.quadrature : Make nodes and weights for a law.
     chaosphere.laws.Law : What a law of tokens offers.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
+    chaosphere.estimate : Expectation of an observable to a tolerance.
 
     Notes
     -----

@@ -69,6 +69,10 @@ class Operations:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
 
+    def constant(self, value: Tokens) -> Any:
+        """Return what does not depend on the state."""
+        return value
+
     def evaluate(self, x: Any, velocity: Velocity) -> Any:
         """Return a velocity at the unit tokens x, an array of its own."""
         return velocity.value(x, n_threads=self.n_threads)
@@ -205,6 +209,10 @@ class Recorder(Operations):
         return Pullback(
             tokens=np.zeros_like(cotangent) if start is None else start, weights=weights, parameters=parameters
         )
+
+    def constant(self, value: Tokens) -> Variable:
+        """Record what does not depend on the state."""
+        return self._record((), value, lambda: np.zeros_like(value), lambda c: ())
 
     def evaluate(self, x: Variable, velocity: Velocity) -> Variable:
         """Record a velocity."""

@@ -136,7 +136,7 @@ class Flow:
         True
         """
         if self.increment is None:
-            total = np.zeros(x.shape, x.dtype)
+            total = self.operations.constant(np.zeros(x.shape, x.dtype))
         else:
             total = self.operations.evaluate(x, Velocity(value=self.increment, source=self.increment, part="field"))
         return total if self.own is None else total + self.own

@@ -86,6 +86,7 @@ class LimitSDE(Brief):
     chaosphere.simulate : Run a model.
     chaosphere.coupled_run : Run a network and its limit under one noise.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
 
     Notes
     -----
@@ -190,6 +191,7 @@ class LimitSDE(Brief):
         --------
         chaosphere.Transformer.coarsen : A network of fewer layers, under the same noise.
         chaosphere.LimitSDE.fine_steps : Finer steps whose noise a step takes.
+        chaosphere.LimitSDE.with_steps : The same equation in any number of steps.
 
         Examples
         --------
@@ -208,6 +210,41 @@ class LimitSDE(Brief):
         if self.n_steps % factor:
             raise ValueError(f"factor must divide n_steps {self.n_steps}, got {factor}")
         return replace(self, n_steps=self.n_steps // factor, n_fine_steps=factor * self.n_fine_steps)
+
+    def with_steps(self, n_steps: int) -> LimitSDE:
+        """Return the same equation in another number of steps, each with a noise of its own.
+
+        Unlike those of `coarsen`, runs of both with one seed are not coupled.
+
+        Parameters
+        ----------
+        n_steps : int
+            >= 1.
+
+        Returns
+        -------
+        LimitSDE
+            With n_steps steps.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_steps is no integer >= 1, or a parameter has one number for each step.
+
+        See Also
+        --------
+        chaosphere.LimitSDE.coarsen : The same equation in fewer steps, under the same noise.
+        chaosphere.estimate : Expectation of an observable, in the limit of many steps.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> attention = cs.SoftmaxAttention()
+        >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
+        >>> model.with_steps(40).n_steps
+        40
+        """
+        return replace(self, n_steps=checks.integer(n_steps, "n_steps", low=1), n_fine_steps=1)
 
     @property
     def has_own_noise(self) -> bool:

@@ -476,6 +476,11 @@ class FieldPlan:
             assert field.kernel.layer_law is not None
             self.layers = MLP.of(field.kernel.layer_law, width=field.width).plan(self.dim)
 
+    @property
+    def degree(self) -> int | None:
+        """Largest degree of the harmonics of an increment; None where it is no combination of them."""
+        return self.root.basis.n_max if self.noise.method == "spectral" else None
+
     def n_normals(self, n_parts: int) -> int:
         """Return how many numbers, of one replica, the increment over n_parts intervals holds at once."""
         if self.noise.method == "spectral":

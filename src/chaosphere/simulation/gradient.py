@@ -119,6 +119,7 @@ def gradient(
     --------
     chaosphere.Gradient : The value and its gradients.
     chaosphere.simulate : The run itself.
+    chaosphere.fluctuations : Fluctuations of N tokens about their limit, by such gradients.
     chaosphere.measures.lyapunov_exponent : Growth of tangents along a run.
     chaosphere.MLPLayer.vjp : The gradient of a random layer.
     chaosphere.FixedMLP.vjp : The gradient of a network with matrices of your own.

@@ -40,6 +40,7 @@ def trajectory(
     shared_noise: bool = False,
     n_threads: int | None = None,
     first_step: int = 0,
+    weights: Any = None,
 ) -> Iterator[tuple[float, Tokens]]:
     """Iterate over a run: yield (time, tokens) at the start and after every step.
 
@@ -58,6 +59,8 @@ def trajectory(
     first_step : int
         If > 0, x is the state after that many steps, and the run continues from it. 0 for a model with radii, which x
         does not tell.
+    weights : array_like, shape (N,), optional
+        As in `simulate`.
 
     Yields
     ------
@@ -90,7 +93,8 @@ def trajectory(
     """
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
-    plan = model.plan(Shape.of(checks.tokens(x)))
+    shape = Shape.of(checks.tokens(x))
+    plan = model.plan(shape, checks.weights(weights, shape.n_tokens))
     if first_step > 0 and plan.has_radius:
         raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
     x = plan.start(x)
@@ -162,6 +166,7 @@ def simulate(
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     comm: Any = None,
+    weights: Any = None,
 ) -> Solution:
     """Run a model from tokens x, and record it.
 
@@ -205,6 +210,10 @@ def simulate(
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
         gathers the others once per evaluation of attention. Bitwise identical to one process, on every rank. The first
         rank reads and writes the checkpoint. For a Transformer, or a LimitSDE whose tokens have no noise of their own.
+    weights : array_like, shape (N,), optional
+        Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
+        felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
+        of `measures` take the same weights.
 
     Returns
     -------
@@ -231,6 +240,7 @@ def simulate(
     chaosphere.trajectory : Iterate over a run.
     chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.coupled_run : Run a network and its limit under one noise.
+    chaosphere.fluctuations : The error of N tokens against their limit, to leading order.
     chaosphere.gradient : Gradient of a function of the final tokens.
     chaosphere.Solution : What a run returns.
     chaosphere.plot.observables : Draw observables over time.
@@ -241,6 +251,7 @@ def simulate(
     chaosphere.measures.observables.StateObservable : An observable of radii of your own.
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.CircleDensity.solve : Run from the initial law.
+    chaosphere.SphereDensity.solve : Run from the initial law, or resume.
 
     Notes
     -----
@@ -265,7 +276,8 @@ def simulate(
     start = clock.perf_counter()
     check_model(model)
     shape = Shape.of(checks.tokens(x))
-    plan, over = model.plan(shape), partition.rows(comm, shape.n_tokens)
+    weights = checks.weights(weights, shape.n_tokens)
+    plan, over = model.plan(shape, weights), partition.rows(comm, shape.n_tokens)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
@@ -281,9 +293,10 @@ def simulate(
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
-    attributes = identity.identify(
-        {"model": resolved(model, plan), "shared_noise": int(shared_noise)}, sequences=sequences
-    )
+    parts: dict[str, Any] = {"model": resolved(model, plan), "shared_noise": int(shared_noise)}
+    if weights is not None:
+        parts["weights"] = weights
+    attributes = identity.identify(parts, sequences=sequences)
     file = None
     record = Record(step=-1, state=plan.start(x), states=[], observables={name: [] for name in observe})
     with ExitStack() as stack:

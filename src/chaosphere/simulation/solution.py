@@ -223,6 +223,7 @@ class Solution:
         See Also
         --------
         chaosphere.ensemble : Run a model for many seeds and parameters.
+        chaosphere.Estimate.to_xarray : The levels of an estimate as a labelled dataset.
 
         Examples
         --------

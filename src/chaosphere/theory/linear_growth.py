@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import scipy
+from numpy.typing import ArrayLike
+
 from chaosphere.common import checks
+from chaosphere.common.checks import Floats
 from chaosphere.interactions import linear
 from chaosphere.interactions.polynomials import MAX_DEGREE
 from chaosphere.interactions.protocol import offered
@@ -52,6 +57,8 @@ def growth_rate(interaction: Any, degree: int, dim: int, *, temperature: float =
     --------
     chaosphere.theory.equiangular : Cosine and radius of tokens that start with one cosine.
     chaosphere.theory.critical_temperature : Temperature below which the uniform law is unstable.
+    chaosphere.theory.fluctuation : Fluctuation of the harmonics of many tokens about the uniform law.
+    chaosphere.phases.growth_rates : Rates of small changes of stationary states.
     chaosphere.SoftmaxAttention.linear_response : Response of softmax attention to a small harmonic.
     chaosphere.UnnormalizedAttention.linear_response : Response of unnormalised attention to a small harmonic.
     chaosphere.PotentialInteraction.linear_response : Response of the drift along a potential to a small harmonic.
@@ -63,6 +70,7 @@ def growth_rate(interaction: Any, degree: int, dim: int, *, temperature: float =
     chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
+    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
 
     Examples
     --------
@@ -111,6 +119,7 @@ def critical_temperature(interaction: Any, dim: int) -> float:
     See Also
     --------
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.theory.fluctuation : Fluctuation of the harmonics of many tokens about the uniform law.
     chaosphere.phases.branch : Stationary states at all temperatures.
     chaosphere.phases.transition : How the uniform law loses its stability.
 
@@ -127,6 +136,78 @@ def critical_temperature(interaction: Any, dim: int) -> float:
     0.348887329
     """
     return max(0.0, leading_response(interaction, dim)[1])
+
+
+def fluctuation(
+    interaction: Any, degree: int, dim: int, *, temperature: float = 0.0, time: ArrayLike = math.inf
+) -> float | Floats:
+    """Return N times the expected power at one degree, for many tokens that start independent and uniform.
+
+    The power a/N of N tokens at degree l >= 1 is `measures.power_spectrum`; for l = 1 it is the squared order
+    parameter. At the start a has the mean 1. Each token's own noise, of temperature τ, feeds it, and the harmonic grows
+    at the rate σ_l of `growth_rate`. As N → ∞, without a common noise,
+
+        d/dt E a = 2 σ_l E a + 2 τ l (l + d − 2),   E a = 1 at time 0.
+
+    With the response c_l of the interaction, σ_l = l (l + d − 2) (c_l − τ). Where τ > c_l, E a → 1/(1 − c_l/τ).
+
+    Parameters
+    ----------
+    interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, PotentialInteraction, or another one
+        As in `growth_rate`.
+    degree : int
+        Degree l of the harmonics, in [1, 100 000].
+    dim : int
+        Dimension d of the space, in [2, 100 000].
+    temperature : float
+        Temperature τ >= 0 of the tokens' own noise.
+    time : array_like of float
+        Times t >= 0. Default: the limit of late times, infinite where the harmonic grows.
+
+    Returns
+    -------
+    float or ndarray of float64
+        E a, of the shape of `time`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `growth_rate`, or if a time is negative or no number.
+
+    See Also
+    --------
+    chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+    chaosphere.theory.critical_temperature : Temperature below which the uniform law is unstable.
+    chaosphere.measures.power_spectrum : Mean squares of the harmonics of tokens.
+
+    Notes
+    -----
+    The limit N → ∞ is that at a fixed time. A harmonic that grows is described until a is no longer small beside N.
+    Under softmax attention a token attends to itself, too, which lowers its drift by the fraction
+    e^β/(N ∫ e^{β⟨x, y⟩} dy): 4 % for β = 4, d = 3 and N = 200.
+
+    Examples
+    --------
+    The mean square of the order parameter of 1000 tokens, at 1.5 times the critical temperature:
+
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention(beta=2.0)
+    >>> temperature = 1.5 * cs.theory.critical_temperature(attention, 3)
+    >>> a = cs.theory.fluctuation(attention, 1, 3, temperature=temperature)
+    >>> round(a, 12), round(a / 1000, 6)
+    (3.0, 0.003)
+    """
+    degree = checks.integer(degree, "degree", low=1)
+    rate = growth_rate(interaction, degree, dim, temperature=temperature)
+    source = 2 * temperature * degree * (degree + dim - 2)
+    values = checks.array(time, "time")
+    if not (values >= 0).all():
+        raise ValueError(f"time must be >= 0, got {values[~(values >= 0)].ravel()[0]:g}")
+    late = -0.5 * source / rate if rate < 0 else math.inf if rate > 0 or source > 0 else 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = 2 * rate * values
+        out = np.where(np.isinf(values), late, np.exp(z) + source * values * scipy.special.exprel(z))
+    return out if out.ndim else float(out)
 
 
 def leading_response(interaction: Any, dim: int) -> tuple[int, float]:

@@ -20,7 +20,7 @@ from chaosphere.geometry import axisymmetric, expansions
 from chaosphere.theory.linear_growth import leading_response
 from chaosphere.theory.stationary import Equation, NotConvergedError, Point, between
 
-__all__ = ["Branch", "StationaryState", "Transition", "branch", "transition", "tricritical_beta"]
+__all__ = ["Branch", "StationaryState", "Transition", "branch", "growth_rates", "transition", "tricritical_beta"]
 
 
 def __dir__() -> list[str]:
@@ -34,6 +34,8 @@ _MAX_POINTS = 4000
 _EXTRAPOLATED = (0.01, 0.02, 0.03, 0.045, 0.06)  # sizes m of the states from which the start of a branch is found
 _SAME_RESPONSE = 1e-10  # relative difference of the response to a small harmonic at nodes from that in closed form
 _MAX_HALVINGS, _SAME = 6, 1e-6  # of these sizes, until the expansion stays the same
+_STATIONARY = 1e-6  # largest relative distance of log ρ from that of a stationary state
+_MAX_ORDER = 16  # of changes that break the axis
 _FLAT = 1e-7  # smallest slope of the temperature in m that is told from 0
 
 
@@ -60,6 +62,7 @@ class StationaryState(Brief):
     --------
     chaosphere.phases.branch : Stationary states at all temperatures.
     chaosphere.phases.Branch.states_at : The states of a branch at a temperature.
+    chaosphere.phases.growth_rates : Rates of small changes, also of those that break the axis.
 
     Examples
     --------
@@ -501,6 +504,70 @@ def _expansion(equation: Equation, critical: float, m: Floats) -> tuple[float, f
     return slope, curvature
 
 
+def growth_rates(interaction: Any, state: StationaryState, *, order: int, n_rates: int = 3) -> Floats:
+    """Return the rates at which small changes of a stationary state grow, also those that break its symmetry.
+
+    A change of order m is g(u) Y(ω): u is the cosine with the axis, and Y a harmonic of degree m of the direction ω
+    about the axis, cos mφ on S². Those of order 0 keep the axis, as in `StationaryState.growth_rate`. A rotation of the
+    state is a change of order 1, whose rate is 0.
+
+    Parameters
+    ----------
+    interaction : SoftmaxAttention, UnnormalizedAttention, SinkhornAttention, PotentialInteraction, or another one
+        That of the state.
+    state : StationaryState
+        From `branch`.
+    order : int
+        m, in [0, 16]; on the circle in [0, 1], where 1 stands for odd functions of the angle.
+    n_rates : int
+        How many, in [1, 8].
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rates,)
+        Real parts of the rates, the largest first. Those of order 0 are of changes that keep the mass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or the state is not stationary for the interaction.
+
+    See Also
+    --------
+    chaosphere.phases.StationaryState : A stationary density.
+    chaosphere.phases.branch : Stationary states at all temperatures.
+    chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
+
+    Notes
+    -----
+    The linearised equation in the harmonics of order m up to the degree of the state's modes; cost O(K³). The tests
+    hold the rate of a rotation to 1e-9 of 0, and compare with a linearisation on the circle that knows no symmetry.
+
+    Examples
+    --------
+    An ordered state on S² is stable, but for rotations:
+
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention(beta=2.0)
+    >>> (state,) = cs.phases.branch(attention, 3).states_at(0.2)
+    >>> for order in (0, 1, 2):
+    ...     rates = cs.phases.growth_rates(attention, state, order=order, n_rates=2)
+    ...     print(order, rates.round(3) + 0.0)
+    0 [-0.319 -1.21 ]
+    1 [ 0.    -1.124]
+    2 [-0.967 -2.473]
+    """
+    if not isinstance(state, StationaryState):
+        raise TypeError(f"state must be a StationaryState, got {short(state)}")
+    order = checks.integer(order, "order", low=0, high=1 if state.dim == 2 else _MAX_ORDER)
+    n_rates = checks.integer(n_rates, "n_rates", low=1, high=8)
+    equation = Equation(interaction, state.dim, n_modes=len(state.modes) - 1, degree=1)
+    point = equation.of_coefficients(state.log_coefficients, math.log(state.temperature))
+    if not equation.residual(point) <= _STATIONARY:
+        raise ValueError("state must be stationary for the interaction: give the interaction whose branch it is from")
+    return equation.rates(point, order=order)[:n_rates].copy()
+
+
 def tricritical_beta(dim: int) -> float:
     """Return the β* up to which unnormalised attention turns continuously from the uniform law into order.
 
@@ -580,6 +647,7 @@ def branch(interaction: Any, dim: int, *, lowest: float | None = None) -> Branch
     chaosphere.phases.transition : The start of the branch alone.
     chaosphere.plot.phases : Draw a branch.
     chaosphere.theory.critical_temperature : The critical temperature.
+    chaosphere.phases.growth_rates : Rates of small changes, also of those that break the axis.
     chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
     chaosphere.SoftmaxAttention.axisymmetric_drift : Drift by softmax attention.
     chaosphere.UnnormalizedAttention.axisymmetric_drift : Drift by unnormalised attention.
@@ -596,7 +664,7 @@ def branch(interaction: Any, dim: int, *, lowest: float | None = None) -> Branch
     of it, times √dim(l, d), exceed 1e-11 of the largest. Cost: O(K³) for a state of K modes. The tests compare with
     closed forms and with another program's tables, to 1e-9 and better.
 
-    Stability is that under changes which are symmetric about the same axis.
+    Stability is that under changes which are symmetric about the same axis; `growth_rates` has the others.
 
     Examples
     --------

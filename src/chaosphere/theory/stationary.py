@@ -17,7 +17,13 @@ import numpy as np
 import scipy
 
 from chaosphere.common.checks import Floats
-from chaosphere.geometry.axisymmetric import AxisymmetricRule, orthonormal, without_rounding
+from chaosphere.geometry.axisymmetric import (
+    AxisymmetricRule,
+    of_order,
+    orthonormal,
+    slopes_of_order,
+    without_rounding,
+)
 from chaosphere.interactions.protocol import offered
 
 _MAX_NEWTON, _MAX_CHANGE = 12, 30.0  # steps, and the largest change of f in one
@@ -116,6 +122,11 @@ class Equation:
         harmonic = self.rule.weights * self.rule.basis[:, self.degree]
         return float(harmonic @ self.drift.derivative(self.rule.weights) @ harmonic)
 
+    def residual(self, point: Point) -> float:
+        """Return how far f is from Φ/τ and a constant, relative to its own range or to 1."""
+        rest = point.f - self.drift.potential(point.p) / point.temperature
+        return float(np.ptp(rest)) / (1 + float(np.ptp(point.f)))
+
     def is_resolved(self, point: Point) -> bool:
         """Whether the modes of a density have ended."""
         modes = np.abs(point.p @ self.rule.basis)
@@ -192,7 +203,11 @@ class Equation:
         return point.temperature * entropy + float(energy) - float(self.uniform_energy)
 
     def growth_rate(self, point: Point) -> float:
-        """Return the largest real part of the rates of small changes that keep the axis and the mass.
+        """Return the largest real part of the rates of small changes that keep the axis and the mass."""
+        return float(self.axial_rates(point)[0])
+
+    def axial_rates(self, point: Point) -> Floats:
+        """Return the real parts of the rates of small changes that keep the axis and the mass, the largest first.
 
         For changes √ρ h the linearised equation is ∂_t h = −H(τ − D) h. H = −ρ^{−1/2} ∇·ρ∇ ρ^{−1/2} is BᵀB with
         B = ∇ − ½∇f, and has the one zero √ρ; D = √ρ Φ′ √ρ with Φ′ the derivative of Φ in the measure.
@@ -217,7 +232,28 @@ class Equation:
         if size > 0:
             others = others - (2 / size) * np.outer(reflector, reflector[1:])
         generator = -(others.T @ (b.T @ b)) @ (tau * others - d @ others)
-        return float(np.linalg.eigvals(generator).real.max())
+        return np.sort(np.linalg.eigvals(generator).real)[::-1]
+
+    def rates(self, point: Point, *, order: int) -> Floats:
+        """Return the real parts of the rates of small changes of an order m, the largest first.
+
+        For m > 0 they are h(u) Y(ω), with a harmonic Y of degree m of the direction ω about the axis. As in
+        `axial_rates` ∂_t h = −H(τ − D) h. In the basis of harmonics of the sphere H is the matrix of
+        −Δ + ½Δf + ¼|∇f|², of which the second term is −½ ∇f·∇(ab) between two functions a and b.
+        """
+        if order == 0:
+            return self.axial_rates(point)
+        rule, tau, dim = self.rule, point.temperature, self.dim
+        psi = of_order(rule.cosines, self.n_modes - order, dim=dim, order=order)
+        dpsi = slopes_of_order(rule.cosines, self.n_modes - order, dim=dim, order=order)
+        slope = (rule.weights * self.drift.slope(point.p) / tau)[:, None]
+        squares = ((1 - rule.cosines) * (1 + rule.cosines))[:, None]
+        cross = (slope * dpsi).T @ psi
+        h = np.diag(rule.eigenvalues[order:]) - 0.5 * (cross + cross.T)
+        h += 0.25 * (slope**2 * squares / rule.weights[:, None] * psi).T @ psi
+        weighted = np.sqrt(point.p * rule.weights)[:, None] * psi
+        d = weighted.T @ self.drift.derivative(point.p, order=order) @ weighted
+        return np.sort(np.linalg.eigvals(-h @ (tau * np.eye(len(h)) - d)).real)[::-1]
 
 
 def _solved(matrix: Floats, right: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The command `chaosphere chaos`: rates, regimes, depths, and the three limits."""
+"""The command `chaosphere chaos`: rates, regimes, depths, the three limits, and fluctuations."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from chaosphere.common import checks
 from chaosphere.common.streams import Seed
-from chaosphere.experiments import cases, limits, models
+from chaosphere.experiments import cases, fluctuations, limits, models
 from chaosphere.experiments import chaos as experiment
 from chaosphere.experiments.cases import Case
-from chaosphere.experiments.chaos import runs, token_file
+from chaosphere.experiments.chaos import own_noise, runs, token_file
 from chaosphere.experiments.command import Command, Job, Options, call, default
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
 
-_STUDIES = ("rates", "regimes", "depths", "limits")
+_STUDIES = ("rates", "regimes", "depths", "limits", "fluctuations")
+_UNMASKED = ("limits", "fluctuations")  # need attention without a mask
 _RATES = {"dims": "dim", "tokens": "tokens", "n_nodes": "nodes", "x0": "x0", "normalize": "normalize"}  # their options
 
 
-def _studies(*, study: Sequence[Literal["rates", "regimes", "depths", "limits"]] | None = None) -> Sequence[str] | None:
+def _studies(
+    *, study: Sequence[Literal["rates", "regimes", "depths", "limits", "fluctuations"]] | None = None
+) -> Sequence[str] | None:
     """Return the chosen studies.
 
     Parameters
@@ -64,8 +68,23 @@ def _own_tokens(*, x0: Path | None = None, normalize: bool = False) -> Any:
     return None
 
 
+def _temperature(*, temperature: float = 0.0) -> float:
+    """Return the temperature of the tokens' own noise.
+
+    Parameters
+    ----------
+    temperature : float
+        τ of noise of each token's own; above 0 it selects the study of own noise, without a network, instead of others.
+    """
+    return temperature
+
+
 def jobs(options: Options) -> list[Job]:
     """Return the chosen studies."""
+    if checks.number(call(_temperature, options), "--temperature", low=0, high=100) > 0:
+        return [_own_noise(options)]
+    if "n_steps" in options:
+        raise ValueError("--steps needs --temperature: elsewhere the steps are the layers of --depth")
     size = call(_network, options)
     layers = replace(call(models.mlp, options), width=size.pop("width"))
     x0 = call(_own_tokens, options)
@@ -79,12 +98,13 @@ def jobs(options: Options) -> list[Job]:
     if studies is None and _RATES.keys() & options.keys():
         studies = ("rates",)
     elif studies is None:
-        studies = _STUDIES[:3] if model.is_ordered else _STUDIES
-    if "limits" in studies and (model.attention is None or model.is_ordered):
-        raise ValueError(
-            "--study limits needs attention without a mask: give --study rates depths, another --interaction, or a "
-            "--value-scale other than 0"
-        )
+        studies = [name for name in _STUDIES if name not in _UNMASKED or not model.is_ordered]
+    for name in _UNMASKED:
+        if name in studies and (model.attention is None or model.is_ordered):
+            raise ValueError(
+                f"--study {name} needs attention without a mask: give --study rates depths, another --interaction, or "
+                "a --value-scale other than 0"
+            )
     rows = []
     if "rates" in studies:
         if x0 is None:
@@ -99,10 +119,26 @@ def jobs(options: Options) -> list[Job]:
         rows.append(_job("chaos-depths", call(cases.depths, options, model=model), options))
     if "limits" in studies:
         rows.append(_limits(model, options))
+    if "fluctuations" in studies:
+        rows.append(_fluctuations(fluctuations.cases(model, make), options))
     return rows
 
 
-def _job(name: str, plan: list[Case], options: Options) -> Job:
+def _own_noise(options: Options) -> Job:
+    for name in ("study", "width", "depth", "x0", "normalize"):
+        if name in options:
+            raise ValueError(f"--{name} must be left out with --temperature: own noise has a study of its own")
+    chosen = {name: options[name] for name in ("interaction", "beta", "value_scale") if name in options}
+    horizon = call(_network, options)["horizon"]
+    model = Transformer(attention=None, mlp=call(models.mlp, options), depth=1, horizon=horizon)
+    return _job(
+        "chaos-own-noise",
+        call(own_noise.cases, options, model=model, make=partial(models.interaction, **chosen)),
+        options,
+    )
+
+
+def _job(name: str, plan: Sequence[Case], options: Options) -> Job:
     n_replicas = default(runs.run, "n_replicas", options)
     claims = experiment.depth_claims if name == "chaos-depths" else experiment.claims
 
@@ -116,9 +152,9 @@ def _job(name: str, plan: list[Case], options: Options) -> Job:
         run=lambda **shared: experiment.run(plan, n_replicas=n_replicas, **shared),
         claims=claims,
         table=lambda dataset: experiment.table(dataset, claims(dataset)),
-        draw=experiment.draw if name == "chaos" else experiment.draw_exponents,
-        n_steps=n_replicas * sum(case.model.depth for case in plan),
-        unit="layers",
+        draw=experiment.draw if name in ("chaos", "chaos-own-noise") else experiment.draw_exponents,
+        n_steps=n_replicas * sum(case.model.n_steps for case in plan),
+        unit="steps" if name == "chaos-own-noise" else "layers",
         identity=lambda rng: experiment.identity(plan, rng),
         estimate=estimate,
     )
@@ -151,22 +187,43 @@ def _limits(model: Transformer, options: Options) -> Job:
     )
 
 
+def _fluctuations(plan: list[fluctuations.Case], options: Options) -> Job:
+    n_replicas = default(runs.run, "n_replicas", options)
+    return Job(
+        name="chaos-fluctuations",
+        run=lambda **shared: fluctuations.run(plan, n_replicas=n_replicas, **shared),
+        claims=fluctuations.claims,
+        table=fluctuations.table,
+        draw=fluctuations.draw,
+        n_steps=n_replicas * len(plan),
+        unit="runs",
+        identity=lambda rng: fluctuations.identity(plan, rng=rng),
+        estimate=lambda n_threads: (f"{len(plan)} cases, {n_replicas} replicas", None),
+    )
+
+
 COMMANDS = (
     Command(
         name="chaos",
         summary="errors of N tokens against the mean-field limit under the same noise",
-        description="Propagation of chaos, in four studies. Rates: exponents in N of smooth statistics, coupled "
+        description="Propagation of chaos, in five studies. Rates: exponents in N of smooth statistics, coupled "
         "particles and the transport distance, in several dimensions. Regimes: the same on the circle for attraction, "
         "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
         "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order, without a mask. "
-        "With more --replicas it continues from the files it wrote.",
-        sources=(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
+        "Fluctuations: the variance of the mean vector over that of the central limit theorem, without a mask. "
+        "With --temperature: rates in N of tokens of the limiting equation that each have noise of their own, without "
+        "and with the common noise. With more --replicas it continues from the files it wrote.",
+        sources=(
+            *(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
+            *(_temperature, own_noise.cases),
+        ),
         jobs=jobs,
         left_out=("cases", "model", "make", "dim"),
         flags={"dims": "dim"},
         groups={
             "the model": ("interaction", "beta", "value_scale", "activation", "bias_std", "width", "depth", "horizon"),
             "options of the study of rates": tuple(_RATES),
+            "options of the study of own noise": ("temperature", "n_steps"),
         },
         symbols={"dims": "D", "tokens": "N", "x0": "FILE"},
     ),

@@ -12,9 +12,6 @@ from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.experiments.cases import POWERS, QUANTITIES, Case
 from chaosphere.experiments.chaos.replica import Measured
-from chaosphere.interactions.protocol import beta_of, consensus_rate_of
-from chaosphere.noise import activations
-from chaosphere.noise.mlp import MLP
 
 
 def from_dataset(dataset: Any) -> list[list[Measured]]:
@@ -95,12 +92,18 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
         coords={
             "case": [case.name for case in cases],
             "dim": ("case", [case.dim for case in cases]),
+            "n_label": ("case", [case.n_label for case in cases]),
             "quantity": list(QUANTITIES),
             "power": ("quantity", powers),
             "n_tokens": ladder,
             "end": ["log n_effective", "log error"],
         },
-        attrs={"title": _title(cases, len(pieces)), "identity": identity, "is_limit": int(cases[0].law is not None)},
+        attrs={
+            "title": _title(cases, len(pieces)),
+            "identity": identity,
+            "is_limit": int(cases[0].law is not None),
+            "check": cases[0].check,
+        },
     )
 
 
@@ -108,18 +111,8 @@ def _title(cases: Sequence[Case], n_replicas: int) -> str:
     """Say what the cases share."""
     case, model = cases[0], cases[0].model
     against = "the mean-field limit" if case.law is not None else f"M = {case.n_reference} tokens"
-    parts = []
-    if len({c.model.depth for c in cases}) == 1:
-        parts += [f"L = {model.depth}"]
-    parts += [f"T = {model.horizon:g}"]
-    attention = model.attention
-    if attention is not None:
-        parts += [type(attention).__name__]
-    beta, rate = beta_of(attention), consensus_rate_of(attention)
-    if beta is not None:
-        parts += [f"β = {beta:g}"]
-        if rate is not None and all(c.model.attention == attention for c in cases):
-            parts += [f"δ = {rate:g}"]
-    if isinstance(mlp := model.mlp, MLP):
-        parts += [f"{activations.get(mlp.activation).name}, m = {mlp.width}, σ_U = {mlp.bias_std:g}"]
-    return f"Propagation of chaos against {against}, {n_replicas} replicas\n{', '.join(parts)}"
+    facts = case.facts(
+        with_steps=len({c.model.n_steps for c in cases}) == 1,
+        with_rate=all(c.model.attention == model.attention for c in cases),
+    )
+    return f"Propagation of chaos against {against}, {n_replicas} replicas\n{', '.join(facts)}"

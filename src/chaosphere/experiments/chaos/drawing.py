@@ -40,9 +40,8 @@ def draw(dataset: Any, path: Path) -> None:
             style.legend_above(panel, title)
         for row in axes:
             row[0].set_ylabel(r"error of $N$ tokens")
-        is_limit = dataset.attrs["is_limit"]
-        for panel in axes.flat[: len(names)]:
-            panel.set_xlabel("number of tokens $N$" if is_limit else r"effective number $1\,/\,(1/N - 1/M)$")
+        for panel, label in zip(axes.flat, dataset["n_label"].values, strict=False):
+            panel.set_xlabel(str(label))
         for panel in axes.flat[len(names) :]:
             panel.set_axis_off()
         style.headline(canvas, dataset.attrs["title"])

@@ -14,6 +14,7 @@ from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.experiments.cases import CHECKED, QUANTITIES, Case
 from chaosphere.experiments.pieces import OnStep
 from chaosphere.models.mean_field import MeanField
+from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.simulation.loop import trajectory
 
@@ -35,7 +36,7 @@ def measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: 
     x = _shuffled(case.x0, tokens) if case.law is None else case.law.sample(case.n_reference, rng=tokens)
     counts = case.n_systems("energy")
     systems = [x[: s * n].reshape(s, n, -1) for n, s in zip(case.tokens, counts, strict=True)]
-    reference: Transformer | MeanField = case.model
+    reference: Transformer | LimitSDE | MeanField = case.model
     start, target_weights = x, {}
     weights, n_nodes = None, 0
     runs = [trajectory(case.model, system, rng=layers, shared_noise=True, n_threads=n_threads) for system in systems]
@@ -53,15 +54,15 @@ def measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: 
     paths = [np.zeros(system.shape[:2]) for system in systems]
     n_copies, node_path = len(x), np.zeros(min(CHECKED, len(x)))
     transport = {n: np.zeros(s) for n, s in zip(case.tokens, case.n_systems("transport"), strict=True) if s}
-    moments = set(np.linspace(0, case.model.depth, TRANSPORT_TIMES).round().astype(int))
+    moments = set(np.linspace(0, case.model.n_steps, TRANSPORT_TIMES).round().astype(int))
     del x, start, systems  # the runs hold what they need, and nothing here holds more: a third of all memory
     states: list[Tokens] = []
-    for step in range(case.model.depth + 1):
+    for step in range(case.model.n_steps + 1):
         states.clear()
         states += [next(run)[1] for run in runs]
-        _follow(paths, states[1:], states[0][n_nodes : n_nodes + n_copies])
+        follow(paths, states[1:], states[0][n_nodes : n_nodes + n_copies])
         if case.law is not None:
-            _follow([node_path], [states[-1][-len(node_path) :]], states[0][n_nodes : n_nodes + n_copies])
+            follow([node_path], [states[-1][-len(node_path) :]], states[0][n_nodes : n_nodes + n_copies])
         if step in moments and transport:
             _transport(case, target_weights, states, n_nodes + n_copies, transport)
         if step > 0 and on_step is not None:
@@ -85,7 +86,7 @@ def measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: 
     return Measured(squares=squares, node_squares=node_squares, seconds=time.perf_counter() - begin)
 
 
-def _follow(paths: list[Floats], states: Sequence[Tokens], copies: Tokens) -> None:
+def follow(paths: list[Floats], states: Sequence[Tokens], copies: Tokens) -> None:
     """Raise the largest distances |X − X̄|² so far to the present ones; the first copies belong to each state."""
     for path, state in zip(paths, states, strict=False):
         gap = np.subtract(state, copies[: path.size].reshape(state.shape), dtype=np.float64)

@@ -12,12 +12,12 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments.cases import Case
+from chaosphere.experiments.chaos import own_noise
 from chaosphere.experiments.chaos.dataset import from_dataset, to_dataset
 from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, measure
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
-from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import trajectory
@@ -41,7 +41,7 @@ def run(
     Parameters
     ----------
     cases : sequence of Case
-        From `rates`, `regimes`, `depths`, `own_tokens`, or one's own; with different names.
+        From `rates`, `regimes`, `depths`, `own_tokens`, `own_noise.cases`, or one's own; with different names.
     rng : int, SeedSequence or Generator
         Replica r has its own tokens and layers, the same for every number of replicas.
     n_replicas : int
@@ -96,7 +96,7 @@ def run(
         own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, index))
         keys = [sequence if case.is_conditional else own for case in cases]
         return [
-            measure(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
+            _measure(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
             for case, key in zip(cases, keys, strict=True)
         ]
 
@@ -108,9 +108,15 @@ def run(
         from_dataset=from_dataset,
         store=store,
         on_step=on_step,
-        n_inner_steps=sum(case.model.depth for case in cases),
+        n_inner_steps=sum(case.model.n_steps for case in cases),
         n_least=2,
     )
+
+
+def _measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: OnStep) -> Measured:
+    if isinstance(case, own_noise.OwnNoiseCase):
+        return own_noise.measure(case, tokens=tokens, layers=layers, n_threads=n_threads, on_step=on_step)
+    return measure(case, tokens=tokens, layers=layers, n_threads=n_threads, on_step=on_step)
 
 
 def identity(cases: Sequence[Case], rng: Seed) -> str:
@@ -137,7 +143,7 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
         next(steps)
         per_token = (time.perf_counter() - begin) / n
         # The cost of a token is that in systems of n: less in smaller ones, about as much in larger ones by fast sums.
-        total += per_token * case.n_moved * case.model.depth
+        total += per_token * case.n_moved * case.model.n_steps
         if case.dim > 2:
             sizes = zip(case.tokens, case.n_systems("transport"), strict=True)
             total += TRANSPORT_TIMES * sum(0.4 * s * (size / 512) ** 2.3 for size, s in sizes)
@@ -146,5 +152,4 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
 
 def _check_memory(cases: Sequence[Case]) -> None:
     for case in cases:
-        width = case.model.mlp.width if isinstance(case.model.mlp, MLP) else 0
-        check_memory(n_tokens=case.n_moved, dim=case.dim, n_layer_numbers=width * (2 * case.dim + 1))
+        check_memory(n_tokens=case.n_moved, dim=case.dim, n_layer_numbers=case.n_layer_numbers)

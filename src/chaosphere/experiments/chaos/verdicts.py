@@ -47,6 +47,21 @@ def claims(dataset: Any) -> list[Claim]:
                 label = f"{name}: exponent of E sup_t W2² / r_d(N), at most"
                 interval = (case["over_theorem"], case["over_theorem_low"], case["over_theorem_high"])
                 rows.append(estimates.from_interval(label, interval, expected=0.0, is_bound=True))
+        if dataset.attrs["check"].startswith("steps"):
+            rows += _step_claims(name, case)
+    return rows
+
+
+def _step_claims(name: str, case: Any) -> list[Claim]:
+    """Return that the error of the steps is small beside that of the largest systems: it adds 4 % to their squares."""
+    rows = []
+    for quantity in QUANTITIES[:2]:
+        row = case.sel(quantity=quantity)
+        steps, tokens = row["node_mean_square"].values, row["mean_square"].dropna("n_tokens", how="all").values[:, -1]
+        if np.isfinite(steps).all():
+            ratio = [math.sqrt(value) for value in stats.ratio_interval(steps, tokens)]
+            label = f"{name}: error of the steps over {ERRORS[quantity]}, at most"
+            rows.append(estimates.from_interval(label, (ratio[0], ratio[1], ratio[2]), expected=0.2, is_bound=True))
     return rows
 
 
@@ -68,21 +83,23 @@ def depth_claims(dataset: Any) -> list[Claim]:
 def table(dataset: Any, claims: Sequence[Claim]) -> str:
     """Return errors per N, exponents and the cost as text, from the dataset of `run` and its claims."""
     lines = [dataset.attrs["title"]]
+    first = max(12, *(len(str(name)) for name in dataset["case"].values))  # the width of the first column
     for name in dataset["case"].values:
         case = dataset.sel(case=name)
-        lines += ["", f"{name!s:>12}" + "".join(f"{ERRORS[q]:>30}" for q in QUANTITIES)]
+        lines += ["", f"{name!s:>{first}}" + "".join(f"{ERRORS[q]:>30}" for q in QUANTITIES)]
         for n in dataset["n_tokens"].values[np.isfinite(case["n_effective"].values)]:
             cells = []
             for quantity in QUANTITIES:
                 cell = case.sel(quantity=quantity, n_tokens=n)
                 value, low, high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
                 cells.append("" if math.isnan(value) else f"{value:.2e} [{low:.1e}, {high:.1e}]")
-            lines.append(f"{f'N = {n}':>12}" + "".join(f"{cell:>30}" for cell in cells))
-        if dataset.attrs["is_limit"]:
-            nodes = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
-            lines.append(f"{'nodes':>12}" + "".join("" if math.isnan(e) else f"{e:30.1e}" for e in nodes))
-    if dataset.attrs["is_limit"]:
-        lines += ["", "nodes: error of the limit itself, from half as many nodes under the same noise"]
+            lines.append(f"{f'N = {n}':>{first}}" + "".join(f"{cell:>30}" for cell in cells))
+        own = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
+        if any(math.isfinite(e) for e in own):
+            word = dataset.attrs["check"].partition(":")[0]
+            lines.append(f"{word:>{first}}" + "".join("" if math.isnan(e) else f"{e:30.1e}" for e in own))
+    if dataset.attrs["check"]:
+        lines += ["", dataset.attrs["check"]]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     seconds = float(dataset["seconds"].sum())
     lines += [

@@ -245,7 +245,7 @@ def _from_dataset(dataset: Any) -> list[_Piece]:
     return [{name: row[name].values[()] for name in _AXES} for row in rows]
 
 
-def pair_energy(kernel: CovarianceKernel, times: Floats, *, beta: float, n_tokens: int) -> Floats:
+def pair_energy(kernel: CovarianceKernel, times: Floats, *, beta: float, n_tokens: int | None) -> Floats:
     """Return E[E_β(μ_t)] in the limit without attention, for N i.i.d. uniform tokens: from the pair equation.
 
     Parameters
@@ -253,7 +253,8 @@ def pair_energy(kernel: CovarianceKernel, times: Floats, *, beta: float, n_token
     kernel : CovarianceKernel
     times : ndarray
     beta : float
-    n_tokens : int
+    n_tokens : int or None
+        None is the limit N → ∞.
 
     Returns
     -------
@@ -264,7 +265,8 @@ def pair_energy(kernel: CovarianceKernel, times: Floats, *, beta: float, n_token
         return np.asarray(-np.exp(beta) * np.expm1(beta * (u - 1)))
 
     pairs = two_point.expectation(kernel, gap, times, u0="uniform")
-    return np.asarray(0.5 * (1 - 1 / n_tokens) * pairs)
+    share = 1.0 if n_tokens is None else 1 - 1 / n_tokens
+    return np.asarray(0.5 * share * pairs)
 
 
 def theorem(kernel: CovarianceKernel, attention: Interaction | None, *, beta: float) -> tuple[float | None, str]:

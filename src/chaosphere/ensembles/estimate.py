@@ -1,0 +1,208 @@
+"""Expectations by multilevel Monte Carlo, to a tolerance."""
+
+from __future__ import annotations
+
+import os
+from concurrent import futures
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks, files
+from chaosphere.common.checks import Tokens
+from chaosphere.common.reprs import short
+from chaosphere.common.streams import Seed, root
+from chaosphere.ensembles.estimate_result import Estimate
+from chaosphere.ensembles.executors import refuse_fork
+from chaosphere.ensembles.level_runs import LevelRuns, Question
+from chaosphere.ensembles.telescope import Index, Moments, Telescope
+from chaosphere.geometry.law import check_law
+from chaosphere.geometry.laws import Law
+from chaosphere.measures.observables import Observable
+from chaosphere.models.protocol import Model, check_model
+from chaosphere.simulation.identity import identify
+from chaosphere.simulation.observables import observables
+
+_N_PILOT = 32  # samples of every level, at least
+_MAX_GROWTH = 4  # of the samples of a level in a round: the first of them say little of the variance
+_FIRST_LAYER = 2  # the first one whose differences are extrapolated
+_MAX_LAYER = 14
+
+
+def estimate(
+    model: Model,
+    x0: Law | Tokens,
+    observable: Observable,
+    *,
+    tolerance: float,
+    rng: Seed,
+    executor: futures.Executor | None = None,
+    n_threads: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    memory_limit: int | None = None,
+    progress: bool = False,
+) -> Estimate:
+    """Estimate the expectation of an observable at the end of a run, to a tolerance, by multilevel Monte Carlo.
+
+    Most samples are of a coarse system, and fewer and fewer are of differences between finer ones, which run coupled:
+    under one noise, and from the same tokens.
+
+    Parameters
+    ----------
+    model : LimitSDE, Transformer, or another model
+        Of a `LimitSDE` the limit of many steps is meant; its own number of steps, divided by a power of two, is that of
+        the coarsest level. Any other model is meant as it is: if it can be coarsened, coarser levels serve to save
+        time. A `MeanField` starts from its own tokens.
+    x0 : Law or ndarray, shape (N, d)
+        The law of i.i.d. initial tokens, for the limit of N → ∞; or N tokens, which are the same in all samples.
+    observable : callable
+        Called with (time, tokens of shape (R, N, d)) for any R and N, returns R numbers; or an object with a method
+        of_state(time, tokens, radii). Of a law, it should be a function of the empirical measure.
+    tolerance : float
+        Half the width of the 99 % interval, > 0.
+    rng : int, SeedSequence or Generator
+        The same int gives the same result, to the bit.
+    executor : concurrent.futures.Executor, optional
+        As in `ensemble`. Does not change a bit of the result.
+    n_threads : int, optional
+        Of each worker, as in `ensemble`. Does not change a bit of the result.
+    store : path, optional
+        Folder that keeps the samples, one store of an `ensemble` for each level. The same call again continues from
+        it; so does a call with a smaller tolerance.
+    memory_limit : int, optional
+        Bytes. Default: this machine's memory.
+    progress : bool
+        Show a bar for the runs of each level.
+
+    Returns
+    -------
+    Estimate
+        The value, its interval, the levels and their cost.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, the memory would pass the limit, or the store is damaged or holds another study.
+    ArithmeticError
+        If the bias does not fall with the levels as it should.
+    RuntimeError, OSError, Interrupted
+        As in `ensemble`.
+
+    See Also
+    --------
+    chaosphere.ensemble : Run a model for many seeds and parameters.
+    chaosphere.Estimate : The result.
+    chaosphere.LimitSDE.with_steps : The same equation in any number of steps.
+    chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
+
+    Notes
+    -----
+    The interval is Student's, widened by a bound of the bias on either side: it holds if the extrapolated differences
+    halve from each layer of levels to the next at least. The number of samples follows from variances that are
+    estimated from these samples; `tests/statistical/test_estimate_coverage.py` measures that the interval
+    holds nevertheless.
+
+    Examples
+    --------
+    The mean energy of infinitely many tokens at time ½:
+
+    >>> import chaosphere as cs
+    >>> attention = cs.SoftmaxAttention(beta=1.0)
+    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="erf").kernel(3))
+    >>> model = cs.LimitSDE(
+    ...     attention=attention, field=field, horizon=0.5, n_steps=4, scheme="split"
+    ... )
+    >>> energy = cs.measures.Energy(beta=1.0)
+    >>> result = cs.estimate(model, cs.laws.Uniform(dim=3), energy, tolerance=0.1, rng=0)
+    >>> result.high - result.low <= 0.2
+    True
+    """
+    tolerance = checks.number(tolerance, "tolerance", above=0)
+    question = _question(model, x0, observable, rng=rng)
+    refuse_fork(executor)
+    if n_threads is not None:
+        checks.integer(n_threads, "n_threads", low=1)
+    checks.extra("xarray", "io")
+    question = replace(
+        question,
+        folder=None if store is None else files.local(store, "store"),
+        options={"executor": executor, "n_threads": n_threads, "progress": progress},
+        memory_limit=memory_limit,
+    )
+    runs: dict[Index, LevelRuns] = {}
+    for layer in range(_FIRST_LAYER, _MAX_LAYER + 1):
+        telescope = Telescope(layer=layer, finest=question.finest)
+        for index in telescope.indices:
+            if index not in runs:
+                runs[index] = LevelRuns(question, index, n_samples=_N_PILOT)
+        levels = [runs[index] for index in telescope.indices]
+        if (moments := _sampled(telescope, levels, tolerance=tolerance)) is not None:
+            return _result(moments, levels, question=question, tolerance=tolerance)
+    raise ArithmeticError(
+        f"the bias is more than half of tolerance={tolerance:g} after {_MAX_LAYER} layers of levels: raise the "
+        "tolerance, or take an observable that is a smooth function of the empirical measure"
+    )
+
+
+def _question(model: Model, x0: Law | Tokens, observable: Observable, *, rng: Seed) -> Question:
+    """Return the question of the first arguments, checked."""
+    check_model(model)
+    if isinstance(x0, np.ndarray):
+        checks.tokens(x0, "x0")
+        if x0.ndim != 2:
+            raise ValueError(f"x0 must be a law, or tokens of shape (N, d), got shape {x0.shape}")
+    elif not hasattr(x0, "sample") or checks.conversion(x0, "x0"):  # a table of pandas has a method of this name
+        raise TypeError(f"x0 must be a law or an array of tokens, got {short(x0)}{checks.conversion(x0, 'x0')}")
+    else:
+        check_law(x0, "x0")
+    observables({"observable": observable})
+    return Question(
+        model=model, x0=x0, observable=observable, root=root(rng), folder=None, options={}, memory_limit=None
+    )
+
+
+def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float) -> Moments | None:
+    """Run samples until the interval is within the tolerance; None where further levels are needed for that."""
+    for level in levels:
+        level.extend(_N_PILOT)
+    work = np.array([level.work for level in levels])
+    while True:
+        moments = Moments.of(telescope, [level.differences for level in levels])
+        if moments.half_width + moments.bias <= tolerance:
+            return moments
+        # Few samples show a larger bias than there is: at first, what is sure of it decides how many more are run.
+        surely, at_most = moments.least_bias, min(moments.bias, tolerance / 2)
+        if surely > tolerance / 2 or moments.half_width <= tolerance - at_most:
+            return None
+        allowed = tolerance - (surely if moments.half_width > tolerance - surely else at_most)
+        wanted = moments.wanted(allowed, work=work)
+        for level, n_samples, n_wanted in zip(levels, moments.n_samples.tolist(), wanted.tolist(), strict=True):
+            level.extend(min(n_wanted, _MAX_GROWTH * n_samples))
+
+
+def _result(moments: Moments, levels: list[LevelRuns], *, question: Question, tolerance: float) -> Estimate:
+    reach = moments.half_width + moments.bias
+    values = [level.values[:, 0] for level in levels]
+    table: dict[str, Any] = {
+        "n_tokens": np.array([level.level.n_tokens for level in levels]),
+        "n_steps": np.array([level.level.models[0].n_steps for level in levels]),
+        "n_samples": moments.n_samples,
+        "coefficient": moments.coefficients,
+        "mean": moments.means,
+        "variance": moments.variances,
+        "value_mean": np.array([own.mean() for own in values]),
+        "value_variance": np.array([own.var(ddof=1) for own in values]),
+        "pairs": np.array([level.n_pairs for level in levels]),
+    }
+    parts = {"model": question.model, "x0": question.x0, "observable": question.observable, "tolerance": tolerance}
+    return Estimate(
+        value=moments.value,
+        low=moments.value - reach,
+        high=moments.value + reach,
+        standard_error=moments.standard_error,
+        bias=moments.bias,
+        cost=float(table["pairs"] @ table["n_samples"]),
+        levels=table,
+        attributes=identify(parts, sequences=[question.root]),
+    )

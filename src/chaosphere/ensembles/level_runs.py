@@ -1,0 +1,130 @@
+"""Samples of the levels of `estimate`: each level is an ensemble that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.ensembles.levels import Ladder, Level, LevelLaw, LevelModel, system_values
+from chaosphere.ensembles.plan import Plan, make_plan
+from chaosphere.ensembles.run import load_ensemble, run_plan
+from chaosphere.ensembles.telescope import Index
+from chaosphere.geometry.laws import Law
+from chaosphere.measures.observables import Observable
+from chaosphere.models.protocol import Model
+
+COARSEST_TOKENS = 64  # below, what a sample takes besides its pairs is most of its time
+_VALUES = "values"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """What `estimate` is asked, and how the runs are to be made.
+
+    Attributes
+    ----------
+    model : Model
+    x0 : Law or ndarray, shape (N, d)
+    observable : callable
+    root : SeedSequence
+    folder : Path or None
+        Of the stores of the levels.
+    options : mapping
+        Of the ensembles: executor, n_threads, progress.
+    memory_limit : int or None
+    """
+
+    model: Model
+    x0: Law | Tokens
+    observable: Observable
+    root: np.random.SeedSequence
+    folder: Path | None
+    options: Mapping[str, Any]
+    memory_limit: int | None
+
+    @property
+    def finest(self) -> tuple[int | None, int | None]:
+        """The last levels of tokens and of steps, None where there is none."""
+        return 0 if isinstance(self.x0, np.ndarray) else None, Ladder.of(self.model).last
+
+    def level(self, index: Index) -> Level:
+        """Return the systems of a level."""
+        a, b = index
+        fine = Ladder.of(self.model).at(b)
+        return Level(
+            models=(fine, fine.coarsen(2)) if b else (fine,),  # type: ignore[attr-defined]
+            n_tokens=len(self.x0) if isinstance(self.x0, np.ndarray) else COARSEST_TOKENS << a,
+            has_halves=a > 0,
+        )
+
+    def first_seed(self, index: Index) -> int:
+        """Return the seed of the first sample of a level; the others follow."""
+        key = (*self.root.spawn_key, *index)
+        sequence = np.random.SeedSequence(self.root.entropy, spawn_key=key, pool_size=self.root.pool_size)
+        return int(sequence.generate_state(1, np.uint64)[0] >> 2)
+
+
+class LevelRuns:
+    """The samples of a level: sample i is a function of the seed, the level and i alone.
+
+    Parameters
+    ----------
+    question : Question
+    index : tuple of int
+    n_samples : int
+        That will be asked for at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `ensemble`, before any run.
+    """
+
+    def __init__(self, question: Question, index: Index, *, n_samples: int) -> None:
+        self.question, self.index, self.level = question, index, question.level(index)
+        self.values = np.empty((0, len(self.level.blocks)))
+        plan = self._plan(0, n_samples)
+        (self.n_pairs,) = (cost.pairs * self.level.models[-1].n_steps for cost in plan.costs.values())
+        self.work = LevelModel(level=self.level).work(plan.dim)
+
+    def _plan(self, start: int, stop: int) -> Plan:
+        question, level = self.question, self.level
+        x0, first = question.x0, question.first_seed(self.index)
+        is_fixed = isinstance(x0, np.ndarray)
+        return make_plan(
+            LevelModel(level=level),
+            level.arranged(x0) if isinstance(x0, np.ndarray) else LevelLaw(law=x0, level=level),
+            seeds=range(first + start, first + stop),
+            observe={_VALUES: system_values(question.observable, level)},
+            n_tokens=None if is_fixed else level.blocks[-1].stop,
+            save_at=[question.model.horizon],
+            memory_limit=question.memory_limit,
+        )
+
+    def extend(self, n_samples: int) -> None:
+        """Run until there are this many samples."""
+        if n_samples <= len(self.values):
+            return
+        folder, start = self.question.folder, len(self.values)
+        if folder is None:
+            new = run_plan(self._plan(start, n_samples), **self._options())[_VALUES].values[:, 0]
+            self.values = np.concatenate([self.values, new])
+            return
+        path = folder / f"tokens-{self.index[0]}-steps-{self.index[1]}.zarr"
+        n_held = load_ensemble(path).sizes["replica"] if path.exists() else 0
+        plan = self._plan(0, max(n_samples, n_held))
+        # A stopped estimate has asked for as many as are held, so that the same call again soon asks for them.
+        self.values = run_plan(plan, store=path, **self._options())[_VALUES].values[:n_samples, 0]
+
+    def _options(self) -> dict[str, Any]:
+        return {**self.question.options, "memory_limit": self.question.memory_limit}
+
+    @property
+    def differences(self) -> Floats:
+        """The samples of the level's difference."""
+        return self.level.differences(self.values)

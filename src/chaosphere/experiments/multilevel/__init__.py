@@ -1,0 +1,1 @@
+"""The mean energy of infinitely many tokens by multilevel Monte Carlo, to a tolerance."""

@@ -1,0 +1,260 @@
+"""Expectations by multilevel Monte Carlo: exact cases, exponents of levels, determinism, resuming, bad arguments."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere.ensembles import level_runs
+from chaosphere.ensembles.level_runs import LevelRuns, Question
+from chaosphere.ensembles.levels import Ladder, Level, LevelModel
+from chaosphere.ensembles.pool import Pool
+from chaosphere.ensembles.telescope import Moments, Telescope
+
+KERNEL = cs.MLP(width=1, activation="erf", bias_std=0.3).kernel(3)
+FIELD = cs.GaussianField(kernel=KERNEL, tolerance=1e-3)
+NOISE = cs.LimitSDE(attention=None, field=FIELD, horizon=0.5, n_steps=4, scheme="split")
+MODEL = dataclasses.replace(NOISE, attention=cs.SoftmaxAttention(beta=1.0))
+NETWORK = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), depth=8, horizon=0.5)
+UNIFORM = cs.laws.Uniform(dim=3)
+X = cs.sample_uniform(6, 3, rng=0)
+ENERGY = cs.measures.Energy(beta=1.0)
+
+
+@pytest.fixture
+def few_tokens(monkeypatch):
+    """Coarsest levels of eight tokens."""
+    monkeypatch.setattr(level_runs, "COARSEST_TOKENS", 8)
+
+
+def question(model, x0=UNIFORM, observable=ENERGY):
+    return Question(
+        model=model,
+        x0=x0,
+        observable=observable,
+        root=np.random.SeedSequence(0),
+        folder=None,
+        options={"n_threads": 1},
+        memory_limit=None,
+    )
+
+
+def samples(model, index, n_samples):
+    """Differences of a level."""
+    runs = LevelRuns(question(model), index, n_samples=n_samples)
+    runs.extend(n_samples)
+    return runs.differences
+
+
+def same(one, other):
+    return one.to_xarray().equals(other.to_xarray())
+
+
+@pytest.mark.usefixtures("few_tokens")
+def test_noise_alone_has_the_energy_of_the_pair_equation():
+    """Null: the 99 % interval is wrong with probability 1 %; with twice its width, 1e-6 (5.1 standard errors)."""
+
+    def gap(u):
+        return np.e - np.exp(u)
+
+    (exact,) = cs.two_point.expectation(KERNEL, gap, [0.5], u0="uniform") / 2
+    result = cs.estimate(NOISE, UNIFORM, ENERGY, tolerance=0.1, rng=1, n_threads=1)
+    assert abs(result.value - exact) < 2 * (result.high - result.value)
+    assert result.high - result.value <= 0.1
+    assert result.levels["n_tokens"].max() > 8
+    assert result.levels["n_steps"].max() > 4
+
+
+@pytest.mark.usefixtures("few_tokens")
+def test_variances_fall_with_tokens_and_with_steps():
+    """Null: variances fall as N⁻² between levels of 16 and 64 tokens, and as h between 8 and 32 steps.
+
+    Samples of kurtosis below 12: the logarithm of a ratio of two variances of 600 has a standard deviation of at most
+    √(2 · 11 / 600) = 0.19, which 5 of them (false-alarm rate 6e-7) make 0.96.
+    """
+    by_tokens = [samples(NOISE, index, 600).var() for index in ((1, 0), (3, 0))]
+    assert abs(np.log(by_tokens[0] / by_tokens[1]) - 4 * np.log(2)) < 0.96
+    by_steps = [samples(NOISE, index, 600).var() for index in ((0, 1), (0, 3))]
+    assert abs(np.log(by_steps[0] / by_steps[1]) - 2 * np.log(2)) < 0.96
+
+
+@pytest.mark.usefixtures("few_tokens")
+def test_extrapolation_removes_the_bias_of_the_diagonal():
+    """Null: the mean energy of N independent tokens is (1 − 1/N) times that of pairs, so 2 Δ₂ = Δ₁; 5 standard errors.
+
+    300 samples of each level; false-alarm rate 6e-7.
+    """
+    own = [samples(NOISE, (a, 0), 300) for a in (1, 2)]
+    difference = 2 * own[1].mean() - own[0].mean()
+    assert abs(difference) < 5 * np.sqrt((4 * own[1].var() + own[0].var()) / 300)
+    assert own[0].mean() > 10 * own[0].std() / np.sqrt(300)  # there is a bias to remove
+
+
+def test_systems_of_a_level_are_runs_of_their_own():
+    """The finest system is the run of `simulate` with that seed, the others are those of half of its tokens."""
+    fine = dataclasses.replace(MODEL.with_steps(8), temperature=0.1)
+    level = Level(models=(fine, fine.coarsen(2)), n_tokens=6, has_halves=True)
+    final = cs.simulate(LevelModel(level=level), level.arranged(X), rng=3).final
+    for model, rows in zip(level.models, (level.blocks[:3], level.blocks[3:]), strict=True):
+        assert np.array_equal(final[rows[0]], cs.simulate(model, X, rng=3).final)
+    # Without attention tokens do not see each other, so that those of a half move as they do among all.
+    free = dataclasses.replace(fine, attention=None)
+    level = dataclasses.replace(level, models=(free,))
+    blocks = [cs.simulate(LevelModel(level=level), level.arranged(X), rng=3).final[rows] for rows in level.blocks]
+    np.testing.assert_allclose(blocks[0][::2], blocks[1], rtol=1e-13)
+    np.testing.assert_allclose(blocks[0][1::2], blocks[2], rtol=1e-13)
+
+
+def test_the_last_levels_sum_to_what_is_beyond():
+    """Differences that halve from level to level: the sum is exact, also where there is a last level."""
+    a, b = np.arange(40)[:, None], np.arange(40)
+    for finest, layer in (((None, None), 2), ((None, 3), 2), ((0, 3), 2), ((None, 0), 4), ((2, 1), 3)):
+        telescope = Telescope(layer=layer, finest=finest)
+        last_a, last_b = (39 if last is None else last for last in finest)
+        exact = (2.0 ** -(a + b))[: last_a + 1, : last_b + 1].sum()
+        means = np.array([2.0 ** -(i + j) for i, j in telescope.indices])
+        coefficients = telescope.extrapolated().sum(axis=0)
+        assert coefficients @ means == pytest.approx(exact, rel=1e-10)
+        assert telescope.is_complete == (finest == (2, 1))
+    assert telescope.bias_bound(means) == 0
+
+
+def test_numbers_of_samples_are_those_of_least_work():
+    telescope = Telescope(layer=2, finest=(0, 2))
+    moments = Moments(
+        telescope=telescope,
+        means=np.zeros(3),
+        variances=np.array([1.0, 0.1, 0.01]),
+        n_samples=np.full(3, 10**6),
+    )
+    work = np.array([1.0, 2.0, 4.0])
+    wanted = moments.wanted(0.01, work=work)
+    reached = dataclasses.replace(moments, n_samples=wanted)
+    assert 0.95 < reached.half_width / 0.01 < 1
+    np.testing.assert_allclose(wanted / wanted[0], np.sqrt(moments.variances / work), rtol=1e-3)
+
+
+def test_ladders():
+    assert [Ladder.of(model).last for model in (MODEL, NETWORK, dataclasses.replace(NETWORK, depth=7))] == [None, 1, 0]
+    assert Ladder.of(NETWORK).at(0).depth == 4
+    assert Ladder.of(dataclasses.replace(MODEL, n_steps=64)).n_steps == 4
+    scales = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=8, horizon=0.5, noise_scale=[1.0] * 8)
+    assert Ladder.of(scales).last == 0
+    per_step = dataclasses.replace(MODEL, noise_scale=[1.0] * 4)
+    assert Ladder.of(per_step).last == 0
+    assert Ladder.of(per_step).at(0) == per_step
+
+
+def test_fixed_tokens_of_a_network_have_no_bias():
+    """Null: plain samples of the whole network have the same mean; 2000 of them, 5 standard errors of both."""
+    result = cs.estimate(NETWORK, X, ENERGY, tolerance=0.03, rng=0, n_threads=1)
+    assert result.bias == 0
+    assert result.levels["n_steps"].tolist() == [4, 8]
+    assert result.levels["n_tokens"].tolist() == [6, 6]
+    data = cs.ensemble(NETWORK, X, seeds=range(2000), observe={"e": ENERGY}, save_at=[0.5], n_threads=1)["e"]
+    error = np.hypot(result.standard_error, data.std() / np.sqrt(2000))
+    assert abs(result.value - data.mean()) < 5 * error
+
+
+def test_radii():
+    model = cs.Transformer(attention=NETWORK.attention, mlp=None, depth=4, horizon=0.5, normalization="pre")
+    result = cs.estimate(model, X, cs.measures.RadiusMoment(power=1), tolerance=0.1, rng=0, n_threads=1)
+    sol = cs.simulate(model, X, rng=0)
+    assert result.value == pytest.approx(sol.final_radii.mean(), abs=1e-12)
+    assert result.low == pytest.approx(result.high, abs=1e-12)
+
+
+def test_same_result_on_any_executor_with_any_store(tmp_path, monkeypatch):
+    def run(**options):
+        return cs.estimate(NETWORK, X, ENERGY, tolerance=0.05, rng=5, **options)
+
+    here = run(n_threads=1)
+    assert same(here, run(n_threads=2))
+    with ThreadPoolExecutor(2) as pool:
+        assert same(here, run(executor=pool))
+    assert same(here, run(store=tmp_path / "s"))
+    assert not same(here, cs.estimate(NETWORK, X, ENERGY, tolerance=0.05, rng=6))
+    monkeypatch.setattr("chaosphere.ensembles.worker.simulate", None)  # nothing is run again
+    assert same(here, run(store=tmp_path / "s"))
+
+
+def test_a_stopped_estimate_continues(tmp_path, monkeypatch):
+    def run(tolerance, **options):
+        return cs.estimate(NETWORK, X, ENERGY, tolerance=tolerance, rng=5, n_threads=1, **options)
+
+    uninterrupted, calls = run(0.01), []
+    extend = LevelRuns.extend
+
+    def stopping(self, n_samples):
+        calls.append(n_samples)
+        if len(calls) == 4:  # in the second round
+            raise KeyboardInterrupt
+        extend(self, n_samples)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LevelRuns, "extend", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(0.01, store=tmp_path / "s")
+    assert same(uninterrupted, run(0.01, store=tmp_path / "s"))
+    # A larger tolerance takes the first of the samples that are there.
+    assert same(run(0.06), run(0.06, store=tmp_path / "s"))
+    with pytest.raises(ValueError, match="another study"):
+        cs.estimate(NETWORK, X, cs.measures.Energy(beta=2.0), tolerance=0.03, rng=5, store=tmp_path / "s")
+
+
+def test_repr_and_dataset():
+    result = cs.estimate(NETWORK, X, ENERGY, tolerance=0.1, rng=0, n_threads=1)
+    assert repr(result).splitlines()[0] == "Estimate"
+    assert "99 % interval" in repr(result)
+    assert "<table" in result._repr_html_()
+    data = result.to_xarray()
+    assert data["mean"].dims == ("level",)
+    assert float(data["low"]) < float(data["value"]) < float(data["high"])
+    assert result.cost == float((data["pairs"] * data["n_samples"]).sum())
+    assert result.levels["pairs"].tolist() == [4 * 36, (8 + 4) * 36]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"tolerance": 0}, ValueError, "tolerance must be a finite number > 0"),
+        ({"tolerance": "0.1"}, TypeError, "tolerance must be a real number"),
+        ({"rng": None}, TypeError, "rng must be"),
+        ({"rng": -1}, ValueError, "rng must be"),
+        ({"model": cs.SoftmaxAttention()}, TypeError, "model must be a model"),
+        ({"x0": X[None]}, ValueError, "x0 must be a law, or tokens of shape"),
+        ({"x0": 2 * X}, ValueError, "x0 must"),
+        ({"x0": "uniform"}, TypeError, "x0 must be a law or an array"),
+        ({"x0": cs.laws.Uniform(dim=4)}, ValueError, "dim"),
+        ({"observable": "energy"}, TypeError, "must be callable"),
+        ({"observable": lambda x: x}, TypeError, "must be callable on"),
+        ({"observable": lambda t, x: x}, ValueError, "observable must return one real number for each replica"),
+        ({"observable": cs.measures.RadiusMoment(power=1)}, ValueError, "needs a model with radii"),
+        ({"executor": 3}, TypeError, "executor must be"),
+        ({"n_threads": 0}, ValueError, "n_threads must be"),
+        ({"memory_limit": 1000}, ValueError, "memory_limit"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_run(change, error, text, monkeypatch):
+    monkeypatch.setattr("chaosphere.ensembles.worker.simulate", None)
+    arguments = {"model": MODEL, "x0": UNIFORM, "observable": ENERGY, "tolerance": 0.1, "rng": 0} | change
+    model, x0, observable = (arguments.pop(name) for name in ("model", "x0", "observable"))
+    with pytest.raises(error, match=text):
+        cs.estimate(model, x0, observable, **arguments)
+
+
+def test_a_bias_that_does_not_fall_is_an_error(monkeypatch):
+    """An observable that is no function of the measure: the number of tokens."""
+    monkeypatch.setattr("chaosphere.ensembles.estimate._MAX_LAYER", 3)
+    still = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=1, horizon=0.1)
+    with pytest.raises(ArithmeticError, match="smooth function of the empirical measure"):
+        cs.estimate(still, UNIFORM, lambda t, x: np.full(len(x), float(x.shape[1])), tolerance=1.0, rng=0)
+
+
+@pytest.mark.slow
+def test_same_result_in_processes():
+    here = cs.estimate(NETWORK, X, ENERGY, tolerance=0.05, rng=5)
+    with Pool(2) as pool:
+        assert same(here, cs.estimate(NETWORK, X, ENERGY, tolerance=0.05, rng=5, executor=pool))
