@@ -153,8 +153,40 @@ def test_replicas_layouts_and_threads(name):
         for key, values in back.parameters.items():
             assert np.array_equal(own.parameters[key], values[r])
     for layout in ("strided", "Fortran", "read-only"):
-        same = [cases.layouts(a)[layout] for a in (x, tangent)]
-        assert np.array_equal(interaction.jvp(*same, weights=p), along)
+        same, other, of = (cases.layouts(a)[layout] for a in (x, tangent, cotangent))
+        assert np.array_equal(interaction.jvp(same, other, weights=p), along)
+        own = interaction.vjp(same, of, weights=p)
+        assert np.array_equal(own.tokens, back.tokens)
+        assert np.array_equal(own.weights, back.weights)
+        for key, values in back.parameters.items():
+            assert np.array_equal(own.parameters[key], values)
+
+
+def test_replicas_of_many_coordinates():
+    attention = cs.SoftmaxAttention(beta=2.0, value_scale=0.5)
+    x, cotangent = cases.tokens(70, 200, n_replicas=3), vectors(70, 200, n_replicas=3)[1]
+    back = attention.vjp(x, cotangent)
+    for r in range(3):
+        own = attention.vjp(x[r], cotangent[r])
+        for key, values in back.parameters.items():
+            assert own.parameters[key] == values[r]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "interaction", [cs.SoftmaxAttention(beta=2.0), cs.UnnormalizedAttention(beta=2.0), cs.SinkhornAttention(beta=2.0)]
+)
+def test_gradients_in_small_weights_tend_to_that_in_none(interaction, dtype):
+    x = cases.tokens(20, 3, dtype)[0]
+    cotangent = vectors(20, 3)[1, 0].astype(dtype)
+    gradients = []
+    for small in (0.0, 1e-300, 1e-37, 1e-20, 1e-15):
+        p = np.full(20, (1 - small) / 19)
+        p[0] = small
+        back = interaction.vjp(x, cotangent, weights=p)
+        gradients.append((back.weights[0], *back.tokens[1]))
+    assert abs(gradients[0][0]) > 0.01
+    twins.assert_close(np.array(gradients[1:]), np.array([gradients[0]] * 4), atol=1e-11 + 40 * np.finfo(dtype).eps)
 
 
 def test_causal_attention_looks_at_what_came_before():

@@ -109,3 +109,37 @@ def test_a_scheme_of_other_functions_has_no_derivative(monkeypatch):
         cs.gradient(equation(scheme="own"), X, identity, rng=0)
     own, euler = (cs.measures.lyapunov_exponent(equation(scheme=name), X, rng=0) for name in ("own", "projected-euler"))
     assert own == pytest.approx(euler, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("model", "cotangent"),
+    [
+        (network(attention=None, mlp=cs.MLP(width=8, activation="sin", weight_std=1e4), depth=400), 1.0),
+        (network(mlp=None), 1e308),
+    ],
+)
+def test_a_gradient_that_overflows_is_an_error(model, cotangent):
+    with pytest.raises(ValueError, match="model must be such that its gradient is finite"):
+        cs.gradient(model, X, lambda y: (0.0, np.full_like(y, cotangent)), rng=0)
+
+
+def test_random_heads_of_large_norm_have_a_gradient_in_float32():
+    """Simulated by the kernel of rows, which bounds no norm."""
+    model = network(attention=cs.RandomAttention(head_dim=2, query_key_std=1e3), mlp=None, depth=1, horizon=0.01)
+    result = cs.gradient(model, X.astype("f"), lambda y: (y[:, 0].sum(), np.eye(3, dtype="f")[[0] * len(y)]), rng=0)
+    assert np.isfinite(result.tokens).all()
+    exact = cs.gradient(model, X, lambda y: (y[:, 0].sum(), np.eye(3)[[0] * len(y)]), rng=0)
+    np.testing.assert_allclose(result.value, exact.value, atol=1e-4)
+
+
+def test_the_layout_of_arrays_changes_no_bit():
+    x = cs.sample_uniform(20, 5, rng=0, n_replicas=2)
+    model = network(attention=cs.SoftmaxAttention(beta=2.0))
+    arrays = [(a, layout) for a in (x, np.asfortranarray(x)) for layout in (np.ascontiguousarray, np.asfortranarray)]
+    results = [cs.gradient(model, a, lambda y, layout=layout: (0.0, layout(y)), rng=0) for a, layout in arrays]
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.tokens, results[0].tokens)
+        np.testing.assert_array_equal(other.weights, results[0].weights)
+        for name, values in results[0].parameters["attention"].items():
+            np.testing.assert_array_equal(other.parameters["attention"][name], values)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
@@ -74,7 +76,7 @@ class Differentiable:
         >>> bool(np.allclose(attention.jvp(x, x @ generator.T), attention(x) @ generator.T))
         True
         """
-        batch, directions = checks.tokens(x), vectors(tangent, "tangent", x=x)
+        batch, directions = contiguous(x), vectors(tangent, "tangent", x=x)
         threads = checks.threads(n_threads)
         plan = self.plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
         out = plan.jvp(batch, directions, n_threads=threads)
@@ -138,7 +140,7 @@ class Differentiable:
         >>> bool(np.isclose(back.parameters["beta"], change, atol=1e-4))
         True
         """
-        batch, directions = checks.tokens(x), vectors(cotangent, "cotangent", x=x)
+        batch, directions = contiguous(x), vectors(cotangent, "cotangent", x=x)
         threads = checks.threads(n_threads)
         plan = self.plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
         back = plan.vjp(batch, directions, n_threads=threads)
@@ -146,6 +148,11 @@ class Differentiable:
             return back
         parameters = {name: values[0] for name, values in back.parameters.items()}
         return Pullback(tokens=back.tokens[0], weights=back.weights[0], parameters=parameters)
+
+
+def contiguous(x: Any) -> Tokens:
+    """Return checked tokens (R, N, d) in one layout: the order of sums of derivatives depends on it."""
+    return np.ascontiguousarray(checks.tokens(x))
 
 
 def vectors(v: Any, name: str, *, x: Tokens) -> Tokens:
@@ -158,4 +165,4 @@ def vectors(v: Any, name: str, *, x: Tokens) -> Tokens:
     limit = largest_value(x.dtype)
     if not (size := float(abs(values).max())) <= limit:
         raise ValueError(f"{name} must be finite and <= {limit:.3g} in size for {x.dtype} tokens, got {size:.6g}")
-    return values if values.ndim == 3 else values[None]
+    return np.ascontiguousarray(values if values.ndim == 3 else values[None])

@@ -10,6 +10,7 @@ sums in its own dimensions.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,7 @@ class DirectPlan(InteractionPlan):
     ) -> None:
         self.shape, self.value_scale = shape, value_scale
         self.parameters, self.own_weights = parameters, weights
+        self._derivative: SoftmaxTangent | None = None
         self.weights: Floats | None
         self.sources: Any
         self.tracers: Any
@@ -190,6 +192,7 @@ class DirectPlan(InteractionPlan):
         """Return the plan with another β or δ, of a plan that has none of them as a matrix or in a head."""
         plan = copy(self)
         changed = {"beta": beta, "value_scale": value_scale}
+        plan._derivative = None
         plan.parameters = self.parameters | {name: value for name, value in changed.items() if value is not None}
         if value_scale is not None:
             plan.value_scale = value_scale
@@ -204,9 +207,13 @@ class DirectPlan(InteractionPlan):
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative in a direction; see `InteractionPlan`."""
+        return self.linearized(x, n_threads=n_threads)(tangent)
+
+    def linearized(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
+        """Return `jvp` at tokens as a function of the tangent; attention itself is evaluated once."""
         attended = self.attend(x, n_threads=n_threads)
         log_z = attended.log_partition()
-        return self._tangent().jvp(x, tangent, drift=attended.mean, log_z=log_z, n_threads=n_threads)
+        return self._tangent().linearized(x, drift=attended.mean, log_z=log_z, n_threads=n_threads)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return gradients; see `InteractionPlan`."""
@@ -215,7 +222,11 @@ class DirectPlan(InteractionPlan):
         return self._tangent().vjp(x, cotangent, drift=attended.mean, log_z=log_z, n_threads=n_threads)
 
     def _tangent(self) -> SoftmaxTangent:
-        return SoftmaxTangent(Maps(self.shape.dim, **self.parameters), self.own_weights, decay=self.decay)
+        """Return the derivative, made when it is first needed: norms of matrices take long."""
+        if self._derivative is None:
+            maps = Maps(self.shape.dim, **self.parameters)
+            self._derivative = SoftmaxTangent(maps, self.own_weights, decay=self.decay)
+        return self._derivative
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`.

@@ -20,7 +20,7 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
 from chaosphere.interactions import random_pair
-from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.direct import DirectPlan, relative_weights
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan, Partition
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -418,4 +418,11 @@ class _Heads(Increment):
             group = slice(0, len(x)) if len(self.v) == 1 else slice(r, r + 1)
             shape = Shape.of(x[group])
             for q, k, v in zip(self.q[r], self.k[r], self.v[r], strict=True):
-                yield group, SoftmaxAttention(query=q, key=k, value=v).plan(shape, plan.weights)
+                # Not by SoftmaxAttention, which bounds the norm of QᵀK: here it is as large as it is drawn.
+                matrices: dict[str, Any] = {"query": q, "key": k, "value": v}
+                yield (
+                    group,
+                    DirectPlan(
+                        shape, plan.weights, beta=None, form=k.T @ q, value=v, value_scale=1.0, parameters=matrices
+                    ),
+                )

@@ -15,6 +15,7 @@ threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from chaosphere.interactions.head import LOG2_E, balanced
 from chaosphere.interactions.protocol import Pullback
 from chaosphere.kernels import tangent as kernel
 from chaosphere.kernels.rows import map_tokens
+
+_SMALL_WEIGHT = 2.0**-20  # of the largest
 
 
 class Product:
@@ -161,14 +164,16 @@ class Pairs:
 
     def columns(self, u: Tokens, g: Tokens, *, c: Tokens, e: Tokens | None = None, **options: Any) -> Sums:
         """Return the sums over i for every column j, with terms t_ij = ⟨u_j, g_i⟩; those of P t are over p_j."""
-        is_source = self.p > 0
-        own = np.log2(np.where(is_source, self.p, 1.0))
+        # A small weight would make the exponential of the sums over p_j zero.
+        is_large = self.p > _SMALL_WEIGHT * self.p.max()
+        inside = np.where(is_large, self.p, 1.0)
         mask = 0 if self.decay is None else kernel.UPPER
-        logs = self.log_columns + own, self.log_rows
+        logs = self.log_columns + np.log2(inside), self.log_rows
         products, terms, plain = self._sums((self.k, self.q), (u, g), c=c, e=e, logs=logs, mask=mask, **options)
-        # What a token of weight 0 would give may overflow.
-        products, plain = (np.where(is_source[:, None], sums, 0.0) for sums in (products, plain))
-        return Sums(products, terms / np.where(is_source, self.p, 1.0), plain)
+        outside = np.where(is_large, 1.0, self.p)[:, None]
+        with np.errstate(invalid="ignore"):  # what a token of weight 0 would give may overflow
+            products, plain = (np.where(outside > 0, outside * sums, 0.0) for sums in (products, plain))
+        return Sums(products, terms / inside, plain)
 
     def _sums(
         self,
@@ -237,9 +242,9 @@ def pulled_back(pairs: Pairs, cotangent: Tokens, *, offsets: Floats | None, fact
         of_key -= (2.0 * weights * pairs.p)[..., None] * pairs.k
     parameters: dict[str, Floats] = {}
     if maps.beta is not None:
-        parameters["beta"] = factor * np.einsum("rik,rik->r", rows.products, pairs.q)
+        parameters["beta"] = factor * inner(rows.products, pairs.q).sum(axis=1)
     if maps.value_scale is not None:
-        parameters["value_scale"] = np.einsum("rjk,rjk->r", of_value, pairs.v)
+        parameters["value_scale"] = inner(of_value, pairs.v).sum(axis=1)
     of_value = maps.factor * of_value
     sources = x[:, :n]
     if maps.scores.right is not None:
@@ -262,8 +267,8 @@ def _named(gradients: tuple[Floats | None, ...], names: tuple[str, ...]) -> dict
 
 
 def _outer(gradients: Floats, x: Tokens) -> Floats:
-    """Return Σ_i g_i x_iᵀ (R, k, d), without BLAS, whose sums may depend on its threads."""
-    return np.asarray(np.einsum("rik,rid->rkd", gradients, x))
+    """Return Σ_i g_i x_iᵀ (R, k, d): of each replica alone, and without BLAS, whose sums may depend on its threads."""
+    return np.stack([np.einsum("ik,id->kd", *of_replica) for of_replica in zip(gradients, x, strict=True)])
 
 
 def _transposed(pairs: Pairs, gradients: Floats, matrix: Floats | None) -> Floats:
@@ -287,11 +292,19 @@ class SoftmaxTangent:
 
     def jvp(self, x: Tokens, tangent: Tokens, *, drift: Tokens, log_z: Floats, n_threads: int) -> Tokens:
         """Return the derivative of the drift along a tangent."""
+        return self.linearized(x, drift=drift, log_z=log_z, n_threads=n_threads)(tangent)
+
+    def linearized(self, x: Tokens, *, drift: Tokens, log_z: Floats, n_threads: int) -> Callable[[Tokens], Tokens]:
+        """Return the derivative of the drift as a function of the tangent."""
         pairs = self._pairs(x, log_z, n_threads=n_threads)
-        sums = score_and_value_sums(pairs, tangent)
-        out = of_values(pairs, sums.products + sums.plain, factor=self.maps.factor)
-        out -= sums.terms[..., None] * drift
-        return out.astype(x.dtype)
+
+        def derivative(tangent: Tokens) -> Tokens:
+            sums = score_and_value_sums(pairs, tangent)
+            out = of_values(pairs, sums.products + sums.plain, factor=self.maps.factor)
+            out -= sums.terms[..., None] * drift
+            return out.astype(x.dtype)
+
+        return derivative
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, drift: Tokens, log_z: Floats, n_threads: int) -> Pullback:
         """Return the gradients of the sum of cotangent times drift."""
@@ -343,7 +356,7 @@ class UnnormalizedTangent:
         back = pulled_back(pairs, cotangent, offsets=None, factor=self.factor)
         parameters, weights = dict(back.parameters), back.weights
         if self.is_rescaled:
-            parameters["beta"] = parameters["beta"] - np.einsum("rj,j->r", weights, pairs.p)
+            parameters["beta"] = parameters["beta"] - (weights * pairs.p).sum(axis=1)
         if self.mass is not None and self.decay is not None and drift is not None:
             of_mass = inner(cotangent, drift) / self.mass
             weights = weights - _decayed_sums(of_mass[:, ::-1], self.decay / x.shape[1])[:, ::-1]

@@ -93,8 +93,8 @@ def lyapunov_exponent(
         The run is the one that `simulate` makes with this seed.
     separation : float, optional
         Length of the difference to a second copy, in [1e-12, 1e-3]; the exponent carries an error of its order, plus
-        1e-16 / separation. Default: by derivatives, which have no such error, and by differences of 1e-7 in steps
-        without one.
+        1e-16 / separation. Default: by derivatives, which have no such error; from the first step without one on, by
+        differences of 1e-7.
     n_replicas : int, optional
         R >= 2 runs from the same tokens x, of shape (N, d), under independent noises; replica 0 has that of a call
         without it.
@@ -123,7 +123,8 @@ def lyapunov_exponent(
 
     Notes
     -----
-    Each step of the model is taken once, with its derivative, or twice, once for each copy.
+    With derivatives a step is evaluated two or three times, besides its derivative; with differences twice. For wide
+    layers differences are faster.
 
     Examples
     --------
@@ -171,8 +172,8 @@ def lyapunov_spectrum(
 ) -> Floats:
     """Return the finite-time Lyapunov exponents of a model's flow along one path: growth of tangent volumes.
 
-    Copies of the tokens start along orthonormal tangent vectors and move under the same noise; after every step a QR
-    factorisation makes their differences orthonormal again. The sum of the first k exponents is the growth of the
+    Orthonormal tangent vectors are carried along the run; after every step a QR factorisation makes them orthonormal
+    again. The sum of the first k exponents is the growth of the
     k-dimensional volume between them. For one token under noise alone, of covariance κ, T times the exponents are
     jointly Gaussian in the limit of small steps, with means ½[(d−1−2i)κ′(1) − (d−1)κ(1)]T, i = 1 … d−1, and covariance
     T(κ(1) + κ′(1)δ_ij).
@@ -212,7 +213,8 @@ def lyapunov_spectrum(
 
     Notes
     -----
-    Each step of the model is taken once, with n_exponents derivatives, or 1 + n_exponents times.
+    With derivatives a step is evaluated two or three times, besides n_exponents derivatives; with differences
+    1 + n_exponents times. For wide layers differences are faster.
 
     References
     ----------

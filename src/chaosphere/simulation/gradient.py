@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,12 @@ class Gradient(Brief):
         In the weight of each source token, taken as free: the sum of the weights is not held at 1. None where nothing
         depends on the weights.
     parameters : mapping of str to mapping or list
-        In the parameters of the model's arguments, by their names: ``parameters["attention"]["beta"]``. Numbers and
-        matrices alone have gradients. The attention or the MLPs of a model that has one for each layer, or whose
-        parameters change over time, have a list with one mapping for each step. With replicas each array has R as
-        first axis: the parts of the replicas, whose sum is the gradient.
+        In the parameters of the model's arguments, by their names: ``parameters["attention"]["beta"]``. These are β, δ,
+        Q, K, V and the output of attentions, and the matrices of a `FixedMLP`; nothing else has one. The attention or
+        the MLPs of a model that has one for each layer, or whose parameters change over time, have a list with one
+        mapping for each step. For a function of t it is the sum over the times at which the scheme takes the function:
+        one, but for heun and rk4, where the parts cannot be told apart. With replicas each array has R as first axis:
+        the parts of the replicas, whose sum is the gradient.
 
     See Also
     --------
@@ -128,8 +130,8 @@ def gradient(
     Notes
     -----
     States are kept every √L steps of the L, and those between are computed again: memory O(N d √L). Noise is a pure
-    function of the seed and the step, so that they are bitwise the same. A call costs two runs of `simulate`, and the
-    transpose of each step.
+    function of the seed and the step, so that they are bitwise the same. A call evaluates attention and layers about
+    four times as often as `simulate`, besides the transpose of each step.
 
     Examples
     --------
@@ -154,7 +156,7 @@ def gradient(
     np.True_
     """
     check_model(model)
-    batch = checks.tokens(x)
+    batch = np.ascontiguousarray(checks.tokens(x))  # the order of sums depends on the layout
     if not callable(objective):
         raise TypeError(f"objective must be a function of the final tokens, got {objective!r}")
     checks.flag(shared_noise, "shared_noise")
@@ -195,14 +197,15 @@ def gradient(
         for step in range(first, min(first + stride, model.n_steps) - 1):
             states.append(plan.advance(states[-1], range(step, step + 1), context))
         for step in reversed(range(first, first + len(states))):
-            back = plan.vjp(states.pop(), cotangent, step=step, context=context)
+            with np.errstate(over="ignore", invalid="ignore"):
+                back = plan.vjp(states.pop(), cotangent, step=step, context=context)
+                sums.add(back.weights, back.parameters)
             cotangent = back.tokens
-            sums.add(back.weights, back.parameters)
+            _check_finite(cotangent)
     if plan.has_radius:
         cotangent = np.linalg.norm(start, axis=2, keepdims=True) * cotangent
     cotangent = _tangent(batch, cotangent)
-    if not np.isfinite(cotangent).all():
-        raise ValueError(f"model must be such that its gradient is finite in {x.dtype}; it overflows over the steps")
+    _check_finite(cotangent, *_arrays([sums.weights, sums.parameters]))
     return Gradient(
         value=value,
         tokens=cotangent if x.ndim == 3 else cotangent[0],
@@ -256,10 +259,24 @@ def _evaluated(objective: Callable[[Tokens], Any], tokens: Tokens, *, n_replicas
         raise ValueError(
             f"objective must return a gradient of the shape of the tokens, {tokens.shape}, got {cotangent.shape}"
         )
-    cotangent = cotangent.astype(tokens.dtype)
+    cotangent = np.ascontiguousarray(cotangent, dtype=tokens.dtype)
     if not (np.isfinite(value).all() and np.isfinite(cotangent).all()):
         raise ValueError("objective must return a finite value and a finite gradient at the final tokens")
     return (value if value.ndim else float(value)), cotangent
+
+
+def _check_finite(*gradients: Floats) -> None:
+    if not all(np.isfinite(values).all() for values in gradients):
+        raise ValueError("model must be such that its gradient is finite; it overflows over the steps")
+
+
+def _arrays(gradients: Any) -> Iterator[Floats]:
+    """Yield the arrays in gradients of weights and parameters."""
+    if isinstance(gradients, dict | list):
+        for part in gradients.values() if isinstance(gradients, dict) else gradients:
+            yield from _arrays(part)
+    elif gradients is not None:
+        yield gradients
 
 
 def _tangent(x: Tokens, v: Tokens) -> Tokens:
