@@ -460,15 +460,9 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             output, narrow_value = (value, None) if values is None else (values[0].T, values[1])
             matrices: dict[str, Any] = {"query": query, "key": key, "value": narrow_value, "output": output}
             head = Head(shape.dtype, scale=1.0 if beta is None else beta, value_scale=value_scale, **matrices)
-        names = ("beta", "value_scale", "query", "key", "value", "output")
-        return {
-            "beta": beta,
-            "form": form,
-            "value": value,
-            "value_scale": value_scale,
-            "head": head,
-            "parameters": {name: getattr(self, name) for name in names},
-        }
+        parameters = {name: getattr(self, name) for name in ("beta", "value_scale", "query", "key", "value", "output")}
+        several: dict[str, Any] = {"form": form, "value": value, "value_scale": value_scale, "parameters": parameters}
+        return {"beta": beta, "head": head, **several}
 
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
