@@ -16,7 +16,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.models.operations import added
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
-from chaosphere.simulation.loop import check_state, run_steps
+from chaosphere.simulation.steps import check_state, run_steps
 
 _MANY_STEPS = 8  # from which on a step more is worth an early error
 

@@ -12,24 +12,22 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
-from chaosphere.common.streams import Noise, Seeds, roots
-from chaosphere.geometry.sphere import DegenerateTokenError
-from chaosphere.interactions.balance import UnbalancedError
+from chaosphere.common.streams import Seeds, roots
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, radii_of, resolved, save_steps
+from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.observables import check_radii, observables, read_only, values
 from chaosphere.simulation.signals import Interrupted, StopRequest
-from chaosphere.simulation.solution import SimulationError, Solution
+from chaosphere.simulation.solution import Solution
+from chaosphere.simulation.steps import check_state, run_steps
 
 
 def trajectory(
@@ -106,51 +104,6 @@ def trajectory(
         if index > first_step:
             check_state(state, plan, step=index, model=model, last=None)
         yield index * model.horizon / model.n_steps, read_only(plan.tokens(state))
-
-
-def run_steps(
-    model: Model,
-    plan: ModelPlan,
-    x: Tokens,
-    *,
-    rng: Seeds,
-    shared_noise: bool,
-    n_threads: int | None,
-    first_step: int,
-    stops: NDArray[np.int64] | None,
-) -> Iterator[tuple[int, Tokens]]:
-    """Yield (steps taken, state) at the start and after every step; with stops at least there, bitwise identical."""
-    is_batch = x.ndim == 3
-    batch = x if is_batch else x[None]
-    shape, dtype = batch.shape, batch.dtype
-    threads = checks.threads(n_threads)
-    noise = Noise(rng, n_replicas=len(batch), is_shared=shared_noise, n_threads=threads)
-    context = StepContext(noise=noise, n_threads=threads)
-    yield first_step, x
-    del x
-    index = first_step
-    while index < model.n_steps:
-        n_steps = 1
-        if stops is not None:
-            n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
-        try:
-            batch = plan.advance(batch, range(index, index + n_steps), context)
-        except (DegenerateTokenError, UnbalancedError) as error:
-            if n_steps > 1:  # which of them?
-                stops = np.arange(model.n_steps + 1)
-                continue
-            raise SimulationError(
-                f"step {index} (time {index * model.horizon / model.n_steps:g}): {error}",
-                step=index,
-                last_state=plan.tokens(batch),
-            ) from error
-        index += n_steps
-        if batch.shape != shape or batch.dtype != dtype:
-            raise TypeError(
-                f"model must return tokens of shape {shape} and {dtype} from a step, got {batch.shape} and "
-                f"{batch.dtype} from {type(model).__name__} at step {index}"
-            )
-        yield index, batch if is_batch else batch[0]
 
 
 def simulate(
@@ -385,20 +338,6 @@ def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
     files.check_writable(file.path, "checkpoint")
     stack.enter_context(files.Lock(file.path, "checkpoint"))
     return file.read()
-
-
-def check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
-    """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
-    try:
-        checks.tokens(plan.tokens(state), "tokens")
-    except (ValueError, DegenerateTokenError) as error:
-        text = str(error).partition(";")[0]  # the rest tells how to project what a user passes
-        raise SimulationError(
-            f"step {step - 1} (time {(step - 1) * model.horizon / model.n_steps:g}) or one before it since the last "
-            f"recorded state: {text}",
-            step=step - 1,
-            last_state=state if last is None else plan.tokens(last),
-        ) from error
 
 
 def _stopped(stop: StopRequest, file: CheckpointFile, step: int, n_steps: int) -> str:

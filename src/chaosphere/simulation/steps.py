@@ -1,0 +1,75 @@
+"""The steps of a run, and the check of the states that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Tokens
+from chaosphere.common.streams import Noise, Seeds
+from chaosphere.geometry.sphere import DegenerateTokenError
+from chaosphere.interactions.balance import UnbalancedError
+from chaosphere.models.protocol import Model, ModelPlan, StepContext
+from chaosphere.simulation.solution import SimulationError
+
+
+def run_steps(
+    model: Model,
+    plan: ModelPlan,
+    x: Tokens,
+    *,
+    rng: Seeds,
+    shared_noise: bool,
+    n_threads: int | None,
+    first_step: int,
+    stops: NDArray[np.int64] | None,
+) -> Iterator[tuple[int, Tokens]]:
+    """Yield (steps taken, state) at the start and after every step; with stops at least there, bitwise identical."""
+    is_batch = x.ndim == 3
+    batch = x if is_batch else x[None]
+    shape, dtype = batch.shape, batch.dtype
+    threads = checks.threads(n_threads)
+    noise = Noise(rng, n_replicas=len(batch), is_shared=shared_noise, n_threads=threads)
+    context = StepContext(noise=noise, n_threads=threads)
+    yield first_step, x
+    del x
+    index = first_step
+    while index < model.n_steps:
+        n_steps = 1
+        if stops is not None:
+            n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
+        try:
+            batch = plan.advance(batch, range(index, index + n_steps), context)
+        except (DegenerateTokenError, UnbalancedError) as error:
+            if n_steps > 1:  # which of them?
+                stops = np.arange(model.n_steps + 1)
+                continue
+            raise SimulationError(
+                f"step {index} (time {index * model.horizon / model.n_steps:g}): {error}",
+                step=index,
+                last_state=plan.tokens(batch),
+            ) from error
+        index += n_steps
+        if batch.shape != shape or batch.dtype != dtype:
+            raise TypeError(
+                f"model must return tokens of shape {shape} and {dtype} from a step, got {batch.shape} and "
+                f"{batch.dtype} from {type(model).__name__} at step {index}"
+            )
+        yield index, batch if is_batch else batch[0]
+
+
+def check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
+    """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
+    try:
+        checks.tokens(plan.tokens(state), "tokens")
+    except (ValueError, DegenerateTokenError) as error:
+        text = str(error).partition(";")[0]  # the rest tells how to project what a user passes
+        raise SimulationError(
+            f"step {step - 1} (time {(step - 1) * model.horizon / model.n_steps:g}) or one before it since the last "
+            f"recorded state: {text}",
+            step=step - 1,
+            last_state=state if last is None else plan.tokens(last),
+        ) from error
