@@ -98,7 +98,8 @@ def test_exponents():
 @pytest.mark.slow
 def test_exponents_of_all_references():
     """Null as above, on the circle and beyond it, with a density and with tokens instead of one."""
-    data = runs.run(own_noise.cases(MODEL, temperature=0.3, dims=[2, 3, 5], n_steps=32), rng=0, n_replicas=12)
+    cases = own_noise.cases(MODEL, temperature=0.3, dims=[2, 3, 5], tokens=[32, 128, 512], n_steps=16)
+    data = runs.run(cases, rng=0, n_replicas=12)
     exponents_agree(data, least=0.02)
 
 

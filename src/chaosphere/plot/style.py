@@ -44,9 +44,9 @@ _STYLE = {
     "grid.alpha": 0.25,
     "grid.linewidth": 0.4,
 }
-_GREEK = {"β": r"\beta", "δ": r"\delta", "σ": r"\sigma"}
+_GREEK = {"β": r"\beta", "δ": r"\delta", "σ": r"\sigma", "τ": r"\tau"}
 _FORMULA = re.compile(r"(\$[^$]*\$)")
-_VALUE = re.compile(r"(?<!\w)([A-Za-zβδσ])(_[A-Z])? = ([-−]?\d+(?:\.\d+)?)(?![\w.])")
+_VALUE = re.compile(r"(?<!\w)([A-Za-zβδστ])(_[A-Z])? = ([-−]?\d+(?:\.\d+)?)(?![\w.])")
 
 
 def require() -> None:

@@ -1,0 +1,111 @@
+"""What `gradient` refuses: arguments, objectives, and parts of models that have no derivative."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere.models.schemes import SCHEMES
+from chaosphere.simulation import gradient as module
+
+X = cs.sample_uniform(6, 3, rng=0)
+TANH = cs.MLP(width=1, activation="tanh").kernel(3)
+
+
+def network(**changes):
+    options = {"attention": cs.SoftmaxAttention(), "mlp": cs.MLP(width=8), "depth": 5, "horizon": 1.0}
+    return cs.Transformer(**(options | changes))
+
+
+def equation(**changes):
+    options = {"attention": cs.SoftmaxAttention(), "field": cs.GaussianField(kernel=TANH), "horizon": 0.8, "n_steps": 5}
+    return cs.LimitSDE(**(options | changes))
+
+
+def identity(y):
+    return 0.0, y
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"objective": 3}, TypeError, "objective must be a function of the final tokens, got 3"),
+        ({"objective": lambda y: y}, TypeError, r"objective must return a pair \(value, gradient\), got ndarray"),
+        ({"objective": lambda y: (y, y)}, TypeError, r"objective must return a real number, .* of shape \(6, 3\)"),
+        ({"objective": lambda y: (1j, y)}, TypeError, "objective must return a real number, .* got complex128"),
+        (
+            {"objective": lambda y: (0, y[1:])},
+            ValueError,
+            r"gradient of the shape of the tokens, \(6, 3\), got \(5, 3\)",
+        ),
+        ({"objective": lambda y: (0, y.astype("f"))}, TypeError, "gradient of float64, as the tokens, got float32"),
+        ({"objective": lambda y: (0, y.astype(int))}, TypeError, "gradient of float64, as the tokens, got int64"),
+        ({"objective": lambda y: (0, y / 0)}, ValueError, "objective must return a finite value and a finite gradient"),
+        ({"weights": np.ones(6)}, ValueError, "weights must sum to 1"),
+        ({"x": 2 * X}, ValueError, "x must lie on the unit sphere"),
+        ({"model": "post"}, TypeError, "model must be a model"),
+        ({"n_threads": 0}, ValueError, "n_threads must be an integer >= 1"),
+        ({"shared_noise": 1}, TypeError, "shared_noise must be True or False"),
+        ({"rng": -1}, ValueError, "rng"),
+        (
+            {"model": equation(field=cs.GaussianField(kernel=TANH, method="dense"))},
+            ValueError,
+            "field: method 'dense' draws the noise at the tokens alone",
+        ),
+        (
+            {"model": network(attention=cs.CustomInteraction(lambda x, weights: x))},
+            ValueError,
+            r"Custom.* has no derivative",
+        ),
+        (
+            {"model": network(mlp=cs.MLP(width=4, activation=lambda z: z**2))},
+            ValueError,
+            "activation: '<lambda>' came without a derivative",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, error, match):
+    good = {"model": network(), "x": X, "objective": identity, "rng": 0}
+    with np.errstate(divide="ignore"), pytest.raises(error, match=match):
+        cs.gradient(**(good | arguments))
+
+
+def test_missing_derivative_of_a_long_run_is_an_early_error(monkeypatch):
+    model = network(attention=cs.CustomInteraction(lambda x, weights: x), depth=20)
+    monkeypatch.setattr(module, "run_steps", None)
+    with pytest.raises(ValueError, match=r"Custom.* has no derivative"):
+        cs.gradient(model, X, identity, rng=0)
+
+
+def test_a_model_without_derivative():
+    class Plan(cs.models.protocol.ModelPlan):
+        def advance(self, x, steps, context):
+            return x
+
+    @dataclasses.dataclass(frozen=True)
+    class Still:
+        n_steps: int = 2
+        horizon: float = 1.0
+
+        def plan(self, shape, weights=None):
+            return Plan()
+
+    with pytest.raises(ValueError, match="model: Plan has no derivative: it has no method record"):
+        cs.gradient(Still(), X, identity, rng=0)
+
+
+def test_a_scheme_of_other_functions_has_no_derivative(monkeypatch):
+    """It still runs, and exponents take differences."""
+
+    class Euler(cs.models.schemes.Scheme):
+        order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+
+        def step(self, x, flow):
+            return cs.normalize(x + flow.velocity(x))
+
+    monkeypatch.setitem(SCHEMES, "own", Euler())
+    with pytest.raises(ValueError, match=r"scheme: Euler has no derivative, as its step is not made of"):
+        cs.gradient(equation(scheme="own"), X, identity, rng=0)
+    own, euler = (cs.measures.lyapunov_exponent(equation(scheme=name), X, rng=0) for name in ("own", "projected-euler"))
+    assert own == pytest.approx(euler, abs=1e-5)
