@@ -783,10 +783,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         array([[ 0.  , -0.25,  0.  ,  0.25]])
         """
         n_modes = checks.integer(n_modes, "n_modes", low=1, high=MAX_MODES)
-        causal.need_no_mask(self, "the drift of a density")
-        if self._beta is None or self._value_scale is None:
-            raise ValueError("circle_drift needs attention with QᵀK = βI and V = δI, got general matrices")
-        return SoftmaxDrift(beta=self._beta, value_scale=self._value_scale, n_modes=n_modes)
+        beta, value_scale = self._numbers("circle_drift", what="the drift of a density")
+        return SoftmaxDrift(beta=beta, value_scale=value_scale, n_modes=n_modes)
 
     def axisymmetric_drift(self, cosines: ArrayLike, dim: int) -> AxisymmetricDrift:
         """Return the tangential drift of a measure that is symmetric about an axis, as a function of its masses.
@@ -833,11 +831,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         array([0.5, 0.5])
         """
         u, dim = axisymmetric.nodes(cosines, dim)
-        causal.need_no_mask(self, "the drift of a density")
-        if self._beta is None or self._value_scale is None:
-            raise ValueError("axisymmetric_drift needs attention with QᵀK = βI and V = δI, got general matrices")
-        kernel = ExponentialKernel(u, beta=self._beta, dim=dim)
-        return SoftmaxAxisymmetric(kernel, value_scale=self._value_scale)
+        beta, value_scale = self._numbers("axisymmetric_drift", what="the drift of a density")
+        return SoftmaxAxisymmetric(ExponentialKernel(u, beta=beta, dim=dim), value_scale=value_scale)
 
     def sphere_drift(self, n_modes: int) -> SphereDrift:
         """Return the tangential drift of a density on S² as a function of its modes in spherical harmonics.
@@ -876,10 +871,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> cs.SoftmaxAttention(beta=2.0, value_scale=-0.5).sphere_drift(16).max_speed
         0.5
         """
-        causal.need_no_mask(self, "the drift of a density")
-        if self._beta is None or self._value_scale is None:
-            raise ValueError("sphere_drift needs attention with QᵀK = βI and V = δI, got general matrices")
-        return SoftmaxSphere(ExponentialFactors(beta=self._beta, n_modes=n_modes), value_scale=self._value_scale)
+        beta, value_scale = self._numbers("sphere_drift", what="the drift of a density")
+        return SoftmaxSphere(ExponentialFactors(beta=beta, n_modes=n_modes), value_scale=value_scale)
 
     def linear_response(self, degree: int, dim: int) -> float:
         """Return how attention responds to a small harmonic Y of one degree: its tangential part is c ε ∇Y + O(ε²).
@@ -920,10 +913,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> round(cs.SoftmaxAttention(beta=0.0).linear_response(1, 3), 6)
         0.333333
         """
-        causal.need_no_mask(self, "the linear response")
-        if self._beta is None or self._value_scale is None:
-            raise ValueError("linear_response needs attention with QᵀK = βI and V = δI, got general matrices")
-        return self._value_scale * linear.relative_response(degree, dim=dim, beta=self._beta)
+        beta, value_scale = self._numbers("linear_response", what="the linear response")
+        return value_scale * linear.relative_response(degree, dim=dim, beta=beta)
 
     def _attend(
         self, x: Tokens, weights: Any, *, sources: Tokens | None, n_threads: int | None
@@ -942,6 +933,13 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         shape = Shape.of(keys)
         self._check_shape(shape)
         return self._direct(shape, p, beta=self._beta).attend_to(batch, keys, n_threads=threads), p
+
+    def _numbers(self, method: str, *, what: str) -> tuple[float, float]:
+        """Return β and δ; ValueError with a mask or with general matrices."""
+        causal.need_no_mask(self, what)
+        if self._beta is None or self._value_scale is None:
+            raise ValueError(f"{method} needs attention with QᵀK = βI and V = δI, got general matrices")
+        return self._beta, self._value_scale
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
