@@ -108,6 +108,8 @@ def test_tokens_instead_of_a_density():
     assert not case.has_density
     assert case.n_nodes == 64
     assert case.n_effective == pytest.approx([1 / (1 / 8 + 1 / 64), 1 / (1 / 16 + 1 / 64)])
+    assert case.n_fitted("energy") == pytest.approx(case.n_effective)
+    assert case.n_fitted("transport").tolist() == [8, 16]  # it is taken to 4 N of those tokens
     measured = own_noise.measure(case, tokens=1, layers=2, n_threads=1, on_step=None)
     assert np.isfinite(measured.squares).all()
     assert np.isnan(measured.node_squares).all()

@@ -118,6 +118,10 @@ class Case:
         n = np.array(self.tokens, dtype=np.float64)
         return n if self.x0 is None else np.asarray(1 / (1 / n - 1 / len(self.x0)))
 
+    def n_fitted(self, quantity: str) -> Floats:
+        """Return the numbers against which the exponent of a quantity is fitted."""
+        return self.n_effective
+
     @property
     def n_label(self) -> str:
         """What the errors are drawn against."""

@@ -42,6 +42,7 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
     error = np.full((3, *shape, len(ladder)), np.nan)
     exponent, centre = np.full((3, *shape), np.nan), np.full((2, *shape), np.nan)
     bound = np.full((3, len(cases)), np.nan)
+    n_fitted = np.full((*shape, len(ladder)), np.nan)
     n_effective, theorem_rate = np.full((2, len(cases), len(ladder)), np.nan)
     for c, case in enumerate(cases):
         columns = np.searchsorted(ladder, case.tokens)
@@ -50,6 +51,7 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
         n_effective[c, columns] = case.n_effective
         theorem_rate[c, columns] = case.theorem_rate()
         for q, (quantity, power) in enumerate(POWERS.items()):
+            n_fitted[c, q, columns] = case.n_fitted(quantity)
             is_taken = np.isfinite(rows[:, q]).all(axis=0)
             values, at = rows[:, q][:, is_taken], columns[is_taken]
             if not values.any():
@@ -58,7 +60,10 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
             error[:, c, q, at] = np.stack(stats.root_mean_square_interval(values)) ** power
             if is_taken.sum() < 2:
                 continue
-            x, n_systems = case.n_effective[is_taken], np.array(case.n_systems(quantity), dtype=np.float64)[is_taken]
+            x, n_systems = (
+                case.n_fitted(quantity)[is_taken],
+                np.array(case.n_systems(quantity), dtype=np.float64)[is_taken],
+            )
             log_factor = case.log_factor(quantity)[is_taken]
             fitted = np.array(stats.exponent_interval(x, values / log_factor ** (2 / power), weights=n_systems))
             exponent[:, c, q] = power * fitted
@@ -81,6 +86,7 @@ def to_dataset(pieces: Sequence[Sequence[Measured]], *, cases: Sequence[Case], i
             "node_error": (per_case, node_squares.mean(axis=2) ** (powers / 2)),
             "centre": (("end", *per_case), centre),
             "n_effective": (("case", "n_tokens"), n_effective),
+            "n_fitted": (by, n_fitted),
             "expected": (
                 per_case,
                 [[case.expected(q) if case.is_asymptotic else np.nan for q in QUANTITIES] for case in cases],

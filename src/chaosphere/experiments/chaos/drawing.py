@@ -56,7 +56,7 @@ def _rates(panel: Any, case: Any) -> None:
         shown = np.isfinite(error) & (error > 0)
         if not shown.any():
             continue
-        x, error = x_all[shown], error[shown]
+        x, error = row["n_fitted"].values[shown], error[shown]
         bars = style.bars(error, row["error_low"].values[shown], row["error_high"].values[shown])
         slope, low, high = (float(row[f"exponent{end}"]) for end in ("", "_low", "_high"))
         has_log = bool(row["has_log"])

@@ -96,6 +96,10 @@ class OwnNoiseCase(Case):
         n = np.array(self.tokens, dtype=np.float64)
         return n if self.has_density else np.asarray(1 / (1 / n + 1 / self.n_nodes))
 
+    def n_fitted(self, quantity: str) -> Floats:
+        """Return the effective number; for transport N, in proportion to which are the points that it is taken to."""
+        return np.array(self.tokens, dtype=np.float64) if quantity == "transport" else self.n_effective
+
     @property
     def n_label(self) -> str:
         """What the errors are drawn against."""
