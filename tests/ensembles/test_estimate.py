@@ -245,6 +245,16 @@ def test_bad_arguments_are_refused_before_any_run(change, error, text, monkeypat
         cs.estimate(model, x0, observable, **arguments)
 
 
+def test_what_only_the_runs_show_is_an_error():
+    def cold(t, x):
+        return np.full(len(x), np.nan if t else 0.0)
+
+    with pytest.raises(ValueError, match="observable must return finite numbers, got"):
+        LevelRuns(question(NETWORK, observable=cold), (1, 0), n_samples=4).extend(4)
+    with pytest.raises(ValueError, match="tolerance=1e-200 would take about"):
+        cs.estimate(NETWORK, X, ENERGY, tolerance=1e-200, rng=0)
+
+
 def test_a_bias_that_does_not_fall_is_an_error(monkeypatch):
     """An observable that is no function of the measure: the number of tokens."""
     monkeypatch.setattr("chaosphere.ensembles.estimate._MAX_LAYER", 3)

@@ -13,8 +13,8 @@ TOLERANCES = (0.01, 0.005, 0.0025)
 def test_cost_grows_as_the_inverse_square_of_the_tolerance(capsys):
     """The mean energy of infinitely many tokens, relu, d = 3: slope of the pair interactions near −2.
 
-    Three seeds; costs of one tolerance scatter by a factor of about 1.3 between seeds, as the bound of the bias does, so
-    that the slope over a factor of four, from three of them, has a standard deviation of about 0.15: no more than
+    Three seeds; costs of one tolerance scatter by a factor of about 1.3 between seeds, as the bound of the bias does:
+    the slope over a factor of four, from three of them, has a standard deviation of about 0.15: no more than
     0.8 from −2 (five of them, false-alarm rate 6e-7). Plain Monte Carlo would have −5.
     """
     data = [[runs.run(rng=seed, tolerance=tolerance) for tolerance in TOLERANCES] for seed in range(3)]

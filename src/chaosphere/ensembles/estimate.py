@@ -28,6 +28,7 @@ _N_PILOT = 32  # samples of every level, at least
 _MAX_GROWTH = 4  # of the samples of a level in a round: the first of them say little of the variance
 _FIRST_LAYER = 2  # the first one whose differences are extrapolated
 _MAX_LAYER = 14
+_SAMPLE_BYTES = 200  # a seed, its text in the identity, values
 
 
 def estimate(
@@ -83,7 +84,8 @@ def estimate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, the memory would pass the limit, or the store is damaged or holds another study.
+        If an argument is out of range, the memory would pass the limit, the observable is not a finite number for each
+        replica, or the store is damaged or holds another study.
     ArithmeticError
         If the bias does not fall with the levels as it should.
     RuntimeError, OSError, Interrupted
@@ -177,8 +179,20 @@ def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float)
             return None
         allowed = tolerance - (surely if moments.half_width > tolerance - surely else at_most)
         wanted = moments.wanted(allowed, work=work)
+        _check_memory(int(wanted.sum()), tolerance=tolerance, limit=levels[0].question.memory_limit)
         for level, n_samples, n_wanted in zip(levels, moments.n_samples.tolist(), wanted.tolist(), strict=True):
             level.extend(min(n_wanted, _MAX_GROWTH * n_samples))
+
+
+def _check_memory(n_samples: int, *, tolerance: float, limit: int | None) -> None:
+    """Raise ValueError if so many samples take more than the limit in bytes; None is the machine's memory."""
+    limit = checks.machine_memory() if limit is None else limit
+    n_bytes = _SAMPLE_BYTES * n_samples
+    if n_bytes > limit:
+        raise ValueError(
+            f"tolerance={tolerance:g} would take about {n_samples:.3g} samples, of {n_bytes / 1e9:.3g} GB, more than "
+            f"{limit / 1e9:.3g} GB; raise it"
+        )
 
 
 def _result(moments: Moments, levels: list[LevelRuns], *, question: Question, tolerance: float) -> Estimate:

@@ -107,19 +107,35 @@ class LevelRuns:
         )
 
     def extend(self, n_samples: int) -> None:
-        """Run until there are this many samples."""
+        """Run until there are this many samples.
+
+        Raises
+        ------
+        ValueError
+            If the observable is not finite in one of them.
+        """
         if n_samples <= len(self.values):
             return
-        folder, start = self.question.folder, len(self.values)
-        if folder is None:
-            new = run_plan(self._plan(start, n_samples), **self._options())[_VALUES].values[:, 0]
-            self.values = np.concatenate([self.values, new])
-            return
-        path = folder / f"tokens-{self.index[0]}-steps-{self.index[1]}.zarr"
-        n_held = load_ensemble(path).sizes["replica"] if path.exists() else 0
-        plan = self._plan(0, max(n_samples, n_held))
-        # A stopped estimate has asked for as many as are held, so that the same call again soon asks for them.
-        self.values = run_plan(plan, store=path, **self._options())[_VALUES].values[:n_samples, 0]
+        self.values = self._stored(n_samples) if self.question.folder is not None else self._extended(n_samples)
+        if not np.isfinite(self.values).all():
+            at = int(np.flatnonzero(~np.isfinite(self.values).all(axis=1))[0])
+            raise ValueError(
+                f"observable must return finite numbers, got {self.values[at].tolist()} in sample {at} of the level of "
+                f"{self.level.n_tokens} tokens and {self.level.models[0].n_steps} steps"
+            )
+
+    def _extended(self, n_samples: int) -> Floats:
+        new = run_plan(self._plan(len(self.values), n_samples), **self._options())[_VALUES].values[:, 0]
+        return np.concatenate([self.values, new])
+
+    def _stored(self, n_samples: int) -> Floats:
+        assert self.question.folder is not None
+        path = self.question.folder / f"tokens-{self.index[0]}-steps-{self.index[1]}.zarr"
+        # A call that was stopped, or had a smaller tolerance, may have left more.
+        n_stored = load_ensemble(path).sizes["replica"] if path.exists() else 0
+        plan = self._plan(0, max(n_samples, n_stored))
+        values: Floats = run_plan(plan, store=path, **self._options())[_VALUES].values[:n_samples, 0]
+        return values
 
     def _options(self) -> dict[str, Any]:
         return {**self.question.options, "memory_limit": self.question.memory_limit}

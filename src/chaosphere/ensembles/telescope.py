@@ -16,6 +16,7 @@ Index = tuple[int, int]  # levels in the number of tokens and in that of steps
 _TAIL = 0.005  # on either side of the 99 % interval
 _HEADROOM = 1.05  # so that a round is seldom short of a few samples
 _SURE = 3.0  # standard errors
+_MAX_SAMPLES = 2.0**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +159,11 @@ class Moments:
         work : ndarray
             Of a sample of each level.
         """
-        scale = _HEADROOM * (self._quantile() / half_width) ** 2
+        # The quotient is bounded so that its square is a float.
+        scale = _HEADROOM * min(self._quantile() / half_width, _MAX_SAMPLES) ** 2
         deviations = np.abs(self.coefficients) * np.sqrt(self.variances)
         numbers = scale * deviations / np.sqrt(work) * (deviations @ np.sqrt(work))
-        return np.asarray(np.ceil(numbers), dtype=np.int64)
+        return np.asarray(np.minimum(np.ceil(numbers), _MAX_SAMPLES), dtype=np.int64)
 
     def _shares(self) -> Floats:
         return np.asarray(self.coefficients**2 * self.variances / self.n_samples)
