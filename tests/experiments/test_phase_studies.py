@@ -30,7 +30,6 @@ def test_order_and_critical_temperature():
         for name in ("softmax", "unnormalized")
         for quantity in (
             "N E |m|² at 1.5 τ_c, over the prediction",
-            "τ_c by fluctuations, over τ_c",
             "order at 0.4 τ_c, rising",
             "order at 0.4 τ_c, falling",
         )

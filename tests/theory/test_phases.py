@@ -348,6 +348,19 @@ def test_a_rotation_neither_grows_nor_decays(interaction, dim):
         assert cs.phases.growth_rates(interaction, state, order=2, n_rates=1) < -0.1 * branch.critical_temperature
 
 
+@pytest.mark.parametrize(("dim", "beta", "share"), [(3, 15.0, 0.7), (3, 20.0, 0.55), (2, 30.0, 0.7), (5, 20.0, 0.7)])
+def test_growth_rates_of_concentrated_states(dim, beta, share):
+    """Their log ρ is stored by coefficients, which lose what ρ is where it is tiny."""
+    interaction = cs.SoftmaxAttention(beta=beta)
+    branch = cs.phases.branch(interaction, dim)
+    state = branch.states_at(share * branch.critical_temperature)[0]
+    first, second = cs.phases.growth_rates(interaction, state, order=1, n_rates=2)
+    assert abs(first) < 1e-6
+    assert second < -0.01
+    with pytest.raises(ValueError, match="state must be stationary for the interaction"):
+        cs.phases.growth_rates(cs.SoftmaxAttention(beta=1.001 * beta), state, order=1)
+
+
 def test_growth_rates_at_the_uniform_law():
     """Of order m they are those of the harmonics of degree m and more."""
     interaction = cs.SoftmaxAttention(beta=4.0)

@@ -206,7 +206,7 @@ def fluctuation(
     late = -0.5 * source / rate if rate < 0 else math.inf if rate > 0 or source > 0 else 1.0
     with np.errstate(over="ignore", invalid="ignore"):
         z = 2 * rate * values
-        out = np.where(np.isinf(values), late, np.exp(z) + source * values * scipy.special.exprel(z))
+        out = np.where(np.isinf(values) | (z == -np.inf), late, np.exp(z) + source * values * scipy.special.exprel(z))
     return out if out.ndim else float(out)
 
 

@@ -123,9 +123,13 @@ class Equation:
         return float(harmonic @ self.drift.derivative(self.rule.weights) @ harmonic)
 
     def residual(self, point: Point) -> float:
-        """Return how far f is from Φ/τ and a constant, relative to its own range or to 1."""
+        """Return how far f is from Φ/τ and a constant, in L²(ρ), relative to its own range or to 1.
+
+        Where ρ is tiny the coefficients of a stored state leave less of log ρ than elsewhere, and it matters less.
+        """
         rest = point.f - self.drift.potential(point.p) / point.temperature
-        return float(np.ptp(rest)) / (1 + float(np.ptp(point.f)))
+        rest -= point.p @ rest
+        return math.sqrt(float(point.p @ rest**2)) / (1 + float(np.ptp(point.f)))
 
     def is_resolved(self, point: Point) -> bool:
         """Whether the modes of a density have ended."""

@@ -23,7 +23,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.experiments.cases import CONCENTRATION, TARGETS, Case, attention_facts, start_law
-from chaosphere.experiments.chaos.references import Reference, attention_plan, reference_of
+from chaosphere.experiments.chaos.references import Reference, attention_plan, pair_energy, reference_of
 from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, follow
 from chaosphere.experiments.models import MakeInteraction
 from chaosphere.experiments.pieces import OnStep
@@ -247,7 +247,7 @@ def measure(case: OwnNoiseCase, *, tokens: Seed, layers: Seed, n_threads: int, o
 
     squares = np.full((4, len(systems)), np.nan)
     energy, mean = reference.values(-1, copies[0], case.beta)
-    squares[0] = [np.mean((measures.energy(y, case.beta, n_threads=n_threads) - energy) ** 2) for y in systems]
+    squares[0] = [np.mean((pair_energy(y, case.beta, n_threads=n_threads) - energy) ** 2) for y in systems]
     squares[1] = [np.mean(((measures.mean_vector(y) - mean) ** 2).sum(axis=1)) for y in systems]
     squares[2] = [path.mean() for path in paths]
     squares[3, : len(transport)] = [values.mean() for values in transport.values()]
@@ -280,7 +280,8 @@ class _Steps:
             time=index * self.step_size,
             step=index,
         )
-        return self.scheme.step(x, flow)
+        step: Tokens = self.scheme.step(x, flow)
+        return step
 
 
 def _transport(

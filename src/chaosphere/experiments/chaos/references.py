@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class _Tokens(Reference):
     def values(self, step: int, copies: Tokens, beta: float) -> tuple[float, Floats]:
         """Return energy and mean vector; see `Reference`."""
         sources = copies[: self.n_sources]
-        return float(measures.energy(sources, beta)), np.asarray(measures.mean_vector(sources))
+        return float(pair_energy(sources, beta)), np.asarray(measures.mean_vector(sources))
 
     def target(self, step: int, copies: Tokens, n_points: int) -> tuple[Floats, Floats | None]:
         """Return points and weights; see `Reference`."""
@@ -114,6 +114,15 @@ class _DensityDrift(InteractionPlan):
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the drift; see `InteractionPlan`."""
         return self.drifts[self.at_step](x[0])[None]
+
+
+def pair_energy(x: Tokens, beta: float, *, n_threads: int | None = None) -> Any:
+    """Return E_β over the pairs of different tokens, whose mean has no part of order 1/N where tokens are independent.
+
+    A token with itself adds nothing to the sum over pairs, so this is N/(N − 1) times the energy.
+    """
+    n_tokens = x.shape[-2]
+    return measures.energy(x, beta, n_threads=n_threads) * (n_tokens / (n_tokens - 1))
 
 
 def _energy(modes: Floats | Modes, beta: float, dim: int) -> float:

@@ -204,12 +204,6 @@ def claims(dataset: Any) -> list[Claim]:
                 relevant=0.25,
             )
         )
-        # At late times it is 1/(1 − τ_c/τ), of which τ_c is a function; it is that up to a factor near 1.
-        late = 1 / (1 - 1 / _HOT)
-        rising = stats.mean_interval(_HOT * (1 - 1 / np.maximum(measured * late / expected, 1e-9)))
-        rows.append(
-            estimates.from_interval(f"{name}: τ_c by fluctuations, over τ_c", rising, expected=1.0, relevant=0.15)
-        )
         for share in dataset["share"].values[::-1]:
             cell = part.sel(share=share)
             stable, unstable = float(cell["stable"]), float(cell["unstable"])
