@@ -27,7 +27,10 @@ def harmonics(x):
 
 
 def test_table_of_the_circle():
-    """β = 2, T = 1.5, density 1 + 0.6 cos θ: means and N Var of cos θ, cos 2θ and sin 2θ, computed independently."""
+    """β = 2, T = 1.5, density 1 + 0.6 cos θ: means and N Var of cos θ, cos 2θ and sin 2θ.
+
+    By the tangent flow of nodes, one column for each, in other code; forward runs of perturbed weights give the same.
+    """
     law = cs.laws.Density(function=lambda x: 1 + 0.6 * x[:, 0], dim=2, bound=1.6)
     result = cs.fluctuations(
         limit_of(along_the_flow(2.0, 1.5, n_steps=80), law, n_nodes=80), rng=0, observables=harmonics

@@ -344,7 +344,7 @@ def departure(case, *, n_systems, n_tokens, n_steps):
 
 @pytest.mark.parametrize("case", FLUCTUATIONS, ids=str)
 def test_fluctuations_of_tokens(case):
-    """Null: the theory, with normal harmonics. 120 systems of 200 tokens; |z| < 6: 2e-9 each by the normal law.
+    """Null: the theory, with normal harmonics. 120 systems of 200 tokens; |z| < 6: at most 2e-7 each by the law of χ².
 
     The rest of the 6 above 5 is for the terms of order 1/N and for the steps. Without the growth or the source of the
     equation the expected mean is another one by more than that.

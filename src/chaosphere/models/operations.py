@@ -99,7 +99,7 @@ class Operations:
 
     def tangent(self, x: Any, v: Any) -> Any:
         """Return P_x v, the part of v that is orthogonal to x."""
-        return _projected(x, v)
+        return projected(x, v)
 
     def geodesic(self, x: Any, v: Any) -> Any:
         """Return the end of the great circle from x along v, which is orthogonal to x: cos |v| x + sin |v| v/|v|."""
@@ -244,10 +244,10 @@ class Recorder(Operations):
         length = _dot(y, x.value + alpha * v.value)
 
         def push(dx: Tokens, dv: Tokens) -> Tokens:
-            return _projected(y, dx + alpha * dv) / length
+            return projected(y, dx + alpha * dv) / length
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
-            g: Tokens = _projected(y, c) / length
+            g: Tokens = projected(y, c) / length
             return g, alpha * g
 
         return self._record((x, v), y, push, pull)
@@ -258,7 +258,7 @@ class Recorder(Operations):
         length = _dot(y, x.value)
 
         def push(dx: Tokens) -> Tokens:
-            return _projected(y, dx) / length
+            return projected(y, dx) / length
 
         return self._record((x,), y, push, lambda c: (push(c),))
 
@@ -277,12 +277,12 @@ class Recorder(Operations):
         height = _dot(at, vector)
 
         def push(dx: Tokens, dv: Tokens) -> Tokens:
-            derivative: Tokens = _projected(at, dv) - _dot(dx, vector) * at - height * dx
+            derivative: Tokens = projected(at, dv) - _dot(dx, vector) * at - height * dx
             return derivative
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
             back: Tokens = -_dot(at, c) * vector - height * c
-            return back, _projected(at, c)
+            return back, projected(at, c)
 
         return self._record((x, v), super().tangent(at, vector), push, pull)
 
@@ -299,10 +299,10 @@ class Recorder(Operations):
         size = _dot(y, cosine * at + s * vector)
 
         def push(dx: Tokens, dv: Tokens) -> Tokens:
-            return _projected(y, cosine * dx + s * dv + _dot(vector, dv) * along) / size
+            return projected(y, cosine * dx + s * dv + _dot(vector, dv) * along) / size
 
         def pull(c: Tokens) -> tuple[Tokens, ...]:
-            g = _projected(y, c) / size
+            g = projected(y, c) / size
             return cosine * g, s * g + _dot(along, g) * vector
 
         return self._record((x, v), y, push, pull)
@@ -340,7 +340,8 @@ def _dot(a: Tokens, b: Tokens) -> Tokens:
     return np.asarray(np.einsum("rik,rik->ri", a, b)[:, :, None])
 
 
-def _projected(x: Tokens, v: Tokens) -> Tokens:
+def projected(x: Tokens, v: Tokens) -> Tokens:
+    """Return P_x v."""
     return np.asarray(v - _dot(x, v) * x)
 
 

@@ -393,7 +393,7 @@ class MLPLayer(Brief):
 
     >>> import numpy as np
     >>> import chaosphere as cs
-    >>> from chaosphere.noise import activations, layer_derivative
+    >>> from chaosphere.noise import activations
     >>> u, w = np.array([[[1.0, 0.0]]]), np.array([[[0.0], [1.0]]])
     >>> relu = activations.get("relu")
     >>> layer = cs.MLPLayer(u=u, w=w, b=None, c=None, activation=relu, weight_std=1.0)

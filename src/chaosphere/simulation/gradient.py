@@ -14,7 +14,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
-from chaosphere.models.operations import added
+from chaosphere.models.operations import added, projected
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
 from chaosphere.simulation.steps import check_state, run_steps
 
@@ -86,7 +86,8 @@ def gradient(
     Parameters
     ----------
     model : Transformer, LimitSDE or MeanField
-        All of its parts must have a derivative: a CustomInteraction and a field of method "dense" have none.
+        All of its parts must have a derivative: a CustomInteraction and a field of method "dense", which "auto" may
+        choose, have none.
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
         Tokens on the unit sphere. R replicas are independent systems.
     objective : callable
@@ -190,7 +191,7 @@ def gradient(
     sums = _Sums(plan)
     cotangent = cotangent if x.ndim == 3 else cotangent[None]
     if plan.has_radius:
-        cotangent = _tangent(tokens, cotangent) / np.linalg.norm(state, axis=2, keepdims=True)
+        cotangent = projected(tokens, cotangent) / np.linalg.norm(state, axis=2, keepdims=True)
     del state
     for first in sorted(kept, reverse=True):
         states = [kept.pop(first)]
@@ -204,7 +205,7 @@ def gradient(
             _check_finite(cotangent)
     if plan.has_radius:
         cotangent = np.linalg.norm(start, axis=2, keepdims=True) * cotangent
-    cotangent = _tangent(batch, cotangent)
+    cotangent = projected(batch, cotangent)
     _check_finite(cotangent, *_arrays([sums.weights, sums.parameters]))
     return Gradient(
         value=value,
@@ -277,10 +278,6 @@ def _arrays(gradients: Any) -> Iterator[Floats]:
             yield from _arrays(part)
     elif gradients is not None:
         yield gradients
-
-
-def _tangent(x: Tokens, v: Tokens) -> Tokens:
-    return np.asarray(v - np.einsum("rik,rik->ri", x, v)[:, :, None] * x)
 
 
 def _of_first(parameters: Any) -> Any:

@@ -75,6 +75,8 @@ def _temperature(*, temperature: float = 0.0) -> float:
     ----------
     temperature : float
         τ of noise of each token's own; above 0 it selects the study of own noise, without a network, instead of others.
+        There the default of --tokens is 64 … 2048, to 1024 for d > 3, and --nodes are modes of the density of the
+        limit, by default 256 on the circle and 48 beyond.
     """
     return temperature
 
