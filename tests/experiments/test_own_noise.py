@@ -100,7 +100,15 @@ def test_exponents_of_all_references():
     """Null as above, on the circle and beyond it, with a density and with tokens instead of one."""
     cases = own_noise.cases(MODEL, temperature=0.3, dims=[2, 3, 5], tokens=[32, 128, 512], n_steps=16)
     data = runs.run(cases, rng=0, n_replicas=12)
-    exponents_agree(data, least=0.02)
+    claims = exponents_agree(data, least=0.02)
+    assert all(claim.high - claim.low < 0.5 for claim in claims if "exponent" in claim.quantity)
+
+
+def test_expected_exponents():
+    cases = own_noise.cases(MODEL, temperature=0.3, dims=[2, 3, 4, 5], tokens=[16, 128], n_steps=8)
+    assert [case.expected("energy") for case in cases] == [-0.5] * 8
+    transport = [case.expected("transport") for case in cases]
+    np.testing.assert_allclose(transport, np.repeat([-1.0, -1.0, -2 / 3, np.nan], 2))
 
 
 def test_tokens_instead_of_a_density():

@@ -104,7 +104,7 @@ class OwnNoiseCase(Case):
         more so for few tokens. At the sizes for which W2 can be taken these make the slope steeper, by about 0.03 for
         d = 5. The bound of the theorem is claimed there as elsewhere.
         """
-        return math.nan if quantity == "transport" and self.dim >= 5 else super().expected(quantity)
+        return math.nan if quantity == "transport" and self.dim >= 5 else Case.expected(self, quantity)
 
     def n_fitted(self, quantity: str) -> Floats:
         """Return the effective number; for transport N, in proportion to which are the points that it is taken to."""
