@@ -1,8 +1,15 @@
-"""Threads for small systems, too: many tests compare their bits. Signals also where tests run in the background."""
+"""Threads for small systems, too: many tests compare their bits. Signals also where tests run in the background.
 
+Workers of pytest-xdist and the threads of each share the processors: threads that wait for work must not spin.
+"""
+
+import os
 import signal
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the libraries are loaded, below and in the workers
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from chaosphere.kernels import abi
 

@@ -12,7 +12,8 @@ HAS_TOOLS = shutil.which(COMPILER) is not None and shutil.which(EMULATOR) is not
 pytestmark = pytest.mark.skipif(
     not HAS_TOOLS and not os.environ.get("CHAOSPHERE_REQUIRE_NEON"), reason=f"needs {COMPILER} and {EMULATOR}"
 )
-LONG = [("test_attention", "f32"), *((main, kind) for main in ("test_potential", "test_expansions") for kind in TYPES)]
+LONG = [(main, "f32") for main in ("test_attention", "test_tangent")]
+LONG += [(main, kind) for main in ("test_potential", "test_expansions") for kind in TYPES]
 
 
 @pytest.fixture(scope="module", params=["neon", pytest.param("baseline", marks=pytest.mark.slow)])

@@ -80,7 +80,7 @@ static void one_side(const chs_kernels *table, int kind, long k, long l, long m,
 static void all(const chs_kernels *table) {
     const long sizes[][3] = {{1, 1, 32}, {33, 64, 64}, {0, 5, 32}, {5, 0, 32}, {95, 66, 96}};
     const long dims[][4] = {{1, 1, 1, 0}, {3, 6, 4, 3}, {2, 0, 3, 7}, {17, 34, 18, 17}, {0, 1, 1, 1}};
-    for (size_t a = 0; a < sizeof sizes / sizeof *sizes; a++)
+    for (size_t a = 0; a < sizeof sizes / sizeof *sizes - FEWER; a++)
         for (size_t b = 0; b < sizeof dims / sizeof *dims; b += FEWER ? 3 : 1) {
             const long n_i = sizes[a][0], n_j = sizes[a][1], ld = sizes[a][2], *d = dims[b];
             one_side(table, EXPONENTIAL, d[0], d[1], d[2], d[3], n_i, n_j, ld);

@@ -102,7 +102,7 @@ def test_every_public_class_prints_briefly():
     for name in cs.__all__:
         kind = getattr(cs, name)
         if inspect.isclass(kind) and not issubclass(kind, BaseException):
-            assert issubclass(kind, reprs.Brief) or kind in (cs.Solution, cs.CoupledRun), name
+            assert issubclass(kind, reprs.Brief) or kind in (cs.Solution, cs.CoupledRun, cs.Estimate), name
 
 
 class Cells(HTMLParser):

@@ -150,7 +150,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
-def test_the_number_of_threads_does_not_change_a_bit(isa, dtype, run):
+def test_the_number_of_threads_does_not_change_a_bit(every_isa, dtype, run):
     want = run(dtype, 1)
     for n_threads in THREADS:
         for got, one in zip(run(dtype, n_threads), want, strict=True):
@@ -158,13 +158,13 @@ def test_the_number_of_threads_does_not_change_a_bit(isa, dtype, run):
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
-def test_a_repetition_does_not_change_a_bit(isa, dtype, run):
+def test_a_repetition_does_not_change_a_bit(every_isa, dtype, run):
     for got, again in zip(run(dtype, 3), run(dtype, 3), strict=True):
         assert np.array_equal(got, again)
 
 
 @pytest.mark.parametrize("run", [run for run in RUNS if run is not rescued_rows], ids=lambda run: run.__name__)
-def test_instruction_sets_agree_to_rounding(isa, dtype, run):
+def test_instruction_sets_agree_to_rounding(every_isa, dtype, run):
     got = run(dtype, 2)
     abi.use_isa("baseline")  # the fixture restores
     want = run(dtype, 2)
@@ -176,8 +176,8 @@ def test_instruction_sets_agree_to_rounding(isa, dtype, run):
         twins.assert_close(np.asarray(one), np.asarray(other), atol=atol * scale, dtype=np.asarray(other).dtype)
 
 
-def test_use_isa_switches_and_refuses(isa):
-    assert abi.isa_in_use() == isa
+def test_use_isa_switches_and_refuses(every_isa):
+    assert abi.isa_in_use() == every_isa
     with pytest.raises(ValueError, match="'sse9' is not available"):
         abi.use_isa("sse9")
-    assert abi.isa_in_use() == isa
+    assert abi.isa_in_use() == every_isa
