@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 import chaosphere as cs
 from chaosphere.ensembles import level_runs
@@ -156,6 +157,47 @@ def test_fixed_tokens_of_a_network_have_no_bias():
     data = cs.ensemble(NETWORK, X, seeds=range(2000), observe={"e": ENERGY}, save_at=[0.5], n_threads=1)["e"]
     error = np.hypot(result.standard_error, data.std() / np.sqrt(2000))
     assert abs(result.value - data.mean()) < 5 * error
+
+
+def test_a_rare_event_is_seen():
+    """An event of probability 0.03 that the first 32 samples do not show.
+
+    Null: the interval misses with probability 1 %; with twice its width 1e-6 (5.1 standard errors). The quantile is one
+    of 4000 other samples, whose own error, 0.0027, is added five times.
+    """
+
+    def size(t, x):
+        return np.linalg.norm(x.mean(axis=1), axis=-1)
+
+    model = dataclasses.replace(NETWORK, depth=7)
+    data = cs.ensemble(model, X, seeds=range(4000), observe={"size": size}, save_at=[0.5], n_threads=1)["size"]
+    limit = np.quantile(data, 0.97)
+
+    def event(t, x):
+        return (size(t, x) > limit).astype(float)
+
+    runs = LevelRuns(question(model, X, event), (0, 0), n_samples=32)
+    runs.extend(32)
+    assert not runs.values.any()
+    result = cs.estimate(model, X, event, tolerance=0.02, rng=0, n_threads=1)
+    assert 0 < result.high - result.value <= 0.02
+    assert abs(result.value - 0.03) < 2 * (result.high - result.value) + 0.014
+    never = cs.estimate(model, X, lambda t, x: np.zeros(len(x)), tolerance=0.02, rng=0, n_threads=1)
+    assert never.levels["n_samples"].tolist() == [1000]
+    still = dataclasses.replace(model, mlp=None)  # no sample can differ
+    assert cs.estimate(still, X, event, tolerance=0.02, rng=0, n_threads=1).levels["n_samples"].tolist() == [32]
+
+
+def test_few_samples_that_differ_have_the_variance_that_their_number_allows():
+    """The normal interval of k events of n reaches the upper limit of Clopper and Pearson, to order 1/n."""
+    for n_events in (1, 4, 30):
+        samples = np.repeat([0.0, 1.0], [10_000 - n_events, n_events])
+        telescope = Telescope(layer=0, finest=(0, 0))
+        moments = Moments.of(telescope, [samples])
+        limit = beta.isf(0.005, n_events + 1, 10_000 - n_events)
+        assert moments.value + moments.half_width == pytest.approx(limit, rel=2e-3)
+    even = np.arange(10_000.0)
+    assert Moments.of(telescope, [even]).variances == even.var(ddof=1)
 
 
 def test_radii():

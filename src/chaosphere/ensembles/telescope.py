@@ -16,6 +16,7 @@ Index = tuple[int, int]  # levels in the number of tokens and in that of steps
 _TAIL = 0.005  # on either side of the 99 % interval
 _HEADROOM = 1.05  # so that a round is seldom short of a few samples
 _SURE = 3.0  # standard errors
+_QUANTILE = 2.5758  # of the normal law, at 1 − _TAIL
 _MAX_SAMPLES = 2.0**53
 
 
@@ -91,6 +92,20 @@ def _weight(level: int, of: int, *, last: int | None) -> float:
     return weight if of == level else 1.0 - weight
 
 
+def _variance(samples: Floats) -> float:
+    """Return the variance of samples; where more than half of them are equal, a larger one for the few that differ.
+
+    Of k samples that differ, as of the events of a Poisson law, the upper limit of their number is U(k), at 99.5 %. The
+    variance is scaled so that the normal interval reaches as far.
+    """
+    n_different = int(np.count_nonzero(samples != np.median(samples)))
+    variance = float(samples.var(ddof=1))
+    if not 0 < n_different < len(samples) / 2:
+        return variance
+    limit = float(scipy.special.gammaincinv(n_different + 1, 1 - _TAIL))
+    return variance * ((limit - n_different) / _QUANTILE) ** 2 / n_different
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moments:
     """What the samples of the levels say of their sum.
@@ -99,7 +114,7 @@ class Moments:
     ----------
     telescope : Telescope
     means, variances : ndarray
-        Of the differences of the levels.
+        Of the differences of the levels; the variances are larger where few samples differ from the others.
     n_samples : ndarray of int
     """
 
@@ -114,7 +129,7 @@ class Moments:
         return cls(
             telescope=telescope,
             means=np.array([own.mean() for own in samples]),
-            variances=np.array([own.var(ddof=1) for own in samples]),
+            variances=np.array([_variance(own) for own in samples]),
             n_samples=np.array([len(own) for own in samples]),
         )
 
