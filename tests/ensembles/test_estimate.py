@@ -122,6 +122,44 @@ def test_the_last_levels_sum_to_what_is_beyond():
     assert telescope.bias_bound(means) == 0
 
 
+@pytest.mark.parametrize(("ratio", "is_slow"), [(0.4, False), (0.5, False), (0.55, False), (0.7, True), (0.85, True)])
+def test_the_bound_of_the_bias_holds_for_any_ratio(ratio, is_slow):
+    """Differences that are multiplied by a ratio, known exactly: the limit is in the interval from layer 2 on."""
+    for layer in range(2, 8):
+        telescope = Telescope(layer=layer, finest=(None, 0))
+        means = 1e-3 * ratio ** np.arange(layer + 1.0)
+        variances, n_samples = np.full(layer + 1, 1e-30), np.full(layer + 1, 32)
+        moments = Moments(telescope=telescope, means=means, variances=variances, n_samples=n_samples)
+        assert moments.decays[0].is_slow == is_slow
+        assert abs(moments.value - 1e-3 / (1 - ratio)) <= moments.bias + 1e-12
+    growing = dataclasses.replace(moments, means=means[::-1].copy())
+    assert growing.decays[0].is_still
+    assert growing.bias == np.inf
+
+
+def test_a_small_difference_by_chance_does_not_hide_the_bias():
+    """Of r = 0.7 two differences may look as if they halved, if their errors allow it."""
+    moments = Moments(
+        telescope=Telescope(layer=2, finest=(None, 0)),
+        means=np.array([0.0, 0.1, 0.05]),
+        variances=np.full(3, 32 * 0.01**2),
+        n_samples=np.full(3, 32),
+    )
+    assert moments.bias > 0.1 * 0.7**3 / 0.3 - 0.05
+
+
+def test_a_bias_of_the_inverse_root_is_in_the_interval():
+    """The size of the mean of N uniform tokens is of order N^{-1/2}, its limit 0; the cases of the seeds are fixed."""
+    still = cs.Transformer(attention=cs.SoftmaxAttention(value_scale=0.1), mlp=None, depth=1, horizon=0.1)
+
+    def size(t, x):
+        return np.linalg.norm(x.mean(axis=1), axis=-1)
+
+    for seed in range(3):
+        result = cs.estimate(still, UNIFORM, size, tolerance=0.05, rng=seed, n_threads=1)
+        assert result.low <= 0 <= result.high
+
+
 def test_numbers_of_samples_are_those_of_least_work():
     telescope = Telescope(layer=2, finest=(0, 2))
     moments = Moments(
@@ -297,11 +335,10 @@ def test_what_only_the_runs_show_is_an_error():
         cs.estimate(NETWORK, X, ENERGY, tolerance=1e-200, rng=0)
 
 
-def test_a_bias_that_does_not_fall_is_an_error(monkeypatch):
+def test_a_bias_that_does_not_fall_is_an_error():
     """An observable that is no function of the measure: the number of tokens."""
-    monkeypatch.setattr("chaosphere.ensembles.estimate._MAX_LAYER", 3)
     still = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=1, horizon=0.1)
-    with pytest.raises(ArithmeticError, match="smooth function of the empirical measure"):
+    with pytest.raises(ArithmeticError, match="tokens doubles: its mean last changed by 128 and 256"):
         cs.estimate(still, UNIFORM, lambda t, x: np.full(len(x), float(x.shape[1])), tolerance=1.0, rng=0)
 
 

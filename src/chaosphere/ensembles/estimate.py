@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks, files
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import short
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.estimate_result import Estimate
@@ -88,7 +88,7 @@ def estimate(
         If an argument is out of range, the memory would pass the limit, the observable is not a finite number for each
         replica, or the store is damaged or holds another study.
     ArithmeticError
-        If the bias does not fall with the levels as it should.
+        If the differences between levels do not fall, or so slowly that the limit cannot be told from them.
     RuntimeError, OSError, Interrupted
         As in `ensemble`.
 
@@ -101,10 +101,10 @@ def estimate(
 
     Notes
     -----
-    The interval is Student's, widened by a bound of the bias on either side: it holds if the extrapolated differences
-    halve from each layer of levels to the next at least. The number of samples follows from variances that are
-    estimated from these samples; `tests/statistical/test_estimate_coverage.py` measures that the interval
-    holds nevertheless.
+    The interval is Student's, widened by a bound of the bias on either side: it holds if the differences between levels
+    fall by one ratio from each to the next, below about 0.9, which is estimated. The number
+    of samples follows from variances that are estimated from these samples;
+    `tests/statistical/test_estimate_coverage.py` measures that the interval holds nevertheless.
 
     Samples that are all equal show no variance. Of such a level 1000 are run, unless neither tokens nor model are
     random: what happens in less than about 5 of 1000 samples, and does not show in them, is not in the interval. Where
@@ -176,6 +176,7 @@ def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float)
     work = np.array([level.work for level in levels])
     while True:
         moments = Moments.of(telescope, [level.differences for level in levels])
+        _check_decay(moments)
         if moments.half_width + moments.bias <= tolerance:
             equal = [level for level in levels if level.is_equal and len(level.values) < _N_EQUAL]
             if not equal:
@@ -186,12 +187,42 @@ def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float)
         # Few samples show a larger bias than there is: at first, what is sure of it decides how many more are run.
         surely, at_most = moments.least_bias, min(moments.bias, tolerance / 2)
         if surely > tolerance / 2 or moments.half_width <= tolerance - at_most:
-            return None
+            if not _sharpened(moments, levels, work=work):
+                return None
+            continue
         allowed = tolerance - (surely if moments.half_width > tolerance - surely else at_most)
         wanted = moments.wanted(allowed, work=work)
         _check_memory(int(wanted.sum()), tolerance=tolerance, limit=levels[0].question.memory_limit)
         for level, n_samples, n_wanted in zip(levels, moments.n_samples.tolist(), wanted.tolist(), strict=True):
             level.extend(min(n_wanted, _MAX_GROWTH * n_samples))
+
+
+def _check_decay(moments: Moments) -> None:
+    """Raise ArithmeticError if differences surely do not fall."""
+    for direction, decay in moments.decays.items():
+        if decay.is_still and decay.n_left is None and moments.telescope.layer > _FIRST_LAYER:
+            what, (before, last) = ("tokens", "steps")[direction], decay.sizes[-2:]
+            raise ArithmeticError(
+                f"observable does not converge as the number of {what} doubles: its mean last "
+                f"changed by {before:.3g} and {last:.3g}, where half was expected; take one that is a smooth function "
+                "of the empirical measure"
+            )
+
+
+def _sharpened(moments: Moments, levels: list[LevelRuns], *, work: Floats) -> bool:
+    """Run samples that tell whether differences fall, where that is open; return whether there were any to run.
+
+    They take about as long as the first samples of the next difference in that direction, of four times the cost.
+    """
+    is_sharper = False
+    for direction, decay in moments.decays.items():
+        if decay.is_open:
+            places = moments.telescope.along(direction)
+            for place in places:
+                n_samples = int(4 * _N_PILOT * work[places[-1]] / (work[place] * len(places)))
+                is_sharper |= n_samples > len(levels[place].values)
+                levels[place].extend(min(n_samples, _MAX_GROWTH * len(levels[place].values)))
+    return is_sharper
 
 
 def _check_memory(n_samples: int, *, tolerance: float, limit: int | None) -> None:
