@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.ensembles.levels import Ladder, Level, LevelLaw, LevelModel, system_values
+from chaosphere.ensembles.levels import Coarsening, Ladder, Level, LevelLaw, LevelModel, system_values
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import load_ensemble, run_plan
 from chaosphere.ensembles.telescope import Index
@@ -57,7 +57,7 @@ class Question:
         a, b = index
         fine = Ladder.of(self.model).at(b)
         return Level(
-            models=(fine, fine.coarsen(2)) if b else (fine,),  # type: ignore[attr-defined]
+            models=(fine, cast(Coarsening, fine).coarsen(2)) if b else (fine,),
             n_tokens=len(self.x0) if isinstance(self.x0, np.ndarray) else COARSEST_TOKENS << a,
             has_halves=a > 0,
         )

@@ -309,6 +309,8 @@ class _NoiseOfHalf:
 
     def __init__(self, noise: Noise, half: int) -> None:
         self.noise, self.half = noise, half
+        self.roots, self.n_replicas = noise.roots, noise.n_replicas
+        self.is_shared, self.n_threads = noise.is_shared, noise.n_threads
 
     def draws(self, stream: Stream, step: int) -> Draws:
         draws = self.noise.draws(stream, step)
