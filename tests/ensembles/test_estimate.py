@@ -22,6 +22,8 @@ NETWORK = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), d
 UNIFORM = cs.laws.Uniform(dim=3)
 X = cs.sample_uniform(6, 3, rng=0)
 ENERGY = cs.measures.Energy(beta=1.0)
+LIMIT = cs.MeanField(model=NETWORK, law=UNIFORM, n_nodes=6)
+FEATURES = dataclasses.replace(NOISE, field=dataclasses.replace(FIELD, method="features"))
 
 
 @pytest.fixture
@@ -308,6 +310,9 @@ def test_repr_and_dataset():
         ({"x0": 2 * X}, ValueError, "x0 must"),
         ({"x0": "uniform"}, TypeError, "x0 must be a law or an array"),
         ({"x0": cs.laws.Uniform(dim=4)}, ValueError, "dim"),
+        ({"model": LIMIT}, ValueError, "x0 must be the tokens of start"),
+        ({"model": LIMIT, "x0": X}, ValueError, "x0 must begin with the . nodes"),
+        ({"model": FEATURES}, ValueError, "method 'spectral', got 'features'"),
         ({"observable": "energy"}, TypeError, "must be callable"),
         ({"observable": lambda x: x}, TypeError, "must be callable on"),
         ({"observable": lambda t, x: x}, ValueError, "observable must return one real number for each replica"),

@@ -20,7 +20,10 @@ from chaosphere.ensembles.telescope import Index, Moments, Telescope
 from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable
+from chaosphere.models.mean_field import MeanField
 from chaosphere.models.protocol import Model, check_model
+from chaosphere.models.sde import LimitSDE
+from chaosphere.noise.gaussian import GaussianField
 from chaosphere.simulation.identity import identify
 from chaosphere.simulation.observables import observables
 
@@ -163,10 +166,29 @@ def _question(model: Model, x0: Law | Tokens, observable: Observable, *, rng: Se
         raise TypeError(f"x0 must be a law or an array of tokens, got {short(x0)}{checks.conversion(x0, 'x0')}")
     else:
         check_law(x0, "x0")
+    _check_parts(model, x0)
     observables({"observable": observable})
     return Question(
         model=model, x0=x0, observable=observable, root=root(rng), folder=None, options={}, memory_limit=None
     )
+
+
+def _check_parts(model: Model, x0: Law | Tokens) -> None:
+    """Raise ValueError if the levels of a model would be of different laws."""
+    if isinstance(model, MeanField):
+        if not isinstance(x0, np.ndarray):
+            raise ValueError("x0 must be the tokens of start() for a MeanField, which has nodes of its own, not a law")
+        nodes = model.nodes.astype(x0.dtype)
+        if not np.array_equal(x0[: len(nodes)], nodes):
+            raise ValueError(f"x0 must begin with the {len(nodes)} nodes of the MeanField, as start() returns them")
+    inner = model.model if isinstance(model, MeanField) else model
+    if isinstance(inner, LimitSDE) and isinstance(inner.field, GaussianField):
+        method = inner.field.resolve(len(x0) if isinstance(x0, np.ndarray) else 64).method
+        if method != "spectral":
+            raise ValueError(
+                f"field must be a GaussianField of method 'spectral', got {method!r}: it has another law, or is not "
+                "coupled, in other numbers of tokens and steps"
+            )
 
 
 def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float) -> Moments | None:
