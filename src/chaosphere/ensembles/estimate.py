@@ -58,7 +58,7 @@ def estimate(
     model : LimitSDE, Transformer, or another model
         Of a `LimitSDE` the limit of many steps is meant; its own number of steps, divided by a power of two, is that of
         the coarsest level. Any other model is meant as it is: if it can be coarsened, coarser levels serve to save
-        time. A `MeanField` starts from its own tokens.
+        time. A `MeanField` starts from its own tokens. A model with one value for each step is taken in its own steps.
     x0 : Law or ndarray, shape (N, d)
         The law of i.i.d. initial tokens, for the limit of N → ∞; or N tokens, which are the same in all samples.
     observable : callable
