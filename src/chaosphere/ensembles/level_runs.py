@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.ensembles.levels import Ladder, Level, LevelLaw, LevelModel, system_values
+from chaosphere.ensembles.levels import Coarsening, Ladder, Level, LevelLaw, LevelModel, system_values
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import load_ensemble, run_plan
 from chaosphere.ensembles.telescope import Index
@@ -57,7 +57,7 @@ class Question:
         a, b = index
         fine = Ladder.of(self.model).at(b)
         return Level(
-            models=(fine, fine.coarsen(2)) if b else (fine,),  # type: ignore[attr-defined]
+            models=(fine, cast(Coarsening, fine).coarsen(2)) if b else (fine,),
             n_tokens=len(self.x0) if isinstance(self.x0, np.ndarray) else COARSEST_TOKENS << a,
             has_halves=a > 0,
         )
@@ -90,7 +90,9 @@ class LevelRuns:
         self.values = np.empty((0, len(self.level.blocks)))
         plan = self._plan(0, n_samples)
         (self.n_pairs,) = (cost.pairs * self.level.models[-1].n_steps for cost in plan.costs.values())
-        self.work = LevelModel(level=self.level).work(plan.dim)
+        model = LevelModel(level=self.level)
+        self.work = model.work(plan.dim)
+        self.is_random = not isinstance(question.x0, np.ndarray) or model.has_noise(plan.dim)
 
     def _plan(self, start: int, stop: int) -> Plan:
         question, level = self.question, self.level
@@ -139,6 +141,11 @@ class LevelRuns:
 
     def _options(self) -> dict[str, Any]:
         return {**self.question.options, "memory_limit": self.question.memory_limit}
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the samples are random, but those of the difference are all the same so far."""
+        return self.is_random and not np.ptp(self.differences)
 
     @property
     def differences(self) -> Floats:

@@ -208,6 +208,11 @@ class LevelModel:
         shape = Shape(n_tokens=self.level.blocks[-1].stop, dim=dim)
         return sum(system.work for system in self.plan(shape).systems)
 
+    def has_noise(self, dim: int) -> bool:
+        """Whether runs from the same tokens of dimension d differ; those of a plan without a cost may do so."""
+        cost = self.plan(Shape(n_tokens=self.level.blocks[-1].stop, dim=dim)).cost
+        return cost.normals > 0 or cost == Cost()
+
     def plan(self, shape: Shape, weights: Floats | None = None) -> LevelPlan:
         """Return the plan for the tokens of all systems."""
         return LevelPlan(self, shape)
@@ -304,6 +309,8 @@ class _NoiseOfHalf:
 
     def __init__(self, noise: Noise, half: int) -> None:
         self.noise, self.half = noise, half
+        self.roots, self.n_replicas = noise.roots, noise.n_replicas
+        self.is_shared, self.n_threads = noise.is_shared, noise.n_threads
 
     def draws(self, stream: Stream, step: int) -> Draws:
         draws = self.noise.draws(stream, step)
