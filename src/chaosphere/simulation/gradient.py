@@ -54,8 +54,8 @@ class Gradient(Brief):
     >>> model = cs.Transformer(attention=attention, mlp=None, depth=10, horizon=1.0)
     >>> x = cs.sample_uniform(5, 3, rng=0)
     >>> result = cs.gradient(model, x, lambda y: (y.sum(), 0 * y + 1), rng=0)
-    >>> result.tokens.shape, result.weights.shape, sorted(result.parameters["attention"])
-    ((5, 3), (5,), ['beta', 'value_scale'])
+    >>> result.tokens.shape, sorted(result.parameters["attention"])
+    ((5, 3), ['beta', 'value_scale'])
     """
 
     value: Any

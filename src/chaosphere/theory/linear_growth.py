@@ -193,7 +193,7 @@ def fluctuation(
     >>> import chaosphere as cs
     >>> attention = cs.SoftmaxAttention(beta=2.0)
     >>> temperature = 1.5 * cs.theory.critical_temperature(attention, 3)
-    >>> a = cs.theory.fluctuation(attention, 1, 3, temperature=temperature)
+    >>> a = float(cs.theory.fluctuation(attention, 1, 3, temperature=temperature))
     >>> round(a, 12), round(a / 1000, 6)
     (3.0, 0.003)
     """

@@ -123,10 +123,9 @@ def run(
     Examples
     --------
     >>> import chaosphere as cs
-    >>> from chaosphere.experiments import fluctuations
     >>> model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=2, horizon=0.5)
-    >>> case = fluctuations.Case(name="d = 2", model=model, law=cs.laws.Uniform(dim=2), n_nodes=16)
-    >>> data = fluctuations.run([case], rng=0, tokens=[16, 32], n_samples=64, n_replicas=2)
+    >>> case = Case(name="d = 2", model=model, law=cs.laws.Uniform(dim=2), n_nodes=16)
+    >>> data = run([case], rng=0, tokens=[16, 32], n_samples=64, n_replicas=2)
     >>> data["deviation"].dims
     ('case', 'replica', 'n_tokens', 'system', 'component')
     """
