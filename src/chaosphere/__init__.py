@@ -20,8 +20,9 @@ from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
 from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.axisymmetric import AxisymmetricDensity, AxisymmetricSolution
-from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError
+from chaosphere.models.densities import CircleDensity, DensitySolution
 from chaosphere.models.mean_field import MeanField
+from chaosphere.models.resolution import UnresolvedDensityError
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.sphere_density import SphereDensity, SphereSolution
 from chaosphere.models.transformer import Transformer

@@ -20,8 +20,8 @@ def modes(n_modes=K, seed=0):
 
 def function(c, x, n_modes=K):
     theta, phi = np.arccos(x[:, 2]), np.arctan2(x[:, 1], x[:, 0])
-    l, m = sphere_grid.degrees(n_modes)[:, None], sphere_grid.orders(n_modes)[:, None]  # noqa: E741
-    y = np.sqrt(4 * np.pi) * scipy.special.sph_harm_y(l, m, theta, phi)
+    degree, m = sphere_grid.degrees(n_modes)[:, None], sphere_grid.orders(n_modes)[:, None]
+    y = np.sqrt(4 * np.pi) * scipy.special.sph_harm_y(degree, m, theta, phi)
     return (np.where(m == 0, 1, 2) * c[:, None] * y).real.sum(axis=0)
 
 

@@ -43,8 +43,8 @@ def solve(of, *, law=SKEW, n_modes=16, rng=0, **options):
 def modes_of(x, n_modes, weights):
     """Modes ∫ conj(Y_{l,m}) dμ of tokens."""
     theta, phi = np.arccos(np.clip(x[:, 2], -1, 1)), np.arctan2(x[:, 1], x[:, 0])
-    l, m = np.indices((n_modes + 1, n_modes + 1))[..., None]  # noqa: E741
-    y = np.where(m <= l, np.sqrt(4 * np.pi) * scipy.special.sph_harm_y(l, m, theta, phi), 0)
+    degree, m = np.indices((n_modes + 1, n_modes + 1))[..., None]
+    y = np.where(m <= degree, np.sqrt(4 * np.pi) * scipy.special.sph_harm_y(degree, m, theta, phi), 0)
     return y.conj() @ weights
 
 

@@ -276,15 +276,20 @@ def sources(z: Any, x: Tokens, *, name: str = "sources") -> Tokens:
     return batch
 
 
-def like(v: Any, name: str, *, x: Tokens) -> Tokens:
-    """Return v, finite vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
+def like(v: Any, name: str, *, x: Tokens, high: float | None = None) -> Tokens:
+    """Return v, finite vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d).
+
+    Their entries are at most `high` in size where that is given.
+    """
     vectors = floating(v, name)
     if vectors.shape != x.shape:
         raise ValueError(f"{name} must have the shape of x, {x.shape}, got {vectors.shape}")
     if vectors.dtype != x.dtype:
         raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {vectors.dtype}")
-    if not np.isfinite(vectors).all():
+    if high is None and not np.isfinite(vectors).all():
         raise ValueError(f"{name} must be finite, found {vectors[~np.isfinite(vectors)][0]} in it")
+    if high is not None and not (size := float(abs(vectors).max())) <= high:
+        raise ValueError(f"{name} must be finite and <= {high:.3g} in size for {x.dtype} tokens, got {size:.6g}")
     return vectors if vectors.ndim == 3 else vectors[None]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.head import largest_value
-from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.protocol import Interaction, Pullback
 
 
 class Differentiable:
@@ -18,11 +18,9 @@ class Differentiable:
 
     __slots__ = ()
 
-    def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
-        """Return the plan for tokens of one shape."""
-        raise NotImplementedError
-
-    def jvp(self, x: Tokens, tangent: Tokens, *, weights: Any = None, n_threads: int | None = None) -> Tokens:
+    def jvp(
+        self: Interaction, x: Tokens, tangent: Tokens, *, weights: Any = None, n_threads: int | None = None
+    ) -> Tokens:
         """Return the derivative of the drift at x in a direction, the Jacobian times a tangent.
 
         The drift b is taken as a function of x in the ambient space, its formula for any x of R^d: the result is the
@@ -82,7 +80,9 @@ class Differentiable:
         out = plan.jvp(batch, directions, n_threads=threads)
         return out if x.ndim == 3 else out[0]
 
-    def vjp(self, x: Tokens, cotangent: Tokens, *, weights: Any = None, n_threads: int | None = None) -> Pullback:
+    def vjp(
+        self: Interaction, x: Tokens, cotangent: Tokens, *, weights: Any = None, n_threads: int | None = None
+    ) -> Pullback:
         """Return the gradients of Σ_i ⟨w_i, b(x)_i⟩ for cotangents w, in the tokens, the weights and the parameters.
 
         Parameters
@@ -157,12 +157,4 @@ def contiguous(x: Any) -> Tokens:
 
 def vectors(v: Any, name: str, *, x: Tokens) -> Tokens:
     """Return v, vectors of the shape and dtype of tokens x (N, d) or (R, N, d), as (R, N, d)."""
-    values = checks.floating(v, name)
-    if values.shape != x.shape:
-        raise ValueError(f"{name} must have the shape of x, {x.shape}, got {values.shape}")
-    if values.dtype != x.dtype:
-        raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {values.dtype}")
-    limit = largest_value(x.dtype)
-    if not (size := float(abs(values).max())) <= limit:
-        raise ValueError(f"{name} must be finite and <= {limit:.3g} in size for {x.dtype} tokens, got {size:.6g}")
-    return np.ascontiguousarray(values if values.ndim == 3 else values[None])
+    return np.ascontiguousarray(checks.like(v, name, x=x, high=largest_value(x.dtype)))

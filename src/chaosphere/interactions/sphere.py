@@ -56,9 +56,11 @@ class ExponentialFactors:
         every = expansions.multipliers(beta, _DIM)
         last = int(np.flatnonzero(expansions.tails(beta, _DIM) <= _LEFT_OUT)[0])
         self.degree = min(n_modes, max(last, 1))
-        l = np.arange(1, len(every))  # noqa: E741
+        degree = np.arange(1, len(every))
         # λ_l = λ_{l−1} β / (2l + d − 2 + β λ_{l+1}/λ_l), as in `expansions`: over β it is there at β = 0, too.
-        over_beta = np.concatenate([[0.0], every[:-1] / (2 * l + _DIM - 2 + beta * _next_ratios(beta, len(every)))])
+        over_beta = np.concatenate(
+            [[0.0], every[:-1] / (2 * degree + _DIM - 2 + beta * _next_ratios(beta, len(every)))]
+        )
         of_mode = sphere_grid.degrees(n_modes)
         self.partition, self.slope = (_of_modes(f, of_mode) for f in (every, over_beta))
 

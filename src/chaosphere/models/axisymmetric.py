@@ -21,9 +21,10 @@ from chaosphere.geometry.axisymmetric import MAX_DIM, AxisymmetricRule
 from chaosphere.geometry.law import Law, check_law, density_at
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.protocol import offered
-from chaosphere.models.densities import COURANT, LARGEST_TAIL, MAX_SUBSTEPS, MIN_MODES, UnresolvedDensityError
+from chaosphere.models.densities import COURANT
 from chaosphere.models.exponential import ExponentialStep
 from chaosphere.models.protocol import save_steps
+from chaosphere.models.resolution import LARGEST_TAIL, MIN_MODES, check_substeps, unresolved
 from chaosphere.models.sde import LimitSDE
 
 _MAX_MODES = 1024  # matrices of nodes by nodes are made
@@ -205,11 +206,8 @@ class AxisymmetricDensity(Brief):
         checks.integers(self, "n_modes", low=4, high=_MAX_MODES)
         object.__setattr__(self, "axis", _axis(self.axis, dim))
         drift = self._drift(np.zeros(1))
-        if drift is not None and not (n_substeps := self._n_substeps(drift)) <= MAX_SUBSTEPS:
-            raise ValueError(
-                f"model must have attention that takes at most {MAX_SUBSTEPS} substeps a step, got {n_substeps:.3g}: "
-                f"its drift may reach {drift.max_speed:.3g}; scale it down, or raise n_steps"
-            )
+        if drift is not None:
+            check_substeps(self._n_substeps(drift), max_speed=drift.max_speed)
         self._initial_modes(self._rule(self.n_modes))
 
     def _drift(self, cosines: Floats) -> AxisymmetricDrift | None:
@@ -293,7 +291,7 @@ class AxisymmetricDensity(Brief):
         errors = np.abs(fine[:, : n_coarse + 1] - coarse).max(axis=1)
         if not np.isfinite(errors).all():
             step = int(steps[np.flatnonzero(~np.isfinite(errors))[0]])
-            raise self._unresolved(step, "with three quarters of the modes it is lost", 2)
+            raise unresolved(self.model, self.n_modes, step=step, what="with three quarters of the modes it is lost")
         return AxisymmetricSolution(dim=self.law.dim, times=times, modes=fine, errors=errors)
 
     def _rule(self, n_modes: int) -> AxisymmetricRule:
@@ -349,23 +347,16 @@ class AxisymmetricDensity(Brief):
         if not tail <= LARGEST_TAIL:
             factor = math.log(LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
             what = f"modes above {first - 1} reach {tail:.1e} of the largest, more than {LARGEST_TAIL:g}"
-            raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
+            raise unresolved(self.model, self.n_modes, step=step, what=what, factor=math.ceil(min(max(factor, 2), 8)))
         mode = float(np.abs(c / rule.norms).max())
         if not mode <= 1 + LARGEST_TAIL:
-            raise self._unresolved(step, f"a mode reaches {mode:.6g}, more than the mass, 1", 2)
+            raise unresolved(
+                self.model, self.n_modes, step=step, what=f"a mode reaches {mode:.6g}, more than the mass, 1"
+            )
         # In mass: where there is next to none, rounding of c alone is large beside the density.
         masses = rule.weights * (rule.basis @ c)
         if not masses.min() >= -LARGEST_TAIL * self.n_modes * masses.max():
-            raise self._unresolved(step, f"a node has the mass {masses.min():.1e}", 2)
-
-    def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
-        time, enough = step * self.model.horizon / self.model.n_steps, factor * self.n_modes
-        return UnresolvedDensityError(
-            f"n_modes = {self.n_modes} does not resolve the density after step {step} (time {time:g}): {what}; use "
-            f"n_modes = {enough} or more",
-            step=step,
-            n_modes=enough,
-        )
+            raise unresolved(self.model, self.n_modes, step=step, what=f"a node has the mass {masses.min():.1e}")
 
 
 def _n_nodes(n_modes: int) -> int:

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.errors import Picklable
 from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, root
@@ -24,57 +23,18 @@ from chaosphere.geometry.law import Law, check_law, density_at
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, Modes, PartitionError, values
 from chaosphere.interactions.protocol import offered
 from chaosphere.models.protocol import save_steps
+from chaosphere.models.resolution import (
+    LARGEST_TAIL,
+    MIN_MODES,
+    check_field,
+    check_substeps,
+    unresolved,
+    without_partition,
+)
 from chaosphere.models.sde import LimitSDE
-from chaosphere.noise.gaussian import GaussianField
 
-# A density is resolved while its modes above ¾ n_modes stay below this.
-LARGEST_TAIL = 1e-6
-
-# Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8. With fewer modes than the second number
-# accuracy decides.
-COURANT, MIN_MODES = 2.0, 128
-
-MAX_SUBSTEPS = 2**24  # of a step: a quarter of an hour at the least
-
-
-class UnresolvedDensityError(Picklable, ValueError):
-    """A density has become too steep for its number of modes.
-
-    Parameters
-    ----------
-    message : str
-        What happened, and what to do.
-    step : int
-        Steps made when it was found, 0 for the initial law.
-    n_modes : int
-        A larger number of modes to use.
-
-    See Also
-    --------
-    chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
-    chaosphere.CircleDensity.solve : Run from the initial law.
-    chaosphere.AxisymmetricDensity : The mean-field limit of densities that are symmetric about an axis.
-    chaosphere.AxisymmetricDensity.solve : Run from the initial law.
-    chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
-    chaosphere.SphereDensity.solve : Run from the initial law, or resume.
-
-    Examples
-    --------
-    >>> import chaosphere as cs
-    >>> attention = cs.SoftmaxAttention()
-    >>> model = cs.LimitSDE(attention=attention, field=None, horizon=1.0, n_steps=10)
-    >>> law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=100.0)
-    >>> try:
-    ...     cs.CircleDensity(model=model, law=law, n_modes=16).solve(rng=0)
-    ... except cs.UnresolvedDensityError as error:
-    ...     error.step, error.n_modes
-    (0, 128)
-    """
-
-    def __init__(self, message: str, *, step: int, n_modes: int) -> None:
-        super().__init__(message)
-        self.step = step
-        self.n_modes = n_modes
+# Largest |v| n_modes of a Runge–Kutta substep; stability alone would allow 2.8.
+COURANT = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -242,15 +202,7 @@ class CircleDensity(Brief):
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
         checks.integers(self, "n_modes", low=4, high=MAX_MODES)
         self._drift()
-        field = self.model.field
-        if field is None:
-            return
-        if not isinstance(field, GaussianField):
-            raise ValueError(f"model must have a GaussianField or no field, got {field!r}: its modes make the noise")
-        if field.kernel.dim != 2:
-            raise ValueError(f"model must have a field whose kernel has dim 2, the circle; got {field.kernel.dim}")
-        if field.resolve(self.n_points).method == "dense":
-            raise ValueError("model must have a field that is a function of position, got method 'dense'")
+        check_field(self.model.field, dim=2, surface="the circle", n_points=self.n_points)
 
     def _drift(self) -> CircleDrift | None:
         """Return the drift by the interaction; ValueError if it is none of densities on the circle."""
@@ -259,11 +211,7 @@ class CircleDensity(Brief):
             return None
         drift: CircleDrift = offered(attention, "circle_drift", name="model.attention")(self.n_modes)
         n_substeps = self.model.horizon / self.model.n_steps * drift.max_speed * self._waves / COURANT
-        if not n_substeps <= MAX_SUBSTEPS:
-            raise ValueError(
-                f"model must have attention that takes at most {MAX_SUBSTEPS} substeps a step, got {n_substeps:.3g}: "
-                f"its drift may reach {drift.max_speed:.3g}; scale it down, or raise n_steps"
-            )
+        check_substeps(n_substeps, max_speed=drift.max_speed)
         return drift
 
     @property
@@ -381,12 +329,7 @@ class CircleDensity(Brief):
                     rows = halvings == n_halvings
                     modes[rows] = _flow(modes[rows], shake[rows], drift, step_size, 2 ** int(n_halvings))
             except PartitionError as error:
-                if not error.is_rounding:
-                    raise self._unresolved(index + 1, "its partition function loses its sign", 2) from error
-                raise ValueError(
-                    f"beta = {error.beta:g} is too large for this density: attention is lost to rounding where "
-                    "there is next to no mass; lower it, or use MeanField"
-                ) from error
+                raise without_partition(self.model, self.n_modes, step=index + 1, error=error) from error
             self._check(modes, index + 1)  # before the diffusion, which would hide what the flow has not resolved
             modes *= half_diffusion
             yield modes
@@ -397,22 +340,15 @@ class CircleDensity(Brief):
             # Modes that fall geometrically reach the bound at this multiple; a steeper density needs still more.
             factor = math.log(LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
             what = f"modes above {3 * self.n_modes // 4} reach {tail:.1e}, more than {LARGEST_TAIL:g}"
-            raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
+            raise unresolved(self.model, self.n_modes, step=step, what=what, factor=math.ceil(min(max(factor, 2), 8)))
         largest = float(np.abs(modes).max())
         if not largest <= 1 + LARGEST_TAIL:
-            raise self._unresolved(step, f"a mode reaches {largest:.6g}, more than the mass, 1", 2)
+            raise unresolved(
+                self.model, self.n_modes, step=step, what=f"a mode reaches {largest:.6g}, more than the mass, 1"
+            )
         least = float(values(modes, self.n_points).min())
         if not least >= -2 * self.n_modes * LARGEST_TAIL:  # what modes below the bound may take from a density of 0
-            raise self._unresolved(step, f"it falls to {least:.1e}", 2)
-
-    def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
-        time, enough = step * self.model.horizon / self.model.n_steps, factor * self.n_modes
-        return UnresolvedDensityError(
-            f"n_modes = {self.n_modes} does not resolve the density after step {step} (time {time:g}): {what}; use "
-            f"n_modes = {enough} or more",
-            step=step,
-            n_modes=enough,
-        )
+            raise unresolved(self.model, self.n_modes, step=step, what=f"it falls to {least:.1e}")
 
 
 def moments(x: Tokens, n_modes: int, *, weights: ArrayLike | None = None) -> Modes:

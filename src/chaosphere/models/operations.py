@@ -205,7 +205,7 @@ class Recorder(Operations):
             if back.weights is not None:
                 weights = back.weights if weights is None else weights + back.weights
             if back.parameters:
-                parameters[part] = added(parameters.get(part, {}), back.parameters)
+                parameters[part] = gradient_sum(parameters.get(part, {}), back.parameters)
         return Pullback(
             tokens=np.zeros_like(cotangent) if start is None else start, weights=weights, parameters=parameters
         )
@@ -331,7 +331,7 @@ class Recorder(Operations):
         return Variable(self, value, place=len(self._entries))
 
 
-def added(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+def gradient_sum(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     """Return two sets of gradients, by name, added."""
     return {name: a.get(name, 0.0) + b.get(name, 0.0) for name in {**a, **b}}
 

@@ -24,9 +24,16 @@ from chaosphere.geometry.sphere_grid import MAX_MODES, Modes, SphereGrid
 from chaosphere.interactions.circle import PartitionError
 from chaosphere.interactions.protocol import offered
 from chaosphere.interactions.sphere import SphereDrift
-from chaosphere.models.densities import LARGEST_TAIL, MAX_SUBSTEPS, MIN_MODES, UnresolvedDensityError
 from chaosphere.models.exponential import ExponentialStep
 from chaosphere.models.protocol import save_steps
+from chaosphere.models.resolution import (
+    LARGEST_TAIL,
+    MIN_MODES,
+    check_field,
+    check_substeps,
+    unresolved,
+    without_partition,
+)
 from chaosphere.models.sde import LimitSDE
 from chaosphere.noise.gaussian import GaussianField, Increment
 
@@ -261,23 +268,9 @@ class SphereDensity(Brief):
             raise ValueError(f"law must have dim 3, the sphere S²; got {self.law.dim}")
         checks.integers(self, "n_modes", low=4, high=MAX_MODES)
         drift = _drift(self.model, self.n_modes)
-        if (
-            drift is not None
-            and not (n_substeps := self._n_substeps(drift.max_speed * self._step_size)) <= MAX_SUBSTEPS
-        ):
-            raise ValueError(
-                f"model must have attention that takes at most {MAX_SUBSTEPS} substeps a step, got {n_substeps:.3g}: "
-                f"its drift may reach {drift.max_speed:.3g}; scale it down, or raise n_steps"
-            )
-        field = self.model.field
-        if field is None:
-            return
-        if not isinstance(field, GaussianField):
-            raise ValueError(f"model must have a GaussianField or no field, got {field!r}: its modes make the noise")
-        if field.kernel.dim != 3:
-            raise ValueError(f"model must have a field whose kernel has dim 3, the sphere S²; got {field.kernel.dim}")
-        if field.resolve(self.n_points).method == "dense":
-            raise ValueError("model must have a field that is a function of position, got method 'dense'")
+        if drift is not None:
+            check_substeps(self._n_substeps(drift.max_speed * self._step_size), max_speed=drift.max_speed)
+        check_field(self.model.field, dim=3, surface="the sphere S²", n_points=self.n_points)
 
     @property
     def _step_size(self) -> float:
@@ -447,7 +440,9 @@ class SphereDensity(Brief):
             for c in states[0]:
                 self._check(levels[0].grid, c, index + 1)
             if not np.isfinite(states[1]).all():
-                raise self._unresolved(index + 1, "with three quarters of the modes it is lost", 2)
+                raise unresolved(
+                    self.model, self.n_modes, step=index + 1, what="with three quarters of the modes it is lost"
+                )
             yield index + 1, states
 
     def _advanced(self, level: _Level, states: Modes, shakes: Floats, n_substeps: list[int], step: int) -> Modes:
@@ -457,12 +452,7 @@ class SphereDensity(Brief):
                 rows = zip(states, shakes, n_substeps, strict=True)
                 return np.stack([level.advance(c, shake, n_substeps=count) for c, shake, count in rows])
         except PartitionError as error:
-            if not error.is_rounding:
-                raise self._unresolved(step, "its partition function loses its sign", 2) from error
-            raise ValueError(
-                f"beta = {error.beta:g} is too large for this density: attention is lost to rounding where "
-                "there is next to no mass; lower it, or use MeanField"
-            ) from error
+            raise without_partition(self.model, self.n_modes, step=step, error=error) from error
 
     def _check(self, grid: SphereGrid, c: Modes, step: int) -> None:
         sizes = sphere_grid.sizes(c, self.n_modes)
@@ -471,23 +461,19 @@ class SphereDensity(Brief):
         if not tail <= LARGEST_TAIL:
             factor = math.log(LARGEST_TAIL) / math.log(tail) if 0 < tail < 1 else math.inf
             what = f"modes above {first - 1} reach {tail:.1e} of the largest, more than {LARGEST_TAIL:g}"
-            raise self._unresolved(step, what, math.ceil(min(max(factor, 2), 8)))
+            raise unresolved(self.model, self.n_modes, step=step, what=what, factor=math.ceil(min(max(factor, 2), 8)))
         # Of a probability Σ_m |m_{l,m}|² is a mean of (2l + 1) P_l.
         mode = float((sizes / np.sqrt(2 * np.arange(len(sizes)) + 1)).max())
         if not mode <= 1 + LARGEST_TAIL:
-            raise self._unresolved(step, f"a degree reaches {mode:.6g} times what a probability can have", 2)
+            raise unresolved(
+                self.model,
+                self.n_modes,
+                step=step,
+                what=f"a degree reaches {mode:.6g} times what a probability can have",
+            )
         density = grid.values(c)
         if not density.min() >= -LARGEST_TAIL * self.n_modes * density.max():
-            raise self._unresolved(step, f"it falls to {density.min():.1e}", 2)
-
-    def _unresolved(self, step: int, what: str, factor: int) -> UnresolvedDensityError:
-        time, enough = step * self._step_size, factor * self.n_modes
-        return UnresolvedDensityError(
-            f"n_modes = {self.n_modes} does not resolve the density after step {step} (time {time:g}): {what}; use "
-            f"n_modes = {enough} or more",
-            step=step,
-            n_modes=enough,
-        )
+            raise unresolved(self.model, self.n_modes, step=step, what=f"it falls to {density.min():.1e}")
 
 
 class _Level:

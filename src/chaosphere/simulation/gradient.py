@@ -14,7 +14,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
-from chaosphere.models.operations import added, projected
+from chaosphere.models.operations import gradient_sum, projected
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
 from chaosphere.simulation.steps import check_state, run_steps
 
@@ -235,7 +235,7 @@ class _Sums:
             self.weights = weights if self.weights is None else self.weights + weights
         for part, of_step in parameters.items():
             if part not in self.changing:
-                self.parameters[part] = added(self.parameters.get(part, {}), of_step)
+                self.parameters[part] = gradient_sum(self.parameters.get(part, {}), of_step)
             elif part not in self.parameters:
                 self.parameters[part] = [{} for _ in range(self._n_steps)]  # of steps that have none
         for part in self.changing & self.parameters.keys():

@@ -12,8 +12,9 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed
 from chaosphere.geometry.laws import Law
 from chaosphere.interactions.circle import Modes
-from chaosphere.models.densities import CircleDensity, DensitySolution, UnresolvedDensityError, moments
+from chaosphere.models.densities import CircleDensity, DensitySolution, moments
 from chaosphere.models.mean_field import MeanField
+from chaosphere.models.resolution import UnresolvedDensityError
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise import activations
