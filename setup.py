@@ -37,6 +37,7 @@ KERNELS = [
     "normals",
     "pairs",
     "prefix",
+    "replicas",
     "rows",
     "schedule",
     "sphere",

@@ -2,9 +2,22 @@
 
 import pytest
 import registry
+from bench_attention import POWER
+
+from chaosphere.common import config
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.PHASES, ids=str)
 def test_phases(case, contender, bench):
-    bench("phases", case, contender, work=case.n_replicas * case.n_tokens**2 * case.depth, unit="pairs")
+    fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]
+    shared = 3 * case.dim + 2
+    bench(
+        "phases",
+        case,
+        contender,
+        work=case.n_replicas * case.n_tokens**2 * case.depth,
+        unit="pairs",
+        fma=(shared + fma) / 2,
+        operations=(shared + operations) / 2,
+    )

@@ -96,10 +96,11 @@ def bench(benchmark):
         if benchmark.stats is not None:  # None with --benchmark-disable
             rate = work / benchmark.stats.stats.median
             benchmark.extra_info[f"{unit} per second"] = rate
-            peak = probe.peak("fma", case.dtype)
-            if fma is not None and peak:
-                limit = max(2 * fma / peak, operations / probe.peak("mix", case.dtype))
-                benchmark.extra_info["fraction of peak"] = rate * limit
+            if fma is not None and name == "chaosphere":
+                limits = {"dtype": case.dtype, "fma": fma * work, "operations": operations * work}
+                fraction = probe.fraction(function, **limits)
+                if fraction is not None:
+                    benchmark.extra_info["fraction of peak"] = fraction
 
     return run
 

@@ -12,10 +12,12 @@ import functools
 import itertools
 import os
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -108,6 +110,14 @@ def _library() -> ctypes.CDLL | None:
 @functools.cache
 def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
     """Return operations per second of "fma" (each counts two), "mix" or "exp"; None where no C compiler works."""
+    # Some 50 ms at a time: in shorter bursts the scheduler may leave two threads on one processor.
+    bursts = [burst(kind, dtype, threads=threads) for _ in range(1 if IS_QUICK else 5)]
+    rates = [rate for rate in bursts if rate is not None]
+    return max(rates, default=None)  # the best of several: others may be using the machine
+
+
+def burst(kind: str, dtype: str, *, threads: int = THREADS) -> float | None:
+    """Return the operations per second of one burst of some 50 ms; None where no C compiler works."""
     library = _library()
     if library is None:
         return None
@@ -115,15 +125,45 @@ def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
     function.restype = ctypes.c_double
     function.argtypes = [ctypes.c_long, ctypes.c_void_p]
     outs = [ctypes.create_string_buffer(8) for _ in range(threads)]
-    # Some 50 ms at a time: in shorter bursts the scheduler may leave two threads on one processor.
-    n = 100_000 if IS_QUICK else 30_000_000
-    best = 0.0
+    n = 100_000 if IS_QUICK else 30_000_000 if kind == "exp" else 15_000_000
     with ThreadPoolExecutor(threads) as pool:  # ctypes releases the GIL
-        for _ in range(1 if IS_QUICK else 5):  # the best of several: others may be using the machine
-            start = time.perf_counter()
-            done = sum(pool.map(lambda out: function(n, out), outs))
-            best = max(best, done / (time.perf_counter() - start))
-    return best
+        start = time.perf_counter()
+        done = sum(pool.map(lambda out: function(n, out), outs))
+        return done / (time.perf_counter() - start)
+
+
+def fraction(function: Callable[[], object], *, dtype: str, fma: float, operations: float) -> float | None:
+    """Return the least time of a call over the time it takes: the median over rounds.
+
+    In a round, bursts that measure the processor come before and after calls of about the same length: what slows the
+    processor for a while slows both.
+
+    Parameters
+    ----------
+    function : callable
+    dtype : str
+    fma, operations : float
+        The multiply-adds of one call, and all its arithmetic operations.
+    """
+    if burst("fma", dtype) is None:
+        return None
+
+    def least() -> float:
+        return max(2 * fma / burst("fma", dtype), operations / burst("mix", dtype))
+
+    start = time.perf_counter()
+    function()
+    n_calls = 1 if IS_QUICK else max(1, round(0.1 / (time.perf_counter() - start)))
+    fractions, before = [], least()
+    for _ in range(1 if IS_QUICK else 9):
+        start = time.perf_counter()
+        for _ in range(n_calls):
+            function()
+        seconds = (time.perf_counter() - start) / n_calls
+        after = least()
+        fractions.append(0.5 * (before + after) / seconds)
+        before = after
+    return statistics.median(fractions)
 
 
 def peaks() -> dict[str, float]:

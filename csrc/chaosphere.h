@@ -71,6 +71,22 @@ enum chs_activation {
     void (*attend_rows_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
                                  const real *k_j, const real *v_j, const real *bias_j, real *w, real *top_i,           \
                                  double *sum_i);                                                                       \
+    /* Systems in a group: coordinate c of token j of all of them is at [(j d + c) lanes] of tokens, and at            \
+     * [(j (d + 1) + c) lanes] of sums. Without is_group, in the following, they are blocks of one system. */          \
+    long (*replica_lanes_##suffix)(void);                                                                              \
+    /* sums[i, c] = sum_j w_ij v_j[c] and sums[i, d] = sum_j w_ij p_j with k = scale x, w_ij = 2^(k_i . k_j - shift),   \
+     * of n tokens x with values v, NULL for k. p, with lanes as those of the tokens, may be NULL, for 1 each, if       \
+     * shift < 479 (f32: 50). Blocks have ld >= n columns, whole vectors. scratch: (d + 4) n lanes numbers; of one     \
+     * system d ld + 4 n lanes. */                                                                                     \
+    void (*attend_replicas_##suffix)(int is_group, long n, long d, long ld, const real *x, const real *v,              \
+                                     const real *p, double scale, real shift, real *scratch, real *sums);              \
+    /* mean[j, c] = value_scale (scale sums[j, c] / sums[j, d]) and total[j] = sums[j, d], vector by vector. */         \
+    void (*replica_means_##suffix)(int is_group, long n, long d, long ld, const real *sums, double scale,              \
+                                   double value_scale, real *mean, real *total);                                       \
+    /* x <- LN(x + alpha mean), bitwise that of `step` for contiguous rows. Where the norm is zero or not finite,       \
+     * bad[lane], -1 before, is the first vector. */                                                                   \
+    void (*replica_step_##suffix)(int is_group, long n, long d, long ld, const real *mean, double alpha, real *x,      \
+                                  long *bad);                                                                          \
     /* Both sides of one pair of blocks with a polynomial p for the coefficient of a pair: u_ij = x_i . x_j, then      \
      *   sum_i[c, i] += sum_j p(u_ij) v_j[c, j]  and  sum_j[c, j] += sum_i p(u_ij) v_i[c, i],  either unless it is     \
      * NULL, for first <= c < stop; is_packed: first = 0, stop = d, and the sums of coordinate d mean nothing. c holds \

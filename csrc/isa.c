@@ -31,6 +31,7 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
+#include "replicas.inc"
 #include "causal.inc"
 #include "potential.inc"
 #include "partition.inc"
@@ -59,6 +60,7 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
+#include "replicas.inc"
 #include "causal.inc"
 #include "potential.inc"
 #include "partition.inc"
@@ -72,7 +74,9 @@
     .pack_##suffix = pack_##suffix, .unpack_##suffix = unpack_##suffix, .map_##suffix = map_##suffix,                  \
     .block_size_##suffix = block_size_##suffix, .pack_panels_##suffix = pack_both_##suffix,                                   \
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
-    .attend_rows_##suffix = attend_rows_##suffix, .layer_##suffix = layer_##suffix,                                    \
+    .attend_rows_##suffix = attend_rows_##suffix, .replica_lanes_##suffix = replica_lanes_##suffix,                    \
+    .attend_replicas_##suffix = attend_replicas_##suffix, .replica_means_##suffix = replica_means_##suffix,            \
+    .replica_step_##suffix = replica_step_##suffix, .layer_##suffix = layer_##suffix,                                    \
     .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
     .partition_pair_##suffix = partition_pair_##suffix, .tangent_rows_##suffix = tangent_rows_##suffix,                \
     .tangent_potential_##suffix = tangent_potential_##suffix,                                                          \

@@ -59,6 +59,15 @@
  * a cache. */
 #define MIN_ODD_VECTORS 3
 
+/* Lanes along systems: tokens whose coefficients with others live at once, how many of the others, and coordinates whose
+ * sums do. Their products are the sums in registers. */
+#define REPLICA_ROWS 4
+#define REPLICA_COLUMNS 2
+#define REPLICA_COORDINATES (N_REGISTERS >= 32 ? 4 : 2)
+/* Of one system alone: vectors of tokens whose sums live at once, and their coordinates. */
+#define SINGLE_VECTORS 4
+#define SINGLE_COORDINATES (N_REGISTERS >= 32 ? 4 : 2)
+
 /* Vectors on which the elementary functions do one operation after the other: a chain of thirty dependent operations is
  * longer than what processors look ahead. */
 #define GROUP 4

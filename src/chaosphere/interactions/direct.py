@@ -27,8 +27,11 @@ from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.replicas import attend_replicas
 from chaosphere.kernels.rows import attend_rows
 
+MAX_FEW_TOKENS = 64  # of a system that `attend_replicas` serves; in few dimensions it is twice as many
+MAX_FEW_DIM = 16
 FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 # Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
@@ -237,6 +240,10 @@ class DirectPlan(InteractionPlan):
         if not self.is_fused:
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
+        if self._is_of_few(x):
+            tokens = np.ascontiguousarray(x)
+            out, bad = attend_replicas(tokens, None, self.scale, self.shift, n_threads, **several)
+            return sphere.raise_if_degenerate(out, bad)
         out, bad = kernel.attend_bounded(
             x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
         )
@@ -289,6 +296,11 @@ class DirectPlan(InteractionPlan):
             )
         return mean, sums, exponents / LOG2_E + self.log_unit
 
+    def _is_of_few(self, x: Tokens) -> bool:
+        """Whether x are systems of few tokens with QᵀK = βI and V = δI; it does not depend on how many systems."""
+        few = 2 * MAX_FEW_TOKENS if x.shape[2] <= MAX_FEW_DIM else MAX_FEW_TOKENS
+        return x.shape[1] <= few and self.pair_map is None and self.value_map is None
+
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
@@ -300,6 +312,11 @@ class DirectPlan(InteractionPlan):
             mean, sums = self.symmetric_head.attend(
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
+        elif self._is_of_few(x):
+            weights = None if self.weights is None else self.weights[None]
+            tokens = np.ascontiguousarray(x)
+            results = attend_replicas(tokens, weights, self.scale, self.shift, n_threads, self.value_scale)
+            mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
         else:
             mean, sums = kernel.attend_bounded(
                 x,

@@ -97,6 +97,41 @@ cdef inline void means(
         table().means_f32(has_panels, d, ld, sums, scale, out, total)
 
 
+cdef inline long replica_lanes(const real *unused) noexcept nogil:
+    if real is double:
+        return table().replica_lanes_f64()
+    else:
+        return table().replica_lanes_f32()
+
+
+cdef inline void attend_replicas(
+    bint is_group, long n, long d, long ld, const real *x, const real *v, const real *p, double scale, double shift,
+    real *scratch, real *sums
+) noexcept nogil:
+    if real is double:
+        table().attend_replicas_f64(is_group, n, d, ld, x, v, p, scale, shift, scratch, sums)
+    else:
+        table().attend_replicas_f32(is_group, n, d, ld, x, v, p, scale, <float>shift, scratch, sums)
+
+
+cdef inline void replica_means(
+    bint is_group, long n, long d, long ld, const real *sums, double scale, double value_scale, real *mean, real *total
+) noexcept nogil:
+    if real is double:
+        table().replica_means_f64(is_group, n, d, ld, sums, scale, value_scale, mean, total)
+    else:
+        table().replica_means_f32(is_group, n, d, ld, sums, scale, value_scale, mean, total)
+
+
+cdef inline void replica_step(
+    bint is_group, long n, long d, long ld, const real *mean, double alpha, real *x, long *bad
+) noexcept nogil:
+    if real is double:
+        table().replica_step_f64(is_group, n, d, ld, mean, alpha, x, bad)
+    else:
+        table().replica_step_f32(is_group, n, d, ld, mean, alpha, x, bad)
+
+
 cdef inline void attend_rows(
     long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_j,
     const real *bias_j, real *scratch, real *top_i, double *sum_i

@@ -1,0 +1,172 @@
+"""Softmax attention within systems of few tokens.
+
+Many systems are taken in groups, as many as a vector has lanes, so that a vector holds one coordinate of one token of
+each. Those that are left over, fewer than half of a group, are taken one by one, with lanes along tokens. Both ways
+are bitwise identical, so what a system gives depends neither on other systems nor on how many there are. A worker takes one group
+or system after the other, and keeps it over several steps.
+"""
+
+from cython.parallel cimport prange, threadid
+
+import numpy as np
+
+from chaosphere.kernels import abi
+from chaosphere.kernels cimport tiles
+from chaosphere.kernels.abi cimport (
+    Scratch, Watch, float_dtype, is_stopped, padded_stride, raise_if_stopped, real, useful_threads, watch
+)
+from chaosphere.kernels.tiles cimport Tokens
+
+cdef struct Form:
+    # How one group or system is stored: sizes of its tokens, of its sums, and of a number for each token.
+    bint is_group
+    long n, d, ld, lanes
+    long tokens, sums, row
+
+
+cdef Form _form(bint is_group, long n, long d, long lanes) noexcept nogil:
+    cdef Form f
+    f.is_group, f.n, f.d, f.lanes, f.ld = is_group, n, d, lanes, (n + lanes - 1) // lanes * lanes
+    f.row = n * lanes if is_group else f.ld
+    f.tokens, f.sums = d * f.row, (d + 1) * f.row
+    return f
+
+
+cdef long _size(const Form *f) noexcept nogil:
+    """Numbers of memory that a group or system needs: tokens, means, sums, totals, weights, values, scratch."""
+    return 4 * f.tokens + f.sums + 2 * f.row + 4 * f.n * f.lanes
+
+
+cdef void _pack(const Form *f, long n_systems, const real *x, real *tokens) noexcept nogil:
+    """Tokens of a group, each of whose systems is one long row, or of one system."""
+    cdef Tokens rows
+    rows.start, rows.column_stride = <const char *>x, sizeof(real)
+    rows.row_stride = f.d * sizeof(real)
+    if f.is_group:
+        rows.row_stride *= f.n
+        tiles.pack(n_systems, f.n * f.d, rows, 1, f.lanes, tokens)
+    else:
+        tiles.pack(f.n, f.d, rows, 1, f.ld, tokens)
+
+
+cdef void _unpack(const Form *f, long n_systems, const real *tokens, real *x) noexcept nogil:
+    if f.is_group:
+        tiles.unpack(n_systems, f.n * f.d, f.lanes, tokens, 1, <const real *>NULL, x)
+    else:
+        tiles.unpack(f.n, f.d, f.ld, tokens, 1, <const real *>NULL, x)
+
+
+cdef void _weigh(
+    const Form *f, long n_systems, const real *x, const double *weights, long stride, real *values, real *p
+) noexcept nogil:
+    """Values p_j x_j of tokens x, and p; the weights of system r start at weights + r * stride."""
+    cdef long j, c, lane
+    if f.is_group:
+        for j in range(f.n):
+            for lane in range(f.lanes):
+                p[j * f.lanes + lane] = <real>weights[min(lane, n_systems - 1) * stride + j]
+            for c in range(f.d):
+                for lane in range(f.lanes):
+                    values[(j * f.d + c) * f.lanes + lane] = p[j * f.lanes + lane] * x[(j * f.d + c) * f.lanes + lane]
+    else:
+        for j in range(f.n):
+            p[j] = <real>weights[j]
+            for c in range(f.d):
+                values[c * f.ld + j] = p[j] * x[c * f.ld + j]
+
+
+cdef long _first_failure(const Form *f, long lane, const long *bad) noexcept nogil:
+    """The first token of a system where a step fails, or -1: of that in a lane of a group, or of the only one."""
+    cdef long token = f.n
+    if f.is_group:
+        return bad[lane]
+    for lane in range(f.lanes):
+        if bad[lane] >= 0:
+            token = min(token, bad[lane] * f.lanes + lane)
+    return token if token < f.n else -1
+
+
+def attend_replicas(
+    const real[:, :, ::1] x, const double[:, ::1] weights, double scale, double shift, long n_threads,
+    double value_scale=1, step=None, long n_steps=1
+):
+    """Attention with weights 2^(scale^2 x.y - shift) of tokens x (R, N, d), contiguous.
+
+    shift bounds the scores; weights (R, N), (1, N) for all systems, or None. Returns the weighted means (R, N, d) times
+    value_scale and the sums of the weights (R, N) before division, uniform weights counting 1 each. With a number
+    `step` instead of all that LN(x + step value_scale mean), n_steps times over, and the flat index of the first token
+    where that fails or -1. Results are those of `attend_bounded` up to rounding.
+    """
+    cdef const real *unused = NULL
+    # Weights that may count as 0 have no form without p, and a tiny scale would lose its digits in scaled values.
+    if weights is None and (shift >= (479 if sizeof(real) == 8 else 50) or scale < 1e-15):
+        weights = np.ones((1, x.shape[1]))
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], lanes = tiles.replica_lanes(unused)
+    assert n >= 1 and (weights is None or weights.shape[1] == n), "weights"
+    assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
+    assert n_steps == 1 or step is not None, "n_steps"
+    cdef bint is_step = step is not None, has_weights = weights is not None
+    cdef double factor = 1 if has_weights else 1 / scale, alpha = 0 if step is None else step
+    cdef double work = <double>n_replicas * n * n * (0.5 * d + 4) * n_steps
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Form group = _form(True, n, d, lanes), single = _form(False, n, d, lanes), f
+    cdef long n_groups = n_replicas // lanes + (n_replicas % lanes > lanes // 2)
+    cdef long n_grouped = min(n_replicas, n_groups * lanes), n_items = n_groups + n_replicas - n_grouped
+    cdef Watch signals = watch(n_items, work)
+    cdef long stride = padded_stride(max(_size(&group), _size(&single))), item, first, n_systems, number, lane
+    cdef Scratch memory = Scratch(threads * stride * sizeof(real))
+    cdef real *memories = <real *>memory.at
+    cdef real *tokens
+    cdef real *means
+    cdef real *sums
+    cdef real *totals
+    cdef real *values
+    cdef real *p
+    cdef real *scratch
+    cdef long p_stride = 0 if weights is None or weights.shape[0] == 1 else n
+    out_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
+    total_array = np.empty((n_replicas, 1 if is_step else n), float_dtype(sizeof(real)))
+    bad_array = np.full((n_items, lanes), -1, np.int64)
+    failure_array = np.full(n_replicas, -1, np.int64)
+    cdef real[:, :, ::1] out = out_array
+    cdef real[:, ::1] total = total_array
+    cdef long[:, ::1] bad = bad_array
+    cdef long[::1] failures = failure_array
+    for item in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
+        if is_stopped(&signals, threadid()):
+            continue
+        f = group if item < n_groups else single
+        first = item * lanes if f.is_group else n_grouped + item - n_groups
+        n_systems = min(lanes, n_replicas - first) if f.is_group else 1
+        tokens = memories + threadid() * stride
+        means = tokens + f.tokens
+        sums = means + f.tokens
+        totals = sums + f.sums
+        p = totals + f.row
+        values = p + f.row
+        scratch = values + f.tokens
+        _pack(&f, n_systems, &x[first, 0, 0], tokens)
+        for number in range(n_steps):
+            if has_weights:
+                _weigh(&f, n_systems, tokens, &weights[first if p_stride > 0 else 0, 0], p_stride, values, p)
+            tiles.attend_replicas(f.is_group, n, d, f.ld, tokens, values if has_weights else NULL,
+                                  p if has_weights else NULL, scale, shift, scratch, sums)
+            tiles.replica_means(f.is_group, n, d, f.ld, sums, factor, value_scale, means, totals)
+            if is_step:
+                tiles.replica_step(f.is_group, n, d, f.ld, means, alpha, tokens, &bad[item, 0])
+        for lane in range(n_systems if is_step else 0):
+            failures[first + lane] = _first_failure(&f, lane, &bad[item, 0])
+        if is_step:
+            _unpack(&f, n_systems, tokens, &out[first, 0, 0])
+            continue
+        _unpack(&f, n_systems, means, &out[first, 0, 0])
+        if f.is_group:
+            tiles.unpack(n_systems, n, lanes, totals, 1, <const real *>NULL, &total[first, 0])
+        else:
+            for number in range(n):
+                total[first, number] = totals[number]
+    raise_if_stopped(&signals)
+    if not is_step:
+        return out_array, total_array.astype(np.float64, copy=False)
+    failed = np.flatnonzero(failure_array >= 0)
+    return out_array, int(failed[0] * n + failure_array[failed[0]]) if failed.size else -1

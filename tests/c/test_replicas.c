@@ -1,0 +1,97 @@
+/* attend_replicas, replica_means and replica_step against naive loops in long double; groups against single systems. */
+#include "check.h"
+
+/* A multiple of the alignment, in numbers. */
+#define PADDED(n) (((n) + CHS_ALIGN - 1) / CHS_ALIGN * CHS_ALIGN)
+
+/* Sums, means and one step of a group, or of one system. */
+static void run(const chs_kernels *table, int is_group, long n, long d, long ld, const real *x, const real *v,
+                const real *p, double scale, real shift, real *sums, real *mean, real *total, real *stepped) {
+    const long lanes = CALL(replica_lanes_)(), row = is_group ? n * lanes : ld;
+    real *scratch = REALS(PADDED(d * row + 4 * n * lanes));
+    long bad[16];
+    for (int lane = 0; lane < 16; lane++)
+        bad[lane] = -1;
+    CALL(attend_replicas_)(is_group, n, d, ld, x, v, p, scale, shift, scratch, sums);
+    CALL(replica_means_)(is_group, n, d, ld, sums, v ? 1 : 1 / scale, -0.5, mean, total);
+    memcpy(stepped, x, (size_t)(d * row) * sizeof(real));
+    CALL(replica_step_)(is_group, n, d, ld, mean, 0.25, stepped, bad);
+    for (int lane = 0; lane < lanes; lane++)
+        CHECK(bad[lane] < 0 || (!is_group && bad[lane] * lanes + lane >= n), "a step fails");
+    free(scratch);
+}
+
+static void check_group(const chs_kernels *table, long n, long d, int is_weighted, double beta) {
+    const long lanes = CALL(replica_lanes_)(), ld = (n + lanes - 1) / lanes * lanes, row = n * lanes;
+    const double scale = sqrt(beta);
+    real *x = REALS(PADDED(d * row)), *v = REALS(PADDED(d * row)), *p = REALS(PADDED(row)), *sums = REALS(PADDED((d + 1) * row));
+    real *mean = REALS(PADDED(d * row)), *total = REALS(PADDED(row)), *stepped = REALS(PADDED(d * row));
+    fill(d * row, x, 1 / sqrt((double)d));
+    for (long i = 0; i < row; i++)
+        p[i] = (real)fabs(uniform());
+    for (long j = 0; j < n; j++)
+        for (long c = 0; c < d; c++)
+            for (long lane = 0; lane < lanes; lane++)
+                v[(j * d + c) * lanes + lane] = p[j * lanes + lane] * x[(j * d + c) * lanes + lane];
+    run(table, 1, n, d, ld, x, is_weighted ? v : NULL, is_weighted ? p : NULL, scale, (real)beta, sums, mean, total,
+        stepped);
+    for (long lane = 0; lane < lanes; lane += lanes - 1)
+        for (long i = 0; i < n; i++) {
+            long double all = 0, of[64] = {0};
+            for (long j = 0; j < n; j++) {
+                long double u = 0;
+                for (long c = 0; c < d; c++)
+                    u += (long double)x[(i * d + c) * lanes + lane] * x[(j * d + c) * lanes + lane];
+                const long double w = exp2l(beta * u - beta) * (is_weighted ? p[j * lanes + lane] : 1);
+                all += w;
+                for (long c = 0; c < d; c++)
+                    of[c] += w * x[(j * d + c) * lanes + lane];
+            }
+            const long double tolerance = 4 * EPS * ((d + 4) * beta + 64);
+            CHECK_CLOSE(total[i * lanes + lane] / all, 1, tolerance, "total of token %ld: %g", i, (double)all);
+            for (long c = 0; c < d; c++)
+                CHECK_CLOSE(mean[(i * d + c) * lanes + lane], -0.5 * of[c] / all, tolerance, "n %ld d %ld token %ld", n,
+                            d, i);
+        }
+    /* One system alone, bit by bit. */
+    const long lane = lanes / 2;
+    real *single[8];
+    for (int b = 0; b < 8; b++) {
+        single[b] = REALS(PADDED((d + 1) * ld));
+        memset(single[b], 0, (size_t)((d + 1) * ld) * sizeof(real));
+    }
+    for (long j = 0; j < n; j++) {
+        for (long c = 0; c < d; c++) {
+            single[0][c * ld + j] = x[(j * d + c) * lanes + lane];
+            single[1][c * ld + j] = v[(j * d + c) * lanes + lane];
+        }
+        single[2][j] = p[j * lanes + lane];
+    }
+    run(table, 0, n, d, ld, single[0], is_weighted ? single[1] : NULL, is_weighted ? single[2] : NULL, scale,
+        (real)beta, single[3], single[4], single[5], single[6]);
+    for (long j = 0; j < n; j++) {
+        CHECK(single[5][j] == total[j * lanes + lane], "n %ld d %ld: total of token %ld", n, d, j);
+        for (long c = 0; c < d; c++) {
+            CHECK(single[4][c * ld + j] == mean[(j * d + c) * lanes + lane], "n %ld d %ld: mean of %ld", n, d, j);
+            CHECK(single[6][c * ld + j] == stepped[(j * d + c) * lanes + lane], "n %ld d %ld: step of %ld", n, d, j);
+        }
+    }
+    for (int b = 0; b < 8; b++)
+        free(single[b]);
+    free(x), free(v), free(p), free(sums), free(mean), free(total), free(stepped);
+}
+
+static void all(const chs_kernels *table) {
+    const long sizes[] = {1, 2, 3, 4, 5, 8, 17, 40}, dims[] = {1, 2, 3, 4, 5, 9, 33};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes - FEWER; i++)
+        for (unsigned k = 0; k < sizeof dims / sizeof *dims - FEWER; k++)
+            for (int is_weighted = 0; is_weighted < 2; is_weighted++) {
+                check_group(table, sizes[i], dims[k], is_weighted, 3);
+                if (is_weighted)
+                    check_group(table, sizes[i], dims[k], 1, sizeof(real) == 8 ? 700 : 70);
+            }
+}
+
+int main(void) {
+    return run_all(all);
+}

@@ -1,0 +1,107 @@
+"""Attention within systems of few tokens: lanes along systems, and along the tokens of those that are left over."""
+
+import math
+
+import numpy as np
+import pytest
+from support import cases, twins
+
+import chaosphere as cs
+from chaosphere.common.shape import Shape
+from chaosphere.interactions.direct import MAX_FEW_DIM, MAX_FEW_TOKENS
+from chaosphere.kernels import sphere
+from chaosphere.kernels.replicas import attend_replicas
+
+LOG2_E = math.log2(math.e)
+# Groups of 4, 8 or 16: none, one that is full or not, and systems that are left over.
+N_REPLICAS = [1, 3, 4, 7, 9, 17, 33]
+SHAPES = [(1, 1), (1, 3), (2, 2), (3, 3), (4, 4), (5, 2), (7, 5), (16, 8), (17, 3), (33, 17), (64, 23), (128, 2)]
+
+
+def attend(x, beta, weights=None, n_threads=1, **several):
+    """Attention of weights e^{β(⟨x, y⟩ − 1)}."""
+    return attend_replicas(x, weights, math.sqrt(beta * LOG2_E), beta * LOG2_E, n_threads, **several)
+
+
+@pytest.mark.parametrize("beta", [0.0, 3.0, 400.0])
+@pytest.mark.parametrize("kind", ["uniform", "alike", "own"])
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_means_and_sums(n, dim, kind, beta, dtype, isa):
+    beta = min(beta, 40.0) if dtype == np.float32 else beta
+    x = cases.tokens(n, dim, dtype, n_replicas=9)
+    p = {"uniform": None, "alike": cases.weights(n)[None], "own": np.stack([cases.weights(n, r) for r in range(9)])}[
+        kind
+    ]
+    means, sums = attend(x, beta, p)
+    for r in (0, 7, 8):
+        q = np.ones(n) if p is None else p[r % len(p)]
+        want, log_z = twins.attention(x[r], beta * np.eye(dim), weights=q / q.sum(), dtype=np.longdouble)
+        tolerance = twins.attention_tolerance(beta, dim, dtype)
+        twins.assert_close(means[r], want, atol=tolerance, dtype=dtype)
+        total = np.exp(log_z - beta) * q.sum()
+        twins.assert_close(sums[r], total, atol=tolerance * total.max(), dtype=np.float64)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_a_system_does_not_depend_on_the_others(n, dim, weighted, dtype, every_isa):
+    x = cases.tokens(n, dim, dtype, n_replicas=max(N_REPLICAS))
+    p = np.stack([cases.weights(n, r) for r in range(len(x))]) if weighted else None
+    moves = {"step": 0.3, "n_steps": 2, "value_scale": -0.7}
+    alone = [attend(x[r : r + 1], 2.0, None if p is None else p[r : r + 1]) for r in range(len(x))]
+    stepped = [attend(x[r : r + 1], 2.0, None if p is None else p[r : r + 1], **moves)[0] for r in range(len(x))]
+    for n_replicas in N_REPLICAS:
+        for n_threads in (1, 3):
+            some, own = x[:n_replicas], None if p is None else p[:n_replicas]
+            means, sums = attend(some, 2.0, own, n_threads)
+            assert np.array_equal(means, np.concatenate([mean for mean, _ in alone[:n_replicas]]))
+            assert np.array_equal(sums, np.concatenate([total for _, total in alone[:n_replicas]]))
+            after, bad = attend(some, 2.0, own, n_threads, **moves)
+            assert bad == -1
+            assert np.array_equal(after, np.concatenate(stepped[:n_replicas]))
+
+
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_a_step_is_that_of_the_means(n, dim, dtype, isa):
+    x = cases.tokens(n, dim, dtype, n_replicas=13)
+    want = x
+    for _ in range(3):
+        means, _ = attend(want, 2.0, value_scale=0.5)
+        want, _ = sphere.step(want, means, 0.3, 1)
+    assert np.array_equal(attend(x, 2.0, step=0.3, n_steps=3, value_scale=0.5)[0], want)
+
+
+@pytest.mark.parametrize("n_replicas", [1, 5, 16, 21])
+def test_the_first_token_without_a_direction(n_replicas, dtype, every_isa):
+    """Of alike tokens each is repelled to the origin."""
+    x = cases.tokens(6, 3, dtype, n_replicas=n_replicas)
+    x[-1] = [0.0, 1.0, 0.0]
+    after, bad = attend(x, 0.0, step=-1.0)
+    assert bad == 6 * (n_replicas - 1)
+    np.testing.assert_allclose(np.linalg.norm(after[:-1], axis=2), 1.0, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    ("n", "dim", "is_few"),
+    [(MAX_FEW_TOKENS, 40, True), (MAX_FEW_TOKENS + 1, 40, False), (2 * MAX_FEW_TOKENS, MAX_FEW_DIM, True)],
+)
+def test_the_choice_does_not_depend_on_the_number_of_systems(n, dim, is_few):
+    x = cases.tokens(n, dim, n_replicas=40)
+    attention = cs.SoftmaxAttention(beta=2.0, method="direct")
+    together = attention(x, n_threads=2)
+    for r in (0, 9, 39):
+        assert np.array_equal(attention(x[r], n_threads=1), together[r])
+    scale = math.sqrt(2.0 * LOG2_E)
+    is_same = np.array_equal(attend_replicas(x, None, scale, 2.0 * LOG2_E, 1)[0], together)
+    assert is_same == is_few
+
+
+def test_parts_of_a_system():
+    """Some rows of attention, as a process of several computes them, and tokens without weight."""
+    x = cases.tokens(100, 3, n_replicas=3)
+    weights = np.append(cases.weights(70), np.zeros(30))
+    for p in (None, weights):
+        plan = cs.SoftmaxAttention(beta=2.0, method="direct").plan(Shape.of(x), p)
+        every = plan.drift(x, n_threads=1)
+        for first, stop in [(0, 32), (32, 96), (96, 100)]:
+            assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), every[:, first:stop])
