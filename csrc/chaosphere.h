@@ -187,6 +187,10 @@ typedef struct chs_kernels {
     void (*pair_statistics)(long d, long n_i, long n_j, long ld, int is_diagonal, const double *x_i, const double *x_j,
                             const double *packed_i, const double *packed_j, const double *p_i, const double *p_j,
                             double beta, long n_bins, double *scratch, double *energy, double *histogram);
+    /* sum_ij p_i p_j (1 - e^(-beta |x_i - x_j|^2 / 2)) of each system of a group, or, in every lane, of one; tokens as in
+     * attend_replicas, with the same weights p (n) of all systems. */
+    void (*replica_energies)(int is_group, long n, long d, long ld, const double *x, const double *p, double beta,
+                             double *energy);
 } chs_kernels;
 
 /* Name of an activation; NULL past the end. */

@@ -94,4 +94,5 @@ const chs_kernels CHS_PASTE(chs_table_, CHS_ISA) = {
     FILL(f32),
     .normals = normals,
     .pair_statistics = pair_statistics,
+    .replica_energies = replica_energies,
 };

@@ -8,9 +8,9 @@ from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.direct import MAX_FEW_DIM, MAX_FEW_TOKENS
+from chaosphere.interactions.few_tokens import MAX_DIM, MAX_TOKENS
 from chaosphere.kernels import sphere
-from chaosphere.kernels.replicas import attend_replicas
+from chaosphere.kernels.replicas import attend_replicas, pair_deficits
 
 LOG2_E = math.log2(math.e)
 # Groups of 4, 8 or 16: none, one that is full or not, and systems that are left over.
@@ -83,7 +83,7 @@ def test_the_first_token_without_a_direction(n_replicas, dtype, every_isa):
 
 @pytest.mark.parametrize(
     ("n", "dim", "is_few"),
-    [(MAX_FEW_TOKENS, 40, True), (MAX_FEW_TOKENS + 1, 40, False), (2 * MAX_FEW_TOKENS, MAX_FEW_DIM, True)],
+    [(MAX_TOKENS, 40, True), (MAX_TOKENS + 1, 40, False), (2 * MAX_TOKENS, MAX_DIM, True)],
 )
 def test_the_choice_does_not_depend_on_the_number_of_systems(n, dim, is_few):
     x = cases.tokens(n, dim, n_replicas=40)
@@ -105,3 +105,22 @@ def test_parts_of_a_system():
         every = plan.drift(x, n_threads=1)
         for first, stop in [(0, 32), (32, 96), (96, 100)]:
             assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), every[:, first:stop])
+
+
+@pytest.mark.parametrize("beta", [0.0, 2.0, 900.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_energies(n, dim, weighted, beta, every_isa):
+    x = cases.tokens(n, dim, n_replicas=17)
+    x[3] = x[3, :1] + 1e-9 * x[3]  # a tight cluster keeps its relative accuracy
+    x[3] /= np.linalg.norm(x[3], axis=1)[:, None]
+    p = cases.weights(n) if weighted else None
+    energies = pair_deficits(x, p, beta, 1)
+    q = np.full(n, 1 / n) if p is None else p
+    for r in (0, 3, 16):
+        square = ((x[r, :, None].astype(np.longdouble) - x[r]) ** 2).sum(axis=2)
+        want = -(q[:, None] * q * np.expm1(-0.5 * beta * square)).sum()
+        np.testing.assert_allclose(energies[r], float(want), rtol=3e-14 * (1 + dim), atol=0)
+    for n_replicas in (1, 5, 8):
+        assert np.array_equal(pair_deficits(x[:n_replicas], p, beta, 3), energies[:n_replicas])
+        assert np.array_equal(pair_deficits(x[-1:], p, beta, 1), energies[-1:])

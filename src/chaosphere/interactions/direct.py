@@ -22,6 +22,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
+from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
@@ -30,8 +31,6 @@ from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.replicas import attend_replicas
 from chaosphere.kernels.rows import attend_rows
 
-MAX_FEW_TOKENS = 64  # of a system that `attend_replicas` serves; in few dimensions it is twice as many
-MAX_FEW_DIM = 16
 FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 # Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
@@ -298,8 +297,7 @@ class DirectPlan(InteractionPlan):
 
     def _is_of_few(self, x: Tokens) -> bool:
         """Whether x are systems of few tokens with QᵀK = βI and V = δI; it does not depend on how many systems."""
-        few = 2 * MAX_FEW_TOKENS if x.shape[2] <= MAX_FEW_DIM else MAX_FEW_TOKENS
-        return x.shape[1] <= few and self.pair_map is None and self.value_map is None
+        return is_few(x.shape[1], x.shape[2]) and self.pair_map is None and self.value_map is None
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""

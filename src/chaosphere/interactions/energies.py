@@ -6,8 +6,10 @@ import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
+from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.series import is_cheaper
 from chaosphere.kernels import pairs as kernel
+from chaosphere.kernels import replicas
 
 
 def pair_deficit(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int) -> Floats:
@@ -18,8 +20,11 @@ def pair_deficit(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int
         missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
     by_pairs = np.isnan(missing)
     if by_pairs.any():
-        few = batch[by_pairs].astype(np.float64, copy=False)
-        missing[by_pairs] = kernel.pair_statistics(few, p, beta, 0, n_threads)[0]
+        some = np.ascontiguousarray(batch[by_pairs], dtype=np.float64)
+        if is_few(batch.shape[1], batch.shape[2]):
+            missing[by_pairs] = replicas.pair_deficits(some, p, beta, n_threads)
+        else:
+            missing[by_pairs] = kernel.pair_statistics(some, p, beta, 0, n_threads)[0]
     return missing
 
 

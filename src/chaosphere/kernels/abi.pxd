@@ -144,6 +144,8 @@ cdef extern from "chaosphere.h" nogil:
         void (*pair_statistics)(
             long, long, long, long, int, const double *, const double *, const double *, const double *, const double *,
             const double *, double, long, double *, double *, double *) noexcept nogil
+        void (*replica_energies)(
+            int, long, long, long, const double *, const double *, double, double *) noexcept nogil
 
     const char *chs_activation_name(int)
     const char *chs_isa_name(int)

@@ -13,3 +13,6 @@ def attend_replicas(
     step: float | None = None,
     n_steps: int = 1,
 ) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
+def pair_deficits(
+    x: NDArray[np.float64], weights: NDArray[np.float64] | None, beta: float, n_threads: int
+) -> NDArray[np.float64]: ...

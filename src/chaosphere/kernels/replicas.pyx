@@ -1,4 +1,4 @@
-"""Softmax attention within systems of few tokens.
+"""Softmax attention and energies within systems of few tokens.
 
 Many systems are taken in groups, as many as a vector has lanes, so that a vector holds one coordinate of one token of
 each. Those that are left over, fewer than half of a group, are taken one by one, with lanes along tokens. Both ways
@@ -13,7 +13,8 @@ import numpy as np
 from chaosphere.kernels import abi
 from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
-    Scratch, Watch, float_dtype, is_stopped, padded_stride, raise_if_stopped, real, useful_threads, watch
+    Scratch, Watch, float_dtype, is_stopped, padded_stride, raise_if_stopped, real, table, useful_threads,
+    watch
 )
 from chaosphere.kernels.tiles cimport Tokens
 
@@ -30,6 +31,11 @@ cdef Form _form(bint is_group, long n, long d, long lanes) noexcept nogil:
     f.row = n * lanes if is_group else f.ld
     f.tokens, f.sums = d * f.row, (d + 1) * f.row
     return f
+
+
+cdef long _n_groups(long n_replicas, long lanes) noexcept nogil:
+    """Groups of so many systems: what is left over is one if it is more than half."""
+    return n_replicas // lanes + (n_replicas % lanes > lanes // 2)
 
 
 cdef long _size(const Form *f) noexcept nogil:
@@ -110,7 +116,7 @@ def attend_replicas(
     cdef double work = <double>n_replicas * n * n * (0.5 * d + 4) * n_steps
     cdef int threads = useful_threads(n_threads, work)
     cdef Form group = _form(True, n, d, lanes), single = _form(False, n, d, lanes), f
-    cdef long n_groups = n_replicas // lanes + (n_replicas % lanes > lanes // 2)
+    cdef long n_groups = _n_groups(n_replicas, lanes)
     cdef long n_grouped = min(n_replicas, n_groups * lanes), n_items = n_groups + n_replicas - n_grouped
     cdef Watch signals = watch(n_items, work)
     cdef long stride = padded_stride(max(_size(&group), _size(&single))), item, first, n_systems, number, lane
@@ -170,3 +176,38 @@ def attend_replicas(
         return out_array, total_array.astype(np.float64, copy=False)
     failed = np.flatnonzero(failure_array >= 0)
     return out_array, int(failed[0] * n + failure_array[failed[0]]) if failed.size else -1
+
+
+def pair_deficits(const double[:, :, ::1] x, const double[::1] weights, double beta, long n_threads):
+    """Sum of p_i p_j (1 - e^(-beta |x_i - x_j|^2 / 2)) per system of tokens x (R, N, d); weights (N,) or None for 1/N."""
+    cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], lanes = tiles.replica_lanes(<const double *>NULL)
+    assert n >= 1 and (weights is None or weights.shape[0] == n), "weights"
+    if weights is None:
+        weights = np.full(n, 1.0 / n)
+    cdef double work = <double>n_replicas * n * n * (d + 8)
+    cdef int threads = useful_threads(n_threads, work)
+    cdef Form group = _form(True, n, d, lanes), single = _form(False, n, d, lanes), f
+    cdef long n_groups = _n_groups(n_replicas, lanes), n_grouped = min(n_replicas, n_groups * lanes)
+    cdef long n_items = n_groups + n_replicas - n_grouped, item, first, n_systems, lane
+    cdef Watch signals = watch(n_items, work)
+    cdef long stride = padded_stride(max(group.tokens, single.tokens) + lanes)
+    cdef Scratch memory = Scratch(threads * stride * sizeof(double))
+    cdef double *energy
+    cdef double *tokens
+    cdef const double *p = &weights[0]
+    out_array = np.empty(n_replicas)
+    cdef double[::1] out = out_array
+    for item in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
+        if is_stopped(&signals, threadid()):
+            continue
+        f = group if item < n_groups else single
+        first = item * lanes if f.is_group else n_grouped + item - n_groups
+        n_systems = min(lanes, n_replicas - first) if f.is_group else 1
+        energy = <double *>memory.at + threadid() * stride
+        tokens = energy + lanes
+        _pack(&f, n_systems, &x[first, 0, 0], tokens)
+        table().replica_energies(f.is_group, n, d, f.ld, tokens, p, beta, energy)
+        for lane in range(n_systems):
+            out[first + lane] = energy[lane]
+    raise_if_stopped(&signals)
+    return out_array
