@@ -12,8 +12,8 @@ static void run(const chs_kernels *table, int is_group, long n, long d, long ld,
     long bad[16];
     for (int lane = 0; lane < 16; lane++)
         bad[lane] = -1;
-    CALL(attend_replicas_)(is_group, n, d, ld, x, v, p, scale, shift, scratch, sums);
-    CALL(replica_means_)(is_group, n, d, ld, sums, v ? 1 : 1 / scale, -0.5, mean, total);
+    CALL(attend_replicas_)(is_group, n, d, ld, x, v, p, scale, shift, 0, NULL, scratch, sums);
+    CALL(replica_means_)(is_group, 1, n, d, ld, sums, v ? 1 : 1 / scale, -0.5, mean, total);
     memcpy(stepped, x, (size_t)(d * row) * sizeof(real));
     CALL(replica_step_)(is_group, n, d, ld, mean, 0.25, stepped, bad);
     for (int lane = 0; lane < lanes; lane++)

@@ -124,3 +124,28 @@ def test_energies(n, dim, weighted, beta, every_isa):
     for n_replicas in (1, 5, 8):
         assert np.array_equal(pair_deficits(x[:n_replicas], p, beta, 3), energies[:n_replicas])
         assert np.array_equal(pair_deficits(x[-1:], p, beta, 1), energies[-1:])
+
+
+@pytest.mark.parametrize("degree", [0, 1, 4, 11])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_polynomials(n, dim, weighted, degree, dtype, isa):
+    x, c = cases.tokens(n, dim, dtype, n_replicas=9), np.linspace(1.0, -0.5, degree + 1).astype(dtype)
+    p = cases.weights(n)[None] if weighted else None
+    several = {"polynomial": c, "value_scale": 0.5}
+    out, sums = attend_replicas(x, p, 1.0, 0.0, 2, **several)
+    assert not sums.any()
+    wide = x.astype(np.longdouble)
+    for r in (0, 8):
+        coefficients = np.polynomial.polynomial.polyval(wide[r] @ wide[r].T, c.astype(np.longdouble))
+        q = np.ones(n) if p is None else p[0]
+        size = 0.5 * q.sum() * np.abs(c).sum()
+        tolerance = 2 * float(np.finfo(dtype).eps) * size * ((degree + 1) * (dim + 4) + 64)
+        twins.assert_close(out[r], 0.5 * (coefficients * q) @ wide[r], atol=tolerance, dtype=dtype)
+        assert np.array_equal(attend_replicas(x[r : r + 1], p, 1.0, 0.0, 1, **several)[0][0], out[r])
+    after, bad = attend_replicas(x, p, 1.0, 0.0, 1, step=0.01, n_steps=2, **several)
+    want = x
+    for _ in range(2):
+        want, _ = sphere.step(want, attend_replicas(want, p, 1.0, 0.0, 1, **several)[0], 0.01, 1)
+    assert bad == -1
+    assert np.array_equal(after, want)

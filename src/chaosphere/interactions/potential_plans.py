@@ -20,10 +20,12 @@ from chaosphere.geometry.gegenbauer import gegenbauer_series
 from chaosphere.geometry.harmonics import harmonics_below, per_harmonic
 from chaosphere.interactions import series
 from chaosphere.interactions.direct import FUSED_WORK
+from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.polynomials import KernelPolynomial
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.tangent import weights_of
 from chaosphere.kernels import attention as kernel
+from chaosphere.kernels.replicas import attend_replicas
 from chaosphere.kernels.tangent import tangent_sums
 
 
@@ -134,6 +136,7 @@ class PairsPlan(InteractionPlan):
         if weights is not None:
             self.unit = float(weights.max())  # the kernel's weights are at most 1: float32 has place for small ones
             self.weights = np.append(weights / self.unit, np.zeros(n - len(weights)))
+        self.is_of_few = is_few(n, shape.dim) and not self.polynomial.is_series
         self.pairs = float(n) * n
         work = shape.n_replicas * n**2 * (shape.dim + 4 + len(self.polynomial.coefficients))
         self.max_fused_steps = max(1, int(FUSED_WORK / work))
@@ -155,9 +158,22 @@ class PairsPlan(InteractionPlan):
             **options,
         )
 
+    def _few_sums(self, x: Tokens, *, n_threads: int, **options: Any) -> tuple[Any, Any]:
+        return attend_replicas(
+            np.ascontiguousarray(x),
+            None if self.weights is None else self.weights[None],
+            1.0,
+            0.0,
+            n_threads,
+            value_scale=self.unit,
+            polynomial=self.polynomial.coefficients,
+            **options,
+        )
+
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the drift; see `InteractionPlan`."""
-        out: Tokens = self._sums(x, n_threads=n_threads)[0]
+        sums = self._few_sums if self.is_of_few else self._sums
+        out: Tokens = sums(x, n_threads=n_threads)[0]
         return out
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
@@ -170,12 +186,15 @@ class PairsPlan(InteractionPlan):
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of the drift at their share of the work; see `InteractionPlan`."""
+        if self.is_of_few:
+            return np.ascontiguousarray(self.drift(x, n_threads=n_threads)[:, first:stop])
         out: Tokens = self._sums(x, n_threads=n_threads, first=first, stop=stop)[0]
         return out
 
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ drift(x)), n_steps times over, in one pass over the tokens; see `InteractionPlan`."""
-        out, bad = self._sums(x, n_threads=n_threads, step=step_size, n_steps=n_steps)
+        sums = self._few_sums if self.is_of_few else self._sums
+        out, bad = sums(x, n_threads=n_threads, step=step_size, n_steps=n_steps)
         return sphere.raise_if_degenerate(out, bad)
 
     def mean(self, x: Tokens, *, n_threads: int) -> Floats:

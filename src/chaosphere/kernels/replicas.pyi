@@ -12,6 +12,7 @@ def attend_replicas(
     value_scale: float = 1,
     step: float | None = None,
     n_steps: int = 1,
+    polynomial: NDArray[Any] | None = None,
 ) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
 def pair_deficits(
     x: NDArray[np.float64], weights: NDArray[np.float64] | None, beta: float, n_threads: int

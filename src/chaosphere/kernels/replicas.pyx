@@ -94,26 +94,31 @@ cdef long _first_failure(const Form *f, long lane, const long *bad) noexcept nog
 
 def attend_replicas(
     const real[:, :, ::1] x, const double[:, ::1] weights, double scale, double shift, long n_threads,
-    double value_scale=1, step=None, long n_steps=1
+    double value_scale=1, step=None, long n_steps=1, const real[::1] polynomial=None
 ):
     """Attention with weights 2^(scale^2 x.y - shift) of tokens x (R, N, d), contiguous.
 
     shift bounds the scores; weights (R, N), (1, N) for all systems, or None. Returns the weighted means (R, N, d) times
     value_scale and the sums of the weights (R, N) before division, uniform weights counting 1 each. With a number
     `step` instead of all that LN(x + step value_scale mean), n_steps times over, and the flat index of the first token
-    where that fails or -1. Results are those of `attend_bounded` up to rounding.
+    where that fails or -1. With coefficients of a `polynomial`, lowest first, the weight of a pair is its value at x.y,
+    and nothing is divided; scale is 1 then, and zeros are returned for the sums of the weights. Results are those of
+    `attend_bounded` up to rounding.
     """
     cdef const real *unused = NULL
     # Weights that may count as 0 have no form without p, and a tiny scale would lose its digits in scaled values.
-    if weights is None and (shift >= (479 if sizeof(real) == 8 else 50) or scale < 1e-15):
+    assert polynomial is None or (scale == 1 and polynomial.shape[0] > 0), "polynomial"
+    if weights is None and polynomial is None and (shift >= (479 if sizeof(real) == 8 else 50) or scale < 1e-15):
         weights = np.ones((1, x.shape[1]))
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], lanes = tiles.replica_lanes(unused)
     assert n >= 1 and (weights is None or weights.shape[1] == n), "weights"
     assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
     assert n_steps == 1 or step is not None, "n_steps"
     cdef bint is_step = step is not None, has_weights = weights is not None
+    cdef const real *c = NULL if polynomial is None else &polynomial[0]
+    cdef long degree = 0 if polynomial is None else polynomial.shape[0] - 1
     cdef double factor = 1 if has_weights else 1 / scale, alpha = 0 if step is None else step
-    cdef double work = <double>n_replicas * n * n * (0.5 * d + 4) * n_steps
+    cdef double work = <double>n_replicas * n * n * (0.5 * d + 4 + 0.5 * degree) * n_steps
     cdef int threads = useful_threads(n_threads, work)
     cdef Form group = _form(True, n, d, lanes), single = _form(False, n, d, lanes), f
     cdef long n_groups = _n_groups(n_replicas, lanes)
@@ -156,8 +161,8 @@ def attend_replicas(
             if has_weights:
                 _weigh(&f, n_systems, tokens, &weights[first if p_stride > 0 else 0, 0], p_stride, values, p)
             tiles.attend_replicas(f.is_group, n, d, f.ld, tokens, values if has_weights else NULL,
-                                  p if has_weights else NULL, scale, shift, scratch, sums)
-            tiles.replica_means(f.is_group, n, d, f.ld, sums, factor, value_scale, means, totals)
+                                  p if has_weights else NULL, scale, shift, degree, c, scratch, sums)
+            tiles.replica_means(f.is_group, c == NULL, n, d, f.ld, sums, factor, value_scale, means, totals)
             if is_step:
                 tiles.replica_step(f.is_group, n, d, f.ld, means, alpha, tokens, &bad[item, 0])
         for lane in range(n_systems if is_step else 0):
@@ -173,6 +178,8 @@ def attend_replicas(
                 total[first, number] = totals[number]
     raise_if_stopped(&signals)
     if not is_step:
+        if c != NULL:
+            total_array[...] = 0
         return out_array, total_array.astype(np.float64, copy=False)
     failed = np.flatnonzero(failure_array >= 0)
     return out_array, int(failed[0] * n + failure_array[failed[0]]) if failed.size else -1

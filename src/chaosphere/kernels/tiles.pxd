@@ -106,21 +106,22 @@ cdef inline long replica_lanes(const real *unused) noexcept nogil:
 
 cdef inline void attend_replicas(
     bint is_group, long n, long d, long ld, const real *x, const real *v, const real *p, double scale, double shift,
-    real *scratch, real *sums
+    long degree, const real *c, real *scratch, real *sums
 ) noexcept nogil:
     if real is double:
-        table().attend_replicas_f64(is_group, n, d, ld, x, v, p, scale, shift, scratch, sums)
+        table().attend_replicas_f64(is_group, n, d, ld, x, v, p, scale, shift, degree, c, scratch, sums)
     else:
-        table().attend_replicas_f32(is_group, n, d, ld, x, v, p, scale, <float>shift, scratch, sums)
+        table().attend_replicas_f32(is_group, n, d, ld, x, v, p, scale, <float>shift, degree, c, scratch, sums)
 
 
 cdef inline void replica_means(
-    bint is_group, long n, long d, long ld, const real *sums, double scale, double value_scale, real *mean, real *total
+    bint is_group, bint is_mean, long n, long d, long ld, const real *sums, double scale, double value_scale,
+    real *mean, real *total
 ) noexcept nogil:
     if real is double:
-        table().replica_means_f64(is_group, n, d, ld, sums, scale, value_scale, mean, total)
+        table().replica_means_f64(is_group, is_mean, n, d, ld, sums, scale, value_scale, mean, total)
     else:
-        table().replica_means_f32(is_group, n, d, ld, sums, scale, value_scale, mean, total)
+        table().replica_means_f32(is_group, is_mean, n, d, ld, sums, scale, value_scale, mean, total)
 
 
 cdef inline void replica_step(
