@@ -76,6 +76,34 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
             CHECK(single[6][c * ld + j] == stepped[(j * d + c) * lanes + lane], "n %ld d %ld: step of %ld", n, d, j);
         }
     }
+    /* Polynomials and energies, the same. */
+    real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row));
+    c[0] = (real)0.5, c[1] = -1, c[2] = (real)0.25;
+    CALL(attend_replicas_)(1, n, d, ld, x, NULL, NULL, 1, 0, 2, c, scratch, sums);
+    CALL(attend_replicas_)(0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, scratch, single[3]);
+    for (long i = 0; i < n; i++)
+        for (long k = 0; k < d; k++) {
+            long double want = 0;
+            for (long j = 0; j < n; j++) {
+                long double u = 0;
+                for (long l = 0; l < d; l++)
+                    u += (long double)x[(i * d + l) * lanes + lane] * x[(j * d + l) * lanes + lane];
+                want += (0.5L - u + 0.25L * u * u) * x[(j * d + k) * lanes + lane];
+            }
+            const real got = sums[(i * (d + 1) + k) * lanes + lane];
+            CHECK(single[3][k * ld + i] == got, "n %ld d %ld: polynomial of %ld", n, d, i);
+            CHECK_CLOSE(got, want, 4 * EPS * (3 * (d + 4) + 64) * n, "n %ld d %ld: polynomial of %ld", n, d, i);
+        }
+    if (sizeof(real) == sizeof(double)) {
+        double *energies = DOUBLES(PADDED(lanes)), *alone = DOUBLES(PADDED(lanes)), *q = DOUBLES(PADDED(n));
+        for (long j = 0; j < n; j++)
+            q[j] = 1.0 / (double)n;
+        table->replica_energies(1, n, d, ld, (const double *)x, q, beta, energies);
+        table->replica_energies(0, n, d, ld, (const double *)single[0], q, beta, alone);
+        CHECK(alone[0] == energies[lane] && energies[0] >= 0 && energies[0] <= 1, "n %ld d %ld: energy", n, d);
+        free(energies), free(alone), free(q);
+    }
+    free(c), free(scratch);
     for (int b = 0; b < 8; b++)
         free(single[b]);
     free(x), free(v), free(p), free(sums), free(mean), free(total), free(stepped);
