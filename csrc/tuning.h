@@ -68,6 +68,10 @@
 /* Up to so many coordinates the random layer keeps tokens and sums in registers, so many vectors of tokens at once. */
 #define MAX_FEW 5
 #define FEW_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
+/* Where its activation is long, it takes so many vectors of tokens and so many hidden units at once; CHS_COLUMNS is a
+ * multiple of the vectors. */
+#define PASS_VECTORS (N_REGISTERS >= 32 && F64 ? 4 : 2)
+#define PASS_UNITS 16
 
 /* Degrees of two rows of moments in harmonics at once: with eight, half of 32 registers are sums. */
 #define MOMENT_DEGREES (N_REGISTERS >= 32 ? 8 : 4)
