@@ -8,6 +8,8 @@
 #define CHS_CHUNK 32          /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 #define CHS_HIDDEN 128        /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8       /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
+/* Counters of each bin of a histogram, one after the other; of many bins few come again at once. */
+#define CHS_COUNTERS(n_bins) ((n_bins) <= 4096 ? 4 : 1)
 #define CHS_FOURIER_TILE 256  /* tokens of the sums on the circle at once */
 #define CHS_PREFIX_CHUNKS 8   /* chunks of prefix sums at once: the lanes of the widest vectors */
 #define CHS_PREFIX_TILE 64    /* tokens of each of them at once */
