@@ -182,8 +182,8 @@ typedef struct chs_kernels {
     /* Standard normals 16 first .. 16 (first + n) - 1 of a step of the stream with key (k0, k1); see normal.inc. */
     void (*normals)(uint32_t k0, uint32_t k1, uint64_t step, uint64_t first, long n, double *out);
     /* One pair of blocks (the same block when is_diagonal): adds sum_ij p_i p_j (1 - e^{-beta s_ij}) with
-     * s = |x_i - x_j|^2 / 2 to energy[0] and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins equal bins
-     * of [-1, 1] (i != j only). On the diagonal every ordered pair counts once, off it once per order. Blocks are
+     * s = |x_i - x_j|^2 / 2 to energy[0], unless it is NULL, and, when n_bins > 0, p_i p_j to the bin of 1 - s in n_bins
+     * < 2^31 equal bins of [-1, 1] (i != j only), the sum of CHS_COUNTERS(n_bins) numbers of the histogram. On the diagonal every ordered pair counts once, off it once per order. Blocks are
      * padded with tokens of weight 0; packed: the same with |x|^2 as row d, or NULL where blocks are not packed.
      * scratch: CHS_PAIR_ROWS ld.
      */

@@ -8,6 +8,8 @@
 #define CHS_CHUNK 32          /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 #define CHS_HIDDEN 128        /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8       /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
+/* Counters of each bin of a histogram, one after the other; of many bins few come again at once. */
+#define CHS_COUNTERS(n_bins) ((n_bins) <= 4096 ? 4 : 1)
 #define CHS_FOURIER_TILE 256  /* tokens of the sums on the circle at once */
 #define CHS_PREFIX_CHUNKS 8   /* chunks of prefix sums at once: the lanes of the widest vectors */
 #define CHS_PREFIX_TILE 64    /* tokens of each of them at once */
@@ -77,6 +79,10 @@
 /* Up to so many coordinates the random layer keeps tokens and sums in registers, so many vectors of tokens at once. */
 #define MAX_FEW 5
 #define FEW_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
+/* Where its activation is long, it takes so many vectors of tokens and so many hidden units at once; CHS_COLUMNS is a
+ * multiple of the vectors. */
+#define PASS_VECTORS (N_REGISTERS >= 32 && F64 ? 4 : 2)
+#define PASS_UNITS 16
 
 /* Degrees of two rows of moments in harmonics at once: with eight, half of 32 registers are sums. */
 #define MOMENT_DEGREES (N_REGISTERS >= 32 ? 8 : 4)

@@ -61,7 +61,7 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
     const double beta = 1.5;
     double *x_i = DOUBLES(d * ld), *x_j = is_diagonal ? x_i : DOUBLES(d * ld), *scratch = DOUBLES(CHS_PAIR_ROWS * ld);
     double *p_i = DOUBLES(ld), *p_j = is_diagonal ? p_i : DOUBLES(ld), *energy = exact(sizeof(double));
-    double *histogram = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double)),
+    double *histogram = exact((size_t)(n_bins ? n_bins * CHS_COUNTERS(n_bins) : 1) * sizeof(double)),
            *want = exact((size_t)(n_bins ? n_bins : 1) * sizeof(double));
     const long counts[] = {n_i, n_j};
     double *blocks[] = {x_i, x_j}, *masses[] = {p_i, p_j};
@@ -77,8 +77,10 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
             for (long k = 0; k < d && square > 0; k++)
                 blocks[side][k * ld + j] /= sqrt(square);
         }
+    for (long at = 0; at < n_bins * CHS_COUNTERS(n_bins); at++)
+        histogram[at] = 0;
     for (long bin = 0; bin < n_bins; bin++)
-        histogram[bin] = want[bin] = 0;
+        want[bin] = 0;
     *energy = 3;
     long double total = 0;
     for (long i = 0; i < n_i; i++)
@@ -98,8 +100,12 @@ static void pairs(const chs_kernels *table, long d, long n_i, long n_j, long ld,
                            energy, histogram);
     CHECK_CLOSE(*energy, total + 3, 100 * DBL_EPSILON * (total + 3), "d %ld n %ld %ld: %g, want %Lg", d, n_i, n_j,
                 *energy, total + 3);
-    for (long bin = 0; bin < n_bins; bin++)
-        CHECK_CLOSE(histogram[bin], want[bin], 1e-12L * (1 + want[bin]), "bin %ld of %ld", bin, n_bins);
+    for (long bin = 0; bin < n_bins; bin++) {
+        double got = 0;
+        for (long c = 0; c < CHS_COUNTERS(n_bins); c++)
+            got += histogram[CHS_COUNTERS(n_bins) * bin + c];
+        CHECK_CLOSE(got, want[bin], 1e-12L * (1 + want[bin]), "bin %ld of %ld", bin, n_bins);
+    }
     free(packed_i), free(packed_j), free(x_i), free(p_i), free(scratch), free(energy), free(histogram), free(want);
     if (!is_diagonal)
         free(x_j), free(p_j);

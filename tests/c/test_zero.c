@@ -138,17 +138,19 @@ static void expansions(const chs_kernels *table) {
 static void pairs(const chs_kernels *table, long d, long ld) {
     const long size = table->block_size_f64(d, ld);
     double *x = DOUBLES((d + 1) * ld), *packed = size > (d + 1) * ld ? DOUBLES(size) : NULL, *p = DOUBLES(ld);
-    double *scratch = DOUBLES(CHS_PAIR_ROWS * ld), energy = 3, histogram[4] = {1, 1, 1, 1};
+    double *scratch = DOUBLES(CHS_PAIR_ROWS * ld), energy = 3, histogram[4 * CHS_COUNTERS(4)];
     for (long at = 0; at < (d + 1) * ld; at++)
         x[at] = uniform();
     for (long at = 0; packed && at < size; at++)
         packed[at] = uniform();
     for (long j = 0; j < ld; j++)
         p[j] = 1;
+    for (long at = 0; at < 4 * CHS_COUNTERS(4); at++)
+        histogram[at] = 1;
     table->pair_statistics(d, 0, 5, ld, 0, x, x, packed, packed, p, p, 1, 4, scratch, &energy, histogram);
     table->pair_statistics(d, 5, 0, ld, 0, x, x, packed, packed, p, p, 1, 4, scratch, &energy, histogram);
     table->pair_statistics(d, 0, 0, ld, 1, x, x, packed, packed, p, p, 1, 4, scratch, &energy, histogram);
-    CHECK(energy == 3 && histogram[0] == 1 && histogram[3] == 1, "energy %g of no pairs", energy);
+    CHECK(energy == 3 && histogram[0] == 1 && histogram[4 * CHS_COUNTERS(4) - 1] == 1, "energy %g of no pairs", energy);
     free(x), free(packed), free(p), free(scratch);
 }
 

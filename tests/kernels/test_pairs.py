@@ -121,3 +121,13 @@ def test_layouts_and_replicas_do_not_matter(isa):
         alone = kernel.pair_statistics(x[replica : replica + 1], p, 2.0, 9, 1)
         assert alone[0][0] == sums[replica]
         assert np.array_equal(alone[1][0], histogram[replica])
+
+
+@pytest.mark.parametrize("n_bins", [7, 5000])
+@pytest.mark.parametrize("dim", [3, 20])
+def test_histogram_without_energy_is_the_same(isa, n_bins, dim):
+    # One counter for each bin of many, several for each of few.
+    x, p = cases.tokens(300, dim), cases.weights(300)
+    none, histogram = kernel.pair_statistics(x, p, None, n_bins, 1)
+    assert none is None
+    assert np.array_equal(histogram, kernel.pair_statistics(x, p, 2.0, n_bins, 2)[1])

@@ -16,6 +16,7 @@ cdef extern from "chaosphere.h" nogil:
         CHS_PREFIX_CHUNKS
         CHS_LOWER
         CHS_UPPER
+    long CHS_COUNTERS(long)
     long CHS_FOURIER_SCRATCH(long)
     long CHS_PREFIX_SCRATCH(long)
     long CHS_PAIR_SCRATCH(long, long)

@@ -7,8 +7,8 @@ import numpy as np
 
 from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
-    CHS_PAIR_ROWS, Scratch, Watch, block_columns, is_stopped, padded_stride, raise_if_stopped, table, useful_threads,
-    watch
+    CHS_COUNTERS, CHS_PAIR_ROWS, Scratch, Watch, block_columns, is_stopped, padded_stride, raise_if_stopped, table,
+    useful_threads, watch
 )
 
 
@@ -43,11 +43,14 @@ cdef void _row_of_blocks(
                                 energy, histogram)
 
 
-def pair_statistics(const double[:, :, :] x, const double[::1] weights, double beta, long n_bins, long n_threads):
+def pair_statistics(const double[:, :, :] x, const double[::1] weights, beta, long n_bins, long n_threads):
     """Sum of p_i p_j (1 - e^(-beta |x_i - x_j|^2 / 2)) per replica, and the histogram of cosines over pairs i != j.
 
-    x is (R, N, d), weights (N,) or None for 1/N. The histogram (R, n_bins) holds sums of p_i p_j.
+    x is (R, N, d), weights (N,) or None for 1/N; with beta None there is no sum, and None in its place. The histogram
+    (R, n_bins) holds sums of p_i p_j.
     """
+    cdef bint has_energy = beta is not None
+    cdef double factor = beta if has_energy else 0
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = block_columns(x.shape[1]), block, first
     cdef long n_blocks = (n + ld - 1) // ld, replica, index
     assert n >= 1 and n_bins >= 0 and (weights is None or weights.shape[0] == n), "weights"
@@ -66,7 +69,7 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
     cdef double *p = <double *>padded_weights.at
     cdef double *s = <double *>scratch.at
     energies = np.zeros((n_replicas, n_blocks))
-    histograms = np.zeros((n_replicas, n_blocks, max(n_bins, 1)))
+    histograms = np.zeros((n_replicas, n_blocks, max(n_bins, 1) * CHS_COUNTERS(n_bins)))
     cdef double[:, ::1] energy = energies
     cdef double[:, :, ::1] histogram = histograms
     for index in range(n_blocks * ld):
@@ -79,8 +82,10 @@ def pair_statistics(const double[:, :, :] x, const double[::1] weights, double b
     for index in prange(n_replicas * n_blocks, schedule="dynamic", num_threads=threads, nogil=True):
         replica = index % n_replicas
         _row_of_blocks(index // n_replicas, n, d, ld, n_blocks, b + replica * n_blocks * size,
-                       panels + replica * n_blocks * panels_size, panels_size, p, beta, n_bins, s + threadid() * stride,
-                       &energy[replica, index // n_replicas], &histogram[replica, index // n_replicas, 0], &signals,
-                       threadid())
+                       panels + replica * n_blocks * panels_size, panels_size, p, factor, n_bins,
+                       s + threadid() * stride,
+                       &energy[replica, index // n_replicas] if has_energy else NULL,
+                       &histogram[replica, index // n_replicas, 0], &signals, threadid())
     raise_if_stopped(&signals)
-    return energies.sum(axis=1), histograms.sum(axis=1)[:, :n_bins]
+    counted = histograms.reshape((n_replicas, n_blocks, -1, CHS_COUNTERS(n_bins))).sum(axis=3).sum(axis=1)
+    return energies.sum(axis=1) if has_energy else None, counted[:, :n_bins]

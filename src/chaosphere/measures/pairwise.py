@@ -251,7 +251,7 @@ def cosine_histogram(
     n_bins = checks.integer(n_bins, "n_bins", low=1, high=_MAX_BINS)
     batch = checks.tokens(x)
     p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
-    _, histogram = kernel.pair_statistics(batch.astype(np.float64, copy=False), p, 1.0, n_bins, threads)
+    _, histogram = kernel.pair_statistics(batch.astype(np.float64, copy=False), p, None, n_bins, threads)
     total = histogram.sum(axis=1, keepdims=True)
     if (total <= 0).any():
         raise ValueError("x must hold at least two tokens of positive weight")
