@@ -7,6 +7,8 @@ import pytest
 from mpi4py import MPI
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
+from chaosphere.simulation import partition
 
 COMM = MPI.COMM_WORLD
 
@@ -64,6 +66,42 @@ def bitwise_identical():
             if alone.radii is not None:
                 assert np.array_equal(over.radii, alone.radii)
                 assert np.array_equal(over.final_radii, alone.final_radii)
+
+
+def moments_are_shared():
+    """Sums by moments over ranks: bitwise those of one process, and no rank gathers a token."""
+    mlp = cs.MLP(width=8, activation="tanh")
+    for dim, n_tokens, dtype in ((2, 13_000, np.float64), (3, 700, np.float32), (4, 500, np.float64)):
+        method = "fourier" if dim == 2 else "harmonic"
+        x = cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=2).astype(dtype)
+        p = np.arange(1.0, n_tokens + 1)
+        for attention in (
+            cs.SoftmaxAttention(beta=1.0, method=method),
+            cs.UnnormalizedAttention(beta=1.0, method=method),
+            cs.PotentialInteraction([0.0, -0.3, 0.5, 0.7], method=method),
+        ):
+            model = cs.Transformer(attention=attention, mlp=mlp, depth=3, horizon=0.5)
+            for weights in (None, p / p.sum()):
+                over = cs.simulate(model, x, rng=5, comm=COMM, weights=weights).final
+                assert np.array_equal(over, cs.simulate(model, x, rng=5, weights=weights).final), (dim, attention)
+            shape = Shape.of(x)
+            plan = model.plan(shape)
+            rows = NoGather(comm=COMM, bounds=partition.rows(COMM, n_tokens, block=plan.block).bounds)
+            own = rows.own(x)
+            drift = plan.attention.distribute(rows).drift(own, n_threads=1)
+            assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
+
+
+class NoGather(partition.Rows):
+    def gather(self, own):
+        raise AssertionError("a rank sees the tokens of another")
+
+
+def own_noise():
+    x = cs.sample_uniform(300, 3, rng=1, n_replicas=2)
+    model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=6, temperature=0.1).coarsen(2)
+    final = cs.simulate(model, x, rng=0, comm=COMM).final
+    assert np.array_equal(final, cs.simulate(model, x, rng=0).final)
 
 
 def radii_are_observed():
@@ -138,8 +176,6 @@ def refused(error, message, model, x, **options):
 
 def refusals():
     x = cs.sample_uniform(300, 3, rng=1)
-    own = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=2, temperature=0.1)
-    refused(ValueError, "comm needs temperature 0", own, x)
     kernel = cs.MLP(width=1).kernel(3)
     dense = cs.LimitSDE(attention=None, field=cs.GaussianField(kernel=kernel, method="dense"), horizon=1.0, n_steps=2)
     refused(ValueError, "'dense' couples all tokens", dense, x)
@@ -154,6 +190,8 @@ if __name__ == "__main__":
         f.__name__: f
         for f in (
             bitwise_identical,
+            moments_are_shared,
+            own_noise,
             radii_are_observed,
             generators_are_the_first_rank_s,
             checkpoints,

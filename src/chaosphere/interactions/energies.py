@@ -14,7 +14,7 @@ def pair_deficit(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int
     """Return Σ_ij p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)}) for tokens (R, N, d), shape (R,), to a relative 1e-12."""
     missing = np.full(len(batch), np.nan)
     if is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
-        present, error = expansions.mean_kernel(batch, p, beta, n_threads)
+        present, error = expansions.mean_kernel(batch, p, beta=beta, n_threads=n_threads)
         missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
     by_pairs = np.isnan(missing)
     if by_pairs.any():

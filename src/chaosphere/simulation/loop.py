@@ -230,7 +230,8 @@ def simulate(
     check_model(model)
     shape = Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
-    plan, over = model.plan(shape, weights), partition.rows(comm, shape.n_tokens)
+    plan = model.plan(shape, weights)
+    over = partition.rows(comm, shape.n_tokens, block=plan.block)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
