@@ -9,15 +9,18 @@ another's tokens.
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from chaosphere.common import files
 from chaosphere.common.checks import Tokens
 from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
+from chaosphere.simulation.checkpoints import Checkpoint
 
 T = TypeVar("T")
 
@@ -90,6 +93,30 @@ class Rows:
             return root(own)
         # MPI may join the nodes in any order.
         return root(self.comm.allreduce(own, op=partial(join, n_parts=n_parts)))
+
+    def least(self, mine: int) -> int:
+        """Return the least of the processes' numbers."""
+        return mine if self.comm is None else min(self.comm.allgather(mine))
+
+    def checkpoint(self, spec: Checkpoint) -> Checkpoint:
+        """Return the checkpoint of this process: where each keeps a state of its own, each has a file of its own.
+
+        Raises
+        ------
+        ValueError
+            If there are files of another number of processes.
+        """
+        if not self.keeps_own:
+            return spec
+        path, size = files.local(spec.path, "path"), len(self.bounds) - 1
+        others = {p.name for p in path.parent.glob(glob.escape(path.name) + ".*-of-*")}
+        foreign = sorted(name for name in others if name.split("-of-")[-1].split(".")[0] != str(size))
+        if self.any(bool(foreign)):
+            raise ValueError(
+                f"checkpoint {path} must be resumed with the number of ranks that wrote it, got {size} ranks and "
+                f"{', '.join(foreign) or 'files of another number'}; remove them to start again"
+            )
+        return dataclasses.replace(spec, path=path.with_name(f"{path.name}.{self.rank}-of-{size}"))
 
     def on_keepers(self, function: Callable[[], T]) -> T:
         """Call on each process that keeps a state of its own, or on the first for all; raise on all what one raises."""
