@@ -67,8 +67,8 @@ class TokenMean(Brief):
     Parameters
     ----------
     function : callable
-        From tokens (..., d) to numbers (...) or arrays (..., k), each a function of its own token alone. It sees at most
-        65 536 tokens at once.
+        From tokens (..., d) to numbers (...) or arrays (..., k), each a function of its own token alone. It sees at
+        most 65 536 tokens at once.
 
     Raises
     ------

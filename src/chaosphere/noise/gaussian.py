@@ -679,7 +679,8 @@ def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:
 
 def normalized_rows(parts: Iterable[Draws], rows: tuple[int, int], *, dim: int) -> Floats:
     """Return those rows first … stop − 1 of `normalized_sum` for tokens (N, dim): shape (R, stop − first, dim)."""
-    total, count, size = 0.0, 0, (rows[1] - rows[0]) * dim
+    size = (rows[1] - rows[0]) * dim
+    total, count = np.zeros(size), 0
     for draws in parts:
         total = total + draws.part(rows[0] * dim, size=size)
         count += 1

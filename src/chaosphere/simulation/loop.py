@@ -217,9 +217,9 @@ def simulate(
     Notes
     -----
     Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention over
-    pairs between its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Of K moments
-    each sends and receives O(K log P) numbers; of a Sample it holds N d / P, several times over. Start
-    such a program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
+    pairs between its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Of K
+    moments each sends and receives O(K log P) numbers; of a Sample it holds N d / P, several times over. Start such a
+    program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
 
     Examples
     --------

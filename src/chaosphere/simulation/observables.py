@@ -64,8 +64,8 @@ def check_shared(observe: Mapping[str, Observable]) -> None:
         if not isinstance(function, SharedObservable):
             raise ValueError(
                 f"observe[{name!r}] must be a sum over tokens where each rank draws its own, such as "
-                f"measures.Energy or measures.TokenMean, which have a method of_own, got {function!r}; it would need all tokens on one "
-                "rank: pass them as an array"
+                f"measures.Energy or measures.TokenMean, with a method of_own, got {function!r}; for others pass "
+                "the tokens as an array"
             )
 
 
