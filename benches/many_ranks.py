@@ -3,10 +3,13 @@
 import resource
 import sys
 import time
+from functools import partial
 
+import numpy as np
 from mpi4py import MPI
 
 import chaosphere as cs
+from chaosphere.common.ordered_sums import join
 
 
 class Clock:
@@ -32,10 +35,16 @@ def main():
     cs.simulate(model, sample, rng=0, comm=comm, n_threads=1, observe={"clock": clock})
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     steps = [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)]
-    own = n_tokens / comm.size
+    own, moments = n_tokens / comm.size, {(0, comm.rank): np.zeros((1, 10, 7, 2))}
+    comm.Barrier()
+    begin = time.perf_counter()
+    for _ in range(100):
+        comm.allreduce(moments, op=partial(join, n_parts=comm.size))
+    reduction = (time.perf_counter() - begin) / 100
     line = (
         f"rank {comm.rank} of {comm.size}: start {clock.times[0] - start:.2f} s, step {min(steps):.3f} s "
-        f"({1e9 * min(steps) / own:.1f} ns a token), {1024 * grown / own:.0f} bytes a token"
+        f"({1e9 * min(steps) / own:.1f} ns a token), {1024 * grown / own:.0f} bytes a token, "
+        f"reduction {1e6 * reduction:.0f} µs"
     )
     for text in comm.gather(line) or ():
         print(text)

@@ -2,7 +2,7 @@
 
 Node i of level 0 is part i. Node i of level l is node 2i plus node 2i + 1 of level l − 1, or the first alone where it
 is the last. Parts in a row make up a few nodes, at most two a level. Nodes of several processes join in whatever order
-they come: the sum of two nodes is the same. So the root has the same bits however the parts are spread.
+they come: the sum of two nodes is the same. So the root is bitwise identical however the parts are spread.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def total(parts: Array, over: Sharing | None, *, block: int) -> Array:
     Returns
     -------
     ndarray, shape (R, ...)
-        Over the blocks of all processes, in the same bits for any bounds.
+        Over the blocks of all processes, bitwise identical for any bounds.
 
     Notes
     -----

@@ -189,6 +189,7 @@ class Draws(Brief):
         --------
         chaosphere.common.streams.Noise.draws : Normals of a step.
         chaosphere.common.streams.Draws.of : Draws from a NumPy generator.
+        chaosphere.common.streams.Draws.part : A part of the numbers of one array.
 
         Examples
         --------

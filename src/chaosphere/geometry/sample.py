@@ -114,6 +114,7 @@ class Sample(Brief):
         See Also
         --------
         chaosphere.laws.Law.sample : Tokens of any law.
+        chaosphere.laws.Sample : Tokens to be drawn from a law.
 
         Notes
         -----

@@ -33,6 +33,8 @@ class Partition(Protocol):
     --------
     chaosphere.models.protocol.ModelPlan.distribute : Share a model between processes.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
+    chaosphere.interactions.protocol.Partition.bounds : Bounds of the processes.
+    chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
         chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        chaosphere.interactions.protocol.Partition.bounds : Bounds of the processes.
         """
 
     @property
@@ -77,6 +80,7 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
+        chaosphere.interactions.protocol.Partition : Which tokens of a system this process owns.
         """
 
     @property
@@ -87,6 +91,7 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        chaosphere.interactions.protocol.Partition.bounds : Bounds of the processes.
         """
 
     def gather(self, own: Tokens) -> Tokens:
@@ -106,6 +111,7 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
+        chaosphere.interactions.protocol.Partition.total : The sum of the parts of all processes.
         """
 
     def any(self, mine: bool) -> bool:
@@ -145,6 +151,8 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
         chaosphere.interactions.protocol.InteractionPlan.shared_drift : The drift at a process's tokens.
+        chaosphere.interactions.protocol.Partition.any : Whether something holds on any process.
+        chaosphere.measures.token_means.SharedObservable.of_own : A number or an array of fixed shape.
         """
 
 
@@ -461,6 +469,7 @@ class InteractionPlan(Protocol):
         --------
         chaosphere.models.protocol.ModelPlan.distribute : Share a model between processes.
         chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
+        chaosphere.interactions.protocol.InteractionPlan.shared_drift : The drift at the tokens that this process owns.
         """
         return _Distributed(self, partition)
 

@@ -104,6 +104,7 @@ class Energy(Brief):
     chaosphere.simulate : Run a model.
     chaosphere.measures.energy : Interaction energy of tokens.
     chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.measures.TokenMean : The mean over tokens of a function of each token.
 
     Examples
     --------

@@ -46,6 +46,7 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     chaosphere.measures.mean_direction : Direction of the mean of the tokens.
     chaosphere.measures.order_parameter : Length of the mean of the tokens.
     chaosphere.SphereSolution.mean_vector : That of a density on S².
+    chaosphere.measures.TokenMean : The mean over tokens of a function of each token.
 
     Notes
     -----

@@ -82,11 +82,12 @@ class TokenMean(Brief):
     chaosphere.measures.mean_vector : The mean vector of tokens.
     chaosphere.laws.Sample : Tokens that each rank draws alone.
     chaosphere.measures.TokenMean.of_own : The mean over all tokens from those of a process.
+    chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
 
     Notes
     -----
-    The terms are added along one binary tree over all tokens, so that the result has the same bits for any number of
-    processes, if the function has: NumPy's operations element by element have, products of matrices have not. The error
+    The terms are added along one binary tree over all tokens, so that the result is bitwise identical for any number of
+    processes, if the function is: NumPy's operations element by element are, products of matrices are not. The error
     is at most ε log₂ N times the mean of the absolute values.
 
     Examples
@@ -168,6 +169,8 @@ class TokenMean(Brief):
         See Also
         --------
         chaosphere.measures.token_means.SharedObservable.of_own : What a run calls.
+        chaosphere.measures.TokenMean : The mean over tokens of a function of each token.
+        chaosphere.measures.TokenMean.__call__ : The mean over all tokens.
 
         Examples
         --------

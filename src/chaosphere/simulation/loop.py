@@ -213,6 +213,7 @@ def simulate(
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.CircleDensity.solve : Run from the initial law.
     chaosphere.SphereDensity.solve : Run from the initial law, or resume.
+    chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
 
     Notes
     -----
@@ -263,8 +264,8 @@ def simulate(
         parts["weights"] = weights
     attributes = identity.identify(parts, sequences=sequences)
     file = None
-    start_tokens = x.rows(over.first, over.stop) if isinstance(x, Sample) else x
-    record = Record(step=-1, state=plan.start(start_tokens), states=[], observables={name: [] for name in observe})
+    start_state = plan.start(x.rows(over.first, over.stop) if isinstance(x, Sample) else x)
+    record = Record(step=-1, state=start_state, states=[], observables={name: [] for name in observe})
     with ExitStack() as stack:
         if checkpoint is not None:
             spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
@@ -281,6 +282,7 @@ def simulate(
                 state_steps=state_steps,
             )
             record = _resumed(file, over, stack=stack) or record
+        del start_state  # a run needs memory for few states
         bar = None
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
