@@ -57,6 +57,10 @@ def test_pool_executor(n_ranks, tmp_path):
     "case",
     [
         "bitwise_identical",
+        "moments_are_shared",
+        "own_noise",
+        "each_draws_its_own",
+        "checkpoints_of_each",
         "radii_are_observed",
         "generators_are_the_first_rank_s",
         "checkpoints",

@@ -214,6 +214,8 @@ CALLS = INTERACTIONS | {
     "laws.Mixture": (cs.laws.Mixture, {"components": (UNIFORM, VMF), "proportions": (0.25, 0.75)}),
     "laws.Density": (cs.laws.Density, {"function": lambda x: 1 + x[:, 0], "dim": 3, "bound": 2.0}),
     "laws.quadrature": (cs.laws.quadrature, {"law": VMF, "n_nodes": 60}),
+    "laws.Sample": (cs.laws.Sample, {"law": UNIFORM, "n_tokens": 10, "rng": 0, "n_replicas": 2, "dtype": "float32"}),
+    "measures.TokenMean": (cs.measures.TokenMean, {"function": lambda x: x}),
     "measures.Energy": (cs.measures.Energy, {"beta": 1.0, "n_threads": 1}),
     "measures.RadiusMoment": (cs.measures.RadiusMoment, {"power": 2.0, "weights": P}),
     "measures.energy": (cs.measures.energy, {"x": X, "beta": 1.0, "weights": P, "n_threads": 1}),
@@ -393,7 +395,4 @@ MAY_BE_NAN = {
     *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension"),
     *("two_point.long_time", "two_point.mean_hitting_time"),
 } | {name for name in CALLS if name.startswith("stats.")}
-CALLS["fluctuations"] = (
-    cs.fluctuations,
-    {"limit": MEAN_FIELD, "rng": 0, "observables": coordinates, "n_threads": 1},
-)
+CALLS["fluctuations"] = (cs.fluctuations, {"limit": MEAN_FIELD, "rng": 0, "observables": coordinates, "n_threads": 1})

@@ -220,7 +220,7 @@ def test_partition_sums_alone(dim, method, dtype):
     """Those of attention, to rounding, with a bound of the error that is no larger."""
     x, p = cases.tokens(300, dim, dtype, n_replicas=2), cases.weights(300)
     plan = cs.SoftmaxAttention(beta=5.0, method=method, rtol=1e-10).plan(Shape.of(x), p)
-    _, z, least, error = plan.sums(x, p, 1)
+    _, z, least, error = plan.sums(x, p, n_threads=1)
     alone, least_alone, error_alone = plan.sums.partition(x, p, n_threads=2)
     np.testing.assert_allclose(alone, z, rtol=0, atol=1e-15)
     np.testing.assert_allclose(least_alone, least, rtol=0, atol=1e-15)

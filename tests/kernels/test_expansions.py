@@ -64,7 +64,7 @@ def test_errors_stay_within_their_bound_everywhere(dim, beta):
         p = np.zeros(len(x))
         p[:n] = cases.weights(n)
         n_max = expansions.degree(beta, dim, 1e-12)
-        mean, z, least, error = series.Series(beta=beta, n_max=n_max, value=np.eye(dim))(x[None], p, 1)
+        mean, z, least, error = series.Series(beta=beta, n_max=n_max, value=np.eye(dim))(x[None], p, n_threads=1)
         assert least[0] == z.min()
         want_z, want_sum = scaled_sums(x, sources, p[:n], beta)
         assert np.abs(z[0] - want_z).max() <= error[0], name
@@ -265,23 +265,25 @@ def test_moments_on_the_circle(n_max):
     x = cases.tokens(1000, 2, n_replicas=2)
     z = x[:, :, 0] + 1j * x[:, :, 1]
     want = np.stack([(z**k).mean(axis=1) for k in range(n_max + 1)], axis=1)
-    np.testing.assert_allclose(expansions.circle_moments(x, None, n_max, 1), want, rtol=0, atol=2e-15 * (n_max + 1))
+    np.testing.assert_allclose(
+        expansions.circle_moments(x, None, n_max=n_max, n_threads=1), want, rtol=0, atol=2e-15 * (n_max + 1)
+    )
 
 
 def fourier(dtype, n_threads):
     x = cases.tokens(20_000, 2, dtype, n_replicas=2)
     return kernel.fourier_moments(x, None, 4, n_threads), *series.Series(beta=8.0, n_max=20, value=np.eye(2))(
-        x, None, n_threads
+        x, None, n_threads=n_threads
     )
 
 
 def harmonic(dtype, n_threads):
     x = cases.tokens(10_000, 3, dtype)
-    return series.Series(beta=2.0, n_max=17, value=np.eye(3))(x, cases.weights(10_000), n_threads)
+    return series.Series(beta=2.0, n_max=17, value=np.eye(3))(x, cases.weights(10_000), n_threads=n_threads)
 
 
 def harmonic_beyond(dtype, n_threads):
-    return series.Series(beta=1.0, n_max=6, value=np.eye(5))(cases.tokens(3000, 5, dtype), None, n_threads)
+    return series.Series(beta=1.0, n_max=6, value=np.eye(5))(cases.tokens(3000, 5, dtype), None, n_threads=n_threads)
 
 
 RUNS = pytest.mark.parametrize("run", [fourier, harmonic, harmonic_beyond], ids=lambda run: run.__name__)

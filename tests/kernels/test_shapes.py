@@ -48,8 +48,8 @@ def field(x=X, n_max=N_MAX, steps=STEPS, a=None, rows=ROWS):
     return harmonics.harmonic_field(x, n_max, steps, ones(2, SIZE * 3) if a is None else a, 1.0, rows, 1)
 
 
-def moments(x=X, p=None, n_max=N_MAX, n_rows=4, steps=STEPS, rows=ROWS, size=SIZE):
-    return expansions.harmonic_moments(x, p, n_max, n_rows, steps, rows, size, 1)
+def moments(x=X, p=None, n_max=N_MAX, n_rows=4, steps=STEPS, rows=ROWS, size=SIZE, length=128):
+    return expansions.harmonic_moments(x, p, n_max, n_rows, steps, rows, size, length, 1)
 
 
 def ratios(x=X, a=None, n_max=N_MAX, steps=STEPS, rows=ROWS):
@@ -156,6 +156,7 @@ BAD = {
     "weights of moments": lambda: moments(p=P[:5]),
     "steps of moments": lambda: moments(steps=STEPS[:8]),
     "scratch of moments": lambda: moments(rows=ROWS - 1),
+    "blocks of moments": lambda: moments(length=100),
     "ratios of other replicas": lambda: ratios(a=ones(1, SIZE * 4)),
     "ratios of another size": lambda: ratios(a=ones(2, SIZE * 3)),
     "ratios of another dim": lambda: ratios(CIRCLE),

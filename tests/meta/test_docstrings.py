@@ -35,6 +35,7 @@ EXTENDING = [
     "chaosphere.interactions.protocol.Partition",
     "chaosphere.interactions.protocol.Pullback",
     "chaosphere.measures.observables.StateObservable",
+    "chaosphere.measures.token_means.SharedObservable",
     "chaosphere.models.protocol.Cost",
     "chaosphere.models.protocol.Model",
     "chaosphere.models.protocol.ModelPlan",

@@ -1,12 +1,15 @@
 """One system over the ranks of MPI against the same run on one rank; `mpiexec -n 3 python -m mpi4py spread.py CASE`."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 
 import chaosphere as cs
+from chaosphere.common.shape import Shape
+from chaosphere.simulation import partition
 
 COMM = MPI.COMM_WORLD
 
@@ -64,6 +67,113 @@ def bitwise_identical():
             if alone.radii is not None:
                 assert np.array_equal(over.radii, alone.radii)
                 assert np.array_equal(over.final_radii, alone.final_radii)
+
+
+def moments_are_shared():
+    """Sums by moments over ranks: bitwise those of one process, and no rank gathers a token."""
+    mlp = cs.MLP(width=8, activation="tanh")
+    for dim, n_tokens, dtype in ((2, 13_000, np.float64), (3, 700, np.float32), (4, 500, np.float64)):
+        method = "fourier" if dim == 2 else "harmonic"
+        x = cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=2).astype(dtype)
+        p = np.arange(1.0, n_tokens + 1)
+        for attention in (
+            cs.SoftmaxAttention(beta=1.0, method=method),
+            cs.UnnormalizedAttention(beta=1.0, method=method),
+            cs.PotentialInteraction([0.0, -0.3, 0.5, 0.7], method=method),
+        ):
+            model = cs.Transformer(attention=attention, mlp=mlp, depth=3, horizon=0.5)
+            for weights in (None, p / p.sum()):
+                over = cs.simulate(model, x, rng=5, comm=COMM, weights=weights).final
+                assert np.array_equal(over, cs.simulate(model, x, rng=5, weights=weights).final), (dim, attention)
+            shape = Shape.of(x)
+            plan = model.plan(shape)
+            rows = NoGather(comm=COMM, bounds=partition.rows(COMM, n_tokens, block=plan.block).bounds)
+            own = rows.own(x)
+            drift = plan.attention.distribute(rows).drift(own, n_threads=1)
+            assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
+
+
+class NoGather(partition.Rows):
+    def gather(self, own):
+        raise AssertionError("a rank sees the tokens of another")
+
+
+def observed():
+    first = cs.measures.TokenMean(function=lambda x: x[..., 0])
+    return {
+        "energy": cs.measures.Energy(beta=1.0),
+        "mean": cs.measures.TokenMean(function=lambda x: x),
+        "histogram": cs.measures.TokenMean(function=lambda x: np.stack([x[..., 0] < 0, x[..., 0] >= 0], axis=-1)),
+        "first": first,
+    }
+
+
+def each_draws_its_own():
+    """Tokens of a law: a rank draws and returns its own, and what is observed has the bits of one process."""
+    for dim, n_tokens, n_replicas, dtype in (
+        (2, 70_000, None, "float64"),
+        (3, 3000, 2, "float32"),
+        (3, 100, None, "float64"),
+    ):
+        sample = cs.laws.Sample(
+            law=cs.laws.Uniform(dim=dim), n_tokens=n_tokens, rng=3, n_replicas=n_replicas, dtype=dtype
+        )
+        model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=0.5, n_steps=2, temperature=0.1)
+        over = cs.simulate(model, sample, rng=5, comm=COMM, observe=observed(), n_threads=1)
+        alone = cs.simulate(model, sample, rng=5, observe=observed(), n_threads=1)
+        own = partition.rows(COMM, n_tokens, block=model.plan(sample.shape).block).own(alone.final)
+        assert np.array_equal(over.final, own), (dim, n_tokens)
+        assert over.final.dtype == dtype
+        for name, values in alone.observables.items():
+            assert np.array_equal(over.observables[name], values), name
+
+
+def checkpoints_of_each():
+    """An error on every rank; the same number of ranks resumes, also if one is a step ahead; another is refused."""
+    sample = cs.laws.Sample(law=cs.laws.Uniform(dim=2), n_tokens=20_000, rng=3)
+    model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=1.0)
+    checkpoint = cs.Checkpoint(path=sys.argv[2], every_steps=1)
+    expected = cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(9)})
+    with pytest.raises(Stop):
+        cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(0.6)}, checkpoint=checkpoint)
+    own = Path(f"{sys.argv[2]}.{COMM.rank}-of-{COMM.size}")
+    with np.load(own) as saved:
+        assert int(saved["step"]) == 2
+        assert saved["tokens"].shape == expected.final.shape
+    if COMM.size > 1:
+        comm = COMM.Split(0 if COMM.rank < COMM.size - 1 else 1)
+        with pytest.raises(ValueError, match="must be resumed with the number of ranks that wrote it"):
+            cs.simulate(model, sample, rng=0, comm=comm, observe={"mean": Until(9)}, checkpoint=checkpoint)
+        COMM.Barrier()
+        if COMM.rank == 1:  # as if it had been killed before it wrote the last step
+            own.with_name(own.name + ".previous").replace(own)
+    COMM.Barrier()
+    resumed = cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(9)}, checkpoint=checkpoint)
+    assert np.array_equal(resumed.final, expected.final)
+    assert np.array_equal(resumed.observables["mean"], expected.observables["mean"])
+    assert not own.exists()
+
+
+class Until:
+    version = 1  # the moment makes no other run
+
+    def __init__(self, moment):
+        self.moment, self.mean = moment, cs.measures.TokenMean(function=lambda x: x)
+
+    def __call__(self, time, x):
+        return self.mean(time, x)
+
+    def of_own(self, time, tokens, *, partition):
+        if time > self.moment:
+            raise Stop
+        return self.mean.of_own(time, tokens, partition=partition)
+
+
+def own_noise():
+    x = cs.sample_uniform(300, 3, rng=1, n_replicas=2)
+    model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=6, temperature=0.1).coarsen(2)
+    final = cs.simulate(model, x, rng=0, comm=COMM).final
+    assert np.array_equal(final, cs.simulate(model, x, rng=0).final)
 
 
 def radii_are_observed():
@@ -138,13 +248,14 @@ def refused(error, message, model, x, **options):
 
 def refusals():
     x = cs.sample_uniform(300, 3, rng=1)
-    own = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=2, temperature=0.1)
-    refused(ValueError, "comm needs temperature 0", own, x)
     kernel = cs.MLP(width=1).kernel(3)
     dense = cs.LimitSDE(attention=None, field=cs.GaussianField(kernel=kernel, method="dense"), horizon=1.0, n_steps=2)
     refused(ValueError, "'dense' couples all tokens", dense, x)
     limit = cs.MeanField(model=next(models(3)), law=cs.laws.Uniform(dim=3), n_nodes=200)
     refused(TypeError, "comm needs a model whose plan can be distributed, got MeanFieldPlan", limit, limit.start())
+    sample = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
+    observe = {"pairs": lambda t, x: cs.measures.pair_fraction(x, 0.9)}
+    refused(ValueError, r"observe\['pairs'\] must be a sum over tokens", next(models(3)), sample, observe=observe)
     if COMM.size > 1:
         refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
 
@@ -154,6 +265,10 @@ if __name__ == "__main__":
         f.__name__: f
         for f in (
             bitwise_identical,
+            moments_are_shared,
+            own_noise,
+            each_draws_its_own,
+            checkpoints_of_each,
             radii_are_observed,
             generators_are_the_first_rank_s,
             checkpoints,

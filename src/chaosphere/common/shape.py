@@ -30,6 +30,7 @@ class Shape:
     chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
     chaosphere.models.protocol.Model.plan : Plan of any model.
     chaosphere.common.shape.Shape.of : Shape of an array of tokens.
+    chaosphere.laws.Sample.shape : The shape of all tokens.
 
     Examples
     --------

@@ -37,7 +37,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common import ordered_sums
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.kernels import expansions as kernel
 
@@ -118,10 +120,12 @@ def serves_degree(n_max: int, dim: int) -> bool:
     return dim == 2 or (dim <= MAX_DIM and harmonics_below(n_max + 1, dim) <= MAX_HARMONICS)
 
 
-def rounding(factors: Floats, x: Tokens, p: Floats | None, sizes: Floats) -> Floats:
-    """Return γ for moments of sizes s_l, shape (R, at least L + 1)."""
+def rounding(factors: Floats, x: Tokens, *, p: Floats | None, sizes: Floats, over: Sharing | None = None) -> Floats:
+    """Return γ for moments of sizes s_l, shape (R, at least L + 1); p are the weights of all processes' tokens."""
     dim = x.shape[2]
-    noise = 1 / math.sqrt(x.shape[1]) if p is None else math.sqrt(np.einsum("i,i", p, p))  # no array of squares
+    noise = (
+        1 / math.sqrt(ordered_sums.count(x, over)) if p is None else math.sqrt(np.einsum("i,i", p, p))
+    )  # no array of squares
     here = np.minimum(sizes + 4 * noise, 1.0)
     near = here.copy()  # the moments of x Y are of degrees l ± 1
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
@@ -145,11 +149,14 @@ def _by_rows(values: Floats, factors: Floats) -> Floats:
     return np.concatenate([values[r : r + 1] @ factors for r in range(len(values))])
 
 
-def moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> Floats:
-    """Return Σ p_i Y_k(x_i) for the harmonics of degree <= n_max, in the order of `HarmonicBasis`, shape (R, K)."""
+def moments(x: Tokens, p: Floats | None, *, n_max: int, n_threads: int, over: Sharing | None = None) -> Floats:
+    """Return Σ p_i Y_k(x_i) for the harmonics of degree <= n_max, in the order of `HarmonicBasis`, shape (R, K).
+
+    Where several processes share the tokens, x are those of this one, and p the weights of all.
+    """
     if x.shape[2] > 2:
-        return basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads)[:, :, 0]
-    powers = circle_moments(x, p, n_max, n_threads)
+        return basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads, over=over)[:, :, 0]
+    powers = circle_moments(x, p, n_max=n_max, n_threads=n_threads, over=over)
     out = np.empty((len(x), 2 * n_max + 1))
     out[:, 0], out[:, 1::2], out[:, 2::2] = 1, math.sqrt(2) * powers[:, 1:].real, math.sqrt(2) * powers[:, 1:].imag
     return out
@@ -166,28 +173,33 @@ def power_spectrum(values: Floats, n_max: int, dim: int) -> Floats:
     return np.asarray(np.add.reduceat(values**2, (np.cumsum(sizes) - sizes).astype(np.int64), axis=1) / sizes)
 
 
-def mean_kernel(x: Tokens, p: Floats | None, beta: float, n_threads: int) -> tuple[Floats, Floats]:
+def mean_kernel(
+    x: Tokens, p: Floats | None, *, beta: float, n_threads: int, over: Sharing | None = None
+) -> tuple[Floats, Floats]:
     """Return Σ_ij p_i p_j e^{β(⟨x_i, x_j⟩ − 1)} = Σ_l e^{−β} λ_l dim(l, d) s_l² and an error bound, (R,) each."""
     dim, n_max = x.shape[2], degree(beta, x.shape[2], 1e-13)
     factors = multipliers(beta, dim)[: n_max + 1]
-    spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
-    error = 2 * rounding(factors, x, p, np.sqrt(spectrum)) + tails(beta, dim)[n_max]
+    spectrum = power_spectrum(moments(x, p, n_max=n_max, n_threads=n_threads, over=over), n_max, dim)
+    error = 2 * rounding(factors, x, p=p, sizes=np.sqrt(spectrum), over=over) + tails(beta, dim)[n_max]
     return _by_rows(spectrum, factors * counts(n_max + 1, dim)), error
 
 
 def mean_of(x: Tokens, p: Floats | None, factors: Floats, *, n_threads: int) -> Floats:
     """Return Σ_ij p_i p_j f(⟨x_i, x_j⟩) = Σ_l λ_l dim(l, d) s_l² for a function with factors λ_0 … λ_L, (R,)."""
     dim, n_max = x.shape[2], len(factors) - 1
-    spectrum = power_spectrum(moments(x, p, n_max, n_threads), n_max, dim)
+    spectrum = power_spectrum(moments(x, p, n_max=n_max, n_threads=n_threads), n_max, dim)
     return _by_rows(spectrum, factors * counts(n_max + 1, dim))
 
 
-def circle_moments(x: Tokens, p: Floats | None, n_max: int, n_threads: int) -> NDArray[np.complex128]:
+def circle_moments(
+    x: Tokens, p: Floats | None, *, n_max: int, n_threads: int, over: Sharing | None = None
+) -> NDArray[np.complex128]:
     """Return M_k = Σ p_j (x_{j,1} + i x_{j,2})^k for k = 0 … n_max, shape (R, n_max + 1)."""
     n_steps = (n_max + 3) // 7 + 1  # the powers −3 … 7 n_steps − 4
-    sums = _fold(kernel.fourier_moments(x, p, n_steps, n_threads))
+    parts = kernel.fourier_moments(x, ordered_sums.own(p, over), n_steps, n_threads)
+    sums = ordered_sums.total(parts, over, block=kernel.CIRCLE_BLOCK)
     if p is None:
-        sums /= x.shape[1]
+        sums /= ordered_sums.count(x, over)
     # sums[:, b] holds {Re, Im} w^b times 1, Re z, Im z, Re z², …; z^{7b ± a} are their sums and differences.
     powers = np.empty((len(sums), n_steps, 7), np.complex128)
     re, im = sums[:, :, 1::2], sums[:, :, 2::2]
@@ -203,11 +215,6 @@ def basis(dim: int, n_max: int) -> HarmonicBasis:
     return HarmonicBasis(dim=dim, n_max=n_max)
 
 
-def _fold(blocks: Floats) -> Floats:
-    """Return the sum over axis 1, halves first: a fixed order, and a chain of log₂ of its length."""
-    while blocks.shape[1] > 1:
-        half = (blocks.shape[1] + 1) // 2
-        folded = blocks[:, :half].copy()
-        folded[:, : blocks.shape[1] - half] += blocks[:, half:]
-        blocks = folded
-    return blocks[:, 0]
+def block(n_tokens: int, dim: int) -> int:
+    """Return the tokens of a block of moments, a function of its arguments alone: what one process must own."""
+    return kernel.CIRCLE_BLOCK if dim == 2 else kernel.harmonic_block(n_tokens)

@@ -9,8 +9,9 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import checks, ordered_sums
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing
 from chaosphere.kernels import expansions
 from chaosphere.kernels import harmonics as kernel
 
@@ -128,7 +129,13 @@ class HarmonicBasis:
         return kernel.harmonic_field(x, self.n_max, steps, arranged, scale, self.scratch_rows, threads)
 
     def moments(
-        self, x: Tokens, p: Floats | None, *, with_coordinates: bool = False, n_threads: int | None = None
+        self,
+        x: Tokens,
+        p: Floats | None,
+        *,
+        with_coordinates: bool = False,
+        n_threads: int | None = None,
+        over: Sharing | None = None,
     ) -> Floats:
         """Return Σ_i p_i Y_k(x_i), d >= 3, and with_coordinates also those of x_1 Y_k, …, x_d Y_k.
 
@@ -139,6 +146,8 @@ class HarmonicBasis:
         p : ndarray of float64, shape (N,), or None for 1/N
         with_coordinates : bool
         n_threads : int, optional
+        over : Sharing, optional
+            Who else owns tokens: x are those of this process, p the weights of all.
 
         Returns
         -------
@@ -150,12 +159,15 @@ class HarmonicBasis:
         identical for any number of threads.
         """
         rows = self.dim + 1 if with_coordinates else 1
-        blocks = expansions.harmonic_moments(
-            x, p, self.n_max, rows, self._steps, self.scratch_rows, self.size, checks.threads(n_threads)
+        n_tokens = ordered_sums.count(x, over)
+        block = expansions.harmonic_block(n_tokens)
+        mine, threads = ordered_sums.own(p, over), checks.threads(n_threads)
+        parts = expansions.harmonic_moments(
+            x, mine, self.n_max, rows, self._steps, self.scratch_rows, self.size, block, threads
         )
-        sums = blocks.sum(axis=1)
+        sums = ordered_sums.total(parts, over, block=block)
         if p is None:
-            sums /= x.shape[1]
+            sums /= n_tokens
         out = np.empty((len(x), self.size * rows))
         out[:, self.order(rows)] = sums
         return self._factors[:, None] * out.reshape(len(x), self.size, rows)

@@ -24,6 +24,7 @@ class Law(Protocol):
     chaosphere.laws.Mixture : A mixture of laws.
     chaosphere.laws.Density : A law with a density of your own.
     chaosphere.laws.quadrature : Make nodes and weights for a law.
+    chaosphere.laws.Sample : Tokens to be drawn from a law.
 
     Examples
     --------
@@ -79,6 +80,7 @@ class Law(Protocol):
         chaosphere.laws.VonMisesFisher.sample : Tokens of a cluster.
         chaosphere.laws.Mixture.sample : Tokens of a mixture.
         chaosphere.laws.Density.sample : Tokens by rejection.
+        chaosphere.laws.Sample.rows : Draw tokens first … stop − 1.
         """
 
     def density(self, x: Floats) -> Floats:

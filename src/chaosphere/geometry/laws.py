@@ -21,6 +21,7 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Noise, Seed, Stream, root
 from chaosphere.geometry.law import Law, check_law, density_at, points
 from chaosphere.geometry.quadrature import Quadrature, quadrature
+from chaosphere.geometry.sample import Sample
 from chaosphere.geometry.sphere import (
     CONCENTRATED,
     count_replicas,
@@ -30,7 +31,7 @@ from chaosphere.geometry.sphere import (
     sample_von_mises_fisher,
 )
 
-__all__ = ["Density", "Law", "Mixture", "Quadrature", "Uniform", "VonMisesFisher", "quadrature"]
+__all__ = ["Density", "Law", "Mixture", "Quadrature", "Sample", "Uniform", "VonMisesFisher", "quadrature"]
 
 
 def __dir__() -> list[str]:

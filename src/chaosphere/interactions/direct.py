@@ -24,7 +24,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
-from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 from chaosphere.kernels import attention as kernel
@@ -259,6 +259,11 @@ class DirectPlan(InteractionPlan):
         if first >= self.n_weights:
             return self.attend_to(x[:, first:stop], x, n_threads=n_threads)
         return self.attend(x, n_threads=n_threads).rows(first, stop)
+
+    def attend_own(self, x: Tokens, partition: Partition, *, n_threads: int) -> Attended:
+        """Return attention and partition sums of the tokens (R, n, d) that this process owns; it gathers the others."""
+        first, stop = partition.first, partition.stop
+        return self.attend_part(partition.gather(x), first=first, stop=stop, n_threads=n_threads)
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""

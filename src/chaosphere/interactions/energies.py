@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
+from chaosphere.common import ordered_sums
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.geometry import expansions
 from chaosphere.interactions.few_tokens import is_few
+from chaosphere.interactions.protocol import Partition
 from chaosphere.interactions.series import is_cheaper
 from chaosphere.kernels import pairs as kernel
 from chaosphere.kernels import replicas
 
 
-def pair_deficit(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int) -> Floats:
-    """Return Σ_ij p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)}) for tokens (R, N, d), shape (R,), to a relative 1e-12."""
+def pair_deficit(
+    batch: Tokens, p: Floats | None, *, beta: float, n_threads: int, over: Partition | None = None
+) -> Floats:
+    """Return Σ_ij p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)}) for tokens (R, N, d), shape (R,), to a relative 1e-12.
+
+    Where processes share the tokens, batch has those of this one and p the weights of all. A sum over pairs gathers.
+    """
+    n_tokens, dim = ordered_sums.count(batch, over), batch.shape[2]
+    if over is not None and not ordered_sums.is_aligned(over, expansions.block(n_tokens, dim)):
+        batch, over = over.gather(batch), None
     missing = np.full(len(batch), np.nan)
-    if is_cheaper(batch.shape[1], beta, batch.shape[2], 1e-13, np.float64):
-        present, error = expansions.mean_kernel(batch, p, beta, n_threads)
+    if is_cheaper(n_tokens, beta, dim, 1e-13, np.float64):
+        present, error = expansions.mean_kernel(batch, p, beta=beta, n_threads=n_threads, over=over)
         missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
     by_pairs = np.isnan(missing)
     if by_pairs.any():
@@ -25,6 +35,9 @@ def pair_deficit(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int
             missing[by_pairs] = replicas.pair_deficits(some, p, beta, n_threads)
         else:
             missing[by_pairs] = kernel.pair_statistics(some, p, beta, 0, n_threads)[0]
+        everyone = batch if over is None else over.gather(batch)
+        few = everyone[by_pairs].astype(np.float64, copy=False)
+        missing[by_pairs] = kernel.pair_statistics(few, p, beta, 0, n_threads)[0]
     return missing
 
 

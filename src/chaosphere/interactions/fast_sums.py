@@ -7,16 +7,26 @@ from typing import Any, Protocol
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing, is_aligned
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.direct import Attended, DirectPlan
-from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 
 
 class Sums(Protocol):
     """Sums over tokens (R, N, d) with weights (N,), or None for 1/N."""
 
-    def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
-        """Return attention (R, N, d) mapped by V, Z̃ = e^{−β} Z (R, N), its least value and error bound (R,)."""
+    def block(self, n_tokens: int) -> int:
+        """Return the tokens of a block whose sums one process makes, or 0 if processes cannot share them."""
+
+    def __call__(
+        self, x: Tokens, p: Floats | None, *, n_threads: int, over: Sharing | None = None
+    ) -> tuple[Tokens, Floats, Floats, Floats]:
+        """Return attention (R, N, d) mapped by V, Z̃ = e^{−β} Z (R, N), its least value and error bound (R,).
+
+        Where processes share the tokens, x are those of this one and p the weights of all. The least value is that of
+        this process.
+        """
 
     def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
         """Return the same without attention."""
@@ -40,7 +50,7 @@ class FastSumsPlan(InteractionPlan):
         self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, beta: float, rtol: float
     ) -> None:
         self.sums, self.direct, self.beta, self.rtol = sums, direct, beta, rtol
-        self.pairs = direct.pairs
+        self.pairs, self.block = direct.pairs, sums.block(shape.n_tokens)
         self.weights = None if weights is None else np.append(weights, np.zeros(shape.n_tokens - len(weights)))
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
@@ -57,7 +67,7 @@ class FastSumsPlan(InteractionPlan):
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""
-        mean, sums, least, error = self.sums(x, self.weights, n_threads)
+        mean, sums, least, error = self.sums(x, self.weights, n_threads=n_threads)
         log_scale: Any = self.beta
         n_direct = np.zeros(len(x), np.int64)
         # A token whose own sum is too small, compared with the error, is summed directly; `not >=` sees a NaN as well.
@@ -83,3 +93,20 @@ class FastSumsPlan(InteractionPlan):
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1, from those of all tokens."""
         return self.attend(x, n_threads=n_threads).rows(first, stop)
+
+    def shared_drift(self, x: Tokens, partition: Partition, *, n_threads: int) -> Tokens:
+        """Return attention from the moments of each process's tokens; see `InteractionPlan`."""
+        return self.attend_own(x, partition, n_threads=n_threads).mean
+
+    def attend_own(self, x: Tokens, partition: Partition, *, n_threads: int) -> Attended:
+        """Return attention and partition sums of this process's tokens (R, n, d).
+
+        Where a token of any process is to be summed directly, it takes all tokens: they are gathered.
+        """
+        if is_aligned(partition, self.block):
+            mean, sums, least, error = self.sums(x, self.weights, n_threads=n_threads, over=partition)
+            if not partition.any(not (least >= 2 * error / self.rtol).all()):
+                n_direct = np.zeros(len(x), np.int64)
+                return Attended(mean=mean, sums=sums, log_scale=self.beta, n_direct=n_direct)
+        first, stop = partition.first, partition.stop
+        return self.attend_part(partition.gather(x), first=first, stop=stop, n_threads=n_threads)

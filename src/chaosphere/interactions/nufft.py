@@ -20,6 +20,7 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing
 
 MIN_BETA = 0.1  # below, β divides a gradient that vanishes: the other expansions need a dozen terms
 _MIN_EPS = 1e-14  # what finufft attains in double precision
@@ -99,10 +100,17 @@ class Transforms:
 
     def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
         """Return Z̃, its least value and its error."""
-        return self(x, p, n_threads)[1:]
+        return self(x, p, n_threads=n_threads)[1:]
 
-    def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
-        """Return the sums of tokens with weights p."""
+    def block(self, n_tokens: int) -> int:
+        """Return 0: several processes share no sums."""
+        return 0
+
+    def __call__(
+        self, x: Tokens, p: Floats | None, *, n_threads: int, over: Sharing | None = None
+    ) -> tuple[Tokens, Floats, Floats, Floats]:
+        """Return the sums of tokens with weights p, of this process alone."""
+        assert over is None, "over"
         from concurrent.futures import ThreadPoolExecutor  # takes long to import
 
         dim = x.shape[2]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import is_aligned
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions, sphere
 from chaosphere.geometry.gegenbauer import gegenbauer_series
@@ -22,7 +23,7 @@ from chaosphere.interactions import series
 from chaosphere.interactions.direct import FUSED_WORK
 from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.polynomials import KernelPolynomial
-from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.tangent import weights_of
 from chaosphere.kernels import attention as kernel
 from chaosphere.kernels.replicas import attend_replicas
@@ -220,10 +221,17 @@ class SeriesPlan(InteractionPlan):
         self.tangent = PotentialTangent(shape, weights, series=series)
         self.pairs = float(shape.n_tokens) * shape.n_tokens
         self.weights = None if weights is None else np.append(weights, np.zeros(shape.n_tokens - len(weights)))
+        self.block = expansions.block(shape.n_tokens, shape.dim)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the drift; see `InteractionPlan`."""
-        return series.sums(x, self.weights, self.factors, n_threads=n_threads)
+        return series.sums(x, self.weights, factors=self.factors, n_threads=n_threads)
+
+    def shared_drift(self, x: Tokens, partition: Partition, *, n_threads: int) -> Tokens:
+        """Return the drift from the moments of each process's tokens; see `InteractionPlan`."""
+        if not is_aligned(partition, self.block):
+            return super().shared_drift(x, partition, n_threads=n_threads)
+        return series.sums(x, self.weights, factors=self.factors, n_threads=n_threads, over=partition)
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative in a direction, over all pairs; see `InteractionPlan`."""

@@ -44,7 +44,7 @@ class PrefixPlan(FastSumsPlan):
         V.
     """
 
-    is_ordered = True
+    is_ordered, block = True, 0
 
     def __init__(
         self,

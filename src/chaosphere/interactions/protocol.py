@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Array, Nodes
 from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.pullback import Pullback as Pullback
 from chaosphere.common.shape import Shape
@@ -32,15 +33,24 @@ class Partition(Protocol):
     --------
     chaosphere.models.protocol.ModelPlan.distribute : Share a model between processes.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
+    chaosphere.interactions.protocol.Partition.bounds : Bounds of the processes.
+    chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
 
     Examples
     --------
     A single process, which owns all of ten tokens:
 
     >>> import chaosphere as cs
+    >>> from chaosphere.common.ordered_sums import root
     >>> from chaosphere.common.shape import Shape
     >>> class Alone:
-    ...     first, stop = 0, 10
+    ...     first, stop, bounds = 0, 10, (0, 10)
+    ...
+    ...     def any(self, mine):
+    ...         return mine
+    ...
+    ...     def total(self, own, *, n_parts):
+    ...         return root(own)
     ...
     ...     def gather(self, own):
     ...         return own
@@ -59,6 +69,18 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
         chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        chaosphere.interactions.protocol.Partition.bounds : Bounds of the processes.
+        """
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """Bounds of the processes: number r owns tokens bounds[r] … bounds[r + 1] − 1, and the last bound is N.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.first : First token that a process owns.
+        chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
+        chaosphere.interactions.protocol.Partition : Which tokens of a system this process owns.
         """
 
     @property
@@ -69,6 +91,7 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        chaosphere.interactions.protocol.Partition.bounds : Bounds of the processes.
         """
 
     def gather(self, own: Tokens) -> Tokens:
@@ -88,6 +111,48 @@ class Partition(Protocol):
         --------
         chaosphere.interactions.protocol.Partition.first : First token that a process owns.
         chaosphere.interactions.protocol.Partition.stop : One past the last token that a process owns.
+        chaosphere.interactions.protocol.Partition.total : The sum of the parts of all processes.
+        """
+
+    def any(self, mine: bool) -> bool:
+        """Return whether something holds on any process.
+
+        Parameters
+        ----------
+        mine : bool
+            Whether it does on this one.
+
+        Returns
+        -------
+        bool
+            The same on all.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.total : Add up what each process has.
+        """
+
+    def total(self, own: Nodes, *, n_parts: int) -> Array:
+        """Return the sum of the parts of all processes, in bits that do not depend on who has which.
+
+        Parameters
+        ----------
+        own : dict
+            Nodes of this process's parts, as `chaosphere.common.ordered_sums.nodes` returns them.
+        n_parts : int
+            Parts of all processes.
+
+        Returns
+        -------
+        ndarray
+            The root, on every process.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
+        chaosphere.interactions.protocol.InteractionPlan.shared_drift : The drift at a process's tokens.
+        chaosphere.interactions.protocol.Partition.any : Whether something holds on any process.
+        chaosphere.measures.token_means.SharedObservable.of_own : A number or an array of fixed shape.
         """
 
 
@@ -104,6 +169,9 @@ class InteractionPlan(Protocol):
         Whether the drift depends on the places of the tokens, as under a causal mask, not on their measure alone.
     n_fixed : int
         How many tokens, the first, the drift cannot move: theirs is a multiple of the token. Under a causal mask, one.
+    block : int
+        Tokens of a block that one process must own whole, for `shared_drift` to gather no tokens; 1 where that does
+        not help.
 
     See Also
     --------
@@ -142,6 +210,7 @@ class InteractionPlan(Protocol):
     max_fused_steps: int = 1
     is_ordered: bool = False
     n_fixed: int = 0
+    block: int = 1
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the drift at every token, an array of its own.
@@ -350,6 +419,34 @@ class InteractionPlan(Protocol):
         """
         return np.ascontiguousarray(self.drift(x, n_threads=n_threads)[:, first:stop])
 
+    def shared_drift(self, x: Tokens, partition: Partition, *, n_threads: int) -> Tokens:
+        """Return the drift at the tokens that this process owns.
+
+        The default gathers all tokens. An interaction that needs only sums over them adds up those of each process
+        instead, by `Partition.total`, where `block` lets it.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, stop − first, d)
+            Tokens of this process.
+        partition : Partition
+            Which tokens these are.
+        n_threads : int
+            At least 1.
+
+        Returns
+        -------
+        ndarray, shape (R, stop − first, d)
+            Bitwise those rows of `drift`.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.distribute : Share an interaction between processes.
+        chaosphere.interactions.protocol.Partition.total : Add up what each process has.
+        """
+        first, stop = partition.first, partition.stop
+        return self.rows(partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+
     def distribute(self, partition: Partition) -> InteractionPlan:
         """Return the plan that takes and returns the tokens that this process owns.
 
@@ -372,6 +469,7 @@ class InteractionPlan(Protocol):
         --------
         chaosphere.models.protocol.ModelPlan.distribute : Share a model between processes.
         chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
+        chaosphere.interactions.protocol.InteractionPlan.shared_drift : The drift at the tokens that this process owns.
         """
         return _Distributed(self, partition)
 
@@ -463,7 +561,7 @@ class Interaction(Protocol):
 
 
 class _Distributed(InteractionPlan):
-    """Each process gathers all tokens and evaluates its own rows."""
+    """Each process evaluates its own rows."""
 
     def __init__(self, plan: InteractionPlan, partition: Partition) -> None:
         self.plan, self.partition, self.pairs = plan, partition, plan.pairs
@@ -475,8 +573,7 @@ class _Distributed(InteractionPlan):
         return self if plan is self.plan else _Distributed(plan, self.partition)
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
-        first, stop = self.partition.first, self.partition.stop
-        return self.plan.rows(self.partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+        return self.plan.shared_drift(x, self.partition, n_threads=n_threads)
 
 
 def raise_no_derivative(name: str) -> NoReturn:

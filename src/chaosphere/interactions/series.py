@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing
 from chaosphere.geometry import expansions
 from chaosphere.geometry.expansions import circle_moments, moments, multipliers, power_spectrum, rounding, tails
 from chaosphere.interactions.direct import direct_nanoseconds
@@ -71,38 +72,54 @@ class Series:
         self.tail = tails(beta, dim)[n_max]
         self.attend = _attend_circle if dim == 2 else _attend_sphere
 
-    def __call__(self, x: Tokens, p: Floats | None, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
+    def block(self, n_tokens: int) -> int:
+        """Return the tokens of a block of moments."""
+        return expansions.block(n_tokens, len(self.value))
+
+    def __call__(
+        self, x: Tokens, p: Floats | None, *, n_threads: int, over: Sharing | None = None
+    ) -> tuple[Tokens, Floats, Floats, Floats]:
         """Return the sums of tokens with weights p."""
-        mean, z, least, sizes = self.attend(x, p, self.factors, self.value, n_threads)
-        return mean, z, least, rounding(self.factors, x, p, sizes) + self.tail
+        mean, z, least, sizes = self.attend(
+            x, p, factors=self.factors, value=self.value, n_threads=n_threads, over=over
+        )
+        return mean, z, least, rounding(self.factors, x, p=p, sizes=sizes, over=over) + self.tail
 
     def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
         """Return Z̃, its least value and t_L + γ alone: for d >= 3 at less work."""
         n_max, dim = len(self.factors) - 1, len(self.value)
         if dim == 2:
-            return self(x, p, n_threads)[1:]
-        of_ones = moments(x, p, n_max, n_threads)
-        error = rounding(self.factors, x, p, np.sqrt(power_spectrum(of_ones, n_max, dim))) + self.tail
+            return self(x, p, n_threads=n_threads)[1:]
+        of_ones = moments(x, p, n_max=n_max, n_threads=n_threads)
+        error = rounding(self.factors, x, p=p, sizes=np.sqrt(power_spectrum(of_ones, n_max, dim)))
+        error += self.tail
         basis = expansions.basis(dim, n_max)
         z = basis.ratios(x, (of_ones * self.factors[basis.degrees])[:, :, None], n_threads=n_threads)[1]
         return z, z.min(axis=1), error
 
 
-def sums(x: Tokens, p: Floats | None, factors: Floats, *, n_threads: int) -> Tokens:
+def sums(x: Tokens, p: Floats | None, *, factors: Floats, n_threads: int, over: Sharing | None = None) -> Tokens:
     """Return Σ_j p_j f(⟨x_i, x_j⟩) x_j for a function f with Funk–Hecke coefficients λ_0 … λ_L, the factors.
 
     Attention with 1 for its partition sum, which is exact.
     """
     attend = _attend_circle if x.shape[2] == 2 else _attend_sphere
-    return attend(x, p, factors, np.eye(x.shape[2]), n_threads, is_ratio=False)[0]
+    return attend(x, p, factors=factors, value=np.eye(x.shape[2]), n_threads=n_threads, is_ratio=False, over=over)[0]
 
 
 def _attend_circle(
-    x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int, *, is_ratio: bool = True
+    x: Tokens,
+    p: Floats | None,
+    *,
+    factors: Floats,
+    value: Floats,
+    n_threads: int,
+    is_ratio: bool = True,
+    over: Sharing | None = None,
 ) -> tuple[Tokens, Floats, Floats, Floats]:
     """Write Z and both numerators as Re Σ_k F_k z^k, k = 0 … L; without is_ratio with 1 for Z."""
     n_max = len(factors) - 1
-    powers = circle_moments(x, p, n_max + 1, n_threads).conj()
+    powers = circle_moments(x, p, n_max=n_max + 1, n_threads=n_threads, over=over).conj()
     above, below = powers[:, 1:], np.concatenate([np.zeros((len(x), 1)), powers[:, :n_max]], axis=1)
     terms = np.empty((len(x), 3, n_max + 1), np.complex128)
     terms[:, 0], terms[:, 1] = below + above, 1j * (above - below)
@@ -128,14 +145,21 @@ def _attend_circle(
 
 
 def _attend_sphere(
-    x: Tokens, p: Floats | None, factors: Floats, value: Floats, n_threads: int, *, is_ratio: bool = True
+    x: Tokens,
+    p: Floats | None,
+    *,
+    factors: Floats,
+    value: Floats,
+    n_threads: int,
+    is_ratio: bool = True,
+    over: Sharing | None = None,
 ) -> tuple[Tokens, Floats, Floats, Floats]:
     n_max, dim = len(factors) - 1, x.shape[2]
     basis = expansions.basis(dim, n_max)
     if dim == 3:
-        sums = _times_coordinates(moments(x, p, n_max + 1, n_threads), n_max)
+        sums = _times_coordinates(moments(x, p, n_max=n_max + 1, n_threads=n_threads, over=over), n_max)
     else:
-        sums = basis.moments(x, p, with_coordinates=True, n_threads=n_threads)
+        sums = basis.moments(x, p, with_coordinates=True, n_threads=n_threads, over=over)
     sizes = np.sqrt(power_spectrum(sums[:, :, 0], n_max, dim))
     sums *= factors[basis.degrees][None, :, None]
     if not is_ratio:

@@ -27,7 +27,7 @@ from chaosphere.interactions.direct import Attended, DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
-from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
 from chaosphere.interactions.sphere import ExponentialFactors, SphereDrift, UnnormalizedSphere
@@ -642,7 +642,7 @@ class UnnormalizedPlan(InteractionPlan):
     ) -> None:
         self.tangent = tangent
         self.softmax, self.log_unit, self.mass, self.pairs = softmax, log_unit, mass, softmax.pairs
-        self.is_ordered, self.n_fixed = softmax.is_ordered, softmax.n_fixed
+        self.is_ordered, self.n_fixed, self.block = softmax.is_ordered, softmax.n_fixed, softmax.block
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the attention; see `InteractionPlan`."""
@@ -661,6 +661,11 @@ class UnnormalizedPlan(InteractionPlan):
         """Return some rows of the attention at their share of the work; see `InteractionPlan`."""
         attended = self.softmax.attend_part(x, first=first, stop=stop, n_threads=n_threads)
         return self._times_sums(attended, slice(first, stop))
+
+    def shared_drift(self, x: Tokens, partition: Partition, *, n_threads: int) -> Tokens:
+        """Return the attention of the tokens that this process owns; see `InteractionPlan`."""
+        attended = self.softmax.attend_own(x, partition, n_threads=n_threads)
+        return self._times_sums(attended, slice(partition.first, partition.stop))
 
     def _times_sums(self, attended: Attended, rows_of: slice) -> Tokens:
         drift, weights = np.ascontiguousarray(attended.mean), attended.over(self.log_unit)

@@ -19,7 +19,11 @@ cdef enum:
     BLOCK = 4096  # tokens of one work item on the circle
     PRODUCTS = 14  # moments of seven powers, before they are combined
     MAX_BLOCKS = 64  # of moments in harmonics: some thousand numbers each
+    TILE = 128  # tokens of the largest tile of harmonics
     PART = 100_000_000  # multiply-adds of moments in harmonics at once, some ten milliseconds
+
+
+CIRCLE_BLOCK = BLOCK
 
 
 def fourier_moments(const real[:, :, :] x, const double[::1] weights, long n_steps, long n_threads):
@@ -94,24 +98,30 @@ cdef int _check_harmonics(long n, long d, long n_max, long n_steps, long n_scrat
 
 cdef long _tile(long n_max) noexcept nogil:
     # The rows of the last coordinate stay in a first-level cache; a function of the degree alone.
-    return 128 if n_max < 32 else 64
+    return TILE if n_max < 32 else 64
+
+
+def harmonic_block(long n):
+    """Tokens of a block of moments in harmonics, for n tokens in total."""
+    cdef long n_tiles = (n + TILE - 1) // TILE
+    return (n_tiles + MAX_BLOCKS - 1) // MAX_BLOCKS * TILE
 
 
 def harmonic_moments(
     const real[:, :, :] x, const double[::1] weights, long n_max, long n_rows, const double[::1] steps,
-    long n_scratch_rows, long size, long n_threads
+    long n_scratch_rows, long size, long length, long n_threads
 ):
     """Sums of the harmonics at tokens (R, N, d), d >= 3, over each block: (R, blocks, size n_rows).
 
     With n_rows = d + 1 the harmonics times 1, x_1, ..., x_d; with n_rows = 1 times 1 alone. Layout as in chaosphere.h.
-    weights (N,) or None, which counts 1 each. size is the number of harmonics.
+    weights (N,) or None, which counts 1 each. size is the number of harmonics, length the tokens of a block.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first, count
     _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
     assert n_rows == 1 or n_rows == d + 1, "n_rows"
     assert size == n_harmonics(n_max, d), "size"
     assert weights is None or weights.shape[0] == n, "weights"
-    cdef long n_tiles = (n + ld - 1) // ld, length = (n_tiles + MAX_BLOCKS - 1) // MAX_BLOCKS * ld
+    assert length >= 1 and length % ld == 0, "length"
     cdef long blocks = (n + length - 1) // length
     cdef long stride = padded_stride(8 * size * n_rows + (d + n_rows + n_scratch_rows) * ld), stop
     cdef long part = max(<long>1, PART // (ld * size * n_rows)) * ld

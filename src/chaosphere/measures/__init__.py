@@ -23,11 +23,13 @@ from chaosphere.measures.statistics import (
     order_parameter,
     power_spectrum,
 )
+from chaosphere.measures.token_means import TokenMean
 
 __all__ = [
     "Energy",
     "LyapunovEstimate",
     "RadiusMoment",
+    "TokenMean",
     "circular_wasserstein2",
     "cluster_count",
     "cluster_labels",

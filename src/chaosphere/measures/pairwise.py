@@ -13,6 +13,7 @@ from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.interactions.energies import pair_deficit
+from chaosphere.interactions.protocol import Partition
 from chaosphere.kernels import pairs as kernel
 
 _MAX_DENSE = 2**30  # bytes that pairwise_cosines may take
@@ -103,6 +104,7 @@ class Energy(Brief):
     chaosphere.simulate : Run a model.
     chaosphere.measures.energy : Interaction energy of tokens.
     chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.measures.TokenMean : The mean over tokens of a function of each token.
 
     Examples
     --------
@@ -154,6 +156,43 @@ class Energy(Brief):
         True
         """
         return energy(x, self.beta, n_threads=self.n_threads)
+
+    def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> PerReplica:
+        """Return the energy of the tokens of all processes.
+
+        Parameters
+        ----------
+        time : float
+            Not used.
+        tokens : ndarray of float64 or float32, shape (n, d) or (R, n, d)
+            Tokens of this process.
+        partition : Partition
+            Which tokens these are.
+
+        Returns
+        -------
+        float, or ndarray of shape (R,)
+            Bitwise the energy of all tokens in one process.
+
+        See Also
+        --------
+        chaosphere.measures.token_means.SharedObservable.of_own : What a run calls.
+
+        Notes
+        -----
+        From the moments of each process's tokens; where `energy` sums over pairs, the tokens are gathered.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.simulation.partition import rows
+        >>> energy, x = cs.measures.Energy(beta=2.0), cs.sample_uniform(50, 3, rng=0)
+        >>> energy.of_own(0.0, x, partition=rows(None, 50)) == energy(0.0, x)
+        True
+        """
+        batch, threads = checks.tokens(tokens), checks.threads(self.n_threads)
+        missing = pair_deficit(batch, None, beta=self.beta, n_threads=threads, over=partition)
+        return of_replicas(0.5 * math.exp(self.beta) * missing, tokens)
 
 
 def pairwise_cosines(x: Tokens) -> Floats:

@@ -46,6 +46,7 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     chaosphere.measures.mean_direction : Direction of the mean of the tokens.
     chaosphere.measures.order_parameter : Length of the mean of the tokens.
     chaosphere.SphereSolution.mean_vector : That of a density on S².
+    chaosphere.measures.TokenMean : The mean over tokens of a function of each token.
 
     Notes
     -----
@@ -255,7 +256,9 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     dim = batch.shape[2]
     if dim > 2 and harmonics_below(n_max + 1, dim) > expansions.MAX_HARMONICS:
         raise ValueError(f"n_max = {n_max} is too large in dim {dim}: more than {expansions.MAX_HARMONICS} harmonics")
-    values = expansions.power_spectrum(expansions.moments(batch, p, n_max, checks.threads(n_threads)), n_max, dim)
+    values = expansions.power_spectrum(
+        expansions.moments(batch, p, n_max=n_max, n_threads=checks.threads(n_threads)), n_max, dim
+    )
     return of_replicas(values, x)  # type: ignore[no-any-return]
 
 

@@ -126,6 +126,9 @@ class ModelPlan(Protocol):
     has_radius : bool
         Whether each token has a radius r, so that the state, which `advance` takes and returns, is r times the unit
         tokens. Else the state is the tokens.
+    block : int
+        Tokens of a block that one process must own whole where several share a system, as in
+        `chaosphere.interactions.protocol.InteractionPlan`.
     changing : frozenset of str
         The arguments of the model, such as "attention", that have parameters of their own in each step.
 
@@ -171,6 +174,7 @@ class ModelPlan(Protocol):
     cost: Cost = Cost()
     is_ordered: bool = False
     has_radius: bool = False
+    block: int = 1
     changing: frozenset[str] = frozenset()
 
     def start(self, x: Tokens) -> Tokens:

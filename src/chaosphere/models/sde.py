@@ -32,7 +32,7 @@ from chaosphere.interactions.protocol import (
 from chaosphere.models.operations import Recorder
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
 from chaosphere.models.schemes import SCHEMES, Flow
-from chaosphere.noise.gaussian import Increment, normalized_sum
+from chaosphere.noise.gaussian import Increment, normalized_rows
 from chaosphere.noise.protocol import CommonNoise, check_noise
 
 _SCALES = {"low": 0.0, "high": 1e50}  # whose squares are finite, times any step
@@ -373,10 +373,13 @@ class SDEPlan(ModelPlan):
             self.resolved = replace(self.resolved, attention=resolved)
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
+        self.block = 1 if self.attention is None else self.attention.block
+        self.own_rows = (0, shape.n_tokens)
         self.changing = frozenset(["attention"] * (self.attention is not None and changes(self.attention)))
         self.field = None if model.field is None else model.field.noise_plan(shape, layered.of_all(weights))
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.noise)
+            self.block = self.block if self.field.pairs == 0 else 1  # pairs have blocks of their own
         self.step_size, self.noise_scales = model.horizon / model.n_steps, model.noise_scales()
         self.own_scale = math.sqrt(2 * model.temperature * self.step_size)
         n_normals = 0 if self.field is None else self.field.n_normals(model.n_fine_steps)
@@ -435,14 +438,13 @@ class SDEPlan(ModelPlan):
         if self.own_scale == 0:
             return None
         parts = (noise.draws(Stream.IDIOSYNCRATIC, k) for k in self.resolved.fine_steps(index))
-        normals = normalized_sum(parts, (self.shape.n_tokens, self.shape.dim))
+        normals = normalized_rows(parts, self.own_rows, dim=self.shape.dim)
         return (self.own_scale * normals).astype(self.shape.dtype)
 
     def distribute(self, partition: Partition) -> SDEPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
-        if self.own_scale > 0:
-            raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
         mine = copy(self)
+        mine.own_rows = (partition.first, partition.stop)
         if self.field is not None:
             mine.field = self.field.distribute(partition)
         if self.attention is not None:

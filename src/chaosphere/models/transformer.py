@@ -449,6 +449,7 @@ class TransformerPlan(ModelPlan):
             self.resolved = replace(model, attention=attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
+        self.block = 1 if self.attention is None else self.attention.block
         self.step_size = model.horizon / model.depth
         self.attention_step = self.step_size * model.depth ** (1.0 - model.attention_exponent)
         self.heads_duration = self.step_size * model.depth ** (2.0 - 2.0 * model.attention_exponent)

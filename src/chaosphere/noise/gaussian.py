@@ -677,6 +677,17 @@ def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:
     return np.asarray(total / math.sqrt(count))
 
 
+def normalized_rows(parts: Iterable[Draws], rows: tuple[int, int], *, dim: int) -> Floats:
+    """Return those rows first … stop − 1 of `normalized_sum` for tokens (N, dim): shape (R, stop − first, dim)."""
+    size = (rows[1] - rows[0]) * dim
+    total, count = np.zeros(size), 0
+    for draws in parts:
+        total = total + draws.part(rows[0] * dim, size=size)
+        count += 1
+    sums = np.asarray(total / math.sqrt(count))
+    return sums.reshape(len(sums), rows[1] - rows[0], dim)
+
+
 def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
     """Return κ(⟨x_i, x_j⟩), shape (N, N); with η all κ I + η x_j x_iᵀ, shape (N d, N d)."""
     u = np.clip(x @ x.T, -1, 1)

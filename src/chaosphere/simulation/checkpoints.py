@@ -214,8 +214,31 @@ class CheckpointFile:
         """
         # Killed between two renames there is only the one before.
         path = self.path if self.path.exists() or not self.previous.exists() else self.previous
-        if not path.exists():
+        return self._load(path) if path.exists() else None
+
+    def back(self, record: Record | None, step: int) -> Record | None:
+        """Return the record of a step that is not after the one read: of several ranks one may have written more often.
+
+        Raises
+        ------
+        ValueError
+            If neither file holds that step.
+        """
+        if record is None or record.step == step:
+            return record
+        if step < 0:  # another rank has none
+            self.step = -1
             return None
+        older = self._load(self.previous) if self.previous.exists() else record
+        if older.step != step:
+            raise ValueError(
+                f"checkpoint {self.path} holds step {record.step}, and another rank's step {step}; remove them all to "
+                "start again"
+            )
+        return older
+
+    def _load(self, path: Path) -> Record:
+        """Return what one file holds."""
         try:
             # The CRC of each array is checked as its last byte is read.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:

@@ -9,6 +9,7 @@ import os
 import time as clock
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, roots
+from chaosphere.geometry.sample import Sample
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, observables, read_only, values
+from chaosphere.simulation.observables import check_radii, check_shared, observables, read_only, shared_values, values
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import Solution
 from chaosphere.simulation.steps import check_state, run_steps
@@ -108,7 +110,7 @@ def trajectory(
 
 def simulate(
     model: Model,
-    x: Tokens,
+    x: Tokens | Sample,
     *,
     rng: Seeds,
     save_at: Any = None,
@@ -127,8 +129,9 @@ def simulate(
     ----------
     model : Transformer or another model
         What moves the tokens; see `chaosphere.models.protocol.Model` for one of your own.
-    x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
-        Tokens on the unit sphere. R replicas are independent systems with independent noise.
+    x : ndarray of float64 or float32, shape (N, d) or (R, N, d), or Sample
+        Tokens on the unit sphere. R replicas are independent systems with independent noise. Of a
+        `chaosphere.laws.Sample` the run draws the tokens; with `comm` each rank draws its own alone.
     rng : int, SeedSequence or Generator
         The same int gives the same noise for every N, and for every depth that `coarsen` makes of one model. Models
         of different kinds, or of different widths, share no noise that would couple them: see `coupled_run` for a
@@ -160,9 +163,12 @@ def simulate(
         code and by what they refer to (`chaosphere.simulation.identity.describe`), or by an attribute `version` that
         you give them.
     comm : mpi4py.MPI.Comm, optional
-        Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens and
-        gathers the others once per evaluation of attention. Bitwise identical to one process, on every rank. The first
-        rank reads and writes the checkpoint. For a Transformer, or a LimitSDE whose tokens have no noise of their own.
+        Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens. For
+        Fourier sums and harmonics they add up the moments of their tokens; for other attention each gathers all tokens
+        once per evaluation. Bitwise identical to one process. With an array for x every rank returns all tokens, and
+        the first reads and writes the checkpoint. With a Sample each returns its own, in `final` and `states`, and
+        writes them to a checkpoint of its own, PATH.RANK-of-RANKS, which the same number of ranks resumes;
+        observables must be sums over tokens such as `Energy` and `TokenMean`. For a Transformer or a LimitSDE.
     weights : array_like, shape (N,), optional
         Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
         felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
@@ -198,6 +204,8 @@ def simulate(
     chaosphere.Solution : What a run returns.
     chaosphere.plot.observables : Draw observables over time.
     chaosphere.Checkpoint : A file that keeps the state of a run.
+    chaosphere.laws.Sample : Tokens that the run draws.
+    chaosphere.measures.TokenMean : Mean over tokens of a function of a token.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
     chaosphere.measures.Energy : The energy as an observable.
     chaosphere.measures.RadiusMoment : Mean of a power of the radii.
@@ -205,12 +213,14 @@ def simulate(
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.CircleDensity.solve : Run from the initial law.
     chaosphere.SphereDensity.solve : Run from the initial law, or resume.
+    chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
 
     Notes
     -----
-    Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention between
-    its N/P tokens and all N (fast sums whole), sends N d / P numbers and receives N d; memory is O(N d) on each. Start
-    such a program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
+    Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention over
+    pairs between its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Of K
+    moments each sends and receives O(K log P) numbers; of a Sample it holds N d / P, several times over. Start such a
+    program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
 
     Examples
     --------
@@ -228,14 +238,17 @@ def simulate(
     """
     start = clock.perf_counter()
     check_model(model)
-    shape = Shape.of(checks.tokens(x))
+    shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
-    plan, over = model.plan(shape, weights), partition.rows(comm, shape.n_tokens)
+    plan, keeps_own = model.plan(shape, weights), comm is not None and isinstance(x, Sample)
+    over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
     observe = observables(observe)
     check_radii(observe, has_radius=plan.has_radius)
+    if keeps_own:
+        check_shared(observe)
     if save_at is None:
         steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
         times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
@@ -251,10 +264,12 @@ def simulate(
         parts["weights"] = weights
     attributes = identity.identify(parts, sequences=sequences)
     file = None
-    record = Record(step=-1, state=plan.start(x), states=[], observables={name: [] for name in observe})
+    start_state = plan.start(x.rows(over.first, over.stop) if isinstance(x, Sample) else x)
+    record = Record(step=-1, state=start_state, states=[], observables={name: [] for name in observe})
     with ExitStack() as stack:
         if checkpoint is not None:
             spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
+            spec = over.checkpoint(spec)
             facts = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
             identity.check(facts, "checkpoint")
             file = CheckpointFile(
@@ -266,7 +281,8 @@ def simulate(
                 steps=steps,
                 state_steps=state_steps,
             )
-            record = over.on_first(lambda: _open(file, stack)) or record
+            record = _resumed(file, over, stack=stack) or record
+        del start_state  # a run needs memory for few states
         bar = None
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
@@ -291,25 +307,30 @@ def simulate(
                 is_due = file is not None and over.agree(file.is_due(step))
                 is_recorded = step > record.step and (step in steps or step in state_steps)
                 is_needed = is_recorded or is_due or is_stopping or step == model.n_steps
-                state = over.gather(own) if is_needed else own
+                state = over.state(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
-                        check_state(state, plan, step=step, model=model, last=record.state)
+                        check = partial(check_state, state, plan, step=step, model=model, last=record.state)
+                        over.on_keepers(check) if keeps_own else check()
                     for time in times[steps == step] if observe else ():
-                        view, radii = read_only(plan.tokens(state)), radii_of(plan, state)
-                        where = f"step {step} (time {time:g})"
-                        for name, value in values(observe, float(time), tokens=view, radii=radii, where=where):
+                        view, where = read_only(plan.tokens(state)), f"step {step} (time {time:g})"
+                        if keeps_own:
+                            some = shared_values(observe, float(time), tokens=view, partition=over, where=where)
+                        else:
+                            radii = radii_of(plan, state)
+                            some = values(observe, float(time), tokens=view, radii=radii, where=where)
+                        for name, value in some:
                             record.add(name, value, where=where)
                     record.states += [state] * int((state_steps == step).sum())
                     record.step, record.state = step, state
                 if bar is not None:
                     bar.update(step - bar.n)
                 if file is not None and (is_due or is_stopping):
-                    over.on_first(lambda: file.write(record))
+                    over.on_keepers(lambda: file.write(record))
                 if file is not None and is_stopping:
                     raise Interrupted(_stopped(stop, file, step, model.n_steps))
             if file is not None and over.any(stop.received is not None):  # since the last step
-                over.on_first(lambda: file.write(record))
+                over.on_keepers(lambda: file.write(record))
                 raise Interrupted(_stopped(stop, file, step, model.n_steps))
         except BaseException:
             # Ranks do not fail together, so with several there is nobody to gather from.
@@ -317,7 +338,7 @@ def simulate(
                 file.write(record)
             raise
         if file is not None and not file.spec.keep:
-            over.on_first(file.remove)
+            over.on_keepers(file.remove)
     states = np.stack(record.states)
     return Solution(
         times=times,
@@ -331,6 +352,15 @@ def simulate(
         model=short(resolved(model, plan)),
         seconds=clock.perf_counter() - start,
     )
+
+
+def _resumed(file: CheckpointFile, over: partition.Rows, *, stack: ExitStack) -> Record | None:
+    """Return what a checkpoint holds; of several, what they hold at their last common step."""
+    record = over.on_keepers(lambda: _open(file, stack))
+    if not over.keeps_own:
+        return record
+    step = over.least(-1 if record is None else record.step)
+    return over.on_keepers(lambda: file.back(record, step))
 
 
 def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from chaosphere.common.checks import Tokens
+from chaosphere.interactions.protocol import Partition
 from chaosphere.measures.observables import Observable, sees_radii, value_of
+from chaosphere.measures.token_means import SharedObservable
 
 RADIUS = "radius"  # in `Solution.to_xarray`, of a model that has them
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
@@ -54,6 +56,26 @@ def check_radii(observe: Mapping[str, Observable], *, has_radius: bool) -> None:
             )
         if name == RADIUS and has_radius:
             raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of the radii")
+
+
+def check_shared(observe: Mapping[str, Observable]) -> None:
+    """Raise ValueError if an observable needs all tokens, which no rank has."""
+    for name, function in observe.items():
+        if not isinstance(function, SharedObservable):
+            raise ValueError(
+                f"observe[{name!r}] must be a sum over tokens where each rank draws its own, such as "
+                f"measures.Energy or measures.TokenMean, with a method of_own, got {function!r}; for others pass "
+                "the tokens as an array"
+            )
+
+
+def shared_values(
+    observe: Mapping[str, Observable], time: float, *, tokens: Tokens, partition: Partition, where: str
+) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the name and the value, checked, of each observable of tokens that several processes own."""
+    for name, function in observe.items():
+        of_own = cast(SharedObservable, function).of_own
+        yield name, observed(of_own(time, tokens, partition=partition), name, where=where)
 
 
 def _check_signature(function: Any, arguments: tuple[Any, ...], *, name: str, what: str, hint: str = "") -> None:

@@ -1,20 +1,26 @@
 """One system over the ranks of an MPI communicator: each rank owns the tokens of some of the kernel's blocks.
 
-A rank moves its own rows by a plan that the model distributes. Only attention couples tokens: its plan gathers all
-tokens and returns the rows that the rank owns, each sum in the order of the one-process kernel. Ranks share the sum
-over pairs; Fourier sums, harmonics and the NUFFT, which take O(N), each computes whole.
+A rank moves its own rows by a plan that the model distributes. Only attention couples tokens. Over pairs its plan
+gathers all tokens and returns the rows that the rank owns, each sum in the order of the one-process kernel. Of Fourier
+sums and harmonics the ranks add up the moments of their blocks, along one tree over all blocks, and no rank sees
+another's tokens.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from chaosphere.common import files
 from chaosphere.common.checks import Tokens
+from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
+from chaosphere.simulation.checkpoints import Checkpoint
 
 T = TypeVar("T")
 
@@ -28,10 +34,13 @@ class Rows:
     comm : mpi4py.MPI.Comm or None
     bounds : tuple of int
         Rank r owns tokens bounds[r] … bounds[r + 1] − 1.
+    keeps_own : bool
+        The states of the run are those of a process's own tokens, on each; else all have all.
     """
 
     comm: Any
     bounds: tuple[int, ...]
+    keeps_own: bool = False
 
     @property
     def rank(self) -> int:
@@ -49,8 +58,12 @@ class Rows:
         return self.bounds[self.rank + 1]
 
     def own(self, x: Tokens) -> Tokens:
-        """Return the rows of (N, d) or (R, N, d) tokens that this process owns."""
-        return x if self.comm is None else np.ascontiguousarray(x[..., self.first : self.stop, :])
+        """Return the rows that this process owns of a state of the run."""
+        return x if self.comm is None or self.keeps_own else np.ascontiguousarray(x[..., self.first : self.stop, :])
+
+    def state(self, own: Tokens) -> Tokens:
+        """Return a state of the run from the rows that each process owns."""
+        return own if self.keeps_own else self.gather(own)
 
     def gather(self, own: Tokens) -> Tokens:
         """Return all tokens from the rows that each process owns, on every process."""
@@ -74,6 +87,51 @@ class Rows:
         """Return whether it holds on any process."""
         return mine if self.comm is None else any(self.comm.allgather(mine))
 
+    def total(self, own: Nodes, *, n_parts: int) -> Array:
+        """Return the sum of the parts of all processes, along the tree of `chaosphere.common.ordered_sums`."""
+        if self.comm is None:
+            return root(own)
+        # MPI may join the nodes in any order.
+        return root(self.comm.allreduce(own, op=partial(join, n_parts=n_parts)))
+
+    def least(self, mine: int) -> int:
+        """Return the least of the processes' numbers."""
+        return mine if self.comm is None else min(self.comm.allgather(mine))
+
+    def checkpoint(self, spec: Checkpoint) -> Checkpoint:
+        """Return the checkpoint of this process: where each keeps a state of its own, each has a file of its own.
+
+        Raises
+        ------
+        ValueError
+            If there are files of another number of processes.
+        """
+        if not self.keeps_own:
+            return spec
+        path, size = files.local(spec.path, "path"), len(self.bounds) - 1
+        others = {p.name for p in path.parent.glob(glob.escape(path.name) + ".*-of-*")}
+        foreign = sorted(name for name in others if name.split("-of-")[-1].split(".")[0] != str(size))
+        if self.any(bool(foreign)):
+            raise ValueError(
+                f"checkpoint {path} must be resumed with the number of ranks that wrote it, got {size} ranks and "
+                f"{', '.join(foreign) or 'files of another number'}; remove them to start again"
+            )
+        return dataclasses.replace(spec, path=path.with_name(f"{path.name}.{self.rank}-of-{size}"))
+
+    def on_keepers(self, function: Callable[[], T]) -> T:
+        """Call on each process that keeps a state of its own, or on the first for all; raise on all what one raises."""
+        if self.comm is None or not self.keeps_own:
+            return self.on_first(function)
+        values, error = [], None
+        try:
+            values.append(function())
+        except Exception as caught:
+            error = caught
+        for other in self.comm.allgather(error):
+            if other is not None:
+                raise other
+        return values[0]
+
     def on_first(self, function: Callable[[], T]) -> T:
         """Return what a call on the first process returns, or raise what it raises, on every process."""
         if self.comm is None:
@@ -91,8 +149,11 @@ class Rows:
         return answer
 
 
-def rows(comm: Any, n_tokens: int) -> Rows:
-    """Return how n_tokens are spread over the ranks of comm, whole blocks of the attention kernel to each.
+def rows(comm: Any, n_tokens: int, *, block: int = 1, keeps_own: bool = False) -> Rows:
+    """Return how n_tokens are spread over the ranks of comm, whole blocks to each.
+
+    Blocks have `block` tokens, as the model wants them; where that is 1, or there are fewer than ranks, they are those
+    of the kernel that sums over pairs.
 
     Raises
     ------
@@ -101,14 +162,15 @@ def rows(comm: Any, n_tokens: int) -> Rows:
     """
     if comm is None:
         return Rows(comm=None, bounds=(0, n_tokens))
-    for name in ("Get_rank", "Get_size", "Allgatherv", "allgather", "bcast"):
+    for name in ("Get_rank", "Get_size", "Allgatherv", "allgather", "allreduce", "bcast"):
         if not hasattr(comm, name):
             raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {comm!r}")
-    block = kernel.block_size(n_tokens)
-    n_blocks, size = -(-n_tokens // block), int(comm.Get_size())
+    size, of_pairs = int(comm.Get_size()), kernel.block_size(n_tokens)
+    block = block if block > 1 and -(-n_tokens // block) >= size else of_pairs
+    n_blocks = -(-n_tokens // block)
     if size > n_blocks:
         raise ValueError(
             f"comm must have at most {n_blocks} ranks, one per block of {block} of the {n_tokens} tokens, got {size}"
         )
     bounds = tuple(min(n_tokens, block * (rank * n_blocks // size)) for rank in range(size + 1))
-    return Rows(comm=comm, bounds=(*bounds[:-1], n_tokens))
+    return Rows(comm=comm, bounds=(*bounds[:-1], n_tokens), keeps_own=keeps_own)

@@ -129,7 +129,9 @@ def _moments_are_cheaper(sizes: tuple[int, int], *, dim: int, n_max: int, pair: 
 def _moment_differences(mu: Cloud, nu: Cloud, *, n_max: int, n_threads: int) -> Floats:
     """Return Σ_k |∫ Y_{l,k} d(μ − ν)|² for l = 0 … n_max."""
     dim = mu.points.shape[1]
-    one, two = (expansions.moments(cloud.points[None], cloud.weights, n_max, n_threads)[0] for cloud in (mu, nu))
+    one, two = (
+        expansions.moments(cloud.points[None], cloud.weights, n_max=n_max, n_threads=n_threads)[0] for cloud in (mu, nu)
+    )
     return np.asarray(np.bincount(expansions.degrees(n_max, dim), (one - two) ** 2), np.float64)
 
 

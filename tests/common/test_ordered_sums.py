@@ -1,0 +1,74 @@
+"""Sums along a tree: one process that plays every partition, and the bits of none."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from chaosphere.common import ordered_sums
+
+
+@dataclass
+class Recorded:
+    """A partition whose process hands its nodes to a list and waits for nobody."""
+
+    bounds: tuple
+    rank: int
+    sent: list
+
+    @property
+    def first(self):
+        return self.bounds[self.rank]
+
+    @property
+    def stop(self):
+        return self.bounds[self.rank + 1]
+
+    def total(self, own, *, n_parts):
+        self.sent.append(own)
+
+
+def over_ranks(parts, n_tokens, *, block, cuts, order):
+    """The sum where rank r has the blocks between two cuts, joined in an order of the ranks."""
+    bounds, sent = (*(block * cut for cut in cuts[:-1]), n_tokens), []
+    for rank in range(len(cuts) - 1):
+        ordered_sums.total(parts[:, cuts[rank] : cuts[rank + 1]], Recorded(bounds, rank, sent), block=block)
+    joined = {}
+    for rank in order:
+        joined = ordered_sums.join(joined, sent[rank], n_parts=parts.shape[1])
+    return ordered_sums.root(joined), max(len(nodes) for nodes in sent)
+
+
+def twin(parts):
+    """The tree, part by part."""
+    level = list(np.moveaxis(parts, 1, 0))
+    while len(level) > 1:
+        level = [sum(level[i + 1 : i + 2], level[i]) for i in range(0, len(level), 2)]
+    return level[0]
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 5, 24, 25, 61])
+def test_every_split_has_the_bits_of_one_process(n_parts):
+    rng = np.random.default_rng(0)
+    parts = rng.standard_normal((2, n_parts, 3)) * 10.0 ** rng.integers(-8, 8, (2, n_parts, 3))
+    alone = ordered_sums.total(parts, None, block=4)
+    assert np.array_equal(alone, twin(parts))
+    for n_ranks in range(1, min(n_parts, 5) + 1):
+        for _ in range(10):
+            inner = np.sort(rng.choice(np.arange(1, n_parts), n_ranks - 1, replace=False)) if n_ranks > 1 else []
+            cuts = [0, *(int(cut) for cut in inner), n_parts]
+            sums, n_nodes = over_ranks(parts, 4 * n_parts - 1, block=4, cuts=cuts, order=rng.permutation(n_ranks))
+            assert np.array_equal(sums, alone)
+            assert n_nodes <= 2 * n_parts.bit_length()
+
+
+def test_another_order_has_other_bits():
+    parts = np.array([[1.0, 1e16, -1e16, 1.0]])
+    sums = {float(ordered_sums.total(parts[:, list(p)], None, block=1)[0]) for p in itertools.permutations(range(4))}
+    assert len(sums) > 1
+
+
+def test_bounds_within_a_block():
+    over = Recorded((0, 8, 20), 0, [])
+    assert [ordered_sums.is_aligned(over, block) for block in (0, 3, 4, 8, 20)] == [False, False, True, True, False]
