@@ -30,6 +30,7 @@ from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.fixed_mlp import FixedMLP
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
+from chaosphere.simulation import until
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
 from chaosphere.simulation.fluctuations import Fluctuations, fluctuations
@@ -51,6 +52,7 @@ __version__: str
 sys.modules[f"{__name__}.laws"] = laws
 sys.modules[f"{__name__}.phases"] = phases
 sys.modules[f"{__name__}.two_point"] = two_point
+sys.modules[f"{__name__}.until"] = until
 
 __all__ = [
     "MLP",
@@ -106,6 +108,7 @@ __all__ = [
     "theory",
     "trajectory",
     "two_point",
+    "until",
 ]
 
 
