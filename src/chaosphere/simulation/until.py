@@ -140,7 +140,7 @@ class Threshold(Brief):
     ... )
     >>> sol = cs.simulate(model, x, rng=0, until=aligned)
     >>> low, high = sol.hitting_times
-    >>> round(high - low, 6), sol.stopped_at == high
+    >>> float(round(high - low, 6)), bool(sol.stopped_at == high)
     (0.1, True)
     """
 
