@@ -38,6 +38,7 @@ from chaosphere.simulation.gradient import Gradient, gradient
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
+from chaosphere.simulation.times import log_times
 from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ __all__ = [
     "gradient",
     "laws",
     "load_ensemble",
+    "log_times",
     "measures",
     "normalize",
     "phases",

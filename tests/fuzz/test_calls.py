@@ -39,6 +39,7 @@ NOT_CALLED |= {
     "phases.Transition",
     "plot",
     "stats",
+    "measures.Clusters",
     "measures.LyapunovEstimate",
     "stats.CONFIDENCE",
     "stats.FEWEST_REPLICAS",

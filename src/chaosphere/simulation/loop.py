@@ -207,6 +207,7 @@ def simulate(
     chaosphere.plot.observables : Draw observables over time.
     chaosphere.Checkpoint : A file that keeps the state of a run.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
+    chaosphere.log_times : Times for `save_at` that are spaced by a factor.
     chaosphere.until.Clustered : Stop where few balls cover the tokens.
     chaosphere.until.Threshold : Stop at a bound of an observable.
     chaosphere.measures.Energy : The energy as an observable.

@@ -118,7 +118,7 @@ def _clusters(x: Floats, *, scale: float, weights: Floats) -> Clusters:
     return Clusters(
         labels=labels,
         sizes=sizes,
-        weights=np.bincount(labels, weights=weights),
+        weights=np.asarray(np.bincount(labels, weights=weights), dtype=np.float64),
         centres=centres,
         radii=radii,
     )
