@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,13 @@ class DormandPrince(Scheme):
         """Return the tokens at the end of the step."""
         if flow.recorder is not None:
             raise TypeError("its inner steps depend on the tokens")
-        return integrate(x, flow, tolerance=tolerance_of(self.tolerance, x.dtype))
+        return self.refine(x, flow)[0]
+
+    def refine(
+        self, x: Tokens, flow: Flow, *, start: float = 0.0, stop: Callable[[Tokens], bool] | None = None
+    ) -> tuple[Tokens, float | None]:
+        """Return the tokens at the end and None, or where `stop` first holds, and the time since the start."""
+        return integrate(x, flow, tolerance=tolerance_of(self.tolerance, x.dtype), start=start, stop=stop)
 
 
 def tolerance_of(tolerance: float | None, dtype: Any) -> float:
@@ -66,13 +72,20 @@ def tolerance_of(tolerance: float | None, dtype: Any) -> float:
     return tolerance
 
 
-def integrate(x: Tokens, flow: Flow, *, tolerance: float, part: float = 1.0) -> Tokens:
-    """Return the tokens (R, N, d) after a part of a step of a model, each inner step with an error below a tolerance.
+def integrate(
+    x: Tokens,
+    flow: Flow,
+    *,
+    tolerance: float,
+    start: float = 0.0,
+    stop: Callable[[Tokens], bool] | None = None,
+) -> tuple[Tokens, float | None]:
+    """Return the tokens (R, N, d) after a step of a model, each inner step with an error below a tolerance.
 
     The error of an inner step is the largest, over the tokens, of the distance between the two orders.
     """
-    n_replicas, duration = len(x), part * flow.step_size
-    times, last_errors = [0.0] * n_replicas, [1.0] * n_replicas
+    n_replicas, duration = len(x), flow.step_size
+    times, last_errors = [start] * n_replicas, [1.0] * n_replicas
     slope = _slope(x, flow, times)
     sizes = [min(duration, _first_step(size, tolerance)) for size in _sizes(slope)]
     sizes_of_slope = _sizes(slope)
@@ -106,7 +119,9 @@ def integrate(x: Tokens, flow: Flow, *, tolerance: float, part: float = 1.0) -> 
         x = np.where(is_taken, end, x)
         slope = np.where(is_taken, slopes[-1], slope)
         sizes_of_slope = _sizes(slope)
-    return x
+        if stop is not None and is_taken.any() and times[0] < duration and stop(x):
+            return x, times[0]
+    return x, None
 
 
 def _slope(x: Tokens, flow: Flow, times: Sequence[float]) -> Tokens:

@@ -6,7 +6,7 @@ More than half of this file is docstrings.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import cast
@@ -385,8 +385,10 @@ class SDEPlan(ModelPlan):
 
     def __init__(self, model: LimitSDE, shape: Shape, weights: Floats | None) -> None:
         self.scheme, self.shape, self.resolved = SCHEMES[model.scheme], shape, model
+        self.refined: DormandPrince | None = None
         if model.scheme == "dormand-prince":
-            self.scheme = DormandPrince(tolerance=tolerance_of(model.tolerance, shape.dtype))
+            self.refined = DormandPrince(tolerance=tolerance_of(model.tolerance, shape.dtype))
+            self.scheme = self.refined
         self.attention: InteractionPlan | None = None
         if model.attention is not None:
             attention = cast(Interaction, model.attention)
@@ -416,6 +418,14 @@ class SDEPlan(ModelPlan):
             if self.attention is not None and not flow.is_noisy:
                 x = self.attention.hold(x, start)
         return x
+
+    def advance_until(
+        self, x: Tokens, step: int, *, start: float, stop: Callable[[Tokens], bool], context: StepContext
+    ) -> tuple[Tokens, float | None]:
+        """Take a step, in inner steps where the scheme has them; see `ModelPlan`."""
+        if self.refined is None:
+            return self.advance(x, range(step, step + 1), context), None
+        return self.refined.refine(x, self._flow(step, context), start=start, stop=stop)
 
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step with its operations; see `ModelPlan`."""
