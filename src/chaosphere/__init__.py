@@ -30,6 +30,7 @@ from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.fixed_mlp import FixedMLP
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP, MLPLayer
+from chaosphere.simulation import until
 from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
 from chaosphere.simulation.fluctuations import Fluctuations, fluctuations
@@ -37,6 +38,7 @@ from chaosphere.simulation.gradient import Gradient, gradient
 from chaosphere.simulation.loop import simulate, trajectory
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
+from chaosphere.simulation.times import log_times
 from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ __version__: str
 sys.modules[f"{__name__}.laws"] = laws
 sys.modules[f"{__name__}.phases"] = phases
 sys.modules[f"{__name__}.two_point"] = two_point
+sys.modules[f"{__name__}.until"] = until
 
 __all__ = [
     "MLP",
@@ -94,6 +97,7 @@ __all__ = [
     "gradient",
     "laws",
     "load_ensemble",
+    "log_times",
     "measures",
     "normalize",
     "phases",
@@ -106,6 +110,7 @@ __all__ = [
     "theory",
     "trajectory",
     "two_point",
+    "until",
 ]
 
 

@@ -5,6 +5,7 @@ import functools
 import matplotlib as mpl
 import numpy as np
 from interaction_calls import INTERACTIONS
+from long_time_calls import LONG_TIMES
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -346,7 +347,7 @@ CALLS["coupled_run"] = (
         "checkpoint": None,
     },
 )
-CALLS |= NOISE
+CALLS |= NOISE | LONG_TIMES
 CALLS |= {
     "plot.tokens": (drawn(cs.plot.tokens), {"x": X, "ax": None, "color": P, "view": (25.0, -60.0), "plane": None}),
     "plot.tokens (plane)": (drawn(cs.plot.tokens), {"x": BATCH, "color": "red", "plane": np.eye(3)[:2]}),

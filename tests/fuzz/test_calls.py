@@ -39,19 +39,21 @@ NOT_CALLED |= {
     "phases.Transition",
     "plot",
     "stats",
+    "measures.Clusters",
     "measures.LyapunovEstimate",
     "stats.CONFIDENCE",
     "stats.FEWEST_REPLICAS",
     "stats.Interval",
     "theory",
     "two_point",
+    "until",
 }
 
 
 def public_names():
     """Every name that a user may call, as in the keys of CALLS."""
     names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.phases, cs.plot, cs.stats, cs.theory, cs.two_point):
+    for module in (cs.laws, cs.measures, cs.phases, cs.plot, cs.stats, cs.theory, cs.two_point, cs.until):
         names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
     return names
 

@@ -22,6 +22,7 @@ NAMESPACES = [
     "chaosphere.stats",
     "chaosphere.theory",
     "chaosphere.two_point",
+    "chaosphere.until",
 ]
 # What public functions take and return besides, and what models, schemes and interactions of a user's own are made of.
 EXTENDING = [

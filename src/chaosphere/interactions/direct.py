@@ -23,6 +23,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.few_tokens import is_few
+from chaosphere.interactions.differences import Differences
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
@@ -102,6 +103,7 @@ class DirectPlan(InteractionPlan):
     """
 
     decay: float | None = None  # of a causal mask
+    differences: Differences | None = None
 
     def __init__(
         self,
@@ -117,6 +119,8 @@ class DirectPlan(InteractionPlan):
     ) -> None:
         self.shape, self.value_scale = shape, value_scale
         self.parameters, self.own_weights = parameters, weights
+        if beta is not None and beta >= 0 and value is None and not self.is_ordered:
+            self.differences = Differences.of(shape, weights, beta=beta, value_scale=value_scale)
         self._derivative: SoftmaxTangent | None = None
         self.weights: Floats | None
         self.sources: Any
@@ -198,10 +202,17 @@ class DirectPlan(InteractionPlan):
         plan.parameters = self.parameters | {name: value for name, value in changed.items() if value is not None}
         if value_scale is not None:
             plan.value_scale = value_scale
+        if self.differences is not None:
+            plan.differences = self.differences.changed(beta=beta, value_scale=value_scale)
         if beta is not None:
             plan._choose_kernel(beta, None)
             plan.is_fused = plan.is_bounded and plan.is_uniform
         return plan
+
+    def tangential_drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return P_x drift(x), from differences of the tokens where they are few; see `InteractionPlan`."""
+        velocity = None if self.differences is None else self.differences.velocity(x)
+        return super().tangential_drift(x, n_threads=n_threads) if velocity is None else velocity
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""

@@ -229,12 +229,40 @@ class InteractionPlan(Protocol):
 
         See Also
         --------
+        chaosphere.interactions.protocol.InteractionPlan.tangential_drift : The part of the drift that moves tokens.
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.interactions.protocol.InteractionPlan.rows : The drift at some tokens.
         chaosphere.interactions.protocol.InteractionPlan.at : The interaction at a time.
         chaosphere.interactions.protocol.InteractionPlan.jvp : The derivative in a direction.
         """
         raise NotImplementedError
+
+    def tangential_drift(self, x: Tokens, *, n_threads: int) -> Tokens:
+        """Return P_x drift(x), the part of the drift that moves the tokens.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens of the plan's shape on the sphere.
+        n_threads : int
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.InteractionPlan.drift : The drift at every token.
+
+        Notes
+        -----
+        The default rounds as the drift does, by some 1e-16 of its length. An interaction may do better where almost
+        all of the drift is along the token.
+        """
+        drift = self.drift(x, n_threads=n_threads)
+        return np.asarray(drift - np.einsum("rik,rik->ri", x, drift)[:, :, None] * x)
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative of `drift` at x in the direction of a tangent: the Jacobian times it.

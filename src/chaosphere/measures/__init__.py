@@ -10,6 +10,7 @@ from chaosphere.measures.distances import (
     sobolev,
     wasserstein2,
 )
+from chaosphere.measures.linkage import Clusters, clusters
 from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent, lyapunov_spectrum
 from chaosphere.measures.observables import RadiusMoment
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
@@ -26,6 +27,7 @@ from chaosphere.measures.statistics import (
 from chaosphere.measures.token_means import TokenMean
 
 __all__ = [
+    "Clusters",
     "Energy",
     "LyapunovEstimate",
     "RadiusMoment",
@@ -34,6 +36,7 @@ __all__ = [
     "cluster_count",
     "cluster_labels",
     "cluster_sizes",
+    "clusters",
     "correlation_dimension",
     "cosine_histogram",
     "coupled_distance",

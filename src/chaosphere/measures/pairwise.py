@@ -101,6 +101,7 @@ class Energy(Brief):
 
     See Also
     --------
+    chaosphere.until.Threshold : Stop a run at a bound of an observable.
     chaosphere.simulate : Run a model.
     chaosphere.measures.energy : Interaction energy of tokens.
     chaosphere.measures.RadiusMoment : Mean of a power of the radii.

@@ -287,6 +287,8 @@ def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
 
     See Also
     --------
+    chaosphere.measures.clusters : Clusters by single linkage.
+    chaosphere.until.Clustered : Stop a run where few balls cover the tokens.
     chaosphere.measures.pair_fraction : Fraction of close pairs.
     chaosphere.measures.cluster_labels : The ball that each token is in.
     chaosphere.measures.cluster_sizes : How many tokens each ball has taken.

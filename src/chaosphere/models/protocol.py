@@ -26,6 +26,7 @@ More than half of this file is docstrings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -245,12 +246,52 @@ class ModelPlan(Protocol):
 
         See Also
         --------
+        chaosphere.models.protocol.ModelPlan.advance_until : Take a step in parts.
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
         chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
         chaosphere.models.protocol.StepContext : Noise and threads of a run.
         """
         raise NotImplementedError
+
+    def advance_until(
+        self,
+        x: Tokens,
+        step: int,
+        *,
+        start: float,
+        stop: Callable[[Tokens], bool],
+        context: StepContext,
+    ) -> tuple[Tokens, float | None]:
+        """Take a step, or the rest of one, of a single system.
+
+        A plan with inner steps ends after the first of them where `stop` holds.
+
+        Parameters
+        ----------
+        x : ndarray, shape (1, N, d)
+            State.
+        step : int
+            The step, counted from 0.
+        start : float
+            Time since the start of the step at which x is the state; 0 for a plan without inner steps.
+        stop : callable
+            Of the state.
+        context : StepContext
+            The noise and the threads of the run.
+
+        Returns
+        -------
+        state : ndarray, shape (1, N, d)
+            Of the dtype of x.
+        elapsed : float or None
+            Time since the start of the step; None at its end.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
+        """
+        return self.advance(x, range(step, step + 1), context), None
 
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step with the operations that it is made of, for derivatives.

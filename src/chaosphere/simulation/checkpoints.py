@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from chaosphere.common import checks, files
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.simulation.identity import differences
+from chaosphere.simulation.until import known_at
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -93,6 +94,7 @@ class Record:
     state: Tokens
     states: list[Tokens]
     observables: dict[str, list[np.ndarray[Any, Any]]]
+    hits: Floats | None = None  # intervals of hitting times, where the run has a condition
 
     def add(self, name: str, value: np.ndarray[Any, Any], *, where: str) -> None:
         """Append what an observable gave.
@@ -125,6 +127,8 @@ class CheckpointFile:
         From a state to its unit tokens.
     n_steps : int
         The run's last step.
+    step_size : float
+        Its length, in the time of `Record.hits`.
     steps, state_steps : ndarray of int
         The steps at which observables and states are recorded.
     """
@@ -137,6 +141,7 @@ class CheckpointFile:
         start: Record,
         tokens: Callable[[Tokens], Tokens],
         n_steps: int,
+        step_size: float,
         steps: Any,
         state_steps: Any,
     ) -> None:
@@ -145,6 +150,7 @@ class CheckpointFile:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.start, self.tokens = start, tokens
         self.n_steps, self.steps, self.state_steps = n_steps, steps, state_steps
+        self.step_size = step_size
         self.step = -1  # of the newest file
         self.has_failed = False
         self._last_write = clock.monotonic()
@@ -163,6 +169,8 @@ class CheckpointFile:
         # An interruption may have come half way through recording a later step: keep what belongs to record.step.
         n_times, n_states = self._counts(record.step)
         arrays = {f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())}
+        if record.hits is not None:
+            arrays["hits"] = known_at(record.hits, record.step * self.step_size)
 
         def save(stream: BinaryIO) -> None:
             np.savez(
@@ -200,6 +208,8 @@ class CheckpointFile:
                 raise ValueError(f"its {name} are not {n} of shape {shape} and {dtype}")
             for state in states:
                 checks.tokens(self.tokens(state), name)
+        if record.hits is not None and self.start.hits is not None and record.hits.shape != self.start.hits.shape:
+            raise ValueError(f"its hitting times have shape {record.hits.shape}, not {self.start.hits.shape}")
         for name, values in record.observables.items():
             if len(values) != n_times:
                 raise ValueError(f"it has {len(values)} values of {name!r}, not {n_times}")
@@ -251,6 +261,7 @@ class CheckpointFile:
                         observables={
                             name: list(file[f"observable_{i}"]) for i, name in enumerate(self.start.observables)
                         },
+                        hits=None if self.start.hits is None else file["hits"],
                     )
                     self._check(record)
                     self.step = record.step

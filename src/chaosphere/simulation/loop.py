@@ -15,21 +15,24 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks, files
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, roots
 from chaosphere.geometry.sample import Sample
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
+from chaosphere.models.protocol import Model, ModelPlan, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
+from chaosphere.simulation import until as conditions
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
+from chaosphere.simulation.coalesce import CoalescedPlan
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.observables import check_radii, check_shared, observables, read_only, shared_values, values
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import Solution
 from chaosphere.simulation.steps import check_state, run_steps
+from chaosphere.simulation.until import Condition
 
 
 def trajectory(
@@ -122,6 +125,8 @@ def simulate(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     comm: Any = None,
     weights: Any = None,
+    until: Condition | None = None,
+    coalesce: float | None = None,
 ) -> Solution:
     """Run a model from tokens x, and record it.
 
@@ -173,6 +178,15 @@ def simulate(
         Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
         felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
         of `measures` take the same weights.
+    until : callable, optional
+        Called with (time, tokens) at the start and after every step; returns a bool, or for R replicas R of them. The
+        run stops after the step at which each replica has had True once; a bool stands for all replicas. What
+        `save_at` has later than that is left out. `stopped_at` and `hitting_times` of the Solution say when. See
+        `chaosphere.until` for conditions by name.
+    coalesce : float, optional
+        In (0, 0.1]: a cluster whose tokens are within this chordal distance of its centre is merged into one token of
+        their weight, so that a step costs the pairs of clusters; see Notes. For one system, and a model without noise
+        of each token's own, without an order and without radii. Results have all N tokens, those of one cluster equal.
 
     Returns
     -------
@@ -207,6 +221,9 @@ def simulate(
     chaosphere.laws.Sample : Tokens that the run draws.
     chaosphere.measures.TokenMean : Mean over tokens of a function of a token.
     chaosphere.SimulationError : A run stopped at a token that left the sphere.
+    chaosphere.log_times : Times for `save_at` that are spaced by a factor.
+    chaosphere.until.Clustered : Stop where few balls cover the tokens.
+    chaosphere.until.Threshold : Stop at a bound of an observable.
     chaosphere.measures.Energy : The energy as an observable.
     chaosphere.measures.RadiusMoment : Mean of a power of the radii.
     chaosphere.measures.observables.StateObservable : An observable of radii of your own.
@@ -221,6 +238,12 @@ def simulate(
     pairs between its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Of K
     moments each sends and receives O(K log P) numbers; of a Sample it holds N d / P, several times over. Start such a
     program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
+
+    With `coalesce=δ` tokens merge after a step, or after an inner step of "dormand-prince", at their weighted mean, to
+    which each moves by at most δ. Where the drift of every token changes by at most L max |Δx| as tokens move by Δx,
+    Grönwall's inequality bounds the error at t, without noise, by Σ δ exp(L (t − s)) over the times s of merging. For
+    softmax attention with QᵀK = βI and V = I, L <= 3 + 2β: 2 for the projection, 1 for the values, and 2β for the
+    scores. Under a common noise merged tokens see one field, and there is no such bound for each path.
 
     Examples
     --------
@@ -242,6 +265,12 @@ def simulate(
     weights = checks.weights(weights, shape.n_tokens)
     plan, keeps_own = model.plan(shape, weights), comm is not None and isinstance(x, Sample)
     over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
+    over = partition.rows(comm, shape.n_tokens)
+    if coalesce is None:
+        plan = model.plan(shape, weights)
+    else:
+        coalesce = checks.number(coalesce, "coalesce", above=0, high=0.1)
+        plan = CoalescedPlan(model, shape, weights, tolerance=coalesce)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
@@ -249,6 +278,7 @@ def simulate(
     check_radii(observe, has_radius=plan.has_radius)
     if keeps_own:
         check_shared(observe)
+    conditions.check_until(until)
     if save_at is None:
         steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
         times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
@@ -262,15 +292,21 @@ def simulate(
     parts: dict[str, Any] = {"model": resolved(model, plan), "shared_noise": int(shared_noise)}
     if weights is not None:
         parts["weights"] = weights
+    if coalesce is not None:
+        parts["coalesce"] = coalesce
     attributes = identity.identify(parts, sequences=sequences)
     file = None
     start_state = plan.start(x.rows(over.first, over.stop) if isinstance(x, Sample) else x)
     record = Record(step=-1, state=start_state, states=[], observables={name: [] for name in observe})
+    record = Record(step=-1, state=plan.start(x), states=[], observables={name: [] for name in observe})
+    record.hits = None if until is None else conditions.not_hit(shape.n_replicas)
     with ExitStack() as stack:
         if checkpoint is not None:
             spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
             spec = over.checkpoint(spec)
             facts = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
+            if until is not None:
+                facts["until"] = describe(until)
             identity.check(facts, "checkpoint")
             file = CheckpointFile(
                 spec,
@@ -278,6 +314,7 @@ def simulate(
                 start=record,
                 tokens=plan.tokens,
                 n_steps=model.n_steps,
+                step_size=model.horizon / model.n_steps,
                 steps=steps,
                 state_steps=state_steps,
             )
@@ -295,8 +332,8 @@ def simulate(
             shared_noise=shared_noise,
             n_threads=n_threads,
             first_step=first_step,
-            # A checkpoint may be due after any step.
-            stops=np.union1d([*state_steps, *steps], model.n_steps) if file is None else None,
+            # A checkpoint may be due after any step, and a condition may hold.
+            stops=np.union1d([*state_steps, *steps], model.n_steps) if file is None and until is None else None,
         )
         stop = StopRequest()
         if file is not None:
@@ -308,6 +345,8 @@ def simulate(
                 is_recorded = step > record.step and (step in steps or step in state_steps)
                 is_needed = is_recorded or is_due or is_stopping or step == model.n_steps
                 state = over.state(own) if is_needed else own
+                is_needed = is_recorded or is_due or is_stopping or step == model.n_steps or until is not None
+                state = over.gather(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
                         check = partial(check_state, state, plan, step=step, model=model, last=record.state)
@@ -322,6 +361,8 @@ def simulate(
                         for name, value in some:
                             record.add(name, value, where=where)
                     record.states += [state] * int((state_steps == step).sum())
+                    if until is not None:
+                        record.hits = _hits(record, until, step=step, state=state, model=model, plan=plan)
                     record.step, record.state = step, state
                 if bar is not None:
                     bar.update(step - bar.n)
@@ -329,6 +370,8 @@ def simulate(
                     over.on_keepers(lambda: file.write(record))
                 if file is not None and is_stopping:
                     raise Interrupted(_stopped(stop, file, step, model.n_steps))
+                if conditions.is_hit(record.hits):
+                    break
             if file is not None and over.any(stop.received is not None):  # since the last step
                 over.on_keepers(lambda: file.write(record))
                 raise Interrupted(_stopped(stop, file, step, model.n_steps))
@@ -340,6 +383,14 @@ def simulate(
         if file is not None and not file.spec.keep:
             over.on_keepers(file.remove)
     states = np.stack(record.states)
+            over.on_first(file.remove)
+    is_hit, end = conditions.is_hit(record.hits), record.step * model.horizon / model.n_steps
+    if record.step < model.n_steps:  # stopped by the condition
+        if save_at is None or not save_states:
+            state_times, record.states = np.array([end]), [record.state]
+        times = times[steps <= record.step] if save_at is not None or observe else state_times
+        state_times = state_times[: len(record.states)]
+    states = np.array(record.states, record.state.dtype).reshape(-1, *record.state.shape)
     return Solution(
         times=times,
         state_times=state_times,
@@ -347,10 +398,12 @@ def simulate(
         final=plan.tokens(record.state),
         radii=radii_of(plan, states),
         final_radii=radii_of(plan, record.state),
-        observables={name: np.stack(values) for name, values in record.observables.items()},
+        observables={name: np.array(values) for name, values in record.observables.items()},
         attributes=attributes,
         model=short(resolved(model, plan)),
         seconds=clock.perf_counter() - start,
+        stopped_at=end if is_hit else None,
+        hitting_times=conditions.result(record.hits, horizon=model.horizon, is_batch=record.state.ndim == 3),
     )
 
 
@@ -361,6 +414,15 @@ def _resumed(file: CheckpointFile, over: partition.Rows, *, stack: ExitStack) ->
         return record
     step = over.least(-1 if record is None else record.step)
     return over.on_keepers(lambda: file.back(record, step))
+def _hits(
+    record: Record, until: Condition, *, step: int, state: Tokens, model: Model, plan: ModelPlan
+) -> Floats | None:
+    """Return the hitting times known after a step: the step at which the condition first held is the interval."""
+    size, hits = model.horizon / model.n_steps, record.hits
+    assert hits is not None
+    holds = conditions.holds(until, step * size, read_only(plan.tokens(state)))
+    is_new = holds & np.isinf(hits[:, 1])
+    return np.where(is_new[:, None], [max(step - 1, 0) * size, step * size], hits)
 
 
 def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:

@@ -74,7 +74,7 @@ class Solution:
     states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
         The tokens at these times.
     final : ndarray, shape (N, d) or (R, N, d)
-        The tokens at time T.
+        The tokens at time T, or where the run stopped.
     observables : dict of ndarray
         Values of each observable, the first axis along times.
     attributes : dict
@@ -87,7 +87,13 @@ class Solution:
     radii : ndarray, shape (n_states, N) or (n_states, R, N), or None
         The radii of the tokens in `states`; None of a model without, see `normalization` of `Transformer`.
     final_radii : ndarray, shape (N,) or (R, N), or None
-        The radii at time T.
+        The radii at time T, or where the run stopped.
+    stopped_at : float or None
+        The time of the step after which the condition `until` had held for each replica, and the run stopped; None
+        for a run without a condition, or that reached T before.
+    hitting_times : ndarray, shape (2,) or (R, 2), or None
+        Between which times the condition `until` first held: those of the step before and of the step at which it was
+        True. Both 0 where it held at the start; T and infinity where it never held. None without a condition.
 
     See Also
     --------
@@ -118,6 +124,8 @@ class Solution:
     seconds: float = math.nan
     radii: Tokens | None = None
     final_radii: Tokens | None = None
+    stopped_at: float | None = None
+    hitting_times: Floats | None = None
 
     def _rows(self) -> list[Row]:
         replicas = [("replicas", str(len(self.final)))] if self.final.ndim == 3 else []
@@ -128,11 +136,15 @@ class Solution:
             ("tokens", f"{n_tokens} in dimension {dim}, {self.final.dtype}"),
             *replicas,
             *([] if self.final_radii is None else [("radii", f"{_range(self.final_radii)} at the end")]),
-            ("times", span(self.times)),
-            ("states", "at these times" if self._are_states_at_times() else f"at {span(self.state_times)}"),
+            *([] if self.stopped_at is None else [("stopped at", f"{self.stopped_at:g}")]),
+            ("times", span(self.times) if len(self.times) else "none"),
+            ("states", "at these times" if self._are_states_at_times() else self._at_state_times()),
             ("observables", ", ".join(observed) or "none"),
             ("seconds", f"{self.seconds:.3g}"),
         ]
+
+    def _at_state_times(self) -> str:
+        return f"at {span(self.state_times)}" if len(self.state_times) else "none"
 
     def __repr__(self) -> str:
         """Return a few lines: what was run, what was recorded, how long it took."""

@@ -1,0 +1,98 @@
+"""Runs whose tight clusters are merged into single weighted tokens.
+
+The state of a run keeps all N tokens; those that are merged are equal to the bit, which is all that a resumed run needs
+to know of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
+from chaosphere.measures.linkage import clusters, linked
+from chaosphere.models.protocol import Model, ModelPlan, StepContext
+
+
+class CoalescedPlan(ModelPlan):
+    """The plan of a model for the distinct tokens of one system, which merges clusters that are tight.
+
+    Parameters
+    ----------
+    model : Model
+    shape : Shape
+    weights : ndarray of float64, shape (N,), optional
+    tolerance : float
+        Largest radius of a cluster that is merged.
+    """
+
+    def __init__(self, model: Model, shape: Shape, weights: Floats | None, *, tolerance: float) -> None:
+        if shape.n_replicas > 1:
+            raise ValueError(f"coalesce needs one system, whose clusters are its own, got {shape.n_replicas} replicas")
+        if getattr(model, "has_own_noise", True):  # a model that says nothing may have some
+            raise ValueError(
+                "coalesce needs a model without noise of each token's own, which keeps tokens from merging"
+            )
+        n = shape.n_tokens
+        self.model, self.tolerance, self.dtype = model, tolerance, shape.dtype
+        self.weights = np.full(n, 1 / n) if weights is None else weights
+        self.inner = model.plan(shape, self.weights)
+        if self.inner.is_ordered or self.inner.has_radius:
+            raise ValueError("coalesce needs a model of tokens without an order and without radii")
+        self.cost, self.changing = self.inner.cost, self.inner.changing
+        self._last: tuple[bytes, ModelPlan] = (self.weights.tobytes(), self.inner)
+
+    def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
+        """Return all tokens after some steps; see `ModelPlan`."""
+        for step in steps:
+            labels = linked(x[0], 0.0)
+            y, weights = _distinct(x, labels), np.bincount(labels, weights=self.weights)
+            elapsed: float | None = 0.0
+            while elapsed is not None:
+                y, elapsed = self._plan(weights, x.shape[2]).advance_until(
+                    y, step, start=elapsed, stop=lambda y, p=weights: self._groups(y, p) is not None, context=context
+                )
+                if (groups := self._groups(y, weights)) is not None:
+                    labels = groups[0][labels]
+                    y, weights = groups[1], np.bincount(groups[0], weights=weights)
+            x = np.ascontiguousarray(y[:, labels])
+        return x
+
+    def _plan(self, weights: Floats, dim: int) -> ModelPlan:
+        """Return the model's plan for as many tokens as there are weights."""
+        key = weights.tobytes()
+        if key != self._last[0]:
+            self._last = (key, self.model.plan(Shape(n_tokens=len(weights), dim=dim, dtype=self.dtype), weights))
+        return self._last[1]
+
+    def _groups(self, y: Tokens, weights: Floats) -> tuple[NDArray[np.int64], Tokens] | None:
+        """Return the group of each token and the merged tokens; None where nothing is tight enough to merge."""
+        linkage = clusters(y[0], scale=self.tolerance, weights=weights / weights.sum())
+        assert not isinstance(linkage, list)
+        is_tight = (linkage.radii <= self.tolerance) & (linkage.sizes > 1)
+        if not is_tight.any():
+            return None
+        n = len(weights)
+        # Tokens of other groups stay as they are, each in a group of its own.
+        keys = np.where(is_tight[linkage.labels], linkage.labels, n + np.arange(n))
+        _, firsts, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        order = np.argsort(firsts)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        merged = y[:, firsts[order]].copy()
+        of_first = linkage.labels[firsts[order]]
+        merged[0, is_tight[of_first]] = linkage.centres[of_first[is_tight[of_first]]]
+        return rank[inverse], merged
+
+    def describe(self) -> Any:
+        """Return the model with every automatic choice made for all tokens."""
+        return self.inner.describe()
+
+
+def _distinct(x: Tokens, labels: NDArray[np.int64]) -> Tokens:
+    """Return the first token of each label."""
+    _, firsts = np.unique(labels, return_index=True)
+    return np.ascontiguousarray(x[:, firsts])

@@ -1,0 +1,58 @@
+"""Clusters by linkage: against all pairs, their centres and radii, weights and replicas."""
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+
+
+def by_all_pairs(x, scale):
+    """Labels by a search over all pairs."""
+    near = np.linalg.norm(x[:, None] - x[None], axis=2) <= scale
+    labels = np.full(len(x), -1)
+    for i in range(len(x)):
+        if labels[i] >= 0:
+            continue
+        label, queue = labels.max() + 1, [i]
+        while queue:
+            j = queue.pop()
+            if labels[j] < 0:
+                labels[j] = label
+                queue += np.flatnonzero(near[j]).tolist()
+    return labels
+
+
+@pytest.mark.parametrize(("dim", "scale"), [(2, 0.01), (2, 0.1), (3, 0.2), (3, 0.5), (8, 1.0), (3, 0.0)])
+def test_labels_are_those_of_all_pairs(dim, scale):
+    x = cs.sample_uniform(100, dim, rng=0)
+    x[50:60] = x[3]
+    groups = cs.measures.clusters(x, scale=scale)
+    assert np.array_equal(groups.labels, by_all_pairs(x, scale))
+    assert np.array_equal(groups.sizes, np.bincount(groups.labels))
+
+
+def test_centres_radii_and_weights():
+    x = cs.normalize(np.array([[1.0, 0.1], [-1.0, 0.0], [1.0, -0.1]]))
+    groups = cs.measures.clusters(x, scale=0.3, weights=[0.25, 0.5, 0.25])
+    np.testing.assert_allclose(groups.centres, [[1.0, 0.0], [-1.0, 0.0]], atol=1e-15)
+    np.testing.assert_allclose(groups.radii, [2 * np.sin(np.arctan(0.1) / 2), 0.0], atol=1e-15)
+    assert groups.weights.tolist() == [0.5, 0.5]
+    opposite = cs.measures.clusters(x[:2] * [[1.0, 1.0], [1.0, 1.0]], scale=2.0)
+    assert opposite.sizes.tolist() == [2]
+    assert np.isfinite(opposite.centres).all()
+
+
+def test_replicas_and_float32():
+    x = cs.sample_uniform(30, 3, rng=0, n_replicas=2).astype(np.float32)
+    batch = cs.measures.clusters(x, scale=0.3)
+    assert [np.array_equal(g.labels, by_all_pairs(t.astype(float), 0.3)) for g, t in zip(batch, x, strict=True)] == [
+        True,
+        True,
+    ]
+
+
+def test_bad_arguments():
+    x = cs.sample_uniform(5, 3, rng=0)
+    for scale in (-0.1, 2.1, np.nan):
+        with pytest.raises(ValueError, match="scale"):
+            cs.measures.clusters(x, scale=scale)

@@ -1,0 +1,88 @@
+"""Runs with merged clusters against runs of all tokens; resumed runs; what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+
+X = cs.sample_uniform(40, 3, rng=0)
+ATTENTION = cs.SoftmaxAttention(beta=9.0)
+
+
+def model(scheme="dormand-prince", field=None, horizon=12.0, n_steps=24, **options):
+    return cs.LimitSDE(attention=ATTENTION, field=field, horizon=horizon, n_steps=n_steps, scheme=scheme, **options)
+
+
+@pytest.mark.parametrize("scheme", ["dormand-prince", "rk4", "projected-euler"])
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 41.0) / np.arange(1.0, 41.0).sum()])
+def test_against_all_tokens(scheme, weights):
+    spec, tolerance = model(scheme), 1e-5
+    full = cs.simulate(spec, X, rng=0, weights=weights).final
+    merged = cs.simulate(spec, X, rng=0, weights=weights, coalesce=tolerance).final
+    assert len(np.unique(merged, axis=0)) < 40  # some did merge
+    np.testing.assert_allclose(merged, full, atol=100 * tolerance)
+
+
+def test_the_bound():
+    """The drift has a Lipschitz constant of at most 3 + 2β, and every token merges at most 39 times."""
+    spec, tolerance = (
+        cs.LimitSDE(attention=cs.SoftmaxAttention(beta=0.5), field=None, horizon=2.0, n_steps=20, scheme="rk4"),
+        1e-2,
+    )
+    full = cs.simulate(spec, X, rng=0).final
+    merged = cs.simulate(spec, X, rng=0, coalesce=tolerance).final
+    assert 0 < np.linalg.norm(merged - full, axis=1).max() < 39 * tolerance * math.exp(4.0 * 2.0)
+
+
+def test_common_noise_moves_merged_tokens_alike():
+    field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+    spec = model("heun", field, n_steps=200)
+    full = cs.simulate(spec, X, rng=0).final
+    merged = cs.simulate(spec, X, rng=0, coalesce=1e-6).final
+    assert len(np.unique(merged, axis=0)) < 40
+    np.testing.assert_allclose(merged, full, atol=1e-4)
+
+
+def test_resumed_runs_are_bitwise_identical(tmp_path):
+    class Observe:
+        is_failing = True
+
+        def identity_facts(self):
+            return "t"
+
+        def __call__(self, time, tokens):
+            if self.is_failing and time > 8:
+                raise RuntimeError("in the middle")
+            return time
+
+    observe = Observe()
+    options = {"rng": 0, "coalesce": 1e-4, "observe": {"t": observe}}
+    path = tmp_path / "run.npz"
+    with pytest.raises(RuntimeError, match="in the middle"):
+        cs.simulate(model(), X, checkpoint=cs.Checkpoint(path=path, every_steps=1), **options)
+    assert path.exists()
+    observe.is_failing = False
+    resumed = cs.simulate(model(), X, checkpoint=cs.Checkpoint(path=path, every_steps=1), **options)
+    assert np.array_equal(resumed.final, cs.simulate(model(), X, **options).final)
+
+
+def test_long_times():
+    """Inner steps grow once clusters are single tokens: without merging this time needs millions of them."""
+    sol = cs.simulate(model(horizon=1e7, n_steps=1), X, rng=0, coalesce=1e-9)
+    groups = cs.measures.clusters(sol.final, scale=0.0)
+    assert len(groups.sizes) < 10
+    assert groups.sizes.sum() == 40
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="coalesce needs a model without noise"):
+        cs.simulate(model("projected-euler", temperature=0.1), X, rng=0, coalesce=1e-6)
+    with pytest.raises(ValueError, match="coalesce needs one system"):
+        cs.simulate(model(), np.stack([X, X]), rng=0, coalesce=1e-6)
+    causal = cs.Transformer(attention=cs.SoftmaxAttention(mask="causal"), mlp=None, depth=2, horizon=1.0)
+    with pytest.raises(ValueError, match="without an order"):
+        cs.simulate(causal, X, rng=0, coalesce=1e-6)
+    with pytest.raises(ValueError, match="coalesce must"):
+        cs.simulate(model(), X, rng=0, coalesce=0.0)
