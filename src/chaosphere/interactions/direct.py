@@ -22,8 +22,8 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
-from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.differences import Differences
+from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead

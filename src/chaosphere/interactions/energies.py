@@ -30,14 +30,12 @@ def pair_deficit(
         missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
     by_pairs = np.isnan(missing)
     if by_pairs.any():
-        some = np.ascontiguousarray(batch[by_pairs], dtype=np.float64)
-        if is_few(batch.shape[1], batch.shape[2]):
+        everyone = batch if over is None else over.gather(batch)
+        some = np.ascontiguousarray(everyone[by_pairs], dtype=np.float64)
+        if is_few(n_tokens, dim):
             missing[by_pairs] = replicas.pair_deficits(some, p, beta, n_threads)
         else:
             missing[by_pairs] = kernel.pair_statistics(some, p, beta, 0, n_threads)[0]
-        everyone = batch if over is None else over.gather(batch)
-        few = everyone[by_pairs].astype(np.float64, copy=False)
-        missing[by_pairs] = kernel.pair_statistics(few, p, beta, 0, n_threads)[0]
     return missing
 
 

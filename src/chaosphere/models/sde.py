@@ -474,8 +474,6 @@ class SDEPlan(ModelPlan):
 
     def distribute(self, partition: Partition) -> SDEPlan:
         """Return the plan for the tokens that this process owns; see `ModelPlan`."""
-        if self.own_scale > 0:
-            raise ValueError("comm needs temperature 0: the noise of each token's own is drawn for all tokens at once")
         if self.resolved.scheme == "dormand-prince":
             raise ValueError("comm needs another scheme than 'dormand-prince', whose steps depend on all tokens")
         mine = copy(self)

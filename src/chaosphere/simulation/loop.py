@@ -263,22 +263,26 @@ def simulate(
     check_model(model)
     shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
-    plan, keeps_own = model.plan(shape, weights), comm is not None and isinstance(x, Sample)
-    over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
-    over = partition.rows(comm, shape.n_tokens)
+    keeps_own = comm is not None and isinstance(x, Sample)
+    plan: ModelPlan
     if coalesce is None:
         plan = model.plan(shape, weights)
     else:
         coalesce = checks.number(coalesce, "coalesce", above=0, high=0.1)
         plan = CoalescedPlan(model, shape, weights, tolerance=coalesce)
+    over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
     if comm is not None:
         plan = plan.distribute(over)
     sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
     observe = observables(observe)
     check_radii(observe, has_radius=plan.has_radius)
+    conditions.check_until(until)
     if keeps_own:
         check_shared(observe)
-    conditions.check_until(until)
+        if until is not None:
+            raise ValueError(
+                "until must be None where each rank keeps tokens of its own: it is a function of all tokens"
+            )
     if save_at is None:
         steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
         times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
@@ -298,7 +302,6 @@ def simulate(
     file = None
     start_state = plan.start(x.rows(over.first, over.stop) if isinstance(x, Sample) else x)
     record = Record(step=-1, state=start_state, states=[], observables={name: [] for name in observe})
-    record = Record(step=-1, state=plan.start(x), states=[], observables={name: [] for name in observe})
     record.hits = None if until is None else conditions.not_hit(shape.n_replicas)
     with ExitStack() as stack:
         if checkpoint is not None:
@@ -343,10 +346,8 @@ def simulate(
                 is_stopping = file is not None and over.any(stop.received is not None)
                 is_due = file is not None and over.agree(file.is_due(step))
                 is_recorded = step > record.step and (step in steps or step in state_steps)
-                is_needed = is_recorded or is_due or is_stopping or step == model.n_steps
-                state = over.state(own) if is_needed else own
                 is_needed = is_recorded or is_due or is_stopping or step == model.n_steps or until is not None
-                state = over.gather(own) if is_needed else own
+                state = over.state(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
                         check = partial(check_state, state, plan, step=step, model=model, last=record.state)
@@ -382,8 +383,6 @@ def simulate(
             raise
         if file is not None and not file.spec.keep:
             over.on_keepers(file.remove)
-    states = np.stack(record.states)
-            over.on_first(file.remove)
     is_hit, end = conditions.is_hit(record.hits), record.step * model.horizon / model.n_steps
     if record.step < model.n_steps:  # stopped by the condition
         if save_at is None or not save_states:
@@ -414,6 +413,8 @@ def _resumed(file: CheckpointFile, over: partition.Rows, *, stack: ExitStack) ->
         return record
     step = over.least(-1 if record is None else record.step)
     return over.on_keepers(lambda: file.back(record, step))
+
+
 def _hits(
     record: Record, until: Condition, *, step: int, state: Tokens, model: Model, plan: ModelPlan
 ) -> Floats | None:
