@@ -1,4 +1,4 @@
-"""What one step by moments on the circle costs each rank, on the page about many machines: a model from two constants."""
+"""What one step by moments on the circle costs each rank, on the page about many machines: a model."""
 
 # benches/many_ranks.py, `mpiexec -n 2 python -m mpi4py benches/many_ranks.py 1e7 3` on two cores of one machine.
 SECONDS_PER_TOKEN, SECONDS_PER_LEVEL = 35e-9, 100e-6
