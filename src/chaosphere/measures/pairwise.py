@@ -187,8 +187,8 @@ class Energy(Brief):
         --------
         >>> import chaosphere as cs
         >>> from chaosphere.simulation.partition import rows
-        >>> energy, x = cs.measures.Energy(beta=2.0), cs.sample_uniform(50, 3, rng=0)
-        >>> energy.of_own(0.0, x, partition=rows(None, 50)) == energy(0.0, x)
+        >>> observable, x = cs.measures.Energy(beta=2.0), cs.sample_uniform(50, 3, rng=0)
+        >>> observable.of_own(0.0, x, partition=rows(None, 50)) == observable(0.0, x)
         True
         """
         batch, threads = checks.tokens(tokens), checks.threads(self.n_threads)
