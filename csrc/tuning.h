@@ -87,6 +87,9 @@
 /* Degrees of two rows of moments in harmonics at once: with eight, half of 32 registers are sums. */
 #define MOMENT_DEGREES (N_REGISTERS >= 32 ? 8 : 4)
 
+/* Sums of harmonics that stay in registers: four or five rows of two vectors, and as many of a product. */
+#define SUM_ROWS (N_REGISTERS >= 32 ? 5 : 0)
+
 /* Tokens of a step at once, whose norms make vectors; the bits of a token do not depend on the others. */
 #define STEP_ROWS 64
 
