@@ -6,6 +6,7 @@ to know of them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,17 +50,20 @@ class CoalescedPlan(ModelPlan):
         """Return all tokens after some steps; see `ModelPlan`."""
         for step in steps:
             labels = linked(x[0], 0.0)
-            y, weights = _distinct(x, labels), np.bincount(labels, weights=self.weights)
+            y, weights = _distinct(x, labels), _summed(labels, self.weights)
             elapsed: float | None = 0.0
             while elapsed is not None:
                 y, elapsed = self._plan(weights, x.shape[2]).advance_until(
-                    y, step, start=elapsed, stop=lambda y, p=weights: self._groups(y, p) is not None, context=context
+                    y, step, start=elapsed, stop=partial(self._is_tight, weights), context=context
                 )
                 if (groups := self._groups(y, weights)) is not None:
                     labels = groups[0][labels]
-                    y, weights = groups[1], np.bincount(groups[0], weights=weights)
+                    y, weights = groups[1], _summed(groups[0], weights)
             x = np.ascontiguousarray(y[:, labels])
         return x
+
+    def _is_tight(self, weights: Floats, y: Tokens) -> bool:
+        return self._groups(y, weights) is not None
 
     def _plan(self, weights: Floats, dim: int) -> ModelPlan:
         """Return the model's plan for as many tokens as there are weights."""
@@ -90,6 +94,11 @@ class CoalescedPlan(ModelPlan):
     def describe(self) -> Any:
         """Return the model with every automatic choice made for all tokens."""
         return self.inner.describe()
+
+
+def _summed(labels: NDArray[np.int64], weights: Floats) -> Floats:
+    """Return the weight of each label."""
+    return np.asarray(np.bincount(labels, weights=weights), dtype=np.float64)
 
 
 def _distinct(x: Tokens, labels: NDArray[np.int64]) -> Tokens:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks, files
-from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.checks import Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, roots
 from chaosphere.geometry.sample import Sample
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Model, ModelPlan, check_model, radii_of, resolved, save_steps
+from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation import until as conditions
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
@@ -363,7 +363,9 @@ def simulate(
                             record.add(name, value, where=where)
                     record.states += [state] * int((state_steps == step).sum())
                     if until is not None:
-                        record.hits = _hits(record, until, step=step, state=state, model=model, plan=plan)
+                        record.hits = conditions.after(
+                            record.hits, until, step=step, size=model.horizon / model.n_steps, tokens=plan.tokens(state)
+                        )
                     record.step, record.state = step, state
                 if bar is not None:
                     bar.update(step - bar.n)
@@ -413,17 +415,6 @@ def _resumed(file: CheckpointFile, over: partition.Rows, *, stack: ExitStack) ->
         return record
     step = over.least(-1 if record is None else record.step)
     return over.on_keepers(lambda: file.back(record, step))
-
-
-def _hits(
-    record: Record, until: Condition, *, step: int, state: Tokens, model: Model, plan: ModelPlan
-) -> Floats | None:
-    """Return the hitting times known after a step: the step at which the condition first held is the interval."""
-    size, hits = model.horizon / model.n_steps, record.hits
-    assert hits is not None
-    holds = conditions.holds(until, step * size, read_only(plan.tokens(state)))
-    is_new = holds & np.isinf(hits[:, 1])
-    return np.where(is_new[:, None], [max(step - 1, 0) * size, step * size], hits)
 
 
 def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:

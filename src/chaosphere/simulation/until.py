@@ -217,6 +217,15 @@ def not_hit(n_replicas: int) -> Floats:
     return np.full((n_replicas, 2), math.inf)
 
 
+def after(intervals: Floats | None, until: Condition, *, step: int, size: float, tokens: Tokens) -> Floats:
+    """Return the intervals known after a step: where the condition first holds, that of the step."""
+    assert intervals is not None
+    view = tokens.view()
+    view.flags.writeable = False
+    is_new = holds(until, step * size, view) & np.isinf(intervals[:, 1])
+    return np.where(is_new[:, None], [max(step - 1, 0) * size, step * size], intervals)
+
+
 def is_hit(intervals: Floats | None) -> bool:
     """Whether the condition has held for each replica; False without a condition."""
     return intervals is not None and bool(np.isfinite(intervals).all())
