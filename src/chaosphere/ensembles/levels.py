@@ -296,7 +296,9 @@ class System:
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return its state after some steps of the coarsest system, from that of all systems."""
         if self.half is not None:
-            context = dataclasses.replace(context, noise=cast(Noise, _NoiseOfHalf(context.noise, self.half)))
+            context = dataclasses.replace(
+                context, noise=cast(Noise, _NoiseOfHalf(context.noise, half=self.half, dim=x.shape[2]))
+            )
         state = np.ascontiguousarray(x[:, self.rows])
         first, stop = steps.start * self.n_steps, steps.stop * self.n_steps
         for start in range(first, stop, self.plan.max_fused_steps):
@@ -307,8 +309,8 @@ class System:
 class _NoiseOfHalf:
     """The noise of a run, for a system of every second of its tokens: these keep the noise of their own."""
 
-    def __init__(self, noise: Noise, half: int) -> None:
-        self.noise, self.half = noise, half
+    def __init__(self, noise: Noise, *, half: int, dim: int) -> None:
+        self.noise, self.half, self.dim = noise, half, dim
         self.roots, self.n_replicas = noise.roots, noise.n_replicas
         self.is_shared, self.n_threads = noise.is_shared, noise.n_threads
 
@@ -316,7 +318,7 @@ class _NoiseOfHalf:
         draws = self.noise.draws(stream, step)
         if stream is not Stream.IDIOSYNCRATIC:
             return draws
-        return _DrawsOfHalf(keys=draws.keys, step=step, n_threads=draws.n_threads, half=self.half)
+        return _DrawsOfHalf(keys=draws.keys, step=step, n_threads=draws.n_threads, half=self.half, dim=self.dim)
 
     def at(self, stream: Stream, step: int) -> list[np.random.Generator]:
         return self.noise.at(stream, step)
@@ -324,10 +326,11 @@ class _NoiseOfHalf:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class _DrawsOfHalf(Draws):
-    """Every second of the normals of all tokens."""
+    """Those of every second token, among the normals of all tokens (N, dim)."""
 
     half: int = 0
+    dim: int = 1
 
-    def normals(self, *shapes: tuple[int, ...]) -> list[NDArray[np.float64]]:
-        both = Draws.normals(self, *((2 * n, *rest) for n, *rest in shapes))
-        return [np.ascontiguousarray(normals[:, self.half :: 2]) for normals in both]
+    def part(self, first: int, *, size: int) -> NDArray[np.float64]:
+        both = Draws.part(self, 2 * first, size=2 * size)
+        return np.ascontiguousarray(both.reshape(len(both), -1, self.dim)[:, self.half :: 2]).reshape(len(both), size)

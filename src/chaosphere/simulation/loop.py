@@ -22,7 +22,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, roots
 from chaosphere.geometry.sample import Sample
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
+from chaosphere.models.protocol import Model, ModelPlan, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation import until as conditions
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
