@@ -21,6 +21,7 @@ NAMESPACES = [
     "chaosphere.plot",
     "chaosphere.stats",
     "chaosphere.theory",
+    "chaosphere.training",
     "chaosphere.two_point",
 ]
 # What public functions take and return besides, and what models, schemes and interactions of a user's own are made of.
