@@ -6,7 +6,7 @@ Deep transformers at initialisation, their scaling limits and propagation of cha
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chaosphere import measures, stats, theory
+from chaosphere import measures, stats, theory, training
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
@@ -108,6 +108,7 @@ __all__ = [
     "simulate",
     "stats",
     "theory",
+    "training",
     "trajectory",
     "two_point",
     "until",

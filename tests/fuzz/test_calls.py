@@ -45,6 +45,7 @@ NOT_CALLED |= {
     "stats.FEWEST_REPLICAS",
     "stats.Interval",
     "theory",
+    "training",
     "two_point",
     "until",
 }

@@ -21,6 +21,7 @@ NAMESPACES = [
     "chaosphere.plot",
     "chaosphere.stats",
     "chaosphere.theory",
+    "chaosphere.training",
     "chaosphere.two_point",
     "chaosphere.until",
 ]

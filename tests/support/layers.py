@@ -14,6 +14,7 @@ PACKAGES = [
     "experiments",
     "ensembles",
     "reporting",
+    "training",
     "simulation",
     "plot",
     "measures",

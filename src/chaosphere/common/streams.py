@@ -45,6 +45,8 @@ class Stream(IntEnum):
         Choices of tokens and directions.
     HEADS
         Random heads of attention.
+    TRAINED_HEADS
+        Heads of a network before its training.
 
     See Also
     --------
@@ -67,6 +69,7 @@ class Stream(IntEnum):
     TANGENT = 4
     SUBSAMPLE = 5
     HEADS = 6
+    TRAINED_HEADS = 7
 
 
 def root(rng: Seed) -> np.random.SeedSequence:

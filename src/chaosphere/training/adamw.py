@@ -1,0 +1,190 @@
+"""AdamW, with the ε that has a limit of many layers and heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import Brief, Row, short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class AdamWState(Brief):
+    """Parameters, and what AdamW remembers of the gradients.
+
+    Parameters
+    ----------
+    parameters : ndarray of float64
+        θ.
+    first : ndarray of float64
+        m, the decayed mean of the gradients.
+    second : ndarray of float64
+        v, the decayed mean of their squares.
+    step : int
+        t, how many steps were taken.
+
+    See Also
+    --------
+    chaosphere.training.AdamW.start : The state before the first step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> cs.training.AdamW().start(np.ones(2)).step
+    0
+    """
+
+    parameters: Floats
+    first: Floats
+    second: Floats
+    step: int
+
+    def _rows(self) -> list[Row]:
+        return [("step", short(self.step)), ("parameters", short(self.parameters.shape))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101, algorithm 2, with a constant schedule).
+
+    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g², then θ ← (1 − ηλ) θ − η m̂/(√v̂ + ε), with m̂ = m/(1 − β₁^t) and
+    v̂ = v/(1 − β₂^t).
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0. The decay is by ηλ a step, as in PyTorch; in the article it is λ, with η a part of the schedule.
+    beta1, beta2 : float
+        β₁ and β₂, in [0, 1).
+    epsilon : float
+        ε > 0, for gradients of the size 1.
+    weight_decay : float
+        λ >= 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+
+    See Also
+    --------
+    chaosphere.training.AttentionNetwork : What it trains.
+
+    Examples
+    --------
+    The first step has the size η, for gradients far above ε:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> adamw = cs.training.AdamW(learning_rate=0.1)
+    >>> state = adamw.step(adamw.start(np.zeros(2)), np.array([3.0, -5.0]))
+    >>> bool(np.allclose(state.parameters, [-0.1, 0.1]))
+    True
+    """
+
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check."""
+        checks.numbers(self, "learning_rate", "epsilon", above=0)
+        checks.numbers(self, "weight_decay", low=0)
+        checks.numbers(self, "beta1", "beta2", low=0, high=float(np.nextafter(1, 0)))
+
+    def start(self, parameters: Floats) -> AdamWState:
+        """Return the state before the first step.
+
+        Parameters
+        ----------
+        parameters : ndarray of float64
+            θ, of any shape.
+
+        Returns
+        -------
+        AdamWState
+            With m = v = 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the parameters are no finite float64 array.
+
+        See Also
+        --------
+        chaosphere.training.AdamW.step : The state after a step.
+        chaosphere.training.AdamWState : What it holds.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> cs.training.AdamW().start(np.ones(2)).first
+        array([0., 0.])
+        """
+        zeros = np.zeros_like(_checked(parameters, "parameters"))
+        return AdamWState(parameters=parameters.copy(), first=zeros, second=zeros.copy(), step=0)
+
+    def step(self, state: AdamWState, gradient: Floats, *, n_units: int = 1) -> AdamWState:
+        """Return the state after a step.
+
+        Parameters
+        ----------
+        state : AdamWState
+            From `start` or a step before.
+        gradient : ndarray of float64, of the shape of the parameters
+            g.
+        n_units : int
+            L H, the number of heads that share the loss, >= 1. Their gradients are of the size 1/(L H), and ε is
+            divided by that number: the step is the one of the gradients L H g with ε itself.
+
+        Returns
+        -------
+        AdamWState
+            New arrays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the gradient is no finite float64 array of the shape of the parameters, or n_units < 1.
+
+        See Also
+        --------
+        chaosphere.training.AdamW.start : The state before the first step.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> adamw, g = cs.training.AdamW(epsilon=0.1), np.array([0.5])
+        >>> start = adamw.start(np.ones(1))
+        >>> one, other = adamw.step(start, g), adamw.step(start, g / 4, n_units=4)
+        >>> bool((one.parameters == other.parameters).all())
+        True
+        """
+        n_units = checks.integer(n_units, "n_units", low=1)
+        if _checked(gradient, "gradient").shape != state.parameters.shape:
+            raise ValueError(
+                f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"
+            )
+        t = state.step + 1
+        first = self.beta1 * state.first + (1 - self.beta1) * gradient
+        second = self.beta2 * state.second + (1 - self.beta2) * np.square(gradient)
+        size = np.sqrt(second / (1 - self.beta2**t)) + self.epsilon / n_units
+        kept = (1 - self.learning_rate * self.weight_decay) * state.parameters
+        parameters = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
+        return AdamWState(parameters=parameters, first=first, second=second, step=t)
+
+
+def _checked(values: Floats, name: str) -> Floats:
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        raise TypeError(f"{name} must be a float64 array, got {type(values).__name__}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite")
+    return values

@@ -1,0 +1,177 @@
+"""Losses of the final tokens of a network, with their gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chaosphere.common import checks
+from chaosphere.common.checks import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeanRegression:
+    """Regression by the mean of the tokens of each sequence: (1/2B) Σ_b |(1/N) Σ_i x_{b,i} − y_b|².
+
+    Parameters
+    ----------
+    targets : array_like, shape (B, d)
+        y_b, one for each sequence.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the targets are no finite matrix.
+
+    See Also
+    --------
+    chaosphere.training.KernelMatching : Distance from a target measure.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(5, 3, rng=0)[None]
+    >>> value, gradient = cs.training.MeanRegression(targets=x.mean(axis=1))(x)
+    >>> value, gradient.shape
+    (0.0, (1, 5, 3))
+    """
+
+    targets: Any
+
+    def __post_init__(self) -> None:
+        """Check."""
+        object.__setattr__(self, "targets", checks.matrix(self.targets, "targets"))
+
+    def __call__(self, x: Floats) -> tuple[float, Floats]:
+        """Return the loss and its gradient in the tokens.
+
+        Parameters
+        ----------
+        x : ndarray of float64, shape (B, N, d)
+            Tokens of B sequences.
+
+        Returns
+        -------
+        value : float
+            The loss.
+        gradient : ndarray of float64, shape (B, N, d)
+            As vectors of R^d.
+
+        Raises
+        ------
+        ValueError
+            If there is not one target of d entries for each sequence.
+
+        See Also
+        --------
+        chaosphere.training.AttentionNetwork.gradient : Gradients of a network.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(5, 3, rng=0)[None]
+        >>> cs.training.MeanRegression(targets=x.mean(axis=1))(x)[0]
+        0.0
+        """
+        n_sequences, n_tokens, dim = x.shape
+        if self.targets.shape != (n_sequences, dim):
+            raise ValueError(f"targets must have shape ({n_sequences}, {dim}), got {self.targets.shape}")
+        residual = x.mean(axis=1) - self.targets
+        value = float(np.square(residual).sum()) / (2 * n_sequences)
+        return value, np.repeat(residual[:, None] / (n_sequences * n_tokens), n_tokens, axis=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KernelMatching:
+    """Half the squared maximum mean discrepancy from a target measure, meaned over the sequences.
+
+    The kernel is k(x, y) = e^{β(⟨x, y⟩ − 1)}, with μ_b of equal weights on the tokens of sequence b and ν of equal
+    weights on the points: (1/2B) Σ_b ∬ k d(μ_b − ν) d(μ_b − ν).
+
+    Parameters
+    ----------
+    points : array_like, shape (M, d)
+        Of ν, on the unit sphere.
+    beta : float
+        β > 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+
+    See Also
+    --------
+    chaosphere.training.MeanRegression : Regression by the mean of the tokens.
+
+    Notes
+    -----
+    All pairs are held at once: the memory is 8 B N (N + M) bytes. No BLAS is called, so that the number of threads does
+    not matter.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> x = cs.sample_uniform(5, 3, rng=0)
+    >>> value, gradient = cs.training.KernelMatching(points=x)(x[None])
+    >>> abs(value) < 1e-15, gradient.shape
+    (True, (1, 5, 3))
+    """
+
+    points: Any
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check."""
+        points = checks.matrix(self.points, "points")
+        checks.tokens(points, "points")
+        object.__setattr__(self, "points", points)
+        checks.numbers(self, "beta", above=0)
+
+    def __call__(self, x: Floats) -> tuple[float, Floats]:
+        """Return the loss and its gradient in the tokens.
+
+        Parameters
+        ----------
+        x : ndarray of float64, shape (B, N, d)
+            Tokens of B sequences.
+
+        Returns
+        -------
+        value : float
+            The loss.
+        gradient : ndarray of float64, shape (B, N, d)
+            As vectors of R^d.
+
+        Raises
+        ------
+        ValueError
+            If the points have another dimension than the tokens.
+
+        See Also
+        --------
+        chaosphere.training.AttentionNetwork.gradient : Gradients of a network.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> x = cs.sample_uniform(5, 3, rng=0)
+        >>> bool(cs.training.KernelMatching(points=-x)(x[None])[0] > 0)
+        True
+        """
+        n_sequences, n_tokens, dim = x.shape
+        if self.points.shape[1] != dim:
+            raise ValueError(f"points must have shape (n_points, {dim}), got {self.points.shape}")
+        among, across = (
+            self._kernel(x, y) for y in (x, np.broadcast_to(self.points, (n_sequences, *self.points.shape)))
+        )
+        own = self._kernel(self.points[None], self.points[None]).mean()
+        value = float((among.mean(axis=(1, 2)) - 2 * across.mean(axis=(1, 2)) + own).mean()) / 2
+        pull = np.einsum("bij,bjk->bik", among, x) / n_tokens
+        pull -= np.einsum("bij,jk->bik", across, self.points) / len(self.points)
+        return value, self.beta / (n_sequences * n_tokens) * pull
+
+    def _kernel(self, x: Floats, y: Floats) -> Floats:
+        return np.asarray(np.exp(self.beta * (np.einsum("bik,bjk->bij", x, y) - 1)))
