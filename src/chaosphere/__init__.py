@@ -35,10 +35,11 @@ from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.coupled import CoupledRun, coupled_run
 from chaosphere.simulation.fluctuations import Fluctuations, fluctuations
 from chaosphere.simulation.gradient import Gradient, gradient
-from chaosphere.simulation.loop import simulate, trajectory
+from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.signals import Interrupted
 from chaosphere.simulation.solution import SimulationError, Solution
 from chaosphere.simulation.times import log_times
+from chaosphere.simulation.trajectory import trajectory
 from chaosphere.theory import phases, two_point
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.simulation.loop import trajectory
+from chaosphere.simulation.trajectory import trajectory
 
 N = 1_000_000
 PROGRAM = """

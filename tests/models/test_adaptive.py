@@ -123,3 +123,12 @@ def test_bad_arguments():
         cs.simulate(model(tolerance=1e-8), X.astype(np.float32), rng=0)
     with pytest.raises(ValueError, match="is for attention alone"):
         model(temperature=0.1)
+
+
+def test_inner_steps_have_a_limit(monkeypatch):
+    monkeypatch.setattr(adaptive, "MAX_INNER_STEPS", 20)
+    model = cs.LimitSDE(
+        attention=cs.SoftmaxAttention(beta=4.0), field=None, horizon=1e4, n_steps=2, scheme="dormand-prince"
+    )
+    with pytest.raises(cs.SimulationError, match=r"step 0 .*more than 20 inner steps.*coalesce"):
+        cs.simulate(model, cs.sample_uniform(10, 3, rng=0), rng=0)

@@ -29,8 +29,8 @@ from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import Cost, Model, ModelPlan, radii_of, resolved, save_steps
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.loop import trajectory
 from chaosphere.simulation.observables import check_radii, observables, observed
+from chaosphere.simulation.trajectory import trajectory
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
 Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of one value of each observable of one member

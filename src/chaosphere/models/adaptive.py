@@ -24,7 +24,12 @@ _B = (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84)
 _C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0)
 _E = (-71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40)  # of the difference of the orders
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
+MAX_INNER_STEPS = 1_000_000  # of one step of a model
 MAX_ANGLE = 0.5  # of an inner step, so that the stages stay far from the origin
+
+
+class InnerStepsError(ArithmeticError):
+    """A step of a model takes more inner steps than are allowed."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +88,25 @@ def integrate(
     """Return the tokens (R, N, d) after a step of a model, each inner step with an error below a tolerance.
 
     The error of an inner step is the largest, over the tokens, of the distance between the two orders.
+
+    Raises
+    ------
+    InnerStepsError
+        If there are too many inner steps.
     """
     n_replicas, duration = len(x), flow.step_size
     times, last_errors = [start] * n_replicas, [1.0] * n_replicas
     slope = _slope(x, flow, times)
     sizes = [min(duration, _first_step(size, tolerance)) for size in _sizes(slope)]
     sizes_of_slope = _sizes(slope)
+    n_inner_steps = 0
     while any(time < duration for time in times):
+        n_inner_steps += 1
+        if n_inner_steps > MAX_INNER_STEPS:
+            raise InnerStepsError(
+                f"more than {MAX_INNER_STEPS} inner steps, as where a cluster lasts for long; merge clusters by "
+                "coalesce, or take a larger tolerance or more steps"
+            )
         steps = []
         for time, size, speed in zip(times, sizes, sizes_of_slope, strict=True):
             longest = min(size, MAX_ANGLE / speed if speed > 0 else duration)

@@ -12,6 +12,7 @@ from chaosphere.common.checks import Tokens
 from chaosphere.common.streams import Noise, Seeds
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.interactions.balance import UnbalancedError
+from chaosphere.models.adaptive import InnerStepsError
 from chaosphere.models.protocol import Model, ModelPlan, StepContext
 from chaosphere.simulation.solution import SimulationError
 
@@ -43,7 +44,7 @@ def run_steps(
             n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
         try:
             batch = plan.advance(batch, range(index, index + n_steps), context)
-        except (DegenerateTokenError, UnbalancedError) as error:
+        except (DegenerateTokenError, InnerStepsError, UnbalancedError) as error:
             if n_steps > 1:  # which of them?
                 stops = np.arange(model.n_steps + 1)
                 continue

@@ -16,7 +16,7 @@ from chaosphere.experiments.pieces import OnStep
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.sde import LimitSDE
 from chaosphere.models.transformer import Transformer
-from chaosphere.simulation.loop import trajectory
+from chaosphere.simulation.trajectory import trajectory
 
 TRANSPORT_TIMES = 3  # from 0 to T, at which W2 is taken
 

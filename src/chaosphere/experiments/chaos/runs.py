@@ -20,7 +20,7 @@ from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.loop import trajectory
+from chaosphere.simulation.trajectory import trajectory
 
 
 def run(

@@ -22,7 +22,7 @@ from chaosphere.models.transformer import Transformer
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.loop import trajectory
+from chaosphere.simulation.trajectory import trajectory
 from chaosphere.theory import two_point
 
 _RELEVANT = 0.2  # half-width of an interval, as a share of a lifetime
