@@ -124,7 +124,9 @@ def test_threads_change_nothing(method, n_threads):
 
 
 class Share:
-    """The rows of one of several processes, which sees all tokens."""
+    """The rows of one of two processes, which sees all tokens."""
+
+    bounds = (0, 32, 100)
 
     def __init__(self, x, first, stop):
         self.x, self.first, self.stop = x, first, stop

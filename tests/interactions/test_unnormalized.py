@@ -108,7 +108,9 @@ def test_rescaled_differs_by_a_factor():
 
 
 class Share:
-    """The rows of one of several processes, which sees all tokens."""
+    """The rows of one of two processes, which sees all tokens."""
+
+    bounds = (0, 32, 100)
 
     def __init__(self, x, first, stop):
         self.x, self.first, self.stop = x, first, stop

@@ -50,7 +50,7 @@ class Clusters(Brief):
     radii: Floats
 
 
-def clusters(x: Tokens, *, scale: float, weights: Any = None) -> Clusters | list[Clusters]:
+def clusters(x: Tokens, *, scale: float, weights: Any = None) -> Any:
     """Return the clusters of tokens by single linkage: tokens are in one if a chain of short links joins them.
 
     Parameters

@@ -75,7 +75,6 @@ class CoalescedPlan(ModelPlan):
     def _groups(self, y: Tokens, weights: Floats) -> tuple[NDArray[np.int64], Tokens] | None:
         """Return the group of each token and the merged tokens; None where nothing is tight enough to merge."""
         linkage = clusters(y[0], scale=self.tolerance, weights=weights / weights.sum())
-        assert not isinstance(linkage, list)
         is_tight = (linkage.radii <= self.tolerance) & (linkage.sizes > 1)
         if not is_tight.any():
             return None

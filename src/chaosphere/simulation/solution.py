@@ -124,8 +124,8 @@ class Solution:
     seconds: float = math.nan
     radii: Tokens | None = None
     final_radii: Tokens | None = None
-    stopped_at: float | None = None
-    hitting_times: Floats | None = None
+    stopped_at: Any = None
+    hitting_times: Any = None
 
     def _rows(self) -> list[Row]:
         replicas = [("replicas", str(len(self.final)))] if self.final.ndim == 3 else []

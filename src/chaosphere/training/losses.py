@@ -85,7 +85,7 @@ class MeanRegression:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KernelMatching:
-    """Half the squared maximum mean discrepancy from a target measure, meaned over the sequences.
+    """Half the squared maximum mean discrepancy from a target measure, averaged over the sequences.
 
     The kernel is k(x, y) = e^{β(⟨x, y⟩ − 1)}, with μ_b of equal weights on the tokens of sequence b and ν of equal
     weights on the points: (1/2B) Σ_b ∬ k d(μ_b − ν) d(μ_b − ν).
