@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.measures import linkage
 
 
 def by_all_pairs(x, scale):
@@ -29,6 +30,21 @@ def test_labels_are_those_of_all_pairs(dim, scale):
     groups = cs.measures.clusters(x, scale=scale)
     assert np.array_equal(groups.labels, by_all_pairs(x, scale))
     assert np.array_equal(groups.sizes, np.bincount(groups.labels))
+
+
+@pytest.mark.parametrize(("dim", "scale"), [(2, 0.001), (2, 0.05), (3, 0.05), (3, 0.2), (5, 0.6), (8, 1.1)])
+def test_labels_by_cells(dim, scale, monkeypatch):
+    x = cs.sample_uniform(300, dim, rng=0)
+    x[100:200] = cs.normalize(x[:100] + 0.3 * scale * cs.sample_uniform(100, dim, rng=1))
+    monkeypatch.setattr(linkage, "MAX_LINKS", -1)
+    assert np.array_equal(cs.measures.clusters(x, scale=scale).labels, by_all_pairs(x, scale))
+
+
+def test_many_tokens_in_few_clusters():
+    """A list of all links would have 4e8 of them."""
+    centres = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    x = cs.normalize(np.repeat(centres, 20_000, axis=0) + 0.01 * cs.sample_uniform(40_000, 3, rng=0))
+    assert cs.measures.clusters(x, scale=0.1).sizes.tolist() == [20_000, 20_000]
 
 
 def test_centres_radii_and_weights():

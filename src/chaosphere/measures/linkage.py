@@ -12,6 +12,8 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 
+MAX_LINKS = 50  # of a token, on average, that are listed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Clusters(Brief):
@@ -79,8 +81,8 @@ def clusters(x: Tokens, *, scale: float, weights: Any = None) -> Any:
 
     Notes
     -----
-    A k-d tree finds the links: O(N log N) in few dimensions, plus the number of links, up to N²/2 for tokens in one
-    ball; towards O(N²) in many dimensions. Tokens that coincide are joined first, and cost no links.
+    A k-d tree finds the links: O(N log N) in few dimensions, towards O(N²) in many. Where tokens have more than 50
+    links on average, those in one cell of a grid are joined first, so that memory stays O(N).
 
     Examples
     --------
@@ -126,19 +128,52 @@ def _clusters(x: Floats, *, scale: float, weights: Floats) -> Clusters:
 
 def linked(x: Floats, scale: float) -> NDArray[np.int64]:
     """Return the cluster of each token (N, d), counted in the order of their first tokens."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
     places, inverse = np.unique(x, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    labels = inverse
+    labels = np.arange(len(places))
     if scale > 0:
-        links = cKDTree(places).query_pairs(scale, output_type="ndarray")
-        ones, n = np.ones(len(links), dtype=bool), len(places)
-        graph = coo_array((ones, (links[:, 0], links[:, 1])), shape=(n, n))
-        labels = connected_components(graph, directed=False)[1][inverse]
-    _, firsts, labels = np.unique(labels, return_index=True, return_inverse=True)
+        tree = cKDTree(places)
+        some = places[:: max(1, len(places) // 1000)]  # both ways give the same labels: an estimate will do
+        if tree.count_neighbors(cKDTree(some), scale) <= (MAX_LINKS + 1) * len(some):
+            labels = _components(tree.query_pairs(scale, output_type="ndarray"), len(places))
+        else:
+            labels = _linked_cells(places, scale)
+    _, firsts, labels = np.unique(labels[inverse.reshape(-1)], return_index=True, return_inverse=True)
     rank = np.empty(len(firsts), dtype=np.int64)
     rank[np.argsort(firsts)] = np.arange(len(firsts))
     return np.asarray(rank[labels.reshape(-1)])
+
+
+def _linked_cells(x: Floats, scale: float) -> NDArray[np.int64]:
+    """Return the same labels, in any order, for tokens that have many neighbours.
+
+    Tokens in one cell of a grid whose diagonals are below the scale are linked. So are cells whose first tokens are;
+    of others that may be, the nearest two tokens decide.
+    """
+    from scipy.spatial import cKDTree
+
+    side = scale / np.sqrt(x.shape[1]) * (1 - 1e-9)
+    _, firsts, cell = np.unique(np.floor(x / side), axis=0, return_index=True, return_inverse=True)
+    cell, n_cells = cell.reshape(-1), len(firsts)
+    members = np.split(np.argsort(cell, kind="stable"), np.cumsum(np.bincount(cell))[:-1])
+    tree = cKDTree(x[firsts])
+    group = _components(tree.query_pairs(scale, output_type="ndarray"), n_cells)
+    # Tokens a scale apart are in cells whose first tokens are at most two diagonals farther apart.
+    candidates = tree.query_pairs(3 * scale, output_type="ndarray")
+    for i, j in candidates[group[candidates[:, 0]] != group[candidates[:, 1]]]:
+        if group[i] == group[j]:  # by now
+            continue
+        small, large = sorted((members[i], members[j]), key=len)
+        if cKDTree(x[large]).query(x[small])[0].min() <= scale:
+            group[group == group[j]] = group[i]
+    return np.asarray(group[cell])
+
+
+def _components(links: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Return the connected component of each of n points."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
