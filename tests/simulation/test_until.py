@@ -124,6 +124,8 @@ def test_thresholds():
 
 
 def test_bad_conditions_are_refused():
+    with pytest.raises(TypeError, match=r"until must be callable on \(time, tokens\), got <lambda>\(t\)"):
+        cs.simulate(NETWORK, X, rng=0, until=lambda t: True)
     with pytest.raises(TypeError, match="until must be callable"):
         cs.simulate(NETWORK, X, rng=0, until=1.0)
     with pytest.raises(TypeError, match="until must return True or False"):

@@ -34,15 +34,15 @@ def observables(observe: Any) -> dict[str, Observable]:
             of = f"an axis of observe[{stem!r}]" if stem in observe else "the states, or a dimension"
             raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of {of}")
         if sees_radii(function):
-            _check_signature(
-                function.of_state, (0.0, None, None), name=name, what="have of_state on (time, tokens, radii)"
-            )
+            what = f"observe[{name!r}] must have of_state on (time, tokens, radii)"
+            check_signature(function.of_state, (0.0, None, None), what=what)
             continue
         if not callable(function):
             raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {function!r}")
         called = getattr(function, "__name__", "f")
         hint = f"; for a function of tokens: lambda t, x: {called}(x)"
-        _check_signature(function, (0.0, None), name=name, what="be callable on (time, tokens)", hint=hint)
+        what = f"observe[{name!r}] must be callable on (time, tokens)"
+        check_signature(function, (0.0, None), what=what, hint=hint)
     return dict(observe)
 
 
@@ -78,7 +78,8 @@ def shared_values(
         yield name, observed(of_own(time, tokens, partition=partition), name, where=where)
 
 
-def _check_signature(function: Any, arguments: tuple[Any, ...], *, name: str, what: str, hint: str = "") -> None:
+def check_signature(function: Any, arguments: tuple[Any, ...], *, what: str, hint: str = "") -> None:
+    """Raise TypeError, with what a function must be, if it cannot be called with arguments of this number."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some compiled functions have none
@@ -87,7 +88,7 @@ def _check_signature(function: Any, arguments: tuple[Any, ...], *, name: str, wh
         signature.bind(*arguments)
     except TypeError:
         called = getattr(function, "__name__", "f")
-        raise TypeError(f"observe[{name!r}] must {what}, got {called}{signature}{hint}") from None
+        raise TypeError(f"{what}, got {called}{signature}{hint}") from None
 
 
 def read_only(tokens: Tokens) -> Tokens:

@@ -18,6 +18,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.measures.observables import Observable, sees_radii, value_of
 from chaosphere.measures.statistics import cluster_count
+from chaosphere.simulation.observables import check_signature
 
 __all__ = ["Clustered", "Threshold"]
 
@@ -191,8 +192,11 @@ class Threshold(Brief):
 
 def check_until(until: object) -> None:
     """Raise TypeError if a condition cannot be called."""
-    if until is not None and not callable(until):
+    if until is None:
+        return
+    if not callable(until):
         raise TypeError(f"until must be callable on (time, tokens), got {until!r}")
+    check_signature(until, (0.0, None), what="until must be callable on (time, tokens)")
 
 
 def holds(until: Condition, time: float, tokens: Tokens) -> NDArray[np.bool_]:
