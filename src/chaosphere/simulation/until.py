@@ -18,7 +18,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.measures.observables import Observable, sees_radii, value_of
 from chaosphere.measures.statistics import cluster_count
-from chaosphere.simulation.observables import check_signature
+from chaosphere.simulation.observables import check_signature, read_only
 
 __all__ = ["Clustered", "Threshold"]
 
@@ -224,9 +224,7 @@ def not_hit(n_replicas: int) -> Floats:
 def after(intervals: Floats | None, until: Condition, *, step: int, size: float, tokens: Tokens) -> Floats:
     """Return the intervals known after a step: where the condition first holds, that of the step."""
     assert intervals is not None
-    view = tokens.view()
-    view.flags.writeable = False
-    is_new = holds(until, step * size, view) & np.isinf(intervals[:, 1])
+    is_new = holds(until, step * size, read_only(tokens)) & np.isinf(intervals[:, 1])
     return np.where(is_new[:, None], [max(step - 1, 0) * size, step * size], intervals)
 
 
