@@ -87,6 +87,12 @@
 /* Degrees of two rows of moments in harmonics at once: with eight, half of 32 registers are sums. */
 #define MOMENT_DEGREES (N_REGISTERS >= 32 ? 8 : 4)
 
+/* The same for d = 3, where tokens stay in registers: their vectors at once, and in sums of harmonics with up to so many
+ * rows of two orders each. */
+#define MOMENT_VECTORS (N_REGISTERS >= 32 ? 4 : 2)
+#define ORDER_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
+#define MAX_ORDER_ROWS 4
+
 /* Sums of harmonics that stay in registers: four or five rows of two vectors, and as many of a product. */
 #define SUM_ROWS (N_REGISTERS >= 32 ? 5 : 0)
 
