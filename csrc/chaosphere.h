@@ -148,11 +148,11 @@ enum chs_activation {
     double (*fourier_field_##suffix)(long n, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride,             \
                                      long n_steps, const double *a, double *scratch, real *mean, double *z);           \
     /* The transpose of harmonic_field, d >= 3: moments, laid out as its a, of n tokens in tiles of ld (a multiple of  \
-     * CHS_COLUMNS): sum_j p_j {1, x_1j, ..., x_dj}[c] times the harmonics at x_j, c < n_rows; n_rows is 1 or d + 1, p \
-     * NULL counts 1 each. scratch: (8 harmonics of degree <= n_max + ld) n_rows + d ld + rows of harmonic_field. It   \
+     * CHS_COLUMNS): sum_j p_j times the harmonics at x_j; p NULL counts 1 each.                                        \
+     * scratch: 8 harmonics of degree <= n_max + (d + 1) ld + rows of harmonic_field. It                               \
      * keeps the sums from call to call, after one with is_first, until one with moments that are not NULL; all calls  \
      * but the last take multiples of ld tokens. */                                                                    \
-    void (*harmonic_moments_##suffix)(long d, long n_max, long n_rows, long n, long ld, const char *x,                 \
+    void (*harmonic_moments_##suffix)(long d, long n_max, long n, long ld, const char *x,                              \
                                       ptrdiff_t row_stride, ptrdiff_t column_stride, const double *p,                  \
                                       const double *steps, int is_first, double *scratch, double *moments);            \
     /* attend_pair of a block with itself, for sum_i alone and under a causal mask: the sums of token i are over       \

@@ -131,27 +131,29 @@ static long harmonics(long n_max, long d) {
     return count;
 }
 
-/* sum_j v_j . field_a(x_j) = a . moments(v): exactly so in real numbers, for every a. */
+/* sum_j v_j field_a(x_j) = a . moments(v): exactly so in real numbers, for every a. Row c of the field counts c + 1
+ * times. */
 static void transpose(const chs_kernels *table, long d, long n_max, long n_rows, long n, long ld) {
-    const long size = sizeof(real), of_degree = n_max + 1, n_a = harmonics(n_max, d) * n_rows;
+    const long size = sizeof(real), of_degree = n_max + 1, n_harmonics = harmonics(n_max, d);
+    const long n_a = n_harmonics * n_rows;
     const long n_steps = (d - 2) * of_degree * of_degree, below = harmonics(n_max, d - 1);
     const long rows = below * (d > 3 ? 2 : 1) + n_max + 3;
     real *x = unit_rows(n, d), *steps = exact((size_t)n_steps * sizeof(real)), *a = exact((size_t)n_a * sizeof(real));
     real *tokens = REALS(d * ld), *scratch = REALS(rows * ld), *out = REALS(n_rows * ld);
     double *p = exact((size_t)n * sizeof(double)), *same_steps = exact((size_t)n_steps * sizeof(double));
-    double *sums = DOUBLES(8 * n_a + (n_rows + d + rows) * ld), *moments = exact((size_t)n_a * sizeof(double));
-    double *in_parts = exact((size_t)n_a * sizeof(double));
+    double *sums = DOUBLES(8 * n_harmonics + (1 + d + rows) * ld), *moments = exact((size_t)n_harmonics * sizeof(double));
+    double *in_parts = exact((size_t)n_harmonics * sizeof(double));
     for (long i = 0; i < n_steps; i++)
         same_steps[i] = steps[i] = (real)(1 + 0.1 * uniform()); /* any recurrence will do */
     fill(n_a, a, 1);
     for (long j = 0; j < n; j++)
         p[j] = 1 + uniform();
-    CALL(harmonic_moments_)(d, n_max, n_rows, n, ld, (const char *)x, d * size, size, p, same_steps, 1, sums, moments);
+    CALL(harmonic_moments_)(d, n_max, n, ld, (const char *)x, d * size, size, p, same_steps, 1, sums, moments);
     for (long first = 0; first < n; first += ld)
-        CALL(harmonic_moments_)(d, n_max, n_rows, n - first < ld ? n - first : ld, ld, (const char *)(x + first * d),
-                                d * size, size, p + first, same_steps, first == 0, sums,
+        CALL(harmonic_moments_)(d, n_max, n - first < ld ? n - first : ld, ld, (const char *)(x + first * d), d * size,
+                                size, p + first, same_steps, first == 0, sums,
                                 first + ld < n ? NULL : in_parts);
-    CHECK(memcmp(moments, in_parts, (size_t)n_a * sizeof(double)) == 0, "d %ld: moments in parts", d);
+    CHECK(memcmp(moments, in_parts, (size_t)n_harmonics * sizeof(double)) == 0, "d %ld: moments in parts", d);
     long double one = 0, other = 0, scale = 0;
     for (long first = 0; first < n; first += ld) {
         long count = n - first < ld ? n - first : ld;
@@ -159,12 +161,17 @@ static void transpose(const chs_kernels *table, long d, long n_max, long n_rows,
         CALL(harmonic_field_)(d, n_max, n_rows, count, ld, tokens, steps, a, scratch, out);
         for (long j = 0; j < count; j++)
             for (long c = 0; c < n_rows; c++)
-                one += p[first + j] * (c == 0 ? 1 : x[(first + j) * d + c - 1]) * out[c * ld + j];
+                one += (long double)(c + 1) * p[first + j] * out[c * ld + j];
     }
-    for (long i = 0; i < n_a; i++) {
-        other += (long double)a[i] * moments[i];
-        scale += fabsl((long double)a[i] * moments[i]);
-    }
+    const real *coefficient = a;
+    const double *moment = moments;
+    for (long l = 0; l <= n_max; l++)
+        for (long i = harmonics(l - 1, d - 1); i < harmonics(l, d - 1); i++, moment += n_max - l + 1)
+            for (long c = 0; c < n_rows; c++)
+                for (long degree = 0; degree <= n_max - l; degree++, coefficient++) {
+                    other += (long double)(c + 1) * *coefficient * moment[degree];
+                    scale += fabsl((long double)(c + 1) * *coefficient * moment[degree]);
+                }
     CHECK(scale > 0 && isfinite((double)scale), "d %ld: moments are %Lg", d, scale);
     CHECK_CLOSE(one, other, 2000 * EPS * (scale + (long double)n), "d %ld, n_max %ld, %ld rows, n %ld", d, n_max,
                 n_rows, n);
@@ -185,6 +192,7 @@ static void body(const chs_kernels *table) {
     for (int i = 0; i < 5; i += FEWER ? 3 : 1) {
         transpose(table, 3, 0, 1, sizes[i], 64);
         transpose(table, 3, 11, 1, sizes[i], 64);
+        transpose(table, 3, 6, 3, sizes[i], 128);
         transpose(table, 3, 6, 4, sizes[i], 128);
         transpose(table, 4, 5, 5, sizes[i], 64);
         transpose(table, 5, 3, 6, sizes[i], 32);

@@ -251,15 +251,6 @@ def test_tails_are_what_is_left_out():
     assert (np.diff(tails) <= 0).all()
 
 
-@pytest.mark.parametrize("n_max", [0, 1, 2, 7])
-def test_moments_of_coordinates_times_harmonics(n_max):
-    """The recurrences for x_c Y on S² against sums over the tokens themselves."""
-    x, p = cases.tokens(50, 3, n_replicas=2), cases.weights(50)
-    direct = expansions.basis(3, n_max).moments(x, p, with_coordinates=True, n_threads=1)
-    more = expansions.basis(3, n_max + 1).moments(x, p, n_threads=1)[:, :, 0]
-    np.testing.assert_allclose(series._times_coordinates(more, n_max), direct, rtol=0, atol=1e-14)
-
-
 @pytest.mark.parametrize("n_max", [0, 1, 3, 4, 10, 11, 60])
 def test_moments_on_the_circle(n_max):
     x = cases.tokens(1000, 2, n_replicas=2)

@@ -98,8 +98,8 @@ CALLS = {
         lambda: basis(2_000_000, 140, lambda b, x, a: b.combine(x, a[..., :3], n_threads=THREADS)),
     ),
     "moments": (
-        lambda: basis(500, 5, lambda b, x, a: b.moments(x, None, with_coordinates=True, n_threads=THREADS)),
-        lambda: basis(2_000_000, 140, lambda b, x, a: b.moments(x, None, with_coordinates=True, n_threads=THREADS)),
+        lambda: basis(500, 5, lambda b, x, a: b.moments(x, None, n_threads=THREADS)),
+        lambda: basis(2_000_000, 140, lambda b, x, a: b.moments(x, None, n_threads=THREADS)),
     ),
     "ratios": (
         lambda: basis(500, 5, lambda b, x, a: b.ratios(x, a, n_threads=THREADS)),

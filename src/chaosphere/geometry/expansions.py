@@ -155,7 +155,7 @@ def moments(x: Tokens, p: Floats | None, *, n_max: int, n_threads: int, over: Sh
     Where several processes share the tokens, x are those of this one, and p the weights of all.
     """
     if x.shape[2] > 2:
-        return basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads, over=over)[:, :, 0]
+        return basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads, over=over)
     powers = circle_moments(x, p, n_max=n_max, n_threads=n_threads, over=over)
     out = np.empty((len(x), 2 * n_max + 1))
     out[:, 0], out[:, 1::2], out[:, 2::2] = 1, math.sqrt(2) * powers[:, 1:].real, math.sqrt(2) * powers[:, 1:].imag

@@ -133,44 +133,40 @@ class HarmonicBasis:
         x: Tokens,
         p: Floats | None,
         *,
-        with_coordinates: bool = False,
         n_threads: int | None = None,
         over: Sharing | None = None,
     ) -> Floats:
-        """Return Σ_i p_i Y_k(x_i), d >= 3, and with_coordinates also those of x_1 Y_k, …, x_d Y_k.
+        """Return Σ_i p_i Y_k(x_i), d >= 3.
 
         Parameters
         ----------
         x : ndarray, shape (R, N, d)
             Projected onto the sphere first.
         p : ndarray of float64, shape (N,), or None for 1/N
-        with_coordinates : bool
         n_threads : int, optional
         over : Sharing, optional
             Who else owns tokens: x are those of this process, p the weights of all.
 
         Returns
         -------
-        ndarray of float64, shape (R, K, 1) or (R, K, d + 1)
+        ndarray of float64, shape (R, K)
 
         Notes
         -----
-        About N K multiply-adds, d + 1 times that with coordinates, in double precision; memory O(K). Bitwise
-        identical for any number of threads.
+        About N K multiply-adds in double precision; memory O(K). Bitwise identical for any number of threads.
         """
-        rows = self.dim + 1 if with_coordinates else 1
         n_tokens = ordered_sums.count(x, over)
         block = expansions.harmonic_block(n_tokens)
         mine, threads = ordered_sums.own(p, over), checks.threads(n_threads)
         parts = expansions.harmonic_moments(
-            x, mine, self.n_max, rows, self._steps, self.scratch_rows, self.size, block, threads
+            x, mine, self.n_max, self._steps, self.scratch_rows, self.size, block, threads
         )
         sums = ordered_sums.total(parts, over, block=block)
         if p is None:
             sums /= n_tokens
-        out = np.empty((len(x), self.size * rows))
-        out[:, self.order(rows)] = sums
-        return self._factors[:, None] * out.reshape(len(x), self.size, rows)
+        out = np.empty((len(x), self.size))
+        out[:, self.order(1)] = sums
+        return self._factors * out
 
     def ratios(self, x: Tokens, a: Floats, *, n_threads: int | None = None) -> tuple[Tokens, Floats]:
         """Return a field with coefficients a (R, K, d + 1), d >= 3: its first d components over the last, and the last.

@@ -11,7 +11,6 @@ tolerance of 1e-6 it is from 1 400 (d = 3), 8 900 (d = 4) and 87 000 (d = 5) at 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.ordered_sums import Sharing
 from chaosphere.geometry import expansions
+from chaosphere.geometry.coordinate_products import times_coordinates
 from chaosphere.geometry.expansions import circle_moments, moments, multipliers, power_spectrum, rounding, tails
 from chaosphere.interactions.direct import direct_nanoseconds
 from chaosphere.kernels import expansions as kernel
@@ -156,10 +156,8 @@ def _attend_sphere(
 ) -> tuple[Tokens, Floats, Floats, Floats]:
     n_max, dim = len(factors) - 1, x.shape[2]
     basis = expansions.basis(dim, n_max)
-    if dim == 3:
-        sums = _times_coordinates(moments(x, p, n_max=n_max + 1, n_threads=n_threads, over=over), n_max)
-    else:
-        sums = basis.moments(x, p, with_coordinates=True, n_threads=n_threads, over=over)
+    of_ones = moments(x, p, n_max=n_max + 1, n_threads=n_threads, over=over)
+    sums = times_coordinates(of_ones, dim=dim, n_max=n_max)
     sizes = np.sqrt(power_spectrum(sums[:, :, 0], n_max, dim))
     sums *= factors[basis.degrees][None, :, None]
     if not is_ratio:
@@ -167,53 +165,3 @@ def _attend_sphere(
     a = np.concatenate([sums[:, :, 1:] @ value.T, sums[:, :, :1]], axis=2)
     mean, z = basis.ratios(x, a, n_threads=n_threads)
     return mean, z, z.min(axis=1), sizes
-
-
-def _times_coordinates(moments: Floats, n_max: int) -> Floats:
-    """Return the moments of Y, x_1 Y, x_2 Y, x_3 Y for degrees <= n_max from those of Y for degrees <= n_max + 1.
-
-    With C_{n,m} = (x_1 + i x_2)^m q_{n,m}(x_3), orthonormal for the uniform probability, m >= 0:
-        x_3 C_{n,m} = A_{n+1,m} C_{n+1,m} + A_{n,m} C_{n−1,m},                 A² = (n² − m²) / (4n² − 1)
-        (x_1 + i x_2) C_{n,m} = B_{n+1,m+1} C_{n+1,m+1} − B_{n,−m} C_{n−1,m+1},   B² = (n + m)(n + m − 1) / (4n² − 1)
-        (x_1 − i x_2) C_{n,m} = −B_{n+1,1−m} C_{n+1,m−1} + B_{n,m} C_{n−1,m−1},
-    and C_{n,−m} = (−1)^m times the conjugate of C_{n,m}.
-    """
-    n, m = np.tril_indices(n_max + 2)
-    imaginary = n * n + 2 * m  # of the moments of degree n; the real part stands before it, for m = 0 it stands alone
-    real = imaginary - (m > 0)
-    # Rows n = −1 … n_max + 1, columns m = −1 … n_max + 1, so that shifts stay inside.
-    c = np.zeros((len(moments), n_max + 3, n_max + 3), np.complex128)
-    c[:, n + 1, m + 1] = np.where(
-        m > 0, (moments[:, real] + 1j * moments[:, imaginary]) / math.sqrt(2), moments[:, real]
-    )
-    c[:, :, 0] = -c[:, :, 2].conj()
-    above, here, below = (slice(k, k + n_max + 1) for k in (2, 1, 0))
-    up, down, third = coordinate_factors(n_max)
-    plus = up[0] * c[:, above, above] - up[1] * c[:, below, above]
-    minus = down[0] * c[:, below, below] - down[1] * c[:, above, below]
-    last = third[0] * c[:, above, here] + third[1] * c[:, below, here]
-    out = np.empty((len(moments), (n_max + 1) ** 2, 4))
-    n, m, real, imaginary = (index[: -n_max - 2] for index in (n, m, real, imaginary))
-    weight = np.where(m > 0, math.sqrt(2), 1.0)
-    for k, values in enumerate((c[:, here, here], 0.5 * (plus + minus), -0.5j * (plus - minus), last)):
-        of_order = weight * values[:, n, m]
-        out[:, imaginary, k] = of_order.imag
-        out[:, real, k] = of_order.real  # second: for m = 0 it is the same place
-    return out
-
-
-@lru_cache(maxsize=16)
-def coordinate_factors(n_max: int) -> tuple[Floats, Floats, Floats]:
-    """Return (B_{n+1,m+1}, B_{n,−m}), (B_{n,m}, B_{n+1,1−m}), (A_{n+1,m}, A_{n,m}) for n, m <= n_max, 0 for m > n."""
-    n, m = np.arange(n_max + 1.0)[:, None], np.arange(n_max + 1.0)[None, :]
-
-    def root(top: Any, degree: Any) -> Any:
-        return np.sqrt(np.maximum(top, 0) * (m <= n) / np.maximum(4 * degree**2 - 1, 1))
-
-    def b(degree: Any, order: Any) -> Any:
-        return root((degree + order) * (degree + order - 1), degree)
-
-    up = np.stack([b(n + 1, m + 1), b(n, -m)])
-    down = np.stack([b(n, m), b(n + 1, 1 - m)])
-    third = np.stack([root((n + 1) ** 2 - m**2, n + 1), root(n**2 - m**2, n)])
-    return up, down, third

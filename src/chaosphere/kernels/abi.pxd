@@ -136,10 +136,10 @@ cdef extern from "chaosphere.h" nogil:
         double (*fourier_field_f32)(
             long, const char *, ptrdiff_t, ptrdiff_t, long, const double *, double *, float *, double *) noexcept nogil
         void (*harmonic_moments_f64)(
-            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, int,
+            long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, int,
             double *, double *) noexcept nogil
         void (*harmonic_moments_f32)(
-            long, long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, int,
+            long, long, long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, const double *, int,
             double *, double *) noexcept nogil
         void (*normals)(uint32_t, uint32_t, uint64_t, uint64_t, long, double *) noexcept nogil
         void (*pair_statistics)(

@@ -15,7 +15,6 @@ def harmonic_moments(
     x: _Real,
     weights: _Floats | None,
     n_max: int,
-    n_rows: int,
     steps: _Floats,
     n_scratch_rows: int,
     size: int,

@@ -108,31 +108,29 @@ def harmonic_block(long n):
 
 
 def harmonic_moments(
-    const real[:, :, :] x, const double[::1] weights, long n_max, long n_rows, const double[::1] steps,
-    long n_scratch_rows, long size, long length, long n_threads
+    const real[:, :, :] x, const double[::1] weights, long n_max, const double[::1] steps, long n_scratch_rows,
+    long size, long length, long n_threads
 ):
-    """Sums of the harmonics at tokens (R, N, d), d >= 3, over each block: (R, blocks, size n_rows).
+    """Sums of the harmonics at tokens (R, N, d), d >= 3, over each block: (R, blocks, size). Layout as in chaosphere.h.
 
-    With n_rows = d + 1 the harmonics times 1, x_1, ..., x_d; with n_rows = 1 times 1 alone. Layout as in chaosphere.h.
     weights (N,) or None, which counts 1 each. size is the number of harmonics, length the tokens of a block.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = _tile(n_max), index, replica, first, count
     _check_harmonics(n, d, n_max, steps.shape[0], n_scratch_rows)
-    assert n_rows == 1 or n_rows == d + 1, "n_rows"
     assert size == n_harmonics(n_max, d), "size"
     assert weights is None or weights.shape[0] == n, "weights"
     assert length >= 1 and length % ld == 0, "length"
     cdef long blocks = (n + length - 1) // length
-    cdef long stride = padded_stride(8 * size * n_rows + (d + n_rows + n_scratch_rows) * ld), stop
-    cdef long part = max(<long>1, PART // (ld * size * n_rows)) * ld
+    cdef long stride = padded_stride(8 * size + (d + 1 + n_scratch_rows) * ld), stop
+    cdef long part = max(<long>1, PART // (ld * size)) * ld
     cdef double *to
-    cdef double work = 2.0 * n_replicas * n * size * n_rows
+    cdef double work = 2.0 * n_replicas * n * size
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_replicas * blocks * ((length + part - 1) // part), work)
     cdef Scratch scratch = Scratch(threads * stride * sizeof(double))
     cdef double *s = <double *>scratch.at
     cdef const double *p = NULL if weights is None else &weights[0]
-    out_array = np.empty((n_replicas, blocks, size * n_rows))
+    out_array = np.empty((n_replicas, blocks, size))
     cdef double[:, :, ::1] out = out_array
     for index in prange(n_replicas * blocks, schedule="dynamic", num_threads=threads, nogil=True):
         replica = index // blocks
@@ -141,7 +139,7 @@ def harmonic_moments(
         while first < stop and not is_stopped(&signals, threadid()):  # in parts: signals are looked after in between
             count = min(stop - first, part)
             to = &out[replica, index % blocks, 0] if first + count == stop else NULL
-            tiles.harmonic_moments(d, n_max, n_rows, count, ld, tiles.tokens_from(x, replica, first),
+            tiles.harmonic_moments(d, n_max, count, ld, tiles.tokens_from(x, replica, first),
                                    &x[replica, first, 0], NULL if p == NULL else p + first, &steps[0],
                                    first == index % blocks * length, s + threadid() * stride, to)
             first = first + count

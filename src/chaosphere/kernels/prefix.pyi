@@ -21,7 +21,6 @@ def harmonic_prefix(
     x: _AnyReal,
     weights: _Floats | None,
     moment_max: int,
-    n_rows: int,
     moment_steps: _Floats,
     n_max: int,
     steps: _Floats,

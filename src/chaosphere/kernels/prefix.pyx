@@ -186,7 +186,7 @@ cdef double _finish_chunk(
 
 
 def harmonic_prefix(
-    const real[:, :, :] x, const double[::1] weights, long moment_max, long n_rows, const double[::1] moment_steps,
+    const real[:, :, :] x, const double[::1] weights, long moment_max, const double[::1] moment_steps,
     long n_max, const double[::1] steps, long n_scratch_rows, const long[::1] row_starts, const long[::1] columns,
     const double[::1] entries, double exponent, long chunk, const double[::1] up, const double[::1] down,
     double keep_chunk, double keep_chunk_rest, long n_threads
@@ -194,15 +194,14 @@ def harmonic_prefix(
     """Sums of e^{β (x.y - 1)} {1, y} at tokens (R, N, d), d >= 3, over the tokens up to each.
 
     Of the tokens before a chunk these are a field of degree n_max. Its coefficients are a sparse matrix, by rows, times
-    the moments with n_rows rows of degree <= moment_max, both in the order of the tile kernels; n_scratch_rows is for
-    either. Within the chunk sums are over pairs, with weights 2^(exponent (x.y - 1)). weights (N,) or None, which counts
+    the moments of degree <= moment_max, both in the order of the tile kernels; n_scratch_rows is for either. Within the chunk sums are over pairs, with weights 2^(exponent (x.y - 1)). weights (N,) or None, which counts
     1 each, are as seen from the last token of the chunk; up: what a token at each place there makes of them, and down of
     the moments before it. Returns the weighted means (R, N, d), the sums (R, N), the least sum of each chunk,
     (R, chunks), and the moments before it, (R, chunks, size).
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = 128 if moment_max < 32 else 64
-    cdef long size = n_harmonics(moment_max, d) * n_rows, n_coefficients = row_starts.shape[0] - 1, index, replica, first
-    assert n >= 1 and d >= 3 and 0 <= n_max <= moment_max and (n_rows == 1 or n_rows == d + 1), "n_max"
+    cdef long size = n_harmonics(moment_max, d), n_coefficients = row_starts.shape[0] - 1, index, replica, first
+    assert n >= 1 and d >= 3 and 0 <= n_max <= moment_max, "n_max"
     assert n_coefficients == n_harmonics(n_max, d) * (d + 1) and row_starts[0] == 0, "row_starts"
     assert row_starts[n_coefficients] <= min(columns.shape[0], entries.shape[0]), "columns"
     assert (np.diff(row_starts) >= 0).all() and 0 <= np.min(columns) and np.max(columns) < size, "columns"
@@ -221,7 +220,7 @@ def harmonic_prefix(
     cdef double work = <double>n_replicas * n * (n_coefficients + 2 * size + chunk * (d + 4) / 2)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(2 * n_replicas * n_chunks, work)
-    cdef long of_moments = 8 * size + (d + n_rows + n_scratch_rows) * ld
+    cdef long of_moments = 8 * size + (d + 1 + n_scratch_rows) * ld
     cdef long of_field = (d + 1) * (2 * chunk + 3 * ld) + padded(n_coefficients) + max(
         n_scratch_rows * ld, CHS_PAIR_SCRATCH(d, ld))
     cdef long stride = padded_stride(max(of_moments, of_field))
@@ -240,7 +239,7 @@ def harmonic_prefix(
         replica, first = index // n_chunks, index % n_chunks * chunk
         if is_stopped(&signals, threadid()):
             continue
-        tiles.harmonic_moments(d, moment_max, n_rows, min(n - first, chunk), ld, tiles.tokens_from(x, replica, first),
+        tiles.harmonic_moments(d, moment_max, min(n - first, chunk), ld, tiles.tokens_from(x, replica, first),
                                &x[replica, first, 0], NULL if p == NULL else p + first, &moment_steps[0], True,
                                s + threadid() * stride, &moments[replica, first // chunk, 0])
     raise_if_stopped(&signals)

@@ -249,14 +249,14 @@ cdef inline void harmonic_field(
 
 
 cdef inline void harmonic_moments(
-    long d, long n_max, long n_rows, long n, long ld, Tokens x, const real *unused, const double *p,
+    long d, long n_max, long n, long ld, Tokens x, const real *unused, const double *p,
     const double *steps, bint is_first, double *scratch, double *moments
 ) noexcept nogil:
     if real is double:
-        table().harmonic_moments_f64(d, n_max, n_rows, n, ld, x.start, x.row_stride, x.column_stride, p, steps,
+        table().harmonic_moments_f64(d, n_max, n, ld, x.start, x.row_stride, x.column_stride, p, steps,
                                      is_first, scratch, moments)
     else:
-        table().harmonic_moments_f32(d, n_max, n_rows, n, ld, x.start, x.row_stride, x.column_stride, p, steps,
+        table().harmonic_moments_f32(d, n_max, n, ld, x.start, x.row_stride, x.column_stride, p, steps,
                                      is_first, scratch, moments)
 
 
