@@ -1,5 +1,7 @@
 """Clusters by linkage: against all pairs, their centres and radii, weights and replicas."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,29 @@ def test_many_tokens_in_few_clusters():
     centres = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     x = cs.normalize(np.repeat(centres, 20_000, axis=0) + 0.01 * cs.sample_uniform(40_000, 3, rng=0))
     assert cs.measures.clusters(x, scale=0.1).sizes.tolist() == [20_000, 20_000]
+
+
+@pytest.mark.parametrize("scale", [0.8, 1.3])
+def test_many_neighbours_in_many_dimensions_take_memory_of_the_tokens(scale):
+    """Nearly every token has a cell of its own and many neighbours: a list of their pairs would take 80 MB or more."""
+    x = cs.sample_uniform(4000, 8, rng=0)
+    cs.measures.clusters(x[:10], scale=scale)  # imports
+    tracemalloc.start()
+    try:
+        groups = cs.measures.clusters(x, scale=scale)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
+    assert groups.sizes.sum() == 4000
+
+
+def test_centres_of_light_clusters_are_means():
+    x = cs.normalize(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.02]]))
+    light = cs.measures.clusters(x, scale=0.1, weights=[1 - 2e-13, 1e-13, 1e-13])
+    equal = cs.measures.clusters(x, scale=0.1, weights=[0.2, 0.4, 0.4])
+    np.testing.assert_allclose(light.centres, equal.centres, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(light.radii, equal.radii, rtol=0, atol=1e-15)
 
 
 def test_centres_radii_and_weights():

@@ -106,14 +106,6 @@ def test_bits(beta):
     assert np.array_equal(last, final)
 
 
-def test_differences_are_the_drift():
-    weights = np.linspace(1.0, 3.0, 12) / np.linspace(1.0, 3.0, 12).sum()
-    few = cs.SoftmaxAttention(beta=4.0, value_scale=-2.0)
-    same = cs.SoftmaxAttention(query=4.0 * np.eye(3), key=np.eye(3), value=-2.0 * np.eye(3))
-    one, other = (cs.simulate(model(part), X, rng=0, weights=weights).final for part in (few, same))
-    np.testing.assert_allclose(one, other, atol=1e-7)
-
-
 def test_bad_arguments():
     with pytest.raises(ValueError, match="tolerance must be None"):
         model(scheme="rk4", tolerance=1e-8)

@@ -87,3 +87,6 @@ def test_what_is_refused():
         cs.simulate(causal, X, rng=0, coalesce=1e-6)
     with pytest.raises(ValueError, match="coalesce must"):
         cs.simulate(model(), X, rng=0, coalesce=0.0)
+    nodes = cs.MeanField(model=model("projected-euler"), law=cs.laws.Uniform(dim=3), n_nodes=8)
+    with pytest.raises(ValueError, match="coalesce needs a model that takes weights"):
+        cs.simulate(nodes, X, rng=0, coalesce=1e-6)

@@ -121,6 +121,8 @@ def test_thresholds():
         cs.until.Threshold(observable=3, at_least=0.5)
     with pytest.raises(TypeError, match="observable must return numbers"):
         cs.until.Threshold(observable=lambda t, x: "far", at_least=0.5)(0.0, X)
+    with pytest.raises(ValueError, match=r"finite numbers, got nan at time 0.5"):
+        cs.until.Threshold(observable=lambda t, x: np.nan, at_least=0.5)(0.5, X)
 
 
 def test_bad_conditions_are_refused():

@@ -137,12 +137,15 @@ def checkpoints_of_each():
     with pytest.raises(Stop):
         cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(0.6)}, checkpoint=checkpoint)
     own = Path(f"{sys.argv[2]}.{COMM.rank}-of-{COMM.size}")
+    if COMM.rank == 0:
+        with pytest.raises(ValueError, match="must be resumed by as many ranks as wrote it, got one file"):
+            cs.simulate(model, sample, rng=0, observe={"mean": Until(9)}, checkpoint=checkpoint)
     with np.load(own) as saved:
         assert int(saved["step"]) == 2
         assert saved["tokens"].shape == expected.final.shape
     if COMM.size > 1:
         comm = COMM.Split(0 if COMM.rank < COMM.size - 1 else 1)
-        with pytest.raises(ValueError, match="must be resumed with the number of ranks that wrote it"):
+        with pytest.raises(ValueError, match="must be resumed by as many ranks as wrote it"):
             cs.simulate(model, sample, rng=0, comm=comm, observe={"mean": Until(9)}, checkpoint=checkpoint)
         COMM.Barrier()
         if COMM.rank == 1:  # as if it had been killed before it wrote the last step

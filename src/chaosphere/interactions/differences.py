@@ -1,7 +1,8 @@
 """Softmax attention of few tokens from the differences of their places, for V = vI.
 
 P_x Σ w_j x_j = P_x Σ w_j (x_j − x): a token does not add to its own velocity, and one close to it adds little. So the
-rounding is relative to the velocity, also where it is far below 1e-16, as between clusters at a large β.
+rounding is relative to the velocity, also where it is far below 1e-16, as between clusters at a large β. NumPy sums
+them, many times more slowly than the kernels, so only for tokens whose velocities are small.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 
-MAX_NUMBERS = 2**20  # of the differences of one replica
+MAX_NUMBERS = 2**18  # of the differences of one replica
+SLOW = 1e-5  # speed above which the rounding of the kernels, about 1e-16, is as good as relative to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,15 +41,18 @@ class Differences:
         value_scale = self.value_scale if value_scale is None else value_scale
         return Differences(weights=self.weights, beta=beta, value_scale=value_scale) if beta >= 0 else None
 
-    def velocity(self, x: Tokens) -> Tokens | None:
-        """Return P_x Attn at tokens (R, N, d); None where the weights of a token underflow."""
-        result = np.empty_like(x)
-        for tokens, velocity in zip(x, result, strict=True):  # one by one: bits do not depend on the others
-            difference = tokens[None, : len(self.weights)] - tokens[:, None]
-            w = self.weights * np.exp(-0.5 * self.beta * (difference * difference).sum(axis=2))
-            total = w.sum(axis=1)
-            if (total < 1e-200).any():
-                return None
-            mean = (w[:, :, None] * difference).sum(axis=1) / total[:, None] * self.value_scale
-            velocity[:] = mean - (mean * tokens).sum(axis=1)[:, None] * tokens
-        return result
+    def refine(self, x: Tokens, velocity: Tokens) -> None:
+        """Replace P_x Attn at tokens (R, N, d) of those that are no faster than `SLOW`."""
+        is_slow = np.einsum("rnd,rnd->rn", velocity, velocity) < SLOW**2
+        for tokens, rows, to in zip(x, is_slow, velocity, strict=True):  # one by one: bits do not depend on the others
+            if rows.any():
+                to[rows] = self._velocity(tokens, tokens[rows])
+
+    def _velocity(self, x: Tokens, at: Tokens) -> Tokens:
+        (sources,) = np.nonzero(self.weights)
+        difference = x[None, sources] - at[:, None]
+        exponent = 0.5 * self.beta * (difference * difference).sum(axis=2)
+        # Least exponents of 0: no sum underflows, wherever the token is.
+        w = self.weights[sources] * np.exp(exponent.min(axis=1, keepdims=True) - exponent)
+        mean = (w[:, :, None] * difference).sum(axis=1) / w.sum(axis=1)[:, None] * self.value_scale
+        return np.asarray(mean - (mean * at).sum(axis=1)[:, None] * at)

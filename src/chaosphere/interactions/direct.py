@@ -210,9 +210,11 @@ class DirectPlan(InteractionPlan):
         return plan
 
     def tangential_drift(self, x: Tokens, *, n_threads: int) -> Tokens:
-        """Return P_x drift(x), from differences of the tokens where they are few; see `InteractionPlan`."""
-        velocity = None if self.differences is None else self.differences.velocity(x)
-        return super().tangential_drift(x, n_threads=n_threads) if velocity is None else velocity
+        """Return P_x drift(x), from differences of the tokens where they are few and slow; see `InteractionPlan`."""
+        velocity = super().tangential_drift(x, n_threads=n_threads)
+        if self.differences is not None:
+            self.differences.refine(x, velocity)
+        return velocity
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""

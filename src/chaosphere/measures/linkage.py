@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 
 MAX_LINKS = 50  # of a token, on average, that are listed
+MAX_PAIRS = 2**20  # of points, whose distances are looked at at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -114,13 +116,14 @@ def _clusters(x: Floats, *, scale: float, weights: Floats) -> Clusters:
     sums = np.zeros((n_clusters, x.shape[1]))
     np.add.at(sums, labels, weights[:, None] * x)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    centres = np.where(norms > 1e-12 * weights.max(), sums / np.where(norms > 0, norms, 1.0), x[firsts])
+    masses = np.asarray(np.bincount(labels, weights=weights), dtype=np.float64)
+    centres = np.where(norms > 1e-12 * masses[:, None], sums / np.where(norms > 0, norms, 1.0), x[firsts])
     radii = np.zeros(n_clusters)
     np.maximum.at(radii, labels, np.linalg.norm(x - centres[labels], axis=1))
     return Clusters(
         labels=labels,
         sizes=sizes,
-        weights=np.asarray(np.bincount(labels, weights=weights), dtype=np.float64),
+        weights=masses,
         centres=centres,
         radii=radii,
     )
@@ -157,17 +160,31 @@ def _linked_cells(x: Floats, scale: float) -> NDArray[np.int64]:
     _, firsts, cell = np.unique(np.floor(x / side), axis=0, return_index=True, return_inverse=True)
     cell, n_cells = cell.reshape(-1), len(firsts)
     members = np.split(np.argsort(cell, kind="stable"), np.cumsum(np.bincount(cell))[:-1])
-    tree = cKDTree(x[firsts])
-    group = _components(tree.query_pairs(scale, output_type="ndarray"), n_cells)
-    # Tokens a scale apart are in cells whose first tokens are at most two diagonals farther apart.
-    candidates = tree.query_pairs(3 * scale, output_type="ndarray")
-    for i, j in candidates[group[candidates[:, 0]] != group[candidates[:, 1]]]:
-        if group[i] == group[j]:  # by now
-            continue
-        small, large = sorted((members[i], members[j]), key=len)
-        if cKDTree(x[large]).query(x[small])[0].min() <= scale:
-            group[group == group[j]] = group[i]
+    sizes, group = np.bincount(cell), np.arange(n_cells)
+    for links in _close_pairs(x[firsts], scale):
+        group = _components(group[links], n_cells)[group]
+    # Tokens a scale apart are in cells whose first tokens are at most two diagonals farther apart. Of cells with one
+    # token each all is known.
+    for pairs in _close_pairs(x[firsts], 3 * scale):
+        is_open = (group[pairs[:, 0]] != group[pairs[:, 1]]) & (sizes[pairs].sum(axis=1) > 2)
+        for i, j in pairs[is_open]:
+            if group[i] == group[j]:  # by now
+                continue
+            small, large = sorted((members[i], members[j]), key=len)
+            if cKDTree(x[large]).query(x[small])[0].min() <= scale:
+                group[group == group[j]] = group[i]
     return np.asarray(group[cell])
+
+
+def _close_pairs(x: Floats, distance: float) -> Iterator[NDArray[np.int64]]:
+    """Yield all pairs of points that are at most so far from one another, shape (n, 2), about a million at once."""
+    from scipy.spatial import cKDTree
+
+    tree, rows = cKDTree(x), max(1, MAX_PAIRS // len(x))
+    for first in range(0, len(x), rows):
+        found = cKDTree(x[first : first + rows]).sparse_distance_matrix(tree, distance, output_type="ndarray")
+        i, j = found["i"] + first, found["j"]
+        yield np.stack([i[i < j], j[i < j]], axis=1)
 
 
 def _components(links: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -150,9 +150,8 @@ def _slope(x: Tokens, flow: Flow, times: Sequence[float]) -> Tokens:
     result = np.empty_like(x)
     for time in sorted(set(times)):
         mine = np.array(times) == time
-        result[mine] = interaction.at(flow.time + time, step=flow.step).tangential_drift(x, n_threads=flow.n_threads)[
-            mine
-        ]
+        plan = interaction.at(flow.time + time, step=flow.step)
+        result[mine] = plan.tangential_drift(x[mine], n_threads=flow.n_threads)
     return result
 
 

@@ -40,7 +40,10 @@ class CoalescedPlan(ModelPlan):
         n = shape.n_tokens
         self.model, self.tolerance, self.dtype = model, tolerance, shape.dtype
         self.weights = np.full(n, 1 / n) if weights is None else weights
-        self.inner = model.plan(shape, self.weights)
+        try:
+            self.inner = model.plan(shape, self.weights)
+        except ValueError as error:
+            raise ValueError(f"coalesce needs a model that takes weights of tokens: {error}") from error
         if self.inner.is_ordered or self.inner.has_radius:
             raise ValueError("coalesce needs a model of tokens without an order and without radii")
         self.cost, self.changing = self.inner.cost, self.inner.changing

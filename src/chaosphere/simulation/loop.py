@@ -193,6 +193,8 @@ def simulate(
         plan = model.plan(shape, weights)
     else:
         coalesce = checks.number(coalesce, "coalesce", above=0, high=0.1)
+        if comm is not None:
+            raise ValueError("coalesce must be None with comm: to merge clusters takes all tokens")
         plan = CoalescedPlan(model, shape, weights, tolerance=coalesce)
     over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
     if comm is not None:

@@ -106,16 +106,21 @@ class Rows:
         ValueError
             If there are files of another number of processes.
         """
-        if not self.keeps_own:
-            return spec
         path, size = files.local(spec.path, "path"), len(self.bounds) - 1
-        others = {p.name for p in path.parent.glob(glob.escape(path.name) + ".*-of-*")}
-        foreign = sorted(name for name in others if name.split("-of-")[-1].split(".")[0] != str(size))
+        names = {p.name for p in path.parent.glob(glob.escape(path.name) + ".*-of-*")}
+        foreign = sorted(name for name in names if name.split("-of-")[-1].split(".")[0] != str(size))
+        if not self.keeps_own:
+            foreign = sorted(names)
+        elif path.exists():
+            foreign.append(path.name)
         if self.any(bool(foreign)):
+            own = f"{size} ranks with tokens of their own" if self.keeps_own else "one file for all tokens"
             raise ValueError(
-                f"checkpoint {path} must be resumed with the number of ranks that wrote it, got {size} ranks and "
+                f"checkpoint {path} must be resumed by as many ranks as wrote it, got {own} and "
                 f"{', '.join(foreign) or 'files of another number'}; remove them to start again"
             )
+        if not self.keeps_own:
+            return spec
         return dataclasses.replace(spec, path=path.with_name(f"{path.name}.{self.rank}-of-{size}"))
 
     def on_keepers(self, function: Callable[[], T]) -> T:

@@ -187,6 +187,8 @@ class Threshold(Brief):
         value = np.asarray(value_of(self.observable, time, tokens=tokens, radii=None))
         if value.dtype.kind not in "biuf":
             raise TypeError(f"observable must return numbers, got {value.dtype}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"observable must return finite numbers, got {value} at time {time:g}")
         return value >= self.at_least if self.at_most is None else value <= self.at_most
 
 
