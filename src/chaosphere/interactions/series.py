@@ -2,10 +2,10 @@
 
 `chaosphere.geometry.expansions` has the expansion and its error bounds.
 
-Where they win (`is_cheaper`, at the default tolerance): from N = 530 on the circle; for d = 3 from 1 300 (β = 1), 1 600
-(β = 4), 6 200 (β = 64); for d = 4 from 5 500 (β = 1), 20 000 (β = 4), 88 000 (β = 16); for d = 5 from 46 000 (β = 1),
-210 000 (β = 4); for d = 6 from 300 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct. With a
-tolerance of 1e-6 it is from 1 400 (d = 3), 8 900 (d = 4) and 87 000 (d = 5) at β = 4.
+Where they win (`is_cheaper`, at the default tolerance): from N = 530 on the circle; for d = 3 from 800 (β = 1), 1 000
+(β = 4), 4 100 (β = 64); for d = 4 from 1 700 (β = 1), 4 400 (β = 4), 17 000 (β = 16); for d = 5 from 9 400 (β = 1),
+41 000 (β = 4); for d = 6 from 58 000 (β = 1). Outside, more than 40 000 harmonics would be needed: direct. With a
+tolerance of 1e-6 it is from 850 (d = 3), 2 400 (d = 4) and 17 000 (d = 5) at β = 4.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def nanoseconds_of(n_tokens: int, terms: int, dim: int) -> float:
     if dim == 2:
         call, token = MIN_NANOSECONDS + 200 * terms, 4.7 + 0.123 * terms
     elif dim == 3:
-        call, token = 3.2e5 + 200 * terms, 55 + 0.31 * terms
+        call, token = 1.5e5 + 70 * terms, 22 + 0.215 * terms
     else:
-        call, token = 2e5 + 170 * terms, 1.85 ** (dim - 4) * (150 + 1.35 * terms)
+        call, token = 2e5 + 100 * terms, 1.85 ** (dim - 4) * (100 + 0.26 * terms)
     return call + token * n_tokens
 
 
