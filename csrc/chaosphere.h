@@ -77,11 +77,11 @@ enum chs_activation {
     /* sums[i, c] = sum_j w_ij v_j[c] and sums[i, d] = sum_j w_ij p_j with k = scale x, w_ij = 2^(k_i . k_j - shift),   \
      * of n tokens x with values v, NULL for k. p, with lanes as those of the tokens, may be NULL, for 1 each, if       \
      * shift < 479 (f32: 50). With coefficients c of powers, lowest first, w_ij is the polynomial of k_i . k_j instead,  \
-     * and sums[i, d] means nothing. Blocks have ld >= n columns, whole vectors. scratch: (d + 4) n lanes numbers; of   \
-     * one system d ld + 4 n lanes. */                                                                                 \
-    void (*attend_replicas_##suffix)(int is_group, long n, long d, long ld, const real *x, const real *v,              \
-                                     const real *p, double scale, real shift, long degree, const real *c,              \
-                                     real *scratch, real *sums);                                                       \
+     * and sums[i, d] means nothing. With is_causal the sums of token i are over j <= i. Blocks have ld >= n columns,    \
+     * whole vectors. scratch: (d + 4) n lanes numbers; of one system d ld + 4 n lanes. */                             \
+    void (*attend_replicas_##suffix)(int is_group, int is_causal, long n, long d, long ld, const real *x,              \
+                                     const real *v, const real *p, double scale, real shift, long degree,              \
+                                     const real *c, real *scratch, real *sums);                                        \
     /* total[j] = sums[j, d] and mean[j, c] = value_scale (scale sums[j, c] / total[j]), vector by vector; without      \
      * is_mean nothing is divided. */                                                                                  \
     void (*replica_means_##suffix)(int is_group, int is_mean, long n, long d, long ld, const real *sums, double scale, \

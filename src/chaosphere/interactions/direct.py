@@ -147,6 +147,7 @@ class DirectPlan(InteractionPlan):
             is_source = np.append(relative > 0, np.zeros(shape.n_tokens - len(relative), dtype=bool))
             self.weights, self.sources, n_sources = relative[relative > 0], _rows(is_source), int(is_source.sum())
             self.tracers = None if is_source.all() else _rows(~is_source)
+        self.pair_weights = self.weights
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_uniform = weights is None
         self.is_fused = self.is_bounded and beta is not None and self.is_uniform and self.symmetric_head is None
@@ -251,9 +252,7 @@ class DirectPlan(InteractionPlan):
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
         if self._is_of_few(x):
-            tokens = np.ascontiguousarray(x)
-            out, bad = attend_replicas(tokens, None, self.scale, self.shift, n_threads, **several)
-            return sphere.raise_if_degenerate(out, bad)
+            return sphere.raise_if_degenerate(*self._attend_few(x, n_threads=n_threads, **several))
         out, bad = kernel.attend_bounded(
             x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
         )
@@ -315,6 +314,12 @@ class DirectPlan(InteractionPlan):
         """Whether x are systems of few tokens with QᵀK = βI and V = δI; it does not depend on how many systems."""
         return is_few(x.shape[1], x.shape[2]) and self.pair_map is None and self.value_map is None
 
+    def _attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
+        """Return what the kernel for systems of few tokens gives for the sources x."""
+        weights = None if self.pair_weights is None else self.pair_weights[None]
+        several["is_causal"] = self.is_ordered
+        return attend_replicas(np.ascontiguousarray(x), weights, self.scale, self.shift, n_threads, **several)
+
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
@@ -327,9 +332,7 @@ class DirectPlan(InteractionPlan):
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
         elif self._is_of_few(x):
-            weights = None if self.weights is None else self.weights[None]
-            tokens = np.ascontiguousarray(x)
-            results = attend_replicas(tokens, weights, self.scale, self.shift, n_threads, self.value_scale)
+            results = self._attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
         else:
             mean, sums = kernel.attend_bounded(

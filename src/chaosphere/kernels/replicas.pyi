@@ -13,6 +13,7 @@ def attend_replicas(
     step: float | None = None,
     n_steps: int = 1,
     polynomial: NDArray[Any] | None = None,
+    is_causal: bool = False,
 ) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
 def pair_deficits(
     x: NDArray[np.float64], weights: NDArray[np.float64] | None, beta: float, n_threads: int

@@ -81,6 +81,32 @@ cdef void _weigh(
                 values[c * f.ld + j] = p[j] * x[c * f.ld + j]
 
 
+cdef void _own_mean(const Form *f, const real *tokens, double value_scale, real *means) noexcept nogil:
+    """The mean at the first token under a causal mask, exactly: it sees itself alone."""
+    cdef long k, stride = 1 if f.is_group else f.ld
+    for k in range(f.d * f.lanes if f.is_group else f.d):
+        means[k * stride] = <real>value_scale * tokens[k * stride]
+
+
+cdef void _copy_first(const Form *f, const real *tokens, real *first) noexcept nogil:
+    """The first token, coordinate by coordinate."""
+    cdef long k, stride = 1 if f.is_group else f.ld
+    for k in range(f.d * f.lanes if f.is_group else f.d):
+        first[k] = tokens[k * stride]
+
+
+cdef void _keep_first(const Form *f, const real *first, real *tokens) noexcept nogil:
+    """Put the first token back where a step started, unless it leads to the other side of the sphere."""
+    cdef long lane, c, lanes = f.lanes if f.is_group else 1, stride = f.lanes if f.is_group else f.ld
+    cdef double product
+    for lane in range(lanes):
+        product = 0
+        for c in range(f.d):
+            product += <double>first[c * lanes + lane] * tokens[c * stride + lane]
+        for c in range(f.d if product > 0 else 0):
+            tokens[c * stride + lane] = first[c * lanes + lane]
+
+
 cdef long _first_failure(const Form *f, long lane, const long *bad) noexcept nogil:
     """The first token of a system where a step fails, or -1: of that in a lane of a group, or of the only one."""
     cdef long token = f.n
@@ -94,7 +120,7 @@ cdef long _first_failure(const Form *f, long lane, const long *bad) noexcept nog
 
 def attend_replicas(
     const real[:, :, ::1] x, const double[:, ::1] weights, double scale, double shift, long n_threads,
-    double value_scale=1, step=None, long n_steps=1, const real[::1] polynomial=None
+    double value_scale=1, step=None, long n_steps=1, const real[::1] polynomial=None, bint is_causal=False
 ):
     """Attention with weights 2^(scale^2 x.y - shift) of tokens x (R, N, d), contiguous.
 
@@ -102,12 +128,13 @@ def attend_replicas(
     value_scale and the sums of the weights (R, N) before division, uniform weights counting 1 each. With a number
     `step` instead of all that LN(x + step value_scale mean), n_steps times over, and the flat index of the first token
     where that fails or -1. With coefficients of a `polynomial`, lowest first, the weight of a pair is its value at x.y,
-    and nothing is divided; scale is 1 then, and zeros are returned for the sums of the weights. Results are those of
-    `attend_bounded` up to rounding.
+    and nothing is divided; scale is 1 then, and zeros are returned for the sums of the weights. With is_causal token i
+    attends to the tokens j <= i, and steps leave the first token where it is. Results are those of `attend_bounded` and
+    `attend_causal` up to rounding.
     """
     cdef const real *unused = NULL
     # Weights that may count as 0 have no form without p, and a tiny scale would lose its digits in scaled values.
-    assert polynomial is None or (scale == 1 and polynomial.shape[0] > 0), "polynomial"
+    assert polynomial is None or (scale == 1 and polynomial.shape[0] > 0 and not is_causal), "polynomial"
     if weights is None and polynomial is None and (shift >= (479 if sizeof(real) == 8 else 50) or scale < 1e-15):
         weights = np.ones((1, x.shape[1]))
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], lanes = tiles.replica_lanes(unused)
@@ -119,13 +146,16 @@ def attend_replicas(
     cdef long degree = 0 if polynomial is None else polynomial.shape[0] - 1
     cdef double factor = 1 if has_weights else 1 / scale, alpha = 0 if step is None else step
     cdef double work = <double>n_replicas * n * n * (0.5 * d + 4 + 0.5 * degree) * n_steps
+    cdef bint is_kept = is_causal and is_step
     cdef int threads = useful_threads(n_threads, work)
     cdef Form group = _form(True, n, d, lanes), single = _form(False, n, d, lanes), f
     cdef long n_groups = _n_groups(n_replicas, lanes)
     cdef long n_grouped = min(n_replicas, n_groups * lanes), n_items = n_groups + n_replicas - n_grouped
     cdef Watch signals = watch(n_items, work)
-    cdef long stride = padded_stride(max(_size(&group), _size(&single))), item, first, n_systems, number, lane
+    cdef long stride = padded_stride(max(_size(&group), _size(&single)) + d * lanes), item, first, n_systems, number, lane
     cdef Scratch memory = Scratch(threads * stride * sizeof(real))
+    cdef Scratch bad_memory = Scratch(n_items * lanes * sizeof(long))
+    cdef long *bad = <long *>bad_memory.at
     cdef real *memories = <real *>memory.at
     cdef real *tokens
     cdef real *means
@@ -133,16 +163,15 @@ def attend_replicas(
     cdef real *totals
     cdef real *values
     cdef real *p
+    cdef real *start
     cdef real *scratch
     cdef long p_stride = 0 if weights is None or weights.shape[0] == 1 else n
     out_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
     total_array = np.empty((n_replicas, 1 if is_step else n), float_dtype(sizeof(real)))
-    bad_array = np.full((n_items, lanes), -1, np.int64)
-    failure_array = np.full(n_replicas, -1, np.int64)
     cdef real[:, :, ::1] out = out_array
     cdef real[:, ::1] total = total_array
-    cdef long[:, ::1] bad = bad_array
-    cdef long[::1] failures = failure_array
+    for lane in range(n_items * lanes):
+        bad[lane] = -1
     for item in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
         if is_stopped(&signals, threadid()):
             continue
@@ -155,18 +184,23 @@ def attend_replicas(
         totals = sums + f.sums
         p = totals + f.row
         values = p + f.row
-        scratch = values + f.tokens
+        start = values + f.tokens
+        scratch = start + d * lanes
         _pack(&f, n_systems, &x[first, 0, 0], tokens)
         for number in range(n_steps):
             if has_weights:
                 _weigh(&f, n_systems, tokens, &weights[first if p_stride > 0 else 0, 0], p_stride, values, p)
-            tiles.attend_replicas(f.is_group, n, d, f.ld, tokens, values if has_weights else NULL,
+            tiles.attend_replicas(f.is_group, is_causal, n, d, f.ld, tokens, values if has_weights else NULL,
                                   p if has_weights else NULL, scale, shift, degree, c, scratch, sums)
             tiles.replica_means(f.is_group, c == NULL, n, d, f.ld, sums, factor, value_scale, means, totals)
+            if is_causal:
+                _own_mean(&f, tokens, value_scale, means)
+            if is_kept:
+                _copy_first(&f, tokens, start)
             if is_step:
-                tiles.replica_step(f.is_group, n, d, f.ld, means, alpha, tokens, &bad[item, 0])
-        for lane in range(n_systems if is_step else 0):
-            failures[first + lane] = _first_failure(&f, lane, &bad[item, 0])
+                tiles.replica_step(f.is_group, n, d, f.ld, means, alpha, tokens, bad + item * lanes)
+            if is_kept:
+                _keep_first(&f, start, tokens)
         if is_step:
             _unpack(&f, n_systems, tokens, &out[first, 0, 0])
             continue
@@ -181,8 +215,13 @@ def attend_replicas(
         if c != NULL:
             total_array[...] = 0
         return out_array, total_array.astype(np.float64, copy=False)
-    failed = np.flatnonzero(failure_array >= 0)
-    return out_array, int(failed[0] * n + failure_array[failed[0]]) if failed.size else -1
+    for number in range(n_replicas):
+        f = group if number < n_grouped else single
+        item = number // lanes if f.is_group else n_groups + number - n_grouped
+        first = _first_failure(&f, number % lanes, bad + item * lanes)
+        if first >= 0:
+            return out_array, number * n + first
+    return out_array, -1
 
 
 def pair_deficits(const double[:, :, ::1] x, const double[::1] weights, double beta, long n_threads):

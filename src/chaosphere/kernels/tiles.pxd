@@ -105,13 +105,14 @@ cdef inline long replica_lanes(const real *unused) noexcept nogil:
 
 
 cdef inline void attend_replicas(
-    bint is_group, long n, long d, long ld, const real *x, const real *v, const real *p, double scale, double shift,
-    long degree, const real *c, real *scratch, real *sums
+    bint is_group, bint is_causal, long n, long d, long ld, const real *x, const real *v, const real *p, double scale,
+    double shift, long degree, const real *c, real *scratch, real *sums
 ) noexcept nogil:
     if real is double:
-        table().attend_replicas_f64(is_group, n, d, ld, x, v, p, scale, shift, degree, c, scratch, sums)
+        table().attend_replicas_f64(is_group, is_causal, n, d, ld, x, v, p, scale, shift, degree, c, scratch, sums)
     else:
-        table().attend_replicas_f32(is_group, n, d, ld, x, v, p, scale, <float>shift, degree, c, scratch, sums)
+        table().attend_replicas_f32(is_group, is_causal, n, d, ld, x, v, p, scale, <float>shift, degree, c, scratch,
+                                    sums)
 
 
 cdef inline void replica_means(

@@ -1,0 +1,77 @@
+"""Kernels for systems of few tokens over those of blocks:  python benches/small_systems.py [--quick] [--dtype float32]
+
+One thread, in short rounds that alternate between both. For each kind of attention, d and N it prints the median over
+the rounds of the time of blocks over that of few tokens, for many systems in one call and for one system alone.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import chaosphere as cs
+from chaosphere.common.shape import Shape
+from chaosphere.kernels import attention, causal
+
+BETA = 4.0
+ROUND = 3e-3  # seconds of one round, about
+
+
+def ratio(blocks: Callable, few: Callable, *, rounds: int) -> float:
+    """Return the median of the time of the first over that of the second."""
+    start = time.perf_counter()
+    blocks()
+    repeats = max(1, int(ROUND / (time.perf_counter() - start)))
+
+    def took(function: Callable) -> float:
+        begin = time.process_time()
+        for _ in range(repeats):
+            function()
+        return time.process_time() - begin
+
+    return float(np.median([took(blocks) / took(few) for _ in range(rounds)]))
+
+
+def full(x: np.ndarray) -> tuple[Callable, Callable]:
+    """QᵀK = βI and V = δI."""
+    plan = cs.SoftmaxAttention(beta=BETA, method="direct").plan(Shape.of(x))
+    settings = (None, None, None, plan.scale, plan.shift, True, 1)
+    return lambda: attention.attend_bounded(x, *settings), lambda: plan._attend_few(x, n_threads=1, value_scale=1.0)
+
+
+def masked(x: np.ndarray) -> tuple[Callable, Callable]:
+    """The same under a causal mask."""
+    plan = cs.SoftmaxAttention(beta=BETA, mask="causal", method="direct").plan(Shape.of(x))
+    settings = (None, None, None, plan.scale, plan.shift, 1)
+    return lambda: causal.attend_causal(x, *settings), lambda: plan._attend_few(x, n_threads=1, value_scale=1.0)
+
+
+KINDS = {"full": full, "causal": masked}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few sizes: does it run?")
+    parser.add_argument("--dtype", default="float64", choices=["float64", "float32"])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    arguments = parser.parse_args()
+    sizes, dims = ([16], [3]) if arguments.quick else ([16, 32, 64, 128], [2, 3, 8, 16, 64])
+    for kind in arguments.kinds:
+        print(f"\n{kind}, {arguments.dtype}: speed of many systems over that of blocks (of one system alone)\n")
+        print("| d | " + " | ".join(f"N = {n}" for n in sizes) + " |\n|---" + "|---" * len(sizes) + "|")
+        for dim in dims:
+            cells = []
+            for n in sizes:
+                n_replicas = max(64, 8192 // n)
+                x = cs.sample_uniform(n, dim, rng=0, n_replicas=n_replicas).astype(arguments.dtype)
+                rounds = 3 if arguments.quick else 31
+                many, alone = (ratio(*KINDS[kind](tokens), rounds=rounds) for tokens in (x, x[:1]))
+                cells.append(f"{many:.2f} ({alone:.2f})")
+            print(f"| {dim} | " + " | ".join(cells) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
