@@ -13,9 +13,11 @@ import numpy as np
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
-from chaosphere.kernels import attention, causal
+from chaosphere.kernels import attention, causal, rows
+from chaosphere.kernels.replicas import attend_replica_rows
 
 BETA = 4.0
+LOG2_E = float(np.log2(np.e))
 ROUND = 3e-3  # seconds of one round, about
 
 
@@ -48,7 +50,37 @@ def masked(x: np.ndarray) -> tuple[Callable, Callable]:
     return lambda: causal.attend_causal(x, *settings), lambda: plan._attend_few(x, n_threads=1, value_scale=1.0)
 
 
-KINDS = {"full": full, "causal": masked}
+def matrices(dim: int, k: int) -> list[np.ndarray]:
+    return [m / np.linalg.norm(m, 2) for m in np.random.default_rng(0).standard_normal((3, k, dim))]
+
+
+def distances(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Attention by distances with square matrices."""
+    query, key, value = (m.astype(x.dtype) for m in matrices(x.shape[2], x.shape[2]))
+
+    def blocks() -> object:
+        q, k, v = (rows.map_tokens(x, m, 1) for m in (query, key, value))
+        bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2)
+        return rows.attend_rows(q, k, None, None, None, 2 * LOG2_E, 1, values=v, bias=bias)
+
+    maps = {"query": query, "key": key, "value": value}
+    return blocks, lambda: attend_replica_rows(x, x, None, 2 * LOG2_E, 1, is_distance=True, **maps)
+
+
+def head(x: np.ndarray) -> tuple[Callable, Callable]:
+    """A head whose matrices have a quarter of the dimensions, with an output."""
+    query, key, value = (m.astype(x.dtype) for m in matrices(x.shape[2], max(1, x.shape[2] // 4)))
+    output = np.ascontiguousarray(value.T)
+
+    def blocks() -> object:
+        q, k, v = (rows.map_tokens(x, m, 1) for m in (query, key, value))
+        return rows.attend_rows(q, k, None, output, None, BETA, 1, values=v)
+
+    maps = {"query": query, "key": key, "value": value, "output": output}
+    return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, **maps)
+
+
+KINDS = {"full": full, "causal": masked, "distances": distances, "head": head}
 
 
 def main() -> int:

@@ -134,6 +134,27 @@ cdef inline void replica_step(
         table().replica_step_f32(is_group, n, d, ld, mean, alpha, x, bad)
 
 
+cdef inline void replica_map(
+    bint is_group, long n, long rows, long d, long ld, const real *matrix, const real *x, real *out
+) noexcept nogil:
+    if real is double:
+        table().replica_map_f64(is_group, n, rows, d, ld, matrix, x, out)
+    else:
+        table().replica_map_f32(is_group, n, rows, d, ld, matrix, x, out)
+
+
+cdef inline void attend_replica_rows(
+    bint is_group, bint is_distance, long key_dim, long value_dim, long n_q, long n_k, long ld_q, long ld_k,
+    const real *q, const real *k, const real *v, real *bias, real *scratch, real *top, real *sums
+) noexcept nogil:
+    if real is double:
+        table().attend_replica_rows_f64(is_group, is_distance, key_dim, value_dim, n_q, n_k, ld_q, ld_k, q, k, v, bias,
+                                        scratch, top, sums)
+    else:
+        table().attend_replica_rows_f32(is_group, is_distance, key_dim, value_dim, n_q, n_k, ld_q, ld_k, q, k, v, bias,
+                                        scratch, top, sums)
+
+
 cdef inline void attend_rows(
     long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i, const real *k_j, const real *v_j,
     const real *bias_j, real *scratch, real *top_i, double *sum_i
