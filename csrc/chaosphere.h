@@ -77,11 +77,11 @@ enum chs_activation {
     /* sums[i, c] = sum_j w_ij v_j[c] and sums[i, d] = sum_j w_ij p_j with k = scale x, w_ij = 2^(k_i . k_j - shift),   \
      * of n tokens x with values v, NULL for k. p, with lanes as those of the tokens, may be NULL, for 1 each, if       \
      * shift < 479 (f32: 50). With coefficients c of powers, lowest first, w_ij is the polynomial of k_i . k_j instead,  \
-     * and sums[i, d] means nothing. Blocks have ld >= n columns, whole vectors. scratch: (d + 4) n lanes numbers; of   \
-     * one system d ld + 4 n lanes. */                                                                                 \
-    void (*attend_replicas_##suffix)(int is_group, long n, long d, long ld, const real *x, const real *v,              \
-                                     const real *p, double scale, real shift, long degree, const real *c,              \
-                                     real *scratch, real *sums);                                                       \
+     * and sums[i, d] means nothing. With is_causal the sums of token i are over j <= i. Blocks have ld >= n columns,    \
+     * whole vectors. scratch: (d + 4) n lanes numbers; of one system d ld + 4 n lanes. */                             \
+    void (*attend_replicas_##suffix)(int is_group, int is_causal, long n, long d, long ld, const real *x,              \
+                                     const real *v, const real *p, double scale, real shift, long degree,              \
+                                     const real *c, real *scratch, real *sums);                                        \
     /* total[j] = sums[j, d] and mean[j, c] = value_scale (scale sums[j, c] / total[j]), vector by vector; without      \
      * is_mean nothing is divided. */                                                                                  \
     void (*replica_means_##suffix)(int is_group, int is_mean, long n, long d, long ld, const real *sums, double scale, \
@@ -90,6 +90,16 @@ enum chs_activation {
      * bad[lane], -1 before, is the first vector. */                                                                   \
     void (*replica_step_##suffix)(int is_group, long n, long d, long ld, const real *mean, double alpha, real *x,      \
                                   long *bad);                                                                          \
+    /* out_r = sum_c a[r, c] x_c of n tokens, r < rows; a is row-major (rows, d). */                                     \
+    void (*replica_map_##suffix)(int is_group, long n, long rows, long d, long ld, const real *a, const real *x,       \
+                                 real *out);                                                                           \
+    /* As attend_replicas for n_q queries and n_k keys of key_dim coordinates, values of value_dim, and scores of any size:       \
+     * w_ij = 2^(bias_j + q_i . k_j - top_i) with the largest exponent top_i; bias, with lanes as those of the keys, may \
+     * be NULL. With is_distance -log2(e) |k_j|^2 is added to it before. Blocks of queries and sums have ld_q columns,  \
+     * those of keys, values and biases ld_k. scratch: 4 n_k lanes numbers. */                                         \
+    void (*attend_replica_rows_##suffix)(int is_group, int is_distance, long key_dim, long value_dim, long n_q,        \
+                                         long n_k, long ld_q, long ld_k, const real *q, const real *k, const real *v,  \
+                                         real *bias, real *scratch, real *top, real *sums);                            \
     /* Both sides of one pair of blocks with a polynomial p for the coefficient of a pair: u_ij = x_i . x_j, then      \
      *   sum_i[c, i] += sum_j p(u_ij) v_j[c, j]  and  sum_j[c, j] += sum_i p(u_ij) v_i[c, i],  either unless it is     \
      * NULL, for first <= c < stop; is_packed: first = 0, stop = d, and the sums of coordinate d mean nothing. c holds \

@@ -32,6 +32,8 @@
 #include "packed.inc"
 #include "attention.inc"
 #include "replicas.inc"
+#include "replica_steps.inc"
+#include "replica_rows.inc"
 #include "causal.inc"
 #include "potential.inc"
 #include "partition.inc"
@@ -61,6 +63,8 @@
 #include "packed.inc"
 #include "attention.inc"
 #include "replicas.inc"
+#include "replica_steps.inc"
+#include "replica_rows.inc"
 #include "causal.inc"
 #include "potential.inc"
 #include "partition.inc"
@@ -76,7 +80,9 @@
     .attend_pair_##suffix = attend_pair_##suffix, .means_##suffix = means_##suffix,                                    \
     .attend_rows_##suffix = attend_rows_##suffix, .replica_lanes_##suffix = replica_lanes_##suffix,                    \
     .attend_replicas_##suffix = attend_replicas_##suffix, .replica_means_##suffix = replica_means_##suffix,            \
-    .replica_step_##suffix = replica_step_##suffix, .layer_##suffix = layer_##suffix,                                    \
+    .replica_step_##suffix = replica_step_##suffix, .attend_replica_rows_##suffix = attend_replica_rows_##suffix,       \
+    .replica_map_##suffix = replica_map_##suffix,                                                                      \
+    .layer_##suffix = layer_##suffix,                                    \
     .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
     .partition_pair_##suffix = partition_pair_##suffix, .tangent_rows_##suffix = tangent_rows_##suffix,                \
     .tangent_potential_##suffix = tangent_potential_##suffix,                                                          \

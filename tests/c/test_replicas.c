@@ -5,14 +5,14 @@
 #define PADDED(n) (((n) + CHS_ALIGN - 1) / CHS_ALIGN * CHS_ALIGN)
 
 /* Sums, means and one step of a group, or of one system. */
-static void run(const chs_kernels *table, int is_group, long n, long d, long ld, const real *x, const real *v,
+static void run(const chs_kernels *table, int is_group, int is_causal, long n, long d, long ld, const real *x, const real *v,
                 const real *p, double scale, real shift, real *sums, real *mean, real *total, real *stepped) {
     const long lanes = CALL(replica_lanes_)(), row = is_group ? n * lanes : ld;
     real *scratch = REALS(PADDED(d * row + 4 * n * lanes));
     long bad[16];
     for (int lane = 0; lane < 16; lane++)
         bad[lane] = -1;
-    CALL(attend_replicas_)(is_group, n, d, ld, x, v, p, scale, shift, 0, NULL, scratch, sums);
+    CALL(attend_replicas_)(is_group, is_causal, n, d, ld, x, v, p, scale, shift, 0, NULL, scratch, sums);
     CALL(replica_means_)(is_group, 1, n, d, ld, sums, v ? 1 : 1 / scale, -0.5, mean, total);
     memcpy(stepped, x, (size_t)(d * row) * sizeof(real));
     CALL(replica_step_)(is_group, n, d, ld, mean, 0.25, stepped, bad);
@@ -21,7 +21,7 @@ static void run(const chs_kernels *table, int is_group, long n, long d, long ld,
     free(scratch);
 }
 
-static void check_group(const chs_kernels *table, long n, long d, int is_weighted, double beta) {
+static void check_group(const chs_kernels *table, long n, long d, int is_weighted, int is_causal, double beta) {
     const long lanes = CALL(replica_lanes_)(), ld = (n + lanes - 1) / lanes * lanes, row = n * lanes;
     const double scale = sqrt(beta);
     real *x = REALS(PADDED(d * row)), *v = REALS(PADDED(d * row)), *p = REALS(PADDED(row)), *sums = REALS(PADDED((d + 1) * row));
@@ -33,12 +33,12 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
         for (long c = 0; c < d; c++)
             for (long lane = 0; lane < lanes; lane++)
                 v[(j * d + c) * lanes + lane] = p[j * lanes + lane] * x[(j * d + c) * lanes + lane];
-    run(table, 1, n, d, ld, x, is_weighted ? v : NULL, is_weighted ? p : NULL, scale, (real)beta, sums, mean, total,
+    run(table, 1, is_causal, n, d, ld, x, is_weighted ? v : NULL, is_weighted ? p : NULL, scale, (real)beta, sums, mean, total,
         stepped);
     for (long lane = 0; lane < lanes; lane += lanes - 1)
         for (long i = 0; i < n; i++) {
             long double all = 0, of[64] = {0};
-            for (long j = 0; j < n; j++) {
+            for (long j = 0; j <= (is_causal ? i : n - 1); j++) {
                 long double u = 0;
                 for (long c = 0; c < d; c++)
                     u += (long double)x[(i * d + c) * lanes + lane] * x[(j * d + c) * lanes + lane];
@@ -67,7 +67,7 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
         }
         single[2][j] = p[j * lanes + lane];
     }
-    run(table, 0, n, d, ld, single[0], is_weighted ? single[1] : NULL, is_weighted ? single[2] : NULL, scale,
+    run(table, 0, is_causal, n, d, ld, single[0], is_weighted ? single[1] : NULL, is_weighted ? single[2] : NULL, scale,
         (real)beta, single[3], single[4], single[5], single[6]);
     for (long j = 0; j < n; j++) {
         CHECK(single[5][j] == total[j * lanes + lane], "n %ld d %ld: total of token %ld", n, d, j);
@@ -79,8 +79,8 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
     /* Polynomials and energies, the same. */
     real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row));
     c[0] = (real)0.5, c[1] = -1, c[2] = (real)0.25;
-    CALL(attend_replicas_)(1, n, d, ld, x, NULL, NULL, 1, 0, 2, c, scratch, sums);
-    CALL(attend_replicas_)(0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, scratch, single[3]);
+    CALL(attend_replicas_)(1, 0, n, d, ld, x, NULL, NULL, 1, 0, 2, c, scratch, sums);
+    CALL(attend_replicas_)(0, 0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, scratch, single[3]);
     for (long i = 0; i < n; i++)
         for (long k = 0; k < d; k++) {
             long double want = 0;
@@ -113,10 +113,10 @@ static void all(const chs_kernels *table) {
     const long sizes[] = {1, 2, 3, 4, 5, 8, 17, 40}, dims[] = {1, 2, 3, 4, 5, 9, 33};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes - FEWER; i++)
         for (unsigned k = 0; k < sizeof dims / sizeof *dims - FEWER; k++)
-            for (int is_weighted = 0; is_weighted < 2; is_weighted++) {
-                check_group(table, sizes[i], dims[k], is_weighted, 3);
-                if (is_weighted)
-                    check_group(table, sizes[i], dims[k], 1, sizeof(real) == 8 ? 700 : 70);
+            for (int kind = 0; kind < 4; kind++) {
+                check_group(table, sizes[i], dims[k], kind % 2, kind / 2, 3);
+                if (kind % 2)
+                    check_group(table, sizes[i], dims[k], 1, kind / 2, sizeof(real) == 8 ? 700 : 70);
             }
 }
 

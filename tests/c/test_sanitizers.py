@@ -53,6 +53,7 @@ MAINS = [
     "test_layer",
     "test_normals",
     "test_potential",
+    "test_replica_rows",
     "test_replicas",
     "test_sphere",
     "test_tangent",

@@ -19,6 +19,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import direct
 from chaosphere.interactions.direct import LOST, MAX_RANGE, Attended, DirectPlan, relative_weights
+from chaosphere.interactions.few_tokens import is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.kernels import causal as kernel
@@ -73,7 +74,11 @@ class CausalPlan(DirectPlan):
         self.pairs = 0.5 * n * (n + 1)
         self.weights, self.log_unit = relative_weights(weights, n)
         self.distance = decay / n * np.arange(n - 1.0, -1, -1)  # of the last token from each
-        self.is_fused, self.max_fused_steps = False, 1
+        # The token itself counts at least 2^-60 of the rest then: no sum of weights is lost.
+        self.is_fused = (
+            self.is_bounded and weights is None and beta is not None and is_few(n, shape.dim) and value is None
+        )
+        self.max_fused_steps = max(1, 2 * self.max_fused_steps) if self.is_fused else 1
         self.pair_weights = self.weights
         if self.is_bounded and decay > 0:
             folded = np.exp(-self.distance)
@@ -124,18 +129,22 @@ class CausalPlan(DirectPlan):
         return mean, sums, log_scale
 
     def _by_pairs(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
-        mean, sums = kernel.attend_causal(
-            x,
-            self.pair_map,
-            self.value_map,
-            self.pair_weights,
-            self.scale,
-            self.shift,
-            n_threads,
-            first,
-            stop,
-            self.value_scale,
-        )
+        if self._is_of_few(x):
+            results = self._attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
+            mean, sums = (np.ascontiguousarray(result[:, first:stop]) for result in results)
+        else:
+            mean, sums = kernel.attend_causal(
+                x,
+                self.pair_map,
+                self.value_map,
+                self.pair_weights,
+                self.scale,
+                self.shift,
+                n_threads,
+                first,
+                stop,
+                self.value_scale,
+            )
         scale = self.log_shift + self.log_unit + self.distance[first:stop]
         log_scale = np.broadcast_to(scale, sums.shape).copy()
         # A token of little weight, far from all before it: its weights were dropped, so take it alone.

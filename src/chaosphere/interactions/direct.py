@@ -23,13 +23,13 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.differences import Differences
-from chaosphere.interactions.few_tokens import is_few
+from chaosphere.interactions.few_tokens import MAX_ROW_TOKENS, has_few_keys, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 from chaosphere.kernels import attention as kernel
-from chaosphere.kernels.replicas import attend_replicas
+from chaosphere.kernels.replicas import attend_replica_rows, attend_replicas
 from chaosphere.kernels.rows import attend_rows
 
 FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
@@ -147,6 +147,7 @@ class DirectPlan(InteractionPlan):
             is_source = np.append(relative > 0, np.zeros(shape.n_tokens - len(relative), dtype=bool))
             self.weights, self.sources, n_sources = relative[relative > 0], _rows(is_source), int(is_source.sum())
             self.tracers = None if is_source.all() else _rows(~is_source)
+        self.pair_weights = self.weights
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_uniform = weights is None
         self.is_fused = self.is_bounded and beta is not None and self.is_uniform and self.symmetric_head is None
@@ -253,9 +254,7 @@ class DirectPlan(InteractionPlan):
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
         if self._is_of_few(x):
-            tokens = np.ascontiguousarray(x)
-            out, bad = attend_replicas(tokens, None, self.scale, self.shift, n_threads, **several)
-            return sphere.raise_if_degenerate(out, bad)
+            return sphere.raise_if_degenerate(*self._attend_few(x, n_threads=n_threads, **several))
         out, bad = kernel.attend_bounded(
             x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
         )
@@ -307,6 +306,10 @@ class DirectPlan(InteractionPlan):
         """Return attention of queries (R, M, d) to keys, all the sources, its sums, and the log of what these count."""
         if self.head is not None:
             mean, sums, exponents = self.head.attend(queries, keys, weights=self.weights, n_threads=n_threads)
+        elif has_few_keys(keys.shape[1], keys.shape[2]):
+            x, y = np.ascontiguousarray(queries), np.ascontiguousarray(keys)
+            maps: dict[str, Any] = {"query": self.row_map, "output": self.value_map, "value_scale": self.value_scale}
+            mean, sums, exponents = attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, **maps)
         else:
             mean, sums, exponents = attend_rows(
                 queries, keys, self.row_map, self.value_map, self.weights, self.row_scale, n_threads, self.value_scale
@@ -317,11 +320,22 @@ class DirectPlan(InteractionPlan):
         """Whether x are systems of few tokens with QᵀK = βI and V = δI; it does not depend on how many systems."""
         return is_few(x.shape[1], x.shape[2]) and self.pair_map is None and self.value_map is None
 
+    def _is_by_rows(self, x: Tokens) -> bool:
+        """Whether the sums over sources x are those of rows though one shift would do."""
+        has_matrix = self.symmetric_head is not None or self.pair_map is not None
+        return has_matrix and x.shape[1] <= MAX_ROW_TOKENS
+
+    def _attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
+        """Return what the kernel for systems of few tokens gives for the sources x."""
+        weights = None if self.pair_weights is None else self.pair_weights[None]
+        several["is_causal"] = self.is_ordered
+        return attend_replicas(np.ascontiguousarray(x), weights, self.scale, self.shift, n_threads, **several)
+
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
         n_direct = np.full(len(own), own.shape[1])
-        if not self.is_bounded:
+        if not self.is_bounded or self._is_by_rows(x):
             mean, sums, log_scales = self.attend_rows(own, x, n_threads=n_threads)
             return Attended(mean=mean, sums=sums, log_scale=log_scales, n_direct=n_direct)
         if self.symmetric_head is not None:
@@ -329,9 +343,7 @@ class DirectPlan(InteractionPlan):
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
         elif self._is_of_few(x):
-            weights = None if self.weights is None else self.weights[None]
-            tokens = np.ascontiguousarray(x)
-            results = attend_replicas(tokens, weights, self.scale, self.shift, n_threads, self.value_scale)
+            results = self._attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
         else:
             mean, sums = kernel.attend_bounded(

@@ -16,6 +16,8 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.interactions.few_tokens import has_few_keys
+from chaosphere.kernels.replicas import attend_replica_rows
 from chaosphere.kernels.rows import attend_rows, map_tokens
 
 LOG2_E = math.log2(math.e)
@@ -88,6 +90,20 @@ class Head:
         weights : ndarray of float64, shape (N,), optional
         n_threads : int
         """
+        if has_few_keys(keys.shape[1], keys.shape[2]):
+            return attend_replica_rows(
+                np.ascontiguousarray(queries),
+                np.ascontiguousarray(keys),
+                weights,
+                self.scale,
+                n_threads,
+                self.value_scale,
+                query=self.query,
+                key=self.key,
+                value=self.value,
+                output=self.output,
+                is_distance=self.is_distance,
+            )
         q, k, v = self.projected(queries, keys, n_threads=n_threads)
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
         return attend_rows(

@@ -67,17 +67,26 @@ cdef extern from "chaosphere.h" nogil:
         long (*replica_lanes_f64)() noexcept nogil
         long (*replica_lanes_f32)() noexcept nogil
         void (*attend_replicas_f64)(
-            int, long, long, long, const double *, const double *, const double *, double, double, long, const double *,
-            double *, double *) noexcept nogil
+            int, int, long, long, long, const double *, const double *, const double *, double, double, long,
+            const double *, double *, double *) noexcept nogil
         void (*replica_means_f64)(
             int, int, long, long, long, const double *, double, double, double *, double *) noexcept nogil
         void (*replica_step_f64)(int, long, long, long, const double *, double, double *, long *) noexcept nogil
         void (*attend_replicas_f32)(
-            int, long, long, long, const float *, const float *, const float *, double, float, long, const float *,
-            float *, float *) noexcept nogil
+            int, int, long, long, long, const float *, const float *, const float *, double, float, long,
+            const float *, float *, float *) noexcept nogil
         void (*replica_means_f32)(
             int, int, long, long, long, const float *, double, double, float *, float *) noexcept nogil
         void (*replica_step_f32)(int, long, long, long, const float *, double, float *, long *) noexcept nogil
+        void (*replica_map_f64)(
+            int, long, long, long, long, const double *, const double *, double *) noexcept nogil
+        void (*replica_map_f32)(int, long, long, long, long, const float *, const float *, float *) noexcept nogil
+        void (*attend_replica_rows_f64)(
+            int, int, long, long, long, long, long, long, const double *, const double *, const double *, double *,
+            double *, double *, double *) noexcept nogil
+        void (*attend_replica_rows_f32)(
+            int, int, long, long, long, long, long, long, const float *, const float *, const float *, float *,
+            float *, float *, float *) noexcept nogil
         void (*causal_pair_f64)(
             long, long, long, const double *, const double *, const double *, double, double *,
             double *) noexcept nogil

@@ -105,13 +105,14 @@ cdef inline long replica_lanes(const real *unused) noexcept nogil:
 
 
 cdef inline void attend_replicas(
-    bint is_group, long n, long d, long ld, const real *x, const real *v, const real *p, double scale, double shift,
-    long degree, const real *c, real *scratch, real *sums
+    bint is_group, bint is_causal, long n, long d, long ld, const real *x, const real *v, const real *p, double scale,
+    double shift, long degree, const real *c, real *scratch, real *sums
 ) noexcept nogil:
     if real is double:
-        table().attend_replicas_f64(is_group, n, d, ld, x, v, p, scale, shift, degree, c, scratch, sums)
+        table().attend_replicas_f64(is_group, is_causal, n, d, ld, x, v, p, scale, shift, degree, c, scratch, sums)
     else:
-        table().attend_replicas_f32(is_group, n, d, ld, x, v, p, scale, <float>shift, degree, c, scratch, sums)
+        table().attend_replicas_f32(is_group, is_causal, n, d, ld, x, v, p, scale, <float>shift, degree, c, scratch,
+                                    sums)
 
 
 cdef inline void replica_means(
@@ -131,6 +132,27 @@ cdef inline void replica_step(
         table().replica_step_f64(is_group, n, d, ld, mean, alpha, x, bad)
     else:
         table().replica_step_f32(is_group, n, d, ld, mean, alpha, x, bad)
+
+
+cdef inline void replica_map(
+    bint is_group, long n, long rows, long d, long ld, const real *matrix, const real *x, real *out
+) noexcept nogil:
+    if real is double:
+        table().replica_map_f64(is_group, n, rows, d, ld, matrix, x, out)
+    else:
+        table().replica_map_f32(is_group, n, rows, d, ld, matrix, x, out)
+
+
+cdef inline void attend_replica_rows(
+    bint is_group, bint is_distance, long key_dim, long value_dim, long n_q, long n_k, long ld_q, long ld_k,
+    const real *q, const real *k, const real *v, real *bias, real *scratch, real *top, real *sums
+) noexcept nogil:
+    if real is double:
+        table().attend_replica_rows_f64(is_group, is_distance, key_dim, value_dim, n_q, n_k, ld_q, ld_k, q, k, v, bias,
+                                        scratch, top, sums)
+    else:
+        table().attend_replica_rows_f32(is_group, is_distance, key_dim, value_dim, n_q, n_k, ld_q, ld_k, q, k, v, bias,
+                                        scratch, top, sums)
 
 
 cdef inline void attend_rows(
