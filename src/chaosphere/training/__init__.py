@@ -4,6 +4,7 @@ The setting and its scaling are derived on the page :doc:`/concepts/training`.
 """
 
 from chaosphere.training.adamw import AdamW, AdamWState
+from chaosphere.training.loop import Training, train
 from chaosphere.training.losses import KernelMatching, MeanRegression
 from chaosphere.training.network import AttentionNetwork, NetworkGradient
 
@@ -14,6 +15,8 @@ __all__ = [
     "KernelMatching",
     "MeanRegression",
     "NetworkGradient",
+    "Training",
+    "train",
 ]
 
 

@@ -10,6 +10,8 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short
 
+_LARGEST = 1e150  # its square is finite
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AdamWState(Brief):
@@ -29,6 +31,7 @@ class AdamWState(Brief):
     See Also
     --------
     chaosphere.training.AdamW.start : The state before the first step.
+    chaosphere.training.Training : The result of a training, which has one.
 
     Examples
     --------
@@ -114,7 +117,7 @@ class AdamW:
         Raises
         ------
         TypeError, ValueError
-            If the parameters are no finite float64 array.
+            If the parameters are no float64 array with entries <= 1e150 in size.
 
         See Also
         --------
@@ -152,11 +155,14 @@ class AdamW:
         Raises
         ------
         TypeError, ValueError
-            If the gradient is no finite float64 array of the shape of the parameters, or n_units < 1.
+            If the gradient is no float64 array of the shape of the parameters with entries <= 1e150 in size, or
+            n_units < 1.
 
         See Also
         --------
         chaosphere.training.AdamW.start : The state before the first step.
+        chaosphere.training.AttentionNetwork.n_units : The number of heads of a network.
+        chaosphere.training.train : The steps of a training.
 
         Examples
         --------
@@ -169,6 +175,8 @@ class AdamW:
         True
         """
         n_units = checks.integer(n_units, "n_units", low=1)
+        if not isinstance(state, AdamWState):
+            raise TypeError(f"state must be an AdamWState, got {state!r}")
         if _checked(gradient, "gradient").shape != state.parameters.shape:
             raise ValueError(
                 f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"
@@ -185,6 +193,6 @@ class AdamW:
 def _checked(values: Floats, name: str) -> Floats:
     if not isinstance(values, np.ndarray) or values.dtype != np.float64:
         raise TypeError(f"{name} must be a float64 array, got {type(values).__name__}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite")
+    if not (np.isfinite(values).all() and (abs(values) <= _LARGEST).all()):
+        raise ValueError(f"{name} must be finite, with entries <= {_LARGEST:g} in size")
     return values

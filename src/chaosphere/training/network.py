@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short
-from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
-from chaosphere.geometry import sphere
-from chaosphere.interactions.protocol import InteractionPlan
-from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.geometry.sphere import DegenerateTokenError
+from chaosphere.interactions.head import largest_value
 from chaosphere.models.operations import projected
+from chaosphere.training.heads import Heads
 
-Objective = Callable[[Floats], tuple[float, Floats]]
+Objective = Callable[[Tokens], tuple[float, Tokens]]
+_KEPT_BYTES = 2**27  # of what gradients need of layers: as long as that is enough, nothing is computed twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -30,11 +29,11 @@ class NetworkGradient(Brief):
     ----------
     value : float
         The loss.
-    tokens : ndarray of float64, shape (B, N, d)
-        In the initial tokens, as vectors of R^d.
+    tokens : ndarray, shape (B, N, d)
+        In the initial tokens, as vectors of R^d, of their dtype.
     parameters : ndarray of float64, shape (L, H, 2k + d, d)
         In the matrices of the heads, laid out as the parameters are.
-    final : ndarray of float64, shape (B, N, d)
+    final : ndarray, shape (B, N, d)
         The final tokens.
 
     See Also
@@ -52,9 +51,9 @@ class NetworkGradient(Brief):
     """
 
     value: float
-    tokens: Floats
+    tokens: Tokens
     parameters: Floats
-    final: Floats
+    final: Tokens
 
     def _rows(self) -> list[Row]:
         facts = {"value": self.value, "parameters": self.parameters.shape, "final": self.final.shape}
@@ -65,7 +64,7 @@ class NetworkGradient(Brief):
 class AttentionNetwork:
     """An attention-only transformer with L layers of H heads, each with matrices Q, K, V of its own.
 
-    Layer ℓ maps the tokens X of a sequence to LN(X + T/(L H) Σ_h V_h Attn(Q_h, K_h; X)), with LN(x) = x/|x| and
+    Layer ℓ maps the tokens X of a sequence to N(X + T/(L H) Σ_h V_h Attn(Q_h, K_h; X)), with N(x) = x/|x| or x, and
     Attn(Q, K; X)_i = Σ_j e^{⟨Qx_i, Kx_j⟩} x_j / Σ_j e^{⟨Qx_i, Kx_j⟩}, over all j or, with a causal mask, j <= i.
 
     Parameters
@@ -84,6 +83,8 @@ class AttentionNetwork:
         σ >= 0: the entries of Q, K and V at the start are independent with law N(0, σ²/d).
     mask : {"causal"}, optional
         Token i sees the tokens j <= i.
+    normalization : {"post", "identity"}
+        N. "post" (default): N(x) = x/|x|, so that tokens stay on the unit sphere. "identity": N(x) = x.
 
     Raises
     ------
@@ -93,6 +94,7 @@ class AttentionNetwork:
     See Also
     --------
     chaosphere.training.AdamW : The optimiser.
+    chaosphere.training.train : The steps of a training.
 
     Notes
     -----
@@ -115,6 +117,7 @@ class AttentionNetwork:
     horizon: float = 1.0
     std: float = 1.0
     mask: str | None = None
+    normalization: str = "post"
 
     def __post_init__(self) -> None:
         """Check."""
@@ -126,6 +129,7 @@ class AttentionNetwork:
             checks.integers(self, "key_dim", low=1)
         if self.mask is not None:
             checks.choice(self.mask, "mask", known=("causal",))
+        checks.choice(self.normalization, "normalization", known=("post", "identity"))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -142,6 +146,22 @@ class AttentionNetwork:
         (4, 2, 5, 3)
         """
         return self.depth, self.n_heads, 2 * self._k + self.dim, self.dim
+
+    @property
+    def n_units(self) -> int:
+        """The number of heads that share the loss, L H: what `AdamW.step` divides ε by.
+
+        See Also
+        --------
+        chaosphere.training.AdamW.step : A step of these heads.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> cs.training.AttentionNetwork(depth=4, n_heads=2, dim=3).n_units
+        8
+        """
+        return self.depth * self.n_heads
 
     @property
     def _k(self) -> int:
@@ -184,27 +204,29 @@ class AttentionNetwork:
         normals = [np.stack([head[0] for head in draws.normals(*[tuple(matrices)] * heads)]) for draws in layers]
         return np.asarray(self.std / math.sqrt(self.dim) * np.stack(normals))
 
-    def forward(self, parameters: Floats, x: Floats, *, n_threads: int | None = None) -> Floats:
+    def forward(self, parameters: Floats, x: Tokens, *, n_threads: int | None = None) -> Tokens:
         """Return the final tokens.
 
         Parameters
         ----------
         parameters : ndarray of float64, shape (L, H, 2k + d, d)
             Of the heads.
-        x : ndarray of float64, shape (B, N, d)
+        x : ndarray of float64 or float32, shape (B, N, d)
             B sequences of N tokens on the unit sphere.
         n_threads : int, optional
             Default: all that OpenMP may use. Does not change a bit of the result.
 
         Returns
         -------
-        ndarray of float64, shape (B, N, d)
-            The tokens after the last layer.
+        ndarray, shape (B, N, d)
+            The tokens after the last layer, of the dtype of x.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is out of range or of another shape.
+        DegenerateTokenError
+            If a token becomes zero or not finite; an ArithmeticError.
 
         See Also
         --------
@@ -228,11 +250,11 @@ class AttentionNetwork:
         """
         state, threads = self._checked(parameters, x), checks.threads(n_threads)
         for layer in range(self.depth):
-            state = self._advanced(state, self._plans(parameters[layer], state), n_threads=threads)
+            state = self._passed(parameters, state, layer=layer, n_threads=threads).after
         return state
 
     def gradient(
-        self, parameters: Floats, x: Floats, *, objective: Objective, n_threads: int | None = None
+        self, parameters: Floats, x: Tokens, *, objective: Objective, n_threads: int | None = None
     ) -> NetworkGradient:
         """Return a loss of the final tokens, and its gradients in the parameters and the initial tokens.
 
@@ -240,7 +262,7 @@ class AttentionNetwork:
         ----------
         parameters : ndarray of float64, shape (L, H, 2k + d, d)
             Of the heads.
-        x : ndarray of float64, shape (B, N, d)
+        x : ndarray of float64 or float32, shape (B, N, d)
             B sequences of N tokens on the unit sphere.
         objective : callable
             objective(tokens) ↦ (value, gradient), such as a `MeanRegression`; tokens and gradient have the shape of x.
@@ -256,17 +278,21 @@ class AttentionNetwork:
         ------
         TypeError, ValueError
             If an argument is out of range or of another shape, or the loss or its gradient is not finite.
+        DegenerateTokenError
+            If a token becomes zero or not finite; an ArithmeticError.
 
         See Also
         --------
         chaosphere.training.AttentionNetwork.forward : The final tokens alone.
         chaosphere.training.NetworkGradient : The loss and its gradients.
+        chaosphere.training.train : Steps along these gradients.
         chaosphere.training.MeanRegression.__call__ : A loss.
         chaosphere.training.KernelMatching.__call__ : Another loss.
 
         Notes
         -----
-        States are kept every √L layers and those between are computed again: the memory for them is O(B N d √L).
+        States are kept every √L layers, and the others are computed again: O(B N d (√L + H)) numbers of memory. Where
+        all that is needed of all layers takes less than 128 MB it is kept, and nothing is computed again.
 
         Examples
         --------
@@ -280,27 +306,35 @@ class AttentionNetwork:
         state, threads = self._checked(parameters, x), checks.threads(n_threads)
         if not callable(objective):
             raise TypeError(f"objective must be a function of the final tokens, got {objective!r}")
-        stride, kept = math.isqrt(self.depth - 1) + 1, {}
+        n_kept = self.n_units * (state.shape[0] * state.shape[1] * (self.dim + 1) + 2 * self.shape[2] * self.dim)
+        is_kept = state.itemsize * n_kept <= _KEPT_BYTES
+        stride = math.isqrt(self.depth - 1) + 1
+        starts: dict[int, Tokens] = {}
+        passes: list[_Pass] = []
         for layer in range(self.depth):
-            if layer % stride == 0:
-                kept[layer] = state
-            state = self._advanced(state, self._plans(parameters[layer], state), n_threads=threads)
-        value, cotangent = objective(state.copy())
-        cotangent = np.asarray(cotangent, dtype=np.float64)
+            if layer % stride == 0 and not is_kept:
+                starts[layer] = state
+            passed = self._passed(parameters, state, layer=layer, n_threads=threads)
+            passes += [passed] * is_kept
+            state = passed.after
+        del passed
+        value, pulled = objective(state.copy())
+        cotangent = np.asarray(pulled, dtype=state.dtype)
         if cotangent.shape != state.shape or not (np.isfinite(value) and np.isfinite(cotangent).all()):
             raise ValueError("objective must return a finite value and a finite gradient of the shape of the tokens")
         out = np.empty(self.shape)
-        for first in sorted(kept, reverse=True):
-            states = [kept.pop(first)]
+        for layer in reversed(range(len(passes))):
+            cotangent = self._pulled(passes.pop(), cotangent, out=out[layer])
+        for first in sorted(starts, reverse=True):
+            own = [starts.pop(first)]
             for layer in range(first, min(first + stride, self.depth) - 1):
-                states.append(self._advanced(states[-1], self._plans(parameters[layer], states[-1]), n_threads=threads))
-            for layer in reversed(range(first, first + len(states))):
-                start = states.pop()
-                plans = self._plans(parameters[layer], start)
-                cotangent = self._pulled(start, cotangent, plans=plans, out=out[layer], n_threads=threads)
+                own.append(self._passed(parameters, own[-1], layer=layer, n_threads=threads).after)
+            for layer in reversed(range(first, first + len(own))):
+                passed = self._passed(parameters, own.pop(), layer=layer, n_threads=threads)
+                cotangent = self._pulled(passed, cotangent, out=out[layer])
         return NetworkGradient(value=float(value), tokens=cotangent, parameters=out, final=state)
 
-    def _checked(self, parameters: Floats, x: Floats) -> Floats:
+    def _checked(self, parameters: Floats, x: Tokens) -> Tokens:
         """Return tokens that, with the parameters, suit the network."""
         if not isinstance(parameters, np.ndarray) or parameters.dtype != np.float64:
             raise TypeError(f"parameters must be a float64 array, got {type(parameters).__name__}")
@@ -311,46 +345,45 @@ class AttentionNetwork:
         batch = np.ascontiguousarray(checks.tokens(x))
         if x.ndim != 3 or x.shape[2] != self.dim:
             raise ValueError(f"x must have shape (n_sequences, n_tokens, {self.dim}), got {x.shape}")
-        if x.dtype != np.float64:
-            raise TypeError(f"x must be float64, got {x.dtype}")
+        if not abs(parameters).max() <= largest_value(x.dtype):
+            raise ValueError(f"parameters must be <= {largest_value(x.dtype):.3g} in size for tokens of {x.dtype}")
         return batch
 
-    def _plans(self, layer: Floats, x: Floats) -> list[InteractionPlan]:
-        """Return the plans of the heads of a layer."""
-        k, shape = self._k, Shape.of(x)
-        options: Any = {} if self.mask is None else {"mask": self.mask}
-        return [
-            SoftmaxAttention(query=head[:k], key=head[k : 2 * k], value=head[2 * k :], method="direct", **options).plan(
-                shape, None
+    def _passed(self, parameters: Floats, x: Tokens, *, layer: int, n_threads: int) -> _Pass:
+        """Return what a layer does with tokens."""
+        heads = Heads(parameters[layer], x, is_causal=self.mask is not None, n_threads=n_threads)
+        y = x + x.dtype.type(self._scale) * heads.drift
+        length = None
+        if self.normalization == "post":
+            length = np.sqrt(np.square(y).sum(axis=2, keepdims=True))
+            is_good = np.isfinite(length) & (length > 0)
+            y = np.divide(y, length, out=y, where=is_good)
+        else:
+            is_good = np.isfinite(y)
+        if not is_good.all():
+            sequence, token = np.argwhere(~is_good.all(axis=2))[0]
+            raise DegenerateTokenError(
+                f"token {token} of sequence {sequence} is {'zero or ' if length is not None else ''}not finite after "
+                f"layer {layer}"
             )
-            for head in layer
-        ]
+        return _Pass(heads=heads, after=y, length=length)
 
-    def _moved(self, x: Floats, plans: list[InteractionPlan], *, n_threads: int) -> Floats:
-        total = np.zeros_like(x)
-        for plan in plans:
-            total += plan.drift(x, n_threads=n_threads)
-        return np.asarray(x + self._scale * total)
-
-    def _advanced(self, x: Floats, plans: list[InteractionPlan], *, n_threads: int) -> Floats:
-        """Return the tokens after a layer."""
-        return np.asarray(sphere.normalize(self._moved(x, plans, n_threads=n_threads)))
-
-    def _pulled(
-        self, x: Floats, cotangent: Floats, *, plans: list[InteractionPlan], out: Floats, n_threads: int
-    ) -> Floats:
+    def _pulled(self, passed: _Pass, cotangent: Tokens, *, out: Floats) -> Tokens:
         """Return the gradient in the tokens before a layer, and write those of its heads into `out`."""
-        y = self._moved(x, plans, n_threads=n_threads)
-        length = np.linalg.norm(y, axis=2, keepdims=True)
-        inner = projected(y / length, cotangent) / length
-        back, scaled = inner.copy(), np.ascontiguousarray(self._scale * inner)
-        for plan, of_head in zip(plans, out, strict=True):
-            pullback = plan.vjp(x, scaled, n_threads=n_threads)
-            back += pullback.tokens
-            parts = [pullback.parameters[name].sum(axis=0) for name in ("query", "key", "value")]
-            np.concatenate(parts, out=of_head)
-        return np.asarray(back)
+        if passed.length is not None:
+            cotangent = projected(passed.after, cotangent) / passed.length
+        scaled = np.ascontiguousarray(cotangent.dtype.type(self._scale) * cotangent)
+        return np.asarray(cotangent + passed.heads.vjp(scaled, out=out))
 
     @property
     def _scale(self) -> float:
         return self.horizon / (self.depth * self.n_heads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pass:
+    """What a layer did: its heads, the tokens after it, and their lengths before they were normalised."""
+
+    heads: Heads
+    after: Tokens
+    length: Tokens | None  # (B, N, 1)
