@@ -183,12 +183,12 @@ class KernelMatching:
 
 def _checked(x: Any) -> Tokens:
     """Return tokens (B, N, d) of any length, if they are finite numbers."""
-    x = checks.floating(x, "x")
-    if x.ndim != 3 or 0 in x.shape:
-        raise ValueError(f"x must have shape (n_sequences, n_tokens, dim), none 0, got {x.shape}")
-    if not np.isfinite(x).all():
+    tokens = checks.floating(x, "x")
+    if tokens.ndim != 3 or 0 in tokens.shape:
+        raise ValueError(f"x must have shape (n_sequences, n_tokens, dim), none 0, got {tokens.shape}")
+    if not np.isfinite(tokens).all():
         raise ValueError("x must be finite")
-    return x
+    return tokens
 
 
 def _finite(value: float) -> float:
