@@ -92,7 +92,9 @@ def main() -> None:
         print(f"{contender:>12}: {min(values):.3f} s a step at best, {statistics.median(values):.3f} s in the median")
     ratios = [min(seconds["torch"]) / min(seconds["chaosphere"])]
     ratios += [statistics.median(seconds["torch"]) / statistics.median(seconds["chaosphere"])]
-    print(f"chaosphere is {ratios[0]:.2f} and {ratios[1]:.2f} times as fast, {options.dtype}, {registry.THREADS} threads")
+    print(
+        f"chaosphere is {ratios[0]:.2f} and {ratios[1]:.2f} times as fast, {options.dtype}, {registry.THREADS} threads"
+    )
 
 
 if __name__ == "__main__":

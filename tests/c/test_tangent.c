@@ -81,7 +81,7 @@ static void both_sides(const chs_kernels *table, int is_masked, long k, long d, 
     const double size = 1 / sqrt((double)k + 1);
     real *rows = random_block(k + 2 * d, n_i, ld, size), *columns = random_block(k + d, n_j, ld, size);
     real *of_rows = random_block(1, ld, ld, 1), *of_columns = random_block(1, ld, ld, 1);
-    real *terms = random_block(1, ld, ld, 1), *zeros = random_block(0, 0, ld, 1);
+    real *terms = random_block(1, ld, ld, 1), *zeros = random_block(1, 0, ld, 1);
     real *w = REALS((2 * CHS_CHUNK + k + d) * ld);
     double *sum_i = DOUBLES(k * ld), *sum_j = DOUBLES((k + d) * ld);
     const size_t n_bytes = (size_t)((2 * k + d) * ld) * sizeof(long double);

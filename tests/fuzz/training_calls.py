@@ -11,6 +11,7 @@ ADAMW = cs.training.AdamW(learning_rate=0.1)
 LOSS = cs.training.MeanRegression(targets=[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]])
 MATCHING = cs.training.KernelMatching(points=X[:4], beta=2.0)
 PARAMETERS = NETWORK.initial(0)
+LIMIT = cs.training.TrainingLimit(n_cells=2, n_heads=2, dim=3, key_dim=2, value_scale=0.5)
 GRADIENT = PARAMETERS[::-1].copy()
 
 TRAINING = {
@@ -23,6 +24,7 @@ TRAINING = {
             "key_dim": 2,
             "horizon": 1.0,
             "std": 1.0,
+            "value_scale": 0.5,
             "mask": "causal",
             "normalization": "identity",
         },
@@ -34,7 +36,27 @@ TRAINING = {
     ),
     "training.AttentionNetwork.gradient": (
         NETWORK.gradient,
-        {"parameters": PARAMETERS, "x": SEQUENCES, "objective": LOSS, "n_threads": 1},
+        {"parameters": PARAMETERS, "x": SEQUENCES, "objective": LOSS, "save_states": True, "n_threads": 1},
+    ),
+    "training.TrainingLimit": (
+        cs.training.TrainingLimit,
+        {
+            "n_cells": 2,
+            "n_heads": 2,
+            "dim": 3,
+            "key_dim": 2,
+            "horizon": 1.0,
+            "std": 1.0,
+            "value_scale": 0.5,
+            "mask": "causal",
+            "normalization": "identity",
+        },
+    ),
+    "training.TrainingLimit.initial": (LIMIT.initial, {"rng": 0}),
+    "training.TrainingLimit.forward": (LIMIT.forward, {"parameters": PARAMETERS, "x": SEQUENCES, "n_threads": 1}),
+    "training.TrainingLimit.gradient": (
+        LIMIT.gradient,
+        {"parameters": PARAMETERS, "x": SEQUENCES, "objective": LOSS, "save_states": True, "n_threads": 1},
     ),
     "training.AdamW": (
         cs.training.AdamW,

@@ -104,7 +104,7 @@ def test_a_gradient_of_a_head_shrinks_as_the_number_of_heads_grows():
 def test_states_that_are_computed_again_are_bitwise_those_that_are_kept(network, monkeypatch):
     x, parameters = sequences(), network.initial(0)
     kept = network.gradient(parameters, x, objective=losses()[0])
-    monkeypatch.setattr("chaosphere.training.network._KEPT_BYTES", 0)
+    monkeypatch.setattr("chaosphere.training.stack._KEPT_BYTES", 0)
     again = network.gradient(parameters, x, objective=losses()[0])
     assert (kept.parameters == again.parameters).all()
     assert (kept.tokens == again.tokens).all()

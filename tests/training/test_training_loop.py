@@ -133,7 +133,7 @@ def test_single_precision_follows_double():
 def test_wrong_arguments_of_a_training_are_named():
     with pytest.raises(ValueError, match="n_steps"):
         run(-1)
-    with pytest.raises(TypeError, match="network must be of AttentionNetwork"):
+    with pytest.raises(TypeError, match="network must be an AttentionNetwork"):
         train(None, tokens(), loss=LOSS, optimizer=ADAMW, start=ADAMW.start(NETWORK.initial(0)), n_steps=1)
     with pytest.raises(TypeError, match="loss must be a function"):
         run(loss=1)

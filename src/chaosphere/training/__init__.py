@@ -4,9 +4,11 @@ The setting and its scaling are derived on the page :doc:`/concepts/training`.
 """
 
 from chaosphere.training.adamw import AdamW, AdamWState
+from chaosphere.training.limit import TrainingLimit
 from chaosphere.training.loop import Training, train
 from chaosphere.training.losses import KernelMatching, MeanRegression
-from chaosphere.training.network import AttentionNetwork, NetworkGradient
+from chaosphere.training.network import AttentionNetwork
+from chaosphere.training.stack import NetworkGradient
 
 __all__ = [
     "AdamW",
@@ -16,6 +18,7 @@ __all__ = [
     "MeanRegression",
     "NetworkGradient",
     "Training",
+    "TrainingLimit",
     "train",
 ]
 

@@ -162,6 +162,7 @@ class AdamW:
         --------
         chaosphere.training.AdamW.start : The state before the first step.
         chaosphere.training.AttentionNetwork.n_units : The number of heads of a network.
+        chaosphere.training.TrainingLimit.n_units : The number of heads of the limit.
         chaosphere.training.train : The steps of a training.
 
         Examples

@@ -18,7 +18,7 @@ from chaosphere.simulation import identity
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.training.adamw import AdamW, AdamWState
-from chaosphere.training.network import AttentionNetwork, Objective
+from chaosphere.training.stack import Objective, Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -106,7 +106,7 @@ class Training(Brief):
 
 
 def train(
-    network: AttentionNetwork,
+    network: Stack,
     x: Tokens,
     *,
     loss: Objective,
@@ -123,7 +123,7 @@ def train(
 
     Parameters
     ----------
-    network : AttentionNetwork
+    network : AttentionNetwork or TrainingLimit
         What is trained.
     x : ndarray of float64 or float32, shape (B, N, d)
         B sequences of N tokens on the unit sphere. Layers are computed in their type; parameters are float64.
@@ -164,6 +164,8 @@ def train(
     --------
     chaosphere.training.AttentionNetwork : What is trained.
     chaosphere.training.AttentionNetwork.gradient : The gradient of one step.
+    chaosphere.training.TrainingLimit : The limit, which is trained likewise.
+    chaosphere.training.TrainingLimit.gradient : The gradient of one step of the limit.
     chaosphere.training.AdamW.step : One step.
     chaosphere.training.Training : What it returns.
     chaosphere.Checkpoint : How often the file is written.
@@ -187,13 +189,13 @@ def train(
     True
     """
     began = clock.perf_counter()
-    for argument, name, kind in (
-        (network, "network", AttentionNetwork),
-        (optimizer, "optimizer", AdamW),
-        (start, "start", AdamWState),
+    for argument, name, kind, kinds in (
+        (network, "network", Stack, "an AttentionNetwork or a TrainingLimit"),
+        (optimizer, "optimizer", AdamW, "an AdamW"),
+        (start, "start", AdamWState, "an AdamWState"),
     ):
         if not isinstance(argument, kind):
-            raise TypeError(f"{name} must be of {kind.__name__}, got {argument!r}")
+            raise TypeError(f"{name} must be {kinds}, got {argument!r}")
     n_steps, threads = checks.integer(n_steps, "n_steps", low=0), checks.threads(n_threads)
     checks.flag(progress, "progress")
     if not callable(loss):

@@ -68,6 +68,7 @@ class MeanRegression:
         See Also
         --------
         chaosphere.training.AttentionNetwork.gradient : Gradients of a network.
+        chaosphere.training.TrainingLimit.gradient : Gradients in the limit.
 
         Examples
         --------
@@ -156,6 +157,7 @@ class KernelMatching:
         See Also
         --------
         chaosphere.training.AttentionNetwork.gradient : Gradients of a network.
+        chaosphere.training.TrainingLimit.gradient : Gradients in the limit.
 
         Examples
         --------
