@@ -32,11 +32,11 @@ def test_gradients_of_the_limit_are_differences(mask, normalization):
     v = np.random.default_rng(1).standard_normal(x.shape)
     v -= (v * x).sum(axis=2, keepdims=True) * x
 
-    def moved(t):
+    def loss_along(t):
         y = x + t * v
         return LOSS(limit.forward(parameters, y / np.linalg.norm(y, axis=2, keepdims=True)))[0]
 
-    slope = (8 * (moved(1e-4) - moved(-1e-4)) - moved(2e-4) + moved(-2e-4)) / 12e-4
+    slope = (8 * (loss_along(1e-4) - loss_along(-1e-4)) - loss_along(2e-4) + loss_along(-2e-4)) / 12e-4
     assert (result.tokens * v).sum() == pytest.approx(slope, rel=1e-6, abs=1e-9)
 
 
