@@ -109,7 +109,7 @@ def run(
     >>> data["mean_square"].shape
     (2, 2, 2, 2, 2)
     """
-    several = {"dim": dim, "horizon": horizon, "std": std, "value_scale": value_scale}
+    several: dict[str, Any] = {"dim": dim, "horizon": horizon, "std": std, "value_scale": value_scale}
     options = paths.shared_options(**several, mask=mask, normalization=normalization)
     n_tokens, n_sequences = (
         checks.integer(n_tokens, "n_tokens", low=1),
@@ -247,6 +247,9 @@ def _to_dataset(pieces: Sequence[_Piece], *, identity: str) -> Any:
 
 
 def _from_dataset(dataset: Any) -> list[_Piece]:
-    shared = dataset["limit_loss"].values, dataset["limit_square"].values
+    loss, square = dataset["limit_loss"].values, dataset["limit_square"].values
     own = (dataset[name].values for name in ("mean_square", "loss", "final"))
-    return [_Piece(*values, *shared) for values in zip(*own, strict=True)]
+    return [
+        _Piece(mean_square=squares, loss=losses, final=final, limit_loss=loss, limit_square=square)
+        for squares, losses, final in zip(*own, strict=True)
+    ]

@@ -94,7 +94,7 @@ def run(
     >>> data["mean_square"].shape
     (2, 2, 2, 2)
     """
-    several = {"dim": dim, "horizon": horizon, "std": std, "value_scale": value_scale}
+    several: dict[str, Any] = {"dim": dim, "horizon": horizon, "std": std, "value_scale": value_scale}
     options = paths.shared_options(**several, mask=mask, normalization=normalization)
     learning_rate = checks.number(learning_rate, "learning_rate", above=0)
     steps, counts = paths.checked_steps(token_steps), checks.ladder(token_counts, "token_counts")
