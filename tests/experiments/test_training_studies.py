@@ -63,7 +63,7 @@ def test_networks_approach_the_limit():
     assert (error[1] < 0.5 * error[0]).all()
     loss = np.sqrt(grid.diagonal(grid.loss_squares(data)).mean(axis=0))
     assert loss[1] < 0.7 * loss[0]
-    assert len(grid.claims(data)) == 8
+    assert len(grid.claims(data)) == 12
     assert "L = H = 16" in grid.table(data)
 
 

@@ -172,7 +172,8 @@ def train(
 
     Notes
     -----
-    A step costs a gradient, and the last loss one run more of the network. The memory is that of a gradient, and four
+    A step costs a gradient, and the last loss one run more of the network. Threads share heads and sequences: one head
+    of one sequence is the work of one. The memory is that of a gradient, and four
     times that of the parameters.
 
     Examples

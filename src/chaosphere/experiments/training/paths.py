@@ -17,6 +17,7 @@ from chaosphere.training import AdamW, AttentionNetwork, MeanRegression, Trainin
 
 KINDS = ("tokens", "adjoints")
 BOUND = -5 / 6  # exponent along L = H of the bound 1/L + L^(-1/3) H^(-1/2)
+BOUND_IN_DEPTH = -1 / 3  # in L alone
 EPSILON = 1e-3  # of AdamW
 
 

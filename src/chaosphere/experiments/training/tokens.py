@@ -20,6 +20,8 @@ from chaosphere.experiments.training import paths
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 
+_UNIFORM = 0.1  # an exponent in N below this is none: from N = 8 to 512 it is a factor of a half more
+
 
 def run(
     *,
@@ -153,11 +155,8 @@ def claims(dataset: Any) -> list[Claim]:
         for step in dataset["step"].values:
             values = dataset["mean_square"].sel(kind=kind, step=step).values
             name = f"exponent in N of the error of {kind} after {step} steps"
-            rows.append(estimates.from_slope(name, (counts, values), expected=UNIFORM, is_bound=True))
+            rows.append(estimates.from_slope(name, (counts, values), expected=_UNIFORM, is_bound=True))
     return rows
-
-
-UNIFORM = 0.1  # an exponent in N below this is none: over the ladder the error changes by less than a half
 
 
 def table(dataset: Any) -> str:
