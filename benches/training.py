@@ -1,8 +1,8 @@
 """Steps of a training against the same in PyTorch:  python benches/training.py [--passes 3] [--dtype float64] [--quick]
 
-Both start from the same tokens and parameters, N = 256, d = 16, L = 64, H = 16, and their losses are compared before a
-time is printed. Each runs in a process of its own, in passes with rotating order; the time is that of a step, the first
-of each process left out.
+Both start from the same tokens and parameters, N = 256, d = 16, L = 64, H = 16, and their gradients and losses are
+compared before a time is printed. Each runs in a process of its own, in passes with rotating order; the time is that of
+a step, the first of each process left out.
 """
 
 import argparse
@@ -52,13 +52,15 @@ def run_ours(start: Path, out: Path, n_steps: int) -> None:
         state = adamw.step(state, result.parameters, n_units=network.n_units)
         losses.append(result.value)
         seconds.append(time.perf_counter() - began)
-    np.savez(out, losses=losses, seconds=seconds)
+        if len(losses) == 1:
+            gradient = result.parameters
+    np.savez(out, losses=losses, seconds=seconds, gradient=gradient)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--ours", nargs=2, type=Path, help=argparse.SUPPRESS)
@@ -74,7 +76,7 @@ def main() -> None:
         start = Path(folder, "start.npz")
         write_start(start, is_quick=options.quick, dtype=options.dtype)
         for number in range(options.passes):
-            losses = {}
+            losses, gradients = {}, {}
             for contender in ("chaosphere", "torch")[:: 1 if number % 2 else -1]:
                 out = Path(folder, f"{contender}.npz")
                 steps = ["--steps", str(options.steps)]
@@ -84,10 +86,12 @@ def main() -> None:
                     words += ["--start", str(start), "--out", str(out)]
                 subprocess.run([sys.executable, *words], check=True)
                 with np.load(out) as file:
-                    losses[contender] = file["losses"]
+                    losses[contender], gradients[contender] = file["losses"], file["gradient"]
                     seconds[contender] += list(file["seconds"][1:])
             tolerance = 1e-9 if options.dtype == "float64" else 1e-3
             assert np.allclose(losses["chaosphere"], losses["torch"], rtol=tolerance), losses
+            error = abs(gradients["chaosphere"] - gradients["torch"]).max() / abs(gradients["torch"]).max()
+            assert error < tolerance, error
     for contender, values in seconds.items():
         print(f"{contender:>12}: {min(values):.3f} s a step at best, {statistics.median(values):.3f} s in the median")
     ratios = [min(seconds["torch"]) / min(seconds["chaosphere"])]

@@ -45,7 +45,9 @@ for _ in range(options.steps):
     optimizer.zero_grad()
     loss = 0.5 * (forward(x).mean(dim=1) - targets).square().sum(dim=1).mean()
     loss.backward()
+    if not losses:
+        gradient = torch.stack([torch.cat([part.grad for part in layer], dim=1) for layer in layers]).numpy().copy()
     optimizer.step()
     losses.append(loss.item())
     seconds.append(time.perf_counter() - began)
-np.savez(options.out, losses=losses, seconds=seconds)
+np.savez(options.out, losses=losses, seconds=seconds, gradient=gradient)

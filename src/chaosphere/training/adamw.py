@@ -11,6 +11,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short
 
 _LARGEST = 1e150  # its square is finite
+_BLOCK = 2**13  # numbers at once, which stay in the cache from one operation to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -183,11 +184,17 @@ class AdamW:
                 f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"
             )
         t = state.step + 1
-        first = self.beta1 * state.first + (1 - self.beta1) * gradient
-        second = self.beta2 * state.second + (1 - self.beta2) * np.square(gradient)
-        size = np.sqrt(second / (1 - self.beta2**t)) + self.epsilon / n_units
-        kept = (1 - self.learning_rate * self.weight_decay) * state.parameters
-        parameters = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
+        flat = [np.ravel(values) for values in (gradient, state.first, state.second, state.parameters)]
+        new = np.empty((3, gradient.size))
+        for start in range(0, gradient.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            g, m, v, theta = (values[part] for values in flat)
+            first, second = self.beta1 * m + (1 - self.beta1) * g, self.beta2 * v + (1 - self.beta2) * np.square(g)
+            size = np.sqrt(second / (1 - self.beta2**t)) + self.epsilon / n_units
+            kept = (1 - self.learning_rate * self.weight_decay) * theta
+            new[0, part] = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
+            new[1, part], new[2, part] = first, second
+        parameters, first, second = new.reshape(3, *gradient.shape)
         return AdamWState(parameters=parameters, first=first, second=second, step=t)
 
 

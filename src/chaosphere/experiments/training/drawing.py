@@ -34,7 +34,7 @@ def draw_grid(dataset: Any, path: Path) -> None:
             _lines(panel, sizes, values, steps=dataset["step"].values)
             top = values.mean(axis=0)[0].max()
             guide = 1.6 * top * (sizes / sizes[0]) ** (2 * paths.BOUND)
-            panel.plot(sizes, guide, color="black", linestyle="--", label=r"bound, $L^{-5/3}$")
+            panel.plot(sizes, guide, color="black", linestyle="--", label="order of the bound")
             panel.set(xlabel="$L = H$", ylabel=f"${_SUP[kind]}$")
             style.label_ladder(panel, sizes)
             style.legend_above(panel, "after steps of AdamW; bars: 99 %", n_columns=2)
