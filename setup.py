@@ -33,6 +33,7 @@ KERNELS = [
     "causal",
     "expansions",
     "harmonics",
+    "heads",
     "layer",
     "normals",
     "pairs",

@@ -123,6 +123,17 @@ enum chs_activation {
     void (*tangent_potential_##suffix)(const int *is_series, const long *degree, const real *const *p, long key_dim,   \
                                        long term_dim, long n_products, long n_plain, long n_i, long n_j, long ld,      \
                                        const real *rows, const real *columns, real *scratch, double *sums);            \
+    /* Both sides of the gradients of attention, w_ij = 2^(row_exponents_i + column_exponents_j + q_i . k_j) and       \
+     * t_ij = row_terms_i + g_i . v_j:                                                                                 \
+     *   sum_i[c, i] += sum_j w_ij t_ij k_j[c],  sum_j[c, j] += sum_i w_ij t_ij q_i[c]  and, after these rows,         \
+     *   sum_j[c, j] += sum_i w_ij u_i[c].                                                                             \
+     * A block of rows has the coordinates q (key_dim), g and u (value_dim each), one of columns k and v. An exponent  \
+     * of -inf removes a row or a column. is_masked: the two blocks have the same tokens, and only j <= i count.       \
+     * zeros: ld numbers; scratch: (2 CHS_CHUNK + key_dim + value_dim) ld numbers. */                                  \
+    void (*gradient_pair_##suffix)(int is_masked, long key_dim, long value_dim, long n_i, long n_j, long ld,           \
+                                   const real *rows, const real *columns, const real *row_exponents,                   \
+                                   const real *column_exponents, const real *row_terms, const real *zeros,             \
+                                   real *scratch, double *sum_i, double *sum_j);                                       \
     /* out[k, j] = scale sums[k, j] for all ld columns, k < d. */                                                      \
     void (*sums_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out);                \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \

@@ -85,7 +85,7 @@
     .layer_##suffix = layer_##suffix,                                    \
     .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
     .partition_pair_##suffix = partition_pair_##suffix, .tangent_rows_##suffix = tangent_rows_##suffix,                \
-    .tangent_potential_##suffix = tangent_potential_##suffix,                                                          \
+    .tangent_potential_##suffix = tangent_potential_##suffix, .gradient_pair_##suffix = gradient_pair_##suffix,        \
     .activate_##suffix = activate_##suffix, .harmonic_field_##suffix = harmonic_field_##suffix,                        \
     .step_##suffix = step_##suffix, .deviation_##suffix = deviation_##suffix,                                          \
     .unit_block_##suffix = unit_block_##suffix, .ratios_##suffix = ratios_##suffix,                                    \

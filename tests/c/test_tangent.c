@@ -1,4 +1,4 @@
-/* tangent_rows and tangent_potential against naive loops in long double. */
+/* tangent_rows, tangent_potential and gradient_pair against naive loops in long double. */
 #include "check.h"
 
 static long double inner(long d, long ld, const real *x, const real *y, long i, long j) {
@@ -77,6 +77,51 @@ static void one_side(const chs_kernels *table, int kind, long k, long l, long m,
     free(rows), free(columns), free(w), free(sums);
 }
 
+static void both_sides(const chs_kernels *table, int is_masked, long k, long d, long n_i, long n_j, long ld) {
+    const double size = 1 / sqrt((double)k + 1);
+    real *rows = random_block(k + 2 * d, n_i, ld, size), *columns = random_block(k + d, n_j, ld, size);
+    real *of_rows = random_block(1, ld, ld, 1), *of_columns = random_block(1, ld, ld, 1);
+    real *terms = random_block(1, ld, ld, 1), *zeros = random_block(1, 0, ld, 1);
+    real *w = REALS((2 * CHS_CHUNK + k + d) * ld);
+    double *sum_i = DOUBLES(k * ld), *sum_j = DOUBLES((k + d) * ld);
+    const size_t n_bytes = (size_t)((2 * k + d) * ld) * sizeof(long double);
+    long double *want = malloc(n_bytes), *total = malloc(n_bytes);
+    for (long j = 0; j < ld; j++) {
+        if (j >= n_i)
+            of_rows[j] = (real)-INFINITY;
+        if (j >= n_j || j % 5 == 3)
+            of_columns[j] = (real)-INFINITY;
+    }
+    for (long at = 0; at < (2 * k + d) * ld; at++) {
+        want[at] = total[at] = 1;
+        *(at < k * ld ? sum_i + at : sum_j + at - k * ld) = 1;
+    }
+    for (long i = 0; i < n_i; i++)
+        for (long j = 0; j < n_j; j++) {
+            if (of_columns[j] == (real)-INFINITY || (is_masked && j > i))
+                continue;
+            const long double weight = exp2l(inner(k, ld, rows, columns, i, j) + of_rows[i] + of_columns[j]);
+            const long double t = inner(d, ld, rows + k * ld, columns + k * ld, i, j) + terms[i];
+            for (long c = 0; c < 2 * k + d; c++) {
+                const long to = c < k ? i : j;
+                const real factor = c < k ? columns[c * ld + j] : rows[(c < 2 * k ? c - k : c - k + d) * ld + i];
+                want[c * ld + to] += weight * (c < 2 * k ? t : 1) * factor;
+                total[c * ld + to] += (weight + 4) * (fabsl(t) + 3) * fabsl((long double)factor);
+            }
+        }
+    CALL(gradient_pair_)(is_masked, k, d, n_i, n_j, ld, rows, columns, of_rows, of_columns, terms, zeros, w, sum_i,
+                         sum_j);
+    for (long c = 0; c < 2 * k + d; c++)
+        for (long at = 0; at < (c < k ? n_i : n_j); at++) {
+            const double got = c < k ? sum_i[c * ld + at] : sum_j[(c - k) * ld + at];
+            CHECK_CLOSE(got, want[c * ld + at], 16 * EPS * (long double)(k + d + 40) * total[c * ld + at],
+                        "masked %d, (%ld, %ld), %ld and %ld, sum %ld of %ld: got %g, want %Lg", is_masked, k, d, n_i,
+                        n_j, c, at, got, want[c * ld + at]);
+        }
+    free(rows), free(columns), free(of_rows), free(of_columns), free(terms), free(zeros), free(w);
+    free(sum_i), free(sum_j), free(want), free(total);
+}
+
 static void all(const chs_kernels *table) {
     const long sizes[][3] = {{1, 1, 32}, {33, 64, 64}, {0, 5, 32}, {5, 0, 32}, {95, 66, 96}};
     const long dims[][4] = {{1, 1, 1, 0}, {3, 6, 4, 3}, {2, 0, 3, 7}, {17, 34, 18, 17}, {0, 1, 1, 1}};
@@ -87,6 +132,8 @@ static void all(const chs_kernels *table) {
             one_side(table, CHS_LOWER, d[0], d[1], d[2], d[3], n_i, n_i, ld);
             one_side(table, CHS_UPPER, d[0], d[1], d[2], d[3], n_i, n_i, ld);
             one_side(table, POLYNOMIAL, d[0], d[1], d[2], d[3], n_i, n_j, ld);
+            both_sides(table, 0, d[0] + 1, d[1], n_i, n_j, ld);
+            both_sides(table, 1, d[0] + 1, d[1], n_i, n_i, ld);
         }
 }
 

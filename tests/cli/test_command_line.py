@@ -17,6 +17,7 @@ from support.commands import (
     TINY_RANDOM,
     TINY_SYNC,
     TINY_TABLE,
+    TINY_TRAINING,
     strict_json,
 )
 
@@ -82,6 +83,7 @@ EVERY_EXPERIMENT = [
     ["random-attention", *TINY_RANDOM],
     ["phases", *TINY_PHASES],
     ["estimate", *TINY_ESTIMATE],
+    ["training", *TINY_TRAINING],
 ]
 ALL = pytest.mark.parametrize("arguments", EVERY_EXPERIMENT, ids=lambda arguments: arguments[0])
 STUDY = """
@@ -152,13 +154,14 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
         out.touch()
         out /= "x"
     else:
-        names = {"figure": "figure-6", "table": "table-1", "causal": "causal-correlation"}
+        names = {"figure": "figure-6", "table": "table-1", "causal": "causal-correlation", "training": "training-sizes"}
         (out / f"{names.get(arguments[0], arguments[0])}.png").mkdir(parents=True)
     for name in ("chaos", "depth_width", "mean_field", "synchronization"):
         monkeypatch.setattr(f"chaosphere.experiments.{name}.run", work)
     monkeypatch.setattr("chaosphere.experiments.causal.correlation.simulate", work)
     monkeypatch.setattr("chaosphere.experiments.random_attention.ends.simulate", work)
     monkeypatch.setattr("chaosphere.experiments.phases.hysteresis.simulate", work)
+    monkeypatch.setattr("chaosphere.experiments.training.paths.train", work)
     for name in ("figure", "figure_1", "table"):
         monkeypatch.setattr(f"chaosphere.experiments.paper.{name}", work)
     assert main([*arguments, "--out", str(out)]) == 2

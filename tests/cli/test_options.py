@@ -37,6 +37,7 @@ def test_the_commands():
         "random-attention",
         "phases",
         "estimate",
+        "training",
         "figure",
         "table",
     ]

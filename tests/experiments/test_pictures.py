@@ -24,6 +24,7 @@ from chaosphere.experiments import (
     phases,
     random_attention,
     synchronization,
+    training,
 )
 from chaosphere.plot import style
 
@@ -105,6 +106,18 @@ def cold_heads():
 
 
 @cache
+def trained():
+    sizes = {"n_tokens": 4, "sizes": [2, 4, 8], "steps": [0, 2], "n_limit_heads": 8, "n_replicas": 4}
+    return training.grid.run(rng=0, **sizes)
+
+
+@cache
+def trained_tokens():
+    sizes = {"token_counts": [4, 8, 16], "token_steps": [0, 2], "network_size": 2, "n_token_heads": 8}
+    return training.tokens.run(rng=0, n_token_replicas=4, **sizes)
+
+
+@cache
 def first_figure():
     return paper.figure_1(rng=0, width=4)
 
@@ -166,6 +179,8 @@ PICTURES = {
     "random heads": (few_heads, random_attention.drawing.draw_heads),
     "opposite clusters": (few_splits, random_attention.drawing.draw_splits),
     "heads at low temperature": (cold_heads, random_attention.drawing.draw_cold),
+    "training, sizes": (trained, training.drawing.draw_grid),
+    "training, tokens": (trained_tokens, training.drawing.draw_tokens),
     "phases": (ladder, phases.drawing.draw_hysteresis),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),

@@ -23,6 +23,7 @@ from chaosphere.experiments import (
     phases,
     random_attention,
     synchronization,
+    training,
 )
 from chaosphere.experiments.pieces import grow
 from chaosphere.reporting import netcdf
@@ -77,6 +78,26 @@ STUDIES = {
     "centres": (
         lambda **more: causal.centres.run(
             rng=0, betas=[8, 16], n_centre_tokens=10, centre_horizon=1.0, n_centre_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "training": (
+        lambda **more: training.grid.run(
+            rng=0, n_tokens=4, sizes=[2, 4], steps=[0, 1], n_limit_heads=4, n_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "training, tokens": (
+        lambda **more: training.tokens.run(
+            rng=0,
+            token_counts=[4, 8],
+            token_steps=[0, 1],
+            network_size=2,
+            n_token_heads=4,
+            n_token_replicas=4,
+            **more,
         ),
         "on_step",
         4,

@@ -41,6 +41,7 @@ from subjects import (
     X,
     observe,
 )
+from training_calls import TRAINING
 
 import chaosphere as cs
 from chaosphere.simulation.fluctuations import coordinates
@@ -347,7 +348,7 @@ CALLS["coupled_run"] = (
         "checkpoint": None,
     },
 )
-CALLS |= NOISE | LONG_TIMES
+CALLS |= NOISE | LONG_TIMES | TRAINING
 CALLS |= {
     "plot.tokens": (drawn(cs.plot.tokens), {"x": X, "ax": None, "color": P, "view": (25.0, -60.0), "plane": None}),
     "plot.tokens (plane)": (drawn(cs.plot.tokens), {"x": BATCH, "color": "red", "plane": np.eye(3)[:2]}),

@@ -46,6 +46,9 @@ NOT_CALLED |= {
     "stats.Interval",
     "theory",
     "training",
+    "training.AdamWState",
+    "training.NetworkGradient",
+    "training.Training",
     "two_point",
     "until",
 }
@@ -54,7 +57,7 @@ NOT_CALLED |= {
 def public_names():
     """Every name that a user may call, as in the keys of CALLS."""
     names = set(cs.__all__)
-    for module in (cs.laws, cs.measures, cs.phases, cs.plot, cs.stats, cs.theory, cs.two_point, cs.until):
+    for module in (cs.laws, cs.measures, cs.phases, cs.plot, cs.stats, cs.theory, cs.training, cs.two_point, cs.until):
         names |= {f"{module.__name__.split('.')[-1]}.{name}" for name in module.__all__}
     return names
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 
-def network(parameters, x, *, key_dim, horizon, is_causal=False):
+def network(parameters, x, *, key_dim, horizon, is_causal=False, is_normalized=True):
     """Final tokens (N, d) of one sequence."""
     depth, n_heads = parameters.shape[:2]
     for layer in parameters:
@@ -18,7 +18,8 @@ def network(parameters, x, *, key_dim, horizon, is_causal=False):
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             total += p @ (x @ v.T) / p.sum(axis=1, keepdims=True)
         x = x + horizon / (depth * n_heads) * total
-        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        if is_normalized:
+            x = x / np.linalg.norm(x, axis=1, keepdims=True)
     return x
 
 

@@ -15,6 +15,10 @@ TINY_PHASES = [
     *("--shares", "0.8", "1.2", "--replicas", "2"),
 ]
 TINY_RANDOM = ["--study", "ends", "--dim", "3", "--beta", "1", "--pairs", "10", "--steps", "4", "--replicas", "2"]
+TINY_TRAINING = [
+    *("--study", "sizes", "--tokens", "4", "--sizes", "2", "4", "--steps", "0", "1", "--limit-heads", "4"),
+    *("--replicas", "2"),
+]
 TINY_ESTIMATE = [
     *("--activation", "erf", "--value-scale", "0", "--horizon", "0.25", "--steps", "2", "--field-tolerance", "0.01"),
     *("--tolerance", "0.2"),

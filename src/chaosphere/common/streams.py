@@ -47,6 +47,8 @@ class Stream(IntEnum):
         Random heads of attention.
     TRAINED_HEADS
         Heads of a network before its training.
+    LIMIT_HEADS
+        Heads that represent a law before the training of the limit.
 
     See Also
     --------
@@ -70,6 +72,7 @@ class Stream(IntEnum):
     SUBSAMPLE = 5
     HEADS = 6
     TRAINED_HEADS = 7
+    LIMIT_HEADS = 8
 
 
 def root(rng: Seed) -> np.random.SeedSequence:

@@ -17,6 +17,7 @@ EXPERIMENTS = (
     "random_attention",
     "phases",
     "multilevel",
+    "training",
     "paper",
 )
 

@@ -56,6 +56,12 @@ cdef extern from "chaosphere.h" nogil:
         void (*tangent_potential_f32)(
             const int *, const long *, const float **, long, long, long, long, long, long, long, const float *,
             const float *, float *, double *) noexcept nogil
+        void (*gradient_pair_f64)(
+            int, long, long, long, long, long, const double *, const double *, const double *, const double *, const double *,
+            const double *, double *, double *, double *) noexcept nogil
+        void (*gradient_pair_f32)(
+            int, long, long, long, long, long, const float *, const float *, const float *, const float *, const float *,
+            const float *, float *, double *, double *) noexcept nogil
         void (*means_f64)(int, long, long, const double *, double, double *, double *) noexcept nogil
         void (*means_f32)(int, long, long, const double *, double, float *, double *) noexcept nogil
         void (*attend_rows_f64)(

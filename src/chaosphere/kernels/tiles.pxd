@@ -210,6 +210,19 @@ cdef inline void tangent_rows(
                                  row_exponents, column_exponents, row_terms, column_terms, by_distance, scratch, sums)
 
 
+cdef inline void gradient_pair(
+    bint is_masked, long key_dim, long value_dim, long n_i, long n_j, long ld, const real *rows, const real *columns,
+    const real *row_exponents, const real *column_exponents, const real *row_terms, const real *zeros, real *scratch,
+    double *sum_i, double *sum_j
+) noexcept nogil:
+    if real is double:
+        table().gradient_pair_f64(is_masked, key_dim, value_dim, n_i, n_j, ld, rows, columns, row_exponents,
+                                  column_exponents, row_terms, zeros, scratch, sum_i, sum_j)
+    else:
+        table().gradient_pair_f32(is_masked, key_dim, value_dim, n_i, n_j, ld, rows, columns, row_exponents,
+                                  column_exponents, row_terms, zeros, scratch, sum_i, sum_j)
+
+
 cdef inline void tangent_potential(
     const int *is_series, const long *degree, const real **p, long key_dim, long term_dim, long n_products,
     long n_plain, long n_i, long n_j, long ld, const real *rows, const real *columns, real *scratch, double *sums

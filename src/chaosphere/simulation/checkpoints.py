@@ -7,6 +7,7 @@ import json
 import os
 import time as clock
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,6 +47,7 @@ class Checkpoint(Brief):
     chaosphere.simulate : Run a model.
     chaosphere.Interrupted : A signal stopped a run.
     chaosphere.ensemble : Run a model for many seeds and parameters.
+    chaosphere.training.train : Train a network.
 
     Notes
     -----
@@ -123,8 +125,8 @@ class CheckpointFile:
         JSON-able facts; a file with others belongs to another run.
     start : Record
         Of the run before its first step: what a file holds must be of its shapes and types.
-    tokens : callable
-        From a state to its unit tokens.
+    check : callable
+        (state, name) ↦ None; it raises ValueError if the run cannot have had the state.
     n_steps : int
         The run's last step.
     step_size : float
@@ -139,7 +141,7 @@ class CheckpointFile:
         *,
         identity: dict[str, Any],
         start: Record,
-        tokens: Callable[[Tokens], Tokens],
+        check: Callable[[Tokens, str], object],
         n_steps: int,
         step_size: float,
         steps: Any,
@@ -148,7 +150,7 @@ class CheckpointFile:
         self.spec, self.path = spec, files.local(spec.path, "path")
         self.previous = self.path.with_name(self.path.name + ".previous")
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self.start, self.tokens = start, tokens
+        self.start, self.check = start, check
         self.n_steps, self.steps, self.state_steps = n_steps, steps, state_steps
         self.step_size = step_size
         self.step = -1  # of the newest file
@@ -207,12 +209,18 @@ class CheckpointFile:
             if len(states) != n or any(state.shape != shape or state.dtype != dtype for state in states):
                 raise ValueError(f"its {name} are not {n} of shape {shape} and {dtype}")
             for state in states:
-                checks.tokens(self.tokens(state), name)
+                self.check(state, name)
         if record.hits is not None and self.start.hits is not None and record.hits.shape != self.start.hits.shape:
             raise ValueError(f"its hitting times have shape {record.hits.shape}, not {self.start.hits.shape}")
         for name, values in record.observables.items():
             if len(values) != n_times:
                 raise ValueError(f"it has {len(values)} values of {name!r}, not {n_times}")
+
+    def open(self, stack: ExitStack) -> Record | None:
+        """Lock the file for as long as `stack` lasts, and return what it holds, as `read` does."""
+        files.check_writable(self.path, "checkpoint")
+        stack.enter_context(files.Lock(self.path, "checkpoint"))
+        return self.read()
 
     def read(self) -> Record | None:
         """Return what the file holds; None if there is neither it nor the one before.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import short
@@ -241,7 +241,7 @@ def simulate(
                 spec,
                 identity=facts,
                 start=record,
-                tokens=plan.tokens,
+                check=lambda state, name: checks.tokens(plan.tokens(state), name),
                 n_steps=model.n_steps,
                 step_size=model.horizon / model.n_steps,
                 steps=steps,
@@ -336,18 +336,11 @@ def simulate(
 
 def _resumed(file: CheckpointFile, over: partition.Rows, *, stack: ExitStack) -> Record | None:
     """Return what a checkpoint holds; of several, what they hold at their last common step."""
-    record = over.on_keepers(lambda: _open(file, stack))
+    record = over.on_keepers(lambda: file.open(stack))
     if not over.keeps_own:
         return record
     step = over.least(-1 if record is None else record.step)
     return over.on_keepers(lambda: file.back(record, step))
-
-
-def _open(file: CheckpointFile, stack: ExitStack) -> Record | None:
-    """Lock a checkpoint for as long as `stack` lasts, and return what it holds."""
-    files.check_writable(file.path, "checkpoint")
-    stack.enter_context(files.Lock(file.path, "checkpoint"))
-    return file.read()
 
 
 def _stopped(stop: StopRequest, file: CheckpointFile, step: int, n_steps: int) -> str:

@@ -4,8 +4,11 @@ The setting and its scaling are derived on the page :doc:`/concepts/training`.
 """
 
 from chaosphere.training.adamw import AdamW, AdamWState
+from chaosphere.training.limit import TrainingLimit
+from chaosphere.training.loop import Training, train
 from chaosphere.training.losses import KernelMatching, MeanRegression
-from chaosphere.training.network import AttentionNetwork, NetworkGradient
+from chaosphere.training.network import AttentionNetwork
+from chaosphere.training.stack import NetworkGradient
 
 __all__ = [
     "AdamW",
@@ -14,6 +17,9 @@ __all__ = [
     "KernelMatching",
     "MeanRegression",
     "NetworkGradient",
+    "Training",
+    "TrainingLimit",
+    "train",
 ]
 
 

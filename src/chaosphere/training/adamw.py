@@ -10,6 +10,9 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short
 
+_LARGEST = 1e150  # its square is finite
+_BLOCK = 2**13  # numbers at once, which stay in the cache from one operation to the next
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AdamWState(Brief):
@@ -29,6 +32,7 @@ class AdamWState(Brief):
     See Also
     --------
     chaosphere.training.AdamW.start : The state before the first step.
+    chaosphere.training.Training : The result of a training, which has one.
 
     Examples
     --------
@@ -114,7 +118,7 @@ class AdamW:
         Raises
         ------
         TypeError, ValueError
-            If the parameters are no finite float64 array.
+            If the parameters are no float64 array with entries <= 1e150 in size.
 
         See Also
         --------
@@ -152,11 +156,15 @@ class AdamW:
         Raises
         ------
         TypeError, ValueError
-            If the gradient is no finite float64 array of the shape of the parameters, or n_units < 1.
+            If the gradient is no float64 array of the shape of the parameters with entries <= 1e150 in size, or
+            n_units < 1.
 
         See Also
         --------
         chaosphere.training.AdamW.start : The state before the first step.
+        chaosphere.training.AttentionNetwork.n_units : The number of heads of a network.
+        chaosphere.training.TrainingLimit.n_units : The number of heads of the limit.
+        chaosphere.training.train : The steps of a training.
 
         Examples
         --------
@@ -169,22 +177,30 @@ class AdamW:
         True
         """
         n_units = checks.integer(n_units, "n_units", low=1)
+        if not isinstance(state, AdamWState):
+            raise TypeError(f"state must be an AdamWState, got {state!r}")
         if _checked(gradient, "gradient").shape != state.parameters.shape:
             raise ValueError(
                 f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"
             )
         t = state.step + 1
-        first = self.beta1 * state.first + (1 - self.beta1) * gradient
-        second = self.beta2 * state.second + (1 - self.beta2) * np.square(gradient)
-        size = np.sqrt(second / (1 - self.beta2**t)) + self.epsilon / n_units
-        kept = (1 - self.learning_rate * self.weight_decay) * state.parameters
-        parameters = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
+        flat = [np.ravel(values) for values in (gradient, state.first, state.second, state.parameters)]
+        new = np.empty((3, gradient.size))
+        for start in range(0, gradient.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            g, m, v, theta = (values[part] for values in flat)
+            first, second = self.beta1 * m + (1 - self.beta1) * g, self.beta2 * v + (1 - self.beta2) * np.square(g)
+            size = np.sqrt(second / (1 - self.beta2**t)) + self.epsilon / n_units
+            kept = (1 - self.learning_rate * self.weight_decay) * theta
+            new[0, part] = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
+            new[1, part], new[2, part] = first, second
+        parameters, first, second = new.reshape(3, *gradient.shape)
         return AdamWState(parameters=parameters, first=first, second=second, step=t)
 
 
 def _checked(values: Floats, name: str) -> Floats:
     if not isinstance(values, np.ndarray) or values.dtype != np.float64:
         raise TypeError(f"{name} must be a float64 array, got {type(values).__name__}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite")
+    if not (np.isfinite(values).all() and (abs(values) <= _LARGEST).all()):
+        raise ValueError(f"{name} must be finite, with entries <= {_LARGEST:g} in size")
     return values

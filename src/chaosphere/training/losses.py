@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats
+from chaosphere.common.checks import Floats, Tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,12 +44,12 @@ class MeanRegression:
         """Check."""
         object.__setattr__(self, "targets", checks.matrix(self.targets, "targets"))
 
-    def __call__(self, x: Floats) -> tuple[float, Floats]:
+    def __call__(self, x: Tokens) -> tuple[float, Tokens]:
         """Return the loss and its gradient in the tokens.
 
         Parameters
         ----------
-        x : ndarray of float64, shape (B, N, d)
+        x : ndarray of float64 or float32, shape (B, N, d)
             Tokens of B sequences.
 
         Returns
@@ -61,12 +61,14 @@ class MeanRegression:
 
         Raises
         ------
-        ValueError
-            If there is not one target of d entries for each sequence.
+        TypeError, ValueError
+            If x is no finite array of three axes, there is not one target of d entries for each sequence, or the loss
+            is not finite.
 
         See Also
         --------
         chaosphere.training.AttentionNetwork.gradient : Gradients of a network.
+        chaosphere.training.TrainingLimit.gradient : Gradients in the limit.
 
         Examples
         --------
@@ -75,11 +77,12 @@ class MeanRegression:
         >>> cs.training.MeanRegression(targets=x.mean(axis=1))(x)[0]
         0.0
         """
-        n_sequences, n_tokens, dim = x.shape
+        n_sequences, n_tokens, dim = _checked(x).shape
         if self.targets.shape != (n_sequences, dim):
             raise ValueError(f"targets must have shape ({n_sequences}, {dim}), got {self.targets.shape}")
         residual = x.mean(axis=1) - self.targets
-        value = float(np.square(residual).sum()) / (2 * n_sequences)
+        with np.errstate(over="ignore"):
+            value = _finite(float(np.square(residual).sum()) / (2 * n_sequences))
         return value, np.repeat(residual[:, None] / (n_sequences * n_tokens), n_tokens, axis=1)
 
 
@@ -130,12 +133,12 @@ class KernelMatching:
         object.__setattr__(self, "points", points)
         checks.numbers(self, "beta", above=0)
 
-    def __call__(self, x: Floats) -> tuple[float, Floats]:
+    def __call__(self, x: Tokens) -> tuple[float, Tokens]:
         """Return the loss and its gradient in the tokens.
 
         Parameters
         ----------
-        x : ndarray of float64, shape (B, N, d)
+        x : ndarray of float64 or float32, shape (B, N, d)
             Tokens of B sequences.
 
         Returns
@@ -147,12 +150,14 @@ class KernelMatching:
 
         Raises
         ------
-        ValueError
-            If the points have another dimension than the tokens.
+        TypeError, ValueError
+            If x is no finite array of three axes, the points have another dimension than the tokens, or the loss is not
+            finite.
 
         See Also
         --------
         chaosphere.training.AttentionNetwork.gradient : Gradients of a network.
+        chaosphere.training.TrainingLimit.gradient : Gradients in the limit.
 
         Examples
         --------
@@ -161,17 +166,34 @@ class KernelMatching:
         >>> bool(cs.training.KernelMatching(points=-x)(x[None])[0] > 0)
         True
         """
-        n_sequences, n_tokens, dim = x.shape
+        n_sequences, n_tokens, dim = _checked(x).shape
         if self.points.shape[1] != dim:
             raise ValueError(f"points must have shape (n_points, {dim}), got {self.points.shape}")
-        among, across = (
-            self._kernel(x, y) for y in (x, np.broadcast_to(self.points, (n_sequences, *self.points.shape)))
-        )
-        own = self._kernel(self.points[None], self.points[None]).mean()
-        value = float((among.mean(axis=(1, 2)) - 2 * across.mean(axis=(1, 2)) + own).mean()) / 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            among = self._kernel(x, x)
+            across = self._kernel(x, np.broadcast_to(self.points, (n_sequences, *self.points.shape)))
+            own = self._kernel(self.points[None], self.points[None]).mean()
+            of_each = among.mean(axis=(1, 2)) - 2 * across.mean(axis=(1, 2)) + own
+            value = _finite(float(of_each.mean()) / 2)
         pull = np.einsum("bij,bjk->bik", among, x) / n_tokens
         pull -= np.einsum("bij,jk->bik", across, self.points) / len(self.points)
         return value, self.beta / (n_sequences * n_tokens) * pull
 
     def _kernel(self, x: Floats, y: Floats) -> Floats:
         return np.asarray(np.exp(self.beta * (np.einsum("bik,bjk->bij", x, y) - 1)))
+
+
+def _checked(x: Any) -> Tokens:
+    """Return tokens (B, N, d) of any length, if they are finite numbers."""
+    tokens = checks.floating(x, "x")
+    if tokens.ndim != 3 or 0 in tokens.shape:
+        raise ValueError(f"x must have shape (n_sequences, n_tokens, dim), none 0, got {tokens.shape}")
+    if not np.isfinite(tokens).all():
+        raise ValueError("x must be finite")
+    return tokens
+
+
+def _finite(value: float) -> float:
+    if not np.isfinite(value):
+        raise ValueError("x must be small enough for a finite loss: some of its tokens are too long")
+    return value

@@ -1,0 +1,50 @@
+"""The command `chaosphere training`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from chaosphere.experiments.command import Command, Job, Options, call, of_replicas
+from chaosphere.experiments.training import drawing, grid, tokens
+
+
+def _studies(*, study: Sequence[Literal["sizes", "tokens"]] = ("sizes", "tokens")) -> Sequence[str]:
+    """Return the chosen studies.
+
+    Parameters
+    ----------
+    study : sequence of str
+        What to run.
+    """
+    return study
+
+
+def jobs(options: Options) -> list[Job]:
+    """Return the chosen studies."""
+    rows = {
+        "sizes": of_replicas(grid, options, name="training-sizes", draw=drawing.draw_grid),
+        "tokens": of_replicas(
+            tokens, options, name="training-tokens", draw=drawing.draw_tokens, n_replicas="n_token_replicas"
+        ),
+    }
+    studies = call(_studies, options)
+    return [rows[name] for name in rows if name in studies]
+
+
+_TOKENS = ("token_counts", "token_steps", "network_size", "n_token_heads", "n_token_replicas")
+
+COMMANDS = (
+    Command(
+        name="training",
+        summary="attention-only transformers trained with AdamW beside the limit of many layers and heads",
+        description="Training, in two studies. Sizes: tokens and adjoints at all depths and the loss, of networks of L "
+        "layers and H heads after some steps of AdamW, beside the limit, with the exponents along L = H beside that of "
+        "the bound 1/L + L^(-1/3) H^(-1/2) of arXiv:2605.11059. Tokens: the same of one network over numbers of "
+        "tokens. With more replicas it continues from the files it wrote.",
+        sources=(_studies, grid.run, tokens.run),
+        jobs=jobs,
+        symbols={"n_tokens": "N", "sizes": "L", "token_counts": "N", "steps": "K", "token_steps": "K"},
+        groups={"options of the study of tokens": _TOKENS},
+    ),
+)
