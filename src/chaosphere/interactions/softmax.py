@@ -48,14 +48,12 @@ from chaosphere.interactions.head import (
     largest_value,
     multiple_of_identity,
     product_norm,
-    scalar,
     set_matrices,
 )
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
 from chaosphere.interactions.sphere import ExponentialFactors, SoftmaxSphere, SphereDrift
 
-MAX_ENERGY_BETA = 700.0  # e^β is finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
@@ -68,9 +66,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     Parameters
     ----------
     beta : float, sequence of float, or callable, optional
-        QᵀK = βI, β >= 0 (default 1, unless query and key are given). One number for each step of the model, or a
-        function of the time t, changes it over a run. ``math.inf``, alone or with query and key, is hardmax attention:
-        the mean of the tokens with the largest score, which is the limit of c QᵀK for c → ∞.
+        QᵀK = βI (default 1, unless query and key are given); with β < 0 the tokens that are far have the larger
+        coefficients. One number for each step of the model, or a function of the time t, changes it over a run.
+        ``math.inf``, alone or with query and key, is hardmax attention: the mean of the tokens with the largest score,
+        which is the limit of c QᵀK for c → ∞.
     value_scale : float, sequence of float, or callable, optional
         V = δI: 1 attracts (default), 0 switches off, −1 repels. It may change over a run, too.
     query, key : array_like, shape (k, d), optional
@@ -192,6 +191,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     (500, 64)
     """
 
+    _lowest: ClassVar[dict[str, float]] = {"beta": -math.inf, "value_scale": -math.inf}
     _may_be_infinite: ClassVar[tuple[str, ...]] = ("beta",)
 
     beta: Schedule | None = None
@@ -231,9 +231,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             if self.method == "direct":
                 raise ValueError("rtol must be None with method='direct', which does not approximate")
         if self.method in ("fourier", "harmonic", "nufft") and self._scalar() is None:
-            raise ValueError(
-                f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
-            )
+            raise ValueError(f"method={self.method!r} needs QᵀK = βI with β >= 0; use method='auto' or 'direct'")
 
     @property
     def _beta(self) -> float | None:
@@ -369,7 +367,11 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
         def make(settings: Settings) -> InteractionPlan:
             values = dict(settings)
-            if direct is not None and all(abs(value) <= largest[name] for name, value in settings):
+            if (
+                direct is not None
+                and values.get("beta", 0.0) >= 0
+                and all(abs(value) <= largest[name] for name, value in settings)
+            ):
                 return direct.changed(**values)
             return self._with(values)._constant_plan(shape, weights)
 
@@ -421,7 +423,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
         """Return what a direct sum takes for scores and values."""
-        form, value = None if beta is not None else self._form(), self._value_matrix()
+        form = None if beta is not None else self._form()
+        if beta is not None and beta < 0:  # one shift of the exponents by |β|, as for any symmetric form
+            form, beta = beta * np.eye(shape.dim), None
+        value = self._value_matrix()
         value_scale = 1.0 if self._value_scale is None else self._value_scale
         scores = values = head = None
         if self.query is not None and self.key is not None and len(self.query) < shape.dim:
@@ -550,7 +555,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         )
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
-        """Return the energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
+        """Return the energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus; <= 0 for β < 0.
 
         Attention is a gradient flow of it, with the partition sums Z as weights: along the flow the energy changes by
         −βδ Σ_i p_i Z(x_i) |P m(x_i)|² per unit of time, with m the attention for δ = 1 and P the projection onto the
@@ -574,7 +579,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If x is not made of tokens on the unit sphere, the weights are out of range, or β > 700.
+            If x is not made of tokens on the unit sphere, the weights are out of range, β > 700 or β < −350.
 
         See Also
         --------
@@ -597,13 +602,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         True
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
-        p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
+        p, beta = checks.weights(weights, batch.shape[1]), self._any_scalar()
         if beta is None or self._scalar_value() is None or self.mask is not None:
             return None
-        if beta > MAX_ENERGY_BETA:
-            raise ValueError(f"beta must be <= {MAX_ENERGY_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
-        deficit = energies.pair_deficit(batch, p, beta=beta, n_threads=threads) if beta > 0 else np.zeros(len(batch))
-        return of_replicas(0.5 * math.exp(beta) * deficit, x)
+        return of_replicas(energies.exponential(batch, p, beta=beta, n_threads=threads), x)
 
     def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth:
         """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone.
@@ -668,7 +670,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             dim = checks.integer(dim, "dim", low=2)
             if own_dim not in (None, dim):
                 raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
-        own_beta, value_scale = self._scalar(), self._scalar_value()
+        own_beta, value_scale = self._any_scalar(), self._scalar_value()
         if own_beta is not None and value_scale is not None:
             if value_scale == 0 or math.isclose(own_beta, beta, rel_tol=1e-12):
                 return growth.of_repulsion(value_scale)
@@ -810,6 +812,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         """
         u, dim = axisymmetric.nodes(cosines, dim)
         beta, value_scale = self._numbers("axisymmetric_drift", what="the drift of a density")
+        checks.number(beta, "beta of an axisymmetric drift", low=0)
         return SoftmaxAxisymmetric(ExponentialKernel(u, beta=beta, dim=dim), value_scale=value_scale)
 
     def sphere_drift(self, n_modes: int) -> SphereDrift:
@@ -926,9 +929,14 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
+        beta = self._any_scalar()
+        return beta if beta is not None and beta >= 0 else None
+
+    def _any_scalar(self) -> float | None:
+        """Return β, of either sign, if QᵀK = βI to rounding, else None."""
         if self._is_hard and self.query is not None:
             return None
-        return self._beta if self._beta is not None else scalar(self._form())
+        return self._beta if self._beta is not None else multiple_of_identity(self._form())
 
     def _need_finite(self, what: str) -> None:
         if self._is_hard:
@@ -939,7 +947,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             return
         limit = _largest_norm(dtype)
         if self._beta is not None:
-            size, name = self._beta, "beta"
+            size, name = abs(self._beta), "beta" if self._beta >= 0 else "the size of beta"
         else:
             assert self.query is not None
             assert self.key is not None
@@ -975,7 +983,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         return self._value_scale if value is None else multiple_of_identity(value)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
-        if self._beta is None or self._beta > MAX_ENERGY_BETA or self.mask is not None:
+        if self._beta is None or not 0 <= self._beta <= energies.MAX_BETA or self.mask is not None:
             return None
         missing = 1 - attended.over(self._beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
