@@ -33,7 +33,6 @@ def test_claims():
     # The intervals are of 99 %; the seed is fixed.
     data = runs.run(rng=0, betas=[4.0, 16.0], n_tokens=300, n_steps=48, n_replicas=6)
     claims = runs.claims(data)
-    assert claims[0].verdict == "agrees"
     assert all(claim.verdict != "differs" for claim in claims)
     assert all(claim.measured < claim.expected for claim in claims)
     assert data["limit"].values[:, -1].max() < 0.2
