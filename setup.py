@@ -32,6 +32,7 @@ KERNELS = [
     "blocks",
     "causal",
     "expansions",
+    "hardmax",
     "harmonics",
     "heads",
     "layer",

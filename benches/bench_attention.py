@@ -58,6 +58,14 @@ def test_forms(case, kind, contender, bench):
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.FORMS, ids=str)
+def test_hardmax(case, contender, bench):
+    """A product and a sum for each coordinate, rounded one by one, and the maximum."""
+    operations = 2 * case.dim + 1
+    bench("hardmax", case, contender, work=case.n_tokens**2, unit="pairs", fma=2 * case.dim, operations=operations)
+
+
+@pytest.mark.parametrize("contender", registry.CONTENDERS)
+@pytest.mark.parametrize("case", registry.FORMS, ids=str)
 def test_random_values(case, contender, bench):
     """A whole layer of random values, drawn, applied and normalised: attention, and little beside it."""
     fma, operations = POWER[config.configuration()["instruction set in use"], case.dtype]

@@ -114,6 +114,12 @@ def general(case: Case) -> np.ndarray:
     return (w @ x / w.sum(axis=1, keepdims=True))[None]
 
 
+def hardmax(case: Case) -> np.ndarray:
+    """The token with the largest score of that QᵀK."""
+    x = tokens(case).astype(np.longdouble)[0]
+    return x[(x[rows(case)] @ form(case) @ x.T).argmax(axis=1)][None]
+
+
 def unnormalized(case: Case) -> np.ndarray:
     """Without the division by the sum of the weights."""
     x = tokens(case).astype(np.longdouble)[0]

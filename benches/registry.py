@@ -141,6 +141,7 @@ CASES = {
     "random_values": FORMS,
     "weighted": FORMS,
     "general": FORMS,
+    "hardmax": FORMS,
     "by_product": FORMS,
     "unnormalized": FORMS,
     "potential": POTENTIAL,

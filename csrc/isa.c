@@ -31,6 +31,7 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
+#include "hardmax.inc"
 #include "replicas.inc"
 #include "replica_steps.inc"
 #include "replica_rows.inc"
@@ -62,6 +63,7 @@
 #include "weights.inc"
 #include "packed.inc"
 #include "attention.inc"
+#include "hardmax.inc"
 #include "replicas.inc"
 #include "replica_steps.inc"
 #include "replica_rows.inc"
@@ -91,7 +93,8 @@
     .unit_block_##suffix = unit_block_##suffix, .ratios_##suffix = ratios_##suffix,                                    \
     .fourier_moments_##suffix = fourier_moments_##suffix, .fourier_field_##suffix = fourier_field_##suffix,            \
     .harmonic_moments_##suffix = harmonic_moments_##suffix, .causal_pair_##suffix = causal_pair_##suffix,              \
-    .causal_rows_##suffix = causal_rows_##suffix, .fourier_prefix_##suffix = fourier_prefix_##suffix
+    .causal_rows_##suffix = causal_rows_##suffix, .fourier_prefix_##suffix = fourier_prefix_##suffix,                  \
+    .hardmax_rows_##suffix = hardmax_rows_##suffix, .unfused_map_##suffix = unfused_map_##suffix
 
 extern const chs_kernels CHS_PASTE(chs_table_, CHS_ISA);
 const chs_kernels CHS_PASTE(chs_table_, CHS_ISA) = {

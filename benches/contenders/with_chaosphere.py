@@ -34,6 +34,11 @@ class Chaosphere:
         x, attention = tokens(case), self.cs.SoftmaxAttention(query=form(case).T, key=np.eye(case.dim))
         return lambda: attention(x, n_threads=THREADS)
 
+    def hardmax(self, case: Case) -> Run:
+        matrices_of_scores = {"query": form(case).T, "key": np.eye(case.dim)}
+        x, attention = tokens(case), self.cs.SoftmaxAttention(beta=math.inf, **matrices_of_scores)
+        return lambda: attention(x, n_threads=THREADS)
+
     def head(self, case: Case) -> Run:
         x = tokens(case)
         heads = [self.cs.SoftmaxAttention(query=q, key=k, value=v, output=v.T) for q, k, v in matrices(case)]

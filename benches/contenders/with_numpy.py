@@ -135,6 +135,21 @@ class NumPy:
         values = np.concatenate([p * x, p], axis=2)
         return lambda: self._average(case, x, keys, values)
 
+    def hardmax(self, case: Case) -> Run:
+        x = tokens(case)
+        keys = np.ascontiguousarray((x @ form(case).T.astype(case.dtype)).swapaxes(1, 2))
+
+        def run() -> np.ndarray:
+            out = np.empty_like(x)
+
+            def one(r: slice, i: slice) -> None:
+                out[r, i] = np.take_along_axis(x[r], (x[r, i] @ keys[r]).argmax(axis=2)[..., None], axis=1)
+
+            self._over(case, one, max(1, self.weights_at_once // case.n_tokens))
+            return out
+
+        return run
+
     def head(self, case: Case) -> Run:
         x, heads = tokens(case), matrices(case).astype(case.dtype)
 

@@ -2,7 +2,7 @@
 
 import math
 
-from reference import STEP_LENGTH, directions, matrices, tokens, weights
+from reference import STEP_LENGTH, directions, form, matrices, tokens, weights
 from registry import THREADS, Case
 
 from contenders.shared import Draws, Run, require, with_scales
@@ -49,6 +49,12 @@ class Torch:
     def causal(self, case: Case) -> Run:
         x, attend = self.torch.from_numpy(tokens(case))[:, None], self.torch.nn.functional.scaled_dot_product_attention
         return lambda: attend(x, x, x, scale=case.beta, is_causal=True)[:, 0]
+
+    def hardmax(self, case: Case) -> Run:
+        x = self.torch.from_numpy(tokens(case))[0]
+        keys = (x @ self.torch.from_numpy(form(case).T.astype(case.dtype))).T.contiguous()
+        n_rows = max(1, self.weights_at_once // case.n_tokens)
+        return lambda: self.torch.cat([x[(part @ keys).argmax(dim=1)] for part in x.split(n_rows)])[None]
 
     def head(self, case: Case) -> Run:
         x = self.torch.from_numpy(tokens(case))

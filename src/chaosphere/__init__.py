@@ -10,6 +10,7 @@ from chaosphere import measures, stats, theory, training
 from chaosphere.common.config import show_config
 from chaosphere.geometry import laws
 from chaosphere.geometry.sphere import normalize, sample_uniform, sample_von_mises_fisher
+from chaosphere.interactions.attention_result import AttentionResult
 from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.l2 import L2Attention
@@ -17,7 +18,7 @@ from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.potential import PotentialInteraction
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.interactions.sinkhorn import SinkhornAttention, SinkhornResult
-from chaosphere.interactions.softmax import AttentionResult, SoftmaxAttention
+from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.interactions.unnormalized import UnnormalizedAttention
 from chaosphere.models.axisymmetric import AxisymmetricDensity, AxisymmetricSolution
 from chaosphere.models.densities import CircleDensity, DensitySolution

@@ -32,6 +32,8 @@ static void attention(const chs_kernels *table, long d, long ld) {
         CALL(attend_rows_)(d, 0, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(0, d, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
+        CALL(hardmax_rows_)(0, d, d, 0, 5, ld, block_, block_, block_, bias, other, w, top, sums);
+        CALL(hardmax_rows_)(1, d, d, 5, 0, ld, block_, block_, block_, bias, other, w, top, sums);
         CALL(partition_pair_)(d, 0, 5, ld, block_, block_, 1, w, sums, other);
         CALL(partition_pair_)(d, 5, 0, ld, block_, block_, 1, w, sums, other);
         CALL(partition_pair_)(d, 5, 5, ld, block_, block_, 1, w, NULL, NULL);
@@ -55,6 +57,8 @@ static void blocks(const chs_kernels *table) {
         CALL(unpack_)(0, d, 32, out, 1, NULL, none);
         CALL(map_)(0, d, d, none, none, 32, none);
         CALL(map_)(5, 0, d, none, out, 32, none);
+        CALL(unfused_map_)(0, d, d, none, none, 32, none);
+        CALL(unfused_map_)(5, 0, d, none, out, 32, none);
         CALL(pack_panels_)(d, 0, none, none);
         CALL(means_)(0, d, 0, none, 1, none, total);
         CALL(means_)(1, d, 0, none, 1, none, total);

@@ -81,6 +81,7 @@ EVERY_EXPERIMENT = [
     ["table", "1", *TINY_TABLE],
     ["causal", *TINY_CAUSAL],
     ["random-attention", *TINY_RANDOM],
+    ["low-temperature", "--beta", "4", "16", "--tokens", "100", "--steps", "48", "--replicas", "2"],
     ["phases", *TINY_PHASES],
     ["estimate", *TINY_ESTIMATE],
     ["training", *TINY_TRAINING],

@@ -35,6 +35,7 @@ def test_the_commands():
         "sync",
         "causal",
         "random-attention",
+        "low-temperature",
         "phases",
         "estimate",
         "training",

@@ -37,8 +37,10 @@ RULES = [
     (lambda: ATTENTION(X, NEGATIVE), ValueError, r"weights must be finite and >= 0: weights\[3\] = -0.1"),
     (lambda: ATTENTION(X, np.ones(8)), ValueError, r"weights must sum to 1, got 8.0"),
     # attention
-    (lambda: cs.SoftmaxAttention(beta=-1.0), ValueError, r"beta must be a finite number >= 0, got -1.0"),
-    (lambda: cs.SoftmaxAttention(beta=np.inf), ValueError, r"beta must be a finite number >= 0, got inf"),
+    (lambda: cs.UnnormalizedAttention(beta=-1.0), ValueError, r"beta must be a finite number >= 0, got -1.0"),
+    (lambda: cs.UnnormalizedAttention(beta=np.inf), ValueError, r"beta must be a finite number >= 0, got inf"),
+    (lambda: cs.SoftmaxAttention(beta=-np.inf), ValueError, r"beta must be a finite number, got -inf"),
+    (lambda: cs.SoftmaxAttention(beta=-1e15), ValueError, r"the size of beta must be <= 4.5e\+13 for float64"),
     (lambda: cs.SoftmaxAttention(beta="1"), TypeError, r"beta must be a real number, got '1' \(str\)"),
     (lambda: cs.SoftmaxAttention(beta=1e15)(X), ValueError, r"beta must be <= 4.5e\+13 for float64 tokens"),
     (lambda: cs.SoftmaxAttention(query=np.eye(3)), ValueError, r"query and key must be given together"),

@@ -19,6 +19,7 @@ from chaosphere.experiments import (
     depth_width,
     fluctuations,
     limits,
+    low_temperature,
     mean_field,
     paper,
     phases,
@@ -118,6 +119,11 @@ def trained_tokens():
 
 
 @cache
+def cold_attention():
+    return low_temperature.runs.run(rng=0, betas=[4.0, 16.0, 64.0], n_tokens=200, n_steps=48, n_replicas=3)
+
+
+@cache
 def first_figure():
     return paper.figure_1(rng=0, width=4)
 
@@ -181,6 +187,7 @@ PICTURES = {
     "heads at low temperature": (cold_heads, random_attention.drawing.draw_cold),
     "training, sizes": (trained, training.drawing.draw_grid),
     "training, tokens": (trained_tokens, training.drawing.draw_tokens),
+    "attention at low temperature": (cold_attention, low_temperature.drawing.draw),
     "phases": (ladder, phases.drawing.draw_hysteresis),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),

@@ -18,6 +18,7 @@ from chaosphere.experiments import (
     chaos,
     depth_width,
     limits,
+    low_temperature,
     mean_field,
     paper,
     phases,
@@ -126,6 +127,13 @@ STUDIES = {
     "heads at low temperature": (
         lambda **more: random_attention.cold.run(
             rng=0, cold_head_dims=[4], n_cold_tokens=1000, n_cold_heads=2, n_cold_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "attention at low temperature": (
+        lambda **more: low_temperature.runs.run(
+            rng=0, betas=[4.0, 16.0], n_tokens=100, n_steps=48, n_replicas=4, **more
         ),
         "on_step",
         4,

@@ -32,6 +32,11 @@ INTERACTIONS = {
     "SoftmaxAttention.evaluate (causal)": (CAUSAL.evaluate, {"x": BATCH, "weights": P, "n_threads": 1}),
     "SoftmaxAttention (matrices)": (cs.SoftmaxAttention, SQUARE | {"value": np.eye(3), "method": "direct"}),
     "SoftmaxAttention (head)": (cs.SoftmaxAttention, HEAD | {"value": np.ones((1, 3)), "output": np.ones((3, 1))}),
+    "SoftmaxAttention (hardmax)": (cs.SoftmaxAttention, SQUARE | {"beta": np.inf, "value_scale": 1.0}),
+    "SoftmaxAttention.__call__ (hardmax)": (
+        cs.SoftmaxAttention(beta=np.inf),
+        {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1},
+    ),
     "SoftmaxAttention.resolve": (ATTENTION.resolve, {"n_tokens": 1000, "dim": 3, "dtype": "float64"}),
     "SoftmaxAttention.__call__": (ATTENTION, {"x": X, "weights": P, "sources": X[::-1].copy(), "n_threads": 1}),
     "SoftmaxAttention.evaluate": (ATTENTION.evaluate, {"x": X, "weights": P, "sources": None, "n_threads": 1}),

@@ -11,6 +11,7 @@ pytest.importorskip("ducc0", reason='the transforms need the extra "sphere"')
 HEADS = [cs.SoftmaxAttention(beta=1.0), cs.UnnormalizedAttention(beta=0.5, value_scale=-2.0)]
 INTERACTIONS = {
     "softmax": cs.SoftmaxAttention(beta=3.0, value_scale=-0.5),
+    "negative beta": cs.SoftmaxAttention(beta=-3.0),
     "mean": cs.SoftmaxAttention(beta=0.0),
     "tiny beta": cs.SoftmaxAttention(beta=1e-9),
     "large beta": cs.SoftmaxAttention(beta=12.0),

@@ -276,7 +276,7 @@ def test_at():
         (lambda: equation(noise_scale=lambda t: math.nan), ValueError, "noise_scale at time 0.0625"),
         (lambda: equation(noise_scale=1e60), ValueError, "noise_scale must be a finite number >= 0 and <= 1e"),
         (lambda: equation(attention=attention(beta=[1.0])), ValueError, "beta must have one number for each of the 8"),
-        (lambda: transformer(attention=attention(beta=lambda t: -t)), ValueError, "beta at time 0.0625"),
+        (lambda: transformer(attention=attention(beta=lambda t: math.inf)), ValueError, "beta at time 0.0625"),
         (lambda: transformer(attention=attention(beta=lambda t: 1e20)), ValueError, "beta must be <="),
         (lambda: attention(value_scale=[1.0, math.inf]), ValueError, r"value_scale\[1\] must be a finite number"),
         (lambda: attention(beta=[1.0], query=np.eye(3), key=np.eye(3)), ValueError, "beta must not be given together"),

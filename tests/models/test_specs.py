@@ -219,8 +219,8 @@ def test_float64_weights_are_taken_as_they_are():
     ("call", "message"),
     [
         (lambda: cs.SoftmaxAttention()(X, n_threads=2**31), "n_threads must be an integer <= 2147483647"),
-        (lambda: cs.SoftmaxAttention(beta=10**400), "beta must be a finite number >= 0, got an integer of 1329 bits"),
-        (lambda: cs.SoftmaxAttention(beta=-(10**5000)), "beta must be a finite number >= 0, got an integer of 16610"),
+        (lambda: cs.SoftmaxAttention(beta=10**400), "beta must be a finite number, got an integer of 1329 bits"),
+        (lambda: cs.SoftmaxAttention(beta=-(10**5000)), "beta must be a finite number, got an integer of 16610"),
         (lambda: cs.SoftmaxAttention(beta=1e20), r"beta must be <= 4\.5e\+13"),
         (lambda: cs.MLP(width=2**70), "width must be an integer <= 9007199254740992"),
         (lambda: cs.MLP(width=1, bias_std=1e200), r"bias_std must be a finite number >= 0 and <= 1e\+30"),

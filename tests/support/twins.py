@@ -50,6 +50,32 @@ def attention(x, form, *, keys=None, values=None, weights=None, bias=0.0, value=
     return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
 
 
+def hardmax(x, keys, *, query=None, key=None, weights=None, value=None, dtype=np.float64):
+    """V times the mean of the keys y_j with the largest ⟨Qx, Ky_j⟩ or, without Q and K, the least |x − y_j|.
+
+    x (..., M, d), keys (..., N, d). All products and sums but those of the mean are rounded to the dtype one by one, in
+    the order of the coordinates.
+    """
+
+    def product(matrix, vectors):
+        total = np.zeros((*vectors.shape[:-1], len(matrix)), dtype)
+        for k in range(vectors.shape[-1]):
+            total = total + vectors[..., k, None] * np.asarray(matrix, dtype)[:, k]
+        return total
+
+    x, y = np.asarray(x, dtype), np.asarray(keys, dtype)
+    q, k = (x, y) if query is None else (product(query, x), product(key, y))
+    scores = np.zeros((*x.shape[:-1], y.shape[-2]), dtype)
+    for a in range(q.shape[-1]):
+        left, right = q[..., :, None, a], k[..., None, :, a]
+        scores = scores + left * right if query is not None else scores - (left - right) ** 2
+    p = np.ones(y.shape[-2]) if weights is None else np.asarray(weights, np.float64)
+    scores = np.where(p > 0, scores, -np.inf)
+    w = np.where(scores == scores.max(axis=-1, keepdims=True), p, 0.0)
+    mean = ((w @ y.astype(np.float64)) / w.sum(axis=-1, keepdims=True)).astype(dtype)
+    return mean if value is None else product(value, mean)
+
+
 def causal_attention(x, form, *, weights=None, decay=0.0, value=None, dtype=np.float64):
     """Of each token i, `attention` to the tokens j <= i with weights p_j e^{−λ(i−j)/N}; arguments as there."""
     x = np.asarray(x, dtype)

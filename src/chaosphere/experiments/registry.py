@@ -15,6 +15,7 @@ EXPERIMENTS = (
     "synchronization",
     "causal",
     "random_attention",
+    "low_temperature",
     "phases",
     "multilevel",
     "training",

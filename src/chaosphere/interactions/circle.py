@@ -49,7 +49,7 @@ class PartitionError(ArithmeticError):
     @property
     def is_rounding(self) -> bool:
         """Whether β is so large that rounding alone may be the cause."""
-        return self.beta > _SAFE_BETA
+        return abs(self.beta) > _SAFE_BETA
 
 
 def values(modes: Modes, n_points: int) -> Floats:
@@ -58,8 +58,10 @@ def values(modes: Modes, n_points: int) -> Floats:
 
 
 def _bessel(beta: float, n_modes: int) -> tuple[Floats, Modes]:
-    """Return e^{−β} I_k(β), k <= K, of the partition function, and i k I_k(β)/β e^{−β} of its derivative over β."""
-    bessel = scipy.special.ive(np.arange(n_modes + 2), beta)
+    """Return e^{−|β|} I_k(β), k <= K, of the partition function, and i k I_k(β)/β e^{−|β|} of its derivative over β."""
+    bessel = scipy.special.ive(np.arange(n_modes + 2), abs(beta))
+    if beta < 0:
+        bessel[1::2] *= -1
     # k I_k(β)/β = (I_{k−1} − I_{k+1})/2 holds at β = 0 too.
     return bessel[:-1], 0.5j * (np.concatenate([bessel[1:2], bessel[:-2]]) - bessel[1:])
 

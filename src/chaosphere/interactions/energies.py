@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chaosphere.common import ordered_sums
@@ -13,11 +15,26 @@ from chaosphere.interactions.series import is_cheaper
 from chaosphere.kernels import pairs as kernel
 from chaosphere.kernels import replicas
 
+MAX_BETA = 700.0  # e^β is finite
+
+
+def exponential(batch: Tokens, p: Floats | None, *, beta: float, n_threads: int) -> Floats:
+    """Return E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}) for tokens (R, N, d), shape (R,)."""
+    if beta > MAX_BETA:
+        raise ValueError(f"beta must be <= {MAX_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
+    if beta < -0.5 * MAX_BETA:
+        raise ValueError(f"beta must be >= {-0.5 * MAX_BETA:g} for the energy, got {beta:.6g}: it overflows")
+    if beta == 0:
+        return np.zeros(len(batch))
+    return np.asarray(0.5 * math.exp(beta) * pair_deficit(batch, p, beta=beta, n_threads=n_threads))
+
 
 def pair_deficit(
     batch: Tokens, p: Floats | None, *, beta: float, n_threads: int, over: Partition | None = None
 ) -> Floats:
     """Return Σ_ij p_i p_j (1 − e^{β(⟨x_i, x_j⟩ − 1)}) for tokens (R, N, d), shape (R,), to a relative 1e-12.
+
+    β may be negative down to −350, where the largest term is near e^700; the sum is over pairs then.
 
     Where processes share the tokens, batch has those of this one and p the weights of all. A sum over pairs gathers.
     """
@@ -25,7 +42,7 @@ def pair_deficit(
     if over is not None and not ordered_sums.is_aligned(over, expansions.block(n_tokens, dim)):
         batch, over = over.gather(batch), None
     missing = np.full(len(batch), np.nan)
-    if is_cheaper(n_tokens, beta, dim, 1e-13, np.float64):
+    if beta >= 0 and is_cheaper(n_tokens, beta, dim, 1e-13, np.float64):
         present, error = expansions.mean_kernel(batch, p, beta=beta, n_threads=n_threads, over=over)
         missing = np.where(error <= 1e-12 * (1 - present), 1 - present, np.nan)
     by_pairs = np.isnan(missing)

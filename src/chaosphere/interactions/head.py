@@ -16,6 +16,7 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import has_few_keys
 from chaosphere.kernels.replicas import attend_replica_rows
 from chaosphere.kernels.rows import attend_rows, map_tokens
@@ -150,6 +151,19 @@ def set_matrices(spec: Any, *, output: Any = None) -> None:
     dims = {m.shape[1] for m in (spec.query, spec.value) if m is not None}
     if len(dims) > 1:
         raise ValueError(f"query, key and value must have one number of columns, that of x, got {sorted(dims)}")
+
+
+def check_shape(spec: Any, shape: Shape, *, value: Floats | None, value_scale: float | None) -> None:
+    """Raise ValueError unless V, a matrix or δI, and the matrices of a spec serve a dtype and a dimension."""
+    limit = largest_value(shape.dtype)
+    size = abs(value_scale or 0.0) if value is None else float(abs(value).max())
+    if not size <= limit:
+        names = "output times value" if spec.output is not None else "value"
+        name = "value_scale" if value is None else f"the entries of {names}"
+        raise ValueError(f"{name} must be <= {limit:.3g} in size for {shape.dtype} tokens, got {size:.6g}")
+    for matrix in (spec.query, spec.value):
+        if matrix is not None and matrix.shape[1] != shape.dim:
+            raise ValueError(f"x must have dim {matrix.shape[1]}, that of the matrices, got {shape.dim}")
 
 
 def balanced(left: Floats, right: Floats) -> tuple[Floats, Floats] | None:

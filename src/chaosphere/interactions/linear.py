@@ -17,13 +17,17 @@ _MAX_BETA = 1e8  # where a recurrence takes a tenth of a second
 
 
 def relative_response(degree: int, *, dim: int, beta: float) -> float:
-    """Return λ_l/(β λ_0) = I_{l+ν}(β)/(β I_ν(β)), ν = d/2 − 1, to a few ε; at β = 0 1/d for l = 1, else 0."""
+    """Return λ_l/(β λ_0) = I_{l+ν}(β)/(β I_ν(β)), ν = d/2 − 1, to a few ε; at β = 0 1/d for l = 1, else 0.
+
+    λ_l of −β is (−1)^l times that of β: it is the multiplier of e^{β⟨−x, y⟩}.
+    """
     degree = checks.integer(degree, "degree", low=1, high=MAX_SIZE)
     dim = checks.integer(dim, "dim", low=2, high=MAX_SIZE)
-    if beta > _MAX_BETA:
-        raise ValueError(f"beta must be <= {_MAX_BETA:g} for the linear response, got {beta:.6g}")
+    if abs(beta) > _MAX_BETA:
+        raise ValueError(f"beta must be <= {_MAX_BETA:g} in size for the linear response, got {beta:.6g}")
+    sign, beta = (-1 if beta < 0 and degree % 2 == 0 else 1), abs(beta)
     ratios = _ratios(max(64, 1 << (degree - 1).bit_length()), beta, dim)
-    return float(np.prod(ratios[1:degree]) / (dim + beta * ratios[1]))
+    return sign * float(np.prod(ratios[1:degree]) / (dim + beta * ratios[1]))
 
 
 @lru_cache(maxsize=16)

@@ -8,13 +8,14 @@ from dataclasses import Field, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NoReturn, Self
 
+import numpy as np
+
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Tokens
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 
 Settings = tuple[tuple[str, Any], ...]  # names and values of the parameters that change
 
-_LOWEST = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change
 _MAX_PLANS = 256  # that are kept
 
 
@@ -23,6 +24,8 @@ class MayChange:
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    _lowest: ClassVar[dict[str, float]] = {"beta": 0.0, "value_scale": -math.inf}  # of the parameters that may change
+    _may_be_infinite: ClassVar[tuple[str, ...]] = ()
 
     def check_schedule(self, *, n_steps: int, horizon: float) -> None:
         """Raise unless β and δ are right at every step of a model; a number is.
@@ -57,7 +60,9 @@ class MayChange:
         """
         largest: dict[str, float] = {}
         for name in self._scheduled():
-            values = schedules.table(getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=_LOWEST[name])
+            values = schedules.table(
+                getattr(self, name), name, n_steps=n_steps, horizon=horizon, low=self._lowest[name]
+            )
             largest[name] = float(values[abs(values).argmax()])
         if largest:
             self._with(largest)  # which checks its size
@@ -108,10 +113,12 @@ class MayChange:
         for name in self._may_change():
             value, default = getattr(self, name), self.__dataclass_fields__[name].default
             if value is not None or default is not None:
-                object.__setattr__(self, name, schedules.schedule(value, name, low=_LOWEST[name]))
+                finite = name not in self._may_be_infinite or np.ndim(value) > 0 or value != math.inf
+                converted = schedules.schedule(value, name, low=self._lowest[name]) if finite else math.inf
+                object.__setattr__(self, name, converted)
 
     def _may_change(self) -> tuple[str, ...]:
-        return tuple(name for name in _LOWEST if name in self.__dataclass_fields__)
+        return tuple(name for name in self._lowest if name in self.__dataclass_fields__)
 
     def _scheduled(self) -> tuple[str, ...]:
         """Return the names of the parameters that change over the steps of a run."""
@@ -128,7 +135,7 @@ class MayChange:
     def _settings_at(self, time: float, *, step: int) -> Settings:
         """Return the values of the parameters that change."""
         return tuple(
-            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=_LOWEST[name]))
+            (name, schedules.at(getattr(self, name), name, time=time, step=step, low=self._lowest[name]))
             for name in self._scheduled()
         )
 

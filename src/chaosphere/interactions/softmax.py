@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from chaosphere.common import checks, schedules
 from chaosphere.common.arrays import PerReplica, of_replicas
@@ -20,70 +20,41 @@ from chaosphere.common.reprs import Brief, Row
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
-from chaosphere.interactions import axisymmetric, causal, energies, growth, layered, linear, nufft, prefix, series
+from chaosphere.interactions import (
+    axisymmetric,
+    causal,
+    energies,
+    growth,
+    hardmax,
+    layered,
+    linear,
+    methods,
+    nufft,
+    prefix,
+    series,
+)
+from chaosphere.interactions.attention_result import AttentionResult
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SoftmaxAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
+from chaosphere.interactions.hardmax import HardmaxPlan
 from chaosphere.interactions.head import (
     Head,
     balanced,
+    check_shape,
     largest_value,
     multiple_of_identity,
     product_norm,
-    scalar,
     set_matrices,
 )
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
 from chaosphere.interactions.sphere import ExponentialFactors, SoftmaxSphere, SphereDrift
 
-MAX_ENERGY_BETA = 700.0  # e^β is finite
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class AttentionResult(Brief):
-    """One evaluation of attention, from `SoftmaxAttention.evaluate`.
-
-    Parameters
-    ----------
-    value : ndarray
-        Attn(μ_x, x_i), shape and dtype of x.
-    log_partition : ndarray of float64, shape (N,) or (R, N)
-        The logarithm of the partition sum, log Σ_j p_j e^{⟨Qx_i, Kx_j⟩}; under a mask over j <= i, with the decay.
-    energy : float, ndarray of shape (R,) or None
-        E_β from the same pass; None unless QᵀK = βI, in the form of a beta <= 700, with a mask, and for attention to
-        sources. The absolute error is at most
-
-            e^β ((4 + (2 + √d/4) β) ε + rtol/4 + β η + σ/2)
-
-        with ε = 2.2e-16 or 1.2e-7, rtol as `resolve` tells it (0 for the direct sum), η the largest distance of a token
-        from the sphere, and σ the distance of the sum of the weights from 1. `measures.energy` keeps relative accuracy
-        near consensus, for a pass of its own.
-    n_direct : int, or ndarray of int, shape (R,)
-        Tokens that were summed over all pairs: N by the direct sum; by the others those that an expansion cannot serve.
-
-    See Also
-    --------
-    chaosphere.SoftmaxAttention : Softmax attention.
-    chaosphere.SoftmaxAttention.evaluate : Attention with its partition sums and energy.
-
-    Examples
-    --------
-    >>> import chaosphere as cs
-    >>> x = cs.sample_uniform(500, 3, rng=0)
-    >>> result = cs.SoftmaxAttention(beta=2.0).evaluate(x)
-    >>> result.value.shape, result.log_partition.shape, result.n_direct
-    ((500, 3), (500,), 500)
-    """
-
-    value: Tokens
-    log_partition: Floats
-    energy: float | Floats | None
-    n_direct: int | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -95,12 +66,14 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     Parameters
     ----------
     beta : float, sequence of float, or callable, optional
-        QᵀK = βI, β >= 0 (default 1, unless query and key are given). One number for each step of the model, or a
-        function of the time t, changes it over a run.
+        QᵀK = βI (default 1, unless query and key are given); with β < 0 the tokens that are far have the larger
+        coefficients. One number for each step of the model, or a function of the time t, changes it over a run.
+        ``math.inf``, alone or with query and key, is hardmax attention: the mean of the tokens with the largest score,
+        which is the limit of c QᵀK for c → ∞.
     value_scale : float, sequence of float, or callable, optional
         V = δI: 1 attracts (default), 0 switches off, −1 repels. It may change over a run, too.
     query, key : array_like, shape (k, d), optional
-        General Q and K, both or none, instead of beta. Where k < d, scores are taken in R^k if that is faster.
+        General Q and K, both or none, instead of a finite beta. Where k < d, scores are taken in R^k if that is faster.
     value : array_like, shape (d, d), optional
         General V, instead of value_scale. With `output`: of shape (v, d).
     output : array_like, shape (d, v), optional
@@ -172,6 +145,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
     memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
     number of threads.
+    Hardmax: over all pairs, without a mask, partition sums, energies, densities or derivatives. Tokens of the largest
+    score count by their weights; scores are equal if they are so to the bit, in the dtype of the tokens. Without query
+    and key a token of weight > 0 attends to itself alone, and any other to the nearest ones: distances are compared in
+    place of scores. Results are bitwise identical on all instruction sets, too.
 
     Examples
     --------
@@ -197,6 +174,15 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     >>> bool(abs(y[1] - x[:2].mean(axis=0)).max() < 1e-15), bool((y[0] == x[0]).all())
     (True, True)
 
+    Hardmax attends to the token with the largest score; of two such, to their mean:
+
+    >>> hardmax = cs.SoftmaxAttention(beta=np.inf, query=[[1.0, 0.0]], key=[[1.0, 0.0]])
+    >>> hardmax(np.array([[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8], [-0.6, -0.8]]))
+    array([[ 1. ,  0. ],
+           [ 1. ,  0. ],
+           [-0.6,  0. ],
+           [-0.6,  0. ]])
+
     A head of dimension 8 for tokens in R^64, whose V has rank 8:
 
     >>> query, key, value = generator.standard_normal((3, 8, 64)) / 8
@@ -204,6 +190,9 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     >>> attention(cs.sample_uniform(500, 64, rng=0)).shape
     (500, 64)
     """
+
+    _lowest: ClassVar[dict[str, float]] = {"beta": -math.inf, "value_scale": -math.inf}
+    _may_be_infinite: ClassVar[tuple[str, ...]] = ("beta",)
 
     beta: Schedule | None = None
     value_scale: Schedule | None = None
@@ -218,18 +207,23 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     def __post_init__(self) -> None:
         """Check, fill in the defaults, and convert numbers to float."""
-        if self.beta is not None and self.query is not None:
-            raise ValueError("beta must not be given together with query and key: QᵀK is either βI or general")
         set_matrices(self, output=self.output)
         if self.query is None and self.beta is None:
             object.__setattr__(self, "beta", 1.0)
         self._convert()
+        if self.beta is not None and self.query is not None and not self._is_hard:
+            raise ValueError(
+                "beta must not be given together with query and key, unless it is inf: QᵀK is either βI or general"
+            )
         if self._scheduled():
             self._set_rest()
             return
         self._check_norm(np.float64)
         causal.set_mask(self)
         checks.choice(self.method, "method", known=METHODS)
+        if self._is_hard:
+            hardmax.check(self)
+            return
         if self.mask is not None and self.method == "nufft":
             raise ValueError(f"method must not be 'nufft' with mask={self.mask!r}: it sums over all tokens at once")
         if self.rtol is not None:
@@ -237,13 +231,16 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             if self.method == "direct":
                 raise ValueError("rtol must be None with method='direct', which does not approximate")
         if self.method in ("fourier", "harmonic", "nufft") and self._scalar() is None:
-            raise ValueError(
-                f"method={self.method!r} needs QᵀK = βI with β >= 0; this QᵀK would move the tokens off the sphere"
-            )
+            raise ValueError(f"method={self.method!r} needs QᵀK = βI with β >= 0; use method='auto' or 'direct'")
 
     @property
     def _beta(self) -> float | None:
         return schedules.constant(self.beta, "beta")
+
+    @property
+    def _is_hard(self) -> bool:
+        """Whether this is hardmax attention."""
+        return schedules.is_constant(self.beta) and self.beta == math.inf
 
     @property
     def _value_scale(self) -> float | None:
@@ -295,58 +292,22 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         dtype = checks.float_type(dtype, "dtype")
         if self._scheduled():
             return self
+        if self._is_hard:
+            return replace(self, method="direct")
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
             rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
         method = self.method
+        decay = None if self.mask is None else self.decay
         if method == "auto":
-            method = self._fastest(n_tokens, dim, dtype, beta, rtol)
+            several: Any = {"beta": beta, "rtol": rtol, "decay": decay, "may_be_nufft": self.rtol is not None}
+            method = methods.fastest(n_tokens, dim, dtype=dtype, **several)
         if method == "direct":
             return replace(self, method="direct", rtol=None)
         assert beta is not None
         assert rtol is not None
-        dims, is_served = {
-            "fourier": ("2", dim == 2),
-            "harmonic": (">= 3", dim >= 3),
-            "nufft": ("2 or 3", dim in (2, 3)),
-        }[method]
-        if not is_served:
-            raise ValueError(f"method={method!r} serves dim {dims}, got {dim}")
-        if method == "nufft":
-            if not nufft.MIN_BETA <= beta <= expansions.MAX_BETA:
-                raise ValueError(
-                    f"method='nufft' serves β from {nufft.MIN_BETA:g} to {expansions.MAX_BETA:g}, got {beta:g}"
-                )
-            n_bytes = nufft.memory(beta, dim, float(expansions.multipliers(beta, dim)[0]), rtol)
-            if n_bytes > nufft.MAX_BYTES:
-                raise ValueError(
-                    f"method='nufft' would take {n_bytes / 1e9:.1f} GB for β = {beta:g}, dim {dim} and rtol {rtol:.2g} "
-                    f"(limit {nufft.MAX_BYTES / 1e9:.1f}); raise rtol, or use method='auto' or 'direct'"
-                )
-        elif not expansions.serves(beta, dim, rtol):
-            raise ValueError(
-                f"method={method!r} does not serve β = {beta:.6g} in dim {dim} (too many terms); use method='direct'"
-            )
-        elif self.mask is not None:
-            prefix.check_decay(self.decay, n_tokens, beta=beta, dim=dim, rtol=rtol)
+        methods.check_method(method, n_tokens, dim=dim, beta=beta, rtol=rtol, decay=decay)
         return replace(self, method=method, rtol=rtol)
-
-    def _fastest(self, n_tokens: int, dim: int, dtype: Any, beta: float | None, rtol: float | None) -> str:
-        """Return the method of least expected time.
-
-        nufft, which may be missing, is among them only if an rtol was given, and where there are too many harmonics:
-        where there are not, harmonics take about the same time or less.
-        """
-        if self.mask is not None:
-            return prefix.fastest(n_tokens, dim, dtype, beta=beta, decay=self.decay, rtol=rtol)
-        times = {"direct": direct_nanoseconds(n_tokens, dim, dtype)}
-        if beta is not None and rtol is not None:
-            if expansions.serves(beta, dim, rtol):
-                times["fourier" if dim == 2 else "harmonic"] = series.nanoseconds(n_tokens, beta, dim, rtol)
-            elif dim == 3 and self.rtol is not None and beta <= expansions.MAX_BETA and nufft.is_installed():
-                uniform = float(expansions.multipliers(beta, dim)[0])
-                times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
-        return min(times, key=lambda method: times[method])
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
@@ -391,8 +352,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             return self._scheduled_plan(names, shape, weights=weights)
         return self._constant_plan(shape, weights)
 
-    def _scheduled_plan(self, names: tuple[str, ...], shape: Shape, *, weights: Floats | None) -> ScheduledPlan:
+    def _scheduled_plan(self, names: tuple[str, ...], shape: Shape, *, weights: Floats | None) -> InteractionPlan:
         """Return the plan for β and δ that change: a plan for each of their values, or a cheap change of one plan."""
+        if self._is_hard:
+            return self._planned(lambda attention: attention._constant_plan(shape, weights))
         start = self._with(dict.fromkeys(names, 1.0))
         example = start._constant_plan(shape, weights)
         is_direct = start.resolve(shape.n_tokens, shape.dim, shape.dtype).method == "direct"
@@ -404,7 +367,11 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
         def make(settings: Settings) -> InteractionPlan:
             values = dict(settings)
-            if direct is not None and all(abs(value) <= largest[name] for name, value in settings):
+            if (
+                direct is not None
+                and values.get("beta", 0.0) >= 0
+                and all(abs(value) <= largest[name] for name, value in settings)
+            ):
                 return direct.changed(**values)
             return self._with(values)._constant_plan(shape, weights)
 
@@ -414,6 +381,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         """Return the plan for numbers β and δ."""
         if weights is not None and weights.ndim == 2:
             return layered.plan(replace(self, mask=None, decay=0.0), shape, weights, decay=self.decay)
+        if self._is_hard:
+            return self._hardmax(shape, weights)
         self._check_shape(shape)
         chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
         beta = self._scalar() if chosen.method != "direct" else self._beta
@@ -437,6 +406,12 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         direct = self._direct(shape, weights, beta=beta)
         return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
 
+    def _hardmax(self, shape: Shape, weights: Floats | None) -> HardmaxPlan:
+        self._check_shape(shape)
+        value_scale = 1.0 if self._value_scale is None else self._value_scale
+        several: dict[str, Any] = {"value": self._value_matrix(), "value_scale": value_scale}
+        return HardmaxPlan(shape, weights, query=self.query, key=self.key, **several)
+
     def _direct(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> DirectPlan:
         """Return the sum over all pairs for tokens of one shape, or over those that the mask leaves."""
         if self.mask is not None:
@@ -448,7 +423,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
         """Return what a direct sum takes for scores and values."""
-        form, value = None if beta is not None else self._form(), self._value_matrix()
+        form = None if beta is not None else self._form()
+        if beta is not None and beta < 0:  # one shift of the exponents by |β|, as for any symmetric form
+            form, beta = beta * np.eye(shape.dim), None
+        value = self._value_matrix()
         value_scale = 1.0 if self._value_scale is None else self._value_scale
         scores = values = head = None
         if self.query is not None and self.key is not None and len(self.query) < shape.dim:
@@ -544,8 +522,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         ------
         TypeError, ValueError
             If an argument breaks a rule above, the method is neither "auto" nor "direct" with sources, there is a mask
-            with sources, the first weight is 0 with a mask, or β is so large that the rounding of x alone would change
-            the weights by a hundredth.
+            with sources, the first weight is 0 with a mask, β is ∞, or β is so large that the rounding of x alone would
+            change the weights by a hundredth.
 
         See Also
         --------
@@ -563,6 +541,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> bool(np.array_equal(result.value, attention(x))), result.log_partition.shape
         (True, (500,))
         """
+        self._need_finite("partition sums")
         attended, p = self._attend(x, weights, sources=sources, n_threads=n_threads)
         log_z = attended.log_partition()
         energy = None if sources is not None else self._energy(attended, p)
@@ -576,7 +555,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         )
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
-        """Return the energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus.
+        """Return the energy E_β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩}), zero exactly at consensus; <= 0 for β < 0.
 
         Attention is a gradient flow of it, with the partition sums Z as weights: along the flow the energy changes by
         −βδ Σ_i p_i Z(x_i) |P m(x_i)|² per unit of time, with m the attention for δ = 1 and P the projection onto the
@@ -600,7 +579,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If x is not made of tokens on the unit sphere, the weights are out of range, or β > 700.
+            If x is not made of tokens on the unit sphere, the weights are out of range, β > 700 or β < −350.
 
         See Also
         --------
@@ -623,13 +602,10 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         True
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
-        p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
+        p, beta = checks.weights(weights, batch.shape[1]), self._any_scalar()
         if beta is None or self._scalar_value() is None or self.mask is not None:
             return None
-        if beta > MAX_ENERGY_BETA:
-            raise ValueError(f"beta must be <= {MAX_ENERGY_BETA:g} for the energy, got {beta:.6g}: e^beta overflows")
-        deficit = energies.pair_deficit(batch, p, beta=beta, n_threads=threads) if beta > 0 else np.zeros(len(batch))
-        return of_replicas(0.5 * math.exp(beta) * deficit, x)
+        return of_replicas(energies.exponential(batch, p, beta=beta, n_threads=threads), x)
 
     def energy_growth(self, beta: float, *, dim: int | None = None) -> EnergyGrowth:
         """Return the least ε with dE_β/dt <= ε E_β for every measure, under attention alone.
@@ -655,8 +631,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range, dim is another than that of the matrices, there is a mask, or β or δ change
-            over a run: `at` gives the attention at a time.
+            If an argument is out of range, dim is another than that of the matrices, there is a mask, β is ∞, or β or δ
+            change over a run: `at` gives the attention at a time.
 
         See Also
         --------
@@ -688,12 +664,13 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         """
         beta = checks.number(beta, "beta", low=0)
         causal.need_no_mask(self, "the growth of the energy")
+        self._need_finite("the growth of the energy")
         own_dim = next((m.shape[1] for m in (self.query, self.value) if m is not None), None)
         if dim is not None:
             dim = checks.integer(dim, "dim", low=2)
             if own_dim not in (None, dim):
                 raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
-        own_beta, value_scale = self._scalar(), self._scalar_value()
+        own_beta, value_scale = self._any_scalar(), self._scalar_value()
         if own_beta is not None and value_scale is not None:
             if value_scale == 0 or math.isclose(own_beta, beta, rel_tol=1e-12):
                 return growth.of_repulsion(value_scale)
@@ -711,6 +688,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
         Where δ changes over a run it is None: `at` gives the attention at a time.
         With a mask it is None, too: the k-th token of a cluster nears the first at a rate of its own, (1 − 1/k) δ.
+        With β = ∞ it is 0, since each token attends to itself alone, and None for general Q and K.
 
         See Also
         --------
@@ -725,6 +703,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> cs.SoftmaxAttention(beta=2.0, value_scale=0.5).consensus_rate
         0.5
         """
+        if self._is_hard:
+            return 0.0 if self.query is None and self._scalar_value() is not None else None
         return self.value_scale if self.mask is None and schedules.is_constant(self.value_scale) else None
 
     @property
@@ -832,6 +812,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         """
         u, dim = axisymmetric.nodes(cosines, dim)
         beta, value_scale = self._numbers("axisymmetric_drift", what="the drift of a density")
+        checks.number(beta, "beta of an axisymmetric drift", low=0)
         return SoftmaxAxisymmetric(ExponentialKernel(u, beta=beta, dim=dim), value_scale=value_scale)
 
     def sphere_drift(self, n_modes: int) -> SphereDrift:
@@ -924,6 +905,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         threads = checks.threads(n_threads)
         if sources is None:
             p = checks.weights(weights, batch.shape[1])
+            if self._is_hard:
+                return self._hardmax(Shape.of(batch), p).attend(batch, n_threads=threads), p
             return attending(self, Shape.of(batch), p).attend(batch, n_threads=threads), p
         causal.need_no_mask(self, "attention to sources")
         keys = checks.sources(sources, x)
@@ -931,24 +914,40 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         if self.method not in ("auto", "direct"):
             raise ValueError(f"method must be 'auto' or 'direct' for attention to sources, got {self.method!r}")
         shape = Shape.of(keys)
+        if self._is_hard:
+            return self._hardmax(shape, p).attend_to(batch, keys, n_threads=threads), p
         self._check_shape(shape)
         return self._direct(shape, p, beta=self._beta).attend_to(batch, keys, n_threads=threads), p
 
     def _numbers(self, method: str, *, what: str) -> tuple[float, float]:
         """Return β and δ; ValueError with a mask or with general matrices."""
         causal.need_no_mask(self, what)
+        self._need_finite(what)
         if self._beta is None or self._value_scale is None:
             raise ValueError(f"{method} needs attention with QᵀK = βI and V = δI, got general matrices")
         return self._beta, self._value_scale
 
     def _scalar(self) -> float | None:
         """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        return self._beta if self._beta is not None else scalar(self._form())
+        beta = self._any_scalar()
+        return beta if beta is not None and beta >= 0 else None
+
+    def _any_scalar(self) -> float | None:
+        """Return β, of either sign, if QᵀK = βI to rounding, else None."""
+        if self._is_hard and self.query is not None:
+            return None
+        return self._beta if self._beta is not None else multiple_of_identity(self._form())
+
+    def _need_finite(self, what: str) -> None:
+        if self._is_hard:
+            raise ValueError(f"beta must be finite for {what}, got inf")
 
     def _check_norm(self, dtype: Any) -> None:
+        if self._is_hard:
+            return
         limit = _largest_norm(dtype)
         if self._beta is not None:
-            size, name = self._beta, "beta"
+            size, name = abs(self._beta), "beta" if self._beta >= 0 else "the size of beta"
         else:
             assert self.query is not None
             assert self.key is not None
@@ -962,20 +961,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     def _check_shape(self, shape: Shape) -> None:
         """Raise ValueError unless this attention serves tokens of a dtype and dimension."""
         self._check_norm(shape.dtype)
-        limit = largest_value(shape.dtype)
-        value = self._value_matrix()
-        if value is not None:
-            size = float(abs(value).max())
-        else:
-            assert self._value_scale is not None
-            size = abs(self._value_scale)
-        if not size <= limit:
-            names = "output times value" if self.output is not None else "value"
-            name = "value_scale" if self.value is None else f"the entries of {names}"
-            raise ValueError(f"{name} must be <= {limit:.3g} in size for {shape.dtype} tokens, got {size:.6g}")
-        for matrix in (self.query, self.value):
-            if matrix is not None and matrix.shape[1] != shape.dim:
-                raise ValueError(f"x must have dim {matrix.shape[1]}, that of the matrices, got {shape.dim}")
+        check_shape(self, shape, value=self._value_matrix(), value_scale=self._value_scale)
 
     def _form(self) -> Floats:
         """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩; not finite where the product of large entries is not."""
@@ -997,7 +983,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         return self._value_scale if value is None else multiple_of_identity(value)
 
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
-        if self._beta is None or self._beta > MAX_ENERGY_BETA or self.mask is not None:
+        if self._beta is None or not 0 <= self._beta <= energies.MAX_BETA or self.mask is not None:
             return None
         missing = 1 - attended.over(self._beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)

@@ -41,7 +41,7 @@ class SphereDrift(Protocol):
 
 
 class ExponentialFactors:
-    """Z = e^{−β} ∫ e^{β⟨x,y⟩} dμ(y) and its gradient over β.
+    """Z = e^{−|β|} ∫ e^{β⟨x,y⟩} dμ(y) and its gradient over β.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ExponentialFactors:
 
     def __init__(self, *, beta: float, n_modes: int) -> None:
         n_modes = _checked(n_modes)
-        self.beta = beta
+        self.beta, is_negative, beta = beta, beta < 0, abs(beta)
         every = expansions.multipliers(beta, _DIM)
         last = int(np.flatnonzero(expansions.tails(beta, _DIM) <= _LEFT_OUT)[0])
         self.degree = min(n_modes, max(last, 1))
@@ -61,6 +61,9 @@ class ExponentialFactors:
         over_beta = np.concatenate(
             [[0.0], every[:-1] / (2 * degree + _DIM - 2 + beta * _next_ratios(beta, len(every)))]
         )
+        if is_negative:  # λ_l is (−1)^l times that of |β|
+            signs = 1.0 - 2 * (np.arange(len(every)) % 2)
+            every, over_beta = signs * every, -signs * over_beta
         of_mode = sphere_grid.degrees(n_modes)
         self.partition, self.slope = (_of_modes(f, of_mode) for f in (every, over_beta))
 

@@ -165,6 +165,27 @@ cdef inline void attend_rows(
         table().attend_rows_f32(key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, scratch, top_i, sum_i)
 
 
+cdef inline void hardmax_rows(
+    bint is_distance, long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i, const real *k_j,
+    const real *v_j, const real *bias_j, const double *p_j, real *scratch, real *top_i, double *sum_i
+) noexcept nogil:
+    if real is double:
+        table().hardmax_rows_f64(is_distance, key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, p_j, scratch,
+                                 top_i, sum_i)
+    else:
+        table().hardmax_rows_f32(is_distance, key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, p_j, scratch,
+                                 top_i, sum_i)
+
+
+cdef inline void unfused_map(
+    long n, long rows, long d, const real *matrix, const real *block, long ld, real *out
+) noexcept nogil:
+    if real is double:
+        table().unfused_map_f64(n, rows, d, matrix, block, ld, out)
+    else:
+        table().unfused_map_f32(n, rows, d, matrix, block, ld, out)
+
+
 cdef inline void causal_pair(
     long d, long n, long ld, const real *q, const real *k, const real *v, double shift, real *scratch, double *sums
 ) noexcept nogil:
