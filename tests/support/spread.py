@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.measures.observables import measure
 from chaosphere.simulation import partition
 
 COMM = MPI.COMM_WORLD
@@ -105,6 +106,10 @@ def observed():
         "mean": cs.measures.TokenMean(function=lambda x: x),
         "histogram": cs.measures.TokenMean(function=lambda x: np.stack([x[..., 0] < 0, x[..., 0] >= 0], axis=-1)),
         "first": first,
+        "order": cs.measures.OrderParameter(),
+        "cosine": cs.measures.MeanCosine(),
+        "power": cs.measures.PowerSpectrum(n_max=3, n_threads=1),
+        "named": measure("order_parameter", ()),
     }
 
 
@@ -126,6 +131,19 @@ def each_draws_its_own():
         assert over.final.dtype == dtype
         for name, values in alone.observables.items():
             assert np.array_equal(over.observables[name], values), name
+    weights = np.arange(1.0, 301) / np.arange(1.0, 301).sum()
+    observe = {
+        "square": cs.measures.RadiusMoment(power=2),
+        "first": cs.measures.RadiusMoment(power=-1, weights=weights[:100] / weights[:100].sum()),
+        "named": measure("radius_moment", (("power", 2.0),)),
+        "order": cs.measures.OrderParameter(weights=weights),
+        "cosine": cs.measures.MeanCosine(weights=weights),
+        "power": cs.measures.PowerSpectrum(n_max=3, weights=weights),
+    }
+    sample, model = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=3), with_radii(3)[0]
+    over, alone = (cs.simulate(model, sample, rng=5, comm=comm, observe=observe) for comm in (COMM, None))
+    for name, values in alone.observables.items():
+        assert np.array_equal(over.observables[name], values), name
 
 
 def checkpoints_of_each():
@@ -246,6 +264,11 @@ def refused(error, message, model, x, **options):
         cs.simulate(model, x, rng=0, comm=COMM, **options)
 
 
+class Largest:
+    def of_state(self, time, tokens, radii):
+        return radii.max(axis=-1)
+
+
 def refusals():
     x = cs.sample_uniform(300, 3, rng=1)
     kernel = cs.MLP(width=1).kernel(3)
@@ -256,6 +279,10 @@ def refusals():
     sample = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
     observe = {"pairs": lambda t, x: cs.measures.pair_fraction(x, 0.9)}
     refused(ValueError, r"observe\['pairs'\] must be a sum over tokens", next(models(3)), sample, observe=observe)
+    observe = {"pairs": Largest()}
+    refused(
+        ValueError, r"observe\['pairs'\] must be .* a method of_own_state", with_radii(3)[0], sample, observe=observe
+    )
     if COMM.size > 1:
         refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
 

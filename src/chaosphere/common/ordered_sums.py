@@ -7,12 +7,16 @@ they come: the sum of two nodes is the same. So the root is bitwise identical ho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Nodes = dict[tuple[int, int], Array]
+
+_CHUNK = 65_536  # tokens whose terms are in memory at once
 
 
 class Sharing(Protocol):
@@ -77,9 +81,9 @@ def nodes(parts: Array, *, first: int, n_parts: int) -> Nodes:
         if parts.shape[1] % 2 and stop < n_parts:
             out[level, stop - 1] = parts[:, -1]
             parts = parts[:, :-1]
-        n_pairs = parts.shape[1] // 2
-        folded = parts[:, 0::2].copy()
-        folded[:, :n_pairs] += parts[:, 1::2]
+        folded = parts[:, : parts.shape[1] // 2 * 2 : 2] + parts[:, 1::2]
+        if parts.shape[1] % 2:
+            folded = np.concatenate([folded, parts[:, -1:]], axis=1)
         parts, first, n_parts, level = folded, first // 2, -(-n_parts // 2), level + 1
     return out
 
@@ -143,6 +147,42 @@ def total(parts: Array, over: Sharing | None, *, block: int) -> Array:
         return root(nodes(parts, first=0, n_parts=parts.shape[1]))
     n_parts = -(-over.bounds[-1] // block)
     return over.total(nodes(parts, first=over.first // block, n_parts=n_parts), n_parts=n_parts)
+
+
+def over_tokens(terms: Callable[[int, int], Array], x: Array, *, over: Sharing | None = None) -> Array:
+    """Return the sum over all tokens of a term for each.
+
+    Parameters
+    ----------
+    terms : callable
+        From bounds (first, stop) among the tokens of this process to terms (R, stop − first, ...), of at most 65 536
+        tokens at once.
+    x : ndarray, shape (R, n, ...)
+        With those of this process along axis 1.
+    over : Sharing, optional
+        None: there is no other process.
+
+    Returns
+    -------
+    ndarray, shape (R, ...)
+        Bitwise identical for any bounds, also where they cut blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 2.0, 3.0]])
+    >>> over_tokens(lambda first, stop: x[:, first:stop] ** 2, x)
+    array([14.])
+    """
+    n_tokens, offset = count(x, over), 0 if over is None else over.first
+    mine: Nodes = {}
+    start, stop = offset, offset + x.shape[1]
+    while start < stop:
+        end = min(stop, (start // _CHUNK + 1) * _CHUNK)
+        part = nodes(terms(start - offset, end - offset), first=start, n_parts=n_tokens)
+        mine = join(mine, part, n_parts=n_tokens)
+        start = end
+    return root(mine) if over is None else over.total(mine, n_parts=n_tokens)
 
 
 def own(p: Array | None, over: Sharing | None) -> Array | None:

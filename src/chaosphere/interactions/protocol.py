@@ -153,6 +153,7 @@ class Partition(Protocol):
         chaosphere.interactions.protocol.InteractionPlan.shared_drift : The drift at a process's tokens.
         chaosphere.interactions.protocol.Partition.any : Whether something holds on any process.
         chaosphere.measures.token_means.SharedObservable.of_own : A number or an array of fixed shape.
+        chaosphere.measures.token_means.SharedStateObservable.of_own_state : What a run calls for radii of a process.
         """
 
 
