@@ -1,6 +1,7 @@
 """Commands whose runs are spread over ranks of MPI."""
 
 import pytest
+from support.commands import TINY, strict_json
 from support.members import digest
 from support.ranks import needs_mpi, run_ranks
 from support.studies import GOOD, written
@@ -74,4 +75,23 @@ def test_a_plan_is_printed_once(tmp_path):
     assert done.returncode == 0
     assert done.stdout.count("A study") == 1
     assert "ranks  2 of" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_propagation_of_chaos(tmp_path):
+    """The claims are those of one rank."""
+    options = ["chaos", "--spread", "--json", *TINY, "--out"]
+    one, two = (run_ranks(n, "-m", "chaosphere", *options, tmp_path / f"{n}") for n in (1, 2))
+    assert one.stdout == two.stdout
+    assert len(strict_json(one.stdout)) == 3
+    assert "about" in one.stderr
+
+
+def test_studies_that_need_all_tokens(tmp_path):
+    options = ["chaos", "--spread", *TINY, "--study", "rates", "depths", "--out"]
+    done = run_ranks(2, "-m", "chaosphere", *options, tmp_path / "out")
+    assert done.returncode == 2
+    (line,) = ours(done)
+    assert "--study depths must be left out with --spread" in line
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,10 @@ from mpi4py import MPI
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.ensembles.ranks import Ranks
+from chaosphere.experiments import cases
+from chaosphere.experiments.chaos import spread
+from chaosphere.geometry import sample
 from chaosphere.measures.observables import measure
 from chaosphere.simulation import partition
 
@@ -94,6 +98,29 @@ def moments_are_shared():
             assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
 
 
+def chaos():
+    """Errors against the limit, of systems that ranks share and of systems that one rank has: the same on all ranks."""
+    sample.BLOCK = spread.BLOCK = 4096
+    mlp = cs.MLP(width=8, activation="tanh")
+    for dim, tokens in ((2, (64, 9000, 20_000)), (3, (64, 5000))):
+        model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=mlp, depth=3, horizon=0.5)
+        case = cases.Case(name="a", model=model, law=cs.laws.Uniform(dim=dim), tokens=tokens, n_nodes=32)
+        over, alone = (
+            spread.measure(
+                spread.SpreadCase.of(case),
+                Ranks(comm=comm, n_here=1),
+                tokens=np.random.SeedSequence(1),
+                layers=np.random.SeedSequence(2),
+                n_threads=1,
+                on_step=None,
+            )
+            for comm in (COMM, MPI.COMM_SELF)
+        )
+        assert np.array_equal(over.squares, alone.squares, equal_nan=True)
+        assert np.array_equal(over.node_squares, alone.node_squares, equal_nan=True)
+        assert np.isfinite(over.squares[:3]).all()
+
+
 class NoGather(partition.Rows):
     def gather(self, own):
         raise AssertionError("a rank sees the tokens of another")
@@ -120,13 +147,13 @@ def each_draws_its_own():
         (3, 3000, 2, "float32"),
         (3, 100, None, "float64"),
     ):
-        sample = cs.laws.Sample(
+        tokens = cs.laws.Sample(
             law=cs.laws.Uniform(dim=dim), n_tokens=n_tokens, rng=3, n_replicas=n_replicas, dtype=dtype
         )
         model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=0.5, n_steps=2, temperature=0.1)
-        over = cs.simulate(model, sample, rng=5, comm=COMM, observe=observed(), n_threads=1)
-        alone = cs.simulate(model, sample, rng=5, observe=observed(), n_threads=1)
-        own = partition.rows(COMM, n_tokens, block=model.plan(sample.shape).block).own(alone.final)
+        over = cs.simulate(model, tokens, rng=5, comm=COMM, observe=observed(), n_threads=1)
+        alone = cs.simulate(model, tokens, rng=5, observe=observed(), n_threads=1)
+        own = partition.rows(COMM, n_tokens, block=model.plan(tokens.shape).block).own(alone.final)
         assert np.array_equal(over.final, own), (dim, n_tokens)
         assert over.final.dtype == dtype
         for name, values in alone.observables.items():
@@ -140,20 +167,20 @@ def each_draws_its_own():
         "cosine": cs.measures.MeanCosine(weights=weights),
         "power": cs.measures.PowerSpectrum(n_max=3, weights=weights),
     }
-    sample, model = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=3), with_radii(3)[0]
-    over, alone = (cs.simulate(model, sample, rng=5, comm=comm, observe=observe) for comm in (COMM, None))
+    tokens, model = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=3), with_radii(3)[0]
+    over, alone = (cs.simulate(model, tokens, rng=5, comm=comm, observe=observe) for comm in (COMM, None))
     for name, values in alone.observables.items():
         assert np.array_equal(over.observables[name], values), name
 
 
 def checkpoints_of_each():
     """An error on every rank; the same number of ranks resumes, also if one is a step ahead; another is refused."""
-    sample = cs.laws.Sample(law=cs.laws.Uniform(dim=2), n_tokens=20_000, rng=3)
+    tokens = cs.laws.Sample(law=cs.laws.Uniform(dim=2), n_tokens=20_000, rng=3)
     model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=1.0)
     checkpoint = cs.Checkpoint(path=sys.argv[2], every_steps=1)
-    expected = cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(9)})
+    expected = cs.simulate(model, tokens, rng=0, comm=COMM, observe={"mean": Until(9)})
     with pytest.raises(Stop):
-        cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(0.6)}, checkpoint=checkpoint)
+        cs.simulate(model, tokens, rng=0, comm=COMM, observe={"mean": Until(0.6)}, checkpoint=checkpoint)
     own = Path(f"{sys.argv[2]}.{COMM.rank}-of-{COMM.size}")
     with np.load(own) as saved:
         assert int(saved["step"]) == 2
@@ -161,12 +188,12 @@ def checkpoints_of_each():
     if COMM.size > 1:
         comm = COMM.Split(0 if COMM.rank < COMM.size - 1 else 1)
         with pytest.raises(ValueError, match="must be resumed with the number of ranks that wrote it"):
-            cs.simulate(model, sample, rng=0, comm=comm, observe={"mean": Until(9)}, checkpoint=checkpoint)
+            cs.simulate(model, tokens, rng=0, comm=comm, observe={"mean": Until(9)}, checkpoint=checkpoint)
         COMM.Barrier()
         if COMM.rank == 1:  # as if it had been killed before it wrote the last step
             own.with_name(own.name + ".previous").replace(own)
     COMM.Barrier()
-    resumed = cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(9)}, checkpoint=checkpoint)
+    resumed = cs.simulate(model, tokens, rng=0, comm=COMM, observe={"mean": Until(9)}, checkpoint=checkpoint)
     assert np.array_equal(resumed.final, expected.final)
     assert np.array_equal(resumed.observables["mean"], expected.observables["mean"])
     assert not own.exists()
@@ -276,12 +303,12 @@ def refusals():
     refused(ValueError, "'dense' couples all tokens", dense, x)
     limit = cs.MeanField(model=next(models(3)), law=cs.laws.Uniform(dim=3), n_nodes=200)
     refused(TypeError, "comm needs a model whose plan can be distributed, got MeanFieldPlan", limit, limit.start())
-    sample = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
+    tokens = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
     observe = {"pairs": lambda t, x: cs.measures.pair_fraction(x, 0.9)}
-    refused(ValueError, r"observe\['pairs'\] must be a sum over tokens", next(models(3)), sample, observe=observe)
+    refused(ValueError, r"observe\['pairs'\] must be a sum over tokens", next(models(3)), tokens, observe=observe)
     observe = {"pairs": Largest()}
     refused(
-        ValueError, r"observe\['pairs'\] must be .* a method of_own_state", with_radii(3)[0], sample, observe=observe
+        ValueError, r"observe\['pairs'\] must be .* a method of_own_state", with_radii(3)[0], tokens, observe=observe
     )
     if COMM.size > 1:
         refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
@@ -293,6 +320,7 @@ if __name__ == "__main__":
         for f in (
             bitwise_identical,
             moments_are_shared,
+            chaos,
             own_noise,
             each_draws_its_own,
             checkpoints_of_each,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from chaosphere.common import checks
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.pool import processors
 from chaosphere.models.protocol import ModelPlan
 from chaosphere.simulation import partition
+
+T = TypeVar("T")
 
 _COPIES = 6  # of the tokens of a rank in a step by moments, radii and sums included
 
@@ -52,6 +55,19 @@ class Ranks:
     def n_threads(self) -> int:
         """Threads of this rank where none are set: its share of the processors."""
         return max(1, processors() // self.n_here)
+
+    def lead(self, function: Callable[[int], T]) -> Callable[[int], T]:
+        """Return a function that calls this one with its number on all ranks, where the others `take_part`."""
+        return lambda number: function(self.comm.bcast(number))
+
+    def take_part(self, function: Callable[[int], object]) -> None:
+        """Call a function with each number that the first rank does, until that lets this one go."""
+        while (number := self.comm.bcast(None)) is not None:
+            function(number)
+
+    def dismiss(self) -> None:
+        """Let the others go on, from the first rank."""
+        self.comm.bcast(None)
 
     def check(self, plan: ModelPlan, n_tokens: int) -> None:
         """Raise TypeError or ValueError if a model cannot be spread over the ranks."""
