@@ -8,11 +8,13 @@ import pytest
 from mpi4py import MPI
 
 import chaosphere as cs
+from chaosphere.common import ordered_sums
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.ranks import Ranks
 from chaosphere.experiments import cases
 from chaosphere.experiments.chaos import spread
 from chaosphere.geometry import sample
+from chaosphere.interactions import nufft
 from chaosphere.measures.observables import measure
 from chaosphere.simulation import partition
 
@@ -76,26 +78,42 @@ def bitwise_identical():
 
 def moments_are_shared():
     """Sums by moments over ranks: bitwise those of one process, and no rank gathers a token."""
-    mlp = cs.MLP(width=8, activation="tanh")
+    nufft._CHUNK, ordered_sums.MIN_WEIGHED = 3000, 0
     for dim, n_tokens, dtype in ((2, 13_000, np.float64), (3, 700, np.float32), (4, 500, np.float64)):
         method = "fourier" if dim == 2 else "harmonic"
-        x = cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=2).astype(dtype)
-        p = np.arange(1.0, n_tokens + 1)
-        for attention in (
+        attentions = [
             cs.SoftmaxAttention(beta=1.0, method=method),
             cs.UnnormalizedAttention(beta=1.0, method=method),
             cs.PotentialInteraction([0.0, -0.3, 0.5, 0.7], method=method),
-        ):
-            model = cs.Transformer(attention=attention, mlp=mlp, depth=3, horizon=0.5)
-            for weights in (None, p / p.sum()):
-                over = cs.simulate(model, x, rng=5, comm=COMM, weights=weights).final
-                assert np.array_equal(over, cs.simulate(model, x, rng=5, weights=weights).final), (dim, attention)
-            shape = Shape.of(x)
-            plan = model.plan(shape)
-            rows = NoGather(comm=COMM, bounds=partition.rows(COMM, n_tokens, block=plan.block).bounds)
-            own = rows.own(x)
-            drift = plan.attention.distribute(rows).drift(own, n_threads=1)
-            assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
+            cs.SinkhornAttention(beta=1.0, method=method),
+        ]
+        if dim < 4:  # beyond, chunks have a thousand tokens
+            attentions += [
+                cs.SoftmaxAttention(beta=1.0, method=method, mask="causal"),
+                cs.UnnormalizedAttention(beta=1.0, method=method, mask="causal", decay=3.0),
+            ]
+        if dim == 2:
+            attentions += [
+                cs.SoftmaxAttention(beta=1.0, method="nufft", rtol=1e-6),
+                cs.SinkhornAttention(beta=1.0, method="nufft", rtol=1e-6, tolerance=1e-5),
+            ]
+        are_shared(attentions, cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=2).astype(dtype))
+
+
+def are_shared(attentions, x):
+    n_tokens, dim = x.shape[1:]
+    mlp, p = cs.MLP(width=8, activation="tanh"), np.arange(1.0, n_tokens + 1)
+    for attention in attentions:
+        model = cs.Transformer(attention=attention, mlp=mlp, depth=2, horizon=0.5)
+        for weights in (None, p / p.sum()):
+            over = cs.simulate(model, x, rng=5, comm=COMM, weights=weights).final
+            assert np.array_equal(over, cs.simulate(model, x, rng=5, weights=weights).final), (dim, attention)
+        shape = Shape.of(x)
+        plan = model.plan(shape)
+        rows = NoGather(comm=COMM, bounds=partition.rows(COMM, n_tokens, block=plan.block).bounds)
+        own = rows.own(x)
+        drift = plan.attention.distribute(rows).drift(own, n_threads=1)
+        assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
 
 
 def chaos():

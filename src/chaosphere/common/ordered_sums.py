@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Nodes = dict[tuple[int, int], Array]
 
+MIN_WEIGHED = 2**17  # tokens of a system from which on sums over tokens with weights of their own go by blocks
 _CHUNK = 65_536  # tokens whose terms are in memory at once
 
 
@@ -149,6 +150,64 @@ def total(parts: Array, over: Sharing | None, *, block: int) -> Array:
     return over.total(nodes(parts, first=over.first // block, n_parts=n_parts), n_parts=n_parts)
 
 
+def dot(a: Array, b: Array, *, block: int, over: Sharing | None = None) -> Array:
+    """Return the sums over tokens, the last axis, of products a b, from those of blocks.
+
+    Parameters
+    ----------
+    a : ndarray, shape (R, n) or (R, k, n)
+        Of the tokens of this process.
+    b : ndarray, shape (R, n)
+    block : int
+        Tokens of a block; the bounds of processes are multiples of it.
+    over : Sharing, optional
+        None: there is no other process.
+
+    Returns
+    -------
+    ndarray, shape (R,) or (R, k)
+        Bitwise identical for any bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dot(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 1.0, 2.0]]), block=2)
+    array([9.])
+    """
+    n = b.shape[-1]
+    axes = "k" * (a.ndim - 2)
+    if n <= block and over is None:
+        return np.asarray(np.einsum(f"r{axes}n,rn->r{axes}", a, b))
+    return total(_of_blocks(f"r{axes}bn,rbn->rb{axes}", (a, b), block=block), over, block=block)
+
+
+def sum_over(a: Array, *, block: int, over: Sharing | None = None) -> Array:
+    """Return the sums of a (R, n) over tokens, shape (R,), from those of blocks; as `dot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_over(np.array([[1.0, 2.0, 3.0]]), block=2)
+    array([6.])
+    """
+    if a.shape[-1] <= block and over is None:
+        return np.asarray(a.sum(axis=-1))
+    return total(_of_blocks("rbn->rb", (a,), block=block), over, block=block)
+
+
+def _of_blocks(subscripts: str, factors: tuple[Array, ...], *, block: int) -> Array:
+    """Return the sums of products of factors (..., n) over each block, (R, n_blocks, ...)."""
+    n = factors[0].shape[-1]
+    parts, full = [], n // block * block
+    for first, stop in ((0, full), (full, n)):
+        if stop > first:
+            length = min(stop - first, block)
+            pieces = (f[..., first:stop] for f in factors)
+            split = [piece.reshape(*piece.shape[:-1], -1, length) for piece in pieces]
+            parts.append(split[0].sum(axis=-1) if len(split) == 1 else np.einsum(subscripts, *split))
+    return np.concatenate(parts, axis=1)
+
+
 def over_tokens(terms: Callable[[int, int], Array], x: Array, *, over: Sharing | None = None) -> Array:
     """Return the sum over all tokens of a term for each.
 
@@ -186,8 +245,10 @@ def over_tokens(terms: Callable[[int, int], Array], x: Array, *, over: Sharing |
 
 
 def own(p: Array | None, over: Sharing | None) -> Array | None:
-    """Return the weights of this process's tokens from those of all."""
-    return p if p is None or over is None else p[over.first : over.stop]
+    """Return the weights of this process's tokens, from those of all or as they are."""
+    if p is None or over is None or len(p) == over.stop - over.first:
+        return p
+    return p[over.first : over.stop]
 
 
 def count(x: Array, over: Sharing | None) -> int:

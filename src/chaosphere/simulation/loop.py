@@ -93,7 +93,7 @@ def simulate(
         you give them.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens. For
-        Fourier sums and harmonics they add up the moments of their tokens; for other attention each gathers all tokens
+        sums by expansions they add up the moments of their tokens; for other attention each gathers all tokens
         once per evaluation. Bitwise identical to one process. With an array for x every rank returns all tokens, and
         the first reads and writes the checkpoint. With a Sample each returns its own, in `final` and `states`, and
         writes them to a checkpoint of its own, PATH.RANK-of-RANKS, which the same number of ranks resumes;
