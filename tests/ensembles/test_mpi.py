@@ -26,6 +26,7 @@ def test_pool_executor(n_ranks, tmp_path):
     [
         "bitwise_identical",
         "moments_are_shared",
+        "few_tokens_are_lost",
         "chaos",
         "own_noise",
         "each_draws_its_own",

@@ -116,6 +116,24 @@ def are_shared(attentions, x):
         assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
 
 
+def few_tokens_are_lost():
+    """Where a token far from all others needs a sum over pairs, all ranks gather, with the bits of one process."""
+    ordered_sums.MIN_WEIGHED = 0
+    law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=200.0)
+    x = law.sample(13_000, rng=0)
+    x[-1] = -1.0, 0.0
+    kinds = [cs.SoftmaxAttention, cs.SinkhornAttention]
+    attentions = [kind(beta=30.0, method="fourier") for kind in kinds]
+    for attention in [*attentions, cs.SoftmaxAttention(beta=30.0, method="fourier", mask="causal")]:
+        model = cs.Transformer(attention=attention, mlp=None, depth=1, horizon=0.1)
+        plan = model.plan(Shape.of(x[None]))
+        over = cs.simulate(model, x, rng=5, comm=COMM).final
+        assert np.array_equal(over, cs.simulate(model, x, rng=5).final), attention
+        rows = NoGather(comm=COMM, bounds=partition.rows(COMM, len(x), block=plan.block).bounds)
+        with pytest.raises(AssertionError, match="a rank sees the tokens of another"):
+            plan.attention.distribute(rows).drift(rows.own(x[None]), n_threads=1)
+
+
 def chaos():
     """Errors against the limit, of systems that ranks share and of systems that one rank has: the same on all ranks."""
     sample.BLOCK = spread.BLOCK = 4096
@@ -338,6 +356,7 @@ if __name__ == "__main__":
         for f in (
             bitwise_identical,
             moments_are_shared,
+            few_tokens_are_lost,
             chaos,
             own_noise,
             each_draws_its_own,

@@ -81,6 +81,8 @@ def _on_rank(ranks: AllRanks, arguments: Sequence[str] | None) -> int:
     except SystemExit:  # of the parser, on all ranks: the first has said what is wrong
         ranks.close()
         raise
+    except OSError as error:  # of standard output alone: the rest is handled
+        ranks.fail(f"chaosphere: error: standard output: {error.strerror}", 1)
     except BaseException:
         ranks.fail(traceback.format_exc(), 1)
     ranks.close()
