@@ -125,6 +125,7 @@ def test_defaults_of_the_commands():
         "x0": None,
         "normalize": False,
         "temperature": 0.0,
+        "spread": False,
         "steps": 64,
     }
     assert {flag: option.default for flag, option in options_of("depth-width").items()} == {

@@ -72,3 +72,47 @@ def test_another_order_has_other_bits():
 def test_bounds_within_a_block():
     over = Recorded((0, 8, 20), 0, [])
     assert [ordered_sums.is_aligned(over, block) for block in (0, 3, 4, 8, 20)] == [False, False, True, True, False]
+
+
+def over_bounds(sums, bounds, *, n_parts):
+    """The sum of what `sums(partition)` hands over on each rank, joined from the last."""
+    sent = []
+    for rank in range(len(bounds) - 1):
+        sums(Recorded(bounds, rank, sent))
+    joined = {}
+    for nodes in reversed(sent):
+        joined = ordered_sums.join(joined, nodes, n_parts=n_parts)
+    return ordered_sums.root(joined)
+
+
+@pytest.mark.parametrize("chunk", [4, 7, 65_536])
+def test_terms_of_tokens(chunk, monkeypatch):
+    """Bounds may cut anywhere, and chunks of terms change no bit."""
+    x = np.random.default_rng(1).standard_normal((2, 25, 3))
+    alone = ordered_sums.over_tokens(lambda first, stop: x[:, first:stop] ** 2, x)
+    np.testing.assert_allclose(alone, (x**2).sum(axis=1), rtol=1e-14)
+    monkeypatch.setattr(ordered_sums, "_CHUNK", chunk)
+    for bounds in ((0, 25), (0, 5, 25), (0, 1, 9, 25)):
+
+        def of_own(over):
+            own = x[:, over.first : over.stop]
+            ordered_sums.over_tokens(lambda first, stop: own[:, first:stop] ** 2, own, over=over)
+
+        assert np.array_equal(over_bounds(of_own, bounds, n_parts=25), alone)
+
+
+@pytest.mark.parametrize("n_tokens", [3, 16, 25])
+def test_products_by_blocks(n_tokens):
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((2, 4, n_tokens)), rng.standard_normal((2, n_tokens))
+    n_parts = -(-n_tokens // 4)
+    for sums, expected in (
+        (lambda at, over: ordered_sums.dot(a[..., at], b[:, at], block=4, over=over), np.einsum("rkn,rn->rk", a, b)),
+        (lambda at, over: ordered_sums.dot(b[:, at], b[:, at], block=4, over=over), (b**2).sum(axis=1)),
+        (lambda at, over: ordered_sums.sum_over(b[:, at], block=4, over=over), b.sum(axis=1)),
+    ):
+        alone = sums(slice(None), None)
+        np.testing.assert_allclose(alone, expected, rtol=1e-13)
+        for bounds in ((0, n_tokens), *([(0, 8, n_tokens), (0, 4, 12, n_tokens)] if n_tokens > 12 else [])):
+            joined = over_bounds(lambda over, of=sums: of(slice(over.first, over.stop), over), bounds, n_parts=n_parts)
+            assert np.array_equal(joined, alone)

@@ -1,46 +1,14 @@
 """Programs under `mpiexec`: the pool of mpi4py.futures, and one system over 1, 2 and 3 ranks."""
 
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from support.members import LAW, STUDY, digest, transformer
+from support.ranks import TESTS, mpiexec, needs_mpi
 from support.studies import written
 
 import chaosphere as cs
 from chaosphere.cli.main import main
 
-TESTS = Path(__file__).parents[1]
-HAS_MPI = shutil.which("mpiexec") is not None and importlib.util.find_spec("mpi4py") is not None
-
-# .ci/run sets the variable once it has installed both: there nothing is left out.
-pytestmark = pytest.mark.skipif(
-    not HAS_MPI and not os.environ.get("CHAOSPHERE_REQUIRE_MPI"), reason="needs mpiexec and mpi4py"
-)
-
-
-def mpiexec(n_ranks, *arguments):
-    """What the ranks print; every number of ranks fits on every machine, and root may start them."""
-    done = subprocess.run(
-        ["mpiexec", "-n", str(n_ranks), sys.executable, "-W", "error", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env=os.environ
-        | {
-            "OMPI_ALLOW_RUN_AS_ROOT": "1",
-            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-            "OMPI_MCA_rmaps_base_oversubscribe": "1",
-            "OMPI_MCA_mpi_yield_when_idle": "1",
-        },
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.split("\n")
+pytestmark = needs_mpi
 
 
 @pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
@@ -58,6 +26,8 @@ def test_pool_executor(n_ranks, tmp_path):
     [
         "bitwise_identical",
         "moments_are_shared",
+        "few_tokens_are_lost",
+        "chaos",
         "own_noise",
         "each_draws_its_own",
         "checkpoints_of_each",

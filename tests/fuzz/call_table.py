@@ -386,6 +386,8 @@ CALLS |= {
     "plot.save": (drawn(cs.plot.save), {"ax": Figure().subplots(), "path": "c.png"}),
     "Solution.plot": (drawn(SOLUTION.plot), {"kind": "tokens", "time": 1.0, "ax": None}),
 }
+for _name, _rest in {"OrderParameter": {}, "MeanCosine": {}, "PowerSpectrum": {"n_max": 4, "n_threads": 1}}.items():
+    CALLS[f"measures.{_name}"] = (getattr(cs.measures, _name), {"weights": P, **_rest})
 for _name in ("mean_vector", "order_parameter", "mean_direction", "mean_cosine"):
     CALLS[f"measures.{_name}"] = (getattr(cs.measures, _name), {"x": X, "weights": P})
 for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTURE, "Density": DENSITY}.items():
@@ -393,8 +395,6 @@ for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTUR
     CALLS[f"laws.{_name}.density"] = (_law.density, {"x": X})
 
 # Where the docstring says that a value may be NaN.
-MAY_BE_NAN = {
-    *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension"),
-    *("two_point.long_time", "two_point.mean_hitting_time"),
-} | {name for name in CALLS if name.startswith("stats.")}
+MAY_BE_NAN = {"CovarianceKernel.critical_noise_scale", "measures.correlation_dimension", "two_point.long_time"}
+MAY_BE_NAN |= {"two_point.mean_hitting_time"} | {name for name in CALLS if name.startswith("stats.")}
 CALLS["fluctuations"] = (cs.fluctuations, {"limit": MEAN_FIELD, "rng": 0, "observables": coordinates, "n_threads": 1})

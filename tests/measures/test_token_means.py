@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.measures import token_means
+from chaosphere.common import ordered_sums
 
 
 def test_against_numpy(monkeypatch):
@@ -13,7 +13,7 @@ def test_against_numpy(monkeypatch):
     mean = cs.measures.TokenMean(function=lambda x: np.stack([x[..., 0], x[..., 1] ** 2], axis=-1))
     values = mean(0.0, x)
     np.testing.assert_allclose(values, np.stack([x[..., 0], x[..., 1] ** 2], axis=-1).mean(axis=1), atol=1e-15)
-    monkeypatch.setattr(token_means, "_CHUNK", 64)
+    monkeypatch.setattr(ordered_sums, "_CHUNK", 64)
     assert np.array_equal(mean(0.0, x), values)
     assert np.array_equal(mean(0.0, x[1]), values[1])
 

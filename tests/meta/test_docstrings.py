@@ -38,6 +38,7 @@ EXTENDING = [
     "chaosphere.interactions.protocol.Pullback",
     "chaosphere.measures.observables.StateObservable",
     "chaosphere.measures.token_means.SharedObservable",
+    "chaosphere.measures.token_means.SharedStateObservable",
     "chaosphere.models.protocol.Cost",
     "chaosphere.models.protocol.Model",
     "chaosphere.models.protocol.ModelPlan",

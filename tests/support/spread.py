@@ -8,7 +8,14 @@ import pytest
 from mpi4py import MPI
 
 import chaosphere as cs
+from chaosphere.common import ordered_sums
 from chaosphere.common.shape import Shape
+from chaosphere.ensembles.ranks import Ranks
+from chaosphere.experiments import cases
+from chaosphere.experiments.chaos import spread
+from chaosphere.geometry import sample
+from chaosphere.interactions import nufft
+from chaosphere.measures.observables import measure
 from chaosphere.simulation import partition
 
 COMM = MPI.COMM_WORLD
@@ -71,26 +78,83 @@ def bitwise_identical():
 
 def moments_are_shared():
     """Sums by moments over ranks: bitwise those of one process, and no rank gathers a token."""
-    mlp = cs.MLP(width=8, activation="tanh")
+    nufft._CHUNK, ordered_sums.MIN_WEIGHED = 3000, 0
     for dim, n_tokens, dtype in ((2, 13_000, np.float64), (3, 700, np.float32), (4, 500, np.float64)):
         method = "fourier" if dim == 2 else "harmonic"
-        x = cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=2).astype(dtype)
-        p = np.arange(1.0, n_tokens + 1)
-        for attention in (
+        attentions = [
             cs.SoftmaxAttention(beta=1.0, method=method),
             cs.UnnormalizedAttention(beta=1.0, method=method),
             cs.PotentialInteraction([0.0, -0.3, 0.5, 0.7], method=method),
-        ):
-            model = cs.Transformer(attention=attention, mlp=mlp, depth=3, horizon=0.5)
-            for weights in (None, p / p.sum()):
-                over = cs.simulate(model, x, rng=5, comm=COMM, weights=weights).final
-                assert np.array_equal(over, cs.simulate(model, x, rng=5, weights=weights).final), (dim, attention)
-            shape = Shape.of(x)
-            plan = model.plan(shape)
-            rows = NoGather(comm=COMM, bounds=partition.rows(COMM, n_tokens, block=plan.block).bounds)
-            own = rows.own(x)
-            drift = plan.attention.distribute(rows).drift(own, n_threads=1)
-            assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
+            cs.SinkhornAttention(beta=1.0, method=method),
+        ]
+        if dim < 4:  # beyond, chunks have a thousand tokens
+            attentions += [
+                cs.SoftmaxAttention(beta=1.0, method=method, mask="causal"),
+                cs.UnnormalizedAttention(beta=1.0, method=method, mask="causal", decay=3.0),
+            ]
+        if dim == 2:
+            attentions += [
+                cs.SoftmaxAttention(beta=1.0, method="nufft", rtol=1e-6),
+                cs.SinkhornAttention(beta=1.0, method="nufft", rtol=1e-6, tolerance=1e-5),
+            ]
+        are_shared(attentions, cs.sample_uniform(n_tokens, dim, rng=1, n_replicas=2).astype(dtype))
+
+
+def are_shared(attentions, x):
+    n_tokens, dim = x.shape[1:]
+    mlp, p = cs.MLP(width=8, activation="tanh"), np.arange(1.0, n_tokens + 1)
+    for attention in attentions:
+        model = cs.Transformer(attention=attention, mlp=mlp, depth=2, horizon=0.5)
+        for weights in (None, p / p.sum()):
+            over = cs.simulate(model, x, rng=5, comm=COMM, weights=weights).final
+            assert np.array_equal(over, cs.simulate(model, x, rng=5, weights=weights).final), (dim, attention)
+        shape = Shape.of(x)
+        plan = model.plan(shape)
+        rows = NoGather(comm=COMM, bounds=partition.rows(COMM, n_tokens, block=plan.block).bounds)
+        own = rows.own(x)
+        drift = plan.attention.distribute(rows).drift(own, n_threads=1)
+        assert np.array_equal(drift, rows.own(plan.attention.drift(x, n_threads=1)))
+
+
+def few_tokens_are_lost():
+    """Where a token far from all others needs a sum over pairs, all ranks gather, with the bits of one process."""
+    ordered_sums.MIN_WEIGHED = 0
+    law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=200.0)
+    x = law.sample(13_000, rng=0)
+    x[-1] = -1.0, 0.0
+    kinds = [cs.SoftmaxAttention, cs.SinkhornAttention]
+    attentions = [kind(beta=30.0, method="fourier") for kind in kinds]
+    for attention in [*attentions, cs.SoftmaxAttention(beta=30.0, method="fourier", mask="causal")]:
+        model = cs.Transformer(attention=attention, mlp=None, depth=1, horizon=0.1)
+        plan = model.plan(Shape.of(x[None]))
+        over = cs.simulate(model, x, rng=5, comm=COMM).final
+        assert np.array_equal(over, cs.simulate(model, x, rng=5).final), attention
+        rows = NoGather(comm=COMM, bounds=partition.rows(COMM, len(x), block=plan.block).bounds)
+        with pytest.raises(AssertionError, match="a rank sees the tokens of another"):
+            plan.attention.distribute(rows).drift(rows.own(x[None]), n_threads=1)
+
+
+def chaos():
+    """Errors against the limit, of systems that ranks share and of systems that one rank has: the same on all ranks."""
+    sample.BLOCK = spread.BLOCK = 4096
+    mlp = cs.MLP(width=8, activation="tanh")
+    for dim, tokens in ((2, (64, 9000, 20_000)), (3, (64, 5000))):
+        model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=mlp, depth=3, horizon=0.5)
+        case = cases.Case(name="a", model=model, law=cs.laws.Uniform(dim=dim), tokens=tokens, n_nodes=32)
+        over, alone = (
+            spread.measure(
+                spread.SpreadCase.of(case),
+                Ranks(comm=comm, n_here=1),
+                tokens=np.random.SeedSequence(1),
+                layers=np.random.SeedSequence(2),
+                n_threads=1,
+                on_step=None,
+            )
+            for comm in (COMM, MPI.COMM_SELF)
+        )
+        assert np.array_equal(over.squares, alone.squares, equal_nan=True)
+        assert np.array_equal(over.node_squares, alone.node_squares, equal_nan=True)
+        assert np.isfinite(over.squares[:3]).all()
 
 
 class NoGather(partition.Rows):
@@ -105,6 +169,10 @@ def observed():
         "mean": cs.measures.TokenMean(function=lambda x: x),
         "histogram": cs.measures.TokenMean(function=lambda x: np.stack([x[..., 0] < 0, x[..., 0] >= 0], axis=-1)),
         "first": first,
+        "order": cs.measures.OrderParameter(),
+        "cosine": cs.measures.MeanCosine(),
+        "power": cs.measures.PowerSpectrum(n_max=3, n_threads=1),
+        "named": measure("order_parameter", ()),
     }
 
 
@@ -115,43 +183,56 @@ def each_draws_its_own():
         (3, 3000, 2, "float32"),
         (3, 100, None, "float64"),
     ):
-        sample = cs.laws.Sample(
+        tokens = cs.laws.Sample(
             law=cs.laws.Uniform(dim=dim), n_tokens=n_tokens, rng=3, n_replicas=n_replicas, dtype=dtype
         )
         model = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=0.5, n_steps=2, temperature=0.1)
-        over = cs.simulate(model, sample, rng=5, comm=COMM, observe=observed(), n_threads=1)
-        alone = cs.simulate(model, sample, rng=5, observe=observed(), n_threads=1)
-        own = partition.rows(COMM, n_tokens, block=model.plan(sample.shape).block).own(alone.final)
+        over = cs.simulate(model, tokens, rng=5, comm=COMM, observe=observed(), n_threads=1)
+        alone = cs.simulate(model, tokens, rng=5, observe=observed(), n_threads=1)
+        own = partition.rows(COMM, n_tokens, block=model.plan(tokens.shape).block).own(alone.final)
         assert np.array_equal(over.final, own), (dim, n_tokens)
         assert over.final.dtype == dtype
         for name, values in alone.observables.items():
             assert np.array_equal(over.observables[name], values), name
+    weights = np.arange(1.0, 301) / np.arange(1.0, 301).sum()
+    observe = {
+        "square": cs.measures.RadiusMoment(power=2),
+        "first": cs.measures.RadiusMoment(power=-1, weights=weights[:100] / weights[:100].sum()),
+        "named": measure("radius_moment", (("power", 2.0),)),
+        "order": cs.measures.OrderParameter(weights=weights),
+        "cosine": cs.measures.MeanCosine(weights=weights),
+        "power": cs.measures.PowerSpectrum(n_max=3, weights=weights),
+    }
+    tokens, model = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=3), with_radii(3)[0]
+    over, alone = (cs.simulate(model, tokens, rng=5, comm=comm, observe=observe) for comm in (COMM, None))
+    for name, values in alone.observables.items():
+        assert np.array_equal(over.observables[name], values), name
 
 
 def checkpoints_of_each():
     """An error on every rank; the same number of ranks resumes, also if one is a step ahead; another is refused."""
-    sample = cs.laws.Sample(law=cs.laws.Uniform(dim=2), n_tokens=20_000, rng=3)
+    tokens = cs.laws.Sample(law=cs.laws.Uniform(dim=2), n_tokens=20_000, rng=3)
     model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=4, horizon=1.0)
     checkpoint = cs.Checkpoint(path=sys.argv[2], every_steps=1)
-    expected = cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(9)})
+    expected = cs.simulate(model, tokens, rng=0, comm=COMM, observe={"mean": Until(9)})
     with pytest.raises(Stop):
-        cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(0.6)}, checkpoint=checkpoint)
+        cs.simulate(model, tokens, rng=0, comm=COMM, observe={"mean": Until(0.6)}, checkpoint=checkpoint)
     own = Path(f"{sys.argv[2]}.{COMM.rank}-of-{COMM.size}")
     if COMM.rank == 0:
         with pytest.raises(ValueError, match="must be resumed by as many ranks as wrote it, got one file"):
-            cs.simulate(model, sample, rng=0, observe={"mean": Until(9)}, checkpoint=checkpoint)
+            cs.simulate(model, tokens, rng=0, observe={"mean": Until(9)}, checkpoint=checkpoint)
     with np.load(own) as saved:
         assert int(saved["step"]) == 2
         assert saved["tokens"].shape == expected.final.shape
     if COMM.size > 1:
         comm = COMM.Split(0 if COMM.rank < COMM.size - 1 else 1)
         with pytest.raises(ValueError, match="must be resumed by as many ranks as wrote it"):
-            cs.simulate(model, sample, rng=0, comm=comm, observe={"mean": Until(9)}, checkpoint=checkpoint)
+            cs.simulate(model, tokens, rng=0, comm=comm, observe={"mean": Until(9)}, checkpoint=checkpoint)
         COMM.Barrier()
         if COMM.rank == 1:  # as if it had been killed before it wrote the last step
             own.with_name(own.name + ".previous").replace(own)
     COMM.Barrier()
-    resumed = cs.simulate(model, sample, rng=0, comm=COMM, observe={"mean": Until(9)}, checkpoint=checkpoint)
+    resumed = cs.simulate(model, tokens, rng=0, comm=COMM, observe={"mean": Until(9)}, checkpoint=checkpoint)
     assert np.array_equal(resumed.final, expected.final)
     assert np.array_equal(resumed.observables["mean"], expected.observables["mean"])
     assert not own.exists()
@@ -249,6 +330,11 @@ def refused(error, message, model, x, **options):
         cs.simulate(model, x, rng=0, comm=COMM, **options)
 
 
+class Largest:
+    def of_state(self, time, tokens, radii):
+        return radii.max(axis=-1)
+
+
 def refusals():
     x = cs.sample_uniform(300, 3, rng=1)
     kernel = cs.MLP(width=1).kernel(3)
@@ -256,9 +342,13 @@ def refusals():
     refused(ValueError, "'dense' couples all tokens", dense, x)
     limit = cs.MeanField(model=next(models(3)), law=cs.laws.Uniform(dim=3), n_nodes=200)
     refused(TypeError, "comm needs a model whose plan can be distributed, got MeanFieldPlan", limit, limit.start())
-    sample = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
+    tokens = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
     observe = {"pairs": lambda t, x: cs.measures.pair_fraction(x, 0.9)}
-    refused(ValueError, r"observe\['pairs'\] must be a sum over tokens", next(models(3)), sample, observe=observe)
+    refused(ValueError, r"observe\['pairs'\] must be a sum over tokens", next(models(3)), tokens, observe=observe)
+    observe = {"pairs": Largest()}
+    refused(
+        ValueError, r"observe\['pairs'\] must be .* a method of_own_state", with_radii(3)[0], tokens, observe=observe
+    )
     if COMM.size > 1:
         refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
 
@@ -269,6 +359,8 @@ if __name__ == "__main__":
         for f in (
             bitwise_identical,
             moments_are_shared,
+            few_tokens_are_lost,
+            chaos,
             own_noise,
             each_draws_its_own,
             checkpoints_of_each,

@@ -9,6 +9,7 @@ from typing import Any
 from chaosphere.cli import options
 from chaosphere.cli.progress import Progress, say
 from chaosphere.cli.report import outputs, print_claims
+from chaosphere.ensembles.ranks import Ranks
 from chaosphere.ensembles.study import duration
 from chaosphere.experiments.command import Command, Job
 from chaosphere.reporting import claims, netcdf
@@ -27,6 +28,10 @@ def _run(parsed: argparse.Namespace, command: Command) -> None:
     """Check everything, then run every job of the command and report."""
     options.check_shared(parsed)
     jobs = command.jobs(options.values(parsed, command))
+    if vars(parsed).get("spread") and not Ranks.of_world().is_first:
+        for job in jobs:
+            job.run(rng=parsed.seed, n_threads=parsed.threads, store=None, on_step=None)
+        return
     places = [outputs(parsed.out, job.name, kind=parsed.format) for job in jobs]
     for job, out in zip(jobs, places, strict=True):
         if job.identity is not None:

@@ -7,11 +7,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 
 from chaosphere import SimulationError, __version__
 from chaosphere.cli import experiment, info, run
 from chaosphere.cli.progress import say
+from chaosphere.cli.ranks import AllRanks, all_ranks
 from chaosphere.experiments import registry
 
 
@@ -20,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         try:
-            return _main(arguments)
+            return _over_ranks(arguments)
         finally:
             sys.stdout.flush()
     except OSError as error:  # of standard output alone: the rest is handled
@@ -62,26 +64,54 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _main(arguments: Sequence[str] | None) -> int:
+def _over_ranks(arguments: Sequence[str] | None) -> int:
+    """Run one command, on this process or on all ranks of `mpiexec`."""
+    try:
+        ranks = all_ranks(arguments)
+    except ImportError as error:
+        return _said(f"chaosphere: error: {error}", 2)
+    if ranks is None:
+        return _main(arguments, _said)
+    return _on_rank(ranks, arguments)
+
+
+def _on_rank(ranks: AllRanks, arguments: Sequence[str] | None) -> int:
+    try:
+        code = _main(arguments, ranks.fail)
+    except SystemExit:  # of the parser, on all ranks: the first has said what is wrong
+        ranks.close()
+        raise
+    except OSError as error:  # of standard output alone: the rest is handled
+        ranks.fail(f"chaosphere: error: standard output: {error.strerror}", 1)
+    except BaseException:
+        ranks.fail(traceback.format_exc(), 1)
+    ranks.close()
+    return code
+
+
+def _said(text: str, code: int) -> int:
+    say(text)
+    return code
+
+
+def _main(arguments: Sequence[str] | None, fail: Callable[[str, int], int]) -> int:
     options = make_parser().parse_args(arguments)
     try:
         options.run(options)
     except BrokenPipeError:  # the reader of standard output left
         raise
     except (ValueError, TypeError, OverflowError, ImportError) as error:
-        return _fail(options, error, code=2)
+        return fail(_line(options, error), 2)
     except (OSError, MemoryError, SimulationError, ArithmeticError) as error:
-        return _fail(options, error, code=1)
+        return fail(_line(options, error), 1)
     except KeyboardInterrupt as error:
-        say(f"chaosphere {options.command}: {str(error) or _INTERRUPTED}")
-        return 130
+        return fail(f"chaosphere {options.command}: {str(error) or _INTERRUPTED}", 130)
     return 0
 
 
 _INTERRUPTED = "interrupted; the same command continues from the files it wrote"
 
 
-def _fail(options: argparse.Namespace, error: Exception, *, code: int) -> int:
+def _line(options: argparse.Namespace, error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    say(f"chaosphere {options.command}: error: {text}")
-    return code
+    return f"chaosphere {options.command}: error: {text}"

@@ -8,11 +8,12 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from chaosphere.cli import options
+from chaosphere.cli import options, ranks
 from chaosphere.cli.progress import say
 from chaosphere.cli.report import outputs, print_claims
 from chaosphere.common import files
 from chaosphere.ensembles import study, study_file
+from chaosphere.ensembles.ranks import Ranks
 from chaosphere.reporting import netcdf
 
 
@@ -33,6 +34,12 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="with --executor dask: address of a cluster that is there already"
+    )
+    parser.add_argument(
+        ranks.FLAG,
+        action="store_true",
+        help="under mpiexec: spread the tokens of each run over the ranks, which draw their own; for observables that "
+        "are sums over tokens (energy, order_parameter, mean_cosine, radius_moment)",
     )
     parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")
     options.add_shared(parser, seed=None)
@@ -55,11 +62,18 @@ def _run(parsed: argparse.Namespace) -> None:
         plan = replace(plan, executor=parsed.executor, workers=parsed.workers, scheduler=parsed.scheduler)
     elif parsed.workers is not None or parsed.scheduler is not None:
         raise ValueError("--workers and --scheduler need --executor")
+    if parsed.spread:
+        if parsed.executor is not None:
+            raise ValueError("--spread must be given without --executor: all ranks share each run")
+        plan = replace(plan, executor="none", workers=None, scheduler=None, ranks=Ranks.of_world())
     if parsed.dry_run:
         print(study.dry_run(plan))
         return
-    out = outputs(parsed.out, plan.name, kind=parsed.format)
+    if plan.ranks is None or plan.ranks.is_first:
+        out = outputs(parsed.out, plan.name, kind=parsed.format)
     dataset = study.run(plan, store=parsed.out / f"{plan.name}.zarr", progress=_has_bar())
+    if dataset is None:  # the first rank has it
+        return
     # The store says whose study it is; these are made from it.
     netcdf.save(dataset, out.data)
     if plan.picture is not None:

@@ -7,12 +7,17 @@ they come: the sum of two nodes is the same. So the root is bitwise identical ho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Nodes = dict[tuple[int, int], Array]
+
+MIN_WEIGHED = 2**17  # tokens of a system from which on sums over tokens with weights of their own go by blocks
+_CHUNK = 65_536  # tokens whose terms are in memory at once
 
 
 class Sharing(Protocol):
@@ -77,9 +82,9 @@ def nodes(parts: Array, *, first: int, n_parts: int) -> Nodes:
         if parts.shape[1] % 2 and stop < n_parts:
             out[level, stop - 1] = parts[:, -1]
             parts = parts[:, :-1]
-        n_pairs = parts.shape[1] // 2
-        folded = parts[:, 0::2].copy()
-        folded[:, :n_pairs] += parts[:, 1::2]
+        folded = parts[:, : parts.shape[1] // 2 * 2 : 2] + parts[:, 1::2]
+        if parts.shape[1] % 2:
+            folded = np.concatenate([folded, parts[:, -1:]], axis=1)
         parts, first, n_parts, level = folded, first // 2, -(-n_parts // 2), level + 1
     return out
 
@@ -145,9 +150,105 @@ def total(parts: Array, over: Sharing | None, *, block: int) -> Array:
     return over.total(nodes(parts, first=over.first // block, n_parts=n_parts), n_parts=n_parts)
 
 
+def dot(a: Array, b: Array, *, block: int, over: Sharing | None = None) -> Array:
+    """Return the sums over tokens, the last axis, of products a b, from those of blocks.
+
+    Parameters
+    ----------
+    a : ndarray, shape (R, n) or (R, k, n)
+        Of the tokens of this process.
+    b : ndarray, shape (R, n)
+    block : int
+        Tokens of a block; the bounds of processes are multiples of it.
+    over : Sharing, optional
+        None: there is no other process.
+
+    Returns
+    -------
+    ndarray, shape (R,) or (R, k)
+        Bitwise identical for any bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dot(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 1.0, 2.0]]), block=2)
+    array([9.])
+    """
+    n = b.shape[-1]
+    axes = "k" * (a.ndim - 2)
+    if n <= block and over is None:
+        return np.asarray(np.einsum(f"r{axes}n,rn->r{axes}", a, b))
+    return total(_of_blocks(f"r{axes}bn,rbn->rb{axes}", (a, b), block=block), over, block=block)
+
+
+def sum_over(a: Array, *, block: int, over: Sharing | None = None) -> Array:
+    """Return the sums of a (R, n) over tokens, shape (R,), from those of blocks; as `dot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_over(np.array([[1.0, 2.0, 3.0]]), block=2)
+    array([6.])
+    """
+    if a.shape[-1] <= block and over is None:
+        return np.asarray(a.sum(axis=-1))
+    return total(_of_blocks("rbn->rb", (a,), block=block), over, block=block)
+
+
+def _of_blocks(subscripts: str, factors: tuple[Array, ...], *, block: int) -> Array:
+    """Return the sums of products of factors (..., n) over each block, (R, n_blocks, ...)."""
+    n = factors[0].shape[-1]
+    parts, full = [], n // block * block
+    for first, stop in ((0, full), (full, n)):
+        if stop > first:
+            length = min(stop - first, block)
+            pieces = (f[..., first:stop] for f in factors)
+            split = [piece.reshape(*piece.shape[:-1], -1, length) for piece in pieces]
+            parts.append(split[0].sum(axis=-1) if len(split) == 1 else np.einsum(subscripts, *split))
+    return np.concatenate(parts, axis=1)
+
+
+def over_tokens(terms: Callable[[int, int], Array], x: Array, *, over: Sharing | None = None) -> Array:
+    """Return the sum over all tokens of a term for each.
+
+    Parameters
+    ----------
+    terms : callable
+        From bounds (first, stop) among the tokens of this process to terms (R, stop − first, ...), of at most 65 536
+        tokens at once.
+    x : ndarray, shape (R, n, ...)
+        With those of this process along axis 1.
+    over : Sharing, optional
+        None: there is no other process.
+
+    Returns
+    -------
+    ndarray, shape (R, ...)
+        Bitwise identical for any bounds, also where they cut blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 2.0, 3.0]])
+    >>> over_tokens(lambda first, stop: x[:, first:stop] ** 2, x)
+    array([14.])
+    """
+    n_tokens, offset = count(x, over), 0 if over is None else over.first
+    mine: Nodes = {}
+    start, stop = offset, offset + x.shape[1]
+    while start < stop:
+        end = min(stop, (start // _CHUNK + 1) * _CHUNK)
+        part = nodes(terms(start - offset, end - offset), first=start, n_parts=n_tokens)
+        mine = join(mine, part, n_parts=n_tokens)
+        start = end
+    return root(mine) if over is None else over.total(mine, n_parts=n_tokens)
+
+
 def own(p: Array | None, over: Sharing | None) -> Array | None:
-    """Return the weights of this process's tokens from those of all."""
-    return p if p is None or over is None else p[over.first : over.stop]
+    """Return the weights of this process's tokens, from those of all or as they are."""
+    if p is None or over is None or len(p) == over.stop - over.first:
+        return p
+    return p[over.first : over.stop]
 
 
 def count(x: Array, over: Sharing | None) -> int:

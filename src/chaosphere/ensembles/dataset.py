@@ -16,6 +16,7 @@ from chaosphere.common.config import configuration
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
 from chaosphere.ensembles.sweep import MEAN_SUFFIXES, N_TOKENS
+from chaosphere.geometry.sample import BLOCK
 from chaosphere.simulation.identity import identify
 
 
@@ -45,8 +46,11 @@ def _variables(plan: Plan) -> dict[str, Variable]:
 def identity(plan: Plan) -> dict[str, Any]:
     """Return what decides the bits of the results, as JSON-able values; the models by the first and a digest of all."""
     models = list(plan.descriptions.values())
+    # Ranks draw many tokens block by block.
+    of_ranks = plan.ranks is not None and max(plan.n_tokens.values()) > BLOCK
     return identify(
-        {
+        ({"sample_block": BLOCK} if of_ranks else {})
+        | {
             "model": models[0],
             "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
             "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},

@@ -13,8 +13,9 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
+from chaosphere.ensembles.ranks import Ranks
+from chaosphere.ensembles.start import Start, token_shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
     MEAN_SUFFIXES,
@@ -29,42 +30,13 @@ from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import Cost, Model, ModelPlan, radii_of, resolved, save_steps
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, observables, observed
+from chaosphere.simulation.observables import check_radii, check_shared, observables, observed
 from chaosphere.simulation.trajectory import trajectory
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
 Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of one value of each observable of one member
 _MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Start:
-    """The initial tokens of some replicas, which a worker draws if they are those of a law.
-
-    Attributes
-    ----------
-    x0 : Law or ndarray, shape (N, d) or (R, N, d)
-    n_tokens : int
-    seeds : list of int
-        R of them.
-    """
-
-    x0: Law | Tokens
-    n_tokens: int
-    seeds: list[int]
-
-    def tokens(self) -> Tokens:
-        """Return the tokens, shape (R, N, d)."""
-        if isinstance(self.x0, np.ndarray):
-            return self.x0 if self.x0.ndim == 3 else np.repeat(self.x0[None], len(self.seeds), axis=0)
-        samples = [self.x0.sample(self.n_tokens, rng=seed) for seed in self.seeds]
-        shape = (self.n_tokens, self.x0.dim)
-        for sample in samples:
-            if checks.tokens(sample, "what x0.sample returns").shape != (1, *shape) or sample.ndim != 2:
-                raise ValueError(
-                    f"x0.sample must return tokens of shape {shape}, as n_tokens and dim say, got {sample.shape}"
-                )
-        return np.stack(samples)
+_N_PROBED = 64  # tokens that show what an observable returns, where no process has all
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,6 +67,10 @@ class Plan:
         Passed to `simulate`.
     shapes : dict of str to (shape, dtype)
         Of one value of each observable of one member.
+    token_bytes : dict
+        Estimate of the memory that the tokens of a batch take in a step at each point, on one process.
+    ranks : Ranks or None
+        Those that share the tokens of each run.
     """
 
     names: tuple[str, ...]
@@ -110,6 +86,8 @@ class Plan:
     times: Floats
     save_at: Any
     shapes: Shapes
+    token_bytes: dict[tuple[int, ...], int]
+    ranks: Ranks | None = None
 
     @property
     def n_members(self) -> int:
@@ -160,9 +138,8 @@ class Plan:
         """Estimate of the memory of one running batch: tokens, workspaces, parameters of a layer, and its results."""
         own = self.result_bytes // self.n_members
         per_point = []
-        for point, n_tokens in self.n_tokens.items():
+        for point, tokens in self.token_bytes.items():
             n_replicas = min(self.batch_size_at(point), len(self.seeds))
-            tokens = _token_bytes(Shape(n_replicas=n_replicas, n_tokens=n_tokens, dim=self.dim))
             per_point.append(tokens + self.costs[point].bytes + 2 * own * n_replicas)
         return max(per_point)
 
@@ -203,8 +180,12 @@ def make_plan(
     n_tokens: int | None = None,
     save_at: Any = None,
     memory_limit: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Plan:
-    """Check the arguments of `ensemble`, and return the plan; parameters and errors as there."""
+    """Check the arguments of `ensemble`, and return the plan; parameters and errors as there.
+
+    With `ranks` these share the tokens of each run, those of a law alone, and an observable must be a sum over tokens.
+    """
     try:
         n_seeds = len(seeds)
     except TypeError as error:
@@ -230,7 +211,7 @@ def make_plan(
         for value in sweep[N_TOKENS]:
             checks.integer(value, "sweep['n_tokens']", low=1)
     sizes = [int(n) for n in sweep[N_TOKENS]] if N_TOKENS in sweep else [n_tokens]
-    (first, dim), *_ = [_token_shape(x0, n_tokens=n, n_replicas=len(seeds)) for n in sizes]
+    (first, dim), *_ = [token_shape(x0, n_tokens=n, n_replicas=len(seeds)) for n in sizes]
     n_tokens_at = {point: parameters_at(sweep, point).get(N_TOKENS, first) for point in models}
     dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
     grids = {(model.horizon, model.n_steps) for model in models.values()}
@@ -241,13 +222,22 @@ def make_plan(
         n: Shape(n_replicas=min(_batch_size(n), len(seeds)), n_tokens=n, dim=dim, dtype=dtype)
         for n in dict.fromkeys(n_tokens_at.values())
     }
-    _check_bytes(max(map(_token_bytes, shapes.values())), n_members=n_members, limit=memory_limit)
+    if ranks is None:
+        _check_bytes(max(map(_token_bytes, shapes.values())), n_members=n_members, limit=memory_limit)
+    else:
+        check_shared(observe)
     plans = {
         point: _plan_of(model, shapes[n_tokens_at[point]], parameters_at(sweep, point))
         for point, model in models.items()
     }
     for model_plan in plans.values():
         check_radii(observe, has_radius=model_plan.has_radius)
+    token_bytes = {}
+    for point, model_plan in plans.items():
+        shape = shapes[n_tokens_at[point]]
+        token_bytes[point] = _token_bytes(shape) if ranks is None else ranks.token_bytes(shape, block=model_plan.block)
+        if ranks is not None:
+            ranks.check(model_plan, shape.n_tokens)
     plan = Plan(
         names=tuple(sweep),
         values=values,
@@ -262,8 +252,12 @@ def make_plan(
         times=_times(save_at, models.values()),
         save_at=save_at,
         shapes={},
+        token_bytes=token_bytes,
+        ranks=ranks,
     )
-    plan.check_memory(1, memory_limit)  # before the first tokens are drawn, to see what the observables return
+    plan.check_memory(
+        1 if ranks is None else ranks.n_here, memory_limit
+    )  # before the first tokens are drawn, to see what the observables return
     plan = dataclasses.replace(plan, shapes=_shapes(plan, plans))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
@@ -289,24 +283,6 @@ def _token_bytes(shape: Shape) -> int:
     Tokens before, between and after; blocks of keys, values, queries and double sums, padded by up to 24 tokens.
     """
     return 12 * shape.n_replicas * (shape.n_tokens + 24) * (shape.dim + 1) * 8
-
-
-def _token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> tuple[int, int]:
-    """Return N and d of the initial tokens, checked."""
-    if isinstance(x0, np.ndarray):
-        if n_tokens is not None:
-            raise ValueError("n_tokens must be left out where x0 is an array")
-        shape = checks.tokens(x0, "x0").shape
-        if x0.ndim == 3 and len(x0) != n_replicas:
-            raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
-        return shape[1], shape[2]
-    remedy = checks.conversion(x0, "x0")
-    if not hasattr(x0, "sample") or remedy:  # a table of pandas has a method of this name
-        raise TypeError(f"x0 must be an array of tokens or a law, got {short(x0)}{remedy}")
-    n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
-    if not hasattr(x0, "dim"):
-        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {short(x0)}")
-    return n_tokens, checks.integer(x0.dim, "x0.dim", low=2)
 
 
 def _times(save_at: Any, models: Iterable[Model]) -> Floats:
@@ -345,7 +321,10 @@ def _shapes(plan: Plan, plans: Mapping[tuple[int, ...], ModelPlan]) -> dict[str,
 
 def _shapes_at(plan: Plan, point: tuple[int, ...], *, of_model: ModelPlan) -> Shapes:
     """Observe the start of two replicas and of one."""
-    x = np.repeat(plan.start((point, slice(0, 1))).tokens(), 2, axis=0)
+    start = plan.start((point, slice(0, 1)))
+    if plan.ranks is not None:
+        start = dataclasses.replace(start, n_tokens=min(start.n_tokens, _N_PROBED))
+    x = np.repeat(start.tokens(), 2, axis=0)
     x.flags.writeable = False
     time, shapes = float(plan.times[0]), {}
     for name, function in plan.observe.items():

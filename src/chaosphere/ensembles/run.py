@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chaosphere.common import checks, files
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.ensembles.dataset import Memory, identity, layout, with_means
 from chaosphere.ensembles.dispatch import Dispatch
 from chaosphere.ensembles.executors import refuse_fork, workers
 from chaosphere.ensembles.plan import Plan, make_plan
+from chaosphere.ensembles.ranks import Ranks
+from chaosphere.ensembles.spread import SpreadRuns
 from chaosphere.ensembles.store import Batch, Store
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable
@@ -178,16 +180,63 @@ def run_plan(
     )
     if store is None:
         return _run_in_memory(dispatch, progress=progress)
+    with _opened(plan, store) as disk:
+        is_local = executor is None or isinstance(executor, futures.ProcessPoolExecutor)
+        with _checkpoint_folder(disk) if is_local else nullcontext() as folder:
+            _run_into_store(dataclasses.replace(dispatch, checkpoints=folder), disk, progress=progress)
+        return load_ensemble(disk.path)
+
+
+def run_spread(
+    plan: Plan,
+    ranks: Ranks,
+    *,
+    store: Path,
+    n_threads: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Run a plan with the tokens of each run spread over ranks, which all make this call.
+
+    The first keeps the store, and returns the dataset of `ensemble`; the others return None. Errors as of `ensemble`,
+    of each rank for itself.
+    """
+    checks.extra("xarray", "io")
+    folder = _running(store)
+    threads = ranks.n_threads if n_threads is None else n_threads
+    runs = SpreadRuns(plan=plan, ranks=ranks, n_threads=threads, checkpoints=folder)
+    if not ranks.is_first:
+        for _ in runs.results(()):
+            pass
+        return None
+    with _opened(plan, store) as disk, _checkpoint_folder(disk):
+        _run_into_store(runs, disk, progress=progress)
+        return load_ensemble(disk.path)
+
+
+@contextmanager
+def _opened(plan: Plan, store: str | os.PathLike[str]) -> Iterator[Store]:
+    """Lock the store of a plan, and open it."""
     disk = Store(files.local(store, "store"))
     with disk.lock():
         facts = identity(plan)
         check(facts, "store")
         if disk.open(facts, layout(plan)):
-            shutil.rmtree(_running(disk), ignore_errors=True)  # checkpoints of batches of fewer seeds
-        is_local = executor is None or isinstance(executor, futures.ProcessPoolExecutor)
-        with _checkpoint_folder(disk) if is_local else nullcontext() as folder:
-            _run_into_store(dataclasses.replace(dispatch, checkpoints=folder), disk, progress=progress)
-        return load_ensemble(disk.path)
+            shutil.rmtree(_running(disk.path), ignore_errors=True)  # checkpoints of batches of fewer seeds
+        yield disk
+
+
+class _Runs(Protocol):
+    """What runs the batches of a plan: `Dispatch` and `SpreadRuns`."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+
+    def checkpoint(self, batch: Batch) -> Path | None:
+        """Return the file that keeps the state of a batch, to be removed once the store has its results."""
+
+    def results(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, dict[str, Floats]]]:
+        """Yield batches with their results."""
 
 
 def _run_in_memory(dispatch: Dispatch, *, progress: bool) -> Any:
@@ -203,7 +252,7 @@ def _run_in_memory(dispatch: Dispatch, *, progress: bool) -> Any:
     return memory.dataset(facts)
 
 
-def _run_into_store(dispatch: Dispatch, disk: Store, *, progress: bool) -> None:
+def _run_into_store(dispatch: _Runs, disk: Store, *, progress: bool) -> None:
     plan = dispatch.plan
     batches = [part for batch in plan.batches for part in disk.unfinished(batch)]
     n_finished = plan.n_members - sum(map(_length, batches))
@@ -232,14 +281,14 @@ def _length(batch: Batch) -> int:
     return int(replicas.stop - replicas.start)
 
 
-def _running(disk: Store) -> Path:
-    return disk.path.with_name(disk.path.name + ".running")
+def _running(store: Path) -> Path:
+    return store.with_name(store.name + ".running")
 
 
 @contextmanager
 def _checkpoint_folder(disk: Store) -> Iterator[Path]:
     """Make the folder for the checkpoints of running batches; after an error it stays, unless it is empty."""
-    folder = _running(disk)
+    folder = _running(disk.path)
     folder.mkdir(exist_ok=True)
     try:
         yield folder

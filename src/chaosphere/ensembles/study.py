@@ -17,7 +17,8 @@ from chaosphere.ensembles import drawing
 from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.pool import processors
-from chaosphere.ensembles.run import run_plan
+from chaosphere.ensembles.ranks import Ranks
+from chaosphere.ensembles.run import run_plan, run_spread
 from chaosphere.ensembles.study_parts import ModelFactory
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
@@ -73,6 +74,8 @@ class Study:
         Address of a Dask scheduler.
     memory_limit_gb : float or None
     picture : Picture or None
+    ranks : Ranks or None
+        Those that share the tokens of each run, instead of an executor.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Study:
     scheduler: str | None
     memory_limit_gb: float | None
     picture: Picture | None
+    ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
         """Check what says where to run, which the command line may change."""
@@ -118,6 +122,7 @@ class Study:
             observe=self.observe,
             save_at=self.save_at,
             memory_limit=self.memory_limit,
+            ranks=self.ranks,
         )
 
     def open_executor(self) -> AbstractContextManager[futures.Executor | None]:
@@ -166,8 +171,14 @@ def table(dataset: Any) -> str:
 
 
 def run(study: Study, *, store: Path, progress: bool = False) -> Any:
-    """Run a study into a store, or resume it, and return its dataset; errors as those of `ensemble`."""
+    """Run a study into a store, or resume it, and return its dataset; errors as those of `ensemble`.
+
+    Of ranks that share the tokens the first returns it, and the others None.
+    """
     plan = study.plan()
+    if study.ranks is not None:
+        dataset = run_spread(plan, study.ranks, store=store, n_threads=study.threads, progress=progress)
+        return None if dataset is None else _with_intervals(study, dataset)
     with StopRequest() as stop, study.open_executor() as executor:
         if stop.received is not None:
             raise Interrupted(f"{stop.received.name}: stopped before the first run")
@@ -179,6 +190,11 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
             memory_limit=study.memory_limit,
             progress=progress,
         )
+    return _with_intervals(study, dataset)
+
+
+def _with_intervals(study: Study, dataset: Any) -> Any:
+    """Return a dataset with the title, the names of the observables, and intervals that their ranges respect."""
     for name, measure in study.observe.items():
         values, statistic = dataset[name], measure.statistic
         values.attrs["long_name"] = measure.words
@@ -211,8 +227,10 @@ def dry_run(study: Study) -> str:
     plan = study.plan()
     n_workers = 1 if study.executor in ("none", "mpi") else study.workers or processors()
     n_threads = study.threads or max(1, processors() // n_workers)
-    plan.check_memory(n_workers, study.memory_limit)
-    seconds = plan.seconds(n_workers=n_workers, n_threads=n_threads)
+    if study.ranks is not None:
+        n_workers, n_threads = study.ranks.size, study.threads or study.ranks.n_threads
+    n_here = n_workers if study.ranks is None else study.ranks.n_here
+    plan.check_memory(n_here, study.memory_limit)
     steps = sum(model.n_steps for model in plan.models.values()) * len(plan.seeds)
     sizes = " … ".join(map(str, sorted({min(plan.n_tokens.values()), max(plan.n_tokens.values())})))
     n_replicas = max(replicas.stop - replicas.start for _, replicas in plan.batches)
@@ -223,11 +241,17 @@ def dry_run(study: Study) -> str:
         ("steps", f"{steps:.4g}, of {sizes} tokens in dimension {plan.dim}"),
         ("pair interactions", f"{plan.n_pairs:.3g}"),
         ("results", f"{plan.result_bytes:,} bytes: {', '.join(study.observe)} at {len(plan.times)} times"),
-        ("memory", f"about {plan.memory(n_workers) / 1e9:.3g} GB on this machine"),
+        ("memory", f"about {plan.memory(n_here) / 1e9:.3g} GB on this machine"),
         ("batches", f"{len(plan.batches)}, of up to {n_replicas} replicas"),
-        ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
-        ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
     ]
+    if study.ranks is None:
+        seconds = plan.seconds(n_workers=n_workers, n_threads=n_threads)
+        rows += [
+            ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
+            ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
+        ]
+    else:  # a step of all tokens is not timed on one rank
+        rows += [("ranks", f"{n_workers} of {n_threads} thread(s), which share the tokens of each run")]
     return "\n".join([study.title, *(f"{name:>18}  {text}" for name, text in rows)])
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
-from chaosphere.ensembles.plan import Start
 from chaosphere.ensembles.pool import end_if_stopped, processors
+from chaosphere.ensembles.start import Start
 from chaosphere.kernels import abi
 from chaosphere.measures.observables import Observable, with_threads
 from chaosphere.models.protocol import Model

@@ -121,11 +121,13 @@ def serves_degree(n_max: int, dim: int) -> bool:
 
 
 def rounding(factors: Floats, x: Tokens, *, p: Floats | None, sizes: Floats, over: Sharing | None = None) -> Floats:
-    """Return γ for moments of sizes s_l, shape (R, at least L + 1); p are the weights of all processes' tokens."""
-    dim = x.shape[2]
-    noise = (
-        1 / math.sqrt(ordered_sums.count(x, over)) if p is None else math.sqrt(np.einsum("i,i", p, p))
-    )  # no array of squares
+    """Return γ for moments of sizes s_l, shape (R, at least L + 1); p as in `moments`."""
+    dim, n_tokens = x.shape[2], ordered_sums.count(x, over)
+    noise = 1 / math.sqrt(n_tokens)
+    if p is not None:
+        length = block(n_tokens, dim) if n_tokens >= ordered_sums.MIN_WEIGHED else n_tokens
+        of_all = len(p) == n_tokens
+        noise = math.sqrt(ordered_sums.dot(p[None], p[None], block=length, over=None if of_all else over)[0])
     here = np.minimum(sizes + 4 * noise, 1.0)
     near = here.copy()  # the moments of x Y are of degrees l ± 1
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
@@ -152,7 +154,7 @@ def _by_rows(values: Floats, factors: Floats) -> Floats:
 def moments(x: Tokens, p: Floats | None, *, n_max: int, n_threads: int, over: Sharing | None = None) -> Floats:
     """Return Σ p_i Y_k(x_i) for the harmonics of degree <= n_max, in the order of `HarmonicBasis`, shape (R, K).
 
-    Where several processes share the tokens, x are those of this one, and p the weights of all.
+    Where several processes share the tokens, x are those of this one, and p the weights of these, or of all.
     """
     if x.shape[2] > 2:
         return basis(x.shape[2], n_max).moments(x, p, n_threads=n_threads, over=over)

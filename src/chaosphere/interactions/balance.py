@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common import ordered_sums
 from chaosphere.common.checks import Floats
 from chaosphere.common.errors import Picklable
+from chaosphere.interactions.protocol import Partition
 
 _MAX_ITERATIONS = 200
 _N_KEPT = 6  # differences of iterates
@@ -70,6 +73,61 @@ class Balanced:
 Sums = Callable[[NDArray[np.int64], Floats], Floats]
 
 
+class Reductions(Protocol):
+    """Sums over points, the last axis, and the largest of numbers that several processes have."""
+
+    def dot(self, a: Floats, b: Floats) -> Floats:
+        """Return the sums of a b for a (S, n) or (S, k, n) and b (S, n), shape (S,) or (S, k)."""
+
+    def total(self, a: Floats) -> Floats:
+        """Return the sums of a (S, n), shape (S,)."""
+
+    def largest(self, a: Floats) -> Floats:
+        """Return the largest numbers of all processes, shape (S,)."""
+
+
+class Alone:
+    """The sums of one process, over all points at once."""
+
+    def dot(self, a: Floats, b: Floats) -> Floats:
+        """Return the sums of a b."""
+        return np.asarray(np.einsum("rn,rn->r" if a.ndim == 2 else "rkn,rn->rk", a, b))
+
+    def total(self, a: Floats) -> Floats:
+        """Return the sums of a."""
+        return np.asarray(a.sum(axis=1))
+
+    def largest(self, a: Floats) -> Floats:
+        """Return the numbers themselves."""
+        return a
+
+
+class Blocks:
+    """The sums of blocks of tokens, added along one tree, whoever has the blocks.
+
+    Parameters
+    ----------
+    block : int
+    over : Partition, optional
+        The processes that share the tokens.
+    """
+
+    def __init__(self, block: int, over: Partition | None = None) -> None:
+        self.block, self.over = block, over
+
+    def dot(self, a: Floats, b: Floats) -> Floats:
+        """Return the sums of a b."""
+        return ordered_sums.dot(a, b, block=self.block, over=self.over)
+
+    def total(self, a: Floats) -> Floats:
+        """Return the sums of a."""
+        return ordered_sums.sum_over(a, block=self.block, over=self.over)
+
+    def largest(self, a: Floats) -> Floats:
+        """Return the largest numbers of all processes."""
+        return a if self.over is None else self.over.largest(a)
+
+
 def balance(
     sums: Sums,
     p: Floats,
@@ -78,6 +136,7 @@ def balance(
     tolerance: float,
     size: Callable[[Floats, Floats], Floats],
     norm_weights: Floats | None = None,
+    reductions: Reductions | None = None,
 ) -> Balanced:
     """Return a > 0 with a_i Σ_j k_ij p_j a_j = 1, for a symmetric kernel k > 0 of no negative eigenvalue.
 
@@ -104,6 +163,8 @@ def balance(
     norm_weights : ndarray of float64, shape (R, n) or (1, n), optional
         > 0, of the norm in which the least squares are taken. Default p, in which a point of little weight counts for
         little and converges slowly.
+    reductions : Reductions, optional
+        How sums over points are made. Default: all are here.
 
     Raises
     ------
@@ -118,16 +179,17 @@ def balance(
         n_iterations=np.empty(n_replicas, np.int64),
     )
     left = np.arange(n_replicas)
-    search = _Search(p, np.broadcast_to(p if norm_weights is None else norm_weights, p.shape))
+    over = Alone() if reductions is None else reductions
+    search = _Search(p, np.broadcast_to(p if norm_weights is None else norm_weights, p.shape), over)
     for number in range(_MAX_ITERATIONS):
         with np.errstate(all="ignore"):  # of an extrapolation that has gone astray, which `search` sees
             r = search.f + np.log(sums(left, np.exp(search.f)))
-            residual = size(r, search.p)
+            residual = over.largest(size(r, search.p))
         is_done = residual <= tolerance
         if is_done.any():
             done, f = left[is_done], search.f[is_done]
             out.log_a[done], out.residual[done], out.n_iterations[done] = f, residual[is_done], number + 1
-            out.mean_log_a[done] = (search.p[is_done] * (f - 0.5 * np.expm1(r[is_done]))).sum(axis=1)
+            out.mean_log_a[done] = over.total(search.p[is_done] * (f - 0.5 * np.expm1(r[is_done])))
             left, r = left[~is_done], r[~is_done]
             if not len(left):
                 return out
@@ -150,7 +212,8 @@ class _Search:
         Where the residual is to be evaluated next.
     """
 
-    def __init__(self, p: Floats, norm_weights: Floats) -> None:
+    def __init__(self, p: Floats, norm_weights: Floats, over: Reductions) -> None:
+        self.over = over
         self.p, self.norm_weights, self.f = p, norm_weights, np.zeros(p.shape)
         self.before: tuple[Floats, ...] = ()  # f, r, and where a step without extrapolation leads
         self.norm = np.full(len(p), np.inf)
@@ -170,7 +233,7 @@ class _Search:
         """Choose the next f from the residual at the last one, which is written over."""
         with np.errstate(all="ignore"):  # as in `balance`
             weighted = self.norm_weights * r
-            norm = np.sqrt(np.einsum("rn,rn->r", weighted, r))
+            norm = np.sqrt(self.over.dot(weighted, r))
         # What was extrapolated and is worse is taken back. A step that was not may be worse.
         is_astray = ~(norm < self.norm) & self.products.any(axis=(1, 2))
         if is_astray.any():
@@ -178,7 +241,7 @@ class _Search:
             weighted, norm[is_astray] = self.norm_weights * r, self.norm[is_astray]
             for values in (self.ends, self.changes, self.products):
                 values[is_astray] = 0.0
-        end = self.f - _STEP * r + (_STEP - 0.5) * (self.p * r).sum(axis=1)[:, None]
+        end = self.f - _STEP * r + (_STEP - 0.5) * self.over.total(self.p * r)[:, None]
         if self.before:
             self._remember(end, r)
         self.before, self.norm = (self.f, r, end), norm
@@ -192,12 +255,12 @@ class _Search:
         self.n_steps += 1
         np.subtract(end, self.before[2], out=self.ends[:, at])
         np.subtract(r, self.before[1], out=self.changes[:, at])
-        row = np.einsum("rkn,rn->rk", self.changes, self.norm_weights * self.changes[:, at])
+        row = self.over.dot(self.changes, self.norm_weights * self.changes[:, at])
         self.products[:, at], self.products[:, :, at] = row, row
 
     def _least_squares(self, weighted: Floats) -> Floats:
         """Return the combination of the changes that is nearest to r, (S, _N_KEPT); of those that are 0, 0."""
-        right = np.einsum("rkn,rn->rk", self.changes, weighted)
+        right = self.over.dot(self.changes, weighted)
         length = np.sqrt(np.einsum("rkk->rk", self.products))
         inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
         scaled = self.products * inverse[:, :, None] * inverse[:, None, :] + _RIDGE * np.eye(_N_KEPT)

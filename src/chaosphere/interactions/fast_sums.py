@@ -24,11 +24,13 @@ class Sums(Protocol):
     ) -> tuple[Tokens, Floats, Floats, Floats]:
         """Return attention (R, N, d) mapped by V, Z̃ = e^{−β} Z (R, N), its least value and error bound (R,).
 
-        Where processes share the tokens, x are those of this one and p the weights of all. The least value is that of
-        this process.
+        Where processes share the tokens, x are those of this one and p the weights of all, or of those of this one. The
+        least value is that of this process.
         """
 
-    def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
+    def partition(
+        self, x: Tokens, p: Floats, *, n_threads: int, over: Sharing | None = None
+    ) -> tuple[Floats, Floats, Floats]:
         """Return the same without attention."""
 
 

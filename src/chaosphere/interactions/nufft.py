@@ -20,7 +20,8 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.ordered_sums import Sharing
+from chaosphere.common.ordered_sums import Nodes, Sharing, count, join, root
+from chaosphere.common.ordered_sums import own as own_weights
 
 MIN_BETA = 0.1  # below, β divides a gradient that vanishes: the other expansions need a dozen terms
 _MIN_EPS = 1e-14  # what finufft attains in double precision
@@ -71,8 +72,8 @@ class Transforms:
     """Attention mapped by V, Z̃, its least value and its error for tokens (R, N, d), d = 2 or 3: a `Sums`.
 
     `uniform` is the Z̃ of uniform tokens; those down to a tenth of it are served to rtol. finufft spreads in an order
-    that depends on its threads, so it runs on one for each chunk of tokens, and chunks are added in order: results are
-    bitwise identical for any number of threads.
+    that depends on its threads, so it runs on one for each chunk of tokens, and chunks are added along one tree.
+    Results are bitwise identical for any number of threads, and of processes that own whole chunks.
 
     Parameters
     ----------
@@ -98,25 +99,29 @@ class Transforms:
             (finufft.nufft3d1, finufft.nufft3d2),
         )[dim - 2]
 
-    def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
+    def partition(
+        self, x: Tokens, p: Floats, *, n_threads: int, over: Sharing | None = None
+    ) -> tuple[Floats, Floats, Floats]:
         """Return Z̃, its least value and its error."""
-        return self(x, p, n_threads=n_threads)[1:]
+        return self(x, p, n_threads=n_threads, over=over)[1:]
 
     def block(self, n_tokens: int) -> int:
-        """Return 0: several processes share no sums."""
-        return 0
+        """Return the tokens of a chunk."""
+        return _CHUNK
 
     def __call__(
         self, x: Tokens, p: Floats | None, *, n_threads: int, over: Sharing | None = None
     ) -> tuple[Tokens, Floats, Floats, Floats]:
-        """Return the sums of tokens with weights p, of this process alone."""
-        assert over is None, "over"
+        """Return the sums of tokens with weights p."""
         from concurrent.futures import ThreadPoolExecutor  # takes long to import
 
         dim = x.shape[2]
         settings: dict[str, Any] = {"eps": self.eps, "nthreads": 1}
         chunks = [slice(first, first + _CHUNK) for first in range(0, x.shape[1], _CHUNK)]
-        strengths = np.full(x.shape[1], 1 / x.shape[1]) if p is None else p
+        n_tokens, first_chunk = count(x, over), 0 if over is None else over.first // _CHUNK
+        n_chunks = -(-n_tokens // _CHUNK)
+        own = own_weights(p, over)
+        strengths = np.full(x.shape[1], 1 / n_tokens) if own is None else own
         mean, z = np.empty_like(x), np.empty(x.shape[:2])
         with ThreadPoolExecutor(n_threads) as pool:
             for replica in range(len(x)):
@@ -130,7 +135,10 @@ class Transforms:
                         *at[:, part].copy(), strengths[part].astype(np.complex128), shape, isign=-1, **settings
                     )
 
-                modes = self.weight * sum(pool.map(spread, chunks))
+                mine: Nodes = {}
+                for index, part in enumerate(pool.map(spread, chunks), first_chunk):
+                    mine = join(mine, {(0, index): part}, n_parts=n_chunks)
+                modes = self.weight * (root(mine) if over is None else over.total(mine, n_parts=n_chunks))
                 # Z̃ and its derivatives are real: one complex transform brings two of them.
                 rows = [modes, *(1j * self.along[c] * modes for c in range(dim))]
                 pairs = np.stack([a + 1j * b for a, b in zip(rows[::2], [*rows[1::2], 0 * modes], strict=False)])

@@ -12,8 +12,10 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import is_aligned, own
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import series
@@ -22,6 +24,7 @@ from chaosphere.interactions.direct import Attended
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.moment_matrix import matrix_of
+from chaosphere.interactions.protocol import Partition
 from chaosphere.kernels import prefix as kernel
 
 _MAX_DECAY = 30.0  # of the exponent by which weights decay within a chunk whose tokens meet in pairs
@@ -44,7 +47,7 @@ class PrefixPlan(FastSumsPlan):
         V.
     """
 
-    is_ordered, block = True, 0
+    is_ordered = True
 
     def __init__(
         self,
@@ -60,12 +63,15 @@ class PrefixPlan(FastSumsPlan):
         self.shape, self.weights, self.beta, self.rtol = shape, weights, beta, rtol
         self.value = value
         self.pairs, self.n_fixed = direct.pairs, direct.n_fixed
+        self._log_scale = self.beta - (math.log(shape.n_tokens) if weights is None else 0.0)
         n, dim, decay = shape.n_tokens, shape.dim, direct.decay
         n_max = expansions.degree(beta, dim, rtol)
         self.factors = expansions.multipliers(beta, dim)[: n_max + 1]
         self.tail = float(expansions.tails(beta, dim)[n_max])
         self.chunk = chunk_of(n, beta, dim, rtol)
         kept = np.exp(np.longdouble(-decay) * self.chunk / n)
+        # On the circle the kernel takes several chunks at once.
+        self.block = self.chunk * (kernel.N_CHUNKS if dim == 2 else 1)
         self.keep_chunk = float(kept), float(kept - np.longdouble(float(kept)))
         self.starts = np.arange(0, n, self.chunk)
         self.mass = np.broadcast_to(1.0, n) if weights is None else weights
@@ -91,19 +97,11 @@ class PrefixPlan(FastSumsPlan):
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""
-        if x.shape[2] == 2:
-            mean, z, least, moments = kernel.fourier_prefix(
-                x, self.weights, self.terms, self.chunk, self.keep, *self.keep_chunk, n_threads
-            )
-            sizes = np.hypot(moments[..., 0], moments[..., 1])
-        else:
-            mean, z, least, moments = self._on_sphere(x, n_threads=n_threads)
-            sizes = self.matrix.sizes(moments)
-        self._map(mean)
-        log_scale: Any = self.beta - (math.log(x.shape[1]) if self.weights is None else 0.0)
+        mean, z, lost = self._sums(x, n_threads=n_threads)
+        log_scale: Any = self._log_scale
         n_direct = np.zeros(len(x), np.int64)
         for replica in range(len(x)):
-            rows = self._lost(z[replica], least[replica], sizes[replica])
+            rows = lost[replica]
             if len(rows) == 0:
                 continue
             system = x[replica : replica + 1]
@@ -120,11 +118,44 @@ class PrefixPlan(FastSumsPlan):
             mean[:, 0] = self.direct.own_scale * x[:, 0]
         return Attended(mean=mean, sums=z, log_scale=log_scale, n_direct=n_direct)
 
-    def _on_sphere(self, x: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats, Floats]:
+    def attend_own(self, x: Tokens, partition: Partition, *, n_threads: int) -> Attended:
+        """Return attention and partition sums of this process's tokens (R, n, d).
+
+        The moments before its chunks come from the processes before it. Where a token of any process is to be summed
+        directly, all tokens are gathered.
+        """
+        if is_aligned(partition, self.block):
+            mean, z, lost = self._sums(x, n_threads=n_threads, over=partition)
+            if not partition.any(any(map(len, lost))):
+                if self.direct.own_scale is not None and partition.first == 0:
+                    mean[:, 0] = self.direct.own_scale * x[:, 0]
+                n_direct = np.zeros(len(x), np.int64)
+                return Attended(mean=mean, sums=z, log_scale=self._log_scale, n_direct=n_direct)
+        first, stop = partition.first, partition.stop
+        return self.attend_part(partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+
+    def _sums(
+        self, x: Tokens, *, n_threads: int, over: Partition | None = None
+    ) -> tuple[Tokens, Floats, list[NDArray[np.int64]]]:
+        """Return attention and sums of the tokens of this process, and which of each system are lost."""
+        scan = None if over is None else over.scan
+        if x.shape[2] == 2:
+            mean, z, least, moments = kernel.fourier_prefix(
+                x, own(self.weights, over), self.terms, self.chunk, self.keep, *self.keep_chunk, n_threads, scan
+            )
+            sizes = np.hypot(moments[..., 0], moments[..., 1])
+        else:
+            mean, z, least, moments = self._on_sphere(x, n_threads=n_threads, over=over)
+            sizes = self.matrix.sizes(moments)
+        self._map(mean)
+        first = 0 if over is None else over.first
+        return mean, z, [self._lost(*parts, first=first) for parts in zip(z, least, sizes, strict=True)]
+
+    def _on_sphere(self, x: Tokens, *, n_threads: int, over: Partition | None) -> tuple[Tokens, Floats, Floats, Floats]:
         matrix = self.matrix
         return kernel.harmonic_prefix(
             x,
-            self.seen,
+            own(self.seen, over),
             matrix.of_moments.n_max,
             matrix.of_moments.steps,
             matrix.basis.n_max,
@@ -139,6 +170,7 @@ class PrefixPlan(FastSumsPlan):
             self.down,
             *self.keep_chunk,
             n_threads,
+            None if over is None else over.scan,
         )
 
     def _map(self, mean: Tokens) -> None:
@@ -149,28 +181,31 @@ class PrefixPlan(FastSumsPlan):
         elif own_scale != 1:
             mean *= mean.dtype.type(own_scale)
 
-    def _lost(self, z: Floats, least: Floats, sizes: Floats) -> Any:
-        """Return the tokens of one system whose sums are too small, compared with the error."""
+    def _lost(self, z: Floats, least: Floats, sizes: Floats, *, first: int) -> NDArray[np.int64]:
+        """Return which tokens of a system, from `first` on, have sums that are too small, compared with the error."""
+        at, n_chunks = first // self.chunk, len(least)
+        chunk_mass, noise = self.chunk_mass[at : at + n_chunks], self.noise[at : at + n_chunks]
         before = sizes[:, 0]
-        near = sizes[:, : len(self.factors)] + self.noise[:, None]
+        near = sizes[:, : len(self.factors)] + noise[:, None]
         near[:, 1:] = np.maximum(near[:, 1:], near[:, :-1])  # the moments of x Y are of degrees l ± 1
         near[:, :-1] = np.maximum(near[:, :-1], near[:, 1:])
         near[:, -1] = before  # that of degree L + 1 is not there
-        own = np.einsum("ck,k->c", np.minimum(near, before[:, None]), self.growth)
+        weighted = np.einsum("ck,k->c", np.minimum(near, before[:, None]), self.growth)
         most = self.growth.sum()
 
         def needed(chunks: Any, within: Floats) -> Any:
             """Return the least sum that serves tokens of some chunks, of which `within` is the weight up to them."""
-            error = self.tail * (before[chunks] + within) + _EPS * (own[chunks] + most * within)
+            error = self.tail * (before[chunks] + within) + _EPS * (weighted[chunks] + most * within)
             return np.maximum(2 * error / self.rtol, _MIN_SUM)
 
         # `not >=` sees a NaN as well.
-        suspects = np.flatnonzero(~(least >= needed(slice(None), self.chunk_mass)))
+        suspects = np.flatnonzero(~(least >= needed(slice(None), chunk_mass)))
         rows = []
         for chunk in suspects:
-            part = slice(self.starts[chunk], self.starts[chunk] + self.chunk)
-            bounds = needed(chunk, np.cumsum(self.mass[part]))
-            rows.append(self.starts[chunk] + np.flatnonzero(~(z[part] >= bounds)))
+            start = int(chunk) * self.chunk
+            stop = min(start + self.chunk, z.shape[0])
+            bounds = needed(chunk, np.cumsum(self.mass[first + start : first + stop]))
+            rows.append(start + np.flatnonzero(~(z[start:stop] >= bounds)))
         return np.concatenate(rows) if rows else np.empty(0, np.int64)
 
 

@@ -52,6 +52,12 @@ class Partition(Protocol):
     ...     def total(self, own, *, n_parts):
     ...         return root(own)
     ...
+    ...     def largest(self, mine):
+    ...         return mine
+    ...
+    ...     def scan(self, state, advance):
+    ...         advance(state)
+    ...
     ...     def gather(self, own):
     ...         return own
     >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
@@ -152,7 +158,43 @@ class Partition(Protocol):
         chaosphere.interactions.protocol.Partition.gather : Gather the tokens of all processes.
         chaosphere.interactions.protocol.InteractionPlan.shared_drift : The drift at a process's tokens.
         chaosphere.interactions.protocol.Partition.any : Whether something holds on any process.
+        chaosphere.interactions.protocol.Partition.largest : The largest of the numbers of all processes.
+        chaosphere.interactions.protocol.Partition.scan : Advance a state by what each process has.
         chaosphere.measures.token_means.SharedObservable.of_own : A number or an array of fixed shape.
+        chaosphere.measures.token_means.SharedStateObservable.of_own_state : What a run calls for radii of a process.
+        """
+
+    def largest(self, mine: Array) -> Array:
+        """Return the largest of the numbers of all processes, entry by entry; not a number where one is.
+
+        Parameters
+        ----------
+        mine : ndarray
+            Of this process.
+
+        Returns
+        -------
+        ndarray
+            The same on all.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.total : Add up what each process has.
+        """
+
+    def scan(self, state: Array, advance: Callable[[Array], object]) -> None:
+        """Advance a state by what each process has, in the order of their tokens.
+
+        Parameters
+        ----------
+        state : ndarray of float64
+            What the first process starts from; the others start from what the one before has left. It is written over.
+        advance : callable
+            Called once with the state, which it changes in place.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.total : Add up what each process has.
         """
 
 

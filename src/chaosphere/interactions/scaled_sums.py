@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common import ordered_sums
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import is_aligned
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
-from chaosphere.interactions.balance import Balanced, balance, largest
+from chaosphere.interactions.balance import Alone, Balanced, Blocks, Reductions, balance, largest
 from chaosphere.interactions.head import LOG2_E
-from chaosphere.interactions.protocol import InteractionPlan, Pullback
+from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.sinkhorn_tangent import SinkhornTangent
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
 from chaosphere.interactions.tangent import Maps, weights_of
@@ -40,6 +42,10 @@ class Scaled:
     log_a: Floats
     residual: Floats
     n_iterations: NDArray[np.int64]
+
+
+class _LostError(ArithmeticError):
+    """A sum at a token of some process is to be made over pairs, of tokens that other processes have."""
 
 
 class SinkhornPlan(InteractionPlan):
@@ -88,6 +94,9 @@ class SinkhornPlan(InteractionPlan):
         self.of_one = replace(shape, n_replicas=1)
         plan = softmax.plan(self.of_one, weights)  # refuses what is too large for the dtype
         self.fast: Any = None if softmax.method == "direct" else plan
+        self.reductions: Reductions = Alone()
+        if self.fast is not None and shape.n_tokens >= ordered_sums.MIN_WEIGHED and not self.has_tracers:
+            self.reductions, self.block = Blocks(self.fast.block), self.fast.block
         self.scale, self.shift = math.sqrt(self.beta * LOG2_E), self.beta * LOG2_E
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
@@ -106,6 +115,51 @@ class SinkhornPlan(InteractionPlan):
             value = self._direct_values(x, keys, q=q, log_a=log_a, n_threads=n_threads)
         log_a[:, self.sources] = balanced.log_a
         return Scaled(value=value, log_a=log_a, residual=balanced.residual, n_iterations=balanced.n_iterations)
+
+    def shared_drift(self, x: Tokens, partition: Partition, *, n_threads: int) -> Tokens:
+        """Return the attention at this process's tokens, from the moments of each; see `InteractionPlan`.
+
+        Where there are tracers, or a sum over pairs is needed, all tokens are gathered.
+        """
+        if self.block > 1 and is_aligned(partition, self.block):
+            try:
+                return self._drift_at_own(x, partition, n_threads=n_threads)
+            except _LostError:  # on every process
+                pass
+        first, stop = partition.first, partition.stop
+        return self.rows(partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+
+    def _drift_at_own(self, x: Tokens, over: Partition, *, n_threads: int) -> Tokens:
+        keys, p, reductions = x.astype(self.dtype, copy=False), self.p[over.first : over.stop], Blocks(self.block, over)
+
+        def attend(attended: Any) -> Any:
+            least, error = attended[-2:]
+            if over.any(not (least >= 2 * error / self.fast.rtol).all()):
+                raise _LostError
+            return attended[0][0]
+
+        def sums(rows: NDArray[np.int64], a: Floats) -> Floats:
+            out = np.empty(a.shape)
+            for at, r in enumerate(rows):
+                q = p * a[at]
+                total = reductions.total(q[None])[0]
+                out[at] = attend(self.fast.sums.partition(keys[r : r + 1], q / total, n_threads=n_threads, over=over))
+                out[at] *= total
+            return out
+
+        balanced = balance(
+            sums,
+            p[None],
+            n_replicas=len(x),
+            tolerance=self.tolerance,
+            size=largest,
+            norm_weights=0.5 * (p + 1 / len(self.p))[None],
+            reductions=reductions,
+        )
+        q, value = p * np.exp(balanced.log_a), np.empty(x.shape, x.dtype)
+        for r, total in enumerate(reductions.total(q)):
+            value[r] = attend(self.fast.sums(x[r : r + 1], q[r] / total, n_threads=n_threads, over=over))
+        return value
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative in a direction; see `InteractionPlan`."""
@@ -162,12 +216,13 @@ class SinkhornPlan(InteractionPlan):
             tolerance=self.tolerance,
             size=largest,
             norm_weights=norm_weights,
+            reductions=self.reductions,
         )
 
     def _fast_sums(self, keys: Tokens, q: Floats, *, n_threads: int) -> Floats:
         """Return Σ_j q_j e^{β(⟨x_i, x_j⟩ − 1)} at the tokens of one system (1, n, d); directly where they are small."""
         assert self.fast is not None
-        total = q.sum()
+        total = self.reductions.total(q[None])[0]
         z, least, error = self.fast.sums.partition(keys, q / total, n_threads=n_threads)
         floor = 2 * error[0] / self.fast.rtol
         if not least[0] >= floor:
@@ -197,7 +252,7 @@ class SinkhornPlan(InteractionPlan):
         """Return the same by expansions, and write minus the logarithm of the sums."""
         value = np.empty(x.shape, x.dtype)
         for r in range(len(x)):
-            weights, total = np.zeros(x.shape[1]), q[r].sum()
+            weights, total = np.zeros(x.shape[1]), self.reductions.total(q[r : r + 1])[0]
             weights[self.sources] = q[r] / total
             attended = attending(self.softmax, self.of_one, weights).attend(x[r : r + 1], n_threads=n_threads)
             value[r] = attended.mean[0]

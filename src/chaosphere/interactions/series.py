@@ -85,13 +85,15 @@ class Series:
         )
         return mean, z, least, rounding(self.factors, x, p=p, sizes=sizes, over=over) + self.tail
 
-    def partition(self, x: Tokens, p: Floats, *, n_threads: int) -> tuple[Floats, Floats, Floats]:
+    def partition(
+        self, x: Tokens, p: Floats, *, n_threads: int, over: Sharing | None = None
+    ) -> tuple[Floats, Floats, Floats]:
         """Return Z̃, its least value and t_L + γ alone: for d >= 3 at less work."""
         n_max, dim = len(self.factors) - 1, len(self.value)
         if dim == 2:
-            return self(x, p, n_threads=n_threads)[1:]
-        of_ones = moments(x, p, n_max=n_max, n_threads=n_threads)
-        error = rounding(self.factors, x, p=p, sizes=np.sqrt(power_spectrum(of_ones, n_max, dim)))
+            return self(x, p, n_threads=n_threads, over=over)[1:]
+        of_ones = moments(x, p, n_max=n_max, n_threads=n_threads, over=over)
+        error = rounding(self.factors, x, p=p, sizes=np.sqrt(power_spectrum(of_ones, n_max, dim)), over=over)
         error += self.tail
         basis = expansions.basis(dim, n_max)
         z = basis.ratios(x, (of_ones * self.factors[basis.degrees])[:, :, None], n_threads=n_threads)[1]

@@ -123,8 +123,8 @@ class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     Every evaluation starts from a = 1, whatever was computed before. The scaling of the step before would save one to
     four iterations of ten to twenty, but then results would depend on where a run was stopped and resumed. Results are
-    bitwise identical for any number of threads and replicas. Several processes that share the tokens of a run find a
-    each for itself.
+    bitwise identical for any number of threads and replicas. Several processes that share the tokens of a run, at least
+    131 072 of them, and use expansions find a together, each at its own tokens; others find all of a, each for itself.
 
     Examples
     --------

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,9 @@ _Real = NDArray[np.float64] | NDArray[np.float32]
 _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refuse y.astype(x.dtype)
 _Floats = NDArray[np.float64]
 
+N_CHUNKS: int
+
+def advance(moments: _Floats, keep: float, keep_rest: float, threads: int, state: _Floats) -> None: ...
 def fourier_prefix(
     x: _AnyReal,
     weights: _Floats | None,
@@ -16,6 +20,7 @@ def fourier_prefix(
     keep_chunk: float,
     keep_chunk_rest: float,
     n_threads: int,
+    scan: Callable[[_Floats, Callable[[_Floats], None]], None] | None = None,
 ) -> tuple[_Real, _Floats, _Floats, _Floats]: ...
 def harmonic_prefix(
     x: _AnyReal,
@@ -35,4 +40,5 @@ def harmonic_prefix(
     keep_chunk: float,
     keep_chunk_rest: float,
     n_threads: int,
+    scan: Callable[[_Floats, Callable[[_Floats], None]], None] | None = None,
 ) -> tuple[_Real, _Floats, _Floats, _Floats]: ...

@@ -6,6 +6,8 @@ tokens of its own chunk, is summed token by token on the circle, and over pairs 
 seen from the last token of a chunk, and lose a factor from one chunk to the next.
 """
 
+import functools
+
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, fma
 from libc.string cimport memset
@@ -24,18 +26,18 @@ cdef enum:
 
 
 cdef void _exclusive_sums(
-    double *moments, long n_chunks, long size, long first, long stop, double keep, double keep_rest, double *scratch
+    double *moments, long n_chunks, long size, long first, long stop, double keep, double keep_rest, double *state
 ) noexcept nogil:
     """Replace columns first ... stop - 1 of moments (n_chunks, size) by m_c = (keep + keep_rest) m_{c-1} + moments_{c-1}.
 
-    The sums carry their rounding along: chains are thousands long. scratch: 2 LANES numbers.
+    The sums carry their rounding along: chains are thousands long. state (2, size): the sum before and its rounding,
+    which become those after.
     """
-    cdef double *sums = scratch
-    cdef double *rests = scratch + LANES
+    cdef double *sums = state + first
+    cdef double *rests = state + size + first
     cdef double *at
     cdef double before, term, product, after, back
     cdef long c, k
-    memset(scratch, 0, 2 * LANES * sizeof(double))
     for c in range(n_chunks):
         at = moments + c * size + first
         for k in range(stop - first):
@@ -52,28 +54,50 @@ cdef void _exclusive_sums(
 
 
 cdef int _sum_chunks(
-    double[:, :, ::1] moments, double keep, double keep_rest, int threads
+    double[:, :, ::1] moments, double keep, double keep_rest, int threads, double *state
 ) except -1:
+    # As `advance`.
     cdef long n_replicas = moments.shape[0], n_chunks = moments.shape[1], size = moments.shape[2], index, replica, first
     cdef long n_parts = (size + LANES - 1) // LANES
-    cdef Scratch scratch = Scratch(threads * 2 * LANES * sizeof(double))
-    cdef double *s = <double *>scratch.at
     for index in prange(n_replicas * n_parts, schedule="static", num_threads=threads, nogil=True):
         replica, first = index // n_parts, index % n_parts * LANES
         _exclusive_sums(&moments[replica, 0, 0], n_chunks, size, first, min(size, first + LANES), keep, keep_rest,
-                        s + threadid() * 2 * LANES)
+                        state + replica * 2 * size)
+    return 0
+
+
+def advance(double[:, :, ::1] moments, double keep, double keep_rest, int threads, double[:, :, ::1] state):
+    """Replace moments (R, chunks, size) by the sums before each chunk, from a state (R, 2, size) on, which advances."""
+    assert state.shape[0] == moments.shape[0] and state.shape[1] == 2 and state.shape[2] == moments.shape[2], "state"
+    _sum_chunks(moments, keep, keep_rest, threads, &state[0, 0, 0])
+
+
+cdef int _scan(
+    double[:, :, ::1] moments, double keep, double keep_rest, int threads, object scan
+) except -1:
+    """Replace moments (R, chunks, size) by the sums before each chunk, also those of the processes before this one."""
+    cdef long n = moments.shape[0] * 2 * moments.shape[2]
+    cdef Scratch scratch
+    if scan is None:
+        scratch = Scratch(n * sizeof(double))
+        memset(scratch.at, 0, n * sizeof(double))
+        return _sum_chunks(moments, keep, keep_rest, threads, <double *>scratch.at)
+    scan(np.zeros((moments.shape[0], 2, moments.shape[2])),
+         functools.partial(advance, np.asarray(moments), keep, keep_rest, threads))
     return 0
 
 
 def fourier_prefix(
     const real[:, :, :] x, const double[::1] weights, const double[:, ::1] factors, long chunk, double keep,
-    double keep_chunk, double keep_chunk_rest, long n_threads
+    double keep_chunk, double keep_chunk_rest, long n_threads, scan=None
 ):
     """Sums of powers of tokens (R, N, 2) over the tokens up to each, see fourier_prefix in chaosphere.h.
 
     factors (n_max + 2, 3); weights (N,) or None, which counts 1 each; keep: what is left of a weight from token to
     token, and, as a sum of two numbers, from chunk to chunk. Returns means (R, N, 2) and sums (R, N), the least sum of
-    each chunk, (R, chunks), and the moments (R, chunks, n_max + 1, 2) before each, seen from the last token there.
+    each chunk, (R, chunks), and the moments (R, chunks, n_max + 1, 2) before each, seen from the last token there. Where
+    processes share the tokens, x and weights are of this one, from the start of a band of CHS_PREFIX_CHUNKS chunks on, and
+    scan(state, function) calls a function on the state that the processes before this one have left.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], n_max = factors.shape[0] - 2, band = CHS_PREFIX_CHUNKS * chunk
     assert n >= 1 and x.shape[2] == 2 and n_max >= 0 and factors.shape[1] == 3 and chunk >= 1, "x"
@@ -102,7 +126,7 @@ def fourier_prefix(
                              NULL if p == NULL else p + first, keep, n_max, &factors[0, 0],
                              &moments[replica, first // chunk, 0], s + threadid() * stride, <real *>NULL, NULL, NULL)
     raise_if_stopped(&signals)
-    _sum_chunks(moments, keep_chunk, keep_chunk_rest, threads)
+    _scan(moments, keep_chunk, keep_chunk_rest, threads, scan)
     for index in prange(n_replicas * n_bands, schedule="static", num_threads=threads, nogil=True):
         replica, first = index // n_bands, index % n_bands * band
         if is_stopped(&signals, threadid()):
@@ -189,7 +213,7 @@ def harmonic_prefix(
     const real[:, :, :] x, const double[::1] weights, long moment_max, const double[::1] moment_steps,
     long n_max, const double[::1] steps, long n_scratch_rows, const long[::1] row_starts, const long[::1] columns,
     const double[::1] entries, double exponent, long chunk, const double[::1] up, const double[::1] down,
-    double keep_chunk, double keep_chunk_rest, long n_threads
+    double keep_chunk, double keep_chunk_rest, long n_threads, scan=None
 ):
     """Sums of e^{β (x.y - 1)} {1, y} at tokens (R, N, d), d >= 3, over the tokens up to each.
 
@@ -197,7 +221,8 @@ def harmonic_prefix(
     the moments of degree <= moment_max, both in the order of the tile kernels; n_scratch_rows is for either. Within the chunk sums are over pairs, with weights 2^(exponent (x.y - 1)). weights (N,) or None, which counts
     1 each, are as seen from the last token of the chunk; up: what a token at each place there makes of them, and down of
     the moments before it. Returns the weighted means (R, N, d), the sums (R, N), the least sum of each chunk,
-    (R, chunks), and the moments before it, (R, chunks, size).
+    (R, chunks), and the moments before it, (R, chunks, size). scan as in fourier_prefix, for tokens from the start of a
+    chunk on.
     """
     cdef long n_replicas = x.shape[0], n = x.shape[1], d = x.shape[2], ld = 128 if moment_max < 32 else 64
     cdef long size = n_harmonics(moment_max, d), n_coefficients = row_starts.shape[0] - 1, index, replica, first
@@ -243,7 +268,7 @@ def harmonic_prefix(
                                &x[replica, first, 0], NULL if p == NULL else p + first, &moment_steps[0], True,
                                s + threadid() * stride, &moments[replica, first // chunk, 0])
     raise_if_stopped(&signals)
-    _sum_chunks(moments, keep_chunk, keep_chunk_rest, threads)
+    _scan(moments, keep_chunk, keep_chunk_rest, threads, scan)
     for index in prange(n_replicas * n_chunks, schedule="dynamic", num_threads=threads, nogil=True):
         replica, first = index // n_chunks, index % n_chunks * chunk
         if is_stopped(&signals, threadid()):
@@ -254,3 +279,6 @@ def harmonic_prefix(
             &mean[replica, first, 0], &z[replica, first])
     raise_if_stopped(&signals)
     return mean_array, z_array, least_array, moment_array
+
+
+N_CHUNKS = CHS_PREFIX_CHUNKS  # of a band, which one process owns on the circle

@@ -12,6 +12,7 @@ from chaosphere.measures.distances import (
 )
 from chaosphere.measures.linkage import Clusters, clusters
 from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent, lyapunov_spectrum
+from chaosphere.measures.moments import MeanCosine, OrderParameter, PowerSpectrum
 from chaosphere.measures.observables import RadiusMoment
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.statistics import (
@@ -30,6 +31,9 @@ __all__ = [
     "Clusters",
     "Energy",
     "LyapunovEstimate",
+    "MeanCosine",
+    "OrderParameter",
+    "PowerSpectrum",
     "RadiusMoment",
     "TokenMean",
     "circular_wasserstein2",

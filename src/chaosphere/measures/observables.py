@@ -1,6 +1,8 @@
 """Observables: functions of tokens or of radii, the statistics that study files can name, and their threads.
 
 To add a statistic to study files, add a line to `STATISTICS`.
+
+More than half of this file is docstrings.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from chaosphere.common import checks
+from chaosphere.common.arrays import of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing, count, over_tokens, own
 from chaosphere.common.reprs import Brief
+from chaosphere.interactions.protocol import Partition
 from chaosphere.measures import pairwise, statistics
 
 
@@ -26,6 +31,7 @@ class StateObservable(Protocol):
     --------
     chaosphere.measures.RadiusMoment : Mean of a power of the radii.
     chaosphere.simulate : Run a model.
+    chaosphere.measures.token_means.SharedStateObservable : An observable of radii of which each process has its own.
 
     Examples
     --------
@@ -106,6 +112,7 @@ class RadiusMoment(checks.ByValue, Brief):
     chaosphere.measures.Energy : The energy as an observable.
     chaosphere.measures.observables.StateObservable : An observable of radii of your own.
     chaosphere.simulate : Run a model.
+    chaosphere.measures.token_means.SharedStateObservable : An observable of radii of which each process has its own.
 
     Examples
     --------
@@ -158,6 +165,7 @@ class RadiusMoment(checks.ByValue, Brief):
         See Also
         --------
         chaosphere.measures.observables.StateObservable.of_state : What a run calls.
+        chaosphere.measures.RadiusMoment.of_own_state : The mean over the radii of all processes.
 
         Examples
         --------
@@ -167,22 +175,83 @@ class RadiusMoment(checks.ByValue, Brief):
         >>> float(cs.measures.RadiusMoment(power=2).of_state(0.0, x, np.array([1.0, 3.0])))
         5.0
         """
-        if self.weights is not None and len(self.weights) > radii.shape[-1]:
-            raise ValueError(f"weights must be at most one for each of the {radii.shape[-1]} tokens")
-        return radius_moment(radii, power=self.power, weights=self.weights)
+        return self._mean(radii, None)
+
+    def of_own_state(self, time: float, tokens: Tokens, radii: Tokens, *, partition: Partition) -> Any:
+        """Return the mean over the radii of all processes.
+
+        Parameters
+        ----------
+        time : float
+            Not used.
+        tokens : ndarray, shape (n, d) or (R, n, d)
+            Not used.
+        radii : ndarray, shape (n,) or (R, n)
+            Radii of the tokens of this process.
+        partition : Partition
+            Which tokens these are.
+
+        Returns
+        -------
+        float or ndarray of float64, shape (R,)
+            Bitwise the mean of all radii in one process.
+
+        Raises
+        ------
+        ValueError
+            If it is larger than any float.
+
+        See Also
+        --------
+        chaosphere.measures.token_means.SharedStateObservable.of_own_state : What a run calls.
+        chaosphere.measures.RadiusMoment.of_state : The mean of all radii.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chaosphere as cs
+        >>> from chaosphere.simulation.partition import rows
+        >>> x, moment = cs.sample_uniform(2, 3, rng=0), cs.measures.RadiusMoment(power=2)
+        >>> moment.of_own_state(0.0, x, np.array([1.0, 3.0]), partition=rows(None, 2))
+        5.0
+        """
+        return self._mean(radii, partition)
+
+    def _mean(self, radii: Tokens, partition: Partition | None) -> Any:
+        batch = radii if radii.ndim == 2 else radii[None]
+        n_tokens, p = count(batch, partition), self.weights
+        if p is not None and len(p) > n_tokens:
+            raise ValueError(f"weights must be at most one for each of the {n_tokens} tokens")
+        if p is not None:
+            p = np.append(p, np.zeros(n_tokens - len(p)))
+        moment = radius_moment_of(batch, p, power=self.power, over=partition)
+        return moment if radii.ndim == 2 else moment[0].item()
 
 
-def radius_moment(radii: Tokens, *, power: float, weights: Floats | None = None) -> Any:
-    """Return the mean of r^power over radii (N,) or (R, N): a number, or an array of R.
+def radius_moment(radii: Tokens, *, power: float) -> Any:
+    """Return the mean of r^power over radii (N,) or (R, N): a number, or an array of R; errors as `RadiusMoment`."""
+    moment = radius_moment_of(radii if radii.ndim == 2 else radii[None], None, power=power)
+    return moment if radii.ndim == 2 else moment[0].item()
+
+
+def radius_moment_of(radii: Tokens, p: Floats | None, *, power: float, over: Sharing | None = None) -> Floats:
+    """Return the means of r^power over radii (R, N), shape (R,); those of this process, and p of all, where shared.
 
     Raises
     ------
     ValueError
-        If it is larger than any float.
+        If one is larger than any float.
     """
-    with np.errstate(over="ignore", under="ignore"):
-        powers = radii.astype(np.float64) ** power
-        moment = powers.mean(axis=-1) if weights is None else powers[..., : len(weights)] @ weights
+    mine = own(p, over)
+
+    def terms(first: int, stop: int) -> Floats:
+        powers = radii[:, first:stop].astype(np.float64) ** power
+        # Where the weight is 0 the power may be infinite.
+        return powers if mine is None else np.where(mine[first:stop] > 0, mine[first:stop] * powers, 0.0)
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        total = over_tokens(terms, radii, over=over)
+        moment = np.asarray(total / count(radii, over) if p is None else total)
     if not np.isfinite(moment).all():
         raise ValueError(
             f"power must be such that the mean of r^power is finite: it is not for power = {power:g} and radii from "
@@ -214,6 +283,9 @@ class Statistic:
     ----------
     function : callable
         Takes tokens (R, N, d), or radii (R, N), and the options, and returns an array with R first.
+    shared : callable, optional
+        The same of tokens (R, n, d), or radii (R, n), of this process, where several own them: takes these, None for
+        equal weights, `over` for the `Partition`, and the options. None where it needs all tokens in one place.
     required, optional : tuple of str
         Names of its options, numbers all.
     has_threads : bool
@@ -225,6 +297,7 @@ class Statistic:
     """
 
     function: Callable[..., Any]
+    shared: Callable[..., Any] | None = None
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     has_threads: bool = False
@@ -240,12 +313,18 @@ class Statistic:
 
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
-        "energy": Statistic(function=pairwise.energy, optional=("beta",), has_threads=True, at_least=0),
-        "order_parameter": Statistic(function=statistics.order_parameter, at_least=0, at_most=1),
-        "mean_cosine": Statistic(function=statistics.mean_cosine, at_least=-1, at_most=1),
+        "energy": Statistic(
+            function=pairwise.energy, shared=pairwise.energy_of, optional=("beta",), has_threads=True, at_least=0
+        ),
+        "order_parameter": Statistic(
+            function=statistics.order_parameter, shared=statistics.order_of, at_least=0, at_most=1
+        ),
+        "mean_cosine": Statistic(function=statistics.mean_cosine, shared=statistics.cosine_of, at_least=-1, at_most=1),
         "pair_fraction": Statistic(function=pairwise.pair_fraction, required=("above",), at_least=0, at_most=1),
         "cluster_count": Statistic(function=statistics.cluster_count, required=("tolerance",), at_least=1),
-        "radius_moment": Statistic(function=radius_moment, required=("power",), is_of_radii=True, at_least=0),
+        "radius_moment": Statistic(
+            function=radius_moment, shared=radius_moment_of, required=("power",), is_of_radii=True, at_least=0
+        ),
     }
 )
 
@@ -286,8 +365,32 @@ class Measure(Brief):
 
     def __call__(self, time: float, x: Tokens) -> Any:
         """Return the statistic of the tokens."""
+        return self.statistic.function(x, **self._keywords())
+
+    def _keywords(self) -> dict[str, Any]:
+        """Return what the statistic takes besides the tokens."""
         threads = {"n_threads": self.n_threads} if self.statistic.has_threads else {}
-        return self.statistic.function(x, **dict(self.options), **threads)
+        return dict(self.options) | threads
+
+
+class SharedMeasure(Measure):
+    """A statistic that no process needs all tokens for, with its options, as an observable.
+
+    Examples
+    --------
+    >>> from chaosphere.simulation.partition import rows
+    >>> shared = SharedMeasure(name="order_parameter")
+    >>> shared.of_own(0.0, np.eye(2), partition=rows(None, 2)) == shared(0.0, np.eye(2))
+    True
+    """
+
+    __slots__ = ()
+
+    def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> Any:
+        """Return the statistic of the tokens of all processes."""
+        function = cast(Callable[..., Any], self.statistic.shared)
+        batch = tokens if tokens.ndim == 3 else tokens[None]
+        return of_replicas(function(batch, None, over=partition, **self._keywords()), tokens)
 
 
 class RadiusMeasure(Measure):
@@ -308,7 +411,16 @@ class RadiusMeasure(Measure):
         """Return the statistic of the radii."""
         return self.statistic.function(radii, **dict(self.options))
 
+    def of_own_state(self, time: float, tokens: Tokens, radii: Tokens, *, partition: Partition) -> Any:
+        """Return the statistic of the radii of all processes."""
+        function = cast(Callable[..., Any], self.statistic.shared)
+        batch = radii if radii.ndim == 2 else radii[None]
+        return of_replicas(function(batch, None, over=partition, **dict(self.options)), tokens)
+
 
 def measure(name: str, options: tuple[tuple[str, float], ...]) -> Measure:
     """Return a statistic of tokens, or of radii, with its options."""
-    return (RadiusMeasure if STATISTICS[name].is_of_radii else Measure)(name=name, options=options)
+    statistic = STATISTICS[name]
+    if statistic.is_of_radii:
+        return RadiusMeasure(name=name, options=options)
+    return (Measure if statistic.shared is None else SharedMeasure)(name=name, options=options)

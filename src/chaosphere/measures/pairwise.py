@@ -81,11 +81,17 @@ def energy(x: Tokens, beta: float = 1.0, *, weights: Any = None, n_threads: int 
     >>> cs.measures.energy(x[[0, 0]], beta=1.0)
     0.0
     """
-    beta = checks.number(beta, "beta", above=0, high=700)
     batch = checks.tokens(x)
-    p, threads = checks.weights(weights, batch.shape[1]), checks.threads(n_threads)
-    missing = pair_deficit(batch, p, beta=beta, n_threads=threads)
-    return of_replicas(0.5 * math.exp(beta) * missing, x)
+    return of_replicas(energy_of(batch, checks.weights(weights, batch.shape[1]), beta=beta, n_threads=n_threads), x)
+
+
+def energy_of(
+    batch: Tokens, p: Floats | None, *, beta: float = 1.0, n_threads: int | None = None, over: Partition | None = None
+) -> Floats:
+    """Return the energies of tokens (R, N, d), shape (R,); those of this process, and p of all, where shared."""
+    beta = checks.number(beta, "beta", above=0, high=700)
+    missing = pair_deficit(batch, p, beta=beta, n_threads=checks.threads(n_threads), over=over)
+    return np.asarray(0.5 * math.exp(beta) * missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -191,9 +197,8 @@ class Energy(Brief):
         >>> observable.of_own(0.0, x, partition=rows(None, 50)) == observable(0.0, x)
         True
         """
-        batch, threads = checks.tokens(tokens), checks.threads(self.n_threads)
-        missing = pair_deficit(batch, None, beta=self.beta, n_threads=threads, over=partition)
-        return of_replicas(0.5 * math.exp(self.beta) * missing, tokens)
+        batch = checks.tokens(tokens)
+        return of_replicas(energy_of(batch, None, beta=self.beta, n_threads=self.n_threads, over=partition), tokens)
 
 
 def pairwise_cosines(x: Tokens) -> Floats:

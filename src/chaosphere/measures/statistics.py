@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica, of_replicas
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.ordered_sums import Sharing, count, is_aligned, over_tokens
+from chaosphere.common.ordered_sums import own as own_weights
 from chaosphere.geometry import expansions
 from chaosphere.geometry.harmonics import harmonics_below
+from chaosphere.interactions.protocol import Partition
 
 _MAX_DEGREES = 2**24
 _MAX_CLUSTERS = 2**24
@@ -59,10 +62,20 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     >>> cs.measures.mean_vector(np.array([[1.0, 0.0], [0.0, 1.0]]))
     array([0.5, 0.5])
     """
-    batch = checks.tokens(x).astype(np.float64, copy=False)
-    p = checks.weights(weights, batch.shape[1])
-    mean: Floats = batch.mean(axis=1) if p is None else (p[None, :, None] * batch).sum(axis=1)
-    return of_replicas(mean, x)  # type: ignore[no-any-return]
+    batch = checks.tokens(x)
+    return of_replicas(mean_of(batch, checks.weights(weights, batch.shape[1])), x)  # type: ignore[no-any-return]
+
+
+def mean_of(batch: Tokens, p: Floats | None, *, over: Sharing | None = None) -> Floats:
+    """Return the mean vectors of tokens (R, N, d), shape (R, d); those of this process, and p of all, where shared."""
+    mine = own_weights(p, over)
+
+    def terms(first: int, stop: int) -> Floats:
+        part = batch[:, first:stop].astype(np.float64, copy=False)
+        return part if mine is None else mine[None, first:stop, None] * part
+
+    total = over_tokens(terms, batch, over=over)
+    return np.asarray(total / count(batch, over) if p is None else total)
 
 
 def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
@@ -92,6 +105,8 @@ def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
     chaosphere.measures.mean_cosine : Mean of the cosines of pairs.
     chaosphere.measures.power_spectrum : Power of the tokens by degree.
     chaosphere.phases.StationaryState.order_parameter : Length of the mean token of a stationary state.
+    chaosphere.measures.OrderParameter : The order parameter as an observable.
+    chaosphere.measures.OrderParameter.__call__ : As an observable.
 
     Notes
     -----
@@ -106,8 +121,13 @@ def order_parameter(x: Tokens, *, weights: Any = None) -> PerReplica:
     >>> round(float(cs.measures.order_parameter(law.sample(10_000, rng=0))), 2)
     0.99
     """
-    length = np.linalg.norm(mean_vector(x, weights=weights), axis=-1)
-    return length if x.ndim == 3 else float(length)
+    batch = checks.tokens(x)
+    return of_replicas(order_of(batch, checks.weights(weights, batch.shape[1])), x)
+
+
+def order_of(batch: Tokens, p: Floats | None, *, over: Sharing | None = None) -> Floats:
+    """Return the order parameters of tokens (R, N, d), shape (R,); shared as in `mean_of`."""
+    return np.asarray(np.linalg.norm(mean_of(batch, p, over=over), axis=1))
 
 
 def mean_direction(x: Tokens, *, weights: Any = None) -> Floats:
@@ -177,6 +197,8 @@ def mean_cosine(x: Tokens, *, weights: Any = None) -> PerReplica:
     --------
     chaosphere.measures.pairwise_cosines : Cosines of all pairs.
     chaosphere.measures.order_parameter : Length of the mean of the tokens.
+    chaosphere.measures.MeanCosine : The mean cosine as an observable.
+    chaosphere.measures.MeanCosine.__call__ : As an observable.
 
     Notes
     -----
@@ -190,13 +212,16 @@ def mean_cosine(x: Tokens, *, weights: Any = None) -> PerReplica:
     -1.0
     """
     batch = checks.tokens(x)
-    p = checks.weights(weights, batch.shape[1])
-    alone = 1 / batch.shape[1] if p is None else float((p**2).sum())
+    return of_replicas(cosine_of(batch, checks.weights(weights, batch.shape[1])), x)
+
+
+def cosine_of(batch: Tokens, p: Floats | None, *, over: Sharing | None = None) -> Floats:
+    """Return the mean cosines of tokens (R, N, d), shape (R,); shared as in `mean_of`."""
+    alone = 1 / count(batch, over) if p is None else float((p**2).sum())
     if 1 - alone < 1e-15:
         raise ValueError("x must hold at least two tokens of positive weight")
-    square = np.sum(mean_vector(x, weights=weights) ** 2, axis=-1)
-    value = (square - alone) / (1 - alone)
-    return np.asarray(value) if x.ndim == 3 else float(value)
+    square = np.sum(mean_of(batch, p, over=over) ** 2, axis=1)
+    return np.asarray((square - alone) / (1 - alone))
 
 
 def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int | None = None) -> Floats:
@@ -234,6 +259,8 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     chaosphere.measures.sobolev : Negative Sobolev distance.
     chaosphere.theory.growth_rate : Growth rate of harmonics about the uniform law.
     chaosphere.theory.fluctuation : Fluctuation of the harmonics of many tokens about the uniform law.
+    chaosphere.measures.PowerSpectrum : The power spectrum as an observable.
+    chaosphere.measures.PowerSpectrum.__call__ : As an observable.
 
     Notes
     -----
@@ -252,14 +279,24 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     """
     batch = checks.tokens(x)
     p = checks.weights(weights, batch.shape[1])
+    return of_replicas(power_of(batch, p, n_max=n_max, n_threads=n_threads), x)  # type: ignore[no-any-return]
+
+
+def power_of(
+    batch: Tokens, p: Floats | None, *, n_max: int, n_threads: int | None, over: Partition | None = None
+) -> Floats:
+    """Return the power spectra of tokens (R, N, d), shape (R, n_max + 1); shared as in `mean_of`.
+
+    Where a process owns parts of a block of moments, all tokens are gathered.
+    """
     n_max = checks.integer(n_max, "n_max", low=0, high=_MAX_DEGREES)
     dim = batch.shape[2]
     if dim > 2 and harmonics_below(n_max + 1, dim) > expansions.MAX_HARMONICS:
         raise ValueError(f"n_max = {n_max} is too large in dim {dim}: more than {expansions.MAX_HARMONICS} harmonics")
-    values = expansions.power_spectrum(
-        expansions.moments(batch, p, n_max=n_max, n_threads=checks.threads(n_threads)), n_max, dim
-    )
-    return of_replicas(values, x)  # type: ignore[no-any-return]
+    if over is not None and not is_aligned(over, expansions.block(count(batch, over), dim)):
+        batch, over = over.gather(batch), None
+    moments = expansions.moments(batch, p, n_max=n_max, n_threads=checks.threads(n_threads), over=over)
+    return expansions.power_spectrum(moments, n_max, dim)
 
 
 def cluster_count(x: Tokens, tolerance: float) -> PerReplica:

@@ -10,11 +10,9 @@ import numpy as np
 
 from chaosphere.common.arrays import of_replicas
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.ordered_sums import Nodes, join, nodes, root
+from chaosphere.common.ordered_sums import count, over_tokens
 from chaosphere.common.reprs import Brief, short
 from chaosphere.interactions.protocol import Partition
-
-_CHUNK = 65_536  # tokens that a function sees at once
 
 
 @runtime_checkable
@@ -26,6 +24,7 @@ class SharedObservable(Protocol):
     chaosphere.measures.TokenMean : The mean over tokens of a function of a token.
     chaosphere.simulate : Run a model.
     chaosphere.interactions.protocol.Partition : Which tokens a process owns.
+    chaosphere.measures.token_means.SharedStateObservable : An observable of radii of which each process has its own.
 
     Examples
     --------
@@ -57,6 +56,54 @@ class SharedObservable(Protocol):
         chaosphere.interactions.protocol.Partition.total : Add up what each process has.
         chaosphere.measures.TokenMean.of_own : The mean over all tokens from those of a process.
         chaosphere.measures.Energy.of_own : The energy from the tokens of a process.
+        chaosphere.measures.MeanCosine.of_own : The mean cosine from the tokens of a process.
+        chaosphere.measures.OrderParameter.of_own : The order parameter from the tokens of a process.
+        chaosphere.measures.PowerSpectrum.of_own : The power spectrum from the tokens of a process.
+        """
+
+
+@runtime_checkable
+class SharedStateObservable(Protocol):
+    """An observable of tokens with radii of which each process has its own, such as `RadiusMoment`.
+
+    See Also
+    --------
+    chaosphere.measures.token_means.SharedObservable : The same of tokens alone.
+    chaosphere.measures.RadiusMoment : Mean of a power of the radii.
+    chaosphere.measures.observables.StateObservable : An observable of radii of your own.
+    chaosphere.simulate : Run a model.
+
+    Examples
+    --------
+    >>> import chaosphere as cs
+    >>> from chaosphere.measures.token_means import SharedStateObservable
+    >>> isinstance(cs.measures.RadiusMoment(power=2), SharedStateObservable)
+    True
+    """
+
+    def of_own_state(self, time: float, tokens: Tokens, radii: Tokens, *, partition: Partition) -> Any:
+        """Return a number or an array of fixed shape, the same on every process.
+
+        Parameters
+        ----------
+        time : float
+            t.
+        tokens : ndarray, shape (n, d) or (R, n, d)
+            Unit tokens of this process, a read-only view.
+        radii : ndarray, shape (n,) or (R, n)
+            Their radii.
+        partition : Partition
+            Which tokens these are, and how to add up what each process has.
+
+        Returns
+        -------
+        float or ndarray
+            In an ensemble with R first.
+
+        See Also
+        --------
+        chaosphere.interactions.protocol.Partition.total : Add up what each process has.
+        chaosphere.measures.RadiusMoment.of_own_state : Mean of a power of the radii.
         """
 
 
@@ -83,6 +130,7 @@ class TokenMean(Brief):
     chaosphere.laws.Sample : Tokens that each rank draws alone.
     chaosphere.measures.TokenMean.of_own : The mean over all tokens from those of a process.
     chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
+    chaosphere.measures.OrderParameter : The order parameter as an observable.
 
     Notes
     -----
@@ -141,8 +189,7 @@ class TokenMean(Brief):
         >>> float(height(0.0, np.array([[1.0, 0.0], [0.0, 1.0]])))
         0.5
         """
-        n = x.shape[-2]
-        return of_replicas(root(self._nodes(x, first=0, n_tokens=n)) / n, x)
+        return self._mean(x, None)
 
     def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> Any:
         """Return the mean over the tokens of all processes.
@@ -180,21 +227,12 @@ class TokenMean(Brief):
         >>> bool((mean.of_own(0.0, x, partition=rows(None, 10)) == mean(0.0, x)).all())
         True
         """
-        n = partition.bounds[-1]
-        mine = self._nodes(tokens, first=partition.first, n_tokens=n)
-        return of_replicas(partition.total(mine, n_parts=n) / n, tokens)
+        return self._mean(tokens, partition)
 
-    def _nodes(self, x: Tokens, *, first: int, n_tokens: int) -> Nodes:
-        """Return the nodes of the terms of tokens first, first + 1, … of n_tokens."""
-        out: Nodes = {}
-        stop, start = first + x.shape[-2], first
-        while start < stop:
-            end = min(stop, (start // _CHUNK + 1) * _CHUNK)
-            part = x[..., start - first : end - first, :]
-            terms = self._terms(part)
-            out = join(out, nodes(terms, first=start, n_parts=n_tokens), n_parts=n_tokens)
-            start = end
-        return out
+    def _mean(self, x: Tokens, partition: Partition | None) -> Any:
+        batch = x if x.ndim == 3 else x[None]
+        total = over_tokens(lambda first, stop: self._terms(x[..., first:stop, :]), batch, over=partition)
+        return of_replicas(total / count(batch, partition), x)
 
     def _terms(self, x: Tokens) -> Floats:
         """Return the function of tokens, checked, with an axis of replicas."""

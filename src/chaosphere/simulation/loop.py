@@ -93,11 +93,12 @@ def simulate(
         you give them.
     comm : mpi4py.MPI.Comm, optional
         Spread one system over the ranks, which all make this same call: each owns whole blocks of the tokens. For
-        Fourier sums and harmonics they add up the moments of their tokens; for other attention each gathers all tokens
+        sums by expansions they add up the moments of their tokens; for other attention each gathers all tokens
         once per evaluation. Bitwise identical to one process. With an array for x every rank returns all tokens, and
         the first reads and writes the checkpoint. With a Sample each returns its own, in `final` and `states`, and
         writes them to a checkpoint of its own, PATH.RANK-of-RANKS, which the same number of ranks resumes;
-        observables must be sums over tokens such as `Energy` and `TokenMean`. For a Transformer or a LimitSDE.
+        observables must be sums over tokens such as `Energy`, `TokenMean` and `PowerSpectrum`. For a Transformer or a
+        LimitSDE.
     weights : array_like, shape (N,), optional
         Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
         felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
@@ -155,6 +156,7 @@ def simulate(
     chaosphere.CircleDensity.solve : Run from the initial law.
     chaosphere.SphereDensity.solve : Run from the initial law, or resume.
     chaosphere.measures.token_means.SharedObservable : An observable of tokens of which each process has its own.
+    chaosphere.measures.token_means.SharedStateObservable : An observable of radii of which each process has its own.
 
     Notes
     -----
@@ -280,11 +282,11 @@ def simulate(
                         over.on_keepers(check) if keeps_own else check()
                     for time in times[steps == step] if observe else ():
                         view, where = read_only(plan.tokens(state)), f"step {step} (time {time:g})"
+                        of_state: dict[str, Any] = {"tokens": view, "radii": radii_of(plan, state), "where": where}
                         if keeps_own:
-                            some = shared_values(observe, float(time), tokens=view, partition=over, where=where)
+                            some = shared_values(observe, float(time), partition=over, **of_state)
                         else:
-                            radii = radii_of(plan, state)
-                            some = values(observe, float(time), tokens=view, radii=radii, where=where)
+                            some = values(observe, float(time), **of_state)
                         for name, value in some:
                             record.add(name, value, where=where)
                     record.states += [state] * int((state_steps == step).sum())

@@ -11,7 +11,7 @@ import numpy as np
 from chaosphere.common.checks import Tokens
 from chaosphere.interactions.protocol import Partition
 from chaosphere.measures.observables import Observable, sees_radii, value_of
-from chaosphere.measures.token_means import SharedObservable
+from chaosphere.measures.token_means import SharedObservable, SharedStateObservable
 
 RADIUS = "radius"  # in `Solution.to_xarray`, of a model that has them
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
@@ -61,21 +61,32 @@ def check_radii(observe: Mapping[str, Observable], *, has_radius: bool) -> None:
 def check_shared(observe: Mapping[str, Observable]) -> None:
     """Raise ValueError if an observable needs all tokens, which no rank has."""
     for name, function in observe.items():
-        if not isinstance(function, SharedObservable):
+        kind, method = (SharedStateObservable, "of_own_state") if sees_radii(function) else (SharedObservable, "of_own")
+        if not isinstance(function, kind):
             raise ValueError(
                 f"observe[{name!r}] must be a sum over tokens where each rank draws its own, such as "
-                f"measures.Energy or measures.TokenMean, with a method of_own, got {function!r}; for others pass "
+                f"measures.Energy or measures.TokenMean, with a method {method}, got {function!r}; for others pass "
                 "the tokens as an array"
             )
 
 
 def shared_values(
-    observe: Mapping[str, Observable], time: float, *, tokens: Tokens, partition: Partition, where: str
+    observe: Mapping[str, Observable],
+    time: float,
+    *,
+    tokens: Tokens,
+    radii: Tokens | None,
+    partition: Partition,
+    where: str,
 ) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Yield the name and the value, checked, of each observable of tokens that several processes own."""
     for name, function in observe.items():
-        of_own = cast(SharedObservable, function).of_own
-        yield name, observed(of_own(time, tokens, partition=partition), name, where=where)
+        if sees_radii(function):
+            of_state, own = cast(SharedStateObservable, function).of_own_state, cast(Tokens, radii)
+            value = of_state(time, tokens, own, partition=partition)
+        else:
+            value = cast(SharedObservable, function).of_own(time, tokens, partition=partition)
+        yield name, observed(value, name, where=where)
 
 
 def check_signature(function: Any, arguments: tuple[Any, ...], *, what: str, hint: str = "") -> None:

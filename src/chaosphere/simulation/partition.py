@@ -94,6 +94,18 @@ class Rows:
         # MPI may join the nodes in any order.
         return root(self.comm.allreduce(own, op=partial(join, n_parts=n_parts)))
 
+    def largest(self, mine: Array) -> Array:
+        """Return the largest of the numbers of all processes, entry by entry; not a number where one is."""
+        return mine if self.comm is None else np.asarray(np.maximum.reduce(self.comm.allgather(mine)))
+
+    def scan(self, state: Array, advance: Callable[[Array], object]) -> None:
+        """Advance a state by what each process has, one after the other."""
+        if self.comm is not None and self.rank > 0:
+            self.comm.Recv(state, source=self.rank - 1)
+        advance(state)
+        if self.comm is not None and self.rank + 2 < len(self.bounds):
+            self.comm.Send(state, dest=self.rank + 1)
+
     def least(self, mine: int) -> int:
         """Return the least of the processes' numbers."""
         return mine if self.comm is None else min(self.comm.allgather(mine))

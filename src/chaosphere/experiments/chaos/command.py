@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from chaosphere.common import checks
 from chaosphere.common.streams import Seed
+from chaosphere.ensembles.ranks import Ranks
 from chaosphere.experiments import cases, fluctuations, limits, models
 from chaosphere.experiments import chaos as experiment
 from chaosphere.experiments.cases import Case
-from chaosphere.experiments.chaos import own_noise, runs, token_file
+from chaosphere.experiments.chaos import own_noise, runs, spread, token_file
 from chaosphere.experiments.command import Command, Job, Options, call, default
 from chaosphere.models.transformer import Transformer
 from chaosphere.noise.mlp import MLP
@@ -81,8 +82,22 @@ def _temperature(*, temperature: float = 0.0) -> float:
     return temperature
 
 
+def _over_ranks(*, spread: bool = False) -> Ranks | None:
+    """Return the ranks that share the tokens, None without the option.
+
+    Parameters
+    ----------
+    spread : bool
+        Under mpiexec: spread the tokens over the ranks, which draw their own; for the study of rates, without the
+        transport distance, which needs all tokens in one place.
+    """
+    return Ranks.of_world() if spread else None
+
+
 def jobs(options: Options) -> list[Job]:
     """Return the chosen studies."""
+    if (ranks := call(_over_ranks, options)) is not None:
+        return _spread(options, ranks)
     if checks.number(call(_temperature, options), "--temperature", low=0, high=100) > 0:
         return [_own_noise(options)]
     if "n_steps" in options:
@@ -126,6 +141,26 @@ def jobs(options: Options) -> list[Job]:
     return rows
 
 
+def _spread(options: Options, ranks: Ranks) -> list[Job]:
+    for name in ("temperature", "n_steps", "x0", "normalize"):
+        if name in options:
+            raise ValueError(
+                f"--{name.removeprefix('n_')} must be left out with --spread: it is for the study of rates"
+            )
+    studies = call(_studies, options) or ("rates",)
+    if refused := [study for study in studies if study != "rates"]:
+        raise ValueError(
+            f"--study {' '.join(refused)} must be left out with --spread: it measures the transport distance or other "
+            "observables that need all tokens in one place"
+        )
+    size = call(_network, options)
+    layers = replace(call(models.mlp, options), width=size.pop("width"))
+    chosen = {name: options[name] for name in ("interaction", "beta", "value_scale") if name in options}
+    make = partial(models.interaction, **chosen)
+    plan = call(cases.rates, options, model=Transformer(attention=make(dim=2), mlp=layers, **size), make=make)
+    return [_job("chaos", [spread.SpreadCase.of(case) for case in plan], options, ranks=ranks)]
+
+
 def _own_noise(options: Options) -> Job:
     for name in ("study", "width", "depth", "x0", "normalize"):
         if name in options:
@@ -140,18 +175,22 @@ def _own_noise(options: Options) -> Job:
     )
 
 
-def _job(name: str, plan: Sequence[Case], options: Options) -> Job:
+def _job(name: str, plan: Sequence[Case], options: Options, *, ranks: Ranks | None = None) -> Job:
     n_replicas = default(runs.run, "n_replicas", options)
     claims = experiment.depth_claims if name == "chaos-depths" else experiment.claims
 
     def estimate(n_threads: int | None) -> tuple[str, float]:
         pairs = n_replicas * sum(case.pairs for case in plan)
         text = f"{len(plan)} cases, {n_replicas} replicas, {pairs:.2g} pair interactions"
-        return text, n_replicas * experiment.seconds(plan, n_threads=n_threads)
+        return text, n_replicas * experiment.seconds(plan, n_threads=n_threads, ranks=ranks)
+
+    def run(*, n_threads: int | None, **shared: Any) -> Any:
+        threads = ranks.n_threads if ranks is not None and n_threads is None else n_threads
+        return experiment.run(plan, n_replicas=n_replicas, n_threads=threads, ranks=ranks, **shared)
 
     return Job(
         name=name,
-        run=lambda **shared: experiment.run(plan, n_replicas=n_replicas, **shared),
+        run=run,
         claims=claims,
         table=lambda dataset: experiment.table(dataset, claims(dataset)),
         draw=experiment.draw if name in ("chaos", "chaos-own-noise") else experiment.draw_exponents,
@@ -217,10 +256,10 @@ COMMANDS = (
         "and with the common noise. With more --replicas it continues from the files it wrote.",
         sources=(
             *(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
-            *(_temperature, own_noise.cases),
+            *(_temperature, own_noise.cases, _over_ranks),
         ),
         jobs=jobs,
-        left_out=("cases", "model", "make", "dim"),
+        left_out=("cases", "model", "make", "dim", "ranks"),
         flags={"dims": "dim"},
         groups={
             "the model": ("interaction", "beta", "value_scale", "activation", "bias_std", "width", "depth", "horizon"),

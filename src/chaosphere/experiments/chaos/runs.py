@@ -11,8 +11,9 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.streams import Seed, root
+from chaosphere.ensembles.ranks import Ranks
 from chaosphere.experiments.cases import Case
-from chaosphere.experiments.chaos import own_noise
+from chaosphere.experiments.chaos import own_noise, spread
 from chaosphere.experiments.chaos.dataset import from_dataset, to_dataset
 from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, measure
 from chaosphere.experiments.pieces import OnStep, grow
@@ -31,6 +32,7 @@ def run(
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
     on_step: OnStep = None,
+    ranks: Ranks | None = None,
 ) -> Any:
     """Measure the errors of N tokens against the mean-field limit under the same layers.
 
@@ -51,10 +53,13 @@ def run(
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.
     on_step : callable, optional
         Called after every layer of every case and replica, those in the file included.
+    ranks : Ranks, optional
+        Those that share the tokens of `spread.SpreadCase`; all make this call. The first has the file.
 
     Returns
     -------
-    xarray.Dataset
+    xarray.Dataset or None
+        None on ranks other than the first.
         mean_square (case, quantity, replica, n_tokens), not-a-number where not measured; error with error_low and
         error_high (case, quantity, n_tokens), exponent with its ends (case, quantity): 99 % intervals; node_error
         (case, quantity), the nodes' own, from half as many under the same noise; seconds (case, replica).
@@ -86,7 +91,7 @@ def run(
     cases = list(cases)
     if not cases or len({case.name for case in cases}) != len(cases):
         raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
-    _check_memory(cases)
+    _check_memory(cases, ranks)
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")
     sequence = root(rng)
@@ -96,12 +101,15 @@ def run(
         own = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, index))
         keys = [sequence if case.is_conditional else own for case in cases]
         return [
-            _measure(case, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
+            _measure(case, ranks, tokens=own, layers=key, n_threads=n_threads, on_step=on_step)
             for case, key in zip(cases, keys, strict=True)
         ]
 
-    return grow(
-        measure_all,
+    if ranks is not None and not ranks.is_first:
+        ranks.take_part(measure_all)
+        return None
+    dataset = grow(
+        measure_all if ranks is None else ranks.lead(measure_all),
         n_pieces=n_replicas,
         identity=study,
         to_dataset=lambda pieces: to_dataset(pieces, cases=cases, identity=study),
@@ -111,9 +119,17 @@ def run(
         n_inner_steps=sum(case.model.n_steps for case in cases),
         n_least=2,
     )
+    if ranks is not None:
+        ranks.dismiss()
+    return dataset
 
 
-def _measure(case: Case, *, tokens: Seed, layers: Seed, n_threads: int, on_step: OnStep) -> Measured:
+def _measure(
+    case: Case, ranks: Ranks | None, *, tokens: Seed, layers: Seed, n_threads: int, on_step: OnStep
+) -> Measured:
+    if isinstance(case, spread.SpreadCase):
+        assert ranks is not None, "ranks"
+        return spread.measure(case, ranks, tokens=tokens, layers=layers, n_threads=n_threads, on_step=on_step)
     if isinstance(case, own_noise.OwnNoiseCase):
         return own_noise.measure(case, tokens=tokens, layers=layers, n_threads=n_threads, on_step=on_step)
     return measure(case, tokens=tokens, layers=layers, n_threads=n_threads, on_step=on_step)
@@ -124,16 +140,18 @@ def identity(cases: Sequence[Case], rng: Seed) -> str:
     return netcdf.identity({"cases": [describe(case) for case in cases]}, root(rng))
 
 
-def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
+def seconds(cases: Sequence[Case], *, n_threads: int | None = None, ranks: Ranks | None = None) -> float:
     """Estimate how long one replica of all cases takes, to a factor of about two, from a timed step of each.
 
     Parameters
     ----------
     cases : sequence of Case
     n_threads : int, optional
+    ranks : Ranks, optional
+        As in `run`; each takes its share of the steps.
     """
     n_threads, total = checks.threads(n_threads), 0.0
-    _check_memory(cases)
+    _check_memory(cases, ranks)
     for case in cases:
         n = min(2048, case.n_reference, max(2**22 // case.dim, 2))
         x = sample_uniform(n, case.dim, rng=0) if case.x0 is None else case.x0[:n]
@@ -147,9 +165,10 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None) -> float:
         if case.dim > 2:
             sizes = zip(case.tokens, case.n_systems("transport"), strict=True)
             total += TRANSPORT_TIMES * sum(0.4 * s * (size / 512) ** 2.3 for size, s in sizes)
-    return total
+    return total if ranks is None else total / ranks.size
 
 
-def _check_memory(cases: Sequence[Case]) -> None:
+def _check_memory(cases: Sequence[Case], ranks: Ranks | None = None) -> None:
     for case in cases:
-        check_memory(n_tokens=case.n_moved, dim=case.dim, n_layer_numbers=case.n_layer_numbers)
+        n_tokens = case.n_moved if ranks is None else case.n_moved * ranks.n_here // ranks.size
+        check_memory(n_tokens=n_tokens, dim=case.dim, n_layer_numbers=case.n_layer_numbers)
