@@ -13,6 +13,7 @@ from support.commands import (
     TINY_CAUSAL,
     TINY_ESTIMATE,
     TINY_MEAN_FIELD,
+    TINY_METASTABILITY,
     TINY_PHASES,
     TINY_RANDOM,
     TINY_SYNC,
@@ -80,6 +81,7 @@ EVERY_EXPERIMENT = [
     ["figure", "6"],
     ["table", "1", *TINY_TABLE],
     ["causal", *TINY_CAUSAL],
+    ["metastability", *TINY_METASTABILITY],
     ["random-attention", *TINY_RANDOM],
     ["low-temperature", "--beta", "4", "16", "--tokens", "100", "--steps", "48", "--replicas", "2"],
     ["phases", *TINY_PHASES],
@@ -156,10 +158,12 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch, argume
         out /= "x"
     else:
         names = {"figure": "figure-6", "table": "table-1", "causal": "causal-correlation", "training": "training-sizes"}
+        names |= {"metastability": "metastability-merging"}
         (out / f"{names.get(arguments[0], arguments[0])}.png").mkdir(parents=True)
     for name in ("chaos", "depth_width", "mean_field", "synchronization"):
         monkeypatch.setattr(f"chaosphere.experiments.{name}.run", work)
     monkeypatch.setattr("chaosphere.experiments.causal.correlation.simulate", work)
+    monkeypatch.setattr("chaosphere.experiments.metastability.hitting.simulate", work)
     monkeypatch.setattr("chaosphere.experiments.random_attention.ends.simulate", work)
     monkeypatch.setattr("chaosphere.experiments.phases.hysteresis.simulate", work)
     monkeypatch.setattr("chaosphere.experiments.training.paths.train", work)

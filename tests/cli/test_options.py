@@ -34,6 +34,7 @@ def test_the_commands():
         "mean-field",
         "sync",
         "causal",
+        "metastability",
         "random-attention",
         "low-temperature",
         "phases",

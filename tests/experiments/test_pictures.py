@@ -21,6 +21,7 @@ from chaosphere.experiments import (
     limits,
     low_temperature,
     mean_field,
+    metastability,
     paper,
     phases,
     random_attention,
@@ -82,6 +83,22 @@ def correlation():
 def centres():
     sizes = {"n_centre_tokens": 40, "centre_horizon": 2.0, "n_centre_replicas": 4}
     return causal.centres.run(rng=0, betas=[8, 16, 32], **sizes)
+
+
+@cache
+def clusters():
+    sizes = {"n_tokens": 64, "horizon": 20.0, "n_times": 8, "n_replicas": 3}
+    return metastability.counts.run(rng=0, count_betas=[1, 2, 4], **sizes)
+
+
+@cache
+def lifetimes():
+    return metastability.lifetimes.run(rng=0, k_clusters=[5, 6], lifetime_barriers=[8, 9], n_lifetime_replicas=3)
+
+
+@cache
+def merging():
+    return metastability.merging.run(rng=0, barriers=[1, 5, 10])
 
 
 @cache
@@ -181,6 +198,9 @@ PICTURES = {
     "sync": (decay, synchronization.draw),
     "causal, correlation": (correlation, causal.drawing.draw_correlation),
     "causal, centres": (centres, causal.drawing.draw_centres),
+    "metastability, counts": (clusters, metastability.drawing.draw_counts),
+    "metastability, lifetimes": (lifetimes, metastability.drawing.draw_lifetimes),
+    "metastability, merging": (merging, metastability.drawing.draw_merging),
     "random attention": (two_ends, random_attention.drawing.draw_ends),
     "random heads": (few_heads, random_attention.drawing.draw_heads),
     "opposite clusters": (few_splits, random_attention.drawing.draw_splits),
@@ -228,7 +248,7 @@ def words(canvas):
 
 
 GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue add to how light a colour is
-LONG = {"limits", "random heads"}
+LONG = {"limits", "random heads", "metastability, counts", "metastability, lifetimes"}
 ALL = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PICTURES]
 )

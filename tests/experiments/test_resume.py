@@ -20,6 +20,7 @@ from chaosphere.experiments import (
     limits,
     low_temperature,
     mean_field,
+    metastability,
     paper,
     phases,
     random_attention,
@@ -103,6 +104,21 @@ STUDIES = {
         "on_step",
         4,
     ),
+    "clusters": (
+        lambda **more: metastability.counts.run(
+            rng=0, count_betas=[2, 4], n_tokens=64, horizon=10.0, n_times=3, n_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "lifetimes": (
+        lambda **more: metastability.lifetimes.run(
+            rng=0, k_clusters=[8], lifetime_barriers=[8, 9], n_lifetime_replicas=3, **more
+        ),
+        "on_step",
+        3,
+    ),
+    "merging": (lambda **more: metastability.merging.run(rng=0, barriers=[1, 2, 3, 4], **more), "on_step", 4),
     "two ends": (
         lambda **more: random_attention.ends.run(
             rng=0, dims=[3], betas=[1.0], n_pairs=5, n_steps=4, n_replicas=4, **more
@@ -178,7 +194,9 @@ def assert_same(one, other):
     xarray.testing.assert_identical(*(data.drop_vars("seconds", errors="ignore") for data in (one, other)))
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in {"clusters", "lifetimes"})) for name in STUDIES]
+)
 def test_a_stopped_study_resumes_bitwise_identically(tmp_path, name):
     run, callback, total = STUDIES[name]
     store = tmp_path / "study.nc"

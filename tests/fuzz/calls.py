@@ -163,6 +163,12 @@ def not_finite(value, depth=0):
     return None
 
 
+def is_short(model):
+    """Whether a run of a model takes a moment: few steps, and for steps of their own size a short time."""
+    is_long = isinstance(model, cs.LimitSDE) and model.scheme == "dormand-prince" and model.horizon > 100
+    return model.n_steps <= 10**3 and not is_long
+
+
 def uses(result):
     """What a public object is good for, as calls that follow it."""
     if isinstance(result, cs.SoftmaxAttention):
@@ -182,7 +188,7 @@ def uses(result):
     elif isinstance(result, cs.CovarianceKernel):
         yield lambda k: k(COSINES), (result,)
         yield cs.CovarianceKernel.lyapunov_exponent, (result,)
-    elif isinstance(result, cs.Transformer | cs.LimitSDE | cs.MeanField) and result.n_steps <= 10**3:
+    elif isinstance(result, cs.Transformer | cs.LimitSDE | cs.MeanField) and is_short(result):
         x = result.start() if isinstance(result, cs.MeanField) else X
         yield lambda m: cs.simulate(m, x, rng=0).final, (result,)
         yield lambda m: cs.simulate(m, BATCH, rng=0, n_threads=2).final, (result,)

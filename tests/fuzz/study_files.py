@@ -102,9 +102,36 @@ activation = "gelu"
 [[model.mlp]]
 width = 4
 """
+LONG = """[model]
+type = "limit"
+horizon = 8.0
+n_steps = 4
+scheme = "dormand-prince"
+tolerance = 1e-6
+[model.attention]
+beta = 2.0
+[tokens]
+n_tokens = 4
+dim = 2
+[observe.mean_cosine]
+[until]
+type = "threshold"
+measure = "pair_fraction"
+above = 0.99
+at_least = 1.0
+[run]
+replicas = 2
+save_at = [0.0, 2.0, 8.0]
+coalesce = 1e-6
+"""
+CLUSTERED = LONG.replace(
+    LONG[LONG.index("[until]") : LONG.index("[run]")], '[until]\ntype = "clustered"\ntolerance = 0.1\n'
+)
 STUDIES = (
     STUDIES[0],
     STUDIES[1].replace('"temperature" = [0.1, 0.2]\n', ""),
+    LONG,
+    CLUSTERED,
     "[model]\ndepth = 2\nhorizon = 1.0\nnormalization = 'pre'\n"
     + OF_LAYERS
     + STUDIES[0][STUDIES[0].index("[tokens]") :],
@@ -228,8 +255,9 @@ def mutate(lines, rng):
             "[tokens]",
             "[picture]",
             "[sweep]",
+            "[until]",
             f'[observe."{NAMES[rng.integers(len(NAMES))]}"]',
-        ][rng.integers(6)]
+        ][rng.integers(7)]
         return [*lines, table, 'measure = "order_parameter"' if "observe" in table else "depth = 1"]
     if kind == 3:
         return [*lines[:at], f'"{NAMES[rng.integers(len(NAMES))]}" = {VALUES[rng.integers(len(VALUES))]}', *lines[at:]]
@@ -280,6 +308,9 @@ def check(data, name, options):
     if steps is None or float(steps[1]) > 2000 or int(steps[2]) > 2000:
         return
     if re.search(r"executor +(processes|dask|mpi)", out):
+        return
+    horizon = re.search(rb"^horizon = ([0-9.]+)$", data, flags=re.MULTILINE)
+    if "steps are refined" in out and (horizon is None or float(horizon[1]) > 100):  # may take 10⁶ inner steps
         return
     code, out, err = command("run", name, "--out", "out", *options)
     judge(code, err)

@@ -10,6 +10,7 @@ TINY_MEAN_FIELD = [
 ]
 TINY_SYNC = ["--activations", "tanh", "--tokens", "4", "--width", "4", "--depth", "4", "--horizon", "1"]
 TINY_CAUSAL = ["--study", "correlation", "--tokens", "16", "--steps", "4", "--replicas", "2"]
+TINY_METASTABILITY = ["--study", "merging", "--barriers", "1", "2"]
 TINY_PHASES = [
     *("--attentions", "softmax", "--beta", "1", "--tokens", "8", "--steps", "4", "--systems", "2"),
     *("--shares", "0.8", "1.2", "--replicas", "2"),

@@ -15,7 +15,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
-from chaosphere.ensembles.sweep import MEAN_SUFFIXES, N_TOKENS
+from chaosphere.ensembles.sweep import HITTING_TIMES, MEAN_SUFFIXES, N_TOKENS
 from chaosphere.geometry.sample import BLOCK
 from chaosphere.simulation.identity import identify
 
@@ -40,6 +40,10 @@ def _variables(plan: Plan) -> dict[str, Variable]:
         full_shape = (*map(len, plan.values), n_replicas, n_times, *shape)
         chunks = (*ones, min(plan.batch_size, n_replicas), n_times, *shape)
         arrays[name] = (dims, full_shape, chunks, dtype)
+    if plan.until is not None:
+        dims = (*plan.names, "replica", f"{HITTING_TIMES}_0")
+        chunks = (*ones, min(plan.batch_size, n_replicas), 2)
+        arrays[HITTING_TIMES] = (dims, (*map(len, plan.values), n_replicas, 2), chunks, np.dtype(np.float64))
     return arrays
 
 
@@ -48,6 +52,7 @@ def identity(plan: Plan) -> dict[str, Any]:
     models = list(plan.descriptions.values())
     # Ranks draw many tokens block by block.
     of_ranks = plan.ranks is not None and max(plan.n_tokens.values()) > BLOCK
+    ending = {"until": plan.until, "coalesce": plan.coalesce}
     return identify(
         ({"sample_block": BLOCK} if of_ranks else {})
         | {
@@ -60,6 +65,7 @@ def identity(plan: Plan) -> dict[str, Any]:
             "observe": plan.observe,
             "times": plan.times.tolist(),
         }
+        | {name: value for name, value in ending.items() if value is not None}
     )
 
 
@@ -93,22 +99,49 @@ class Memory:
         return with_means(xarray.Dataset(arrays | flags, coords=_coordinates(self._plan), attrs=attributes))
 
 
+def has_ended(hitting_times: Floats, times: Floats) -> Any:
+    """Return whether runs had ended before each time, from their hitting times (…, 2), shape (…, time)."""
+    # Both are times of steps, with roundings of their own.
+    return times > hitting_times[..., 1:] * (1 + 1e-9)
+
+
+def means(dataset: Any, name: str, **limits: float) -> Floats:
+    """Return the mean of an observable over its finished replicas and the ends of its interval, shape (3, …).
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    name : str
+    **limits : float
+        Of the values, for `stats.mean_interval`.
+    """
+    values, counts = dataset[name].values, dataset["finished"].values
+    points, rest = counts.shape[:-1], values.shape[counts.ndim :]
+    counts = np.broadcast_to(counts[..., None], (*counts.shape, rest[0]))
+    if HITTING_TIMES in dataset:
+        counts = counts & ~has_ended(dataset[HITTING_TIMES].values, dataset["time"].values)
+    out = np.full((3, *points, *rest), np.nan)
+    for point in np.ndindex(*points):
+        patterns, which = np.unique(counts[point], axis=1, return_inverse=True)
+        for k, is_in in enumerate(patterns.T):
+            times = np.flatnonzero(which.reshape(-1) == k)
+            rows = values[point][is_in][:, times]
+            if len(rows) > 1:
+                out[(slice(None), *point, times)] = np.stack(stats.mean_interval(rows, **limits))
+            elif len(rows) == 1:
+                out[(0, *point, times)] = rows[0]
+    return out
+
+
 def with_means(dataset: Any) -> Any:
-    """Add the mean of each variable over its finished replicas, with a Student 99 % interval (NaN below two)."""
-    finished = dataset["finished"]
-    points = finished.shape[:-1]
+    """Add the mean of each observable over its finished replicas, with a Student 99 % interval (NaN below two).
+
+    Where a condition ends the runs, the mean at a time is over those that have not ended before.
+    """
     added: dict[str, Any] = {}
     for name, variable in dataset.data_vars.items():
-        if name == "finished" or "replica" not in variable.dims:
+        if not {"replica", "time"} <= set(variable.dims):
             continue
-        values, rest = variable.values, variable.shape[len(points) + 1 :]
-        out = np.full((3, *points, *rest), np.nan)
-        for point in np.ndindex(*points):
-            rows = values[point][finished.values[point]]
-            if len(rows) > 1:
-                out[(slice(None), *point)] = stats.mean_interval(rows)
-            elif len(rows) == 1:
-                out[(0, *point)] = rows[0]
-        dims = tuple(d for d in variable.dims if d != "replica")
-        added |= {f"{name}{suffix}": (dims, out[i]) for i, suffix in enumerate(MEAN_SUFFIXES)}
+        dims, rows = tuple(d for d in variable.dims if d != "replica"), means(dataset, name)
+        added |= {f"{name}{suffix}": (dims, rows[i]) for i, suffix in enumerate(MEAN_SUFFIXES)}
     return dataset.assign(added)

@@ -14,10 +14,12 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
+from chaosphere.ensembles.first_values import Shapes, check_condition, shapes_of
 from chaosphere.ensembles.ranks import Ranks
 from chaosphere.ensembles.start import Start, token_shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
+    HITTING_TIMES,
     MEAN_SUFFIXES,
     N_TOKENS,
     RESERVED,
@@ -29,12 +31,13 @@ from chaosphere.ensembles.sweep import (
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import Cost, Model, ModelPlan, radii_of, resolved, save_steps
+from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, check_shared, observables, observed
+from chaosphere.simulation.observables import check_radii, check_shared, observables
 from chaosphere.simulation.trajectory import trajectory
+from chaosphere.simulation.until import Condition, check_until
 
 _TOKENS_PER_BATCH = 4096  # enough that the kernels, not Python, take the time; small enough to spread over workers
-Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of one value of each observable of one member
 _MEMBER_BYTES = 100  # a seed, its text in the identity, its flag
 _N_PROBED = 64  # tokens that show what an observable returns, where no process has all
 
@@ -71,6 +74,9 @@ class Plan:
         Estimate of the memory that the tokens of a batch take in a step at each point, on one process.
     ranks : Ranks or None
         Those that share the tokens of each run.
+    until : callable or None
+    coalesce : float or None
+        Passed to `simulate`.
     """
 
     names: tuple[str, ...]
@@ -88,6 +94,8 @@ class Plan:
     shapes: Shapes
     token_bytes: dict[tuple[int, ...], int]
     ranks: Ranks | None = None
+    until: Condition | None = None
+    coalesce: float | None = None
 
     @property
     def n_members(self) -> int:
@@ -97,12 +105,15 @@ class Plan:
     @property
     def batch_size(self) -> int:
         """Replicas of a batch at the points of the most tokens; a function of the numbers of tokens alone."""
-        return _batch_size(max(self.n_tokens.values()))
+        return self._batch_size(max(self.n_tokens.values()))
 
     def batch_size_at(self, point: tuple[int, ...]) -> int:
         """Return the replicas of a batch at a point: a multiple of `batch_size`."""
-        size = _batch_size(self.n_tokens[point])
+        size = self._batch_size(self.n_tokens[point])
         return size - size % self.batch_size
+
+    def _batch_size(self, n_tokens: int) -> int:
+        return 1 if self.coalesce is not None else _batch_size(n_tokens)  # clusters are those of one system
 
     @property
     def batches(self) -> list[Batch]:
@@ -152,7 +163,12 @@ class Plan:
         _check_bytes(self.memory(n_workers), n_members=self.n_members, limit=limit)
 
     def seconds(self, *, n_workers: int = 1, n_threads: int | None = None) -> float:
-        """Estimate how long the runs take, from up to half a second of steps and of observing at four of the points."""
+        """Estimate how long the runs take, from up to half a second of steps and of observing at four of the points.
+
+        NaN where steps take as long as the tokens need: one may be a run.
+        """
+        if any(cost.is_least for cost in self.costs.values()):
+            return math.nan
         points, per_run = list(self.models), []
         for index in np.unique(np.linspace(0, len(points) - 1, 4).astype(int)):
             point = points[index]
@@ -179,6 +195,8 @@ def make_plan(
     sweep: Mapping[str, Sequence[Any]] | None = None,
     n_tokens: int | None = None,
     save_at: Any = None,
+    until: Condition | None = None,
+    coalesce: float | None = None,
     memory_limit: int | None = None,
     ranks: Ranks | None = None,
 ) -> Plan:
@@ -196,6 +214,10 @@ def make_plan(
     values = tuple(parameter_values(raw, f"sweep[{name!r}]") for name, raw in sweep.items())
     check_names(sweep, observe if isinstance(observe, Mapping) else ())
     observe = observables(observe)
+    check_until(until)
+    coalesce = check_coalesce(coalesce)
+    if ranks is not None and (until is not None or coalesce is not None):
+        raise ValueError("until and coalesce must be None where ranks share the tokens of a run: they need all of them")
     if not observe:
         raise ValueError("observe must hold at least one observable: nothing else is kept")
     n_members = math.prod(map(len, values)) * n_seeds
@@ -219,7 +241,7 @@ def make_plan(
         n_numbers = len(observe) * (min(grids)[1] + 1)
         _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
     shapes = {
-        n: Shape(n_replicas=min(_batch_size(n), len(seeds)), n_tokens=n, dim=dim, dtype=dtype)
+        n: Shape(n_replicas=1 if coalesce else min(_batch_size(n), len(seeds)), n_tokens=n, dim=dim, dtype=dtype)
         for n in dict.fromkeys(n_tokens_at.values())
     }
     if ranks is None:
@@ -227,7 +249,7 @@ def make_plan(
     else:
         check_shared(observe)
     plans = {
-        point: _plan_of(model, shapes[n_tokens_at[point]], parameters_at(sweep, point))
+        point: _plan_of(model, shapes[n_tokens_at[point]], parameters=parameters_at(sweep, point), coalesce=coalesce)
         for point, model in models.items()
     }
     for model_plan in plans.values():
@@ -254,13 +276,20 @@ def make_plan(
         shapes={},
         token_bytes=token_bytes,
         ranks=ranks,
+        until=until,
+        coalesce=coalesce,
     )
-    plan.check_memory(
-        1 if ranks is None else ranks.n_here, memory_limit
-    )  # before the first tokens are drawn, to see what the observables return
-    plan = dataclasses.replace(plan, shapes=_shapes(plan, plans))
+    n_here = 1 if ranks is None else ranks.n_here
+    plan.check_memory(n_here, memory_limit)  # before the first tokens are drawn, to see what the observables return
+    points = {n_tokens: point for point, n_tokens in n_tokens_at.items()}
+    starts = {n: (_first_tokens(plan, point), plans[point]) for n, point in points.items()}
+    time = float(plan.times[0])
+    if until is not None:
+        check_condition(until, time, starts=starts)
+    plan = dataclasses.replace(plan, shapes=shapes_of(observe, time, starts=starts))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
-    checks.dataset_names(n_axes, others=(*RESERVED, *sweep), suffixes=MEAN_SUFFIXES)
+    others = [] if until is None else [HITTING_TIMES, f"{HITTING_TIMES}_0"]
+    checks.dataset_names(n_axes, others=(*RESERVED, *sweep, *others), suffixes=MEAN_SUFFIXES)
     return plan
 
 
@@ -268,10 +297,10 @@ def _batch_size(n_tokens: int) -> int:
     return max(1, _TOKENS_PER_BATCH // n_tokens)
 
 
-def _plan_of(model: Model, shape: Shape, parameters: Mapping[str, Any]) -> ModelPlan:
+def _plan_of(model: Model, shape: Shape, *, parameters: Mapping[str, Any], coalesce: float | None) -> ModelPlan:
     """Return the plan of a model; errors name the point of the sweep."""
     try:
-        return model.plan(shape)
+        return plan_of(model, shape, coalesce=coalesce)
     except Exception as error:
         error.add_note(f"while planning the runs with {parameters or 'no swept parameter'}")
         raise
@@ -305,55 +334,12 @@ def _times(save_at: Any, models: Iterable[Model]) -> Floats:
     return times
 
 
-def _shapes(plan: Plan, plans: Mapping[tuple[int, ...], ModelPlan]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Observe the start at each number of tokens, to see what each observable returns."""
-    points = {n_tokens: point for point, n_tokens in plan.n_tokens.items()}
-    (first, shapes), *others = ((n, _shapes_at(plan, point, of_model=plans[point])) for n, point in points.items())
-    for n_tokens, other in others:
-        for name in shapes:
-            if other[name] != shapes[name]:
-                raise ValueError(
-                    f"observe[{name!r}] must return one shape for all numbers of tokens where they are swept: per "
-                    f"replica it returned {shapes[name][0]} for {first} tokens, {other[name][0]} for {n_tokens}"
-                )
-    return shapes
-
-
-def _shapes_at(plan: Plan, point: tuple[int, ...], *, of_model: ModelPlan) -> Shapes:
-    """Observe the start of two replicas and of one."""
+def _first_tokens(plan: Plan, point: tuple[int, ...]) -> Tokens:
+    """Return tokens of one replica at the start: some of them where no process has all."""
     start = plan.start((point, slice(0, 1)))
     if plan.ranks is not None:
         start = dataclasses.replace(start, n_tokens=min(start.n_tokens, _N_PROBED))
-    x = np.repeat(start.tokens(), 2, axis=0)
-    x.flags.writeable = False
-    time, shapes = float(plan.times[0]), {}
-    for name, function in plan.observe.items():
-        value, alone = (_observed(function, name, time=time, tokens=x[:n], plan=of_model) for n in (2, 1))
-        # For another number of replicas, what is no axis of theirs keeps its length.
-        if alone.shape != (1, *value.shape[1:]):
-            raise ValueError(
-                f"observe[{name!r}] must return an array with one entry per replica first: for tokens {x.shape} it "
-                f"returned shape {value.shape}, for tokens {x[:1].shape} shape {alone.shape}"
-            )
-        dtype = np.dtype(np.float32) if value.dtype == np.float32 else np.dtype(np.float64)
-        shapes[name] = (value.shape[1:], dtype)
-    return shapes
-
-
-def _observed(function: Observable, name: str, *, time: float, tokens: Tokens, plan: ModelPlan) -> np.ndarray[Any, Any]:
-    """Return the value of an observable, checked to be real numbers with one entry per replica first."""
-    value = value_of(function, time, tokens=tokens, radii=radii_of(plan, plan.start(tokens)))
-    value = observed(value, name, where=f"time {time:g}, before the run")
-    if value.dtype.kind == "c":
-        raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")
-    if value.size == 0:
-        raise ValueError(f"observe[{name!r}] must return at least one number per replica, got shape {value.shape}")
-    if value.shape[:1] != (len(tokens),):
-        raise ValueError(
-            f"observe[{name!r}] must return an array with one entry per replica first: for tokens {tokens.shape} "
-            f"shape ({len(tokens)}, ...), got {value.shape}"
-        )
-    return value
+    return start.tokens()
 
 
 def _check_bytes(n_bytes: int, *, n_members: int, limit: int | None) -> None:

@@ -27,6 +27,7 @@ from chaosphere.models.protocol import Model
 from chaosphere.simulation.checkpoints import remove
 from chaosphere.simulation.identity import check
 from chaosphere.simulation.signals import Interrupted
+from chaosphere.simulation.until import Condition
 
 
 def ensemble(
@@ -43,6 +44,8 @@ def ensemble(
     store: str | os.PathLike[str] | None = None,
     memory_limit: int | None = None,
     progress: bool = False,
+    until: Condition | None = None,
+    coalesce: float | None = None,
 ) -> Any:
     """Run a model for every seed and every point of a grid of parameters.
 
@@ -81,13 +84,19 @@ def ensemble(
     progress : bool
         Show a bar with the time that is left: on stderr where that is a terminal, or in the cell of a notebook.
         Needs tqdm.
+    until : callable, optional
+        As that of `simulate`, with one bool for each replica: a run ends after the step at which it is True.
+    coalesce : float, optional
+        As that of `simulate`: clusters that are tight are merged. Batches are then of one replica.
 
     Returns
     -------
     xarray.Dataset
         Each observable with dimensions (parameters ..., replica, time, ...), its mean over replicas NAME_mean with a
         Student 99 % interval NAME_low, NAME_high, the coordinate `seed` and the flag `finished`. Attributes carry the
-        study, the versions and the instruction set.
+        study, the versions and the instruction set. With `until` there is also `hitting_times`, of dimensions
+        (parameters ..., replica, 2), as in `Solution`. Observables of a run are then NaN at times after it has ended,
+        and a mean is over the runs that have not ended before its time.
 
     Raises
     ------
@@ -110,6 +119,8 @@ def ensemble(
     chaosphere.Interrupted : A signal stopped a run.
     chaosphere.Solution.to_xarray : The solution as a labelled dataset.
     chaosphere.estimate : Expectation of an observable to a tolerance.
+    chaosphere.until.Clustered : End a run where few balls cover the tokens.
+    chaosphere.until.Threshold : End a run at a bound of an observable.
 
     Notes
     -----
@@ -146,6 +157,8 @@ def ensemble(
         sweep=sweep,
         n_tokens=n_tokens,
         save_at=save_at,
+        until=until,
+        coalesce=coalesce,
         memory_limit=memory_limit,
     )
     return run_plan(

@@ -28,6 +28,7 @@ import numpy as np
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
+from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.simulation.identity import differences
 
 Batch = tuple[tuple[int, ...], slice]  # indices of the parameter point, and which replicas
@@ -285,7 +286,7 @@ class Store:
         batches = list(self._finished_batches())
         dims = {name: tuple(array.attrs["_ARRAY_DIMENSIONS"]) for name, array in self._arrays.items()}
         variables = {}
-        for name in identity["observe"]:
+        for name in [*identity["observe"], *([HITTING_TIMES] if "until" in identity else [])]:
             values = np.full(self._arrays[name].shape, np.nan, self._arrays[name].dtype)
             for batch in batches:
                 index: Any = (*batch[0], batch[1])

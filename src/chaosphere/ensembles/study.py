@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from concurrent import futures
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,16 +16,19 @@ from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.ensembles import drawing
+from chaosphere.ensembles.dataset import means
 from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.pool import processors
 from chaosphere.ensembles.ranks import Ranks
 from chaosphere.ensembles.run import run_plan, run_spread
 from chaosphere.ensembles.study_parts import ModelFactory
+from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
 from chaosphere.reporting.claims import Claim
 from chaosphere.simulation.signals import Interrupted, StopRequest
+from chaosphere.simulation.until import Condition
 
 _MAX_WORKERS = 1024  # processes on this machine
 _MAX_THREADS = 2**31 - 1  # what OpenMP counts to
@@ -67,6 +72,8 @@ class Study:
     observe : dict of str to Measure
     replicas, first_seed : int
     save_at : ndarray or None
+    until : callable or None
+    coalesce : float or None
     executor : str
         In `EXECUTORS`.
     workers, threads : int or None
@@ -88,6 +95,8 @@ class Study:
     replicas: int
     first_seed: int
     save_at: Floats | None
+    until: Condition | None
+    coalesce: float | None
     executor: str
     workers: int | None
     threads: int | None
@@ -121,6 +130,8 @@ class Study:
             sweep=self.sweep,
             observe=self.observe,
             save_at=self.save_at,
+            until=self.until,
+            coalesce=self.coalesce,
             memory_limit=self.memory_limit,
             ranks=self.ranks,
         )
@@ -137,20 +148,47 @@ def critical_noise_scale(study: Study, x: str) -> Floats:
 
 
 def claims(dataset: Any) -> list[Claim]:
-    """Return the mean of every scalar observable at the last time, with its interval, at every point."""
-    rows = []
-    parameters = [d for d in dataset["finished"].dims if d != "replica"]
+    """Return the mean of every scalar observable at the last time, with its interval, at every point.
+
+    Of runs that a condition ends: the share of those that it ended, and their mean hitting time where that is all of
+    them, from the steps before to the steps after. An observable's mean is over the runs that are left.
+    """
+    rows = [] if HITTING_TIMES not in dataset else _claims_of_hitting_times(dataset)
     for name in dataset.data_vars:
         if f"{name}_mean" not in dataset or dataset[name].dims[-1] != "time":
             continue
-        for point in np.ndindex(*(dataset.sizes[d] for d in parameters)):
-            row = dataset.isel({**dict(zip(parameters, point, strict=True)), "time": -1})
-            where = ", ".join(
-                f"{d} = {row[d].item():g}" if row[d].dtype.kind == "f" else f"{d} = {row[d].item()}" for d in parameters
-            )
+        for at, where in _points(dataset):
+            row = dataset.isel({**at, "time": -1})
             mean, low, high = (float(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
-            quantity = f"{name}{' at ' if where else ''}{where}"
-            rows.append(Claim(quantity=quantity, measured=mean, low=low, high=high, expected=None))
+            if math.isfinite(mean):
+                rows.append(Claim(quantity=f"{name}{where}", measured=mean, low=low, high=high, expected=None))
+    return rows
+
+
+def _points(dataset: Any) -> Iterator[tuple[dict[str, int], str]]:
+    """Iterate over the points of the sweep: the index of each parameter, and their values as text."""
+    parameters = [d for d in dataset["finished"].dims if d != "replica"]
+    for point in np.ndindex(*(dataset.sizes[d] for d in parameters)):
+        at = dict(zip(parameters, point, strict=True))
+        row = dataset.isel(at)
+        where = ", ".join(
+            f"{d} = {row[d].item():g}" if row[d].dtype.kind == "f" else f"{d} = {row[d].item()}" for d in parameters
+        )
+        yield at, f"{' at ' if where else ''}{where}"
+
+
+def _claims_of_hitting_times(dataset: Any) -> list[Claim]:
+    rows = []
+    for at, where in _points(dataset):
+        early, late = np.moveaxis(dataset[HITTING_TIMES].isel(at).values, -1, 0)
+        share, low, high = stats.probability_interval(np.isfinite(late))
+        rows.append(Claim(quantity=f"share of ended runs{where}", measured=share, low=low, high=high, expected=None))
+        if share == 1:
+            ends = stats.mean_interval(early, at_least=0), stats.mean_interval(late, at_least=0)
+            (first, low, _), (last, _, high) = ends
+            rows.append(
+                Claim(quantity=f"hitting time{where}", measured=(first + last) / 2, low=low, high=high, expected=None)
+            )
     return rows
 
 
@@ -196,10 +234,9 @@ def run(study: Study, *, store: Path, progress: bool = False) -> Any:
 def _with_intervals(study: Study, dataset: Any) -> Any:
     """Return a dataset with the title, the names of the observables, and intervals that their ranges respect."""
     for name, measure in study.observe.items():
-        values, statistic = dataset[name], measure.statistic
-        values.attrs["long_name"] = measure.words
-        rows = np.moveaxis(values.values, values.dims.index("replica"), 0)
-        _, low, high = stats.mean_interval(rows, at_least=statistic.at_least, at_most=statistic.at_most)
+        statistic = measure.statistic
+        dataset[name].attrs["long_name"] = measure.words
+        _, low, high = means(dataset, name, at_least=statistic.at_least, at_most=statistic.at_most)
         for part, end in (("low", low), ("high", high)):
             dataset[f"{name}_{part}"] = (dataset[f"{name}_mean"].dims, end)
     return dataset.assign_attrs(title=study.title)
@@ -234,13 +271,16 @@ def dry_run(study: Study) -> str:
     steps = sum(model.n_steps for model in plan.models.values()) * len(plan.seeds)
     sizes = " … ".join(map(str, sorted({min(plan.n_tokens.values()), max(plan.n_tokens.values())})))
     n_replicas = max(replicas.stop - replicas.start for _, replicas in plan.batches)
-    is_elsewhere = study.executor == "mpi" or study.scheduler is not None
+    is_least = any(cost.is_least for cost in plan.costs.values())
+    remarks = ["divided by the number of workers"] if study.executor == "mpi" or study.scheduler is not None else []
+    remarks += [] if study.until is None else ["where no run ends early"]
     rows = [
         ("parameter points", " × ".join(f"{len(v)} {n}" for n, v in study.sweep.items()) or "1"),
         ("runs", f"{plan.n_members} ({len(plan.seeds)} replicas, seeds {plan.seeds[0]} … {plan.seeds[-1]})"),
         ("steps", f"{steps:.4g}, of {sizes} tokens in dimension {plan.dim}"),
-        ("pair interactions", f"{plan.n_pairs:.3g}"),
+        ("pair interactions", f"{'at least ' if is_least else ''}{plan.n_pairs:.3g}"),
         ("results", f"{plan.result_bytes:,} bytes: {', '.join(study.observe)} at {len(plan.times)} times"),
+        *([] if study.until is None else [("until", repr(study.until))]),
         ("memory", f"about {plan.memory(n_here) / 1e9:.3g} GB on this machine"),
         ("batches", f"{len(plan.batches)}, of up to {n_replicas} replicas"),
     ]
@@ -248,7 +288,10 @@ def dry_run(study: Study) -> str:
         seconds = plan.seconds(n_workers=n_workers, n_threads=n_threads)
         rows += [
             ("executor", f"{study.executor}, {n_workers} worker(s) of {n_threads} thread(s)"),
-            ("estimated time", duration(seconds) + (", divided by the number of workers" if is_elsewhere else "")),
+            (
+                "estimated time",
+                "not known, as steps are refined" if is_least else ", ".join([duration(seconds), *remarks]),
+            ),
         ]
     else:  # a step of all tokens is not timed on one rank
         rows += [("ranks", f"{n_workers} of {n_threads} thread(s), which share the tokens of each run")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import numpy as np
 from chaosphere.common import checks, files
 from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
-from chaosphere.ensembles.study_parts import ModelFactory, law_and_size
-from chaosphere.ensembles.study_table import Table, called, list_of_values
+from chaosphere.ensembles.study_parts import CONDITIONS, ModelFactory, field_names, law_and_size
+from chaosphere.ensembles.study_table import Table, build, called, list_of_values
 from chaosphere.ensembles.sweep import N_TOKENS, check_names, parameter_values
 from chaosphere.measures.observables import STATISTICS, Measure, measure, value_of
 from chaosphere.models.protocol import Model, save_steps
 from chaosphere.plot import style
+from chaosphere.simulation.coalesce import check_coalesce
+from chaosphere.simulation.until import Condition
 
 
 def read(path: str | os.PathLike[str]) -> Study:
@@ -57,7 +60,7 @@ def read(path: str | os.PathLike[str]) -> Study:
 
 
 def _study(content: dict[str, Any], name: str) -> Study:
-    top = Table(content, "", allowed=("title", "model", "tokens", "sweep", "observe", "run", "picture"))
+    top = Table(content, "", allowed=("title", "model", "tokens", "sweep", "observe", "until", "run", "picture"))
     tokens = top.take("tokens")
     sweep, paths = _sweep(top.take("sweep", {}))
     law, n_tokens = law_and_size(tokens, is_swept=N_TOKENS in sweep)
@@ -65,13 +68,20 @@ def _study(content: dict[str, Any], name: str) -> Study:
     run = Table(
         top.take("run"),
         "run",
-        allowed=("replicas", "first_seed", "save_at", "executor", "workers", "threads", "scheduler", "memory_limit_gb"),
+        allowed=(
+            *("replicas", "first_seed", "save_at", "coalesce"),
+            *("executor", "workers", "threads", "scheduler", "memory_limit_gb"),
+        ),
     )
     model = ModelFactory(values=tables, dim=law.dim, paths=paths)
     models = _models(model, sweep)
     fewest = min(sweep[N_TOKENS]) if n_tokens is None else n_tokens
-    observe = {key: _measure(values, key, n_tokens=fewest) for key, values in _tables(top.take("observe"), "observe")}
+    observe = {
+        key: _measure(values, f"observe.{key}", name=key, n_tokens=fewest)
+        for key, values in _tables(top.take("observe"), "observe")
+    }
     check_names(sweep, observe)
+    until = _until(top.take("until", None), n_tokens=fewest)
     save_at = run.take("save_at", None)
     if save_at is not None:
         save_at = [checks.number(value, "[run] save_at") for value in list_of_values(save_at, "[run] save_at")]
@@ -88,6 +98,8 @@ def _study(content: dict[str, Any], name: str) -> Study:
         replicas=run.integer("replicas", low=1),
         first_seed=run.integer("first_seed", low=0, default=0),
         save_at=save_at,
+        until=until,
+        coalesce=called("run", lambda: check_coalesce(run.take("coalesce", None))),
         executor=run.choice("executor", tuple(EXECUTORS), default="none"),
         workers=run.integer("workers", low=1, default=None),
         threads=run.integer("threads", low=1, default=None),
@@ -155,11 +167,23 @@ def _sweep(values: Any) -> tuple[dict[str, list[Any]], dict[str, str]]:
     return sweep, paths
 
 
-def _measure(values: Any, name: str, *, n_tokens: int) -> Measure:
-    where = f"observe.{name}"
-    kind = Table(values, where).choice("measure", tuple(STATISTICS), default=name)
+def _measure(
+    values: Any,
+    where: str,
+    *,
+    n_tokens: int,
+    name: Any = MISSING,
+    others: Sequence[str] = (),
+    is_of_tokens: bool = False,
+) -> Measure:
+    """Return the measure that a table names, by the key `measure` or its own name.
+
+    The table may have other keys; the measure may have to be one of tokens alone.
+    """
+    known = tuple(kind for kind, statistic in STATISTICS.items() if not (is_of_tokens and statistic.is_of_radii))
+    kind = Table(values, where).choice("measure", known, default=name)
     statistic = STATISTICS[kind]
-    Table(values, where, allowed=("measure", *statistic.options))
+    Table(values, where, allowed=("measure", *statistic.options, *others))
     for key in statistic.required:
         if key not in values:
             raise ValueError(f"[{where}] {key} must be given")
@@ -167,6 +191,20 @@ def _measure(values: Any, name: str, *, n_tokens: int) -> Measure:
     x = np.eye(2)[None, :n_tokens]
     called(where, lambda: value_of(observable, 0.0, tokens=x, radii=np.ones(x.shape[:2])))
     return observable
+
+
+def _until(values: Any, *, n_tokens: int) -> Condition | None:
+    """Return the condition that ends the runs."""
+    if values is None:
+        return None
+    kind = Table(values, "until").choice("type", tuple(CONDITIONS))
+    cls, options = CONDITIONS[kind], {key: value for key, value in values.items() if key != "type"}
+    if "observable" in (names := field_names(cls)):
+        keys = ("type", *(name for name in names if name != "observable"))
+        observable = _measure(values, "until", n_tokens=n_tokens, others=keys, is_of_tokens=True)
+        options = {key: value for key, value in options.items() if key in keys} | {"observable": observable}
+    condition: Condition = build(cls, "until", values=options)
+    return condition
 
 
 def _picture(values: Any, *, sweep: Mapping[str, Any], observe: Mapping[str, Any]) -> Picture | None:

@@ -1,7 +1,7 @@
-"""What a study file can name: laws, models, and the parts of models.
+"""What a study file can name: laws, models, the parts of models, and conditions that end a run.
 
-To add a law, an interaction, a network, a model or a part, add a line to `LAWS`, `INTERACTIONS`, `MLPS`, `MODELS` or
-`PARTS`.
+To add a law, an interaction, a network, a model, a part or a condition, add a line to `LAWS`, `INTERACTIONS`, `MLPS`,
+`MODELS`, `PARTS` or `CONDITIONS`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from chaosphere.noise.fixed_mlp import FixedMLP
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.noise.mlp import MLP
 from chaosphere.noise.protocol import CommonNoise
+from chaosphere.simulation.until import Clustered, Threshold
 
 _SCHEDULES = {"": ("noise_scale",), "attention": ("beta", "value_scale")}  # keys that may have a number for each step
 _KERNEL_KEYS = ("activation", "bias_std", "output_bias_std", "weight_std")
@@ -148,6 +149,7 @@ INTERACTIONS = {
     "potential": PotentialInteraction,
     "random": RandomAttention,
 }
+CONDITIONS = {"clustered": Clustered, "threshold": Threshold}
 MLPS = {"random": MLP, "fixed": FixedMLP}
 PARTS = {
     "attention": _of_types(INTERACTIONS),

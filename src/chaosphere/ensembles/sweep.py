@@ -14,6 +14,7 @@ from chaosphere.models.protocol import Model, missing_members
 RESERVED = ("replica", "time", "seed", "finished")  # names of the dataset that are no parameter's or observable's
 N_TOKENS = "n_tokens"  # in a sweep: the number of tokens, and no parameter of the model unless its function takes it
 MEAN_SUFFIXES = ("_mean", "_low", "_high")
+HITTING_TIMES = "hitting_times"  # of the dataset, where a condition ends the runs
 
 
 def parameter_values(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:

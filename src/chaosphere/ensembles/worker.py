@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
+from chaosphere.ensembles.dataset import has_ended
 from chaosphere.ensembles.pool import end_if_stopped, processors
 from chaosphere.ensembles.start import Start
+from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.kernels import abi
 from chaosphere.measures.observables import Observable, with_threads
 from chaosphere.models.protocol import Model
@@ -18,6 +20,7 @@ from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.identity import differences
 from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.signals import Interrupted
+from chaosphere.simulation.until import Condition
 
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
 _stopped: dict[str, str] = {}
@@ -37,6 +40,10 @@ class Task:
     shapes : dict of str to tuple of int
         Of the values of each observable at one time, replicas first.
     save_at : array_like or None
+    until : callable or None
+    coalesce : float or None
+    times : ndarray
+        That the observables are recorded at.
     point : dict
         The values of the swept parameters, for errors.
     checkpoint : Path or None
@@ -57,6 +64,9 @@ class Task:
     observe: dict[str, Observable]
     shapes: dict[str, tuple[int, ...]]
     save_at: Any
+    until: Condition | None
+    coalesce: float | None
+    times: Floats
     point: dict[str, Any]
     checkpoint: Path | None
     n_threads: int | None
@@ -99,15 +109,38 @@ def _run(task: Task) -> dict[str, Floats]:
         n_threads=n_threads,
         save_states=False,
         checkpoint=None if task.checkpoint is None else Checkpoint(path=task.checkpoint, keep=True),
+        until=task.until,
+        coalesce=task.coalesce,
     )
     if solution.attributes["model"] != task.description:
         difference = differences(solution.attributes["model"], task.description)
         raise RuntimeError(f"a worker chose another method, which would change bits: {difference}")
+    observables = {
+        # Of a run that ended before the first of the times there is none.
+        name: values if len(values) else np.empty((0, *task.shapes[name]))
+        for name, values in solution.observables.items()
+    }
     for name, shape in task.shapes.items():
-        values = solution.observables[name]
+        values = observables[name]
         if values.shape[1:] != shape or values.dtype.kind not in "iufb":
             raise ValueError(
                 f"observe[{name!r}] must return real numbers of one shape for as many tokens: before the run it "
                 f"was {shape}, now {values.shape[1:]} of {values.dtype}"
             )
-    return {name: np.moveaxis(values, 0, 1) for name, values in solution.observables.items()}
+    results = {name: np.moveaxis(values, 0, 1) for name, values in observables.items()}
+    return results if task.until is None else _until_hit(results, solution.hitting_times, task=task)
+
+
+def _until_hit(results: dict[str, Floats], hitting_times: Floats, *, task: Task) -> dict[str, Floats]:
+    """Return the results with those of each replica after it was hit missing, and the hitting times.
+
+    A batch runs until all of its replicas are hit, and what a replica gives must not depend on the others.
+    """
+    is_over = has_ended(hitting_times, task.times)
+    parts = {HITTING_TIMES: hitting_times}
+    for name, values in results.items():
+        n_replicas, n_times, *shape = values.shape
+        parts[name] = np.full((n_replicas, len(task.times), *shape), np.nan, np.result_type(values, np.float32))
+        parts[name][:, :n_times] = values
+        parts[name][is_over] = np.nan
+    return parts

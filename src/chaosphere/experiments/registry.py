@@ -14,6 +14,7 @@ EXPERIMENTS = (
     "mean_field",
     "synchronization",
     "causal",
+    "metastability",
     "random_attention",
     "low_temperature",
     "phases",

@@ -189,6 +189,8 @@ def _close_pairs(x: Floats, distance: float) -> Iterator[NDArray[np.int64]]:
 
 def _components(links: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Return the connected component of each of n points."""
+    if not len(links):  # as where clusters have merged, at every inner step of a run
+        return np.arange(n)
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -91,6 +91,8 @@ class Cost:
         Random numbers that are drawn for one replica.
     bytes : int
         Memory of all replicas besides that of tokens.
+    is_least : bool
+        Whether a step may take more, as one that is refined until an error is small.
 
     See Also
     --------
@@ -111,6 +113,7 @@ class Cost:
     pairs: float = 0.0
     normals: int = 0
     bytes: int = 0
+    is_least: bool = False
 
 
 class ModelPlan(Protocol):

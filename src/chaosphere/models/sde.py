@@ -412,7 +412,10 @@ class SDEPlan(ModelPlan):
             n_normals += model.n_fine_steps * shape.n_tokens * shape.dim
         n_pairs = sum(part.pairs for part in (self.attention, self.field) if part is not None)
         self.cost = Cost(
-            pairs=self.scheme.evaluations * n_pairs, normals=n_normals, bytes=16 * shape.n_replicas * n_normals
+            pairs=self.scheme.evaluations * n_pairs,
+            normals=n_normals,
+            bytes=16 * shape.n_replicas * n_normals,
+            is_least=self.refined is not None,
         )
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:

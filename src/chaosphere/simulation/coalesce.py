@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.measures.linkage import clusters, linked
@@ -96,6 +97,18 @@ class CoalescedPlan(ModelPlan):
     def describe(self) -> Any:
         """Return the model with every automatic choice made for all tokens."""
         return self.inner.describe()
+
+
+def check_coalesce(coalesce: float | None) -> float | None:
+    """Return the tolerance, checked; None for none."""
+    return None if coalesce is None else checks.number(coalesce, "coalesce", above=0, high=0.1)
+
+
+def plan_of(model: Model, shape: Shape, *, weights: Floats | None = None, coalesce: float | None = None) -> ModelPlan:
+    """Return the plan of a model, which merges clusters where there is a tolerance."""
+    if coalesce is None:
+        return model.plan(shape, weights)
+    return CoalescedPlan(model, shape, weights, tolerance=coalesce)
 
 
 def _summed(labels: NDArray[np.int64], weights: Floats) -> Floats:

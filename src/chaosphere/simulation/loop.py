@@ -22,11 +22,11 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds, roots
 from chaosphere.geometry.sample import Sample
 from chaosphere.measures.observables import Observable
-from chaosphere.models.protocol import Model, ModelPlan, check_model, radii_of, resolved, save_steps
+from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation import until as conditions
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
-from chaosphere.simulation.coalesce import CoalescedPlan
+from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.observables import check_radii, check_shared, observables, read_only, shared_values, values
 from chaosphere.simulation.signals import Interrupted, StopRequest
@@ -190,14 +190,10 @@ def simulate(
     shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
     keeps_own = comm is not None and isinstance(x, Sample)
-    plan: ModelPlan
-    if coalesce is None:
-        plan = model.plan(shape, weights)
-    else:
-        coalesce = checks.number(coalesce, "coalesce", above=0, high=0.1)
-        if comm is not None:
-            raise ValueError("coalesce must be None with comm: to merge clusters takes all tokens")
-        plan = CoalescedPlan(model, shape, weights, tolerance=coalesce)
+    coalesce = check_coalesce(coalesce)
+    if coalesce is not None and comm is not None:
+        raise ValueError("coalesce must be None with comm: to merge clusters takes all tokens")
+    plan = plan_of(model, shape, weights=weights, coalesce=coalesce)
     over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
     if comm is not None:
         plan = plan.distribute(over)

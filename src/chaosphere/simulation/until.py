@@ -49,6 +49,7 @@ class Clustered(Brief):
     See Also
     --------
     chaosphere.simulate : Run a model.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.until.Threshold : A bound of an observable.
     chaosphere.measures.cluster_count : The number of balls.
 
@@ -124,6 +125,7 @@ class Threshold(Brief):
     See Also
     --------
     chaosphere.simulate : Run a model.
+    chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.until.Clustered : Few balls cover the tokens.
     chaosphere.measures.Energy : The energy as an observable.
 

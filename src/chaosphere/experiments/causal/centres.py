@@ -131,11 +131,14 @@ def run(
 
 
 def claims(dataset: Any) -> list[Claim]:
-    """Return the exponent of the number of clusters in β beside 1/2, and what stays, from the dataset of `run`."""
+    """Return the exponent of the number of clusters in β, the numbers of centres, and what stays."""
     betas = dataset["beta"].values
     name = "exponent in β of the number of clusters at time T"
     rows = [estimates.from_slope(name, (betas, dataset["n_clusters"].values), expected=0.5, power=2)]
     for k, beta in enumerate(betas):
+        count = parked(dataset.sizes["token"], float(dataset.attrs["spacing"]) / math.sqrt(beta))
+        interval = stats.mean_interval(dataset["n_centres"].values[:, k], at_least=0)
+        rows.append(estimates.from_interval(f"β = {beta:g}: number of centres at time 0", interval, expected=count))
         for quantity, name in (
             ("share_stay", "share of the centres that stay"),
             ("share_near", "share of the tokens at a centre"),
@@ -160,6 +163,27 @@ def centres(angle: Any, distance: float) -> Any:
     x = np.stack([np.cos(theta), np.sin(theta)], axis=1)
     labels = measures.cluster_labels(x, 2 * math.sin(min(distance, math.pi) / 2))
     return np.unique(labels, return_index=True)[1]
+
+
+def parked(n_tokens: int, distance: float) -> float:
+    """Return the expected number of centres, of i.i.d. uniform tokens on the circle.
+
+    They are at least a distance a from one another, as cars of this length that come to random places of a street and
+    park where there is room. After τ = N a/2π cars for each length they fill ∫₀^τ exp(−2 ∫₀^u (1 − e^{−v})/v dv) du of
+    a long street, which tends to 0.7476 (A. Rényi, On a one-dimensional problem concerning random space filling, 1958).
+    """
+    from scipy.integrate import quad
+    from scipy.special import exp1
+
+    def rate(u: float) -> float:
+        inner = np.euler_gamma + math.log(u) + float(exp1(u)) if u > 0 else 0.0
+        return math.exp(-2 * inner)
+
+    n_lengths, cut = n_tokens * distance / (2 * math.pi), 40.0
+    share, _ = quad(rate, 0.0, min(n_lengths, cut), limit=200)
+    if n_lengths > cut:  # where the last term of the rate is 0
+        share += math.exp(-2 * np.euler_gamma) * (1 / cut - 1 / n_lengths)
+    return float(share * 2 * math.pi / distance)
 
 
 def _to_dataset(pieces: Sequence[Floats], *, betas: list[float], times: Floats, identity: str) -> Any:
