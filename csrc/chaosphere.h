@@ -137,7 +137,7 @@ enum chs_activation {
     /* out[k, j] = scale sums[k, j] for all ld columns, k < d. */                                                      \
     void (*sums_##suffix)(int is_packed, long d, long ld, const double *sums, double scale, real *out);                \
     /* out[k, j] = sum_h w[k, h] phi(sum_l u[h, l] x[l, j] + b[h]), u (m, d) and w (d, m) row-major, b NULL or (m).    \
-     * All ld columns are computed; scratch: CHS_HIDDEN CHS_COLUMNS numbers. */                                        \
+     * All ld columns are computed, a multiple of 2 replica_lanes; scratch: CHS_HIDDEN CHS_COLUMNS numbers. */         \
     void (*layer_##suffix)(long d, long m, long ld, const real *x, const real *u, const real *b, const real *w,        \
                            int activation, real *scratch, real *out);                                                  \
     /* x <- phi(x) for n values, n a multiple of CHS_COLUMNS. */                                                       \

@@ -4,7 +4,7 @@
 
 /* Sizes that callers and kernels share. */
 #define CHS_ALIGN 64          /* bytes; one AVX-512 vector, one cache line */
-#define CHS_COLUMNS 32        /* columns of every block are a multiple of this */
+#define CHS_COLUMNS 32        /* columns of a block are a multiple of this, unless a function says otherwise */
 #define CHS_CHUNK 32          /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 #define CHS_HIDDEN 128        /* hidden units whose activations live at once */
 #define CHS_PAIR_ROWS 8       /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
@@ -79,8 +79,8 @@
 /* Up to so many coordinates the random layer keeps tokens and sums in registers, so many vectors of tokens at once. */
 #define MAX_FEW 5
 #define FEW_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
-/* Where its activation is long, it takes so many vectors of tokens and so many hidden units at once; CHS_COLUMNS is a
- * multiple of the vectors. */
+/* Where its activation is long, it takes so many vectors of tokens and so many hidden units at once, or two vectors where
+ * no more are left. */
 #define PASS_VECTORS (N_REGISTERS >= 32 && F64 ? 4 : 2)
 #define PASS_UNITS 16
 

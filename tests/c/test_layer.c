@@ -64,6 +64,8 @@ static void all(const chs_kernels *table) {
             for (double scale = 1e-3; scale < 1e9; scale *= FEWER ? 1e4 : 100)
                 activate(table, activation, n, scale);
         layer(table, activation, 5, 40, 33, 64, 1);
+        for (long d = 4; d <= 8; d += 4) /* the fewest columns */
+            layer(table, activation, d, 40, 2 * CALL(replica_lanes_)() - 1, 2 * CALL(replica_lanes_)(), 1);
     }
     for (size_t a = 0; a < sizeof dims / sizeof *dims; a++)
         for (size_t b = FEWER ? a % 2 : 0; b < sizeof widths / sizeof *widths; b += FEWER ? 2 : 1)

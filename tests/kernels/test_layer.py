@@ -126,3 +126,15 @@ def test_a_merged_layer_is_the_scaled_sum_of_its_parts(isa):
 @pytest.mark.parametrize("d", [3, 20])
 def test_very_many_hidden_units(isa, dtype, d):
     check(cases.tokens(3, d, dtype), "relu", draw(100_000, d, "relu", dtype), dtype)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sin"])
+@pytest.mark.parametrize("dim", [3, 5, 17])
+def test_a_token_does_not_depend_on_how_many_others(every_isa, dtype, activation, dim):
+    """Few tokens take blocks of few columns."""
+    x, parameters = cases.tokens(40, dim, dtype, n_replicas=3), draw(33, dim, activation, dtype, n_layers=3)
+    u, b, w, c = parameters
+    settings = (activations.ACTIVATIONS[activation].kernel_id, 1.0, 1.0, 1)
+    every = kernel.layer(x, u, b, w, c, *settings)
+    for n in (1, 4, 8, 9, 16, 17, 24, 32, 33):
+        assert np.array_equal(kernel.layer(x[:, :n], u, b, w, c, *settings), every[:, :n])

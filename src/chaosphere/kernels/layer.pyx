@@ -28,7 +28,8 @@ cdef long _layer(
     """One tile of tokens; the flat index of a token where the step fails, or -1."""
     cdef long n = x.shape[1], d = x.shape[2], m = u.shape[1], n_tiles = (n + tile - 1) // tile
     cdef long replica = index // n_tiles, first = (index % n_tiles) * tile, layer = replica if u.shape[0] > 1 else 0
-    cdef long count = min(n - first, tile), ld = padded(count)
+    cdef long count = min(n - first, tile), panel = 2 * tiles.replica_lanes(<const real *>NULL)
+    cdef long ld = (count + panel - 1) // panel * panel
     cdef tiles.Tokens at = tiles.tokens_from(x, replica, first)
     cdef real *tokens = scratch
     cdef real *result = tokens + d * ld
