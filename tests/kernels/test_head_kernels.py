@@ -84,3 +84,27 @@ def test_threads_do_not_change_a_bit_of_heads():
     x, w, _, scaled, transposed = case(300, 3, 3)
     one, two = (compiled(x, w, scaled, transposed, 3, is_causal=True, n_threads=n) for n in (1, 2))
     assert all((a == b).all() for a, b in zip(one, two, strict=True))
+
+
+def test_layouts_of_tokens_do_not_matter():
+    x, w, _, scaled, transposed = case(40, 3, 2)
+    want = compiled(x, w, scaled, transposed, 2, is_causal=False)
+    for layout in (np.asfortranarray, lambda v: np.repeat(v, 2, axis=1)[:, ::2]):
+        got = compiled(layout(x), layout(w), scaled, transposed, 2, is_causal=False)
+        assert all((a == b).all() for a, b in zip(got, want, strict=True))
+
+
+def test_wrong_shapes_of_heads_are_refused():
+    x, w, _, scaled, transposed = case(5, 3, 2)
+    mean, logs = attend_heads(x, scaled, 2, False, 1)
+    with pytest.raises(AssertionError, match="matrices"):
+        attend_heads(x, scaled[..., :2].copy(), 2, False, 1)
+    for wrong, name in (
+        ((x, w[:1], scaled, transposed, mean, logs), "w"),
+        ((x, w, scaled[:, :6].copy(), transposed, mean, logs), "matrices"),
+        ((x, w, scaled, transposed[:2], mean, logs), "transposed"),
+        ((x, w, scaled, transposed, mean[:, :, :4].copy(), logs), "mean"),
+        ((x, w, scaled, transposed, mean, logs[:1]), "logs"),
+    ):
+        with pytest.raises(AssertionError, match=name):
+            pull_heads(*wrong, False, 1)

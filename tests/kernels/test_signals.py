@@ -13,7 +13,9 @@ PROGRAM = """
 import sys
 import numpy as np
 from chaosphere.geometry import harmonics
-from chaosphere.kernels import abi, attention, causal, expansions, layer, normals, pairs, prefix, rows, tangent
+from chaosphere.kernels import (
+    abi, attention, causal, expansions, heads, layer, normals, pairs, prefix, rows, tangent
+)
 
 name, THREADS = sys.argv[1], int(sys.argv[2])
 
@@ -36,6 +38,14 @@ def by_rows(n):
 def derivatives(n):
     x = tokens(n, 3)
     return lambda: tangent.tangent_sums(x, x, x, x, x, x, None, None, None, None, 1.0, 1.0, 0, 0.0, THREADS)
+
+def means_of_heads(n):
+    x, matrices = tokens(n, 3), np.ones((2, 9, 3))
+    return lambda: heads.attend_heads(x, matrices, 3, False, THREADS)
+
+def gradients_of_heads(n):
+    x, matrices, mean, logs = tokens(n, 3), np.ones((2, 9, 3)), np.zeros((1, 2, n, 3)), np.zeros((1, 2, n))
+    return lambda: heads.pull_heads(x, x, matrices, np.ones((2, 3, 3)), mean, logs, False, THREADS)
 
 def causal_pairs(n):
     x = tokens(n, 3)
@@ -85,6 +95,8 @@ CALLS = {
     "sums of coefficients": (lambda: sums(2000), lambda: sums(700_000)),
     "attention by rows": (lambda: by_rows(2000), lambda: by_rows(400_000)),
     "derivatives": (lambda: derivatives(2000), lambda: derivatives(300_000)),
+    "heads": (lambda: means_of_heads(1000), lambda: means_of_heads(300_000)),
+    "gradients of heads": (lambda: gradients_of_heads(1000), lambda: gradients_of_heads(300_000)),
     "causal attention": (lambda: causal_pairs(2000), lambda: causal_pairs(600_000)),
     "causal attention by rows": (lambda: causal_rows(2000), lambda: causal_rows(500_000)),
     "prefix sums on the circle": (
@@ -139,6 +151,8 @@ NAMES = [
     "sums of coefficients",
     "attention by rows",
     "derivatives",
+    "heads",
+    "gradients of heads",
     "causal attention",
     "causal attention by rows",
     "prefix sums on the circle",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.training import AdamW, AttentionNetwork, KernelMatching, MeanRegression, train
+from chaosphere.training import AdamW, AttentionNetwork, KernelMatching, MeanRegression, TrainingLimit, train
 
 TARGETS = [[0.5, 0.1, 0.0], [0.0, 0.5, -0.2]]
 NETWORK = AttentionNetwork(depth=4, n_heads=3, dim=3, key_dim=2)
@@ -139,3 +139,14 @@ def test_wrong_arguments_of_a_training_are_named():
         run(loss=1)
     with pytest.raises(ValueError, match="parameters must have the shape"):
         run(start=ADAMW.start(np.zeros((1, 2, 3))))
+
+
+def test_the_limit_is_trained_and_resumed_by_the_same_call(tmp_path):
+    limit = TrainingLimit(n_cells=2, n_heads=4, dim=3, key_dim=2, value_scale=1.0, normalization="identity")
+    checkpoint = cs.Checkpoint(path=tmp_path / "limit.npz", every_steps=2, keep=True)
+    run(2, network=limit, checkpoint=checkpoint)
+    resumed = run(5, network=limit, checkpoint=checkpoint, progress=True)
+    assert is_same(resumed, run(5, network=limit))
+    assert resumed.losses[-1] < resumed.losses[0]
+    assert "loss" in repr(resumed)
+    assert "(2, 4, 7, 3)" in repr(resumed)

@@ -1,8 +1,9 @@
 """Softmax attention of many heads with matrices of their own, and its gradients: one head of one sequence at a time.
 
 An item of work is one head of one sequence, which one worker does from end to end, so every sum has one order. Its
-blocks are as large as the caches allow, since no other worker needs a part of it. Partition sums are known when
-gradients are taken, so every pair of blocks is met once, and its weights serve the gradients of both sides.
+blocks are as large as the caches allow, since no other worker needs a part of it. There are no more threads than items:
+the first thread, which looks after signals, would wait without one. Partition sums are known when gradients are taken,
+so every pair of blocks is met once, and its weights serve the gradients of both sides.
 """
 
 from cython.parallel cimport prange, threadid
@@ -86,7 +87,7 @@ def attend_heads(
     cdef Blocks b = blocks.plain_blocks(n, d, _columns(n))
     assert n >= 1 and matrices.shape[2] == d and key_dim >= 1 and matrices.shape[1] >= 2 * key_dim, "matrices"
     cdef double work = <double>n_sequences * n_heads * n * n * (0.5 * (key_dim + d) + 4) * (0.5 if is_causal else 1)
-    cdef int threads = useful_threads(n_threads, work)
+    cdef int threads = useful_threads(min(n_threads, n_sequences * n_heads), work)
     cdef Watch signals = watch(n_sequences * n_heads * b.n_blocks * b.n_blocks, work)
     cdef long stride = padded_stride(b.n_blocks * (d + 1 + 2 * key_dim) * b.ld + 3 * b.ld
                                      + max(CHS_CHUNK * b.ld, blocks.finish_scratch(&b, d)))
@@ -178,10 +179,10 @@ def pull_heads(
     const real[:, :, :] x, const real[:, :, :] w, const real[:, :, ::1] matrices, const real[:, :, ::1] transposed,
     const real[:, :, :, ::1] mean, const double[:, :, ::1] logs, bint is_causal, long n_threads
 ):
-    """Gradients of sum_i w_i.V m_i, m the means that attend_heads returns, (B, H, N, 2 k + d): in k_i, in q_i, in V x_i.
+    """Gradients of sum_i w_i.V m_i for the means m of attend_heads, (B, H, N, 2 key_dim + d).
 
-    Of every token first those in its query q_i, of the scores q_i.k_j without the log2 e in the matrices, then those
-    in its key k_i, then those in its value V x_i. transposed: V^T of each head (H, d, d).
+    Of every token first those in its query q_i, of scores q_i.k_j without the log2 e in the matrices, then those in its
+    key k_i, then those in its value V x_i. The last rows of a matrix are V; transposed: V^T of each head (H, d, d).
     """
     cdef long n_sequences = x.shape[0], n_heads = matrices.shape[0], n = x.shape[1], d = x.shape[2], index, s, h
     cdef long key_dim = (matrices.shape[1] - d) // 2
@@ -189,10 +190,11 @@ def pull_heads(
     assert n >= 1 and w.shape[0] == n_sequences and w.shape[1] == n and w.shape[2] == d, "w"
     assert matrices.shape[2] == d and key_dim >= 1 and matrices.shape[1] == 2 * key_dim + d, "matrices"
     assert transposed.shape[0] == n_heads and transposed.shape[1] == d and transposed.shape[2] == d, "transposed"
-    assert mean.shape[0] == n_sequences and mean.shape[1] == n_heads and mean.shape[2] == n and mean.shape[3] == d, "mean"
+    assert mean.shape[0] == n_sequences and mean.shape[1] == n_heads and mean.shape[2] == n, "mean"
+    assert mean.shape[3] == d, "mean"
     assert logs.shape[0] == n_sequences and logs.shape[1] == n_heads and logs.shape[2] == n, "logs"
     cdef double work = <double>n_sequences * n_heads * n * n * (1.5 * key_dim + d + 4) * (0.5 if is_causal else 1)
-    cdef int threads = useful_threads(n_threads, work)
+    cdef int threads = useful_threads(min(n_threads, n_sequences * n_heads), work)
     cdef Watch signals = watch(n_sequences * n_heads * b.n_blocks * b.n_blocks, work)
     cdef long stride = padded_stride(b.n_blocks * (2 * key_dim + 3 * d + 2) * b.ld
                                      + (2 * CHS_CHUNK + key_dim + d + 2) * b.ld)
