@@ -13,6 +13,7 @@ EXPERIMENTS = (
     "depth_width",
     "mean_field",
     "synchronization",
+    "attractors",
     "causal",
     "random_attention",
     "low_temperature",
