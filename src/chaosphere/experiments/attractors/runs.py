@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from chaosphere import stats
 from chaosphere.common import checks
@@ -35,6 +36,7 @@ from chaosphere.noise.gaussian import GaussianField
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 from chaosphere.simulation.trajectory import trajectory
+from chaosphere.stats import Interval
 
 NOISES = ("point", "pair", "measure")
 _N_STARTS = 5
@@ -235,7 +237,7 @@ def claims(dataset: Any) -> list[Claim]:
     rows.append(
         estimates.from_interval(
             f"measure: correlation dimension below r = {_RADIUS:g}",
-            correlation_dimension(tokens, radius=_RADIUS),
+            _dimension(tokens),
             expected=float(dataset.attrs["dimension"]),
             relevant=_RELEVANT_DIMENSION,
         )
@@ -249,6 +251,13 @@ def table(dataset: Any) -> str:
     for noise, exponent in zip(NOISES, dataset["exponent"].values, strict=True):
         lines.append(f"{noise}: λ1 = {exponent:g}, close tokens {'come together' if exponent < 0 else 'separate'}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])
+
+
+def _dimension(tokens: Tokens) -> Interval:
+    """Return the correlation dimension of tokens (R, N, d), not a number where no two are closer than the radius."""
+    if all(scipy.spatial.distance.pdist(x).min() >= _RADIUS for x in tokens):
+        return Interval(value=np.nan, low=np.nan, high=np.nan)
+    return correlation_dimension(tokens, radius=_RADIUS)
 
 
 def _to_dataset(
