@@ -176,8 +176,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     Hardmax attends to the token with the largest score; of two such, to their mean:
 
-    >>> hardmax = cs.SoftmaxAttention(beta=np.inf, query=[[1.0, 0.0]], key=[[1.0, 0.0]])
-    >>> hardmax(np.array([[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8], [-0.6, -0.8]]))
+    >>> coldest = cs.SoftmaxAttention(beta=np.inf, query=[[1.0, 0.0]], key=[[1.0, 0.0]])
+    >>> coldest(np.array([[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8], [-0.6, -0.8]]))
     array([[ 1. ,  0. ],
            [ 1. ,  0. ],
            [-0.6,  0. ],
