@@ -39,7 +39,6 @@ from chaosphere.simulation.trajectory import trajectory
 from chaosphere.stats import Interval
 
 NOISES = ("point", "pair", "measure")
-_SUPERSCRIPTS = {3: "³", 5: "⁵", 7: "⁷", 9: "⁹"}
 _N_STARTS = 5
 _FIT = slice(1, _N_STARTS - 1)  # of the starts: where the distance from the earliest is fitted
 _RADIUS, _TOLERANCE = 0.05, 0.05
@@ -266,8 +265,7 @@ def _to_dataset(
 ) -> Any:
     study = json.loads(identity)
     ages = np.outer(horizons, np.arange(1, _N_STARTS) / _N_STARTS)
-    names = [f"d = {study['dim']}", f"N = {study['n_tokens']}", f"{study['n_steps']} steps"]
-    names.append(f"κ = u{_SUPERSCRIPTS[study['power']]} for the measure")
+    names = [f"d = {study['dim']}", f"N = {study['n_tokens']}", f"{study['n_steps']} steps", f"power {study['power']}"]
     return checks.extra("xarray", "io").Dataset(
         {
             "tokens": (("replica", "noise", "token", "coordinate"), several["tokens"]),
