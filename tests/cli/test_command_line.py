@@ -84,6 +84,7 @@ EVERY_EXPERIMENT = [
     ["metastability", *TINY_METASTABILITY],
     ["random-attention", *TINY_RANDOM],
     ["low-temperature", "--beta", "4", "16", "--tokens", "100", "--steps", "48", "--replicas", "2"],
+    ["attractors", "--tokens", "20", "--steps", "20", "--replicas", "2"],
     ["phases", *TINY_PHASES],
     ["estimate", *TINY_ESTIMATE],
     ["training", *TINY_TRAINING],

@@ -33,6 +33,7 @@ def test_the_commands():
         "depth-width",
         "mean-field",
         "sync",
+        "attractors",
         "causal",
         "metastability",
         "random-attention",

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 import chaosphere as cs
 from chaosphere.ensembles import drawing
 from chaosphere.experiments import (
+    attractors,
     cases,
     causal,
     chaos,
@@ -136,6 +137,11 @@ def trained_tokens():
 
 
 @cache
+def pull_backs():
+    return attractors.runs.run(rng=0, n_tokens=50, n_steps=100, n_replicas=3)
+
+
+@cache
 def cold_attention():
     return low_temperature.runs.run(rng=0, betas=[4.0, 16.0, 64.0], n_tokens=200, n_steps=48, n_replicas=3)
 
@@ -208,6 +214,7 @@ PICTURES = {
     "training, sizes": (trained, training.drawing.draw_grid),
     "training, tokens": (trained_tokens, training.drawing.draw_tokens),
     "attention at low temperature": (cold_attention, low_temperature.drawing.draw),
+    "attractors": (pull_backs, attractors.drawing.draw),
     "phases": (ladder, phases.drawing.draw_hysteresis),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),

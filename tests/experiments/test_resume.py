@@ -13,6 +13,7 @@ import xarray
 import chaosphere as cs
 from chaosphere.cli.main import main
 from chaosphere.experiments import (
+    attractors,
     cases,
     causal,
     chaos,
@@ -151,6 +152,11 @@ STUDIES = {
         lambda **more: low_temperature.runs.run(
             rng=0, betas=[4.0, 16.0], n_tokens=100, n_steps=48, n_replicas=4, **more
         ),
+        "on_step",
+        4,
+    ),
+    "attractors": (
+        lambda **more: attractors.runs.run(rng=0, n_tokens=20, n_steps=10, n_replicas=4, **more),
         "on_step",
         4,
     ),

@@ -13,6 +13,7 @@ EXPERIMENTS = (
     "depth_width",
     "mean_field",
     "synchronization",
+    "attractors",
     "causal",
     "metastability",
     "random_attention",

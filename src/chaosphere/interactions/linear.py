@@ -24,7 +24,8 @@ def relative_response(degree: int, *, dim: int, beta: float) -> float:
     degree = checks.integer(degree, "degree", low=1, high=MAX_SIZE)
     dim = checks.integer(dim, "dim", low=2, high=MAX_SIZE)
     if abs(beta) > _MAX_BETA:
-        raise ValueError(f"beta must be <= {_MAX_BETA:g} in size for the linear response, got {beta:.6g}")
+        name = "beta" if beta > 0 else "the size of beta"
+        raise ValueError(f"{name} must be <= {_MAX_BETA:g} for the linear response, got {abs(beta):.6g}")
     sign, beta = (-1 if beta < 0 and degree % 2 == 0 else 1), abs(beta)
     ratios = _ratios(max(64, 1 << (degree - 1).bit_length()), beta, dim)
     return sign * float(np.prod(ratios[1:degree]) / (dim + beta * ratios[1]))

@@ -176,8 +176,9 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     Hardmax attends to the token with the largest score; of two such, to their mean:
 
-    >>> hardmax = cs.SoftmaxAttention(beta=np.inf, query=[[1.0, 0.0]], key=[[1.0, 0.0]])
-    >>> hardmax(np.array([[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8], [-0.6, -0.8]]))
+    >>> first = np.array([[1.0, 0.0]])
+    >>> coldest = cs.SoftmaxAttention(beta=np.inf, query=first, key=first)
+    >>> coldest(np.array([[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8], [-0.6, -0.8]]))
     array([[ 1. ,  0. ],
            [ 1. ,  0. ],
            [-0.6,  0. ],
