@@ -1,9 +1,15 @@
 """Commands whose runs are spread over ranks of MPI."""
 
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
 import pytest
 from support.commands import TINY, strict_json
 from support.members import digest
-from support.ranks import needs_mpi, run_ranks
+from support.ranks import finished, needs_mpi, run_ranks, start_ranks
 from support.studies import GOOD, written
 
 import chaosphere as cs
@@ -57,6 +63,32 @@ def test_an_observable_without_a_shared_form(tmp_path):
     (line,) = ours(done)
     assert line.startswith("chaosphere run: error: observe['met'] must be a sum over tokens")
     assert not (tmp_path / "out" / "small.zarr").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_rank(tmp_path):
+    """All stop after one step with a checkpoint of each; another number of ranks is refused, the same resumes."""
+    path = written(tmp_path, SPREAD.replace("depth = 4", "depth = 1500").replace("replicas = 2", "replicas = 1"))
+    arguments = ("-m", "chaosphere", "run", path, "--spread", "--json", "--out")
+    process = start_ranks(2, *arguments, tmp_path / "out")
+    while not (tmp_path / "out" / "small.zarr.running").exists():
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGTERM)
+    done = finished(process)
+    assert done.returncode == 130
+    (line,) = ours(done)
+    assert re.search(r"stopped after step \d+ of 1500; 0 of 1 runs are in .*small.zarr", line)
+    assert len(list((tmp_path / "out" / "small.zarr.running").glob("*-of-2"))) == 2
+    refused = run_ranks(1, *arguments, tmp_path / "out")
+    assert refused.returncode == 2
+    assert "must be resumed with the number of ranks that wrote it" in ours(refused)[0]
+    again, alone = (run_ranks(2, *arguments, tmp_path / name) for name in ("out", "alone"))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == alone.stdout
+    assert not (tmp_path / "out" / "small.zarr.running").exists()
 
 
 def test_an_error_on_one_rank_ends_all(tmp_path):

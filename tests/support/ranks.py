@@ -18,13 +18,13 @@ needs_mpi = pytest.mark.skipif(
 )
 
 
-def run_ranks(n_ranks, *arguments):
-    """The finished process, with what the ranks print."""
-    return subprocess.run(
+def start_ranks(n_ranks, *arguments):
+    """The process of mpiexec, whose children are the ranks."""
+    return subprocess.Popen(
         ["mpiexec", "-n", str(n_ranks), sys.executable, "-W", "error", *map(str, arguments)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=500,
         env=os.environ
         | {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -32,8 +32,18 @@ def run_ranks(n_ranks, *arguments):
             "OMPI_MCA_rmaps_base_oversubscribe": "1",
             "OMPI_MCA_mpi_yield_when_idle": "1",
         },
-        check=False,
     )
+
+
+def finished(process):
+    """The process, with what the ranks print."""
+    out, err = process.communicate(timeout=500)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def run_ranks(n_ranks, *arguments):
+    """The finished process, with what the ranks print."""
+    return finished(start_ranks(n_ranks, *arguments))
 
 
 def mpiexec(n_ranks, *arguments):
