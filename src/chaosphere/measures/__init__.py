@@ -14,6 +14,8 @@ from chaosphere.measures.linkage import Clusters, clusters
 from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent, lyapunov_spectrum
 from chaosphere.measures.observables import RadiusMoment
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
+from chaosphere.measures.peaks import Modes, modes
+from chaosphere.measures.states import Lifetimes, lifetimes
 from chaosphere.measures.statistics import (
     cluster_count,
     cluster_labels,
@@ -29,7 +31,9 @@ from chaosphere.measures.token_means import TokenMean
 __all__ = [
     "Clusters",
     "Energy",
+    "Lifetimes",
     "LyapunovEstimate",
+    "Modes",
     "RadiusMoment",
     "TokenMean",
     "circular_wasserstein2",
@@ -42,12 +46,14 @@ __all__ = [
     "coupled_distance",
     "energy",
     "entropic_wasserstein2",
+    "lifetimes",
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "mean_cosine",
     "mean_direction",
     "mean_vector",
     "mmd",
+    "modes",
     "order_parameter",
     "pair_fraction",
     "pairwise_cosines",
