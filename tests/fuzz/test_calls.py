@@ -40,6 +40,8 @@ NOT_CALLED |= {
     "plot",
     "stats",
     "measures.Clusters",
+    "measures.Lifetimes",
+    "measures.Modes",
     "measures.LyapunovEstimate",
     "stats.CONFIDENCE",
     "stats.FEWEST_REPLICAS",

@@ -15,6 +15,8 @@ from chaosphere.measures.lyapunov import LyapunovEstimate, lyapunov_exponent, ly
 from chaosphere.measures.moments import MeanCosine, OrderParameter, PowerSpectrum
 from chaosphere.measures.observables import RadiusMoment
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
+from chaosphere.measures.peaks import Modes, modes
+from chaosphere.measures.states import Lifetimes, lifetimes
 from chaosphere.measures.statistics import (
     cluster_count,
     cluster_labels,
@@ -30,8 +32,10 @@ from chaosphere.measures.token_means import TokenMean
 __all__ = [
     "Clusters",
     "Energy",
+    "Lifetimes",
     "LyapunovEstimate",
     "MeanCosine",
+    "Modes",
     "OrderParameter",
     "PowerSpectrum",
     "RadiusMoment",
@@ -46,12 +50,14 @@ __all__ = [
     "coupled_distance",
     "energy",
     "entropic_wasserstein2",
+    "lifetimes",
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "mean_cosine",
     "mean_direction",
     "mean_vector",
     "mmd",
+    "modes",
     "order_parameter",
     "pair_fraction",
     "pairwise_cosines",

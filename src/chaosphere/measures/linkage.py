@@ -80,6 +80,7 @@ def clusters(x: Tokens, *, scale: float, weights: Any = None) -> Any:
     --------
     chaosphere.measures.Clusters : Labels, sizes, centres and radii.
     chaosphere.measures.cluster_count : The number of balls that cover the tokens, as an observable.
+    chaosphere.measures.modes : Local maxima of a density on the circle.
 
     Notes
     -----

@@ -325,6 +325,7 @@ def cluster_count(x: Tokens, tolerance: float) -> PerReplica:
     See Also
     --------
     chaosphere.measures.clusters : Clusters by single linkage.
+    chaosphere.measures.lifetimes : How long a run stays at one number.
     chaosphere.until.Clustered : Stop a run where few balls cover the tokens.
     chaosphere.measures.pair_fraction : Fraction of close pairs.
     chaosphere.measures.cluster_labels : The ball that each token is in.

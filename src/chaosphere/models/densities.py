@@ -145,6 +145,7 @@ class CircleDensity(Brief):
     --------
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
+    chaosphere.measures.modes : Local maxima of a density on the circle.
     chaosphere.UnnormalizedAttention : Attention without the division by the partition sum.
     chaosphere.PotentialInteraction : Drift along the gradient of any potential of the cosine.
     chaosphere.SoftmaxAttention.circle_drift : Drift of densities by softmax attention.

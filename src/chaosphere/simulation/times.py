@@ -34,6 +34,7 @@ def log_times(*, first: float, last: float, n_times: int) -> Floats:
     See Also
     --------
     chaosphere.simulate : Run a model.
+    chaosphere.measures.lifetimes : States of a run and how long they last.
 
     Examples
     --------

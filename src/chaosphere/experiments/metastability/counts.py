@@ -20,6 +20,7 @@ from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.measures.linkage import clusters
+from chaosphere.measures.states import lifetimes
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 from chaosphere.simulation.times import log_times
@@ -184,7 +185,24 @@ def table(dataset: Any) -> str:
     for k, beta in enumerate(dataset["beta"].values):
         means = dataset["count"].values[:, k].mean(axis=0)
         lines.append(f"{f'β = {beta:g}':>10}" + "".join(f"{means[t]:12.2f}" for t in some))
+    lines += ["", f"{'':>10}{'the state that lasts longest, of those that end before T':>60}"]
+    for k, beta in enumerate(dataset["beta"].values):
+        number, duration = np.transpose(
+            [_longest(row, dataset["time"].values) for row in dataset["count"].values[:, k]]
+        )
+        if np.isfinite(duration).all():
+            text = f"{number.mean():.2f} clusters, 10^{np.log10(duration).mean():.2f} units of time"
+            lines.append(f"{f'β = {beta:g}':>10}{text:>60}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])
+
+
+def _longest(count: Any, time: Floats) -> tuple[float, float]:
+    """Return the number of clusters and the duration of the longest state that a run leaves, NaN without any."""
+    states = lifetimes(count, times=time)
+    if not states.is_complete.any():
+        return math.nan, math.nan
+    longest = int(states.durations[states.is_complete].argmax())
+    return float(states.values[longest]), float(states.durations[longest])
 
 
 def _to_dataset(pieces: Sequence[Floats], *, betas: list[float], times: Floats, identity: str) -> Any:
