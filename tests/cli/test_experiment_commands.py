@@ -166,7 +166,7 @@ def test_own_tokens(tmp_path, capsys, suffix):
     ("arguments", "message"),
     [
         (["--activation", "rleu"], "did you mean 'relu'"),
-        (["--beta", "-1"], "beta must be a finite number >= 0"),
+        (["--beta", "-1"], "beta must be a finite number > 0 and <= 700"),
         (["--replicas", "1"], "n_replicas must be an integer >= 2"),
         (["--x0", "missing.npy"], "missing.npy must be a .npy or .npz file"),
         (["--normalize"], "--normalize needs --x0"),

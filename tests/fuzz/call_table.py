@@ -396,8 +396,7 @@ for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTUR
 
 # Where the docstring says that a value may be NaN.
 MAY_BE_NAN = {
-    *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension"),
+    *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension", "SoftmaxAttention (hardmax)"),
     *("two_point.long_time", "two_point.mean_hitting_time", "simulate (long times)", "ensemble (long times)"),
-    "SoftmaxAttention (hardmax)",  # its β is ∞
 } | {name for name in CALLS if name.startswith("stats.")}
 CALLS["fluctuations"] = (cs.fluctuations, {"limit": MEAN_FIELD, "rng": 0, "observables": coordinates, "n_threads": 1})

@@ -274,8 +274,8 @@ class DirectPlan(InteractionPlan):
 
     def attend_own(self, x: Tokens, partition: Partition, *, n_threads: int) -> Attended:
         """Return attention and partition sums of the tokens (R, n, d) that this process owns; it gathers the others."""
-        first, stop = partition.first, partition.stop
-        return self.attend_part(partition.gather(x), first=first, stop=stop, n_threads=n_threads)
+        every = partition.gather(x)
+        return self.attend_part(every, first=partition.first, stop=partition.stop, n_threads=n_threads)
 
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""
@@ -299,8 +299,7 @@ class DirectPlan(InteractionPlan):
     def attend_to(self, queries: Tokens, tokens: Tokens, *, n_threads: int) -> Attended:
         """Return attention of queries (R, M, d) to tokens (R, N, d) of the plan's shape."""
         mean, sums, log_scale = self.attend_rows(queries, tokens[:, self.sources], n_threads=n_threads)
-        n_direct = np.full(len(queries), queries.shape[1])
-        return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
+        return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=np.full(*queries.shape[:2]))
 
     def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         """Return attention of queries (R, M, d) to keys, all the sources, its sums, and the log of what these count."""
@@ -327,9 +326,8 @@ class DirectPlan(InteractionPlan):
 
     def _attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what the kernel for systems of few tokens gives for the sources x."""
-        weights = None if self.pair_weights is None else self.pair_weights[None]
-        several["is_causal"] = self.is_ordered
-        return attend_replicas(np.ascontiguousarray(x), weights, self.scale, self.shift, n_threads, **several)
+        x, p = np.ascontiguousarray(x), None if self.pair_weights is None else self.pair_weights[None]
+        return attend_replicas(x, p, self.scale, self.shift, n_threads, is_causal=self.is_ordered, **several)
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""

@@ -183,8 +183,8 @@ def _close_pairs(x: Floats, distance: float) -> Iterator[NDArray[np.int64]]:
 
     tree, rows = cKDTree(x), max(1, MAX_PAIRS // len(x))
     for first in range(0, len(x), rows):
-        found = cKDTree(x[first : first + rows]).sparse_distance_matrix(tree, distance, output_type="ndarray")
-        i, j = found["i"] + first, found["j"]
+        pairs = cKDTree(x[first : first + rows]).sparse_distance_matrix(tree, distance, output_type="ndarray")
+        i, j = pairs["i"] + first, pairs["j"]
         yield np.stack([i[i < j], j[i < j]], axis=1)
 
 
