@@ -393,9 +393,7 @@ for _name in ("mean_vector", "order_parameter", "mean_direction", "mean_cosine")
 for _name, _law in {"Uniform": UNIFORM, "VonMisesFisher": VMF, "Mixture": MIXTURE, "Density": DENSITY}.items():
     CALLS[f"laws.{_name}.sample"] = (_law.sample, {"n_tokens": 8, "rng": 0, "n_replicas": None})
     CALLS[f"laws.{_name}.density"] = (_law.density, {"x": X})
-
-# Where the docstring says that a value may be NaN.
-MAY_BE_NAN = {
+MAY_BE_NAN = {  # where the docstring says so
     *("CovarianceKernel.critical_noise_scale", "measures.correlation_dimension", "SoftmaxAttention (hardmax)"),
     *("two_point.long_time", "two_point.mean_hitting_time", "simulate (long times)", "ensemble (long times)"),
 } | {name for name in CALLS if name.startswith("stats.")}
