@@ -26,8 +26,8 @@ def test_a_failing_member_names_its_coordinates():
         cs.ensemble(one, LAW, sweep={"beta": [2.0]}, **(SMALL | {"observe": {"late": late}}))
     assert caught.value.__notes__ == ["in the runs with {'beta': 2.0} and seeds 0 … 2"]
     with pytest.raises(ValueError, match="horizon must be") as caught:
-        cs.ensemble(lambda time: dataclasses.replace(one(1.0), horizon=time), LAW, sweep={"time": [2.0, -1.0]}, **SMALL)
-    assert caught.value.__notes__ == ["while making the model for {'time': -1.0}"]
+        cs.ensemble(lambda end: dataclasses.replace(one(1.0), horizon=end), LAW, sweep={"end": [2.0, -1.0]}, **SMALL)
+    assert caught.value.__notes__ == ["while making the model for {'end': -1.0}"]
 
 
 @pytest.mark.parametrize(
