@@ -111,8 +111,8 @@ class KernelMatching:
 
     Notes
     -----
-    All pairs are held at once: the memory is 8 B N (N + M) bytes. No BLAS is called, so that the number of threads does
-    not matter.
+    The pairs of tokens, and of tokens and points, are held at once: with temporary arrays up to 24 B N (N + M) bytes.
+    No BLAS is called, so that the number of threads does not matter.
 
     Examples
     --------
@@ -172,12 +172,19 @@ class KernelMatching:
         with np.errstate(over="ignore", invalid="ignore"):
             among = self._kernel(x, x)
             across = self._kernel(x, np.broadcast_to(self.points, (n_sequences, *self.points.shape)))
-            own = self._kernel(self.points[None], self.points[None]).mean()
+            own = self._among_points()
             of_each = among.mean(axis=(1, 2)) - 2 * across.mean(axis=(1, 2)) + own
             value = _finite(float(of_each.mean()) / 2)
         pull = np.einsum("bij,bjk->bik", among, x) / n_tokens
         pull -= np.einsum("bij,jk->bik", across, self.points) / len(self.points)
         return value, self.beta / (n_sequences * n_tokens) * pull
+
+    def _among_points(self) -> float:
+        """Return ∬ k dν dν, some rows at once."""
+        n_points = len(self.points)
+        rows = max(1, 2**17 // n_points)
+        parts = (self.points[None, i : i + rows] for i in range(0, n_points, rows))
+        return float(sum(self._kernel(part, self.points[None]).sum() for part in parts)) / n_points**2
 
     def _kernel(self, x: Floats, y: Floats) -> Floats:
         return np.asarray(np.exp(self.beta * (np.einsum("bik,bjk->bij", x, y) - 1)))
