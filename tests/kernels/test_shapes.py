@@ -48,8 +48,8 @@ def field(x=X, n_max=N_MAX, steps=STEPS, a=None, rows=ROWS):
     return harmonics.harmonic_field(x, n_max, steps, ones(2, SIZE * 3) if a is None else a, 1.0, rows, 1)
 
 
-def moments(x=X, p=None, n_max=N_MAX, n_rows=4, steps=STEPS, rows=ROWS, size=SIZE, length=128):
-    return expansions.harmonic_moments(x, p, n_max, n_rows, steps, rows, size, length, 1)
+def moments(x=X, p=None, n_max=N_MAX, steps=STEPS, rows=ROWS, size=SIZE, length=128):
+    return expansions.harmonic_moments(x, p, n_max, steps, rows, size, length, 1)
 
 
 def ratios(x=X, a=None, n_max=N_MAX, steps=STEPS, rows=ROWS):
@@ -72,10 +72,10 @@ def prefix_on_circle(x=CIRCLE, p=None, shape=(5, 3), chunk=64):
     return prefix.fourier_prefix(x, p, ones(*shape), chunk, 1.0, 1.0, 0.0, 1)
 
 
-def prefix_on_sphere(x=X, p=None, n_max=N_MAX, n_rows=4, size=4 * SIZE, columns=4 * SIZE, chunk=128, rows=ROWS):
-    matrix = np.arange(size + 1), np.arange(columns), ones(columns)
+def prefix_on_sphere(x=X, p=None, n_max=N_MAX, size=4 * SIZE, columns=4 * SIZE, chunk=128, rows=ROWS):
+    matrix = np.arange(size + 1), np.arange(columns) // 4, ones(columns)
     by_place = ones(128)
-    several = n_max, n_rows, STEPS, n_max, STEPS, rows
+    several = n_max, STEPS, n_max, STEPS, rows
     return prefix.harmonic_prefix(x, p, *several, *matrix, 1.0, chunk, by_place, by_place, 1.0, 0.0, 1)
 
 
@@ -104,7 +104,6 @@ BAD = {
     "no chunk": lambda: prefix_on_circle(chunk=0),
     "prefix sums on the circle by harmonics": lambda: prefix_on_sphere(CIRCLE),
     "weights of prefix sums on the sphere": lambda: prefix_on_sphere(p=P[:5]),
-    "rows of prefix sums": lambda: prefix_on_sphere(n_rows=3),
     "degree of prefix sums": lambda: prefix_on_sphere(n_max=3),
     "coefficients of prefix sums": lambda: prefix_on_sphere(size=4 * SIZE - 1),
     "columns of prefix sums": lambda: prefix_on_sphere(columns=4 * SIZE - 1),
@@ -152,7 +151,6 @@ BAD = {
     "degree of a field": lambda: field(n_max=3),
     "moments of another dim": lambda: moments(CIRCLE),
     "size of moments": lambda: moments(size=SIZE - 1),
-    "rows of moments": lambda: moments(n_rows=3),
     "weights of moments": lambda: moments(p=P[:5]),
     "steps of moments": lambda: moments(steps=STEPS[:8]),
     "scratch of moments": lambda: moments(rows=ROWS - 1),
