@@ -27,7 +27,7 @@ def test_transforms(benchmark, degree, direction, library):
     grid, basis = SphereGrid(degree, n_exact=3 * degree, n_threads=registry.THREADS), HarmonicBasis(dim=3, n_max=degree)
     x = grid.points[None]
     f = np.exp(x[0] @ [0.5, -0.2, 0.3])
-    own = basis.moments(x, grid.weights * f)
+    own = basis.moments(x, grid.weights * f)[:, :, None]
     calls = {
         ("values", "ducc0"): lambda: grid.values(grid_modes),
         ("values", "harmonics"): lambda: basis.ratios(x, own, n_threads=registry.THREADS)[1],
