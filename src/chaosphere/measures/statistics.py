@@ -63,7 +63,8 @@ def mean_vector(x: Tokens, *, weights: Any = None) -> Floats:
     array([0.5, 0.5])
     """
     batch = checks.tokens(x)
-    return of_replicas(mean_of(batch, checks.weights(weights, batch.shape[1])), x)  # type: ignore[no-any-return]
+    mean: Floats = of_replicas(mean_of(batch, checks.weights(weights, batch.shape[1])), x)
+    return mean
 
 
 def mean_of(batch: Tokens, p: Floats | None, *, over: Sharing | None = None) -> Floats:
@@ -279,7 +280,8 @@ def power_spectrum(x: Tokens, n_max: int, *, weights: Any = None, n_threads: int
     """
     batch = checks.tokens(x)
     p = checks.weights(weights, batch.shape[1])
-    return of_replicas(power_of(batch, p, n_max=n_max, n_threads=n_threads), x)  # type: ignore[no-any-return]
+    power: Floats = of_replicas(power_of(batch, p, n_max=n_max, n_threads=n_threads), x)
+    return power
 
 
 def power_of(
