@@ -29,9 +29,11 @@ from chaosphere.common import files
 from chaosphere.reporting import netcdf
 
 
-def test_unknown_option_exits_with_2():
+@pytest.mark.parametrize("option", ["--no-such-option", "--spr"])
+def test_unknown_option_exits_with_2(option):
+    """Nor is the beginning of an option one: `--spread` is looked for by its name before options are read."""
     with pytest.raises(SystemExit) as info:
-        main(["chaos", "--no-such-option"])
+        main(["chaos", option])
     assert info.value.code == 2
 
 

@@ -164,7 +164,7 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, capsys, replaced, mes
         (
             "[observe.met]",
             "[observe.time]",
-            r"names other than replica, time, seed, finished and without /, got 'time'",
+            r"names other than replica, time, seed, finished, hitting_times and without /, got 'time'",
         ),
         ("[observe.met]", "[observe.beta]", r"sweep and observe must not share names, got \['beta'\]"),
         (GOOD, "", r"a table \[tokens\] must be given"),

@@ -111,7 +111,8 @@ def test_coalesced_members_are_runs_alone():
         ({"until": lambda t, x: True}, ValueError, "until must return one bool for each replica in an ensemble"),
         ({"until": lambda t, x: x[:, 0, 0]}, TypeError, "until must return True or False, got float64"),
         ({"coalesce": 0.5}, ValueError, "coalesce must be a finite number > 0 and <= 0.1, got 0.5"),
-        ({"observe": {"hitting_times": cosine}}, ValueError, "rename the observable"),
+        ({"observe": {"hitting_times": cosine}}, ValueError, "names other than .*hitting_times"),
+        ({"observe": {"hitting_times": cosine}, "until": None}, ValueError, "names other than .*hitting_times"),
     ],
 )
 def test_arguments(more, error, message):
@@ -171,6 +172,7 @@ def test_a_study_file_with_clusters(tmp_path):
         ({"above": None}, r"\[until\] above must be given"),
         ({"at_least": None}, r"\[until\] at_least and at_most: one of them must be given"),
         ({"at_least": '"one"'}, r"\[until\] at_least must be a real number, got 'one'"),
+        ({"at_least": "2.0"}, r"\[until\] at_least must be within the values of the measure, 0 to 1, got 2.0"),
         (
             {"at_least": "1.0\nmost = 2"},
             r"\[until\] unknown key 'most'; .*allowed: measure, above, type, at_least, at_most",

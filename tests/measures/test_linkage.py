@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.spatial
 
 import chaosphere as cs
 from chaosphere.measures import linkage
@@ -40,6 +41,25 @@ def test_labels_by_cells(dim, scale, monkeypatch):
     x[100:200] = cs.normalize(x[:100] + 0.3 * scale * cs.sample_uniform(100, dim, rng=1))
     monkeypatch.setattr(linkage, "MAX_LINKS", -1)
     assert np.array_equal(cs.measures.clusters(x, scale=scale).labels, by_all_pairs(x, scale))
+
+
+def test_groups_that_are_apart_are_compared_once(monkeypatch):
+    """Two tight clusters more than a scale and less than three from one another, in many cells each."""
+    centres = np.zeros((2, 8))
+    centres[:, :2] = [[1.0, 0.0], [np.cos(0.65), np.sin(0.65)]]
+    x = cs.normalize(np.repeat(centres, 500, axis=0) + 0.05 * np.random.default_rng(0).standard_normal((1000, 8)))
+    counts = []
+    query = scipy.spatial.cKDTree.query
+
+    class Counting(scipy.spatial.cKDTree):
+        def query(self, *arguments, **options):
+            counts.append(1)
+            return query(self, *arguments, **options)
+
+    monkeypatch.setattr(scipy.spatial, "cKDTree", Counting)
+    labels = cs.measures.clusters(x, scale=0.25).labels
+    assert np.array_equal(labels, by_all_pairs(x, 0.25))
+    assert 1 <= len(counts) <= 20  # every pair of cells would take thousands
 
 
 def test_many_tokens_in_few_clusters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import signal
@@ -56,7 +57,13 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="chaosphere COMMAND --help lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"chaosphere {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    subparsers = parser.add_subparsers(
+        dest="command",
+        required=True,
+        metavar="COMMAND",
+        title="commands",
+        parser_class=functools.partial(argparse.ArgumentParser, allow_abbrev=False),  # `all_ranks` looks for a name
+    )
     for command in registry.commands():
         experiment.add(subparsers, command)
     run.add(subparsers)

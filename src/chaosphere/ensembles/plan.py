@@ -288,7 +288,7 @@ def make_plan(
         check_condition(until, time, starts=starts)
     plan = dataclasses.replace(plan, shapes=shapes_of(observe, time, starts=starts))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
-    others = [] if until is None else [HITTING_TIMES, f"{HITTING_TIMES}_0"]
+    others = [] if until is None else [f"{HITTING_TIMES}_0"]
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep, *others), suffixes=MEAN_SUFFIXES)
     return plan
 

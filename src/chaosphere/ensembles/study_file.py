@@ -17,7 +17,7 @@ from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.study_parts import CONDITIONS, ModelFactory, field_names, law_and_size
 from chaosphere.ensembles.study_table import Table, build, called, list_of_values
 from chaosphere.ensembles.sweep import N_TOKENS, check_names, parameter_values
-from chaosphere.measures.observables import STATISTICS, Measure, measure, value_of
+from chaosphere.measures.observables import STATISTICS, Measure, Statistic, measure, value_of
 from chaosphere.models.protocol import Model, save_steps
 from chaosphere.plot import style
 from chaosphere.simulation.coalesce import check_coalesce
@@ -203,8 +203,19 @@ def _until(values: Any, *, n_tokens: int) -> Condition | None:
         keys = ("type", *(name for name in names if name != "observable"))
         observable = _measure(values, "until", n_tokens=n_tokens, others=keys, is_of_tokens=True)
         options = {key: value for key, value in options.items() if key in keys} | {"observable": observable}
+        _check_range(options, STATISTICS[observable.name])
     condition: Condition = build(cls, "until", values=options)
     return condition
+
+
+def _check_range(bounds: Mapping[str, Any], statistic: Statistic) -> None:
+    """Raise ValueError if a bound is one that no value of the statistic reaches."""
+    low, high = statistic.at_least, statistic.at_most
+    for key, bound in bounds.items():
+        if key in ("at_least", "at_most") and not low <= checks.number(bound, f"[until] {key}") <= high:
+            raise ValueError(
+                f"[until] {key} must be within the values of the measure, {low:g} to {high:g}, got {bound}"
+            )
 
 
 def _picture(values: Any, *, sweep: Mapping[str, Any], observe: Mapping[str, Any]) -> Picture | None:

@@ -11,10 +11,11 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.models.protocol import Model, missing_members
 
-RESERVED = ("replica", "time", "seed", "finished")  # names of the dataset that are no parameter's or observable's
+HITTING_TIMES = "hitting_times"  # of the dataset, where a condition ends the runs
+# Names of the dataset that are no parameter's or observable's.
+RESERVED = ("replica", "time", "seed", "finished", HITTING_TIMES)
 N_TOKENS = "n_tokens"  # in a sweep: the number of tokens, and no parameter of the model unless its function takes it
 MEAN_SUFFIXES = ("_mean", "_low", "_high")
-HITTING_TIMES = "hitting_times"  # of the dataset, where a condition ends the runs
 
 
 def parameter_values(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:

@@ -152,11 +152,9 @@ def linked(x: Floats, scale: float) -> NDArray[np.int64]:
 def _linked_cells(x: Floats, scale: float) -> NDArray[np.int64]:
     """Return the same labels, in any order, for tokens that have many neighbours.
 
-    Tokens in one cell of a grid whose diagonals are below the scale are linked. So are cells whose first tokens are;
-    of others that may be, the nearest two tokens decide.
+    Tokens in one cell of a grid whose diagonals are below the scale are linked. So are cells whose first tokens are.
+    Of two groups of such cells that may be, the nearest two tokens decide.
     """
-    from scipy.spatial import cKDTree
-
     side = scale / np.sqrt(x.shape[1]) * (1 - 1e-9)
     _, firsts, cell = np.unique(np.floor(x / side), axis=0, return_index=True, return_inverse=True)
     cell, n_cells = cell.reshape(-1), len(firsts)
@@ -166,15 +164,31 @@ def _linked_cells(x: Floats, scale: float) -> NDArray[np.int64]:
         group = _components(group[links], n_cells)[group]
     # Tokens a scale apart are in cells whose first tokens are at most two diagonals farther apart. Of cells with one
     # token each all is known.
+    links = [np.empty((0, 2), dtype=np.int64)]
     for pairs in _close_pairs(x[firsts], 3 * scale):
         is_open = (group[pairs[:, 0]] != group[pairs[:, 1]]) & (sizes[pairs].sum(axis=1) > 2)
-        for i, j in pairs[is_open]:
-            if group[i] == group[j]:  # by now
-                continue
-            small, large = sorted((members[i], members[j]), key=len)
-            if cKDTree(x[large]).query(x[small])[0].min() <= scale:
-                group[group == group[j]] = group[i]
-    return np.asarray(group[cell])
+        links.append(_linked_groups(x, pairs[is_open], group=group, members=members, scale=scale))
+    return np.asarray(_components(np.concatenate(links), n_cells)[group][cell])
+
+
+def _linked_groups(
+    x: Floats, pairs: NDArray[np.int64], *, group: NDArray[np.int64], members: list[NDArray[np.int64]], scale: float
+) -> NDArray[np.int64]:
+    """Return the pairs of groups of cells, shape (n, 2), that have a short link in one of these pairs of cells."""
+    from scipy.spatial import cKDTree
+
+    is_back = group[pairs[:, 0]] > group[pairs[:, 1]]
+    pairs = np.where(is_back[:, None], pairs[:, ::-1], pairs)
+    groups, which, counts = np.unique(group[pairs], axis=0, return_inverse=True, return_counts=True)
+    ordered = pairs[np.argsort(which.reshape(-1), kind="stable")]
+    is_linked = np.zeros(len(groups), dtype=bool)
+    ends = np.cumsum(counts)
+    for k, cells in enumerate(ordered[end - count : end] for end, count in zip(ends, counts, strict=True)):
+        sides = [np.concatenate([members[cell] for cell in np.unique(side)]) for side in cells.T]
+        small, large = sorted(sides, key=len)
+        nearest, _ = cKDTree(x[large]).query(x[small], distance_upper_bound=np.nextafter(scale, np.inf))
+        is_linked[k] = nearest.min() <= scale
+    return np.asarray(groups[is_linked])
 
 
 def _close_pairs(x: Floats, distance: float) -> Iterator[NDArray[np.int64]]:
