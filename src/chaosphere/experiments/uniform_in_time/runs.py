@@ -11,7 +11,7 @@ martingale, so that from a small angle ε it reaches a > ε before 0 with probab
     E sup_t θ² = ε² + ∫_ε^π 2a (ε/a) da = 2πε − ε².
 
 When all N tokens are at one point and the limit at another, neither feels attention. So E sup over all times is
-bounded, but by a multiple of ε, that is of N^{−1/2}, the theorem's rate, although over short times it is of the order 1/N.
+bounded, but by a multiple of ε, that is of N^{−1/2}, the theorem's rate; over short times it is of the order 1/N.
 
 Second, without noise the uniform law is stationary. Its harmonics of degree l have E|m_l|² = 1/N in a sample of N
 tokens, and grow at the rates σ_l (`theory.growth_rate`). To leading order
