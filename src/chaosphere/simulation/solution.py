@@ -68,7 +68,7 @@ class Solution:
     times : ndarray, shape (n_times,)
         When the observables were recorded, one for each time of save_at; without save_at every step from 0 to T if
         anything is observed, else T alone. A time of save_at between two steps is labelled with the time of the step
-        before it, whose state it holds.
+        before it, whose state it holds; not so under the scheme "dormand-prince", which has the states at any time.
     state_times : ndarray, shape (n_states,)
         When the states were saved: `times` where there is a save_at, or T alone.
     states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
