@@ -19,7 +19,6 @@ from chaosphere.ensembles.ranks import Ranks
 from chaosphere.ensembles.start import Start, token_shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
-    HITTING_TIMES,
     MEAN_SUFFIXES,
     N_TOKENS,
     RESERVED,
@@ -33,7 +32,7 @@ from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import Cost, Model, ModelPlan, radii_of, resolved, save_steps
 from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, check_shared, observables
+from chaosphere.simulation.observables import OF_CONDITION, check_radii, check_shared, observables
 from chaosphere.simulation.trajectory import trajectory
 from chaosphere.simulation.until import Condition, check_until
 
@@ -288,7 +287,7 @@ def make_plan(
         check_condition(until, time, starts=starts)
     plan = dataclasses.replace(plan, shapes=shapes_of(observe, time, starts=starts))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
-    others = [] if until is None else [HITTING_TIMES, f"{HITTING_TIMES}_0"]
+    others = () if until is None else OF_CONDITION
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep, *others), suffixes=MEAN_SUFFIXES)
     return plan
 

@@ -28,7 +28,16 @@ from chaosphere.simulation import until as conditions
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, check_shared, observables, read_only, shared_values, values
+from chaosphere.simulation.observables import (
+    check_condition_names,
+    check_radii,
+    check_shared,
+    observables,
+    read_only,
+    shared_values,
+    stacked,
+    values,
+)
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import Solution
 from chaosphere.simulation.steps import Between, check_state, run_steps
@@ -201,6 +210,8 @@ def simulate(
     observe = observables(observe)
     check_radii(observe, has_radius=plan.has_radius)
     conditions.check_until(until)
+    if until is not None:
+        check_condition_names(observe)
     if keeps_own:
         check_shared(observe)
         if until is not None:
@@ -326,7 +337,9 @@ def simulate(
         final=plan.tokens(record.state),
         radii=radii_of(plan, states),
         final_radii=radii_of(plan, record.state),
-        observables={name: np.array(values) for name, values in record.observables.items()},
+        observables=stacked(
+            record.observables, observe, time=end, tokens=plan.tokens(record.state), radii=radii_of(plan, record.state)
+        ),
         attributes=attributes,
         model=short(resolved(model, plan)),
         seconds=clock.perf_counter() - start,
