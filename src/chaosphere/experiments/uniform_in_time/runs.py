@@ -222,7 +222,7 @@ def distances(
         if step % every:
             continue
         for size, (_, x) in enumerate(others):
-            squares = np.asarray(circular_wasserstein2(x, limit[1][0])) ** 2
+            squares = np.asarray(circular_wasserstein2(limit[1][0], x)) ** 2
             largest[size] = np.maximum(largest[size], squares)
             out[size, step // every] = largest[size].mean()
     return out
