@@ -19,6 +19,7 @@ from support.commands import (
     TINY_SYNC,
     TINY_TABLE,
     TINY_TRAINING,
+    TINY_UNIFORM,
     strict_json,
 )
 
@@ -87,6 +88,7 @@ EVERY_EXPERIMENT = [
     ["random-attention", *TINY_RANDOM],
     ["low-temperature", "--beta", "4", "16", "--tokens", "100", "--steps", "48", "--replicas", "2"],
     ["attractors", "--tokens", "20", "--steps", "20", "--replicas", "2"],
+    ["uniform-in-time", *TINY_UNIFORM],
     ["phases", *TINY_PHASES],
     ["estimate", *TINY_ESTIMATE],
     ["training", *TINY_TRAINING],

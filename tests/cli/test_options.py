@@ -34,6 +34,7 @@ def test_the_commands():
         "mean-field",
         "sync",
         "attractors",
+        "uniform-in-time",
         "causal",
         "metastability",
         "random-attention",

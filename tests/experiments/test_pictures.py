@@ -28,6 +28,7 @@ from chaosphere.experiments import (
     random_attention,
     synchronization,
     training,
+    uniform_in_time,
 )
 from chaosphere.plot import style
 
@@ -142,6 +143,12 @@ def pull_backs():
 
 
 @cache
+def long_chaos():
+    sizes = {"tokens": [8, 32], "n_nodes": 128, "horizon": 4.0, "n_steps": 40, "n_systems": 1}
+    return uniform_in_time.runs.run(rng=0, n_replicas=3, **sizes)
+
+
+@cache
 def cold_attention():
     return low_temperature.runs.run(rng=0, betas=[4.0, 16.0, 64.0], n_tokens=200, n_steps=48, n_replicas=3)
 
@@ -215,6 +222,7 @@ PICTURES = {
     "training, tokens": (trained_tokens, training.drawing.draw_tokens),
     "attention at low temperature": (cold_attention, low_temperature.drawing.draw),
     "attractors": (pull_backs, attractors.drawing.draw),
+    "uniform in time": (long_chaos, uniform_in_time.drawing.draw),
     "phases": (ladder, phases.drawing.draw_hysteresis),
     "figure 1": (first_figure, paper.draw_tokens),
     "figure 2": (second_figure, paper.draw_cosines_and_energy),

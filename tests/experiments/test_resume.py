@@ -27,6 +27,7 @@ from chaosphere.experiments import (
     random_attention,
     synchronization,
     training,
+    uniform_in_time,
 )
 from chaosphere.experiments.pieces import grow
 from chaosphere.reporting import netcdf
@@ -151,6 +152,13 @@ STUDIES = {
     "attention at low temperature": (
         lambda **more: low_temperature.runs.run(
             rng=0, betas=[4.0, 16.0], n_tokens=100, n_steps=48, n_replicas=4, **more
+        ),
+        "on_step",
+        4,
+    ),
+    "uniform in time": (
+        lambda **more: uniform_in_time.runs.run(
+            rng=0, tokens=[4, 8], n_nodes=32, horizon=1.0, n_steps=40, n_systems=1, n_replicas=4, **more
         ),
         "on_step",
         4,

@@ -40,6 +40,7 @@ EXTENDING = [
     "chaosphere.measures.token_means.SharedObservable",
     "chaosphere.measures.token_means.SharedStateObservable",
     "chaosphere.models.protocol.Cost",
+    "chaosphere.models.protocol.Inside",
     "chaosphere.models.protocol.Model",
     "chaosphere.models.protocol.ModelPlan",
     "chaosphere.models.protocol.StepContext",

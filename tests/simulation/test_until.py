@@ -55,10 +55,33 @@ def test_saved_states_end_where_the_run_does():
     sol = cs.simulate(NETWORK, X, rng=0, until=late, save_at=[0.1, 0.5, 1.0])
     assert sol.times.tolist() == sol.state_times.tolist() == [0.1, 0.5]
     assert sol.states.shape == (2, 12, 3)
-    none = cs.simulate(NETWORK, X, rng=0, until=late, save_at=[1.0], observe={"t": lambda t, x: t})
+    observe = {"t": lambda t, x: t, "mean": lambda t, x: x.mean(axis=0), "n": lambda t, x: len(x)}
+    none = cs.simulate(NETWORK, X, rng=0, until=late, save_at=[1.0], observe=observe)
     assert none.states.shape == (0, 12, 3)
-    assert none.observables["t"].shape == (0,)
+    assert {name: values.shape for name, values in none.observables.items()} == {"t": (0,), "mean": (0, 3), "n": (0,)}
+    assert none.observables["n"].dtype == np.int64
+    assert none.to_xarray()["mean"].dims == ("time", "mean_0")
     assert "none" in str(none)
+
+
+def test_a_dataset_says_when_a_run_was_stopped():
+    one = cs.simulate(NETWORK, X, rng=0, until=late).to_xarray()
+    assert one["stopped_at"].item() == pytest.approx(0.7)
+    assert one["hitting_times"].dims == ("hitting_times_0",)
+    np.testing.assert_allclose(one["hitting_times"], [0.6, 0.7])
+    batch = cs.simulate(NETWORK, np.stack([X, X]), rng=0, until=lambda t, x: [t > 0.55, False]).to_xarray()
+    assert np.isnan(batch["stopped_at"])
+    assert batch["hitting_times"].dims == ("replica", "hitting_times_0")
+    np.testing.assert_allclose(batch["hitting_times"], [[0.5, 0.6], [2.0, math.inf]])
+    assert "stopped_at" not in cs.simulate(NETWORK, X, rng=0).to_xarray()
+
+
+@pytest.mark.parametrize("name", ["stopped_at", "hitting_times", "hitting_times_0"])
+def test_names_of_a_condition_are_its_own(name):
+    observe = {name: lambda t, x: t}
+    assert name in cs.simulate(NETWORK, X, rng=0, observe=observe).to_xarray()
+    with pytest.raises(ValueError, match=rf"observe\['{name}'\] must have another name"):
+        cs.simulate(NETWORK, X, rng=0, observe=observe, until=late)
 
 
 def test_a_condition_that_holds_at_the_start_and_one_that_never_holds():

@@ -24,6 +24,9 @@ TINY_ESTIMATE = [
     *("--activation", "erf", "--value-scale", "0", "--horizon", "0.25", "--steps", "2", "--field-tolerance", "0.01"),
     *("--tolerance", "0.2"),
 ]
+TINY_UNIFORM = [
+    *("--tokens", "4", "8", "--nodes", "32", "--horizon", "4", "--steps", "40", "--systems", "1", "--replicas", "2"),
+]
 TINY_TABLE = ["--activations", "relu", "--dims", "5", "--bias-std", "0"]
 
 

@@ -19,7 +19,6 @@ from chaosphere.ensembles.ranks import Ranks
 from chaosphere.ensembles.start import Start, token_shape
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
-    HITTING_TIMES,
     MEAN_SUFFIXES,
     N_TOKENS,
     RESERVED,
@@ -33,7 +32,7 @@ from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import Cost, Model, ModelPlan, radii_of, resolved, save_steps
 from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, check_shared, observables
+from chaosphere.simulation.observables import OF_CONDITION, check_radii, check_shared, observables
 from chaosphere.simulation.trajectory import trajectory
 from chaosphere.simulation.until import Condition, check_until
 
@@ -271,7 +270,7 @@ def make_plan(
         dim=dim,
         seeds=seeds,
         observe=observe,
-        times=_times(save_at, models.values()),
+        times=_times(save_at, [(model, plans[point].is_dense) for point, model in models.items()]),
         save_at=save_at,
         shapes={},
         token_bytes=token_bytes,
@@ -288,7 +287,7 @@ def make_plan(
         check_condition(until, time, starts=starts)
     plan = dataclasses.replace(plan, shapes=shapes_of(observe, time, starts=starts))
     n_axes = {name: len(shape) for name, (shape, _) in plan.shapes.items()}
-    others = [] if until is None else [f"{HITTING_TIMES}_0"]
+    others = () if until is None else OF_CONDITION
     checks.dataset_names(n_axes, others=(*RESERVED, *sweep, *others), suffixes=MEAN_SUFFIXES)
     return plan
 
@@ -314,15 +313,16 @@ def _token_bytes(shape: Shape) -> int:
     return 12 * shape.n_replicas * (shape.n_tokens + 24) * (shape.dim + 1) * 8
 
 
-def _times(save_at: Any, models: Iterable[Model]) -> Floats:
-    """Return the times that all models record."""
-    grids = {(model.horizon, model.n_steps): model for model in models}
+def _times(save_at: Any, models: Iterable[tuple[Model, bool]]) -> Floats:
+    """Return the times that all models record; each is with whether it is dense."""
+    grids = {(model.horizon, model.n_steps, is_dense): model for model, is_dense in models}
     if save_at is None:
-        if len(grids) > 1:
+        sizes = {(horizon, n_steps) for horizon, n_steps, _ in grids}
+        if len(sizes) > 1:
             raise ValueError("save_at must be given where the models differ in horizon or number of steps")
-        [(horizon, n_steps)] = grids
+        [(horizon, n_steps)] = sizes
         return np.linspace(0, horizon, n_steps + 1)
-    times, *others = (save_steps(save_at, model)[0] for model in grids.values())
+    times, *others = (save_steps(save_at, model, is_dense=dense)[0] for (*_, dense), model in grids.items())
     for other in others:
         if (differs := times != other).any():
             at = int(np.flatnonzero(differs)[0])

@@ -115,11 +115,7 @@ def _run(task: Task) -> dict[str, Floats]:
     if solution.attributes["model"] != task.description:
         difference = differences(solution.attributes["model"], task.description)
         raise RuntimeError(f"a worker chose another method, which would change bits: {difference}")
-    observables = {
-        # Of a run that ended before the first of the times there is none.
-        name: values if len(values) else np.empty((0, *task.shapes[name]))
-        for name, values in solution.observables.items()
-    }
+    observables = solution.observables
     for name, shape in task.shapes.items():
         values = observables[name]
         if values.shape[1:] != shape or values.dtype.kind not in "iufb":

@@ -14,6 +14,7 @@ EXPERIMENTS = (
     "mean_field",
     "synchronization",
     "attractors",
+    "uniform_in_time",
     "causal",
     "metastability",
     "random_attention",

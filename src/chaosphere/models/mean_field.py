@@ -17,7 +17,7 @@ from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.interactions.protocol import is_ordered_of
 from chaosphere.models.operations import Recorder
-from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, resolved
+from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, check_model, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -359,7 +359,7 @@ class MeanFieldPlan(ModelPlan):
     def __init__(self, limit: MeanField, inner: ModelPlan) -> None:
         self.limit, self.inner = limit, inner
         self.max_fused_steps, self.cost = inner.max_fused_steps, inner.cost
-        self.has_radius, self.changing = inner.has_radius, inner.changing
+        self.has_radius, self.changing, self.is_dense = inner.has_radius, inner.changing, inner.is_dense
 
     def start(self, x: Tokens) -> Tokens:
         """Return the state that nodes and passive tokens start from; see `ModelPlan`."""
@@ -372,6 +372,10 @@ class MeanFieldPlan(ModelPlan):
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return the state of nodes and passive tokens after some steps; see `ModelPlan`."""
         return self.inner.advance(x, steps, context)
+
+    def advance_through(self, x: Tokens, step: int, *, inside: Inside, context: StepContext) -> Tokens:
+        """Take a step of nodes and passive tokens and fill in their states within it; see `ModelPlan`."""
+        return self.inner.advance_through(x, step, inside=inside, context=context)
 
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step of nodes and passive tokens with its operations; see `ModelPlan`."""

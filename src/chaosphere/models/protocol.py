@@ -79,6 +79,52 @@ class StepContext(Brief):
     n_threads: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Inside(Brief):
+    """Times within a step of a model, and the states at them, which the step fills in.
+
+    Parameters
+    ----------
+    times : ndarray of float64, shape (n,)
+        Since the start of the step: increasing, larger than 0 and smaller than its length.
+    states : ndarray, shape (n, R, N, d)
+        Written to.
+
+    See Also
+    --------
+    chaosphere.models.protocol.ModelPlan : A model for tokens of one shape.
+    chaosphere.models.protocol.ModelPlan.advance_through : Take a step and fill in states within it.
+
+    Examples
+    --------
+    A step of length 1 of a deterministic run, and the state in its middle:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.shape import Shape
+    >>> from chaosphere.common.streams import Noise
+    >>> from chaosphere.models.protocol import Inside, StepContext
+    >>> model = cs.LimitSDE(
+    ...     attention=cs.SoftmaxAttention(),
+    ...     field=None,
+    ...     horizon=1.0,
+    ...     n_steps=1,
+    ...     scheme="dormand-prince",
+    ... )
+    >>> x = cs.sample_uniform(10, 3, rng=0, n_replicas=1)
+    >>> inside = Inside(times=np.array([0.5]), states=np.empty((1, *x.shape)))
+    >>> context = StepContext(noise=Noise(0), n_threads=1)
+    >>> end = model.plan(Shape.of(x)).advance_through(
+    ...     x, 0, inside=inside, context=context
+    ... )
+    >>> np.abs(np.linalg.norm(inside.states, axis=3) - 1).max() < 1e-12
+    np.True_
+    """
+
+    times: Floats
+    states: Tokens
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a step takes, for estimates of time and memory.
@@ -135,12 +181,15 @@ class ModelPlan(Protocol):
         `chaosphere.interactions.protocol.InteractionPlan`.
     changing : frozenset of str
         The arguments of the model, such as "attention", that have parameters of their own in each step.
+    is_dense : bool
+        Whether `advance_through` fills in the states at times within a step, which `simulate` then records.
 
     See Also
     --------
     chaosphere.models.protocol.Model : What a model offers.
     chaosphere.models.protocol.StepContext : Noise and threads of a run.
     chaosphere.models.protocol.Cost : Pairs, random numbers and bytes of a step.
+    chaosphere.models.protocol.Inside : Times within a step.
     chaosphere.interactions.protocol.InteractionPlan : An interaction for tokens of one shape.
     chaosphere.common.shape.Shape : Replicas, tokens, dimension and dtype.
 
@@ -180,6 +229,7 @@ class ModelPlan(Protocol):
     has_radius: bool = False
     block: int = 1
     changing: frozenset[str] = frozenset()
+    is_dense: bool = False
 
     def start(self, x: Tokens) -> Tokens:
         """Return the state that a run starts from.
@@ -250,6 +300,7 @@ class ModelPlan(Protocol):
         See Also
         --------
         chaosphere.models.protocol.ModelPlan.advance_until : Take a step in parts.
+        chaosphere.models.protocol.ModelPlan.advance_through : Take a step and fill in states within it.
         chaosphere.interactions.protocol.InteractionPlan.move : Steps of the tokens along the drift.
         chaosphere.models.schemes.Scheme.step : Take a step of the equation.
         chaosphere.models.protocol.ModelPlan.jvp : Steps and their derivative.
@@ -265,6 +316,7 @@ class ModelPlan(Protocol):
         start: float,
         stop: Callable[[Tokens], bool],
         context: StepContext,
+        inside: Inside | None = None,
     ) -> tuple[Tokens, float | None]:
         """Take a step, or the rest of one, of a single system.
 
@@ -282,6 +334,8 @@ class ModelPlan(Protocol):
             Of the state.
         context : StepContext
             The noise and the threads of the run.
+        inside : Inside, optional
+            Times of which a plan that `is_dense` fills in those between `start` and the end.
 
         Returns
         -------
@@ -295,6 +349,32 @@ class ModelPlan(Protocol):
         chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
         """
         return self.advance(x, range(step, step + 1), context), None
+
+    def advance_through(self, x: Tokens, step: int, *, inside: Inside, context: StepContext) -> Tokens:
+        """Take a step, and fill in the states at times within it.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            State.
+        step : int
+            The step, counted from 0.
+        inside : Inside
+            The times. A plan that is not dense leaves the states as they are.
+        context : StepContext
+            The noise and the threads of the run.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            The state after the step, bitwise that of `advance`.
+
+        See Also
+        --------
+        chaosphere.models.protocol.Inside : Times within a step.
+        chaosphere.models.protocol.ModelPlan.advance : Take steps of a model.
+        """
+        return self.advance(x, range(step, step + 1), context)
 
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step with the operations that it is made of, for derivatives.
@@ -568,11 +648,12 @@ def check_model(model: object) -> None:
         )
 
 
-def save_steps(save_at: Any, model: Model) -> tuple[Floats, NDArray[np.int64]]:
+def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[Floats, NDArray[np.int64]]:
     """Return the times that are recorded for `save_at`, and the steps made by then, ⌊t L / T⌋ for each time t.
 
     A time within four units in the last place of its own type of a step is at that step. Times between two steps are
-    replaced by that of the step before, whose state is recorded.
+    replaced by that of the step before, whose state is recorded. Of a dense model they stay, and are known after
+    ⌈t L / T⌉ steps.
 
     Raises
     ------
@@ -597,6 +678,10 @@ def save_steps(save_at: Any, model: Model) -> tuple[Floats, NDArray[np.int64]]:
     # The small excess absorbs the rounding of t L / T for times that lie on the grid.
     slack = np.maximum(1e-9, 4 * eps * position)
     nearest = np.minimum(np.rint(position), n_steps)
-    steps = np.where(np.abs(position - nearest) <= slack, nearest, np.floor(position)).astype(np.int64)
+    between = np.ceil(position) if is_dense else np.floor(position)
+    is_near = np.abs(position - nearest) <= slack
+    steps = np.where(is_near, nearest, between).astype(np.int64)
+    if is_dense:
+        return np.where(is_near & (np.abs(position - nearest) > 1e-9), steps * horizon / n_steps, times), steps
     is_on_grid = np.abs(position - steps) <= 1e-9
     return np.where(is_on_grid, times, steps * horizon / n_steps), steps

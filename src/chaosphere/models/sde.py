@@ -31,7 +31,7 @@ from chaosphere.interactions.protocol import (
 )
 from chaosphere.models.adaptive import DormandPrince, tolerance_of
 from chaosphere.models.operations import Recorder
-from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
+from chaosphere.models.protocol import Cost, Inside, ModelPlan, StepContext, changes
 from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import Increment, normalized_rows
 from chaosphere.noise.protocol import CommonNoise, check_noise
@@ -105,11 +105,13 @@ class LimitSDE(Brief):
     II, IV.2). Its tolerance is of one inner step, so the error of a run grows with their number and with the flow.
     Replicas have inner steps of their own; where parameters of the attention change over time, an evaluation is then
     one for each replica. Inner steps start anew in every step of the model, so that a resumed run is bitwise identical;
-    few steps are best for long times. As for any explicit scheme, inner steps of tokens in one cluster are bounded by
-    the rate at which they approach one another; more than 10⁶ in one step end the run with an error. Of float64
-    tokens with N² d <= 2¹⁸ in direct softmax attention, QᵀK = βI, β >= 0, V = vI, a velocity below 1e-5 is summed from
-    differences of tokens, so that it is accurate also where it is below 1e-16. NumPy sums them on one thread: an
-    evaluation takes some milliseconds for 300 such tokens.
+    few steps are best for long times. `simulate` records any time between them by the continuous extension of order 4
+    (Hairer, Nørsett and Wanner, Solving Ordinary Differential Equations I, II.6), projected to the sphere: it has an
+    error of the order of the tolerance, takes no evaluation, and does not change the inner steps. As for any explicit
+    scheme, inner steps of tokens in one cluster are bounded by the rate at which they approach one another; more than
+    10⁶ in one step end the run with an error. Of float64 tokens with N² d <= 2¹⁸ in direct softmax attention, QᵀK = βI,
+    β >= 0, V = vI, a velocity below 1e-5 is summed from differences of tokens, so that it is accurate also where it is
+    below 1e-16. NumPy sums them on one thread: an evaluation takes some milliseconds for 300 such tokens.
 
     Examples
     --------
@@ -399,6 +401,7 @@ class SDEPlan(ModelPlan):
             self.attention = attention.plan(shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.block = 1 if self.attention is None else self.attention.block
+        self.is_dense = self.refined is not None
         self.own_rows = (0, shape.n_tokens)
         self.changing = frozenset(["attention"] * (self.attention is not None and changes(self.attention)))
         self.field = None if model.field is None else model.field.noise_plan(shape, layered.of_all(weights))
@@ -428,12 +431,28 @@ class SDEPlan(ModelPlan):
         return x
 
     def advance_until(
-        self, x: Tokens, step: int, *, start: float, stop: Callable[[Tokens], bool], context: StepContext
+        self,
+        x: Tokens,
+        step: int,
+        *,
+        start: float,
+        stop: Callable[[Tokens], bool],
+        context: StepContext,
+        inside: Inside | None = None,
     ) -> tuple[Tokens, float | None]:
         """Take a step, in inner steps where the scheme has them; see `ModelPlan`."""
         if self.refined is None:
             return self.advance(x, range(step, step + 1), context), None
-        return self.refined.refine(x, self._flow(step, context), start=start, stop=stop)
+        return self.refined.refine(x, self._flow(step, context), start=start, stop=stop, inside=inside)
+
+    def advance_through(self, x: Tokens, step: int, *, inside: Inside, context: StepContext) -> Tokens:
+        """Take a step and fill in the tokens at times within it, where the scheme has them; see `ModelPlan`."""
+        if self.refined is None or self.attention is None:
+            return self.advance(x, range(step, step + 1), context)
+        end, _ = self.refined.refine(x, self._flow(step, context), inside=inside)
+        for state in inside.states:
+            self.attention.hold(state, x)
+        return self.attention.hold(end, x)
 
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step with its operations; see `ModelPlan`."""

@@ -16,7 +16,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.measures.linkage import clusters, linked
-from chaosphere.models.protocol import Model, ModelPlan, StepContext
+from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext
 
 
 class CoalescedPlan(ModelPlan):
@@ -47,24 +47,36 @@ class CoalescedPlan(ModelPlan):
             raise ValueError(f"coalesce needs a model that takes weights of tokens: {error}") from error
         if self.inner.is_ordered or self.inner.has_radius:
             raise ValueError("coalesce needs a model of tokens without an order and without radii")
-        self.cost, self.changing = self.inner.cost, self.inner.changing
+        self.cost, self.changing, self.is_dense = self.inner.cost, self.inner.changing, self.inner.is_dense
         self._last: tuple[bytes, ModelPlan] = (self.weights.tobytes(), self.inner)
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return all tokens after some steps; see `ModelPlan`."""
         for step in steps:
-            labels = linked(x[0], 0.0)
-            y, weights = _distinct(x, labels), _summed(labels, self.weights)
-            elapsed: float | None = 0.0
-            while elapsed is not None:
-                y, elapsed = self._plan(weights, x.shape[2]).advance_until(
-                    y, step, start=elapsed, stop=partial(self._is_tight, weights), context=context
-                )
-                if (groups := self._groups(y, weights)) is not None:
-                    labels = groups[0][labels]
-                    y, weights = groups[1], _summed(groups[0], weights)
-            x = np.ascontiguousarray(y[:, labels])
+            x = self._advanced(x, step, None, context=context)
         return x
+
+    def advance_through(self, x: Tokens, step: int, *, inside: Inside, context: StepContext) -> Tokens:
+        """Take a step and fill in all tokens at times within it; see `ModelPlan`."""
+        return self._advanced(x, step, inside, context=context)
+
+    def _advanced(self, x: Tokens, step: int, inside: Inside | None, *, context: StepContext) -> Tokens:
+        labels = linked(x[0], 0.0)
+        y, weights = _distinct(x, labels), _summed(labels, self.weights)
+        elapsed: float | None = 0.0
+        while elapsed is not None:
+            rest = None if inside is None else _after(inside, elapsed, shape=y.shape)
+            y, elapsed = self._plan(weights, x.shape[2]).advance_until(
+                y, step, start=elapsed, stop=partial(self._is_tight, weights), context=context, inside=rest
+            )
+            if inside is not None and rest is not None:
+                n_known = len(rest.times) if elapsed is None else int((rest.times <= elapsed).sum())
+                first = len(inside.times) - len(rest.times)
+                inside.states[first : first + n_known] = rest.states[:n_known][:, :, labels]
+            if (groups := self._groups(y, weights)) is not None:
+                labels = groups[0][labels]
+                y, weights = groups[1], _summed(groups[0], weights)
+        return np.ascontiguousarray(y[:, labels])
 
     def _is_tight(self, weights: Floats, y: Tokens) -> bool:
         return self._groups(y, weights) is not None
@@ -97,6 +109,12 @@ class CoalescedPlan(ModelPlan):
     def describe(self) -> Any:
         """Return the model with every automatic choice made for all tokens."""
         return self.inner.describe()
+
+
+def _after(inside: Inside, elapsed: float, *, shape: tuple[int, ...]) -> Inside:
+    """Return the times within a step after one of them, for tokens of a shape."""
+    times = inside.times[inside.times > elapsed]
+    return Inside(times=times, states=np.empty((len(times), *shape), dtype=inside.states.dtype))
 
 
 def check_coalesce(coalesce: float | None) -> float | None:

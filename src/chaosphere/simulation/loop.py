@@ -28,10 +28,19 @@ from chaosphere.simulation import until as conditions
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
-from chaosphere.simulation.observables import check_radii, check_shared, observables, read_only, shared_values, values
+from chaosphere.simulation.observables import (
+    check_condition_names,
+    check_radii,
+    check_shared,
+    observables,
+    read_only,
+    shared_values,
+    stacked,
+    values,
+)
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import Solution
-from chaosphere.simulation.steps import check_state, run_steps
+from chaosphere.simulation.steps import Between, check_state, run_steps
 from chaosphere.simulation.until import Condition
 
 
@@ -69,7 +78,7 @@ def simulate(
     save_at : array_like of float, optional
         Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps, and is labelled with the time
         that these steps take; times within four units in the last place (of their own type) of a step are at it.
-        Default: the final state only.
+        Under the scheme "dormand-prince" it is that at time t; see `LimitSDE`. Default: the final state only.
     observe : mapping of str to callable, optional
         Each is called with (time, tokens) at the times of `save_at`, or at every step without it; returns a number or
         an array of fixed shape. The tokens are a read-only view of the state. An object with a method
@@ -201,6 +210,8 @@ def simulate(
     observe = observables(observe)
     check_radii(observe, has_radius=plan.has_radius)
     conditions.check_until(until)
+    if until is not None:
+        check_condition_names(observe)
     if keeps_own:
         check_shared(observe)
         if until is not None:
@@ -211,7 +222,7 @@ def simulate(
         steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
         times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
     else:
-        times, steps = save_steps(save_at, model)
+        times, steps = save_steps(save_at, model, is_dense=plan.is_dense)
     state_times, state_steps = times, steps
     if save_at is None or not save_states:
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
@@ -251,6 +262,7 @@ def simulate(
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
+        between = Between(times, steps, model=model)
         run = run_steps(
             model,
             plan,
@@ -261,6 +273,7 @@ def simulate(
             first_step=first_step,
             # A checkpoint may be due after any step, and a condition may hold.
             stops=np.union1d([*state_steps, *steps], model.n_steps) if file is None and until is None else None,
+            between=between,
         )
         stop = StopRequest()
         if file is not None:
@@ -276,16 +289,17 @@ def simulate(
                     if is_needed and step > 0:
                         check = partial(check_state, state, plan, step=step, model=model, last=record.state)
                         over.on_keepers(check) if keeps_own else check()
-                    for time in times[steps == step] if observe else ():
-                        view, where = read_only(plan.tokens(state)), f"step {step} (time {time:g})"
-                        of_state: dict[str, Any] = {"tokens": view, "radii": radii_of(plan, state), "where": where}
+                    known = between.known(state, int((steps == step).sum()))
+                    for time, at_time in zip(times[steps == step], known, strict=True) if observe else ():
+                        view, where = read_only(plan.tokens(at_time)), f"step {step} (time {time:g})"
+                        of_state: dict[str, Any] = {"tokens": view, "radii": radii_of(plan, at_time), "where": where}
                         if keeps_own:
                             some = shared_values(observe, float(time), partition=over, **of_state)
                         else:
                             some = values(observe, float(time), **of_state)
                         for name, value in some:
                             record.add(name, value, where=where)
-                    record.states += [state] * int((state_steps == step).sum())
+                    record.states += known if state_steps is steps else [state] * int((state_steps == step).sum())
                     if until is not None:
                         record.hits = conditions.after(
                             record.hits, until, step=step, size=model.horizon / model.n_steps, tokens=plan.tokens(state)
@@ -323,7 +337,9 @@ def simulate(
         final=plan.tokens(record.state),
         radii=radii_of(plan, states),
         final_radii=radii_of(plan, record.state),
-        observables={name: np.array(values) for name, values in record.observables.items()},
+        observables=stacked(
+            record.observables, observe, time=end, tokens=plan.tokens(record.state), radii=radii_of(plan, record.state)
+        ),
         attributes=attributes,
         model=short(resolved(model, plan)),
         seconds=clock.perf_counter() - start,

@@ -14,6 +14,7 @@ from chaosphere.measures.observables import Observable, sees_radii, value_of
 from chaosphere.measures.token_means import SharedObservable, SharedStateObservable
 
 RADIUS = "radius"  # in `Solution.to_xarray`, of a model that has them
+OF_CONDITION = ("stopped_at", "hitting_times", "hitting_times_0")  # in `Solution.to_xarray`, with a condition
 _RESERVED = {"x", "token", "coordinate", "time", "state_time", "replica"}  # in `Solution.to_xarray`
 
 
@@ -56,6 +57,33 @@ def check_radii(observe: Mapping[str, Observable], *, has_radius: bool) -> None:
             )
         if name == RADIUS and has_radius:
             raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of the radii")
+
+
+def check_condition_names(observe: Mapping[str, Observable]) -> None:
+    """Raise ValueError if an observable has a name of what a condition adds."""
+    for name in OF_CONDITION:
+        if name in observe:
+            raise ValueError(
+                f"observe[{name!r}] must have another name: in to_xarray() it is that of what `until` gives"
+            )
+
+
+def stacked(
+    recorded: Mapping[str, list[np.ndarray[Any, Any]]],
+    observe: Mapping[str, Observable],
+    *,
+    time: float,
+    tokens: Tokens,
+    radii: Tokens | None,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what each observable gave, stacked along times.
+
+    Where it was never recorded, as the run ended before, its shape and type are those of its value at the end.
+    """
+    out = {name: np.array(rows) for name, rows in recorded.items()}
+    never = {name: observe[name] for name, rows in recorded.items() if not rows}
+    ends = values(never, time, tokens=read_only(tokens), radii=radii, where=f"time {time:g}")
+    return out | {name: np.empty((0, *value.shape), value.dtype) for name, value in ends}
 
 
 def check_shared(observe: Mapping[str, Observable]) -> None:

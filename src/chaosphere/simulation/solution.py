@@ -13,7 +13,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
 from chaosphere.common.reprs import Row, block, short, span, table
-from chaosphere.simulation.observables import RADIUS
+from chaosphere.simulation.observables import OF_CONDITION, RADIUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ class Solution:
     times : ndarray, shape (n_times,)
         When the observables were recorded, one for each time of save_at; without save_at every step from 0 to T if
         anything is observed, else T alone. A time of save_at between two steps is labelled with the time of the step
-        before it, whose state it holds.
+        before it, whose state it holds; not so under the scheme "dormand-prince", which has the states at any time.
     state_times : ndarray, shape (n_states,)
         When the states were saved: `times` where there is a save_at, or T alone.
     states : ndarray, shape (n_states, N, d) or (n_states, R, N, d)
@@ -76,7 +76,7 @@ class Solution:
     final : ndarray, shape (N, d) or (R, N, d)
         The tokens at time T, or where the run stopped.
     observables : dict of ndarray
-        Values of each observable, the first axis along times.
+        Values of each observable, the first axis along times, of which a run may have none that it reached.
     attributes : dict
         The model, with the methods that were chosen for it, the seed, the versions of the noise streams, of chaosphere
         and of NumPy, and the instruction set, as JSON-able values.
@@ -225,7 +225,8 @@ class Solution:
         -------
         xarray.Dataset
             The states as `x`, their radii, if the model has them, as `radius`, the observables by their names, and the
-            attributes.
+            attributes. Of a run with a condition `stopped_at`, not a number if it reached T, and `hitting_times` with
+            the dimensions (replica,) hitting_times_0.
 
         Raises
         ------
@@ -259,6 +260,10 @@ class Solution:
             leading = ("time", *replica) if is_per_replica else ("time",)
             trailing = tuple(f"{name}_{axis}" for axis in range(values.ndim - len(leading)))
             variables[name] = (leading + trailing, values)
+        if self.hitting_times is not None:
+            stopped, hit, axis = OF_CONDITION
+            variables[stopped] = ((), math.nan if self.stopped_at is None else self.stopped_at)
+            variables[hit] = ((*replica, axis), self.hitting_times)
         coordinates = {"time": self.times} | ({} if same else {"state_time": self.state_times})
         attributes = {
             key: json.dumps(value) if isinstance(value, dict) else value for key, value in self.attributes.items()

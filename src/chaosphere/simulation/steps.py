@@ -8,13 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Tokens
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Noise, Seeds
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.models.adaptive import InnerStepsError
-from chaosphere.models.protocol import Model, ModelPlan, StepContext
+from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext
 from chaosphere.simulation.solution import SimulationError
+
+
+class Between:
+    """Recorded times that lie between the steps of a dense plan, and the states at those within the last step.
+
+    Parameters
+    ----------
+    times : ndarray, shape (n,)
+    steps : ndarray of int, shape (n,)
+        How many steps are taken when the state at each time is known.
+    model : Model
+    """
+
+    def __init__(self, times: Floats, steps: NDArray[np.int64], *, model: Model) -> None:
+        position, self.offsets = times * model.n_steps / model.horizon, {}
+        slack = np.maximum(1e-9, 4 * np.finfo(np.float64).eps * position)
+        is_between = position < steps - slack
+        for step in np.unique(steps[is_between]).tolist():
+            start = (step - 1) * model.horizon / model.n_steps
+            self.offsets[step] = times[is_between & (steps == step)] - start
+        self.states: list[Tokens] = []
+
+    def start(self, step: int, x: Tokens) -> Inside | None:
+        """Return the times within the next step and memory for the tokens; None where there are none."""
+        self.states = []
+        if (offsets := self.offsets.get(step + 1)) is None:
+            return None
+        states = np.empty((len(offsets), *x.shape), dtype=x.dtype)
+        self.states = list(states)
+        return Inside(times=offsets, states=states)
+
+    def known(self, state: Tokens, n_times: int) -> list[Tokens]:
+        """Return the states at the times that are known after the last step: those within it, and that after it."""
+        within = [x if state.ndim == 3 else x[0] for x in self.states]
+        return [*within, *[state] * (n_times - len(within))]
 
 
 def run_steps(
@@ -27,8 +62,12 @@ def run_steps(
     n_threads: int | None,
     first_step: int,
     stops: NDArray[np.int64] | None,
+    between: Between | None = None,
 ) -> Iterator[tuple[int, Tokens]]:
-    """Yield (steps taken, state) at the start and after every step; with stops at least there, bitwise identical."""
+    """Yield (steps taken, state) at the start and after every step; with stops at least there, bitwise identical.
+
+    `between` takes the states at times within the last step, of a dense plan.
+    """
     is_batch = x.ndim == 3
     batch = x if is_batch else x[None]
     shape, dtype = batch.shape, batch.dtype
@@ -43,7 +82,10 @@ def run_steps(
         if stops is not None:
             n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
         try:
-            batch = plan.advance(batch, range(index, index + n_steps), context)
+            if between is not None and (inside := between.start(index, batch)) is not None:
+                batch = plan.advance_through(batch, index, inside=inside, context=context)
+            else:
+                batch = plan.advance(batch, range(index, index + n_steps), context)
         except (DegenerateTokenError, InnerStepsError, UnbalancedError) as error:
             if n_steps > 1:  # which of them?
                 stops = np.arange(model.n_steps + 1)

@@ -1,0 +1,122 @@
+"""Propagation of chaos over long times: claims and table, from the dataset.
+
+Each is an interval of 99 % beside a threshold that was fixed beforehand: where the truth is at the threshold a claim is
+refuted in at most 1 % of studies of many replicas, and beyond it less often.
+
+- Growth: the exponent of E sup_{t ≤ T} W2² in T, from T/2 to T. Bounded means 0, and the slowest growth of interest,
+  √T, means ½: at most ¼ decides. E sup that is exponential in T has T times its rate over 2 log 2.
+- Fall: the exponent in N of E sup W2² at T. The theorem has −½ at a fixed T, and no chaos means 0: at most −¼ decides.
+
+Chaos is uniform in time where both hold, and is not where one of them fails.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chaosphere import stats
+from chaosphere.common.checks import Floats
+from chaosphere.experiments import estimates
+from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.stats import Interval
+
+GROWTH, FALL = 0.25, -0.25
+SATURATED = math.pi**2 / 3  # W2² of one point from the uniform law
+_LINEAR_SHARE = 0.05  # of it, up to which E W2² is held against the linear theory
+_RELEVANT_SHARE = 0.2  # of a rate or a level
+_NODES_SHARE = 0.1  # of the largest W2²: squares of independent errors add, and change an exponent by log(1.1)
+
+
+def growth(largest: Floats) -> Interval:
+    """Return the exponent in T of the mean of values (R, times) over replicas, from the middle time to the last."""
+    n_times = largest.shape[1]
+    value, low, high = _logs(stats.ratio_interval(largest[:, -1], largest[:, n_times // 2])) / math.log(2)
+    return Interval(float(value), float(low), float(high))
+
+
+def _logs(interval: Interval) -> Floats:
+    """Return the logarithms of an estimate and the ends of its interval, which may be 0 and infinity."""
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.log(np.array([*interval]))
+    return logs
+
+
+def fall(tokens: Floats, largest: Floats) -> Interval:
+    """Return the exponent in N of the mean of values (R, sizes) over replicas."""
+    value, low, high = (2 * end for end in stats.exponent_interval(tokens, largest))
+    return Interval(value, low, high)
+
+
+def decision(in_time: Interval, in_tokens: Interval) -> str:
+    """Return whether chaos is uniform in time, by the exponents in T and N: "uniform", "not uniform", "undecided"."""
+    if in_time.high <= GROWTH and in_tokens.high <= FALL:
+        return "uniform"
+    return "not uniform" if in_time.low > GROWTH or in_tokens.low > FALL else "undecided"
+
+
+def claims(dataset: Any) -> list[Claim]:
+    """Return growth in T and fall in N of every case, beside what is expected, and the error of the nodes."""
+    rows = []
+    tokens, times = dataset["n_tokens"].values, dataset["time"].values
+    for name in dataset["case"].values:
+        case = dataset.sel(case=name)
+        largest, nodes = case["largest"].values, case["nodes"].values
+        of_tokens = f"{name}: exponent in N of E sup W2² at T = {times[-1]:g}"
+        of_time = f"{name}: exponent in T of E sup W2²"
+        in_tokens, in_time = fall(tokens, largest[:, :, -1]), growth(largest.mean(axis=1))
+        if name == "no noise, uniform start":
+            rows += _unstable(name, case)
+        elif name == "noise, repulsion":
+            rows.append(estimates.from_interval(f"{of_time}, at most", in_time, expected=1.0, is_bound=True))
+            rows.append(estimates.from_interval(of_tokens, in_tokens, expected=None))
+        else:
+            rows.append(estimates.from_interval(f"{of_time}, at most", in_time, expected=GROWTH, is_bound=True))
+            rows.append(estimates.from_interval(f"{of_tokens}, at most", in_tokens, expected=FALL, is_bound=True))
+        share = stats.ratio_interval(nodes[:, -1], largest[:, -1, -1])
+        label = f"{name}: E sup W2² of half of the nodes over that of N = {tokens[-1]}, at most"
+        rows.append(estimates.from_interval(label, share, expected=_NODES_SHARE, is_bound=True))
+    return rows
+
+
+def _unstable(name: str, case: Any) -> list[Claim]:
+    """Return the rate of the first growth from the uniform start, and the level at the end, for the largest N."""
+    largest, linear = case["largest"].values[:, -1], case["linear"].values[-1]
+    times, n_tokens = case["time"].values, int(case["n_tokens"][-1])
+    rows = []
+    at = int(np.flatnonzero(linear <= _LINEAR_SHARE * SATURATED)[-1]) if linear[0] <= _LINEAR_SHARE * SATURATED else 0
+    if at > 0:
+        expected = math.log(linear[at] / linear[0])
+        value, low, high = _logs(stats.ratio_interval(largest[:, at], largest[:, 0])) / expected - 1
+        ends = (abs(value), max(low, -high, 0.0), max(-low, high))  # of the modulus
+        label = f"{name}: rate up to t = {times[at]:g}, N = {n_tokens}, off the linear theory by a share of at most"
+        rows.append(estimates.from_interval(label, ends, expected=_RELEVANT_SHARE, is_bound=True))
+    rows.append(
+        estimates.from_interval(
+            f"{name}: E sup W2² at T = {times[-1]:g}, N = {n_tokens}",
+            stats.mean_interval(largest[:, -1], at_least=0, at_most=math.pi**2),
+            expected=SATURATED,
+            relevant=_RELEVANT_SHARE * SATURATED,
+        )
+    )
+    return rows
+
+
+def table(dataset: Any) -> str:
+    """Return E sup W2² at half the horizon and at its end, whether chaos is uniform, and the claims, as text."""
+    tokens, times = dataset["n_tokens"].values, dataset["time"].values
+    middle = len(times) // 2
+    lines = [dataset.attrs["title"], ""]
+    head = "".join(f"{f'N = {n}':>20}" for n in tokens)
+    lines.append(f"E sup W2² up to T = {times[middle]:g} and T = {times[-1]:g}".rjust(50))
+    lines.append(f"{'':>24}{head}{'in T':>22}{'in N':>22}")
+    for name in dataset["case"].values:
+        largest = dataset["largest"].sel(case=name).values
+        in_time, in_tokens = growth(largest.mean(axis=1)), fall(tokens, largest[:, :, -1])
+        mean = largest.mean(axis=0)
+        cells = "".join(f"{f'{row[middle]:.3g}, {row[-1]:.3g}':>20}" for row in mean)
+        ends = "".join(f"{f'[{end.low:.2f}, {end.high:.2f}]':>22}" for end in (in_time, in_tokens))
+        lines.append(f"{name:>24}{cells}{ends}  {decision(in_time, in_tokens)}")
+    return "\n".join([*lines, "", format_claims(claims(dataset))])

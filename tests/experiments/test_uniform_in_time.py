@@ -1,0 +1,117 @@
+"""Chaos over long times: quantiles, the linear theory, the martingale of two tokens, and the claims."""
+
+import math
+
+import numpy as np
+import pytest
+
+import chaosphere as cs
+from chaosphere.experiments.uniform_in_time import runs, verdicts
+from chaosphere.stats import Interval
+
+LAW = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+NOISE = cs.CovarianceKernel.from_function(lambda u: 0.5 * (1 + u), dim=2)
+SMALL = {"tokens": [8, 32], "n_nodes": 128, "horizon": 4.0, "n_steps": 40, "n_systems": 1}
+
+
+def noise_alone(*, horizon, n_steps):
+    field = cs.GaussianField(kernel=NOISE, method="spectral")
+    return cs.LimitSDE(attention=None, field=field, horizon=horizon, n_steps=n_steps)
+
+
+def test_quantiles():
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2**0.5
+    np.testing.assert_allclose(runs.quantiles(cs.laws.Uniform(dim=2), 4), corners)
+    # I1(1)/I0(1), and points in the middle of parts of mass 1/n.
+    assert runs.quantiles(LAW, 4096).mean(axis=0) == pytest.approx([0.4463899658965345, 0.0], abs=1e-6)
+
+
+def test_linear_theory_starts_at_the_distance_of_independent_tokens():
+    # E W2² of N uniform tokens from the uniform law; 500 samples, five standard errors, false alarms below 1e-6.
+    linear = runs.linear_theory(1.0, tokens=[8, 64], times=np.array([0.0, 1.0]))
+    np.testing.assert_allclose(linear[:, 0], [math.pi**2 / 24, math.pi**2 / 192])
+    rate = cs.theory.growth_rate(cs.SoftmaxAttention(beta=1.0), 1, 2)
+    assert linear[0, 0] < linear[0, 1] < linear[0, 0] * math.exp(2 * rate)
+    x = cs.sample_uniform(64, 2, rng=0, n_replicas=500)
+    squares = cs.measures.circular_wasserstein2(x, runs.quantiles(cs.laws.Uniform(dim=2), 256)) ** 2
+    assert abs(squares.mean() - linear[1, 0]) < 5 * squares.std() / 500**0.5
+
+
+def test_the_angle_of_two_tokens_is_a_martingale():
+    # E sup θ² = 2πε − ε² over all times, from 4 000 pairs: five standard errors are below 1e-6 of false alarms.
+    # The supremum over steps misses up to 8 % of it here; ε² alone would be a tenth.
+    angle = 0.5
+    x = np.array([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
+    largest = np.zeros(4000)
+    for _, state in cs.trajectory(noise_alone(horizon=30.0, n_steps=600), np.tile(x, (4000, 1, 1)), rng=0):
+        cosine = np.clip((state[:, 0] * state[:, 1]).sum(axis=1), -1, 1)
+        largest = np.maximum(largest, np.arccos(cosine) ** 2)
+    error = 5 * largest.std() / 4000**0.5
+    expected = 2 * math.pi * angle - angle**2
+    assert 0.92 * expected - error < largest.mean() < expected + error
+
+
+def test_the_limit_is_at_no_distance_from_itself():
+    model = noise_alone(horizon=2.0, n_steps=40)
+    nodes = runs.quantiles(LAW, 64)[None]
+    x = LAW.sample(16, rng=0, n_replicas=2)
+    out = runs.distances(model, LAW, systems=[nodes, x], n_nodes=64, rng=3, n_threads=1)
+    assert (out[0] == 0).all()
+    assert (np.diff(out, axis=1) >= 0).all()
+    one, two = (runs.distances(model, LAW, systems=[y[None]], n_nodes=64, rng=3, n_threads=1)[0, -1] for y in x)
+    assert out[1, -1] == pytest.approx((one + two) / 2)
+
+
+def test_exponents_in_time_and_tokens():
+    times = np.linspace(0, 40, 41)
+    rows = np.outer([1.0, 1.1, 0.9], times**0.5)
+    assert verdicts.growth(rows).value == pytest.approx(0.5)
+    largest = np.outer([1.0, 1.1, 0.9], np.array([16.0, 64.0, 256.0]) ** -0.5)
+    assert verdicts.fall(np.array([16, 64, 256]), largest).value == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    ("in_time", "in_tokens", "expected"),
+    [
+        ((0.0, 0.1), (-1.0, -0.5), "uniform"),
+        ((0.3, 0.6), (-1.0, -0.5), "not uniform"),
+        ((0.0, 0.1), (-0.1, 0.1), "not uniform"),
+        ((0.0, 0.1), (-0.5, -0.1), "undecided"),
+        ((0.0, math.inf), (-1.0, -0.5), "undecided"),
+        ((math.nan, math.nan), (math.nan, math.nan), "undecided"),
+    ],
+)
+def test_decision(in_time, in_tokens, expected):
+    assert verdicts.decision(Interval(0.0, *in_time), Interval(0.0, *in_tokens)) == expected
+
+
+def test_claims_of_a_small_run():
+    # The intervals are of 99 %; the seed is fixed.
+    data = runs.run(rng=0, n_replicas=4, **SMALL)
+    claims = {claim.quantity: claim for claim in runs.claims(data)}
+    assert all(claim.verdict != "differs" for claim in claims.values())
+    level = claims["no noise, uniform start: E sup W2² at T = 4, N = 32"]
+    assert 0.1 < level.measured < level.expected == pytest.approx(math.pi**2 / 3)
+    assert "noise, repulsion" in runs.table(data)
+    few = data.isel(replica=slice(0, 2))  # two replicas may tell nothing
+    assert len(runs.claims(few)) == len(claims) == 15
+    assert "undecided" in runs.table(few)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": 0.0}, "beta must be"),
+        ({"repulsion": -1.0}, "repulsion must be"),
+        ({"tokens": [8]}, "tokens must be at least two increasing numbers"),
+        ({"tokens": [8, 64], "n_nodes": 255}, "n_nodes must be"),
+        ({"tokens": [8, 64], "n_nodes": 257}, "n_nodes must be even, got 257"),
+        ({"horizon": 40.0, "n_steps": 360}, "n_steps must be a multiple of 40, at least 400, got 360"),
+        ({"horizon": 1.0, "n_steps": 50}, "n_steps must be a multiple of 40, at least 40, got 50"),
+        ({"n_systems": 0}, "n_systems must be"),
+        ({"n_replicas": 1}, "n_replicas must be"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        runs.run(rng=0, **options)

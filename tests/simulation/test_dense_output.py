@@ -1,0 +1,186 @@
+"""Recorded times between the steps of the adaptive scheme: against quadrature and small steps, order, and bits."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy
+from scipy.integrate import RK45
+
+import chaosphere as cs
+from chaosphere.common.shape import Shape
+from chaosphere.common.streams import Noise
+from chaosphere.models import adaptive
+from chaosphere.models.protocol import Inside, StepContext, save_steps
+
+X = cs.sample_uniform(12, 3, rng=0, n_replicas=3)
+TIMES = [0.0, 0.1, 0.77, 1.0, 1.5, 1.51, 2.9, 3.0]
+
+
+def model(*, horizon=3.0, n_steps=1, attention=None, **options):
+    attention = cs.SoftmaxAttention(beta=4.0) if attention is None else attention
+    return cs.LimitSDE(
+        attention=attention, field=None, horizon=horizon, n_steps=n_steps, scheme="dormand-prince", **options
+    )
+
+
+def test_coefficients_are_those_of_scipy():
+    np.testing.assert_allclose(adaptive._D, RK45.P, rtol=1e-14)
+    np.testing.assert_allclose(np.sum(adaptive._D, axis=1)[:6], adaptive._B, atol=1e-14)  # at θ = 1
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        cs.SoftmaxAttention(beta=4.0),
+        cs.SoftmaxAttention(query=np.diag([1.0, 2.0, 3.0]), key=np.eye(3), value=np.diag([1.0, -1.0, 0.5])),
+        cs.SoftmaxAttention(beta=lambda t: 2.0 + t),
+        cs.SoftmaxAttention(beta=4.0, mask="causal"),
+    ],
+)
+def test_against_steps_that_end_at_the_times(attention):
+    states = [X]
+    for start, end in itertools.pairwise(TIMES):
+        shifted = attention
+        if callable(attention.beta):
+            shifted = cs.SoftmaxAttention(beta=lambda t, start=start: 2.0 + start + t)
+        states.append(
+            cs.simulate(model(horizon=end - start, attention=shifted, tolerance=1e-12), states[-1], rng=0).final
+        )
+    for tolerance in (1e-4, 1e-6, 1e-8):
+        sol = cs.simulate(model(attention=attention, tolerance=tolerance), X, rng=0, save_at=TIMES)
+        np.testing.assert_array_equal(sol.times, TIMES)
+        np.testing.assert_allclose(np.linalg.norm(sol.states, axis=-1), 1, atol=1e-15)
+        assert abs(sol.states - states).max() < 20 * tolerance
+        if attention.mask == "causal":  # which cannot move the first token
+            np.testing.assert_array_equal(sol.states[:, :, 0], np.broadcast_to(X[:, 0], (len(TIMES), 3, 3)))
+
+
+@pytest.mark.parametrize(("beta", "ratio"), [(1.0, 1.0), (16.0, 0.5), (16.0, 0.1)])
+def test_against_quadrature(beta, ratio):
+    # θ̇ = −2 sin θ/(1 + e^{β(1 − cos θ)}) from θ = 1.2; the time to the recorded angle is the recorded time.
+    def time(angle):
+        return scipy.integrate.quad(
+            lambda a: (1 + math.exp(beta * (1 - math.cos(a)))) / (2 * math.sin(a)), angle, 1.2, epsabs=0, epsrel=1e-12
+        )[0]
+
+    horizon = time(0.1)
+    x = np.array([[1.0, 0.0], [math.cos(1.2), math.sin(1.2)]])
+    at = ratio * horizon * np.array([0.3, 0.55, 0.99])
+    tokens = cs.simulate(
+        model(horizon=horizon, attention=cs.SoftmaxAttention(beta=beta), tolerance=1e-10), x, rng=0, save_at=at
+    ).states
+    for angle, expected in zip(2 * np.arcsin(np.linalg.norm(tokens[:, 0] - tokens[:, 1], axis=1) / 2), at, strict=True):
+        speed = 2 * math.sin(angle) / (1 + math.exp(beta * (1 - math.cos(angle))))
+        assert abs(time(angle) - expected) * speed < 1e-8  # a hundred inner steps at most
+
+
+def test_the_extension_has_order_four():
+    # In one inner step the error is O(h⁵); a tolerance of 0.1 leaves it at that.
+    errors = []
+    for h in (0.2, 0.1, 0.05):
+        at = [0.3 * h, 0.8 * h]
+        rough = cs.simulate(model(horizon=h, tolerance=0.1), X, rng=0, save_at=at).states
+        errors.append(abs(rough - cs.simulate(model(horizon=h, tolerance=1e-13), X, rng=0, save_at=at).states).max())
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (orders > 4.6).all(), orders
+    assert (orders < 5.6).all(), orders
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_bits(dtype):
+    """Bitwise the same end with and without times, and identical for one member, any threads, and resumed."""
+    x, spec = X.astype(dtype), model(n_steps=2)
+    sol = cs.simulate(spec, x, rng=0, save_at=TIMES)
+    assert sol.states.dtype == dtype
+    np.testing.assert_array_equal(sol.final, cs.simulate(spec, x, rng=0).final)
+    np.testing.assert_array_equal(sol.states[-1], sol.final)
+    np.testing.assert_array_equal(sol.states[4], cs.simulate(spec, x, rng=0, save_at=[1.5]).states[0])
+    np.testing.assert_array_equal(sol.states[2:3], cs.simulate(spec, x, rng=0, save_at=[TIMES[2]]).states)
+    np.testing.assert_array_equal(sol.states, cs.simulate(spec, x, rng=0, save_at=TIMES, n_threads=1).states)
+    for r in range(len(x)):
+        np.testing.assert_array_equal(sol.states[:, r], cs.simulate(spec, x[r], rng=0, save_at=TIMES).states)
+
+
+def test_observables_are_at_the_times():
+    seen = []
+    sol = cs.simulate(
+        model(),
+        X,
+        rng=0,
+        save_at=TIMES,
+        save_states=False,
+        observe={"first": lambda time, tokens: seen.append(time) or tokens[:, 0]},
+    )
+    assert seen == TIMES
+    np.testing.assert_array_equal(sol.times, TIMES)
+    assert sol.states.shape == (1, *X.shape)
+    np.testing.assert_array_equal(
+        sol.observables["first"], cs.simulate(model(), X, rng=0, save_at=TIMES).states[:, :, 0]
+    )
+
+
+def test_a_resumed_run_is_bitwise_identical(tmp_path):
+    spec, calls = model(n_steps=3), []
+
+    def observe(time, tokens):
+        calls.append(time)
+        if time > 2 and len(calls) < 9:
+            raise KeyboardInterrupt
+        return tokens[0, 0, 0]
+
+    observe.version = 1  # what it refers to changes
+    keywords = {"rng": 0, "save_at": TIMES, "observe": {"first": observe}, "checkpoint": tmp_path / "run.npz"}
+    with pytest.raises(KeyboardInterrupt):
+        cs.simulate(spec, X, **keywords)
+    calls += [0.0] * 9
+    resumed = cs.simulate(spec, X, **keywords)
+    full = cs.simulate(spec, X, rng=0, save_at=TIMES)
+    np.testing.assert_array_equal(resumed.states, full.states)
+    np.testing.assert_array_equal(resumed.observables["first"], full.states[:, 0, 0, 0])
+
+
+def test_with_merged_clusters():
+    # Clusters of three merge within 1e-3, and the flow contracts what this moves.
+    spec, at = model(horizon=12.0), np.linspace(0, 12, 25)
+    merged = cs.simulate(spec, X[0], rng=0, save_at=at, coalesce=1e-3)
+    assert len(cs.measures.clusters(merged.final, scale=0.0).sizes) < 12
+    np.testing.assert_allclose(merged.states, cs.simulate(spec, X[0], rng=0, save_at=at).states, atol=2e-3)
+    np.testing.assert_array_equal(merged.final, cs.simulate(spec, X[0], rng=0, coalesce=1e-3).final)
+
+
+def test_a_limit_and_an_ensemble_have_the_times():
+    law = cs.laws.VonMisesFisher(mean_direction=(1.0, 0.0), concentration=1.0)
+    spec = model(attention=cs.SoftmaxAttention(beta=1.0))
+    limit = cs.MeanField(model=spec, law=law, n_nodes=16)
+    np.testing.assert_array_equal(cs.simulate(limit, limit.start(), rng=0, save_at=TIMES).times, TIMES)
+    data = cs.ensemble(
+        spec, law, n_tokens=4, seeds=[0, 1], save_at=TIMES, observe={"mean": lambda t, x: cs.measures.mean_vector(x)}
+    )
+    np.testing.assert_array_equal(data["time"], TIMES)
+    alone = cs.simulate(spec, law.sample(4, rng=1), rng=1, save_at=TIMES).states
+    np.testing.assert_allclose(data["mean"].sel(seed=1), alone.mean(axis=1), atol=1e-14)
+
+
+def test_a_stopped_run_keeps_the_times_of_its_last_step():
+    sol = cs.simulate(model(n_steps=2), X, rng=0, save_at=[0.5, 1.4, 1.6], until=lambda time, tokens: time > 1)
+    assert sol.stopped_at == 1.5
+    np.testing.assert_array_equal(sol.times, [0.5, 1.4])
+    assert sol.states.shape == (2, *X.shape)
+
+
+def test_times_near_a_step_are_at_it():
+    times, steps = save_steps(np.array([0.1, 1 / 3, 1], dtype=np.float32), model(horizon=1.0, n_steps=3), is_dense=True)
+    assert steps.tolist() == [1, 1, 3]
+    assert times.tolist() == [float(np.float32(0.1)), 1 / 3, 1.0]
+
+
+def test_other_plans_leave_the_states_as_they_are():
+    plan = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1.0, n_steps=1).plan(Shape.of(X))
+    inside = Inside(times=np.array([0.5]), states=np.zeros((1, *X.shape)))
+    context = StepContext(noise=Noise(0), n_threads=1)
+    end = plan.advance_through(X, 0, inside=inside, context=context)
+    np.testing.assert_array_equal(end, plan.advance(X, range(1), context))
+    assert not plan.is_dense
+    assert not inside.states.any()
