@@ -73,7 +73,7 @@ def gradients_at(modes: Modes, x: Floats, *, n_modes: int) -> Floats:
     south = np.stack([cos * np.cos(phi), cos * np.sin(phi), -sin], axis=1)
     east = np.stack([-np.sin(phi), np.cos(phi), np.zeros_like(phi)], axis=1)
     parts = _at_points(modes, x, n_modes=n_modes, spin=1, mode="DERIV1")
-    return parts[:, 0, :, None] * south + parts[:, 1, :, None] * east
+    return np.asarray(parts[:, 0, :, None] * south + parts[:, 1, :, None] * east)
 
 
 def _at_points(modes: Modes, x: Floats, *, n_modes: int, **options: Any) -> Floats:
