@@ -145,10 +145,11 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
     memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
     number of threads.
-    Hardmax: over all pairs, without a mask, partition sums, energies, densities or derivatives. Tokens of the largest
-    score count by their weights; scores are equal if they are so to the bit, in the dtype of the tokens. Without query
-    and key a token of weight > 0 attends to itself alone, and any other to the nearest ones: distances are compared in
-    place of scores. Results are bitwise identical on all instruction sets, too.
+    Hardmax: over all pairs, half of them with a mask, without partition sums, energies, densities or derivatives.
+    Tokens of the largest score count by their weights, with a decay of at most 500 in them; scores are equal if they
+    are so to the bit, in the dtype of the tokens. Without query and key a token of weight > 0 attends to itself alone,
+    and any other to the nearest ones: distances are compared in place of scores. Results are bitwise identical on all
+    instruction sets, too.
 
     Examples
     --------
@@ -410,8 +411,8 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     def _hardmax(self, shape: Shape, weights: Floats | None) -> HardmaxPlan:
         self._check_shape(shape)
         value_scale = 1.0 if self._value_scale is None else self._value_scale
-        several: dict[str, Any] = {"value": self._value_matrix(), "value_scale": value_scale}
-        return HardmaxPlan(shape, weights, query=self.query, key=self.key, **several)
+        several: dict[str, Any] = {"value": self._value_matrix(), "value_scale": value_scale, "mask": self.mask}
+        return HardmaxPlan(shape, weights, query=self.query, key=self.key, decay=self.decay, **several)
 
     def _direct(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> DirectPlan:
         """Return the sum over all pairs for tokens of one shape, or over those that the mask leaves."""
