@@ -198,10 +198,11 @@ enum chs_activation {
     /* Hardmax of n_i tokens over n_j others, whose weights are p_j: s_ij = q_i . k_j + bias_j, or with is_distance    \
      * bias_j - |q_i - k_j|^2. Where the largest s_ij over j is above top[i], the sums of i start anew with it; where  \
      * it is equal to top[i], sums[c, i] += p_j v_j[c, j] for all such j, c < value_dim, and sums[value_dim, i] += p_j.\
-     * A bias is 0, or -inf for a column that does not count. top is -inf at first. w: CHS_CHUNK ld numbers. */        \
-    void (*hardmax_rows_##suffix)(int is_distance, long key_dim, long value_dim, long n_i, long n_j, long ld,          \
-                                  const real *q, const real *k, const real *v, const real *bias, const double *p,      \
-                                  real *w, real *top, double *sums);                                                   \
+     * A bias is 0, or -inf for a column that does not count; with is_causal j > i do not count, either. top is -inf at \
+     * first. w: CHS_CHUNK ld numbers. */                                                                              \
+    void (*hardmax_rows_##suffix)(int is_distance, int is_causal, long key_dim, long value_dim, long n_i, long n_j,    \
+                                  long ld, const real *q, const real *k, const real *v, const real *bias,              \
+                                  const double *p, real *w, real *top, double *sums);                                  \
     /* `map` whose products and sums are rounded one by one, alike on all instruction sets. */                         \
     void (*unfused_map_##suffix)(long n, long rows, long d, const real *a, const real *x, long ld, real *out);
 

@@ -290,8 +290,9 @@ static void rows(const chs_kernels *table, long d, long value_dim, long n_i, lon
     free(q), free(w), free(top), free(bias), free(sums), free(weight);
 }
 
-/* Coordinates that are small integers: scores are exact, and many are equal. Two blocks of keys; some columns are out. */
-static void hardmax(const chs_kernels *table, int is_distance, long d, long n_i, long n_j, long ld) {
+/* Coordinates that are small integers: scores are exact, and many are equal. Two blocks of keys; some columns are out,
+ * and with is_causal those above the diagonal of the second block. */
+static void hardmax(const chs_kernels *table, int is_distance, int is_causal, long d, long n_i, long n_j, long ld) {
     enum { BLOCKS = 2 };
     real *q = REALS(d * ld), *k = REALS(BLOCKS * (d + 1) * ld), *w = REALS(CHS_CHUNK * ld), *top = REALS(ld);
     real *bias = REALS(BLOCKS * ld);
@@ -310,7 +311,8 @@ static void hardmax(const chs_kernels *table, int is_distance, long d, long n_i,
             bias[b * ld + j] = p[b * ld + j] > 0 ? 0 : -(real)INFINITY;
         }
         const real *keys = k + b * (d + 1) * ld;
-        CALL(hardmax_rows_)(is_distance, d, d, n_i, n_j, ld, q, keys, keys, bias + b * ld, p + b * ld, w, top, sums);
+        CALL(hardmax_rows_)
+        (is_distance, is_causal && b == 1, d, d, n_i, n_j, ld, q, keys, keys, bias + b * ld, p + b * ld, w, top, sums);
     }
     for (long i = 0; i < n_i; i++) {
         long double best = -INFINITY, *want = exact((size_t)(d + 1) * sizeof *want);
@@ -321,7 +323,7 @@ static void hardmax(const chs_kernels *table, int is_distance, long d, long n_i,
                 const long double x = q[c * ld + i], y = k[(b * (d + 1) + c) * ld + j];
                 s += is_distance ? -(x - y) * (x - y) : x * y;
             }
-            if (p[b * ld + j] == 0 || s < best)
+            if (p[b * ld + j] == 0 || s < best || (is_causal && b == 1 && j > i))
                 continue;
             for (long c = 0; c <= d && s > best; c++)
                 want[c] = 0;
@@ -361,8 +363,10 @@ static void all(const chs_kernels *table) {
             rows(table, d, d, n_i, n_j, ld, 3000);
             rows(table, d, 1 + (long)a, n_i, n_j, ld, 3000);
             rows(table, 1 + (long)a, d, n_i, n_j, ld, 1);
-            hardmax(table, 0, d, n_i, n_j, ld);
-            hardmax(table, 1, d, n_j, n_i, ld);
+            hardmax(table, 0, 0, d, n_i, n_j, ld);
+            hardmax(table, 0, 1, d, n_j, n_i, ld);
+            hardmax(table, 1, 0, d, n_j, n_i, ld);
+            hardmax(table, 1, 1, d, n_i, n_j, ld);
             causal(table, d, n_i, ld);
             causal_rows(table, d, 1 + (long)a, n_i, ld, 0);
             causal_rows(table, 1 + (long)a, d, n_j, ld, 0.25);

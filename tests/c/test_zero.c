@@ -32,8 +32,8 @@ static void attention(const chs_kernels *table, long d, long ld) {
         CALL(attend_rows_)(d, 0, 0, 5, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(d, 0, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
         CALL(attend_rows_)(0, d, 5, 0, ld, block_, block_, block_, bias, w, top, sums);
-        CALL(hardmax_rows_)(0, d, d, 0, 5, ld, block_, block_, block_, bias, other, w, top, sums);
-        CALL(hardmax_rows_)(1, d, d, 5, 0, ld, block_, block_, block_, bias, other, w, top, sums);
+        CALL(hardmax_rows_)(0, 0, d, d, 0, 5, ld, block_, block_, block_, bias, other, w, top, sums);
+        CALL(hardmax_rows_)(1, 1, d, d, 5, 0, ld, block_, block_, block_, bias, other, w, top, sums);
         CALL(partition_pair_)(d, 0, 5, ld, block_, block_, 1, w, sums, other);
         CALL(partition_pair_)(d, 5, 0, ld, block_, block_, 1, w, sums, other);
         CALL(partition_pair_)(d, 5, 5, ld, block_, block_, 1, w, NULL, NULL);

@@ -21,6 +21,7 @@ LONG_TIMES = {
     "measures.clusters": (cs.measures.clusters, {"x": X, "scale": 0.5, "weights": P}),
     "measures.lifetimes": (cs.measures.lifetimes, {"counts": COUNTS, "times": np.arange(5.0)}),
     "measures.modes": (cs.measures.modes, {"density": 1 + np.sin(np.arange(12.0)), "prominence": 0.1}),
+    "measures.sphere_modes": (cs.measures.sphere_modes, {"coefficients": np.eye(4), "prominence": 0.1}),
     "until.Clustered": (cs.until.Clustered, {"tolerance": 0.5, "n_clusters": 2}),
     "until.Threshold": (cs.until.Threshold, {"observable": observe, "at_least": 0.5}),
 }

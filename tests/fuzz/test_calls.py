@@ -42,6 +42,7 @@ NOT_CALLED |= {
     "measures.Clusters",
     "measures.Lifetimes",
     "measures.Modes",
+    "measures.SphereModes",
     "measures.LyapunovEstimate",
     "stats.CONFIDENCE",
     "stats.FEWEST_REPLICAS",

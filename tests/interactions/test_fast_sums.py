@@ -173,7 +173,7 @@ def test_nufft_says_what_to_install(monkeypatch):
     ("dim", "beta", "message"),
     [
         (4, 1.0, "serves dim 2 or 3"),
-        (3, 0.01, "serves β from 0.1"),
+        (3, 0.01, r"serves \|β\| from 0.1"),
         (3, 2000.0, r"would take 4\.6 GB .* \(limit 2\.0\)"),
     ],
 )

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from support import cases
+from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.kernels.blocks import block_size
 
 X = cs.sample_uniform(60, 3, rng=0)
 Z = cs.sample_uniform(40, 3, rng=1)
@@ -91,6 +92,76 @@ def test_runs_schedules_and_heads():
     np.testing.assert_allclose(heads(X), (GENERAL(X) + cs.SoftmaxAttention(beta=1.0)(X)) / 2, atol=1e-15)
 
 
+CAUSAL = cs.SoftmaxAttention(beta=math.inf, query=QUERY, key=KEY, mask="causal")
+
+
+def test_under_a_mask_it_is_the_limit_of_causal_attention():
+    x = X.copy()
+    x[30:] = x[:30]  # equal scores, at different places
+    weights = cases.weights(60)
+    weights[0] = max(weights[0], 0.1)
+    weights /= weights.sum()
+    scores = np.where(np.tri(60, dtype=bool), (x @ QUERY.T) @ (x @ KEY.T).T, -np.inf)
+    gaps = [np.diff(np.unique(row[np.isfinite(row)].round(12)))[-1:] for row in scores]
+    beta = 40 / min(gap[0] for gap in gaps if len(gap))
+    for decay, p in ((0.0, None), (3.0, None), (3.0, weights)):
+        hard = cs.SoftmaxAttention(beta=math.inf, query=QUERY, key=KEY, mask="causal", decay=decay)
+        soft = cs.SoftmaxAttention(query=beta * QUERY, key=KEY, mask="causal", decay=decay)
+        np.testing.assert_allclose(hard(x, p), soft(x, p), atol=1e-10)
+        want = twins.hardmax(x, x, query=QUERY, key=KEY, weights=p, is_causal=True, decay=decay)
+        np.testing.assert_allclose(hard(x, p), want, atol=1e-14)
+
+
+def test_under_a_mask_with_scores_of_the_identity_a_token_attends_to_itself():
+    masked = cs.SoftmaxAttention(beta=math.inf, mask="causal")
+    assert masked.is_ordered
+    assert np.array_equal(masked(X), X)
+    weights = np.append(np.full(30, 1 / 30), np.zeros(30))
+    nearest = ((X[30:, None] - X[:30]) ** 2).sum(axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(masked(X, weights)[30:], X[:30][nearest])
+
+
+def test_masked_runs_heads_and_parts():
+    x = cs.sample_uniform(200, 3, rng=0, n_replicas=2)
+    drift = CAUSAL(x)
+    plan = CAUSAL.plan(Shape.of(x))
+    assert plan.is_ordered
+    assert plan.pairs == 200 * 201 / 2
+    size = block_size(200)
+    np.testing.assert_array_equal(plan.rows(x, first=size, stop=2 * size, n_threads=2), drift[:, size : 2 * size])
+    np.testing.assert_array_equal(CAUSAL(x[:, :120]), drift[:, :120])
+    heads = cs.MultiHeadAttention(heads=[CAUSAL, cs.SoftmaxAttention(beta=1.0, mask="causal")])
+    soft = cs.SoftmaxAttention(beta=1.0, mask="causal")(x)
+    np.testing.assert_allclose(heads(x), (drift + soft) / 2, atol=1e-15)
+    model = cs.Transformer(attention=CAUSAL, mlp=None, depth=20, horizon=2.0)
+    np.testing.assert_array_equal(
+        cs.simulate(model, x, rng=0).final[:, :120], cs.simulate(model, x[:, :120], rng=0).final
+    )
+
+
+def test_under_a_mask_places_of_infinitely_many_tokens():
+    # Each layer sees those before it and half of its own; which token has the largest score does not depend on that.
+    law = cs.laws.Uniform(dim=3)
+    model = cs.LimitSDE(attention=CAUSAL, field=None, horizon=1.0, n_steps=4)
+    limit = cs.MeanField(model=model, law=law, n_nodes=72, n_places=2)
+    final = cs.simulate(limit, limit.start(), rng=0).final
+    alone = cs.LimitSDE(attention=GENERAL, field=None, horizon=1.0, n_steps=4)
+    np.testing.assert_allclose(final[:72], cs.simulate(alone, limit.nodes[:72], rng=0).final, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.append(0.0, np.full(59, 1 / 59)), "must be > 0 with mask='causal'"),
+        (np.append(np.full(59, 1 / 59), 1e-90), "weights must be 0 or >= 1e-80"),
+    ],
+)
+def test_weights_under_a_mask(weights, message):
+    masked = cs.SoftmaxAttention(beta=math.inf, mask="causal", decay=1.0)
+    with pytest.raises(ValueError, match=message):
+        masked(X, weights)
+
+
 def test_it_compares_and_resolves():
     assert cs.SoftmaxAttention(beta=np.float32("inf")) == HARDMAX
     assert cs.SoftmaxAttention(beta=1.0) != HARDMAX
@@ -124,6 +195,8 @@ REFUSED = {
     "measure": lambda: cs.measures.energy(X, math.inf),
     "two tokens": lambda: cs.two_point.energy_ratio(KERNEL, 1.0, beta=math.inf, u0=0.0),
     "equiangular": lambda: cs.theory.equiangular("pre", n_tokens=6, beta=math.inf, cosine=0.1, times=3.0),
+    "masked partition sums": lambda: CAUSAL.evaluate(X),
+    "masked jvp": lambda: CAUSAL.jvp(X, X),
     "minus infinity": lambda: cs.SoftmaxAttention(beta=-math.inf),
 }
 
@@ -134,7 +207,9 @@ def test_what_has_no_meaning_is_refused(name):
         REFUSED[name]()
 
 
-@pytest.mark.parametrize("options", [{"method": "fourier"}, {"method": "nufft"}, {"mask": "causal"}, {"rtol": 1e-6}])
+@pytest.mark.parametrize(
+    "options", [{"method": "fourier"}, {"method": "nufft"}, {"rtol": 1e-6}, {"decay": 501.0, "mask": "causal"}]
+)
 def test_options_that_do_not_go_with_it(options):
     with pytest.raises(ValueError, match=rf"{next(iter(options))} must be .* with beta=inf"):
         cs.SoftmaxAttention(beta=math.inf, **options)

@@ -128,13 +128,6 @@ def test_global_synchronization_from_minus_0_16_on():
         np.testing.assert_allclose(order, 1.0, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["fourier", "harmonic", "nufft"])
-def test_fast_sums_are_refused(method):
-    with pytest.raises(ValueError, match=r"needs QᵀK = βI with β >= 0; use method='auto' or 'direct'"):
-        cs.SoftmaxAttention(beta=-1.0, method=method)
-    assert cs.SoftmaxAttention(beta=-1.0).resolve(10**6, 2).method == "direct"
-
-
 @pytest.mark.parametrize(
     "call",
     [

@@ -8,6 +8,7 @@ from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.kernels import abi
+from chaosphere.kernels.blocks import block_size
 from chaosphere.kernels.hardmax import hardmax
 
 SIZES = [(1, 1, 2), (33, 5, 3), (40, 300, 5), (300, 300, 3), (70, 65, 17), (33, 40, 130)]
@@ -30,6 +31,29 @@ def test_against_the_twin(isa, dtype, m, n, dim, kind):
     twins.assert_close(mean, want * (0.5 if kind == "all" else 1), atol=4 * dim * np.finfo(dtype).eps, dtype=dtype)
     assert (mass > 0).all()
     assert mass.shape == (2, m)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(1, 2), (40, 5), (300, 3), (700, 17)])
+@pytest.mark.parametrize("kind", ["distance", "all"])
+def test_causal_against_the_twin(isa, dtype, n, dim, kind):
+    x = cases.tokens(n, dim, dtype, n_replicas=2)
+    x[:, n // 2 :] = x[:, : n - n // 2]  # ties with tokens in other blocks
+    maps = (None, None, None)
+    if kind == "all":
+        maps = (*matrices(max(1, dim - 1), dim, dtype), cases.form("general", dim, 2.0).astype(dtype))
+    p = np.arange(n) % 3.0
+    p[0] = 1.0
+    mean, mass = hardmax(x, x, *maps, p, 1, 1.0, True)
+    several = {"query": maps[0], "key": maps[1], "value": maps[2], "weights": p}
+    want = twins.hardmax(x, x, is_causal=True, dtype=dtype, **several)
+    twins.assert_close(mean, want, atol=4 * dim * np.finfo(dtype).eps, dtype=dtype)
+    assert (mass > 0).all()
+    # Some blocks of queries, as a rank takes them.
+    size = block_size(n)
+    for first, stop in ((0, size), (size, n), (size, 2 * size)):
+        if stop <= n and first < stop:
+            part, _ = hardmax(x[:, first:stop], x, *maps, p, 1, 1.0, True, first)
+            assert np.array_equal(part, mean[:, first:stop])
 
 
 def test_exact_ties_of_small_integers(every_isa, dtype):
@@ -71,19 +95,21 @@ def test_a_token_is_nearest_to_itself_whatever_its_rounding(every_isa, dtype):
     assert (mass == 1).all()
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("kind", ["distance", "all"])
-def test_instruction_sets_and_threads_are_bitwise_equal(dtype, kind):
+def test_instruction_sets_and_threads_are_bitwise_equal(dtype, kind, is_causal):
     x = cases.tokens(700, 7, dtype, n_replicas=3)
     x[:, 300:400] = x[:, :100]
     maps = (None, None, None)
     if kind == "all":
         maps = (*matrices(5, 7, dtype), np.ascontiguousarray(cases.form("general", 7).astype(dtype)))
     p = cases.weights(700)
+    p[0] = max(p[0], 0.5)
     before, results = abi.isa_in_use(), []
     for name in abi.compiled_isas():
         if abi.isa_runs(name):
             abi.use_isa(name)
-            results += [hardmax(x, x, *maps, p, n_threads, 0.3) for n_threads in (1, 2, 3)]
+            results += [hardmax(x, x, *maps, p, n_threads, 0.3, is_causal) for n_threads in (1, 2, 3)]
     abi.use_isa(before)
     for mean, mass in results[1:]:
         assert np.array_equal(mean, results[0][0])

@@ -50,8 +50,10 @@ def attention(x, form, *, keys=None, values=None, weights=None, bias=0.0, value=
     return (mean @ value.T if value.ndim else value * mean), (top + np.log(total))[..., 0]
 
 
-def hardmax(x, keys, *, query=None, key=None, weights=None, value=None, dtype=np.float64):
+def hardmax(x, keys, *, query=None, key=None, weights=None, value=None, is_causal=False, decay=0.0, dtype=np.float64):
     """V times the mean of the keys y_j with the largest ⟨Qx, Ky_j⟩ or, without Q and K, the least |x − y_j|.
+
+    With is_causal those of j <= i, weighted by e^{−λ(i−j)/N}.
 
     x (..., M, d), keys (..., N, d). All products and sums but those of the mean are rounded to the dtype one by one, in
     the order of the coordinates.
@@ -71,6 +73,10 @@ def hardmax(x, keys, *, query=None, key=None, weights=None, value=None, dtype=np
         scores = scores + left * right if query is not None else scores - (left - right) ** 2
     p = np.ones(y.shape[-2]) if weights is None else np.asarray(weights, np.float64)
     scores = np.where(p > 0, scores, -np.inf)
+    if is_causal:
+        n = scores.shape[-1]
+        scores = np.where(np.tri(n, dtype=bool), scores, -np.inf)
+        p = p * np.exp(-decay / n * np.maximum(np.arange(n)[:, None] - np.arange(n), 0))
     w = np.where(scores == scores.max(axis=-1, keepdims=True), p, 0.0)
     mean = ((w @ y.astype(np.float64)) / w.sum(axis=-1, keepdims=True)).astype(dtype)
     return mean if value is None else product(value, mean)

@@ -6,10 +6,11 @@ On S^{d−1} (Jacobi–Anger for d = 2, Funk–Hecke for every d)
 
 with Y orthonormal for the uniform probability. Hence Z(x) = Σ p_j e^{β⟨x,x_j⟩} = Σ_l λ_l Σ_k Y_{l,k}(x) M_{l,k}, with
 the moments M_{l,k} = Σ p_j Y_{l,k}(x_j), and the numerator Σ p_j e^{β⟨x,x_j⟩} x_j is the same with the moments of x Y,
-which are those of degrees l ± 1 again.
+which are those of degrees l ± 1 again. For β < 0 the factors alternate in sign, λ_l(β) = (−1)^l λ_l(|β|), which is the
+expansion for |β| at −x.
 
-Errors, all in units of e^β, the largest term. Since |Σ_k Y_{l,k}(x) Y_{l,k}(y)| <= dim(l, d), leaving out the degrees
-above L changes Z and each numerator by at most
+Errors, all in units of e^|β|, the largest term (β stands for |β| from here on). Since |Σ_k Y_{l,k}(x) Y_{l,k}(y)| <=
+dim(l, d), leaving out the degrees above L changes Z and each numerator by at most
 
     t_L = e^{−β} Σ_{l > L} λ_l dim(l, d),     where e^{−β} Σ_l λ_l dim(l, d) = 1,
 
@@ -73,22 +74,23 @@ def ratios(n: int, beta: float, dim: int) -> Floats:
 
 @lru_cache(maxsize=64)
 def multipliers(beta: float, dim: int) -> Floats:
-    """Return e^{−β} λ_l for l = 0, 1, … until they vanish, to a few ε each.
+    """Return e^{−|β|} λ_l for l = 0, 1, … until they vanish, to a few ε each.
 
     λ_{l+1}/λ_l = I_{l+1+ν}/I_{l+ν} = β / (2 (l + 1 + ν) + β I_{l+2+ν}/I_{l+1+ν}) from above; Σ λ_l dim(l, d) = e^β.
-    All terms are positive; nothing overflows; β = 0 is included.
+    All terms are positive for β > 0; nothing overflows; β = 0 is included. For β < 0 those of odd degrees are negative.
     """
-    n = _margin(beta)
-    relative = np.concatenate([[1.0], np.cumprod(ratios(n, beta, dim))])
+    n = _margin(abs(beta))
+    relative = np.concatenate([[1.0], np.cumprod(ratios(n, abs(beta), dim))])
     values = np.asarray(relative / math.fsum(relative * counts(n + 1, dim)))
+    values[1::2] *= math.copysign(1.0, beta)
     values.flags.writeable = False
     return values
 
 
 @lru_cache(maxsize=64)
 def tails(beta: float, dim: int) -> Floats:
-    """Return t_0, t_1, …: the share of e^β that degrees above L carry."""
-    values = multipliers(beta, dim)
+    """Return t_0, t_1, …: the share of e^|β| that degrees above L carry."""
+    values = multipliers(abs(beta), dim)
     shares = values * counts(len(values), dim)
     return np.asarray(np.append(np.cumsum(shares[:0:-1])[::-1], 0.0))
 
@@ -109,8 +111,8 @@ def n_harmonics(beta: float, dim: int, rtol: float) -> int:
 
 
 def serves(beta: float, dim: int, rtol: float) -> bool:
-    """Whether an expansion is offered: β up to 10⁴ on the circle, 40 000 harmonics on higher spheres."""
-    if beta > MAX_BETA or dim > MAX_DIM:
+    """Whether an expansion is offered: |β| up to 10⁴ on the circle, 40 000 harmonics on higher spheres."""
+    if abs(beta) > MAX_BETA or dim > MAX_DIM:
         return False
     return dim == 2 or n_harmonics(beta, dim, rtol) <= MAX_HARMONICS
 
@@ -133,7 +135,7 @@ def rounding(factors: Floats, x: Tokens, *, p: Floats | None, sizes: Floats, ove
     np.maximum(near[:, 1:], here[:, :-1], out=near[:, 1:])
     np.maximum(near[:, :-1], here[:, 1:], out=near[:, :-1])
     near = near[:, : len(factors)]
-    roundings = factors * counts(len(factors), dim) * growth(len(factors) - 1, dim)
+    roundings = np.abs(factors) * counts(len(factors), dim) * growth(len(factors) - 1, dim)
     return _by_rows(near, roundings) * np.finfo(np.float64).eps
 
 

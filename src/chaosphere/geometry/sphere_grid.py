@@ -63,8 +63,22 @@ def sizes(modes: Modes, n_modes: int) -> Floats:
 
 def values_at(modes: Modes, x: Floats, *, n_modes: int) -> Floats:
     """Return the values at points x (N, 3) of functions with modes (S, n), shape (S, N); each point by itself."""
+    return _at_points(modes, x, n_modes=n_modes, spin=0)[:, 0]
+
+
+def gradients_at(modes: Modes, x: Floats, *, n_modes: int) -> Floats:
+    """Return the gradients there as vectors of R³, shape (S, N, 3)."""
+    theta, phi = _angles(x)
+    sin, cos = np.sin(theta), np.cos(theta)
+    south = np.stack([cos * np.cos(phi), cos * np.sin(phi), -sin], axis=1)
+    east = np.stack([-np.sin(phi), np.cos(phi), np.zeros_like(phi)], axis=1)
+    parts = _at_points(modes, x, n_modes=n_modes, spin=1, mode="DERIV1")
+    return np.asarray(parts[:, 0, :, None] * south + parts[:, 1, :, None] * east)
+
+
+def _at_points(modes: Modes, x: Floats, *, n_modes: int, **options: Any) -> Floats:
     ducc0 = checks.extra("ducc0", "sphere")
-    theta, phi = np.arctan2(np.hypot(x[:, 0], x[:, 1]), x[:, 2]), np.arctan2(x[:, 1], x[:, 0])
+    theta, phi = _angles(x)
     out = ducc0.sht.synthesis(
         alm=modes[:, None],
         theta=theta,
@@ -73,9 +87,13 @@ def values_at(modes: Modes, x: Floats, *, n_modes: int) -> Floats:
         phi0=phi,
         ringstart=np.arange(len(x), dtype=np.uint64),
         ringfactor=np.full(len(x), _ROOT),
-        spin=0,
+        **options,
     )
-    return np.asarray(out[:, 0])
+    return np.asarray(out)
+
+
+def _angles(x: Floats) -> tuple[Floats, Floats]:
+    return np.arctan2(np.hypot(x[:, 0], x[:, 1]), x[:, 2]), np.arctan2(x[:, 1], x[:, 0])
 
 
 class SphereGrid:
@@ -92,6 +110,8 @@ class SphereGrid:
 
     Attributes
     ----------
+    shape : tuple of int
+        Rings, from north to south, and longitudes.
     points : ndarray of float64, shape (n, 3)
         Ring by ring.
     frame : ndarray of float64, shape (2, n, 3)
@@ -103,7 +123,7 @@ class SphereGrid:
     def __init__(self, n_modes: int, *, n_exact: int, n_threads: int = 1) -> None:
         ducc0 = checks.extra("ducc0", "sphere")
         self.n_modes, self.n_threads = n_modes, n_threads
-        n_rings, n_longitudes = shape = _shape(n_exact)
+        n_rings, n_longitudes = self.shape = shape = _shape(n_exact)
         theta = ducc0.misc.GL_thetas(n_rings)
         phi = 2 * np.pi * np.arange(n_longitudes) / n_longitudes
         sin, cos = np.sin(theta)[:, None], np.cos(theta)[:, None]

@@ -22,7 +22,7 @@ class Sums(Protocol):
     def __call__(
         self, x: Tokens, p: Floats | None, *, n_threads: int, over: Sharing | None = None
     ) -> tuple[Tokens, Floats, Floats, Floats]:
-        """Return attention (R, N, d) mapped by V, Z̃ = e^{−β} Z (R, N), its least value and error bound (R,).
+        """Return attention (R, N, d) mapped by V, Z̃ = e^{−|β|} Z (R, N), its least value and error bound (R,).
 
         Where processes share the tokens, x are those of this one and p the weights of all, or of those of this one. The
         least value is that of this process.
@@ -44,14 +44,14 @@ class FastSumsPlan(InteractionPlan):
     sums : Sums
     direct : DirectPlan
         For the same tokens and weights.
-    beta, rtol : float
-        A token is served while Z̃ is at least 2/rtol times the error.
+    size, rtol : float
+        |β|. A token is served while Z̃ is at least 2/rtol times the error.
     """
 
     def __init__(
-        self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, beta: float, rtol: float
+        self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, size: float, rtol: float
     ) -> None:
-        self.sums, self.direct, self.beta, self.rtol = sums, direct, beta, rtol
+        self.sums, self.direct, self.size, self.rtol = sums, direct, size, rtol
         self.pairs, self.block = direct.pairs, sums.block(shape.n_tokens)
         self.weights = None if weights is None else np.append(weights, np.zeros(shape.n_tokens - len(weights)))
 
@@ -70,7 +70,7 @@ class FastSumsPlan(InteractionPlan):
     def attend(self, x: Tokens, *, n_threads: int) -> Attended:
         """Return attention and partition sums of all tokens (R, N, d)."""
         mean, sums, least, error = self.sums(x, self.weights, n_threads=n_threads)
-        log_scale: Any = self.beta
+        log_scale: Any = self.size
         n_direct = np.zeros(len(x), np.int64)
         # A token whose own sum is too small, compared with the error, is summed directly; `not >=` sees a NaN as well.
         for replica in np.flatnonzero(~(least >= 2 * error / self.rtol)):
@@ -109,6 +109,6 @@ class FastSumsPlan(InteractionPlan):
             mean, sums, least, error = self.sums(x, self.weights, n_threads=n_threads, over=partition)
             if not partition.any(not (least >= 2 * error / self.rtol).all()):
                 n_direct = np.zeros(len(x), np.int64)
-                return Attended(mean=mean, sums=sums, log_scale=self.beta, n_direct=n_direct)
+                return Attended(mean=mean, sums=sums, log_scale=self.size, n_direct=n_direct)
         first, stop = partition.first, partition.stop
         return self.attend_part(partition.gather(x), first=first, stop=stop, n_threads=n_threads)

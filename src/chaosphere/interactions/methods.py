@@ -19,11 +19,12 @@ def check_method(method: str, n_tokens: int, *, dim: int, beta: float, rtol: flo
     if not is_served:
         raise ValueError(f"method={method!r} serves dim {dims}, got {dim}")
     if method == "nufft":
-        if not nufft.MIN_BETA <= beta <= expansions.MAX_BETA:
+        size = abs(beta)
+        if not nufft.MIN_BETA <= size <= expansions.MAX_BETA:
             raise ValueError(
-                f"method='nufft' serves β from {nufft.MIN_BETA:g} to {expansions.MAX_BETA:g}, got {beta:g}"
+                f"method='nufft' serves |β| from {nufft.MIN_BETA:g} to {expansions.MAX_BETA:g}, got {beta:g}"
             )
-        n_bytes = nufft.memory(beta, dim, float(expansions.multipliers(beta, dim)[0]), rtol)
+        n_bytes = nufft.memory(size, dim, float(expansions.multipliers(beta, dim)[0]), rtol)
         if n_bytes > nufft.MAX_BYTES:
             raise ValueError(
                 f"method='nufft' would take {n_bytes / 1e9:.1f} GB for β = {beta:g}, dim {dim} and rtol {rtol:.2g} "
@@ -58,7 +59,7 @@ def fastest(
     if beta is not None and rtol is not None:
         if expansions.serves(beta, dim, rtol):
             times["fourier" if dim == 2 else "harmonic"] = series.nanoseconds(n_tokens, beta, dim, rtol)
-        elif dim == 3 and may_be_nufft and beta <= expansions.MAX_BETA and nufft.is_installed():
+        elif dim == 3 and may_be_nufft and abs(beta) <= expansions.MAX_BETA and nufft.is_installed():
             uniform = float(expansions.multipliers(beta, dim)[0])
-            times["nufft"] = nufft.nanoseconds(n_tokens, beta, uniform, rtol)
+            times["nufft"] = nufft.nanoseconds(n_tokens, abs(beta), uniform, rtol)
     return min(times, key=lambda method: times[method])

@@ -4,7 +4,8 @@ On the sphere e^{β⟨x,y⟩} = e^β e^{−β|x−y|²/2}, a Gaussian in R^d. Wi
 
     Z̃(x) = e^{−β} Z(x) = Σ_ω G_ω e^{i⟨ω,x⟩} Σ_j p_j e^{−i⟨ω,x_j⟩},     G_ω = P^{−d} (2π/β)^{d/2} e^{−|ω|²/(2β)},
 
-and the numerators need no moments of their own: Σ_j p_j e^{β⟨x,x_j⟩ − β} x_j = x Z̃(x) + ∇Z̃(x)/β.
+and the numerators need no moments of their own: Σ_j p_j e^{β⟨x,x_j⟩ − β} x_j = x Z̃(x) + ∇Z̃(x)/β. For β < 0 the sums are
+those for |β| at −x.
 
 Errors in units of e^β. finufft promises ε of the sum of the coefficients (1 here, and about √(d/β) for the gradient),
 which tests find kept within a factor 3; images at the distance P − 2 and frequencies beyond n/2 add less than ε.
@@ -78,6 +79,7 @@ class Transforms:
     Parameters
     ----------
     beta : float
+        Of either sign.
     dim : int
     uniform, rtol : float
     value : ndarray of float64, shape (d, d)
@@ -85,7 +87,8 @@ class Transforms:
 
     def __init__(self, *, beta: float, dim: int, uniform: float, rtol: float, value: Floats) -> None:
         finufft = checks.extra("finufft", "nufft")
-        self.beta, self.value = beta, value
+        self.sign, self.value, beta = math.copysign(1.0, beta), value, abs(beta)
+        self.beta = beta
         self.eps = max(eps_for(beta, dim, uniform, rtol), _MIN_EPS)
         self.period, self.n_modes = modes_for(beta, self.eps)
         frequency = 2 * math.pi / self.period * np.arange(-(self.n_modes // 2), self.n_modes // 2)
@@ -143,12 +146,12 @@ class Transforms:
                 rows = [modes, *(1j * self.along[c] * modes for c in range(dim))]
                 pairs = np.stack([a + 1j * b for a, b in zip(rows[::2], [*rows[1::2], 0 * modes], strict=False)])
 
-                def interpolate(part: slice, at: Any = scaled, of: Any = pairs) -> Any:
+                def interpolate(part: slice, at: Any = self.sign * scaled, of: Any = pairs) -> Any:
                     return self.backward(*at[:, part].copy(), of, isign=1, **settings)
 
                 values = np.concatenate(list(pool.map(interpolate, chunks)), axis=1)
                 sums = np.stack([values.real, values.imag], axis=1).reshape(-1, x.shape[1])[: dim + 1]
                 z[replica] = sums[0]
                 with np.errstate(divide="ignore", invalid="ignore"):  # where Z̃ is lost, which its caller sees
-                    mean[replica] = (self.value @ (points + sums[1:] / (self.beta * sums[0]))).T
+                    mean[replica] = (self.value @ (self.sign * points + sums[1:] / (self.beta * sums[0]))).T
         return mean, z, z.min(axis=1), np.full(len(x), 3 * self.eps * (1 + math.sqrt(dim / self.beta)))

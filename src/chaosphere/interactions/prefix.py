@@ -60,10 +60,10 @@ class PrefixPlan(FastSumsPlan):
         value: Floats,
     ) -> None:
         self.direct: CausalPlan = direct
-        self.shape, self.weights, self.beta, self.rtol = shape, weights, beta, rtol
+        self.shape, self.weights, self.beta, self.rtol = shape, weights, beta, rtol  # β < 0 on the circle alone
         self.value = value
         self.pairs, self.n_fixed = direct.pairs, direct.n_fixed
-        self._log_scale = self.beta - (math.log(shape.n_tokens) if weights is None else 0.0)
+        self._log_scale = abs(beta) - (math.log(shape.n_tokens) if weights is None else 0.0)
         n, dim, decay = shape.n_tokens, shape.dim, direct.decay
         n_max = expansions.degree(beta, dim, rtol)
         self.factors = expansions.multipliers(beta, dim)[: n_max + 1]
@@ -79,7 +79,7 @@ class PrefixPlan(FastSumsPlan):
         squares = self.chunk_mass if weights is None else np.add.reduceat(weights**2, self.starts)
         # Roundings of a sum of a chunk, one token after the other, besides those of a power.
         growth = expansions.growth(n_max, dim) + 0.5 * math.sqrt(self.chunk)
-        self.growth = self.factors * expansions.counts(n_max + 1, dim) * growth
+        self.growth = np.abs(self.factors) * expansions.counts(n_max + 1, dim) * growth
         self.noise = 4 * np.sqrt(np.concatenate([[0.0], np.cumsum(squares)[:-1]]))
         if dim == 2:
             self.keep = math.exp(-decay / n)
@@ -222,14 +222,19 @@ def chunk_of(n_tokens: int, beta: float, dim: int, rtol: float) -> int:
 
 
 def serves(n_tokens: int, beta: float, dim: int, *, decay: float, rtol: float) -> bool:
-    """Whether prefix sums are offered: as the expansions, and on spheres for a decay that is slow within a chunk."""
-    if not expansions.serves(beta, dim, rtol):
+    """Whether prefix sums are offered: as the expansions; on spheres for β >= 0 and a decay slow within a chunk."""
+    if not expansions.serves(beta, dim, rtol) or (dim > 2 and beta < 0):
         return False
     return dim == 2 or decay * min(chunk_of(n_tokens, beta, dim, rtol) / n_tokens, 1) <= _MAX_DECAY
 
 
 def check_decay(decay: float, n_tokens: int, *, beta: float, dim: int, rtol: float) -> None:
-    """Raise ValueError if the decay is too fast for the chunks on a sphere."""
+    """Raise ValueError if β is negative, or the decay too fast for the chunks, on a sphere."""
+    if dim > 2 and beta < 0:
+        raise ValueError(
+            f"method='harmonic' needs beta >= 0 with mask='causal', got {beta:g}: pairs within a chunk of tokens "
+            "are summed with weights of at most 1; use method='auto' or 'direct'"
+        )
     if not serves(n_tokens, beta, dim, decay=decay, rtol=rtol):
         most = _MAX_DECAY * max(n_tokens / chunk_of(n_tokens, beta, dim, rtol), 1)
         raise ValueError(

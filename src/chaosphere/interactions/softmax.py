@@ -88,13 +88,13 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         direct
             Over all pairs, O(N² d); for any QᵀK.
         fourier
-            For d = 2 and QᵀK = βI (in whatever form it is given), β <= 10⁴: e^{β cos θ} = Σ I_k(β) cos kθ, O(N K) with
+            For d = 2 and QᵀK = βI (in whatever form it is given), |β| <= 10⁴: e^{β cos θ} = Σ I_k(β) cos kθ, O(N K),
             K from 14 (β = 1) to 120 (β = 200) and about 8 √β beyond.
         harmonic
-            For d >= 3 and QᵀK = βI, as long as 40 000 harmonics are enough: e^{β⟨x,y⟩} in spherical harmonics of degree
-            L, O(N L^{d−1}), L about the K above.
+            For d >= 3 and QᵀK = βI, with β >= 0 under a mask, as long as 40 000 harmonics are enough: e^{β⟨x,y⟩} in
+            spherical harmonics of degree L, O(N L^{d−1}), L about the K above.
         nufft
-            For d = 2 or 3 and QᵀK = βI with β >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
+            For d = 2 or 3 and QᵀK = βI with |β| >= 0.1, by non-uniform Fourier transforms of a Gaussian in R^d
             (`chaosphere.interactions.nufft`; needs finufft, extra "nufft"): for d = 3 and β in the hundreds, at loose
             tolerances. Refused with a mask, and where it would take more than 2 GB (d = 3, β about 1 100 by default,
             1 900 at 1e-3).
@@ -106,9 +106,9 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             from 1 600 for d = 3, 20 000 for d = 4 and 210 000 for d = 5 (see `chaosphere.interactions.series`).
     rtol : float, optional
         For expansions, in [1e-13, 0.1]: attention is off by at most rtol ‖V‖ and partition sums by the fraction rtol/2,
-        each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + β/8), 1e-7 (1 + β/8) for
-        float32 tokens, near the direct sum's own rounding. Tokens that cannot be served so, far from nearly all others,
-        are summed directly, O(N) each; if most tokens are such, all are.
+        each token's own, beyond the rounding of the result to its dtype. Default: 1e-12 (1 + |β|/8), for float32 tokens
+        1e-7 (1 + |β|/8), near the direct sum's own rounding. Tokens that cannot be served so, far from nearly all
+        others (or, for β < 0, near them), are summed directly, O(N) each; if most tokens are such, all are.
 
     Raises
     ------
@@ -145,10 +145,11 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
     sphere first (where |x| is off by η, the direct sum's weights differ by the fraction 2βη), arithmetic is double;
     memory is that of the results, 8 (d + 1) bytes per float64 token. Either way results are bitwise identical for any
     number of threads.
-    Hardmax: over all pairs, without a mask, partition sums, energies, densities or derivatives. Tokens of the largest
-    score count by their weights; scores are equal if they are so to the bit, in the dtype of the tokens. Without query
-    and key a token of weight > 0 attends to itself alone, and any other to the nearest ones: distances are compared in
-    place of scores. Results are bitwise identical on all instruction sets, too.
+    Hardmax: over all pairs, half of them with a mask, without partition sums, energies, densities or derivatives.
+    Tokens of the largest score count by their weights, with a decay of at most 500 in them; scores are equal if they
+    are so to the bit, in the dtype of the tokens. Without query and key a token of weight > 0 attends to itself alone,
+    and any other to the nearest ones: distances are compared in place of scores. Results are bitwise identical on all
+    instruction sets, too.
 
     Examples
     --------
@@ -232,7 +233,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             if self.method == "direct":
                 raise ValueError("rtol must be None with method='direct', which does not approximate")
         if self.method in ("fourier", "harmonic", "nufft") and self._scalar() is None:
-            raise ValueError(f"method={self.method!r} needs QᵀK = βI with β >= 0; use method='auto' or 'direct'")
+            raise ValueError(f"method={self.method!r} needs QᵀK = βI; use method='auto' or 'direct'")
 
     @property
     def _beta(self) -> float | None:
@@ -297,7 +298,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             return replace(self, method="direct")
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
-            rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
+            rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + abs(beta) / 8), 0.1)
         method = self.method
         decay = None if self.mask is None else self.decay
         if method == "auto":
@@ -405,13 +406,13 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             n_max = expansions.degree(beta, shape.dim, chosen.rtol)
             sums = series.Series(beta=beta, n_max=n_max, value=value)
         direct = self._direct(shape, weights, beta=beta)
-        return FastSumsPlan(shape, weights, sums=sums, direct=direct, beta=beta, rtol=chosen.rtol)
+        return FastSumsPlan(shape, weights, sums=sums, direct=direct, size=abs(beta), rtol=chosen.rtol)
 
     def _hardmax(self, shape: Shape, weights: Floats | None) -> HardmaxPlan:
         self._check_shape(shape)
         value_scale = 1.0 if self._value_scale is None else self._value_scale
-        several: dict[str, Any] = {"value": self._value_matrix(), "value_scale": value_scale}
-        return HardmaxPlan(shape, weights, query=self.query, key=self.key, **several)
+        several: dict[str, Any] = {"value": self._value_matrix(), "value_scale": value_scale, "mask": self.mask}
+        return HardmaxPlan(shape, weights, query=self.query, key=self.key, decay=self.decay, **several)
 
     def _direct(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> DirectPlan:
         """Return the sum over all pairs for tokens of one shape, or over those that the mask leaves."""
@@ -603,7 +604,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         True
         """
         batch, threads = checks.tokens(x), checks.threads(n_threads)
-        p, beta = checks.weights(weights, batch.shape[1]), self._any_scalar()
+        p, beta = checks.weights(weights, batch.shape[1]), self._scalar()
         if beta is None or self._scalar_value() is None or self.mask is not None:
             return None
         return of_replicas(energies.exponential(batch, p, beta=beta, n_threads=threads), x)
@@ -671,7 +672,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             dim = checks.integer(dim, "dim", low=2)
             if own_dim not in (None, dim):
                 raise ValueError(f"dim must be {own_dim}, that of the matrices, got {dim}")
-        own_beta, value_scale = self._any_scalar(), self._scalar_value()
+        own_beta, value_scale = self._scalar(), self._scalar_value()
         if own_beta is not None and value_scale is not None:
             if value_scale == 0 or math.isclose(own_beta, beta, rel_tol=1e-12):
                 return growth.of_repulsion(value_scale)
@@ -929,11 +930,6 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         return self._beta, self._value_scale
 
     def _scalar(self) -> float | None:
-        """Return β if QᵀK = βI with β >= 0 to rounding, else None."""
-        beta = self._any_scalar()
-        return beta if beta is not None and beta >= 0 else None
-
-    def _any_scalar(self) -> float | None:
         """Return β, of either sign, if QᵀK = βI to rounding, else None."""
         if self._is_hard and self.query is not None:
             return None

@@ -111,10 +111,10 @@ cdef extern from "chaosphere.h" nogil:
             long, long, const char *, ptrdiff_t, ptrdiff_t, const double *, double, long, const double *, double *,
             double *, float *, double *, double *) noexcept nogil
         void (*hardmax_rows_f64)(
-            int, long, long, long, long, long, const double *, const double *, const double *, const double *,
+            int, int, long, long, long, long, long, const double *, const double *, const double *, const double *,
             const double *, double *, double *, double *) noexcept nogil
         void (*hardmax_rows_f32)(
-            int, long, long, long, long, long, const float *, const float *, const float *, const float *,
+            int, int, long, long, long, long, long, const float *, const float *, const float *, const float *,
             const double *, float *, float *, double *) noexcept nogil
         void (*unfused_map_f64)(long, long, long, const double *, const double *, long, double *) noexcept nogil
         void (*unfused_map_f32)(long, long, long, const float *, const float *, long, float *) noexcept nogil

@@ -16,4 +16,6 @@ def hardmax(
     weights: _Floats | None,
     n_threads: int,
     value_scale: float = 1,
+    is_causal: bool = False,
+    first: int = 0,
 ) -> tuple[_Real, _Floats]: ...

@@ -3,7 +3,7 @@
 As in rows.pyx every block of queries meets all blocks of keys, in order, by one worker. The largest score of each query
 so far is kept with the sums of the tokens that have it; a larger one starts the sums anew. Scores are equal to the bit
 or not: all products and sums are rounded one by one, so that results are bitwise identical on all instruction sets and
-for any number of threads.
+for any number of threads. Under a causal mask a block of queries meets the blocks of keys up to its own.
 """
 
 from cython.parallel cimport prange, threadid
@@ -32,21 +32,24 @@ cdef void _pack_scores(
 
 cdef void _hardmax_block(
     const Blocks *b, const Blocks *key_blocks, const Blocks *mapped_blocks, long block, bint is_distance,
-    const real *query, const real *keys, const real *values, const real *bias, const double *p, real *scratch,
-    real *top, double *sums, Watch *signals, int thread
+    long causal_block, const real *query, const real *keys, const real *values, const real *bias, const double *p,
+    real *scratch, real *top, double *sums, Watch *signals, int thread
 ) noexcept nogil:
-    """Maxima and sums of one block of queries over all keys of its system; early where a signal ends the call."""
-    cdef long j
+    """Maxima and sums of one block of queries over all keys of its system; early where a signal ends the call.
+
+    Unless it is negative, causal_block is the block of keys that these queries are: the last that they see.
+    """
+    cdef long j, n_blocks = key_blocks.n_blocks if causal_block < 0 else causal_block + 1
     memset(sums, 0, b.size * sizeof(double))
     for j in range(b.ld):
         top[j] = <real>-INFINITY
         sums[b.d * b.ld + j] = 1  # of the padding
-    for j in range(key_blocks.n_blocks):
+    for j in range(n_blocks):
         if is_stopped(signals, thread):
             return
-        tiles.hardmax_rows(is_distance, mapped_blocks.d, b.d, columns(b, block), columns(key_blocks, j), b.ld, query,
-                           keys + j * mapped_blocks.size, values + j * key_blocks.size, bias + j * b.ld, p + j * b.ld,
-                           scratch, top, sums)
+        tiles.hardmax_rows(is_distance, j == causal_block, mapped_blocks.d, b.d, columns(b, block),
+                           columns(key_blocks, j), b.ld, query, keys + j * mapped_blocks.size,
+                           values + j * key_blocks.size, bias + j * b.ld, p + j * b.ld, scratch, top, sums)
 
 
 cdef void _finish(
@@ -68,7 +71,8 @@ cdef void _finish(
 
 def hardmax(
     const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map, const real[:, ::1] key_map,
-    const real[:, ::1] value_map, const double[::1] weights, long n_threads, double value_scale=1
+    const real[:, ::1] value_map, const double[::1] weights, long n_threads, double value_scale=1,
+    bint is_causal=False, long first=0
 ):
     """Mean of the keys y_j (R, N, d) with the largest score, at the queries x (R, M, d), by weights p (N,) or None.
 
@@ -76,8 +80,13 @@ def hardmax(
     ⟨x, y_j⟩ where |y_j| = 1: a token is nearest to itself, whatever its rounding. Keys of weight 0 do not count, and
     those of equal scores count by their weights. Returns the means (R, M, d), times value_scale and value_map (d, d) if
     given, and the sums of the weights of the keys that they are of (R, M), which are 1 each without weights.
+
+    With is_causal the queries are those of the tokens first, first + 1, ... and see the keys up to their own alone, the
+    first of which has a weight > 0. The first query is where a block starts, and the last either the end of a block or
+    of the keys.
     """
-    cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), index, i, j, replica
+    cdef long n_replicas = queries.shape[0], ld = block_columns(keys.shape[1]), index, i, j, replica, causal_block
+    cdef long last = first + queries.shape[1]
     cdef bint is_distance = query_map is None
     cdef Blocks b = blocks.plain_blocks(queries.shape[1], queries.shape[2], ld)
     cdef Blocks key_blocks = blocks.plain_blocks(keys.shape[1], keys.shape[2], ld)
@@ -90,7 +99,11 @@ def hardmax(
     assert is_distance or (key_dim >= 1 and query_map.shape[1] == b.d), "query_map"
     assert is_distance or (key_map.shape[0] == key_dim and key_map.shape[1] == b.d), "key_map"
     assert value_map is None or (value_map.shape[0] == b.d and value_map.shape[1] == b.d), "value_map"
-    cdef double work = <double>n_replicas * b.n * key_blocks.n * (0.5 * key_dim + 2)
+    assert (first == 0 or is_causal) and first >= 0 and first % ld == 0, "first"
+    assert not is_causal or (last <= key_blocks.n and (last % ld == 0 or last == key_blocks.n)), "queries"
+    assert not is_causal or weights is None or weights[0] > 0, "weights"
+    cdef double n_seen = 0.5 * (first + last) if is_causal else key_blocks.n
+    cdef double work = n_replicas * b.n * n_seen * (0.5 * key_dim + 2)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_query_blocks * key_blocks.n_blocks, work)
     cdef Scratch value_memory = Scratch(n_key_blocks * key_blocks.size * sizeof(real))
@@ -129,13 +142,14 @@ def hardmax(
             _pack_scores[real](&key_blocks, &mapped_blocks, j, tiles.tokens_from(keys, replica, 0), map_of_keys,
                                values + index * key_blocks.size, mapped + index * mapped_blocks.size)
         for index in prange(n_query_blocks, schedule="dynamic", num_threads=threads):
-            replica, i = index // b.n_blocks, index % b.n_blocks
+            replica, i = index // b.n_blocks, b.n_blocks - 1 - index % b.n_blocks  # the longest first, under a mask
+            causal_block = first // ld + i if is_causal else -1
             query = scratch + threadid() * stride
             query_scores = query if is_distance else query + b.size
             tops = query + b.size + mapped_blocks.size
             _pack_scores[real](&b, &mapped_blocks, i, tiles.tokens_from(queries, replica, 0), map_of_queries, query,
                                query_scores)
-            _hardmax_block[real](&b, &key_blocks, &mapped_blocks, i, is_distance, query_scores,
+            _hardmax_block[real](&b, &key_blocks, &mapped_blocks, i, is_distance, causal_block, query_scores,
                                  mapped + replica * key_blocks.n_blocks * mapped_blocks.size,
                                  values + replica * key_blocks.n_blocks * key_blocks.size, biases, &p[0], tops + ld,
                                  tops, sums + threadid() * sum_stride, &signals, threadid())

@@ -166,15 +166,15 @@ cdef inline void attend_rows(
 
 
 cdef inline void hardmax_rows(
-    bint is_distance, long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i, const real *k_j,
-    const real *v_j, const real *bias_j, const double *p_j, real *scratch, real *top_i, double *sum_i
+    bint is_distance, bint is_causal, long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,
+    const real *k_j, const real *v_j, const real *bias_j, const double *p_j, real *scratch, real *top_i, double *sum_i
 ) noexcept nogil:
     if real is double:
-        table().hardmax_rows_f64(is_distance, key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, p_j, scratch,
-                                 top_i, sum_i)
+        table().hardmax_rows_f64(is_distance, is_causal, key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, p_j,
+                                 scratch, top_i, sum_i)
     else:
-        table().hardmax_rows_f32(is_distance, key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, p_j, scratch,
-                                 top_i, sum_i)
+        table().hardmax_rows_f32(is_distance, is_causal, key_dim, value_dim, n_i, n_j, ld, q_i, k_j, v_j, bias_j, p_j,
+                                 scratch, top_i, sum_i)
 
 
 cdef inline void unfused_map(

@@ -16,6 +16,7 @@ from chaosphere.measures.moments import MeanCosine, OrderParameter, PowerSpectru
 from chaosphere.measures.observables import RadiusMoment
 from chaosphere.measures.pairwise import Energy, cosine_histogram, energy, pair_fraction, pairwise_cosines
 from chaosphere.measures.peaks import Modes, modes
+from chaosphere.measures.sphere_peaks import SphereModes, sphere_modes
 from chaosphere.measures.states import Lifetimes, lifetimes
 from chaosphere.measures.statistics import (
     cluster_count,
@@ -39,6 +40,7 @@ __all__ = [
     "OrderParameter",
     "PowerSpectrum",
     "RadiusMoment",
+    "SphereModes",
     "TokenMean",
     "circular_wasserstein2",
     "cluster_count",
@@ -64,6 +66,7 @@ __all__ = [
     "power_spectrum",
     "sliced_wasserstein2",
     "sobolev",
+    "sphere_modes",
     "wasserstein2",
 ]
 

@@ -66,6 +66,7 @@ def modes(density: Any, *, prominence: float = 0.0) -> Any:
     chaosphere.measures.Modes : Angles and values.
     chaosphere.measures.clusters : Clusters of tokens.
     chaosphere.CircleDensity : The mean-field limit on the circle, solved for its density.
+    chaosphere.measures.sphere_modes : Local maxima of a density on S².
 
     Notes
     -----

@@ -63,6 +63,7 @@ class SphereSolution(Brief):
     --------
     chaosphere.SphereDensity : The mean-field limit on S², solved for its density.
     chaosphere.SphereDensity.solve : Run from the initial law.
+    chaosphere.measures.sphere_modes : Local maxima of these densities.
 
     Examples
     --------

@@ -1,13 +1,20 @@
-"""Attention at low temperature, on the circle: distances from the limit β → ∞ and from the projected law.
+"""Attention at low temperature: distances from the limit β → ∞ and from the projected law, for general Q, K and V.
 
 For β → ∞ and tokens everywhere on the sphere, attention under scores β⟨Ax, y⟩ takes the value at y = Ax/|Ax|, whatever
 the law of the tokens is. Then ẋ = P_x V A x/|Ax|, which is the flow of M = VA on directions with a time of its own,
 ds = dt/|Ax|: x_t = e^{sM} x_0/|e^{sM} x_0|. It ends in π(x) = Ex/|Ex| with E the projection onto the leading eigenspace
 of M along the others.
 
-For two real eigenvalues with the difference γ the component across falls as e^{−γs}, and s >= t/|A|. Tokens of a
-smooth law that start within ε of the direction across are a share of the order ε, so that the mean square of the
-distance from π(x) is of the order e^{−γs}: W2 falls at least as e^{−ct} with c = γ/(2|A|).
+If the eigenvalue of E is 1 and the others have the real part 1 − γ, the component across falls as e^{−γs}, and
+s >= t/|A|. Tokens of a smooth law that start within ε of the directions across are a share of the order ε^k, k the
+dimension of the eigenspace. For k = 1 the mean square of the distance from π(x) is then of the order e^{−γs}, and
+smaller for k > 1: W2 falls at least as e^{−ct} with c = γ/(2|A|).
+
+The law is carried by quadrature nodes of the uniform law, as in `chaosphere.MeanField`. The projected law is that of
+the projections of the same nodes: another sample of it would be at a distance of the order N^{−1/(d−1)}, or at that of
+the share of tokens that start on either side, whatever the flow does. What is left is that nodes resolve scores up to
+β of the order N^{2/(d−1)}, fewer where tokens have left a part of the sphere. So each run is repeated with a quarter of
+the nodes.
 """
 
 from __future__ import annotations
@@ -19,6 +26,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 
 from chaosphere import stats
 from chaosphere.common import checks
@@ -28,22 +36,27 @@ from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_memory
 from chaosphere.geometry import sphere
+from chaosphere.geometry.laws import Uniform
+from chaosphere.geometry.quadrature import Quadrature, quadrature
 from chaosphere.interactions.custom import CustomInteraction
 from chaosphere.interactions.protocol import Interaction
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.measures.distances.transport import wasserstein2
-from chaosphere.models.transformer import Transformer
+from chaosphere.models.sde import LimitSDE
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 from chaosphere.simulation.loop import simulate
 
 _SINGULAR = (1.0, 0.7)  # of Q and K
 _N_TIMES = 24
-_WINDOW = (0.25, 0.75)  # of the horizon: where the rate is taken
+_WINDOW = (0.125, 0.5)  # of the horizon: where the rate is taken
+_BY_BETA = ("distance", "coupled", "coarse")
+_MAX_DIM = 1000
+_MAX_TOKENS = 10_000  # of which pairs with as many projections fit into a matrix of costs
 
 
 class Matrices(NamedTuple):
-    """Q, K and V of a replica, the eigenvectors of VKᵀQ as columns, the leading one first, and |KᵀQ|."""
+    """Q, K and V of a replica, bases of the two invariant spaces of VKᵀQ as columns, the leading first, and |KᵀQ|."""
 
     query: Floats
     key: Floats
@@ -55,32 +68,41 @@ class Matrices(NamedTuple):
 def run(
     *,
     rng: Seed,
+    dim: int = 2,
+    n_leading: int = 1,
     betas: Sequence[float] = (4.0, 16.0, 64.0, 256.0),
     gap: float = 2.0,
     n_tokens: int = 2000,
     horizon: float = 4.0,
-    n_steps: int = 160,
-    n_replicas: int = 8,
+    n_steps: int = 48,
+    n_replicas: int = 16,
     n_threads: int | None = None,
     store: str | os.PathLike[str] | None = None,
     on_step: OnStep = None,
 ) -> Any:
-    """Run evenly spaced tokens on the circle under attention with random matrices, for each β and for β → ∞.
+    """Run nodes of the uniform law under attention with random matrices, for each β and for β → ∞.
 
     Parameters
     ----------
     rng : int, SeedSequence or Generator
         Replica r has its own matrices, the same for every number of replicas.
+    dim : int
+        d >= 2.
+    n_leading : int
+        Dimension k of the leading eigenspace of VKᵀQ, below d. With 1 the projected law is two points; with more it
+        is spread over a sphere of dimension k − 1.
     betas : sequence of float
         Increasing factors β > 0 of QᵀK, at least two.
     gap : float
-        Difference γ > 0 of the eigenvalues of VKᵀQ, which are 1 and 1 − γ.
+        Difference γ > 0 of the real parts of the eigenvalues of VKᵀQ: 1, and 1 − γ of all others.
     n_tokens : int
-        Tokens, at least 100. The larger β and the time are, the more it takes: tokens leave a part of the circle.
+        Nodes of the law, at least 100; 10 000 at most where n_leading is above 1. For dim 3 the next smaller product
+        rule, above the next power of two. The larger β, the dimension and the time are, the more it takes: tokens leave
+        a part of the sphere.
     horizon : float
         Time T.
     n_steps : int
-        Steps, at least 48.
+        Steps of the Runge–Kutta scheme of order 4, at least 48.
     n_replicas : int
         At least 2.
     n_threads : int, optional
@@ -94,7 +116,8 @@ def run(
     xarray.Dataset
         distance (replica, beta, time), the Wasserstein distance W2 between the tokens and their projections π(x_0);
         coupled (replica, beta, time), the root of the mean square of the distance from the flow for β → ∞, token by
-        token; limit (replica, time), the distance W2 for β → ∞; and rate (replica), c.
+        token; coarse (replica, beta, time), the distance W2 with a quarter of the nodes; limit (replica, time), the
+        distance W2 for β → ∞; and rate (replica), c.
 
     Raises
     ------
@@ -107,57 +130,66 @@ def run(
     >>> data["distance"].dims
     ('replica', 'beta', 'time')
     """
+    dim = checks.integer(dim, "dim", low=2, high=_MAX_DIM)
+    n_leading = checks.integer(n_leading, "n_leading", low=1, high=dim - 1)
     sizes = [checks.number(beta, "betas", above=0, high=1e6) for beta in betas]
     if len(sizes) < 2 or any(b <= a for a, b in itertools.pairwise(sizes)):
         raise ValueError(f"betas must be increasing, at least two, got {sizes}")
     gap, horizon = checks.number(gap, "gap", above=0, high=10), checks.number(horizon, "horizon", above=0, high=1e3)
-    n_tokens, n_steps, n_replicas = (
-        checks.integer(value, name, low=low)
-        for value, name, low in (
-            (n_tokens, "n_tokens", 100),
-            (n_steps, "n_steps", 2 * _N_TIMES),
-            (n_replicas, "n_replicas", 2),
-        )
-    )
+    n_tokens = checks.integer(n_tokens, "n_tokens", low=100, high=_MAX_TOKENS if n_leading > 1 else checks.MAX_INTEGER)
+    n_steps = checks.integer(n_steps, "n_steps", low=2 * _N_TIMES)
+    n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     if gap * horizon / n_steps > 0.25:
         raise ValueError(f"n_steps must be at least 4 gap horizon = {4 * gap * horizon:g}, got {n_steps}")
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=n_tokens, dim=2)
+    check_memory(n_tokens=2 * n_tokens, dim=dim, n_results=2 * _N_TIMES * n_tokens * dim)
     sequence = root(rng)
+    rules = [quadrature(Uniform(dim=dim), n) for n in (n_tokens, n_tokens // 4)]
     facts = {
         "study": "attention at low temperature",
+        "dim": dim,
+        "n_leading": n_leading,
         "betas": sizes,
         "gap": gap,
-        "n_tokens": n_tokens,
+        "n_nodes": len(rules[0].weights),
         "horizon": horizon,
         "n_steps": n_steps,
     }
     study = netcdf.identity(facts, sequence)
     every = np.unique(np.linspace(0, n_steps, _N_TIMES + 1).round().astype(int)) * (horizon / n_steps)
-    start = _on_circle(2 * np.pi * (np.arange(n_tokens) + 0.5) / n_tokens)
 
-    def states(attention: Interaction) -> Tokens:
-        model = Transformer(attention=attention, mlp=None, depth=n_steps, horizon=horizon)
-        return simulate(model, start, rng=0, save_at=every, n_threads=n_threads).states
+    def states(attention: Interaction, rule: Quadrature) -> Tokens:
+        model = LimitSDE(attention=attention, field=None, horizon=horizon, n_steps=n_steps, scheme="rk4")
+        weights = rule.weights
+        return simulate(model, rule.nodes, rng=0, weights=weights, save_at=every, n_threads=n_threads).states
 
     def measure(replica: int) -> Floats:
         seeds = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
-        matrices = drawn(np.random.default_rng(seeds), gap=gap)
+        matrices = drawn(np.random.default_rng(seeds), dim=dim, gap=gap, n_leading=n_leading)
         form = matrices.key.T @ matrices.query
 
         def limit(x: Floats, weights: Floats) -> Floats:
             return sphere.normalize(x @ form.T) @ matrices.value.T
 
-        cold = states(CustomInteraction(limit))
-        ends, masses = projected(start, matrices.vectors)
-        out = np.zeros((len(sizes), 2, len(every)))
-        for i, beta in enumerate(sizes):
+        def warm(beta: float, rule: Quadrature) -> Tokens:
             query = beta * matrices.query
-            warm = states(SoftmaxAttention(query=query, key=matrices.key, value=matrices.value))
-            out[i, 0] = [wasserstein2(x, ends, y_weights=masses) for x in warm]
-            out[i, 1] = np.sqrt(((warm - cold) ** 2).sum(axis=2).mean(axis=1))
-        limits = [wasserstein2(x, ends, y_weights=masses) for x in cold]
-        return np.concatenate([out, [[limits, np.full(len(every), gap / (2 * matrices.norm))]]])
+            return states(SoftmaxAttention(query=query, key=matrices.key, value=matrices.value), rule)
+
+        def to_projections(tokens: Tokens, rule: Quadrature) -> list[float]:
+            ends, masses = projected(rule.nodes, matrices.vectors, weights=rule.weights, n_leading=n_leading)
+            return [wasserstein2(x, ends, x_weights=rule.weights, y_weights=masses) for x in tokens]
+
+        fine, coarse = rules
+        cold = states(CustomInteraction(limit), fine)
+        out = np.zeros((len(sizes) + 1, 3, len(every)))
+        for i, beta in enumerate(sizes):
+            tokens = warm(beta, fine)
+            out[i, 0] = to_projections(tokens, fine)
+            out[i, 1] = np.sqrt(((tokens - cold) ** 2).sum(axis=2) @ fine.weights)
+            out[i, 2] = to_projections(warm(beta, coarse), coarse)
+        out[-1, 0] = to_projections(cold, fine)
+        out[-1, 1] = gap / (2 * matrices.norm)
+        return out
 
     return grow(
         measure,
@@ -171,22 +203,32 @@ def run(
     )
 
 
-def drawn(generator: np.random.Generator, *, gap: float) -> Matrices:
-    """Return random matrices with the eigenvalues 1 and 1 − γ of VKᵀQ, whose eigenvectors are at 60° to 120°."""
-    turns = [_rotation(angle) for angle in generator.uniform(0, 2 * np.pi, 4)]
-    query, key = (turns[2 * i] @ np.diag(_SINGULAR) @ turns[2 * i + 1] for i in range(2))
-    angle, opening = generator.uniform(0, 2 * np.pi), generator.uniform(np.pi / 3, 2 * np.pi / 3)
-    vectors = _on_circle(np.array([angle, angle + opening])).T
+def drawn(generator: np.random.Generator, *, dim: int, gap: float, n_leading: int) -> Matrices:
+    """Return random matrices for which VKᵀQ has the eigenvalue 1, k times, and others with the real part 1 − γ.
+
+    Its invariant spaces are those of a matrix of the condition number √3 at most; it takes vectors across by 1 − γ and
+    a rotation with rates up to γ. Q and K have the singular values 1 to 0.7 in random directions.
+    """
+    rotations = scipy.stats.ortho_group.rvs(dim, size=6, random_state=generator)
+    scales = np.linspace(*_SINGULAR, dim)
+    query, key = (left * scales @ right for left, right in (rotations[:2], rotations[2:4]))
+    vectors = rotations[4] * np.sqrt(generator.uniform(0.5, 1.5, dim)) @ rotations[5]
+    flow = np.eye(dim)
+    flow[n_leading:, n_leading:] = (1.0 - gap) * np.eye(dim - n_leading) + gap * _skew(generator, dim - n_leading)
     form = key.T @ query
-    product = vectors @ np.diag([1.0, 1.0 - gap]) @ np.linalg.inv(vectors)
-    value = product @ np.linalg.inv(form)
+    value = vectors @ flow @ np.linalg.inv(vectors) @ np.linalg.inv(form)
     return Matrices(query, key, value, vectors, float(np.linalg.norm(form, 2)))
 
 
-def projected(x: Tokens, vectors: Floats) -> tuple[Floats, Floats]:
-    """Return ± the leading eigenvector, shape (2, 2), and the shares of the tokens that project to each."""
-    share = float((np.linalg.solve(vectors, x.T)[0] > 0).mean())
-    return np.stack([vectors[:, 0], -vectors[:, 0]]), np.array([share, 1 - share])
+def projected(x: Tokens, vectors: Floats, *, weights: Floats, n_leading: int) -> tuple[Floats, Floats]:
+    """Return the projections of weighted tokens and their weights: two points if the leading space is a line."""
+    leading = vectors[:, :n_leading]
+    parts = np.linalg.solve(vectors, x.T)[:n_leading]
+    if n_leading > 1:
+        return sphere.normalize(np.ascontiguousarray((leading @ parts).T)), weights
+    end = sphere.normalize(np.ascontiguousarray(leading.T))
+    share = float(weights[parts[0] > 0].sum())
+    return np.concatenate([end, -end]), np.array([share, 1 - share])
 
 
 def claims(dataset: Any) -> list[Claim]:
@@ -199,8 +241,8 @@ def claims(dataset: Any) -> list[Claim]:
     slopes = np.polyfit(times[window], np.log(limit[:, window]).T, 1)[0]
     return [
         estimates.from_slope(
-            f"exponent in β of the distance from the flow of β = ∞ at t = {times[at]:g}",
-            (betas, coupled[:, :, at] ** 2),
+            f"exponent in β/log(β + 1) of the distance from the flow of β = ∞ at t = {times[at]:g}",
+            (betas / np.log(betas + 1), coupled[:, :, at] ** 2),
             expected=-0.5,
             is_bound=True,
         ),
@@ -218,43 +260,44 @@ def claims(dataset: Any) -> list[Claim]:
 
 def table(dataset: Any) -> str:
     """Return the smallest distances and when they are reached, and the claims, as text."""
-    lines = [dataset.attrs["title"], "", f"{'β':>8}  {'smallest W2':>11}  {'at time':>7}"]
-    mean = dataset["distance"].mean("replica")
-    for beta, row in zip(dataset["beta"].values, mean.values, strict=True):
+    columns = f"{'β':>8}  {'smallest W2':>11}  {'at time':>7}  {'with 1/4 of the nodes':>21}"
+    lines = [dataset.attrs["title"], "", columns]
+    mean, coarse = dataset["distance"].mean("replica").values, dataset["coarse"].mean("replica").values
+    for beta, row, other in zip(dataset["beta"].values, mean, coarse, strict=True):
         at = int(row.argmin())
-        lines.append(f"{beta:8g}  {row[at]:11.4f}  {float(dataset['time'][at]):7.2f}")
+        lines.append(f"{beta:8g}  {row[at]:11.4f}  {float(dataset['time'][at]):7.2f}  {other[at]:21.4f}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])
 
 
-def _on_circle(angle: Floats) -> Tokens:
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _rotation(angle: float) -> Floats:
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s], [s, c]])
+def _skew(generator: np.random.Generator, dim: int) -> Floats:
+    """Return a random antisymmetric matrix of norm 1, or 0 in one dimension."""
+    matrix = generator.standard_normal((dim, dim))
+    matrix -= matrix.T
+    return np.asarray(matrix / max(float(np.linalg.norm(matrix, 2)), 1e-300))
 
 
 def _pieces(dataset: Any) -> list[Floats]:
-    both = np.stack([dataset["distance"].values, dataset["coupled"].values], axis=2)
-    limits = dataset["limit"].values
-    last = np.stack([limits, np.broadcast_to(dataset["rate"].values[:, None], limits.shape)], axis=1)
-    return list(np.concatenate([both, last[:, None]], axis=1))
+    main = np.stack([dataset[name].values for name in _BY_BETA], axis=2)
+    last = np.zeros_like(main[:, :1])
+    last[:, 0, 0], last[:, 0, 1] = dataset["limit"].values, dataset["rate"].values[:, None]
+    return list(np.concatenate([main, last], axis=1))
 
 
 def _to_dataset(pieces: Floats, *, times: Floats, identity: str) -> Any:
     study = json.loads(identity)
-    parts = [f"N = {study['n_tokens']}", f"gap {study['gap']:g}", f"{study['n_steps']} steps"]
+    parts = [f"dim {study['dim']}", f"N = {study['n_nodes']}", f"gap {study['gap']:g}", f"{study['n_steps']} steps"]
+    if study["n_leading"] > 1:
+        parts.insert(1, f"leading space of dim {study['n_leading']}")
+    by_beta = {name: (("replica", "beta", "time"), pieces[:, :-1, i]) for i, name in enumerate(_BY_BETA)}
     return checks.extra("xarray", "io").Dataset(
         {
-            "distance": (("replica", "beta", "time"), pieces[:, :-1, 0]),
-            "coupled": (("replica", "beta", "time"), pieces[:, :-1, 1]),
+            **by_beta,
             "limit": (("replica", "time"), pieces[:, -1, 0]),
             "rate": (("replica",), pieces[:, -1, 1, 0]),
         },
         coords={"beta": study["betas"], "time": times},
         attrs={
-            "title": f"Attention at low temperature on the circle, {len(pieces)} replicas\n{', '.join(parts)}",
+            "title": f"Attention at low temperature, {len(pieces)} replicas\n{', '.join(parts)}",
             "identity": identity,
         },
     )
