@@ -48,7 +48,6 @@ NOT_CALLED |= {
     "stats.Interval",
     "theory",
     "training",
-    "training.AdamWState",
     "training.NetworkGradient",
     "training.Training",
     "two_point",
