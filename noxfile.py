@@ -88,6 +88,13 @@ def fuzz(session):
     session.run("pytest", "-m", "fuzz", *session.posargs)
 
 
+@nox.session(default=False)
+def peers(session):
+    """Gradients against those of JAX, which it installs: 100 MB."""
+    install(session, "peers")
+    session.run("pytest", "-n", "0", "-m", "peers", "tests/training", *session.posargs)
+
+
 @nox.session
 def lint(session):
     """Style, spelling, and the habits of a scientific package."""

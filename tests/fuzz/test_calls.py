@@ -49,7 +49,6 @@ NOT_CALLED |= {
     "stats.Interval",
     "theory",
     "training",
-    "training.AdamWState",
     "training.NetworkGradient",
     "training.Training",
     "two_point",

@@ -62,6 +62,10 @@ TRAINING = {
         cs.training.AdamW,
         {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-3, "weight_decay": 0.1},
     ),
+    "training.AdamWState": (
+        cs.training.AdamWState,
+        {"parameters": PARAMETERS, "first": GRADIENT, "second": GRADIENT**2, "step": 3},
+    ),
     "training.AdamW.start": (ADAMW.start, {"parameters": PARAMETERS}),
     "training.AdamW.step": (
         ADAMW.step,

@@ -1,15 +1,17 @@
 """Networks before training: the exponents of their fluctuations and of their mean error, as docs/concepts derives them.
 
-The statistics are means over independent pairs of networks. Their logarithms are taken to be normal with the standard
-error of the jackknife; 5.5 of them are exceeded with a probability of 4e-8, for any seeds but these.
+The statistics are means over independent networks, or pairs of them. They or their logarithms are taken to be normal
+with their standard errors; 5.5 of them are exceeded with a probability of 4e-8, for any seeds but these.
 """
 
 import numpy as np
 import pytest
+from support.attention_network import first_order
 
 import chaosphere as cs
 from chaosphere.models.operations import projected
 from chaosphere.training import AttentionNetwork, MeanRegression, TrainingLimit
+from chaosphere.training.heads import Heads
 
 pytestmark = pytest.mark.statistical
 
@@ -59,3 +61,33 @@ def test_the_mean_error_has_the_size_of_one_over_the_number_of_layers(kind):
     measured, error = log_ratio(*products)
     assert abs(measured - np.log(16)) < 0.5 + 5.5 * error
     assert error < 0.3
+
+
+def test_the_mean_error_is_that_of_eulers_method_to_first_order():
+    """Null: E e = a/L + O(1/L² + 1/(L H)), with a of the page; here the last term is less than 0.01 a/L, as σ = 0.2.
+
+    s is the part of L e along a, in units of a, and 400 networks of each size take its mean. Its terms in 1/L leave
+    2 s(2L) − s(L), which is 1 up to O(1/L²), and the same holds for the exponents −1 between two sizes.
+    """
+    options = OPTIONS | {"std": 0.2}
+    heads = TrainingLimit(n_cells=1, n_heads=256, **options).initial(0)[0]  # the error of a is 1e-3 of it
+
+    def f(x):
+        return 2 / len(heads) * Heads(heads, x[None].copy(), is_causal=False, n_threads=1).drift[0]
+
+    exact, a = first_order(f, X[0])
+    means, errors = [], []
+    for depth in (4, 8, 16):
+        network = AttentionNetwork(depth=depth, n_heads=16, **options)
+        ends_of_seeds = (network.forward(network.initial(seed), X[:1])[0] for seed in range(400))
+        s = [depth * ((end - exact) * a).sum() / (a * a).sum() for end in ends_of_seeds]
+        means.append(np.mean(s))
+        errors.append(np.std(s) / 20)
+    for k in range(2):
+        error = np.hypot(2 * errors[k + 1], errors[k])
+        assert error < 0.02
+        assert abs(2 * means[k + 1] - means[k] - 1) < 0.03 + 5.5 * error
+    exponents = np.diff(np.log2(means)) - 1
+    error = np.linalg.norm(np.array([1, 3, 2]) * np.array(errors) / means) / np.log(2)  # of 2 p(8, 16) − p(4, 8)
+    assert error < 0.04
+    assert abs(2 * exponents[1] - exponents[0] + 1) < 0.03 + 5.5 * error

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.attention_network import adamw as twin
 
-from chaosphere.training import AdamW
+from chaosphere.training import AdamW, AdamWState
 
 OPTIONS = {"learning_rate": 0.03, "epsilon": 1e-3, "weight_decay": 0.2}
 
@@ -40,6 +40,51 @@ def test_arguments_stay_as_they_are():
     assert (theta == 1).all()
     assert (start.parameters == 1).all()
     assert (start.first == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e150, 1e10, 1e-130])
+def test_gradients_of_any_size_have_the_right_step(size):
+    """Of the order of ε and far above it, up to the largest: the step is that of gradients of the size 1."""
+    epsilon = 0.5 * size if size < 1 else 1e-8
+    sizes = {size: epsilon, 1.0: max(epsilon / size, 1e-140)}  # the least ε is nothing beside gradients of the size 1
+    runs = []
+    for scale, own in sizes.items():
+        optimiser = AdamW(learning_rate=0.1, weight_decay=0.2, epsilon=own)
+        state = optimiser.start(np.ones(3))
+        for gradient in np.random.default_rng(2).uniform(-1, 1, (5, 3)):
+            state = optimiser.step(state, scale * gradient)
+        runs.append(state.parameters)
+    assert np.allclose(*runs, rtol=1e-13)
+
+
+def test_what_overflows_is_refused():
+    optimiser = AdamW()
+    state = optimiser.start(np.ones(3))
+    with pytest.raises(ValueError, match=r"gradient must be finite, with entries from -1e\+150 to 1e\+150"):
+        optimiser.step(state, np.full(3, 1e151))
+    with pytest.raises(TypeError, match="gradient must be a float64 array, got float32 array"):
+        optimiser.step(state, np.full(3, 1e30, dtype=np.float32))  # its square is infinite in its own type
+    with pytest.raises(ValueError, match="learning_rate and weight_decay must be such that parameters stay"):
+        AdamW(learning_rate=1e200, weight_decay=1e200).step(state, np.ones(3))
+    with pytest.raises(ValueError, match=r"n_units must be <= epsilon / 1e-140, got 64 and 1e-140"):
+        AdamW(epsilon=1e-140).step(state, np.zeros(3), n_units=64)
+    with pytest.raises(ValueError, match="epsilon"):
+        AdamW(epsilon=1e-320)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"first": np.full(3, np.nan)}, "first must be finite"),
+        ({"second": np.full(3, -1.0)}, r"second must be finite, with entries from 0 to 1e\+300"),
+        ({"second": np.ones(2)}, "second must have the shape of the parameters"),
+        ({"step": -1}, "step must be an integer >= 0"),
+    ],
+)
+def test_a_wrong_state_is_refused(changed, message):
+    state = {"parameters": np.ones(3), "first": np.zeros(3), "second": np.zeros(3), "step": 0}
+    with pytest.raises(ValueError, match=message):
+        AdamWState(**state | changed)
 
 
 def test_wrong_arguments_are_named():

@@ -146,6 +146,16 @@ def test_tokens_without_a_limit_are_refused():
         network.forward(parameters, sequences())
 
 
+@pytest.mark.parametrize(("size", "message"), [(1e37, "finite in float32 before layer"), (1e39, "finite gradient")])
+def test_gradients_that_overflow_are_refused(size, message):
+    network = AttentionNetwork(depth=4, n_heads=1, dim=3, normalization="identity", value_scale=100.0, horizon=4.0)
+    x, parameters = sequences(), network.initial(0)
+    with pytest.raises(ValueError, match=message):
+        network.gradient(parameters, x.astype(np.float32), objective=lambda y: (0.0, np.full(y.shape, size)))
+    double = network.gradient(parameters, x, objective=lambda y: (0.0, np.full(y.shape, size)))
+    assert np.isfinite(double.parameters).all()
+
+
 def test_wrong_arguments_are_named(network):
     x, parameters = sequences(), network.initial(0)
     with pytest.raises(ValueError, match="parameters must have the shape"):

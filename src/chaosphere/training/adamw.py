@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short
 
 _LARGEST = 1e150  # its square is finite
+_MIN_EPSILON = 1e-140  # what is lost of gradients whose squares are zero, 1e-154 of 1e-140, is less than a rounding
 _BLOCK = 2**13  # numbers at once, which stay in the cache from one operation to the next
 
 
@@ -21,13 +23,18 @@ class AdamWState(Brief):
     Parameters
     ----------
     parameters : ndarray of float64
-        θ.
-    first : ndarray of float64
-        m, the decayed mean of the gradients.
-    second : ndarray of float64
-        v, the decayed mean of their squares.
+        θ, of entries <= 1e150 in size.
+    first : ndarray of float64, of the shape of the parameters
+        m, the decayed mean of the gradients, of entries <= 1e150 in size.
+    second : ndarray of float64, of the shape of the parameters
+        v, the decayed mean of their squares, of entries from 0 to 1e300.
     step : int
-        t, how many steps were taken.
+        t >= 0, how many steps were taken.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or the arrays are of several shapes.
 
     See Also
     --------
@@ -47,6 +54,16 @@ class AdamWState(Brief):
     second: Floats
     step: int
 
+    def __post_init__(self) -> None:
+        """Check."""
+        shape = _checked(self.parameters, "parameters").shape
+        _checked(self.first, "first")
+        _checked(self.second, "second", low=0, high=_LARGEST**2)
+        for name, values in (("first", self.first), ("second", self.second)):
+            if values.shape != shape:
+                raise ValueError(f"{name} must have the shape of the parameters, {shape}, got {values.shape}")
+        checks.integers(self, "step", low=0)
+
     def _rows(self) -> list[Row]:
         return [("step", short(self.step)), ("parameters", short(self.parameters.shape))]
 
@@ -65,7 +82,7 @@ class AdamW:
     beta1, beta2 : float
         β₁ and β₂, in [0, 1).
     epsilon : float
-        ε > 0, for gradients of the size 1.
+        ε >= 1e-140, for gradients of the size 1.
     weight_decay : float
         λ >= 0.
 
@@ -98,7 +115,8 @@ class AdamW:
 
     def __post_init__(self) -> None:
         """Check."""
-        checks.numbers(self, "learning_rate", "epsilon", above=0)
+        checks.numbers(self, "learning_rate", above=0)
+        checks.numbers(self, "epsilon", low=_MIN_EPSILON)
         checks.numbers(self, "weight_decay", low=0)
         checks.numbers(self, "beta1", "beta2", low=0, high=float(np.nextafter(1, 0)))
 
@@ -156,8 +174,8 @@ class AdamW:
         Raises
         ------
         TypeError, ValueError
-            If the gradient is no float64 array of the shape of the parameters with entries <= 1e150 in size, or
-            n_units < 1.
+            If the gradient is no float64 array of the shape of the parameters with entries <= 1e150 in size, if
+            n_units < 1 or ε over n_units is less than 1e-140, or if a parameter would be more than 1e150 in size.
 
         See Also
         --------
@@ -183,24 +201,38 @@ class AdamW:
             raise ValueError(
                 f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"
             )
-        t = state.step + 1
+        epsilon, t = self.epsilon / n_units, state.step + 1
+        if not epsilon >= _MIN_EPSILON:
+            raise ValueError(f"n_units must be <= epsilon / {_MIN_EPSILON:g}, got {n_units} and {self.epsilon!r}")
         flat = [np.ravel(values) for values in (gradient, state.first, state.second, state.parameters)]
         new = np.empty((3, gradient.size))
         for start in range(0, gradient.size, _BLOCK):
             part = slice(start, start + _BLOCK)
             g, m, v, theta = (values[part] for values in flat)
             first, second = self.beta1 * m + (1 - self.beta1) * g, self.beta2 * v + (1 - self.beta2) * np.square(g)
-            size = np.sqrt(second / (1 - self.beta2**t)) + self.epsilon / n_units
-            kept = (1 - self.learning_rate * self.weight_decay) * theta
-            new[0, part] = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
+            size = np.sqrt(second) / math.sqrt(1 - self.beta2**t) + epsilon
+            with np.errstate(over="ignore", invalid="ignore"):
+                kept = (1 - self.learning_rate * self.weight_decay) * theta
+                new[0, part] = kept - self.learning_rate * (first / (1 - self.beta1**t)) / size
             new[1, part], new[2, part] = first, second
         parameters, first, second = new.reshape(3, *gradient.shape)
+        if not _is_within(parameters, -_LARGEST, _LARGEST):
+            rates = f"{self.learning_rate!r} and {self.weight_decay!r}"
+            raise ValueError(
+                f"learning_rate and weight_decay must be such that parameters stay <= {_LARGEST:g} in size, got {rates}"
+            )
         return AdamWState(parameters=parameters, first=first, second=second, step=t)
 
 
-def _checked(values: Floats, name: str) -> Floats:
+def _checked(values: Floats, name: str, *, low: float = -_LARGEST, high: float = _LARGEST) -> Floats:
     if not isinstance(values, np.ndarray) or values.dtype != np.float64:
-        raise TypeError(f"{name} must be a float64 array, got {type(values).__name__}")
-    if not (np.isfinite(values).all() and (abs(values) <= _LARGEST).all()):
-        raise ValueError(f"{name} must be finite, with entries <= {_LARGEST:g} in size")
+        kind = f"{values.dtype} array" if isinstance(values, np.ndarray) else type(values).__name__
+        raise TypeError(f"{name} must be a float64 array, got {kind}")
+    if not _is_within(values, low, high):
+        raise ValueError(f"{name} must be finite, with entries from {low:g} to {high:g}")
     return values
+
+
+def _is_within(values: Floats, low: float, high: float) -> bool:
+    """Whether all entries are in [low, high]; one that is not a number is not."""
+    return bool(values.min(initial=low) >= low and values.max(initial=high) <= high)

@@ -273,7 +273,8 @@ class Stack:
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of range or of another shape, or the loss or its gradient is not finite.
+            If an argument is out of range or of another shape, or if the loss, its gradient in the final tokens or one
+            of those that are returned is not finite.
         DegenerateTokenError
             If a token becomes zero or not finite; an ArithmeticError.
 
@@ -321,7 +322,8 @@ class Stack:
             state = passed.after
         del passed
         value, pulled = objective(state.copy())
-        cotangent = np.asarray(pulled, dtype=state.dtype)
+        with np.errstate(over="ignore"):
+            cotangent = np.asarray(pulled, dtype=state.dtype)
         if cotangent.shape != state.shape or not (np.isfinite(value) and np.isfinite(cotangent).all()):
             raise ValueError("objective must return a finite value and a finite gradient of the shape of the tokens")
         out = np.empty(self.shape)
@@ -337,7 +339,10 @@ class Stack:
                         again = self._passed(parameters[between], own[-1], layer=between, n_threads=threads)
                         own.append(again.after)
                 passes = [self._passed(parameters[layer], own.pop(), layer=layer, n_threads=threads)]
-            cotangent = passes.pop().pull(cotangent, out=out[layer])
+            with np.errstate(over="ignore", invalid="ignore"):
+                cotangent = passes.pop().pull(cotangent, out=out[layer])
+            if not (np.isfinite(cotangent).all() and np.isfinite(out[layer]).all()):
+                raise ValueError(f"objective must have a gradient that is finite in {state.dtype} before layer {layer}")
         if adjoints is not None:
             adjoints[0] = cotangent
         return NetworkGradient(

@@ -34,16 +34,18 @@ def draw_grid(dataset: Any, path: Path) -> None:
             _lines(panel, sizes, values, steps=dataset["step"].values)
             top = values.mean(axis=0)[0].max()
             guide = 1.6 * top * (sizes / sizes[0]) ** (2 * paths.BOUND)
-            panel.plot(sizes, guide, color="black", linestyle="--", label="order of the bound")
+            panel.errorbar(
+                sizes, guide, color="black", linestyle="--", label="order of the bound"
+            )  # last in the legend
             panel.set(xlabel="$L = H$", ylabel=f"${_SUP[kind]}$")
             style.label_ladder(panel, sizes)
-            style.legend_above(panel, "after steps of AdamW; bars: 99 %", n_columns=2)
+            style.legend_above(panel, "steps of AdamW; bars: 99 %", n_columns=2)
         mean = dataset["loss"].mean("replica").values
         iterations = dataset["iteration"].values
         for k, size in enumerate(sizes):
             panels[2].plot(iterations, mean[k, k], color=COLOURS[k % len(COLOURS)], label=f"$L = H = {size}$")
         panels[2].plot(iterations, dataset["limit_loss"].values[0], color="black", linestyle="--", label="limit")
-        panels[2].set(xlabel="step", ylabel="loss, mean", ylim=(0, None))
+        panels[2].set(xlabel="step", ylabel="mean loss")
         panels[2].grid(visible=True)
         style.legend_above(panels[2], "networks and limit", n_columns=2)
         style.headline(canvas, dataset.attrs["title"])
@@ -66,7 +68,7 @@ def draw_tokens(dataset: Any, path: Path) -> None:
             _lines(panel, counts, values, steps=dataset["step"].values)
             panel.set(xlabel="number of tokens $N$", ylabel=f"${_SUP[kind]}$")
             style.label_ladder(panel, counts)
-            style.legend_above(panel, "after steps of AdamW, bars: 99 % intervals", n_columns=3)
+            style.legend_above(panel, "steps of AdamW; bars: 99 %", n_columns=3)
         style.headline(canvas, dataset.attrs["title"])
 
 

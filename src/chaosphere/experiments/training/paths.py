@@ -139,6 +139,11 @@ def checked_steps(steps: Sequence[int]) -> list[int]:
     return values
 
 
+def of_steps(step: int) -> str:
+    """Return "1 step", or "4 steps"."""
+    return "1 step" if step == 1 else f"{step} steps"
+
+
 def title(what: str, study: dict[str, Any]) -> str:
     """Return the title of a dataset."""
     options = study["options"]
