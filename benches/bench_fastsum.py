@@ -20,7 +20,9 @@ def operations(case: registry.Case) -> float:
     if case.dim == 3:
         # Each (l, m): a recurrence of 2, then sums with cos mφ and sin mφ, of one moment and of four results.
         return (degree + 2) * (degree + 3) / 2 * (2 + 2) + (degree + 1) * (degree + 2) / 2 * (2 + 8)
-    return 2 * (case.dim + 1) * expansions.harmonics_below(degree + 1, case.dim)
+    # One multiply-add for each moment, to one degree more, and d + 1 for each harmonic of the sums.
+    moments, sums = (expansions.harmonics_below(n, case.dim) for n in (degree + 2, degree + 1))
+    return moments + (case.dim + 1) * sums
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)

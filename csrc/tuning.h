@@ -84,8 +84,8 @@
 #define PASS_VECTORS (N_REGISTERS >= 32 && F64 ? 4 : 2)
 #define PASS_UNITS 16
 
-/* Degrees of two rows of moments in harmonics at once: with eight, half of 32 registers are sums. */
-#define MOMENT_DEGREES (N_REGISTERS >= 32 ? 8 : 4)
+/* Moments in harmonics that are summed in registers at once, of up to four rows: the tile has up to 12 degrees. */
+#define MOMENT_SUMS (N_REGISTERS >= 32 ? 24 : 8)
 
 /* The same for d = 3, where tokens stay in registers: their vectors at once, and in sums of harmonics with up to so many
  * rows of two orders each. */
