@@ -100,7 +100,11 @@ def gelu_tail(x):
 
 # type, number of intervals, x from which on gelu_tail is 0, vertex of the parabola that numbers the intervals, its value
 # at the bound, degree
-GELU = [("f64", 8, "8.7", "12.7", "-0.45", 14), ("f32", 16, "5.7", "6.2", "-0.15", 4), ("f32", 8, "5.8", "6.8", "-0.15", 6)]
+GELU = [
+    ("f64", 8, "8.7", "12.7", "-0.45", 14),
+    ("f32", 16, "5.7", "6.2", "-0.15", 4),
+    ("f32", 8, "5.8", "6.8", "-0.15", 6),
+]
 
 
 def fit_intervals(function, scale, size, tolerance):
@@ -143,7 +147,9 @@ def gelu_intervals(size, bound, vertex, end, degree):
             )
             fits.append([centre, mp.mpf(0), *quotient[0]])
         grid = [low + (high - low) * mp.mpf(2 * i + 1) / 200 for i in range(100)]
-        error = max(error, *(abs(mp.polyval(fits[-1][:0:-1], x - fits[-1][0]) - gelu_tail(x)) / min(x, 1) for x in grid))
+        error = max(
+            error, *(abs(mp.polyval(fits[-1][:0:-1], x - fits[-1][0]) - gelu_tail(x)) / min(x, 1) for x in grid)
+        )
     return square, -2 * square * vertex, [list(row) for row in zip(*fits, strict=True)], error
 
 
