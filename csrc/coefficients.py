@@ -98,8 +98,8 @@ def gelu_tail(x):
     return x * mp.erfc(x / mp.sqrt(2)) / 2
 
 
-# type, number of intervals, x from which on gelu_tail is 0, vertex of the parabola that numbers the intervals, its value
-# at the bound, degree
+# type, number of intervals, x from which on gelu_tail is 0, vertex of the parabola that numbers the intervals, its
+# value at the bound, degree
 GELU = [
     ("f64", 8, "8.7", "12.7", "-0.45", 14),
     ("f32", 16, "5.7", "6.2", "-0.15", 4),
@@ -199,15 +199,18 @@ def main():
             f"/* Bits of 2^(k/{size}), k = 0 .. {size - 1}, less k << {shift}. */",
             f"#define CHS_EXP2_ROOTS_{size}_{kind} {{ \\\n    {', '.join(roots)}}}",
             "",
-            f"/* log(r / 2^(k/{size})) / 2 for the rounded value r. */",
-            f"#define CHS_EXP2_RESTS_{size}_{kind} {{ \\\n    {emit([log / 2 for log in logs], kind)}}}",
-            "",
         ]
+        if (kind, size) in {row[:2] for row in TANH}:
+            lines += [
+                f"/* log(r / 2^(k/{size})) / 2 for the rounded value r. */",
+                f"#define CHS_EXP2_RESTS_{size}_{kind} {{ \\\n    {emit([log / 2 for log in logs], kind)}}}",
+                "",
+            ]
     for kind, size, degree in TANH:
         coefficients, error = fit(tanh_less_linear, 0, (mp.log(2) / (4 * size)) ** 2, degree)
         print(f"TANH_{size:<5d} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
         lines += [
-            f"/* {tanh_less_linear.__doc__.splitlines()[0]} |b| <= log(2)/{4 * size}. Relative error {mp.nstr(error, 2)}. */",
+            f"/* {tanh_less_linear.__doc__} |b| <= log(2)/{4 * size}. Relative error {mp.nstr(error, 2)}. */",
             f"#define CHS_TANH_{size}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
             "",
         ]
