@@ -5,10 +5,11 @@ import registry
 
 from chaosphere.common import config
 
-# Operations of one activation with AVX-512: multiply-adds, and all (docs/developers/kernels.md).
+# Operations of one activation with AVX-512: multiply-adds, with a division as three or two, and all
+# (docs/developers/kernels.md).
 ACTIVATION = {
-    "float64": {"relu": (0, 1), "tanh": (15, 32), "gelu": (16, 37)},
-    "float32": {"relu": (0, 1), "tanh": (8, 20), "gelu": (8, 21)},
+    "float64": {"relu": (0, 1), "tanh": (12, 23), "gelu": (16, 37)},
+    "float32": {"relu": (0, 1), "tanh": (9, 20), "gelu": (6, 17)},
 }
 
 

@@ -116,8 +116,8 @@ def peak(kind: str, dtype: str, threads: int = THREADS) -> float | None:
     return max(rates, default=None)  # the best of several: others may be using the machine
 
 
-def burst(kind: str, dtype: str, *, threads: int = THREADS) -> float | None:
-    """Return the operations per second of one burst of some 50 ms; None where no C compiler works."""
+def burst(kind: str, dtype: str, *, threads: int = THREADS, share: float = 1.0) -> float | None:
+    """Return the operations per second of one burst of some 50 ms, or a share of it; None where no C compiler works."""
     library = _library()
     if library is None:
         return None
@@ -125,7 +125,7 @@ def burst(kind: str, dtype: str, *, threads: int = THREADS) -> float | None:
     function.restype = ctypes.c_double
     function.argtypes = [ctypes.c_long, ctypes.c_void_p]
     outs = [ctypes.create_string_buffer(8) for _ in range(threads)]
-    n = 100_000 if IS_QUICK else 30_000_000 if kind == "exp" else 15_000_000
+    n = int(share * (100_000 if IS_QUICK else 30_000_000 if kind == "exp" else 15_000_000))
     with ThreadPoolExecutor(threads) as pool:  # ctypes releases the GIL
         start = time.perf_counter()
         done = sum(pool.map(lambda out: function(n, out), outs))

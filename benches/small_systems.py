@@ -40,14 +40,22 @@ def full(x: np.ndarray) -> tuple[Callable, Callable]:
     """QᵀK = βI and V = δI."""
     plan = cs.SoftmaxAttention(beta=BETA, method="direct").plan(Shape.of(x))
     settings = (None, None, None, plan.scale, plan.shift, True, 1)
-    return lambda: attention.attend_bounded(x, *settings), lambda: plan._attend_few(x, n_threads=1, value_scale=1.0)
+    return lambda: attention.attend_bounded(x, *settings), lambda: plan.attend_few(x, n_threads=1)
 
 
 def masked(x: np.ndarray) -> tuple[Callable, Callable]:
     """The same under a causal mask."""
     plan = cs.SoftmaxAttention(beta=BETA, mask="causal", method="direct").plan(Shape.of(x))
     settings = (None, None, None, plan.scale, plan.shift, 1)
-    return lambda: causal.attend_causal(x, *settings), lambda: plan._attend_few(x, n_threads=1, value_scale=1.0)
+    return lambda: causal.attend_causal(x, *settings), lambda: plan.attend_few(x, n_threads=1)
+
+
+def values(x: np.ndarray) -> tuple[Callable, Callable]:
+    """QᵀK = βI and any V."""
+    value = matrices(x.shape[2], x.shape[2])[2]
+    plan = cs.SoftmaxAttention(beta=BETA, value=value, method="direct").plan(Shape.of(x))
+    settings = (None, value.astype(x.dtype), None, plan.scale, plan.shift, True, 1)
+    return lambda: attention.attend_bounded(x, *settings), lambda: plan.attend_few(x, n_threads=1)
 
 
 def matrices(dim: int, k: int) -> list[np.ndarray]:
@@ -80,7 +88,7 @@ def head(x: np.ndarray) -> tuple[Callable, Callable]:
     return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, **maps)
 
 
-KINDS = {"full": full, "causal": masked, "distances": distances, "head": head}
+KINDS = {"full": full, "values": values, "causal": masked, "distances": distances, "head": head}
 
 
 def main() -> int:

@@ -80,9 +80,30 @@ ROOTS = [("f64", 1, 10), ("f32", 1, 5), ("f64", 16, 5), ("f32", 32, 1), ("f32", 
 
 
 # name, odd function, (scale, error) in double and in float: polynomials on intervals of length 1/scale around k/scale
-LOOKUPS = [
-    ("erf", mp.erf, ("2.4375", 3e-17), ("7.71875", 3e-8)),
-    ("tanh", mp.tanh, None, ("3.375", 3e-8)),
+LOOKUPS = [("erf", mp.erf, ("2.4375", 3e-17), ("7.71875", 3e-8))]
+
+
+def tanh_less_linear(s):
+    """(tanh(b) - b) / b^3 as a function of s = b^2."""
+    b = mp.sqrt(s)
+    return -mp.mpf(1) / 3 if s == 0 else (mp.tanh(b) - b) / (b * s)
+
+
+# type, number k of roots 2^(1/k) in one register, degree of tanh_less_linear for |b| <= log(2)/(4k)
+TANH = [("f64", 1, 5), ("f64", 8, 2), ("f32", 1, 2), ("f32", 8, 0), ("f32", 16, 0)]
+
+
+def gelu_tail(x):
+    """x Phi(-x), which is max(x, 0) - gelu(x) for x >= 0."""
+    return x * mp.erfc(x / mp.sqrt(2)) / 2
+
+
+# type, number of intervals, x from which on gelu_tail is 0, vertex of the parabola that numbers the intervals, its
+# value at the bound, degree
+GELU = [
+    ("f64", 8, "8.7", "12.7", "-0.45", 14),
+    ("f32", 16, "5.7", "6.2", "-0.15", 4),
+    ("f32", 8, "5.8", "6.8", "-0.15", 6),
 ]
 
 
@@ -101,6 +122,35 @@ def fit_intervals(function, scale, size, tolerance):
             fits.append([mp.mpf(1)] + [mp.mpf(0)] * degree)
             return [[fits[k][j] for k in range(size)] for j in range(degree + 1)], error
     raise ValueError("no degree below 30 is enough")
+
+
+def gelu_intervals(size, bound, vertex, end, degree):
+    """The parabola a x^2 + b x + size - 1, and centres and coefficients of gelu_tail on its intervals.
+
+    Interval k is where the parabola rounds to k. It has `end` at the bound, and 0 is in the interval size - 1. The
+    centres of the first and the last interval are their ends, where the polynomial is 0. Errors are relative to
+    min(x, 1).
+    """
+    bound, vertex, end, last = mp.mpf(bound), mp.mpf(vertex), mp.mpf(end), size - 1
+    square = (last - end) / (vertex**2 - (vertex - bound) ** 2)
+    edges = [vertex - mp.sqrt((k + mp.mpf(1) / 2 - end) / square + (vertex - bound) ** 2) for k in range(last)]
+    fits, error = [], mp.mpf(0)
+    for k, (low, high) in enumerate(zip([*edges, mp.mpf(0)], [bound, *edges], strict=True)):
+        if 0 < k < last:
+            centre = mp.nint((low + high) * 128) / 256
+            fits.append([centre, *fit(lambda f, c=centre: gelu_tail(c + f), low - centre, high - centre, degree)[0]])
+        else:
+            centre = mp.mpf(0) if k else mp.mpf(float(bound))
+            at_centre = gelu_tail(centre)
+            quotient = fit(
+                lambda f, c=centre, v=at_centre: (gelu_tail(c + f) - v) / f, low - centre, high - centre, degree - 1
+            )
+            fits.append([centre, mp.mpf(0), *quotient[0]])
+        grid = [low + (high - low) * mp.mpf(2 * i + 1) / 200 for i in range(100)]
+        error = max(
+            error, *(abs(mp.polyval(fits[-1][:0:-1], x - fits[-1][0]) - gelu_tail(x)) / min(x, 1) for x in grid)
+        )
+    return square, -2 * square * vertex, [list(row) for row in zip(*fits, strict=True)], error
 
 
 def emit(values, kind, between=", \\\n    "):
@@ -133,17 +183,35 @@ def main():
     for kind, size, degree in ROOTS:
         coefficients, error = fit(exp2_minus_one_over_f, -mp.mpf(1) / (2 * size), mp.mpf(1) / (2 * size), degree)
         print(f"EXP2_{size:<5d} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
-        bits, bias = (53, 1023) if kind == "f64" else (24, 127)
-        shift = bits - size.bit_length()
-        values = [int(mp.nint(mp.mpf(2) ** (mp.mpf(k) / size) * 2 ** (bits - 1))) for k in range(size)]
-        first = (bias - 1) << (bits - 1)  # less the implicit leading one
-        roots = [f"0x{value + first - (k << shift):x}" for k, value in enumerate(values)]
         lines += [
             f"/* (2^f - 1) / f where |f| <= 1/{2 * size}. Relative error {mp.nstr(error, 2)}. */",
             f"#define CHS_EXP2_TABLE_{size}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
             "",
+        ]
+    for kind, size in sorted({row[:2] for row in ROOTS + TANH}):
+        bits, bias = (53, 1023) if kind == "f64" else (24, 127)
+        shift = bits - size.bit_length()
+        values = [int(mp.nint(mp.mpf(2) ** (mp.mpf(k) / size) * 2 ** (bits - 1))) for k in range(size)]
+        logs = [mp.log(value) - (bits - 1 + mp.mpf(k) / size) * mp.log(2) for k, value in enumerate(values)]
+        first = (bias - 1) << (bits - 1)  # less the implicit leading one
+        roots = [f"0x{value + first - (k << shift):x}" for k, value in enumerate(values)]
+        lines += [
             f"/* Bits of 2^(k/{size}), k = 0 .. {size - 1}, less k << {shift}. */",
             f"#define CHS_EXP2_ROOTS_{size}_{kind} {{ \\\n    {', '.join(roots)}}}",
+            "",
+        ]
+        if (kind, size) in {row[:2] for row in TANH}:
+            lines += [
+                f"/* log(r / 2^(k/{size})) / 2 for the rounded value r. */",
+                f"#define CHS_EXP2_RESTS_{size}_{kind} {{ \\\n    {emit([log / 2 for log in logs], kind)}}}",
+                "",
+            ]
+    for kind, size, degree in TANH:
+        coefficients, error = fit(tanh_less_linear, 0, (mp.log(2) / (4 * size)) ** 2, degree)
+        print(f"TANH_{size:<5d} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
+        lines += [
+            f"/* {tanh_less_linear.__doc__} |b| <= log(2)/{4 * size}. Relative error {mp.nstr(error, 2)}. */",
+            f"#define CHS_TANH_{size}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
             "",
         ]
     for kind, bits in (("f64", 33), ("f32", 11)):
@@ -154,8 +222,6 @@ def main():
         ]
     for name, function, *specs in LOOKUPS:
         for kind, spec, size in zip(("f64", "f32"), specs, (16, 32), strict=True):
-            if spec is None:
-                continue
             rows, error = fit_intervals(function, mp.mpf(spec[0]), size, spec[1])
             print(f"{name:10s} {kind} {size} intervals of degree {len(rows) - 1} error {mp.nstr(error, 3)}")
             real = "double" if kind == "f64" else "float"
@@ -167,6 +233,19 @@ def main():
                 f"{body}}};",
                 "",
             ]
+    for kind, size, *spec in GELU:
+        square, linear, rows, error = gelu_intervals(size, *spec)
+        print(f"gelu_tail  {kind} {size} intervals of degree {len(rows) - 2} error {mp.nstr(error, 3)}")
+        real = "double" if kind == "f64" else "float"
+        body = ",\n".join("    {" + emit(row, kind, ", ") + "}" for row in rows)
+        lines += [
+            f"/* The parabola a x^2 + b x + {size - 1}, and the bound; centres, and {gelu_tail.__doc__.rstrip('.')}",
+            f" * as polynomials in x less the centre. Error {mp.nstr(error, 2)} min(x, 1). */",
+            f"#define CHS_GELU_{size}_{kind} {{{emit([square, linear, mp.mpf(spec[0])], kind, ', ')}}}",
+            f"static const {real} chs_gelu_{size}_{kind}[{len(rows)}][{size}] __attribute__((aligned(CHS_ALIGN))) = {{",
+            f"{body}}};",
+            "",
+        ]
     lines += [f"#define CHS_ERFC_CENTRE {mp.nstr(ERFC_CENTRE, 3)}", ""]
     Path(__file__).with_name("coefficients.h").write_text("\n".join(lines))
 

@@ -82,6 +82,15 @@ INLINE ivec NAME(lookup_bits)(NAME(table) t, ivec index) {
     return (ivec)_mm256_permutevar8x32_epi32((__m256i)t, (__m256i)index);
 }
 
+#define OWN_CHOOSE
+#undef N_CHOICES
+#undef CHOICE_BITS
+#define N_CHOICES 8
+#define CHOICE_BITS 3
+INLINE vec NAME(choose)(vec table, ivec index) {
+    return (vec)_mm256_permutevar8x32_ps((__m256)table, (__m256i)index);
+}
+
 #define OWN_ADD_AS_DOUBLES
 INLINE void NAME(add_as_doubles)(vec x, double *sums) {
     store_f64(sums, load_f64(sums) + (vec_f64)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x)));

@@ -80,6 +80,20 @@ INLINE ivec NAME(lookup_bits)(NAME(table) t, ivec index) {
 #endif
 }
 
+#define OWN_CHOOSE
+#undef N_CHOICES
+#undef CHOICE_BITS
+#if F64
+#define N_CHOICES 8
+#define CHOICE_BITS 3
+#else
+#define N_CHOICES 16
+#define CHOICE_BITS 4
+#endif
+INLINE vec NAME(choose)(vec table, ivec index) {
+    return (vec)AVX(permutexvar)((__m512i)index, (register_type)table);
+}
+
 #define OWN_RECIPROCAL /* 14 bits, then Newton: three to five operations that run beside others, as a division does    \
                           not */
 INLINE vec NAME(one_minus_product)(vec a, vec b) {

@@ -82,6 +82,19 @@ INLINE ivec NAME(lookup_bits)(NAME(table) t, ivec index) {
 }
 #endif
 
+#ifndef OWN_CHOOSE
+/* The same for a table of N_CHOICES = 2^CHOICE_BITS numbers in one register. Beside multiply-adds it costs nothing on some
+ * processors, where `lookup` takes the place of one. */
+#undef N_CHOICES
+#undef CHOICE_BITS
+#define N_CHOICES 1
+#define CHOICE_BITS 0
+INLINE vec NAME(choose)(vec table, ivec index) {
+    (void)index;
+    return table;
+}
+#endif
+
 #ifndef OWN_RECIPROCAL
 /* 1 / x for x from 1 to 2^EXPONENT_HIGH, to a unit in the last place. */
 INLINE vec NAME(reciprocal)(vec x) {
@@ -133,6 +146,7 @@ INLINE vec square_root(vec x) {
 #undef OWN_MIN_MAX
 #undef OWN_PICK
 #undef OWN_LOOKUP
+#undef OWN_CHOOSE
 #undef OWN_RECIPROCAL
 #undef OWN_ADD_AS_DOUBLES
 #undef OWN_ADD_LANE_SUMS

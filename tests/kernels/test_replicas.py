@@ -71,6 +71,23 @@ def test_a_step_is_that_of_the_means(n, dim, dtype, isa):
     assert np.array_equal(attend(x, 2.0, step=0.3, n_steps=3, value_scale=0.5)[0], want)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_values(n, dim, is_causal, dtype, every_isa):
+    """A matrix V is that of the means, and depends on no other system."""
+    x, value = cases.tokens(n, dim, dtype, n_replicas=21), np.random.default_rng(0).standard_normal((dim, dim))
+    value = (value / np.linalg.norm(value, 2)).astype(dtype)
+    several = {"value_scale": -0.5, "is_causal": is_causal}
+    means, sums = attend(x, 2.0, **several)
+    got, totals = attend(x, 2.0, n_threads=2, value=value, **several)
+    assert np.array_equal(totals, sums)
+    np.testing.assert_allclose(got, means @ value.T, rtol=0, atol=2 * dim * np.finfo(dtype).eps)
+    alone = [attend(x[r : r + 1], 2.0, value=value, **several)[0][0] for r in (0, 20)]
+    assert np.array_equal(got[[0, 20]], alone)
+    step, _ = sphere.step(x, got, 0.3, 1)
+    assert np.array_equal(attend(x, 2.0, step=0.3, value=value, **several)[0], step)
+
+
 @pytest.mark.parametrize("n_replicas", [1, 5, 16, 21])
 def test_the_first_token_without_a_direction(n_replicas, dtype, every_isa):
     """Of alike tokens each is repelled to the origin."""

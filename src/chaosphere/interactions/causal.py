@@ -74,16 +74,16 @@ class CausalPlan(DirectPlan):
         self.pairs = 0.5 * n * (n + 1)
         self.weights, self.log_unit = relative_weights(weights, n)
         self.distance = decay / n * np.arange(n - 1.0, -1, -1)  # of the last token from each
+        is_scalar = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
         # The token itself counts at least 2^-60 of the rest then: no sum of weights is lost.
-        self.is_fused = (
-            self.is_bounded and weights is None and beta is not None and is_few(n, shape.dim) and value is None
-        )
+        is_alike = self.is_bounded and weights is None and beta is not None
+        # Steps in one call leave the first token where it is if V is not a matrix.
+        self.is_fused = is_alike and is_few(n, shape.dim) and (value is None or not is_scalar)
         self.max_fused_steps = max(1, 2 * self.max_fused_steps) if self.is_fused else 1
         self.pair_weights = self.weights
         if self.is_bounded and decay > 0:
             folded = np.exp(-self.distance)
             self.pair_weights = folded if self.weights is None else folded * self.weights
-        is_scalar = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
         self.own_scale = None if not is_scalar else value_scale if value is None else float(value[0, 0])
         self.n_fixed = 0 if self.own_scale is None else 1
 
@@ -130,7 +130,7 @@ class CausalPlan(DirectPlan):
 
     def _by_pairs(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         if self._is_of_few(x):
-            results = self._attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
+            results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first:stop]) for result in results)
         else:
             mean, sums = kernel.attend_causal(

@@ -254,7 +254,7 @@ class DirectPlan(InteractionPlan):
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
         if self._is_of_few(x):
-            return sphere.raise_if_degenerate(*self._attend_few(x, n_threads=n_threads, **several))
+            return sphere.raise_if_degenerate(*self.attend_few(x, n_threads=n_threads, **several))
         out, bad = kernel.attend_bounded(
             x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
         )
@@ -316,18 +316,19 @@ class DirectPlan(InteractionPlan):
         return mean, sums, exponents / LOG2_E + self.log_unit
 
     def _is_of_few(self, x: Tokens) -> bool:
-        """Whether x are systems of few tokens with QᵀK = βI and V = δI; it does not depend on how many systems."""
-        return is_few(x.shape[1], x.shape[2]) and self.pair_map is None and self.value_map is None
+        """Whether x are systems of few tokens with QᵀK = βI; it does not depend on how many systems."""
+        return is_few(x.shape[1], x.shape[2]) and self.pair_map is None
 
     def _is_by_rows(self, x: Tokens) -> bool:
         """Whether the sums over sources x are those of rows though one shift would do."""
         has_matrix = self.symmetric_head is not None or self.pair_map is not None
         return has_matrix and x.shape[1] <= MAX_ROW_TOKENS
 
-    def _attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
-        """Return what the kernel for systems of few tokens gives for the sources x."""
+    def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
+        """Return what the kernel for systems of few tokens gives for the sources x, where QᵀK = βI."""
         x, p = np.ascontiguousarray(x), None if self.pair_weights is None else self.pair_weights[None]
-        return attend_replicas(x, p, self.scale, self.shift, n_threads, is_causal=self.is_ordered, **several)
+        several |= {"is_causal": self.is_ordered, "value": self.value_map}
+        return attend_replicas(x, p, self.scale, self.shift, n_threads, **several)
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
@@ -341,7 +342,7 @@ class DirectPlan(InteractionPlan):
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
         elif self._is_of_few(x):
-            results = self._attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
+            results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
         else:
             mean, sums = kernel.attend_bounded(

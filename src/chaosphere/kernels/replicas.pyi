@@ -14,6 +14,7 @@ def attend_replicas(
     n_steps: int = 1,
     polynomial: NDArray[Any] | None = None,
     is_causal: bool = False,
+    value: NDArray[Any] | None = None,
 ) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
 def attend_replica_rows(
     queries: NDArray[Any],  # float64 or float32

@@ -130,16 +130,17 @@ cdef long _first_failure(const Form *f, long lane, const long *bad) noexcept nog
 
 def attend_replicas(
     const real[:, :, ::1] x, const double[:, ::1] weights, double scale, double shift, long n_threads,
-    double value_scale=1, step=None, long n_steps=1, const real[::1] polynomial=None, bint is_causal=False
+    double value_scale=1, step=None, long n_steps=1, const real[::1] polynomial=None, bint is_causal=False,
+    const real[:, ::1] value=None
 ):
     """Attention with weights 2^(scale^2 x.y - shift) of tokens x (R, N, d), contiguous.
 
     shift bounds the scores; weights (R, N), (1, N) for all systems, or None. Returns the weighted means (R, N, d) times
-    value_scale and the sums of the weights (R, N) before division, uniform weights counting 1 each. With a number
+    value_scale and a matrix `value` (d, d), if there is one, and the sums of the weights (R, N) before division, uniform weights counting 1 each. With a number
     `step` instead of all that LN(x + step value_scale mean), n_steps times over, and the flat index of the first token
     where that fails or -1. With coefficients of a `polynomial`, lowest first, the weight of a pair is its value at x.y,
     and nothing is divided; scale is 1 then, and zeros are returned for the sums of the weights. With is_causal token i
-    attends to the tokens j <= i, and steps leave the first token where it is. Results are those of `attend_bounded` and
+    attends to the tokens j <= i, and steps without a `value` leave the first token where it is. Results are those of `attend_bounded` and
     `attend_causal` up to rounding.
     """
     cdef const real *unused = NULL
@@ -151,18 +152,21 @@ def attend_replicas(
     assert n >= 1 and (weights is None or weights.shape[1] == n), "weights"
     assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
     assert n_steps == 1 or step is not None, "n_steps"
+    assert value is None or (value.shape[0] == d and value.shape[1] == d), "value"
+    cdef const real *value_map = NULL if value is None else &value[0, 0]
     cdef bint is_step = step is not None, has_weights = weights is not None
     cdef const real *c = NULL if polynomial is None else &polynomial[0]
     cdef long degree = 0 if polynomial is None else polynomial.shape[0] - 1
     cdef double factor = 1 if has_weights else 1 / scale, alpha = 0 if step is None else step
-    cdef double work = <double>n_replicas * n * n * (0.5 * d + 4 + 0.5 * degree) * n_steps
-    cdef bint is_kept = is_causal and is_step
+    cdef double work = <double>n_replicas * n * (n * (0.5 * d + 4 + 0.5 * degree) + (0 if value is None else d * d)) * n_steps
+    cdef bint is_kept = is_causal and is_step and value is None
     cdef int threads = useful_threads(n_threads, work)
     cdef Form group = _form(True, n, d, lanes), single = _form(False, n, d, lanes), f
     cdef long n_groups = _n_groups(n_replicas, lanes)
     cdef long n_grouped = min(n_replicas, n_groups * lanes), n_items = n_groups + n_replicas - n_grouped
     cdef Watch signals = watch(n_items, work)
-    cdef long stride = padded_stride(max(_size(&group), _size(&single)) + d * lanes), item, first, n_systems, number, lane
+    cdef long mapped_size = 0 if value is None else max(group.tokens, single.tokens)
+    cdef long stride = padded_stride(max(_size(&group), _size(&single)) + d * lanes + mapped_size), item, first, n_systems, number, lane
     cdef Scratch memory = Scratch(threads * stride * sizeof(real))
     cdef Scratch bad_memory = Scratch(n_items * lanes * sizeof(long))
     cdef long *bad = <long *>bad_memory.at
@@ -174,6 +178,7 @@ def attend_replicas(
     cdef real *values
     cdef real *p
     cdef real *start
+    cdef real *mapped
     cdef real *scratch
     cdef long p_stride = 0 if weights is None or weights.shape[0] == 1 else n
     out_array = abi.empty((n_replicas, n, d), float_dtype(sizeof(real)))
@@ -195,7 +200,10 @@ def attend_replicas(
         p = totals + f.row
         values = p + f.row
         start = values + f.tokens
-        scratch = start + d * lanes
+        mapped = start + d * lanes
+        scratch = mapped + mapped_size
+        if value_map == NULL:
+            mapped = means
         _pack(&f, n_systems, n, &x[first, 0, 0], 1, tokens)
         for number in range(n_steps):
             if has_weights:
@@ -205,16 +213,18 @@ def attend_replicas(
             tiles.replica_means(f.is_group, c == NULL, n, d, f.ld, sums, factor, value_scale, means, totals)
             if is_causal:
                 _own_mean(&f, tokens, value_scale, means)
+            if value_map != NULL:
+                tiles.replica_map(f.is_group, n, d, d, f.ld, value_map, means, mapped)
             if is_kept:
                 _copy_first(&f, tokens, start)
             if is_step:
-                tiles.replica_step(f.is_group, n, d, f.ld, means, alpha, tokens, bad + item * lanes)
+                tiles.replica_step(f.is_group, n, d, f.ld, mapped, alpha, tokens, bad + item * lanes)
             if is_kept:
                 _keep_first(&f, start, tokens)
         if is_step:
             _unpack(&f, n_systems, n, tokens, &out[first, 0, 0])
             continue
-        _unpack(&f, n_systems, n, means, &out[first, 0, 0])
+        _unpack(&f, n_systems, n, mapped, &out[first, 0, 0])
         if f.is_group:
             tiles.unpack(n_systems, n, lanes, totals, 1, <const real *>NULL, &total[first, 0])
         else:
