@@ -66,8 +66,9 @@
 #define REPLICA_ROWS 4
 #define REPLICA_COLUMNS 2
 #define REPLICA_COORDINATES (N_REGISTERS >= 32 ? 4 : 2)
-/* Of one system alone: vectors of tokens whose sums live at once, and their coordinates. */
+/* Of one system alone: vectors of tokens whose sums live at once, of how many other tokens, and their coordinates. */
 #define SINGLE_VECTORS 4
+#define SINGLE_COLUMNS (N_REGISTERS >= 32 ? 4 : 2)
 #define SINGLE_COORDINATES (N_REGISTERS >= 32 ? 4 : 2)
 
 /* Vectors on which the elementary functions do one operation after the other: a chain of thirty dependent operations is
