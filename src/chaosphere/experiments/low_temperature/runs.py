@@ -50,6 +50,7 @@ from chaosphere.simulation.loop import simulate
 _SINGULAR = (1.0, 0.7)  # of Q and K
 _N_TIMES = 24
 _WINDOW = (0.125, 0.5)  # of the horizon: where the rate is taken
+_ROUNDING = 1e-8  # of distances: smaller ones have no rate
 _BY_BETA = ("distance", "coupled", "coarse")
 _MAX_DIM = 1000
 _MAX_TOKENS = 10_000  # of which pairs with as many projections fit into a matrix of costs
@@ -237,8 +238,10 @@ def claims(dataset: Any) -> list[Claim]:
     coupled, distance, limit, rate = (dataset[name].values for name in ("coupled", "distance", "limit", "rate"))
     at = int(np.argmin(abs(times - _WINDOW[0] * times[-1])))
     smallest = distance.min(axis=2)
-    window = (times >= _WINDOW[0] * times[-1]) & (times <= _WINDOW[1] * times[-1])
-    slopes = np.polyfit(times[window], np.log(limit[:, window]).T, 1)[0]
+    window = (times >= _WINDOW[0] * times[-1]) & (times <= _WINDOW[1] * times[-1]) & (limit > _ROUNDING).all(axis=0)
+    slopes = np.full(len(limit), np.nan)
+    if window.sum() > 1:
+        slopes = np.polyfit(times[window], np.log(limit[:, window]).T, 1)[0]
     return [
         estimates.from_slope(
             f"exponent in β/log(β + 1) of the distance from the flow of β = ∞ at t = {times[at]:g}",

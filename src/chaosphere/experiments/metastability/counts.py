@@ -163,14 +163,19 @@ def peaks(beta: float, n_tokens: int) -> float:
 
 
 def claims(dataset: Any) -> list[Claim]:
-    """Return the number of first clusters, its exponent in β, and the number that is left at the end."""
+    """Return the exponent in β of the number of first clusters, and the numbers at first and at the end.
+
+    The number of `peaks` is an estimate for large β, beside which the numbers at first are no claims.
+    """
     betas, first = dataset["beta"].values, first_clusters(dataset)
     name = "exponent in β of the number of first clusters"
     rows = [estimates.from_slope(name, (betas, first), expected=0.5, power=2)]
     for k, beta in enumerate(betas):
-        name = f"β = {beta:g}: number of first clusters (√(2β) = {math.sqrt(2 * beta):.2f})"
+        others = f"peaks {float(dataset['expected'][k]):.2f}, √(2β) = {math.sqrt(2 * beta):.2f}"
         interval = stats.mean_interval(first[:, k], at_least=0)
-        rows.append(estimates.from_interval(name, interval, expected=float(dataset["expected"][k])))
+        rows.append(
+            estimates.from_interval(f"β = {beta:g}: number of first clusters ({others})", interval, expected=None)
+        )
     for k, beta in enumerate(betas):
         interval = stats.mean_interval(dataset["count"].values[:, k, -1].astype(float), at_least=1)
         rows.append(estimates.from_interval(f"β = {beta:g}: clusters at time T", interval, expected=None))
