@@ -228,8 +228,7 @@ class DirectPlan(InteractionPlan):
     def linearized(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
         """Return `jvp` at tokens as a function of the tangent; attention itself is evaluated once."""
         attended = self.attend(x, n_threads=n_threads)
-        log_z = attended.log_partition()
-        return self._tangent().linearized(x, drift=attended.mean, log_z=log_z, n_threads=n_threads)
+        return self._tangent().linearized(x, drift=attended.mean, log_z=attended.log_partition(), n_threads=n_threads)
 
     def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int) -> Pullback:
         """Return gradients; see `InteractionPlan`."""

@@ -45,7 +45,7 @@ _RADIUS, _TOLERANCE = 0.05, 0.05
 _SMALLEST = float(np.finfo(np.float64).eps)  # of distances
 _KERNEL_BETA = 4.0  # of the kernel e^{β⟨x, y⟩} by which two laws are compared
 _RELEVANT_SHARE, _RELEVANT_DIMENSION = 0.1, 0.5
-_LEAST_DIMENSION = 0.5  # of a claim: pairs within the radius follow the power of small radii if it is not small
+_MIN_DIMENSION = 0.5  # of a claim: pairs within the radius follow the power of small radii if it is not small
 
 
 def kernel(noise: str, *, dim: int, power: int) -> CovarianceKernel:
@@ -236,7 +236,7 @@ def claims(dataset: Any) -> list[Claim]:
         )
     )
     dimension = float(dataset.attrs["dimension"])
-    is_claim = dimension >= _LEAST_DIMENSION
+    is_claim = dimension >= _MIN_DIMENSION
     rows.append(
         estimates.from_interval(
             f"measure: correlation dimension below r = {_RADIUS:g}"
