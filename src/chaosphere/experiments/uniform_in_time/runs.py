@@ -133,8 +133,7 @@ def run(
 
     Examples
     --------
-    >>> sizes = {"tokens": [4, 8], "n_nodes": 64, "horizon": 2.0, "n_steps": 40}
-    >>> data = run(rng=0, n_systems=1, n_replicas=2, **sizes)
+    >>> data = run(rng=0, tokens=[4, 8], n_nodes=64, horizon=2.0, n_steps=40, n_replicas=2)
     >>> data["largest"].dims, data.sizes["case"]
     (('replica', 'case', 'n_tokens', 'time'), 5)
     """
