@@ -108,6 +108,7 @@ def test_claims_of_a_small_run():
         ({"tokens": [8, 64], "n_nodes": 257}, "n_nodes must be even, got 257"),
         ({"horizon": 40.0, "n_steps": 360}, "n_steps must be a multiple of 40, at least 400, got 360"),
         ({"horizon": 1.0, "n_steps": 50}, "n_steps must be a multiple of 40, at least 40, got 50"),
+        ({"horizon": 70.0, "n_steps": 800}, r"horizon must be at most 62.7 for beta = 1, .* e\^28 .* got 70"),
         ({"n_systems": 0}, "n_systems must be"),
         ({"n_replicas": 1}, "n_replicas must be"),
     ],

@@ -12,6 +12,7 @@ FEW = cs.until.Clustered(tolerance=0.5, n_clusters=7)
 LONG_TIMES = {
     "LimitSDE (adaptive)": (cs.LimitSDE, ADAPTIVE | {"tolerance": 1e-6}),
     "simulate (long times)": (cs.simulate, {"model": QUIET, "x": X, "rng": 0, "until": FEW, "coalesce": 1e-3}),
+    "simulate (times between steps)": (cs.simulate, {"model": QUIET, "x": X, "rng": 0, "save_at": [0.1, 0.6, 0.7]}),
     "ensemble (long times)": (
         cs.ensemble,
         {"model": QUIET, "x0": UNIFORM, "seeds": [0, 1], "observe": {"r": observe}, "n_tokens": 8}

@@ -170,6 +170,18 @@ def test_a_stopped_run_keeps_the_times_of_its_last_step():
     assert sol.states.shape == (2, *X.shape)
 
 
+def test_conditions_are_called_at_the_times_too():
+    def thresholds(time, tokens):
+        return time > np.array([0.3 + 1e-9, 1.45, 2.2 + 1e-9])
+
+    sol = cs.simulate(model(), X, rng=0, save_at=np.linspace(0, 3, 31), until=thresholds)
+    assert sol.stopped_at == 3.0
+    np.testing.assert_allclose(sol.hitting_times, [[0.3, 0.4], [1.4, 1.5], [2.2, 2.3]])
+    without = cs.simulate(model(), X, rng=0, until=thresholds)
+    np.testing.assert_array_equal(without.hitting_times, [[0.0, 3.0]] * 3)
+    np.testing.assert_array_equal(without.final, sol.final)
+
+
 def test_times_near_a_step_are_at_it():
     times, steps = save_steps(np.array([0.1, 1 / 3, 1], dtype=np.float32), model(horizon=1.0, n_steps=3), is_dense=True)
     assert steps.tolist() == [1, 1, 3]

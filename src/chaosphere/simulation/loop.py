@@ -113,8 +113,9 @@ def simulate(
         felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
         of `measures` take the same weights.
     until : callable, optional
-        Called with (time, tokens) at the start and after every step; returns a bool, or for R replicas R of them. The
-        run stops after the step at which each replica has had True once; a bool stands for all replicas. What
+        Called with (time, tokens) at the start and after every step, and at times of `save_at` between steps that the
+        model knows; returns a bool, or for R replicas R of them. The run stops after the step at which each replica
+        has had True once; a bool stands for all replicas. What
         `save_at` has later than that is left out. `stopped_at` and `hitting_times` of the Solution say when. See
         `chaosphere.until` for conditions by name.
     coalesce : float, optional
@@ -301,9 +302,13 @@ def simulate(
                             record.add(name, value, where=where)
                     record.states += known if state_steps is steps else [state] * int((state_steps == step).sum())
                     if until is not None:
-                        record.hits = conditions.after(
-                            record.hits, until, step=step, size=model.horizon / model.n_steps, tokens=plan.tokens(state)
-                        )
+                        size = model.horizon / model.n_steps
+                        since = max(step - 1, 0) * size
+                        within = zip(times[steps == step], known[: len(between.states)], strict=False)
+                        for time, at_time in (*within, (step * size, state)):
+                            called: dict[str, Any] = {"since": since, "time": float(time)}
+                            record.hits = conditions.after(record.hits, until, tokens=plan.tokens(at_time), **called)
+                            since = float(time)
                     record.step, record.state = step, state
                 if bar is not None:
                     bar.update(step - bar.n)

@@ -92,8 +92,8 @@ class Solution:
         The time of the step after which the condition `until` had held for each replica, and the run stopped; None
         for a run without a condition, or that reached T before.
     hitting_times : ndarray, shape (2,) or (R, 2), or None
-        Between which times the condition `until` first held: those of the step before and of the step at which it was
-        True. Both 0 where it held at the start; T and infinity where it never held. None without a condition.
+        Between which times the condition `until` first held: when it was called before, and when it was True. Both 0
+        where it held at the start; T and infinity where it never held. None without a condition.
 
     See Also
     --------

@@ -225,11 +225,11 @@ def not_hit(n_replicas: int) -> Floats:
     return np.full((n_replicas, 2), math.inf)
 
 
-def after(intervals: Floats | None, until: Condition, *, step: int, size: float, tokens: Tokens) -> Floats:
-    """Return the intervals known after a step: where the condition first holds, that of the step."""
+def after(intervals: Floats | None, until: Condition, *, since: float, time: float, tokens: Tokens) -> Floats:
+    """Return the intervals known at a time: where the condition first holds, from the time at which it was called."""
     assert intervals is not None
-    is_new = holds(until, step * size, read_only(tokens)) & np.isinf(intervals[:, 1])
-    return np.where(is_new[:, None], [max(step - 1, 0) * size, step * size], intervals)
+    is_new = holds(until, time, read_only(tokens)) & np.isinf(intervals[:, 1])
+    return np.where(is_new[:, None], [since, time], intervals)
 
 
 def is_hit(intervals: Floats | None) -> bool:

@@ -56,6 +56,7 @@ _CONCENTRATION = 1.0  # of the start where it is not uniform
 _N_TIMES = 40
 _N_GRID = 2**16 + 1  # angles at which a density is summed
 _N_DEGREES = 64  # of the harmonics of the linear theory
+_MAX_GROWTH = 28.0  # of its logarithm; rounding of 1e-16 is then 1e-4
 _MAX_STEP = 0.1  # for a noise with κ(1) = 1
 
 
@@ -106,7 +107,7 @@ def run(
     n_nodes : int
         Quantiles of the initial law that stand for the limit, an even number, at least 4N.
     horizon : float
-        Time T.
+        Time T, so short that rounding does not move the uniform law, which is unstable: at most 62 for β = 1.
     n_steps : int
         Steps, a multiple of 40, at least 10 for each unit of time.
     n_systems : int
@@ -133,8 +134,7 @@ def run(
 
     Examples
     --------
-    >>> sizes = {"tokens": [4, 8], "n_nodes": 64, "horizon": 2.0, "n_steps": 40}
-    >>> data = run(rng=0, n_systems=1, n_replicas=2, **sizes)
+    >>> data = run(rng=0, tokens=[4, 8], n_nodes=64, horizon=2.0, n_steps=40, n_replicas=2)
     >>> data["largest"].dims, data.sizes["case"]
     (('replica', 'case', 'n_tokens', 'time'), 5)
     """
@@ -142,6 +142,11 @@ def run(
     repulsion = checks.number(repulsion, "repulsion", above=0, high=100)
     ladder = checks.ladder(tokens, "tokens", low=2)
     horizon = checks.number(horizon, "horizon", above=0, high=1e4)
+    if (growth := float(growth_rates(beta).max()) * horizon) > _MAX_GROWTH:
+        raise ValueError(
+            f"horizon must be at most {horizon * _MAX_GROWTH / growth:.3g} for beta = {beta:g}, where rounding has "
+            f"grown by e^{_MAX_GROWTH:g} from the uniform law, got {horizon:g}"
+        )
     n_nodes, n_steps, n_systems, n_replicas = (
         checks.integer(value, name, low=low)
         for value, name, low in (
@@ -236,10 +241,14 @@ def quantiles(law: Law, n: int) -> Tokens:
     return _on_circle(np.interp((np.arange(n) + 0.5) / n, below / below[-1], angle))
 
 
+def growth_rates(beta: float) -> Floats:
+    """Return the rates σ_l of the first harmonics about the uniform law under attraction, from l = 1 on."""
+    return np.array([growth_rate(SoftmaxAttention(beta=beta), k, 2) for k in range(1, _N_DEGREES + 1)])
+
+
 def linear_theory(beta: float, *, tokens: Sequence[int], times: Floats) -> Floats:
     """Return E W2² of N uniform tokens from the uniform law to leading order, for each N and time."""
-    degree = np.arange(1, _N_DEGREES + 1)
-    rates = np.array([growth_rate(SoftmaxAttention(beta=beta), int(k), 2) for k in degree])
+    degree, rates = np.arange(1, _N_DEGREES + 1), growth_rates(beta)
     rest = math.pi**2 / 6 - (degree**-2.0).sum()  # of the degrees beyond, which hardly grow
     sums = (np.exp(2 * np.outer(times, rates)) * degree**-2.0).sum(axis=1) + rest
     return np.outer([2 / n for n in tokens], sums)
