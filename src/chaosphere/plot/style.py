@@ -46,7 +46,7 @@ _STYLE = {
 }
 _GREEK = {"β": r"\beta", "δ": r"\delta", "σ": r"\sigma", "τ": r"\tau"}
 _FORMULA = re.compile(r"(\$[^$]*\$)")
-_VALUE = re.compile(r"(?<!\w)([A-Za-zβδστ])(_[A-Z])? = ([-−]?\d+(?:\.\d+)?)(?![\w.])")
+_VALUE = re.compile(r"(?<!\w)([A-Za-zβδστ])(_[A-Z])? = ([-−]?\d+(?:\.\d+)?(?:\^\d+)?)(?![\w.^])")
 
 
 def require() -> None:
@@ -209,11 +209,14 @@ def formulas(text: str) -> str:
     --------
     >>> formulas("tanh, σ_U = 0.3, N = 64")
     'tanh, $\\sigma_U = 0.3$, $N = 64$'
+    >>> formulas("T = 10^12")
+    '$T = 10^{12}$'
     """
 
     def formula(match: re.Match[str]) -> str:
         letter, index, value = match.groups()
-        return f"${_GREEK.get(letter, letter)}{index or ''} = {value.replace('−', '-')}$"
+        number, _, power = value.replace("−", "-").partition("^")
+        return f"${_GREEK.get(letter, letter)}{index or ''} = {number}{f'^{{{power}}}' if power else ''}$"
 
     plain_or_formula = _FORMULA.split(text)  # in turn
     plain_or_formula[::2] = [_VALUE.sub(formula, part) for part in plain_or_formula[::2]]

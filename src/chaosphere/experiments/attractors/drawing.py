@@ -39,7 +39,7 @@ def draw(dataset: Any, path: Path) -> None:
             panel.plot(
                 ages, rows.mean() + rate * (ages - ages.mean()), color="black", linestyle="--", label=r"$\lambda_1 T$"
             )
-            panel.set(xlabel="start $T$", ylabel="log of the median distance")
+            panel.set(xlabel="$T$, for starts at the time $-T$", ylabel="log of the median distance")
             panel.grid(visible=True)
             style.legend_above(panel, None, n_columns=2)
         level = unrelated(dataset["tokens"].values[:, 2])
@@ -48,7 +48,7 @@ def draw(dataset: Any, path: Path) -> None:
         below[2].plot(ages, rows.mean(axis=0), color=COLOURS[2], marker=MARKERS[2], label="mean")
         below[2].axhline(0, color="black", linewidth=0.8)
         below[2].axhline(1, color="black", linestyle="--", label="two noises")
-        below[2].set(xlabel="start $T$", ylabel="discrepancy from the earliest start")
+        below[2].set(xlabel="$T$, for starts at the time $-T$", ylabel="discrepancy from the earliest start")
         below[2].grid(visible=True)
         style.legend_above(below[2], None, n_columns=2)
         style.headline(canvas, dataset.attrs["title"])

@@ -269,7 +269,12 @@ def _to_dataset(
 ) -> Any:
     study = json.loads(identity)
     ages = np.outer(horizons, np.arange(1, _N_STARTS) / _N_STARTS)
-    names = [f"d = {study['dim']}", f"N = {study['n_tokens']}", f"{study['n_steps']} steps", f"power {study['power']}"]
+    names = [
+        f"d = {study['dim']}",
+        f"N = {study['n_tokens']}",
+        f"{study['n_steps']} steps",
+        f"power {study['power']} for the measure",
+    ]
     return checks.extra("xarray", "io").Dataset(
         {
             "tokens": (("replica", "noise", "token", "coordinate"), several["tokens"]),

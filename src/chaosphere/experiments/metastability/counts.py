@@ -186,7 +186,7 @@ def table(dataset: Any) -> str:
     """Return the mean numbers of clusters over time, and the claims, as text."""
     lines = [dataset.attrs["title"], "", "mean number of clusters"]
     some = np.unique(np.linspace(1, dataset.sizes["time"] - 1, 8).round().astype(int))
-    lines.append(f"{'':>10}" + "".join(f"{f't = {dataset.time.values[k]:.2g}':>12}" for k in some))
+    lines.append(f"{'':>10}" + "".join(f"{f't = {_rounded(dataset.time.values[k])}':>12}" for k in some))
     for k, beta in enumerate(dataset["beta"].values):
         means = dataset["count"].values[:, k].mean(axis=0)
         lines.append(f"{f'β = {beta:g}':>10}" + "".join(f"{means[t]:12.2f}" for t in some))
@@ -199,6 +199,11 @@ def table(dataset: Any) -> str:
             text = f"{number.mean():.2f} clusters, 10^{np.log10(duration).mean():.2f} units of time"
             lines.append(f"{f'β = {beta:g}':>10}{text:>60}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])
+
+
+def _rounded(time: float) -> str:
+    """Return a short time in two digits, a long one as a power of ten to 0.1 of the exponent."""
+    return f"{time:.2g}" if time < 99.5 else f"10^{round(math.log10(time), 1):g}"
 
 
 def _longest(count: Any, time: Floats) -> tuple[float, float]:
@@ -216,7 +221,8 @@ def _to_dataset(pieces: Sequence[Floats], *, betas: list[float], times: Floats, 
     count = np.array(
         [[[_count(a, beta) for a in row] for row, beta in zip(piece, betas, strict=True)] for piece in angle]
     )
-    parts = [f"N = {study['n_tokens']}", f"T = {times[-1]:.0f}"]
+    end = float(times[-1])
+    parts = [f"N = {study['n_tokens']}", f"T = {_rounded(end) if math.log10(end).is_integer() else f'{end:g}'}"]
     return checks.extra("xarray", "io").Dataset(
         {
             "count": (("replica", "beta", "time"), count),
