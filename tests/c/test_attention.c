@@ -291,38 +291,6 @@ static void rows(const chs_kernels *table, long d, long value_dim, long n_i, lon
     free(q), free(w), free(top), free(bias), free(sums), free(weight);
 }
 
-/* The same sums of small scores without a maximum, of two blocks and of a block with itself. */
-static void small_scores(const chs_kernels *table, long d, long value_dim, long n_i, long n_j, long ld) {
-    const real size = (real)(CHS_SMALL_SCORE / (double)(d + 1));
-    real *q = random_block(d, n_i, ld, size), *w = REALS(CHS_CHUNK * ld);
-    for (int is_causal = 0; is_causal < 2; is_causal++) {
-        const long n = is_causal ? n_i : n_j;
-        real *k = random_block(d, n, ld, 1), *v = random_block(value_dim + 1, n, ld, 1);
-        double *sums = DOUBLES((value_dim + 1) * ld);
-        for (long at = 0; at < (value_dim + 1) * ld; at++)
-            sums[at] = 1;
-        if (is_causal)
-            CALL(causal_rows_)(d, value_dim, n, ld, q, k, v, NULL, NULL, w, NULL, sums);
-        else
-            CALL(attend_rows_)(d, value_dim, n_i, n, ld, q, k, v, NULL, w, NULL, sums);
-        const long double slack = EPS * (d + 2) * (size * d + 2);
-        for (long i = 0; i < n_i; i++)
-            for (long c = 0; c <= value_dim; c++) {
-                long double want = 1, total = 1;
-                for (long j = 0; j < (is_causal ? i + 1 : n); j++) {
-                    const long double term = exp2l(score(d, ld, q, k, i, j)) * v[c * ld + j];
-                    want += term;
-                    total += fabsl(term);
-                }
-                CHECK_CLOSE(sums[c * ld + i], want, (2 * slack + 128 * EPS) * total,
-                            "without a maximum, d %ld and %ld, (%ld, %ld): got %g, want %Lg", d, value_dim, c, i,
-                            sums[c * ld + i], want);
-            }
-        free(k), free(v), free(sums);
-    }
-    free(q), free(w);
-}
-
 /* Coordinates that are small integers: scores are exact, and many are equal. Two blocks of keys; some columns are out. */
 static void hardmax(const chs_kernels *table, int is_distance, long d, long n_i, long n_j, long ld) {
     enum { BLOCKS = 2 };
@@ -394,7 +362,6 @@ static void all(const chs_kernels *table) {
             rows(table, d, d, n_i, n_j, ld, 3000);
             rows(table, d, 1 + (long)a, n_i, n_j, ld, 3000);
             rows(table, 1 + (long)a, d, n_i, n_j, ld, 1);
-            small_scores(table, d, 1 + (long)a, n_i, n_j, ld);
             hardmax(table, 0, d, n_i, n_j, ld);
             hardmax(table, 1, d, n_j, n_i, ld);
             causal(table, d, n_i, ld);
