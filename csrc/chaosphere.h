@@ -67,7 +67,8 @@ enum chs_activation {
                            double *total);                                                                             \
     /* One side with a running maximum: s_ij = q_i . k_j + bias_j over key_dim coordinates; top_i is raised to cover   \
      * s_i*, sum_i is rescaled and gains sum_j 2^(s_ij - top_i) v_j[c, j], c = 0 .. value_dim (coordinate value_dim of \
-     * v carries the token's weight). bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. */                    \
+     * v carries the token's weight). bias_j = -inf removes a column. w: CHS_CHUNK * ld numbers. With top NULL there   \
+     * is neither a maximum nor a bias: |q_i . k_j| <= CHS_SMALL_SCORE. */                                             \
     void (*attend_rows_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
                                  const real *k_j, const real *v_j, const real *bias_j, real *w, real *top_i,           \
                                  double *sum_i);                                                                       \
@@ -181,7 +182,7 @@ enum chs_activation {
     void (*causal_pair_##suffix)(long d, long n, long ld, const real *q, const real *k, const real *v, real shift,     \
                                  real *scratch, double *sums);                                                         \
     /* attend_rows of a block with itself, likewise: s_ij = q_i . k_j + bias_j + by_distance[i - j], j <= i. The table \
-     * has ld numbers. */                                                                                              \
+     * has ld numbers. With top NULL there is no by_distance either. */                                                \
     void (*causal_rows_##suffix)(long key_dim, long value_dim, long n, long ld, const real *q, const real *k,          \
                                  const real *v, const real *bias, const real *by_distance, real *w, real *top,         \
                                  double *sums);                                                                        \

@@ -7,6 +7,7 @@
 #define CHS_COLUMNS 32        /* columns of a block are a multiple of this, unless a function says otherwise */
 #define CHS_CHUNK 32          /* rows of attention weights that live at once; CHS_COLUMNS is a multiple */
 #define CHS_HIDDEN 128        /* hidden units whose activations live at once */
+#define CHS_SMALL_SCORE 48    /* scores up to this size, base 2, need no maximum: a sum of their powers is a float */
 #define CHS_PAIR_ROWS 8       /* rows of pair statistics at once; CHS_COLUMNS is a multiple */
 /* Counters of each bin of a histogram, one after the other; of many bins few come again at once. */
 #define CHS_COUNTERS(n_bins) ((n_bins) <= 4096 ? 4 : 1)

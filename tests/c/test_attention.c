@@ -18,15 +18,16 @@ static void pack(const chs_kernels *table) {
     for (size_t s = 0; s < sizeof strides / sizeof *strides; s++)
         for (long n = 1; n <= 9; n += 4) {
             const long d = 5, ld = 32, row = strides[s][0], column = strides[s][1];
+            const double scale = n == 5 ? 1 : 2.5;
             const long low = (row < 0 ? row * (n - 1) : 0) + (column < 0 ? column * (d - 1) : 0);
             const long high = (row > 0 ? row * (n - 1) : 0) + (column > 0 ? column * (d - 1) : 0);
             real *source = exact((size_t)(high - low + 1) * sizeof(real)), *out = REALS(d * ld);
             fill(high - low + 1, source, 1);
-            CALL(pack_)(n, d, (const char *)(source - low), row * (long)sizeof(real), column * (long)sizeof(real), 2.5,
-                        ld, out);
+            CALL(pack_)(n, d, (const char *)(source - low), row * (long)sizeof(real), column * (long)sizeof(real),
+                        scale, ld, out);
             for (long k = 0; k < d; k++)
                 for (long j = 0; j < ld; j++) {
-                    real want = j < n ? (real)(2.5 * (double)source[j * row + k * column - low]) : 0;
+                    real want = j < n ? (real)(scale * (double)source[j * row + k * column - low]) : 0;
                     CHECK(out[k * ld + j] == want, "layout %zu, (%ld, %ld)", s, k, j);
                 }
             free(source), free(out);

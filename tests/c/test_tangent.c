@@ -1,4 +1,4 @@
-/* tangent_rows, tangent_potential and gradient_pair against naive loops in long double. */
+/* tangent_rows, tangent_potential and what heads take against naive loops in long double. */
 #include "check.h"
 
 static long double inner(long d, long ld, const real *x, const real *y, long i, long j) {
@@ -122,6 +122,38 @@ static void both_sides(const chs_kernels *table, int is_masked, long k, long d, 
     free(sum_i), free(sum_j), free(want), free(total);
 }
 
+/* attend_rows and causal_rows of small scores without a maximum: the forward pass of heads. */
+static void small_scores(const chs_kernels *table, long d, long value_dim, long n_i, long n_j, long ld) {
+    const real size = (real)(CHS_SMALL_SCORE / (double)(d + 1));
+    real *q = random_block(d, n_i, ld, size), *w = REALS(CHS_CHUNK * ld);
+    for (int is_causal = 0; is_causal < 2; is_causal++) {
+        const long n = is_causal ? n_i : n_j;
+        real *k = random_block(d, n, ld, 1), *v = random_block(value_dim + 1, n, ld, 1);
+        double *sums = DOUBLES((value_dim + 1) * ld);
+        for (long at = 0; at < (value_dim + 1) * ld; at++)
+            sums[at] = 1;
+        if (is_causal)
+            CALL(causal_rows_)(d, value_dim, n, ld, q, k, v, NULL, NULL, w, NULL, sums);
+        else
+            CALL(attend_rows_)(d, value_dim, n_i, n, ld, q, k, v, NULL, w, NULL, sums);
+        const long double slack = EPS * (d + 2) * (size * d + 2);
+        for (long i = 0; i < n_i; i++)
+            for (long c = 0; c <= value_dim; c++) {
+                long double want = 1, total = 1;
+                for (long j = 0; j < (is_causal ? i + 1 : n); j++) {
+                    const long double term = exp2l(inner(d, ld, q, k, i, j)) * v[c * ld + j];
+                    want += term;
+                    total += fabsl(term);
+                }
+                CHECK_CLOSE(sums[c * ld + i], want, (2 * slack + 128 * EPS) * total,
+                            "without a maximum, d %ld and %ld, (%ld, %ld): got %g, want %Lg", d, value_dim, c, i,
+                            sums[c * ld + i], want);
+            }
+        free(k), free(v), free(sums);
+    }
+    free(q), free(w);
+}
+
 static void all(const chs_kernels *table) {
     const long sizes[][3] = {{1, 1, 32}, {33, 64, 64}, {0, 5, 32}, {5, 0, 32}, {95, 66, 96}};
     const long dims[][4] = {{1, 1, 1, 0}, {3, 6, 4, 3}, {2, 0, 3, 7}, {17, 34, 18, 17}, {0, 1, 1, 1}};
@@ -134,6 +166,7 @@ static void all(const chs_kernels *table) {
             one_side(table, POLYNOMIAL, d[0], d[1], d[2], d[3], n_i, n_j, ld);
             both_sides(table, 0, d[0] + 1, d[1], n_i, n_j, ld);
             both_sides(table, 1, d[0] + 1, d[1], n_i, n_i, ld);
+            small_scores(table, d[0] + 1, d[1], n_i, n_j, ld);
         }
 }
 

@@ -51,7 +51,8 @@ def case(n_tokens, dim, key_dim, *, dtype="float64", scale=1.0):
 
 def compiled(x, w, scaled, transposed, key_dim, *, is_causal, n_threads=2):
     mean, logs = attend_heads(x, scaled, key_dim, is_causal, n_threads)
-    return mean, logs, pull_heads(x, w, scaled, transposed, mean, logs, is_causal, n_threads)
+    pulled = pull_heads(x, w, scaled, transposed, mean, logs, is_causal, n_threads)
+    return mean.swapaxes(2, 3), logs, pulled.swapaxes(2, 3)
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
@@ -72,12 +73,29 @@ def test_single_precision(is_causal):
         assert abs(own - expected).max() < 1e-5 * max(1, abs(expected).max())
 
 
-def test_scores_of_any_size():
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_scores_of_any_size(is_causal):
     """Scores in the thousands, of either sign: no coefficient overflows, and none of the sums is lost."""
-    x, w, matrices, scaled, transposed = case(70, 3, 3, scale=40.0)
-    results = compiled(x, w, scaled, transposed, 3, is_causal=False)
-    for own, expected in zip(results, twin(x, w, matrices, 3, is_causal=False), strict=True):
+    x, w, matrices, scaled, transposed = case(200, 3, 3, scale=40.0)
+    results = compiled(x, w, scaled, transposed, 3, is_causal=is_causal)
+    for own, expected in zip(results, twin(x, w, matrices, 3, is_causal=is_causal), strict=True):
         assert abs(own - expected).max() < 1e-9 * max(1, abs(expected).max())
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("bound", [47.9, 48.1], ids=["without", "with"])
+def test_scores_with_and_without_a_maximum(bound, is_causal):
+    """The largest query times the largest key on either side of 48, and scores near -48 in float32."""
+    x, w, matrices, _, transposed = case(200, 3, 3)
+    matrices[:, :3] = np.sqrt(bound / LOG2_E) * np.eye(3)
+    matrices[:, 3:6] = -matrices[:, :3]
+    scaled = matrices.copy()
+    scaled[:, :3] *= LOG2_E
+    expected = twin(x, w, matrices, 3, is_causal=is_causal)
+    for dtype, error in (("float64", 2e-12), ("float32", 2e-5)):
+        arrays = (a.astype(dtype) for a in (x, w, scaled, transposed))
+        for own, want in zip(compiled(*arrays, 3, is_causal=is_causal), expected, strict=True):
+            assert abs(own - want).max() < error * max(1, abs(want).max())
 
 
 def test_threads_do_not_change_a_bit_of_heads():
@@ -103,7 +121,7 @@ def test_wrong_shapes_of_heads_are_refused():
         ((x, w[:1], scaled, transposed, mean, logs), "w"),
         ((x, w, scaled[:, :6].copy(), transposed, mean, logs), "matrices"),
         ((x, w, scaled, transposed[:2], mean, logs), "transposed"),
-        ((x, w, scaled, transposed, mean[:, :, :4].copy(), logs), "mean"),
+        ((x, w, scaled, transposed, mean[..., :4].copy(), logs), "mean"),
         ((x, w, scaled, transposed, mean, logs[:1]), "logs"),
     ):
         with pytest.raises(AssertionError, match=name):

@@ -44,7 +44,7 @@ def means_of_heads(n):
     return lambda: heads.attend_heads(x, matrices, 3, False, THREADS)
 
 def gradients_of_heads(n):
-    x, matrices, mean, logs = tokens(n, 3), np.ones((2, 9, 3)), np.zeros((1, 2, n, 3)), np.zeros((1, 2, n))
+    x, matrices, mean, logs = tokens(n, 3), np.ones((2, 9, 3)), np.zeros((1, 2, 3, n)), np.zeros((1, 2, n))
     return lambda: heads.pull_heads(x, x, matrices, np.ones((2, 3, 3)), mean, logs, False, THREADS)
 
 def causal_pairs(n):

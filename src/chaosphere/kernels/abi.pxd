@@ -12,6 +12,7 @@ cdef extern from "chaosphere.h" nogil:
         CHS_PAIR_ROWS
         CHS_N_ACTIVATIONS
         CHS_BLOCK_COLUMNS
+        CHS_SMALL_SCORE
         CHS_BLOCKS
         CHS_PREFIX_CHUNKS
         CHS_LOWER

@@ -42,7 +42,7 @@ class Heads:
         self.scaled = scaled.astype(x.dtype)
         self.mean, self.logs = attend_heads(x, self.scaled, self.k, is_causal, n_threads)
         values = np.concatenate(list(self.matrices[:, 2 * self.k :]), axis=1)
-        self.drift = map_tokens(_beside(self.mean), values, n_threads)
+        self.drift = map_tokens(_joined(self.mean).swapaxes(1, 2), values, n_threads)
 
     def vjp(self, cotangent: Tokens, *, out: Floats) -> Tokens:
         """Return the gradient of the sum of cotangent times drift in the tokens; write that in the matrices to `out`.
@@ -53,17 +53,17 @@ class Heads:
         transposed = np.ascontiguousarray(self.matrices[:, 2 * self.k :].swapaxes(1, 2))
         settings: Any = (self.is_causal, self.n_threads)
         pulled = pull_heads(self.x, cotangent, self.scaled, transposed, self.mean, self.logs, *settings)
-        beside, flat = _beside(pulled), self.matrices.reshape(-1, self.x.shape[2])
+        joined, flat = _joined(pulled), self.matrices.reshape(-1, self.x.shape[2])
         gradients = np.zeros(flat.shape)
-        for of_sequence, tokens in zip(beside, self.x, strict=True):
+        for of_sequence, tokens in zip(joined, self.x, strict=True):
             # As a map of the N entries of each row: no BLAS is called, whose sums may depend on its threads.
-            rows = map_tokens(of_sequence.T[None], np.ascontiguousarray(tokens.T), self.n_threads)
+            rows = map_tokens(of_sequence[None], np.ascontiguousarray(tokens.T), self.n_threads)
             gradients += rows[0]
         out[:] = gradients.reshape(out.shape)
-        return map_tokens(beside, np.ascontiguousarray(flat.T), self.n_threads)
+        return map_tokens(joined.swapaxes(1, 2), np.ascontiguousarray(flat.T), self.n_threads)
 
 
-def _beside(of_heads: Tokens) -> Tokens:
-    """Return vectors of heads (B, H, N, m), one beside the other, as (B, N, H m)."""
-    n_sequences, n_heads, n_tokens, width = of_heads.shape
-    return of_heads.swapaxes(1, 2).reshape(n_sequences, n_tokens, n_heads * width)
+def _joined(of_heads: Tokens) -> Tokens:
+    """Return coordinates of heads (B, H, m, N), those of one head after those of another, as (B, H m, N)."""
+    n_sequences, n_heads, width, n_tokens = of_heads.shape
+    return of_heads.reshape(n_sequences, n_heads * width, n_tokens)
