@@ -296,20 +296,25 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             return self
         if self._is_hard:
             return replace(self, method="direct")
+        method, rtol = self._choice(Shape(n_replicas=1, n_tokens=n_tokens, dim=dim, dtype=dtype))
+        return replace(self, method=method, rtol=rtol)
+
+    def _choice(self, shape: Shape) -> tuple[str, float | None]:
+        """Return the method and the rtol for numbers β and δ."""
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
-            rtol = min((1e-12 if dtype == np.float64 else 1e-7) * (1 + abs(beta) / 8), 0.1)
+            rtol = min((1e-12 if shape.dtype == np.float64 else 1e-7) * (1 + abs(beta) / 8), 0.1)
         method = self.method
         decay = None if self.mask is None else self.decay
         if method == "auto":
             several: Any = {"beta": beta, "rtol": rtol, "decay": decay, "may_be_nufft": self.rtol is not None}
-            method = methods.fastest(n_tokens, dim, dtype=dtype, **several)
+            method = methods.fastest(shape.n_tokens, shape.dim, dtype=shape.dtype, **several)
         if method == "direct":
-            return replace(self, method="direct", rtol=None)
+            return method, None
         assert beta is not None
         assert rtol is not None
-        methods.check_method(method, n_tokens, dim=dim, beta=beta, rtol=rtol, decay=decay)
-        return replace(self, method=method, rtol=rtol)
+        methods.check_method(method, shape.n_tokens, dim=shape.dim, beta=beta, rtol=rtol, decay=decay)
+        return method, rtol
 
     def plan(self, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
         """Return the plan for tokens of one shape, as `Transformer` uses it.
@@ -386,27 +391,27 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         if self._is_hard:
             return self._hardmax(shape, weights)
         self._check_shape(shape)
-        chosen = self.resolve(shape.n_tokens, shape.dim, shape.dtype)
-        beta = self._scalar() if chosen.method != "direct" else self._beta
-        if chosen.method == "direct":
+        method, rtol = self._choice(shape)
+        beta = self._scalar() if method != "direct" else self._beta
+        if method == "direct":
             return self._direct(shape, weights, beta=beta)
         assert beta is not None
-        assert chosen.rtol is not None
+        assert rtol is not None
         value = self._value_matrix()
         value = np.diag(np.full(shape.dim, self._value_scale)) if value is None else value
         if self.mask is not None:
             return prefix.PrefixPlan(
-                shape, weights, direct=self._causal(shape, weights, beta=beta), beta=beta, rtol=chosen.rtol, value=value
+                shape, weights, direct=self._causal(shape, weights, beta=beta), beta=beta, rtol=rtol, value=value
             )
         sums: Sums
-        if chosen.method == "nufft":
+        if method == "nufft":
             uniform = float(expansions.multipliers(beta, shape.dim)[0])
-            sums = nufft.Transforms(beta=beta, dim=shape.dim, uniform=uniform, rtol=chosen.rtol, value=value)
+            sums = nufft.Transforms(beta=beta, dim=shape.dim, uniform=uniform, rtol=rtol, value=value)
         else:
-            n_max = expansions.degree(beta, shape.dim, chosen.rtol)
+            n_max = expansions.degree(beta, shape.dim, rtol)
             sums = series.Series(beta=beta, n_max=n_max, value=value)
         direct = self._direct(shape, weights, beta=beta)
-        return FastSumsPlan(shape, weights, sums=sums, direct=direct, size=abs(beta), rtol=chosen.rtol)
+        return FastSumsPlan(shape, weights, sums=sums, direct=direct, size=abs(beta), rtol=rtol)
 
     def _hardmax(self, shape: Shape, weights: Floats | None) -> HardmaxPlan:
         self._check_shape(shape)
