@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from chaosphere import SimulationError, __version__
 from chaosphere.cli import experiment, info, run
@@ -49,21 +49,22 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser without abbreviations, as `all_ranks` looks for an option by its name; those of commands are such, too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="chaosphere",
         description="Interacting particles on the unit sphere: the tokens of a deep transformer at initialisation.",
         epilog="chaosphere COMMAND --help lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"chaosphere {__version__}")
-    subparsers = parser.add_subparsers(
-        dest="command",
-        required=True,
-        metavar="COMMAND",
-        title="commands",
-        parser_class=functools.partial(argparse.ArgumentParser, allow_abbrev=False),  # `all_ranks` looks for a name
-    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for command in registry.commands():
         experiment.add(subparsers, command)
     run.add(subparsers)

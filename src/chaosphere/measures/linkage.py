@@ -164,11 +164,11 @@ def _linked_cells(x: Floats, scale: float) -> NDArray[np.int64]:
         group = _components(group[links], n_cells)[group]
     # Tokens a scale apart are in cells whose first tokens are at most two diagonals farther apart. Of cells with one
     # token each all is known.
-    links = [np.empty((0, 2), dtype=np.int64)]
+    joined = [np.empty((0, 2), dtype=np.int64)]
     for pairs in _close_pairs(x[firsts], 3 * scale):
         is_open = (group[pairs[:, 0]] != group[pairs[:, 1]]) & (sizes[pairs].sum(axis=1) > 2)
-        links.append(_linked_groups(x, pairs[is_open], group=group, members=members, scale=scale))
-    return np.asarray(_components(np.concatenate(links), n_cells)[group][cell])
+        joined.append(_linked_groups(x, pairs[is_open], group=group, members=members, scale=scale))
+    return np.asarray(_components(np.concatenate(joined), n_cells)[group][cell])
 
 
 def _linked_groups(
