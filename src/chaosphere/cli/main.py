@@ -50,7 +50,7 @@ def _open_streams() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser without abbreviations, as `all_ranks` looks for an option by its name; those of commands are such, too."""
+    """A parser without abbreviations, as `all_ranks` looks for an option by its name; so are those of commands."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
