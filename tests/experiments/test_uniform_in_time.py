@@ -86,7 +86,7 @@ def test_acceleration_tells_the_theorem_s_constant_from_an_exponential(function,
 
 
 def test_acceleration_has_an_interval_of_the_replicas():
-    # Means of log-normal values of known expectation: 200 intervals of 99 %, of which 13 miss by luck with a probability below 1e-6.
+    # Means of log-normal values of known expectation. Of 200 intervals of 99 % 13 miss with a probability below 1e-6.
     generator, misses = np.random.default_rng(0), 0
     for _ in range(200):
         rows = np.exp(0.3 * generator.standard_normal((60, 41)) + 0.1 * np.linspace(0, 40, 41))
