@@ -118,23 +118,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """L layers, or cells of the depth, of H heads each; `AttentionNetwork` and `TrainingLimit` say the rest.
-
-    Parameters
-    ----------
-    dim : int
-        d >= 2.
-    key_dim : int, optional
-        k >= 1, the rows of Q and K. Default: d.
-    horizon : float
-        T > 0.
-    std : float
-        σ >= 0.
-    value_scale : float
-        δ.
-    mask : {"causal"}, optional
-    normalization : {"post", "identity"}
-    """
+    """L layers, or cells of the depth, of H heads each. `AttentionNetwork` and `TrainingLimit` document the fields."""
 
     dim: int
     key_dim: int | None = None
