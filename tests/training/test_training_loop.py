@@ -137,6 +137,10 @@ def test_wrong_arguments_of_a_training_are_named():
         train(None, tokens(), loss=LOSS, optimizer=ADAMW, start=ADAMW.start(NETWORK.initial(0)), n_steps=1)
     with pytest.raises(TypeError, match="loss must be a function"):
         run(loss=1)
+    with pytest.raises(TypeError, match="loss must return a pair of a value and a gradient, got 1"):
+        run(0, loss=lambda x: 1)
+    with pytest.raises(ValueError, match="loss must return a finite value"):
+        run(0, loss=lambda x: (np.nan, x))
     with pytest.raises(ValueError, match="parameters must have the shape"):
         run(start=ADAMW.start(np.zeros((1, 2, 3))))
 

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from types import GenericAlias
+from typing import Any, Protocol, get_args
 
 from chaosphere.common.streams import Seed
 from chaosphere.reporting.claims import Claim
@@ -138,6 +139,35 @@ def of_replicas(
         n_steps=default(study.run, n_replicas, options),
         unit="replicas",
     )
+
+
+def study_option(names: Any) -> Callable[..., Sequence[str]]:
+    """Return the source of an option that chooses among several studies; by default all.
+
+    Parameters
+    ----------
+    names : Literal
+        Of the studies.
+    """
+
+    def studies(*, study: Sequence[str] = get_args(names)) -> Sequence[str]:
+        """Return the chosen studies.
+
+        Parameters
+        ----------
+        study : sequence of str
+            What to run.
+        """
+        return study
+
+    studies.__annotations__["study"] = GenericAlias(Sequence, (names,))
+    return studies
+
+
+def chosen(jobs: Mapping[str, Job], options: Options) -> list[Job]:
+    """Return the jobs of the studies that the user chose, or all, in their order here."""
+    names = options.get("study", jobs)
+    return [job for name, job in jobs.items() if name in names]
 
 
 def call(function: Callable[..., Any], options: Options, **more: Any) -> Any:

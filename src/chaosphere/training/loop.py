@@ -18,7 +18,7 @@ from chaosphere.simulation import identity
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.training.adamw import AdamW, AdamWState
-from chaosphere.training.stack import Objective, Stack
+from chaosphere.training.stack import Objective, Stack, evaluated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -242,7 +242,7 @@ def train(
                         "and the same call again continues from there"
                     )
             final = network.forward(state.parameters, x, n_threads=threads)
-            value = float(loss(final.copy())[0])
+            value, _ = evaluated(loss, final, name="loss")
         except BaseException:
             # An interruption may have come half way through a step.
             is_complete = state.step - start.step == record.step == len(record.observables["loss"])

@@ -70,6 +70,19 @@ class NetworkGradient(Brief):
         return [(name, short(fact)) for name, fact in facts.items()]
 
 
+def evaluated(objective: Objective, x: Tokens, *, name: str = "objective") -> tuple[float, Tokens]:
+    """Return the value of an objective at tokens, and its gradient in their type; a name for the messages of errors."""
+    result = objective(x.copy())
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"{name} must return a pair of a value and a gradient, got {short(result)}")
+    value = float(result[0])
+    with np.errstate(over="ignore"):
+        gradient = np.asarray(result[1], dtype=x.dtype)
+    if gradient.shape != x.shape or not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise ValueError(f"{name} must return a finite value and a finite gradient of the shape of the tokens")
+    return value, gradient
+
+
 class Pass(Protocol):
     """What one layer did.
 
@@ -118,23 +131,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """L layers, or cells of the depth, of H heads each; `AttentionNetwork` and `TrainingLimit` say the rest.
-
-    Parameters
-    ----------
-    dim : int
-        d >= 2.
-    key_dim : int, optional
-        k >= 1, the rows of Q and K. Default: d.
-    horizon : float
-        T > 0.
-    std : float
-        σ >= 0.
-    value_scale : float
-        δ.
-    mask : {"causal"}, optional
-    normalization : {"post", "identity"}
-    """
+    """L layers, or cells of the depth, of H heads each. `AttentionNetwork` and `TrainingLimit` document the fields."""
 
     dim: int
     key_dim: int | None = None
@@ -321,11 +318,7 @@ class Stack:
                 states[layer], states[layer + 1] = state, passed.after
             state = passed.after
         del passed
-        value, pulled = objective(state.copy())
-        with np.errstate(over="ignore"):
-            cotangent = np.asarray(pulled, dtype=state.dtype)
-        if cotangent.shape != state.shape or not (np.isfinite(value) and np.isfinite(cotangent).all()):
-            raise ValueError("objective must return a finite value and a finite gradient of the shape of the tokens")
+        value, cotangent = evaluated(objective, state)
         out = np.empty(self.shape)
         own: list[Tokens] = []
         for layer in reversed(range(depth)):
@@ -346,7 +339,7 @@ class Stack:
         if adjoints is not None:
             adjoints[0] = cotangent
         return NetworkGradient(
-            value=float(value),
+            value=value,
             tokens=cotangent,
             parameters=out,
             final=state,

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from chaosphere.experiments.causal import centres, correlation, drawing
-from chaosphere.experiments.command import Command, Job, Options, call, of_replicas
-
-
-def _studies(*, study: Sequence[Literal["correlation", "centres"]] = ("correlation", "centres")) -> Sequence[str]:
-    """Return the chosen studies.
-
-    Parameters
-    ----------
-    study : sequence of str
-        What to run.
-    """
-    return study
+from chaosphere.experiments.command import Command, Job, Options, chosen, of_replicas, study_option
 
 
 def jobs(options: Options) -> list[Job]:
@@ -28,8 +16,7 @@ def jobs(options: Options) -> list[Job]:
             centres, options, name="causal-centres", draw=drawing.draw_centres, n_replicas="n_centre_replicas"
         ),
     }
-    studies = call(_studies, options)
-    return [rows[name] for name in rows if name in studies]
+    return chosen(rows, options)
 
 
 _CENTRES = ("betas", "n_centre_tokens", "centre_horizon", "spacing", "n_centre_replicas")
@@ -42,7 +29,7 @@ COMMANDS = (
         "order 1/N, by tokens that are drawn anew and coupled, against its closed form. Centres: tokens on the circle "
         "that start far from all earlier ones, whether they stay, and how the number of clusters grows with β. With "
         "more replicas it continues from the files it wrote.",
-        sources=(_studies, correlation.run, centres.run),
+        sources=(study_option(Literal["correlation", "centres"]), correlation.run, centres.run),
         jobs=jobs,
         symbols={"n_tokens": "N", "earlier": "SIGMA", "betas": "BETA", "n_centre_tokens": "N"},
         groups={"options of the study of centres": _CENTRES},

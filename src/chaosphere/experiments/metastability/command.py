@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from chaosphere.experiments.causal import centres
 from chaosphere.experiments.causal.drawing import draw_centres
-from chaosphere.experiments.command import Command, Job, Options, call, default, of_replicas
+from chaosphere.experiments.command import Command, Job, Options, call, chosen, default, of_replicas, study_option
 from chaosphere.experiments.metastability import counts, drawing, lifetimes, merging
-
-_Study = Literal["counts", "lifetimes", "merging", "centres"]
-_STUDIES: Sequence[_Study] = ("counts", "lifetimes", "merging", "centres")
-
-
-def _studies(*, study: Sequence[_Study] = _STUDIES) -> Sequence[str]:
-    """Return the chosen studies.
-
-    Parameters
-    ----------
-    study : sequence of str
-        What to run.
-    """
-    return study
 
 
 def _merging(options: Options) -> Job:
@@ -58,8 +43,7 @@ def jobs(options: Options) -> list[Job]:
             centres, options, name="metastability-centres", draw=draw_centres, n_replicas="n_centre_replicas"
         ),
     }
-    studies = call(_studies, options)
-    return [rows[name] for name in rows if name in studies]
+    return chosen(rows, options)
 
 
 _LIFETIMES = ("k_clusters", "lifetime_barriers", "n_lifetime_replicas")
@@ -74,7 +58,13 @@ COMMANDS = (
         "clusters at equal distances last, over β. Merging: the time in which two tokens merge, beside its quadrature. "
         "Centres: the centres under a causal mask, as in `chaosphere causal`, beside cars that park at random. With "
         "more replicas it continues from the files it wrote.",
-        sources=(_studies, counts.run, lifetimes.run, merging.run, centres.run),
+        sources=(
+            study_option(Literal["counts", "lifetimes", "merging", "centres"]),
+            counts.run,
+            lifetimes.run,
+            merging.run,
+            centres.run,
+        ),
         jobs=jobs,
         flags={"betas": "centre-betas"},
         symbols={

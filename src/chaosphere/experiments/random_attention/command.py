@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-from chaosphere.experiments.command import Command, Job, Options, call, of_replicas
+from chaosphere.experiments.command import Command, Job, Options, chosen, of_replicas, study_option
 from chaosphere.experiments.random_attention import cold, drawing, ends, heads, splits
-
-_Study = Literal["ends", "splits", "heads", "cold"]
-_STUDIES: Sequence[_Study] = ("ends", "splits", "heads", "cold")
-
-
-def _studies(*, study: Sequence[_Study] = _STUDIES) -> Sequence[str]:
-    """Return the chosen studies.
-
-    Parameters
-    ----------
-    study : sequence of str
-        What to run.
-    """
-    return study
 
 
 def jobs(options: Options) -> list[Job]:
@@ -35,8 +20,7 @@ def jobs(options: Options) -> list[Job]:
         ),
         "cold": of_replicas(cold, options, name="random-cold", draw=drawing.draw_cold, n_replicas="n_cold_replicas"),
     }
-    studies = call(_studies, options)
-    return [rows[name] for name in rows if name in studies]
+    return chosen(rows, options)
 
 
 _HEADS = (
@@ -59,7 +43,7 @@ COMMANDS = (
         "opposite clusters of n + 1 and n tokens stay apart. Heads: the mean cosine under random queries, keys and "
         "values, for several numbers of heads, beside the limit of many layers. Cold: the covariance of random heads "
         "with large scores, beside its limit. With more replicas it continues from the files it wrote.",
-        sources=(_studies, ends.run, splits.run, heads.run, cold.run),
+        sources=(study_option(Literal["ends", "splits", "heads", "cold"]), ends.run, splits.run, heads.run, cold.run),
         jobs=jobs,
         flags={"dims": "dim", "betas": "beta"},
         symbols={"dims": "D", "betas": "BETA", "heads": "H", "splits": "N", "cold_head_dims": "K", "scores": "S"},

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-from chaosphere.experiments.command import Command, Job, Options, call, of_replicas
+from chaosphere.experiments.command import Command, Job, Options, chosen, of_replicas, study_option
 from chaosphere.experiments.training import drawing, grid, tokens
-
-
-def _studies(*, study: Sequence[Literal["sizes", "tokens"]] = ("sizes", "tokens")) -> Sequence[str]:
-    """Return the chosen studies.
-
-    Parameters
-    ----------
-    study : sequence of str
-        What to run.
-    """
-    return study
 
 
 def jobs(options: Options) -> list[Job]:
@@ -28,8 +16,7 @@ def jobs(options: Options) -> list[Job]:
             tokens, options, name="training-tokens", draw=drawing.draw_tokens, n_replicas="n_token_replicas"
         ),
     }
-    studies = call(_studies, options)
-    return [rows[name] for name in rows if name in studies]
+    return chosen(rows, options)
 
 
 _TOKENS = ("token_counts", "token_steps", "network_size", "n_token_heads", "n_token_replicas")
@@ -42,7 +29,7 @@ COMMANDS = (
         "layers and H heads after some steps of AdamW, beside the limit, with the exponents along L = H beside that of "
         "the bound 1/L + L^(-1/3) H^(-1/2) of arXiv:2605.11059. Tokens: the same of one network over numbers of "
         "tokens. With more replicas it continues from the files it wrote.",
-        sources=(_studies, grid.run, tokens.run),
+        sources=(study_option(Literal["sizes", "tokens"]), grid.run, tokens.run),
         jobs=jobs,
         symbols={"n_tokens": "N", "sizes": "L", "token_counts": "N", "steps": "K", "token_steps": "K"},
         groups={"options of the study of tokens": _TOKENS},
