@@ -40,7 +40,7 @@ class Part:
 
 
 def harmonics(n_tokens: int) -> Iterator[Part]:
-    """Both passes: a multiply-add for each of the moments, d + 1 for each harmonic of the sums; for d = 3 recurrences."""
+    """Both passes: a multiply-add for each of the moments, d + 1 for each harmonic of the sums."""
     import numpy as np
     import reference
     import registry
@@ -53,7 +53,9 @@ def harmonics(n_tokens: int) -> Iterator[Part]:
         basis = HarmonicBasis(dim=dim, n_max=degree)
         a = np.random.default_rng(1).standard_normal((1, basis.size, dim + 1))
         fma, case = float(n_tokens * basis.size), f"d{dim} degree {degree} N{n_tokens}"
-        more = n_tokens * (degree + 1) * (degree + 2) if dim == 3 else 0  # as in docs/developers/fast-sums.md
+        more = (
+            n_tokens * (degree + 1) * (degree + 2) if dim == 3 else 0
+        )  # its recurrences count: docs/developers/fast-sums.md
         yield Part(name=f"moments {case}", call=functools.partial(basis.moments, x, None, n_threads=1), fma=fma + more)
         yield Part(
             name=f"sums {case}", call=functools.partial(basis.ratios, x, a, n_threads=1), fma=(dim + 1) * fma + more
