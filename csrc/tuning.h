@@ -43,6 +43,12 @@
 #define ACCUMULATED_ROWS (N_REGISTERS >= 32 ? 8 : 4)
 #define ACCUMULATED_COORDINATES (HAS_FMA ? 3 : 2)
 
+/* Sums of one side that stay in registers with the weights of so many rows: up to so many dimensions, for float32 with
+ * AVX-512. For float64 they take as long as those by rows. */
+#define SIDE_PAYS (VECTOR_BYTES == 64 && !F64)
+#define MAX_SIDE 3
+#define SIDE_ROWS 2
+
 /* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
 #define TOP_ROWS 4
 

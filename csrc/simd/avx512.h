@@ -33,6 +33,16 @@ INLINE vec NAME(fma)(vec a, vec b, vec c) {
     return (vec)AVX(fmadd)((register_type)a, (register_type)b, (register_type)c);
 }
 
+#define OWN_FMA_SPLAT /* one instruction, which GCC would split to load the number once */
+INLINE vec NAME(fma_splat)(const real *a, vec b, vec c) {
+#if F64
+    __asm__("vfmadd231pd %2%{1to8%}, %1, %0" : "+v"(c) : "v"(b), "m"(*a));
+#else
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*a));
+#endif
+    return c;
+}
+
 #define OWN_MIN_MAX /* the instructions give their second operand where either is NaN */
 INLINE vec NAME(larger)(vec a, vec b) {
     return (vec)AVX(max)((register_type)a, (register_type)b);

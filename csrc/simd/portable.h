@@ -29,6 +29,13 @@ INLINE vec NAME(fma)(vec a, vec b, vec c) {
 }
 #endif
 
+#ifndef OWN_FMA_SPLAT
+/* a b + c with one number a. */
+INLINE vec NAME(fma_splat)(const real *a, vec b, vec c) {
+    return NAME(fma)(NAME(splat)(*a), b, c);
+}
+#endif
+
 #ifndef OWN_MIN_MAX
 /* The larger of a and b, and the smaller: b where either is NaN, so that NaN in b goes through and is seen at the end;
  * b also where both are zeros. */
@@ -143,6 +150,7 @@ INLINE vec square_root(vec x) {
 #undef OWN_SPLAT
 #undef OWN_PIN_IN_REGISTER
 #undef OWN_FMA
+#undef OWN_FMA_SPLAT
 #undef OWN_MIN_MAX
 #undef OWN_PICK
 #undef OWN_LOOKUP

@@ -126,6 +126,11 @@ static void pair(const chs_kernels *table, long d, long value_dim, long n_i, lon
     check_sums(d, value_dim + 1, n_j, n_i, ld, q, k, v_i, shift, rows_j, "sum_j", 1);
     PAIR(again, NULL);
     CHECK(memcmp(again, sum_i, (size_t)size * sizeof(double)) == 0, "without sum_j");
+    double *alone = DOUBLES(size);
+    memset(alone, 0, (size_t)size * sizeof(double));
+    CALL(attend_pair_)(d, value_dim, n_i, n_j, ld, copy[0], copy[1], NULL, copy[3], shift, w, alone, NULL);
+    double *rows_alone = plain(table, is_packed, value_dim, ld, alone);
+    check_sums(d, value_dim + 1, n_i, n_j, ld, q, k, v_j, shift, rows_alone, "sum_i, without v_i", 0);
     for (long at = 0; at < size; at++)
         again[at] = sum_i[at] + 1; /* sums are added to what is there */
     PAIR(again, NULL);
@@ -135,6 +140,7 @@ static void pair(const chs_kernels *table, long d, long value_dim, long n_i, lon
     for (int b = 0; b < 4; b++)
         free(copy[b]), free(original[b]);
     free(w), free(sum_i), free(sum_j), free(again), free(rows_i), free(rows_j);
+    free(alone), free(rows_alone);
 }
 
 /* A block with itself under the mask: its last row sees what it sees in attend_pair, the others as many as they are. */
