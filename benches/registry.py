@@ -117,7 +117,7 @@ else:
         for a in ("relu", "tanh", "gelu")
     ]
     LAYER += [Case(n_tokens=16384, dim=3, width=128, activation="relu")]
-    STEP = [Case(n_tokens=n, dim=d, dtype=t) for n, d in ((1_000_000, 3), (65536, 64)) for t in BOTH]
+    STEP = [Case(n_tokens=n, dim=d, dtype=t) for n, d in ((1_000_000, 3), (65536, 64), (4096, 64)) for t in BOTH]
     ENERGY = [Case(n_tokens=16384, dim=d) for d in (3, 64)]
     HISTOGRAM = [Case(n_tokens=16384, dim=d, n_bins=50) for d in (3, 64)]
     FASTSUM = [Case(n_tokens=1_000_000, dim=2, beta=beta) for beta in (1.0, 4.0, 16.0, 64.0)]

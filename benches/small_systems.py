@@ -62,6 +62,15 @@ def matrices(dim: int, k: int) -> list[np.ndarray]:
     return [m / np.linalg.norm(m, 2) for m in np.random.default_rng(0).standard_normal((3, k, dim))]
 
 
+def symmetric(x: np.ndarray) -> tuple[Callable, Callable]:
+    """A symmetric QᵀK, for which blocks take one exponential for both orders."""
+    root = matrices(x.shape[2], x.shape[2])[0]
+    plan = cs.SoftmaxAttention(query=root, key=root, method="direct").plan(Shape.of(x))
+    settings = (plan.pair_map, None, None, plan.scale, plan.shift, True, 1)
+    few = (x, x, None, plan.row_scale, 1)
+    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(*few, query=plan.row_map)
+
+
 def distances(x: np.ndarray) -> tuple[Callable, Callable]:
     """Attention by distances with square matrices."""
     query, key, value = (m.astype(x.dtype) for m in matrices(x.shape[2], x.shape[2]))
@@ -88,16 +97,17 @@ def head(x: np.ndarray) -> tuple[Callable, Callable]:
     return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, **maps)
 
 
-KINDS = {"full": full, "values": values, "causal": masked, "distances": distances, "head": head}
+KINDS = {"full": full, "values": values, "symmetric": symmetric, "causal": masked, "distances": distances, "head": head}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few sizes: does it run?")
     parser.add_argument("--dtype", default="float64", choices=["float64", "float32"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[16, 32, 64, 128], help="tokens of a system")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     arguments = parser.parse_args()
-    sizes, dims = ([16], [3]) if arguments.quick else ([16, 32, 64, 128], [2, 3, 8, 16, 64])
+    sizes, dims = ([16], [3]) if arguments.quick else (arguments.sizes, [2, 3, 8, 16, 64])
     for kind in arguments.kinds:
         print(f"\n{kind}, {arguments.dtype}: speed of many systems over that of blocks (of one system alone)\n")
         print("| d | " + " | ".join(f"N = {n}" for n in sizes) + " |\n|---" + "|---" * len(sizes) + "|")

@@ -254,10 +254,8 @@ class DirectPlan(InteractionPlan):
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
         if self._is_of_few(x):
             return sphere.raise_if_degenerate(*self.attend_few(x, n_threads=n_threads, **several))
-        out, bad = kernel.attend_bounded(
-            x, None, self.value_map, None, self.scale, self.shift, True, n_threads, **several
-        )
-        return sphere.raise_if_degenerate(out, bad)
+        settings = (None, self.value_map, None, self.scale, self.shift, True, n_threads)
+        return sphere.raise_if_degenerate(*kernel.attend_bounded(x, *settings, **several))
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of attention at their share of the work; see `InteractionPlan`."""
@@ -325,6 +323,7 @@ class DirectPlan(InteractionPlan):
 
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what the kernel for systems of few tokens gives for the sources x, where QᵀK = βI."""
+        """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""
         x, p = np.ascontiguousarray(x), None if self.pair_weights is None else self.pair_weights[None]
         several |= {"is_causal": self.is_ordered, "value": self.value_map}
         return attend_replicas(x, p, self.scale, self.shift, n_threads, **several)

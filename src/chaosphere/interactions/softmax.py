@@ -306,13 +306,14 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             rtol = min((1e-12 if shape.dtype == np.float64 else 1e-7) * (1 + abs(beta) / 8), 0.1)
         method = self.method
         decay = None if self.mask is None else self.decay
+            rtol = min((1e-12 if shape.dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
+        method, decay = self.method, None if self.mask is None else self.decay
         if method == "auto":
             several: Any = {"beta": beta, "rtol": rtol, "decay": decay, "may_be_nufft": self.rtol is not None}
             method = methods.fastest(shape.n_tokens, shape.dim, dtype=shape.dtype, **several)
         if method == "direct":
             return method, None
-        assert beta is not None
-        assert rtol is not None
+        beta, rtol = cast(float, beta), cast(float, rtol)
         methods.check_method(method, shape.n_tokens, dim=shape.dim, beta=beta, rtol=rtol, decay=decay)
         return method, rtol
 
@@ -392,11 +393,9 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             return self._hardmax(shape, weights)
         self._check_shape(shape)
         method, rtol = self._choice(shape)
-        beta = self._scalar() if method != "direct" else self._beta
         if method == "direct":
-            return self._direct(shape, weights, beta=beta)
-        assert beta is not None
-        assert rtol is not None
+            return self._direct(shape, weights, beta=self._beta)
+        beta, rtol = cast(float, self._scalar()), cast(float, rtol)
         value = self._value_matrix()
         value = np.diag(np.full(shape.dim, self._value_scale)) if value is None else value
         if self.mask is not None:

@@ -294,7 +294,7 @@ def attend_replica_rows(
     cdef real *results
     cdef real *totals
     cdef bint has_bias = is_distance or weights is not None
-    cdef const double[::1] p = np.ones(n) if weights is None else weights
+    cdef const double *p = NULL if weights is None else &weights[0]
     mean_array = abi.empty((n_replicas, m, n_rows), float_dtype(sizeof(real)))
     sum_array = np.empty((n_replicas, m), float_dtype(sizeof(real)))
     top_array = np.empty((n_replicas, m), float_dtype(sizeof(real)))
@@ -330,7 +330,7 @@ def attend_replica_rows(
         else:
             tiles.replica_map(f.is_group, n, v_dim, d, of_keys.ld, value_map, tokens, v)
         for place in range(of_keys.row if has_bias else 0):
-            bias[place] = <real>log2(p[min(place // lanes if f.is_group else place, n - 1)])
+            bias[place] = 0 if p == NULL else <real>log2(p[min(place // lanes if f.is_group else place, n - 1)])
         tiles.attend_replica_rows(f.is_group, is_distance, k_dim, v_dim, f.n, n, f.ld, of_keys.ld, q, k, v,
                                   bias if has_bias else NULL, top + row, top, sums)
         tiles.replica_means(f.is_group, True, f.n, v_dim, f.ld, sums, 1, value_scale, means, totals)
