@@ -322,7 +322,6 @@ class DirectPlan(InteractionPlan):
         return has_matrix and x.shape[1] <= MAX_ROW_TOKENS
 
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
-        """Return what the kernel for systems of few tokens gives for the sources x, where QᵀK = βI."""
         """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""
         x, p = np.ascontiguousarray(x), None if self.pair_weights is None else self.pair_weights[None]
         several |= {"is_causal": self.is_ordered, "value": self.value_map}

@@ -304,9 +304,6 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         beta, rtol = self._scalar(), self.rtol
         if rtol is None and beta is not None:
             rtol = min((1e-12 if shape.dtype == np.float64 else 1e-7) * (1 + abs(beta) / 8), 0.1)
-        method = self.method
-        decay = None if self.mask is None else self.decay
-            rtol = min((1e-12 if shape.dtype == np.float64 else 1e-7) * (1 + beta / 8), 0.1)
         method, decay = self.method, None if self.mask is None else self.decay
         if method == "auto":
             several: Any = {"beta": beta, "rtol": rtol, "decay": decay, "may_be_nufft": self.rtol is not None}
