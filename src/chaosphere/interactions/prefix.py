@@ -232,8 +232,8 @@ def check_decay(decay: float, n_tokens: int, *, beta: float, dim: int, rtol: flo
     """Raise ValueError if β is negative, or the decay too fast for the chunks, on a sphere."""
     if dim > 2 and beta < 0:
         raise ValueError(
-            f"method='harmonic' needs beta >= 0 with mask='causal', got {beta:g}: pairs within a chunk of tokens "
-            "are summed with weights of at most 1; use method='auto' or 'direct'"
+            f"method='harmonic' needs beta >= 0 with mask='causal', got {beta:g}: the kernel of pairs within a chunk "
+            "takes products of tokens times √beta; use method='auto' or 'direct'"
         )
     if not serves(n_tokens, beta, dim, decay=decay, rtol=rtol):
         most = _MAX_DECAY * max(n_tokens / chunk_of(n_tokens, beta, dim, rtol), 1)
