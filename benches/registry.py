@@ -133,7 +133,7 @@ else:
         Case(n_tokens=64, dim=64, width=2048, activation="relu", depth=150, horizon=5.0, beta=1.0),
     ]
     # A tenth of the steps of one β of the phase diagram of arXiv:2312.10794.
-    PHASES = [Case(n_replicas=2048, n_tokens=32, dim=d, depth=30, horizon=3.0) for d in (2, 8, 32, 128)]
+    PHASES = [Case(n_replicas=2048, n_tokens=32, dim=d, depth=30, horizon=3.0) for d in (2, 3, 8, 32, 128)]
 
 # Each key names a method of the contenders and of `reference`.
 CASES = {
