@@ -50,7 +50,7 @@ def draw(dataset: Any, path: Path) -> None:
             panel.set(xlabel="horizon $T$", yscale="log", title=name, ylim=(1e-4, 6))
             panel.grid(visible=True)
         for panel in panels[::3]:
-            panel.set_ylabel(r"$\mathrm{E} \sup_{t \leq T} W_2^2$")
+            panel.set_ylabel(r"$\mathrm{E}\,\sup_{t \leq T} W_2^2$")
         last = panels[-1]
         for k, name in enumerate(dataset["case"].values):
             mean = dataset["largest"].sel(case=name).values[:, :, -1].mean(axis=0)
