@@ -3,7 +3,8 @@
 `python benches/probe.py` prints it. The limits that benches are held against are the rate of multiply-adds ("fma", two
 floating-point operations each) and of multiply-adds and additions in equal numbers ("mix", one operation each): on some
 processors additions run beside multiply-adds, on others they take their places. The rate of exponentials, of the C
-library's vector version where the compiler finds one, is for information. With CHAOSPHERE_ISA it measures that
+library's vector version where the compiler finds one, is for information. A permutation of two registers ("pick", with
+AVX-512) may take the place of a multiply-add; `places` says what part of one. With CHAOSPHERE_ISA it measures that
 instruction set.
 """
 
@@ -60,6 +61,26 @@ SOURCE = r"""
     }
 PROBE(double)
 PROBE(float)
+#if BYTES == 64
+/* As many permutations of two registers as multiply-adds, in chains of their own. */
+#define PICK(real, integer)                                                                                           \
+    double pick_##real(long n, real *out) {                                                                           \
+        typedef integer indices __attribute__((vector_size(BYTES)));                                                  \
+        vector_##real a[MIXED], b[MIXED], m = (vector_##real){0} + (real)0.999, c = (vector_##real){0} + (real)1e-3;  \
+        indices lane;                                                                                                 \
+        for (int i = 0; i < BYTES / (int)sizeof(real); i++) lane[i] = (integer)(n % 3 + 5 * i);                       \
+        for (int i = 0; i < MIXED; i++) b[i] = a[i] = m + (real)i;                                                    \
+        for (long r = 0; r < n; r++) {                                                                                \
+            _Pragma("GCC unroll 10") for (int i = 0; i < MIXED; i++) a[i] = a[i] * m + c,                              \
+                b[i] = __builtin_shuffle(b[i], m, lane);                                                              \
+        }                                                                                                             \
+        for (int i = 0; i < MIXED; i++) a[0] += a[i] + b[i];                                                          \
+        *out = a[0][0];                                                                                               \
+        return 2.0 * n * MIXED * (BYTES / sizeof(real));                                                              \
+    }
+PICK(double, long long)
+PICK(float, int)
+#endif
 /* The sum keeps the compiler from dropping the work; 1024 values stay in the first-level cache. */
 double exp_double(long n, double *out) {
     static _Thread_local double x[1024];
@@ -130,6 +151,20 @@ def burst(kind: str, dtype: str, *, threads: int = THREADS, share: float = 1.0) 
         start = time.perf_counter()
         done = sum(pool.map(lambda out: function(n, out), outs))
         return done / (time.perf_counter() - start)
+
+
+def places(dtype: str) -> float:
+    """Return which part of the time of a multiply-add a permutation of two registers takes beside one, from 0 to 1."""
+    library = _library()
+    if library is None or not hasattr(library, "pick_float"):
+        return 0.0
+    pairs = []
+    for _ in range(1 if IS_QUICK else 5):
+        multiply_adds, both = burst("fma", dtype), burst("pick", dtype)
+        assert multiply_adds is not None
+        assert both is not None
+        pairs.append(multiply_adds / both - 1)  # 2 operations in either: of one multiply-add, and of one with another
+    return min(max(statistics.median(pairs), 0.0), 1.0)
 
 
 def fraction(function: Callable[[], object], *, dtype: str, fma: float, operations: float) -> float | None:

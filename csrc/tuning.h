@@ -47,7 +47,7 @@
  * AVX-512. For float64 they take as long as those by rows. */
 #define SIDE_PAYS (VECTOR_BYTES == 64 && !F64)
 #define MAX_SIDE 3
-#define SIDE_ROWS 2
+#define SIDE_ROWS 4
 
 /* Rows whose largest exponents are looked for at once, to hide the latency of the maximum. */
 #define TOP_ROWS 4
@@ -61,6 +61,12 @@
  * three vectors for each row: so many rows of one vector. */
 #define POLYNOMIAL_ROWS 4
 #define SERIES_ROWS (N_REGISTERS >= 32 ? 8 : 4)
+
+/* Rows whose polynomials and sums over both sides stay in registers together, in up to so many dimensions. Their numbers
+ * are operands in memory, which AVX-512 alone has for a number in all lanes. The chains of 2^x leave no room for sums. */
+#define FEW_PAYS (VECTOR_BYTES == 64)
+#define FEW_ROWS 4
+#define MAX_FEW_SUMS 3
 
 /* Packed blocks pay from so many bytes of coordinates on: in fewer, lanes along coordinates would be empty. */
 #define MIN_PACKED_BYTES (2 * CHS_ALIGN)

@@ -8,7 +8,7 @@ from support import cases, twins
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.head import balanced, product_norm
+from chaosphere.interactions.head import LOG2_E, SMALL_SCORE, balanced, product_norm
 
 DTYPES = [np.float64, np.float32]
 
@@ -55,11 +55,36 @@ def test_a_head_is_used_where_it_takes_fewer_operations():
     x = cases.tokens(300, 64)
     assert uses_head(attention(16, 16, 64), x)
     assert uses_head(attention(16, 64, 64, value=None, output=None), x)  # 16 + 64 + 18 < 142
-    assert not uses_head(attention(60, 64, 64, value=None, output=None), x)  # 60 + 64 + 18 = 142
+    assert uses_head(attention(60, 64, 64, value=None, output=None), x)  # small scores: 60 + 64 + 14 < 142
+    assert not uses_head(attention(64, 64, 64, value=None, output=None), x)
     low_rank = {"value": matrix(8, 64, seed=2), "output": matrix(8, 64, seed=3).T}
     assert uses_head(cs.SoftmaxAttention(beta=2.0, method="direct", **low_rank), x)  # (64 + 16 + 15)/2 < 103.5
     assert not uses_head(attention(64, 64, 64), x)
     assert not uses_head(attention(3, 3, 3, value=None, output=None), cases.tokens(9, 3))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mask", [None, "causal"])
+@pytest.mark.parametrize("share", [0.95, 1.05], ids=["without", "with"])
+def test_scores_with_and_without_a_running_maximum(dtype, mask, share):
+    """Norms of Q and K on either side of the limit, and tokens whose scores are all near minus that."""
+    dim, bound = 20, share * SMALL_SCORE / LOG2_E
+    direction = np.eye(dim)[0]
+    x = cases.tokens(300, dim).astype(np.float64) * 0.05 + direction
+    x = (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(dtype)
+    query = np.sqrt(bound) * np.eye(dim)[:2]
+    query[1, 2] = 1.0  # Q and K that are no multiples of each other: no weight serves two orders
+    att = attention(2, 3, dim, query=query, key=-np.sqrt(bound) * np.eye(dim)[:2], mask=mask, method="direct")
+    plan = att.plan(Shape.of(x), None)
+    assert plan.head.is_small == (share < 1)
+    small_first = np.append(1e-35, cases.weights(299) * (1 - 1e-35))  # under a mask, all that the first token sees
+    for weights in (None, cases.weights(300), small_first):
+        result, value = att.evaluate(x, weights, n_threads=1), att.output @ att.value
+        of_mask = twins.attention if mask is None else twins.causal_attention
+        mean, log_partition = of_mask(x, att.query.T @ att.key, value=value, weights=weights)
+        atol = twins.attention_tolerance(2 * bound, dim, dtype, value_norm=2.25)
+        twins.assert_close(result.value, mean, atol=atol, dtype=dtype)
+        twins.assert_close(result.log_partition, log_partition, atol=atol, rtol=4 * np.finfo(dtype).eps)
 
 
 def test_the_norm_of_a_product():

@@ -161,7 +161,18 @@ class CausalPlan(DirectPlan):
             head = self.head
             q, k, v = head.projected(queries, x, n_threads=n_threads)
             mean, sums, exponents = kernel.attend_causal_rows(
-                q, k, None, head.output, self.weights, head.scale, decay, n_threads, first, head.value_scale, v
+                q,
+                k,
+                None,
+                head.output,
+                self.weights,
+                head.scale,
+                decay,
+                n_threads,
+                first,
+                head.value_scale,
+                v,
+                head.is_small,
             )
         else:
             mean, sums, exponents = kernel.attend_causal_rows(

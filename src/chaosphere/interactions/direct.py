@@ -95,9 +95,9 @@ class DirectPlan(InteractionPlan):
     value_scale : float
     head : Head, optional
         The same attention with scores in R^k and values in R^v, one of them below d. It is used where it takes fewer
-        vector operations a pair: (k + 2v + 15)/2 where QᵀK is symmetric and k + v + 18 where it is not, against
+        vector operations a pair: (k + 2v + 15)/2 where QᵀK is symmetric and k + v + 14 where it is not, against
         (3d + 15)/2 and 2d + 14 (see chaosphere.interactions.head and symmetric_head). Where its norm is too large for
-        one shift of all scores, it is k + v + 18 against 2d + 18.
+        one shift of all scores, it is k + v + 18 against 2d + 18; 4 of these are the running maximum.
     parameters : dict
         Numbers and matrices of the attention, as of `chaosphere.interactions.tangent.Maps`: of its derivative.
     """

@@ -1,10 +1,11 @@
 """A head of attention: its matrices, and its sums with queries and keys in R^k and values in R^v.
 
 In the kernel of rows a pair takes k products for its score, v + 1 for the sums, one exponential, and 4 operations of
-the running maximum: k + v + 18 for AVX-512 and float64. The sums over pairs of tokens in R^d take (3d + 15)/2 where QᵀK
-is symmetric and 2d + 14 where it is not; for d = 64 and matrices of 16 rows that is 142, against 50. The benches
-`general` and `head` in benches/bench_attention.py measure both. `chaosphere.interactions.symmetric_head` takes fewer
-operations where QᵀK is symmetric.
+the running maximum: k + v + 18 for AVX-512 and float64. Scores that the norms of Q and K show to be small need no
+maximum. The sums over pairs of tokens in R^d take (3d + 15)/2 where QᵀK is symmetric and 2d + 14 where it is not; for
+d = 64 and matrices of 16 rows that is 142, against 50 or 46. The benches `general` and `head` in
+benches/bench_attention.py measure both. `chaosphere.interactions.symmetric_head` takes fewer operations where QᵀK is
+symmetric.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import has_few_keys
 from chaosphere.kernels.replicas import attend_replica_rows
-from chaosphere.kernels.rows import attend_rows, map_tokens
+from chaosphere.kernels.rows import SMALL_SCORE, attend_rows, map_tokens
 
 LOG2_E = math.log2(math.e)
 # Vector operations of a pair besides its products: those of one exponential (docs/developers/kernels.md, AVX-512 and
@@ -71,12 +72,14 @@ class Head:
         self.query, self.key, self.value, self.output = maps
         self.dtype = dtype
         self.scale, self.value_scale, self.is_distance = scale * LOG2_E, value_scale, is_distance
+        sizes = (1.0 if m is None else norm(m) for m in (query, key))
+        self.is_small = not is_distance and abs(self.scale) * math.prod(sizes) <= SMALL_SCORE  # for |x| = 1
 
     def operations(self, dim: int) -> float:
         """Return the vector operations of a pair of tokens in R^d."""
         key_dim = dim if self.key is None else len(self.key)
         value_dim = dim if self.value is None else len(self.value)
-        return key_dim + value_dim + 1 + EXPONENTIAL + MAXIMUM
+        return key_dim + value_dim + 1 + EXPONENTIAL + (0 if self.is_small else MAXIMUM)
 
     def attend(
         self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int
@@ -108,7 +111,17 @@ class Head:
         q, k, v = self.projected(queries, keys, n_threads=n_threads)
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
         return attend_rows(
-            q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=v, bias=bias
+            q,
+            k,
+            None,
+            self.output,
+            weights,
+            self.scale,
+            n_threads,
+            self.value_scale,
+            values=v,
+            bias=bias,
+            is_small=self.is_small,
         )
 
     def projected(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Tokens, Tokens | None]:

@@ -110,21 +110,22 @@ cdef void _sum_rows(
     """Maxima and sums of one block of queries over the keys up to its own; early where a signal ends the call.
 
     The exponents of the blocks before are relative to the first token of the query's, so that none of them is large
-    where it counts; then those of a row become relative to its own token.
+    where it counts; then those of a row become relative to its own token. Where top is NULL, there are neither maxima
+    nor biases.
     """
-    cdef long ld = key_blocks.ld, j, k
-    for k in range(ld):
+    cdef long ld = key_blocks.ld, j, k, n_tops = ld if top != NULL else 0
+    for k in range(n_tops):
         top[k] = <real>-1e30
     memset(sums, 0, value_blocks.size * sizeof(double))
     for j in range(block + 1):
         if is_stopped(signals, thread):
             return
-        for k in range(ld):
+        for k in range(n_tops):
             bias[k] = <real>(biases[j * ld + k] + (decay * ((j - block) * ld + k) if j < block else 0))
         if j < block:
             tiles.attend_rows(key_blocks.d, value_blocks.d, ld, ld, ld, query, keys + j * key_blocks.size,
                               values + j * value_blocks.size, bias, scratch, top, sums)
-    for k in range(ld):
+    for k in range(n_tops):
         top[k] = <real>(top[k] - decay * k)
     tiles.causal_rows(key_blocks.d, value_blocks.d, columns(key_blocks, block), ld, query,
                       keys + block * key_blocks.size, values + block * value_blocks.size, bias, by_distance, scratch,
@@ -134,7 +135,7 @@ cdef void _sum_rows(
 def attend_causal_rows(
     const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map,
     const real[:, ::1] value_map, const double[::1] weights, double scale, double decay, long n_threads, long first=0,
-    double value_scale=1, const real[:, :, :] values=None
+    double value_scale=1, const real[:, :, :] values=None, bint is_small=False
 ):
     """Attention of queries i = first, first + 1, ... to keys j <= i, weights p_j 2^(scale q_i.y_j - decay (i - j)).
 
@@ -156,6 +157,8 @@ def attend_causal_rows(
     assert weights is None or weights.shape[0] == key_blocks.n, "weights"
     assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
     assert value_map is None or (n_rows >= 1 and value_map.shape[1] == value_dim), "value_map"
+    # Weights and decays may be small for all tokens that a query sees: they are exponents, below a maximum.
+    is_small = is_small and decay == 0 and weights is None
     cdef double work = 0.5 * n_replicas * n_queries * (first + last) * (0.5 * (b.d + value_dim) + 4)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_replicas * n_items * (from_block + to_block + 1) // 2, work)
@@ -210,11 +213,11 @@ def attend_causal_rows(
             if map_of_queries != NULL:
                 blocks.map_block(&b, i, map_of_queries, b.d, plain, query)
             _sum_rows[real](&key_blocks, &value_blocks, from_block + i, query, k + replica * key_size,
-                            v + replica * value_size, &biases[0], decay, &by_distance[0], top + ld, rest, top,
-                            sums + threadid() * sums_stride, &signals, threadid())
+                            v + replica * value_size, &biases[0], decay, &by_distance[0], top + ld, rest,
+                            NULL if is_small else top, sums + threadid() * sums_stride, &signals, threadid())
             blocks.finish_block(&value_blocks, from_block + i, sums + threadid() * sums_stride, 1, map_of_values,
                                 n_rows, value_scale, rest, &mean[replica, i * ld, 0], &partition[replica, i * ld])
             for j in range(columns(&b, i)):
-                exponents[replica, i * ld + j] = top[j]
+                exponents[replica, i * ld + j] = 0 if is_small else top[j]
     raise_if_stopped(&signals)
     return mean_array, sum_array, exponent_array

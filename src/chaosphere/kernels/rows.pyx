@@ -2,7 +2,8 @@
 
 Every block of queries meets all blocks of keys, in order, by one worker, so its sums have one order. A running maximum
 of the scores of each query is subtracted in the exponent, and what has been summed is rescaled where it rises: no
-coefficient overflows, and the largest is 1. Queries and keys may be different tokens; nothing is shared between the two
+coefficient overflows, and the largest is 1. Scores that are known to be small need neither, and take one pass less.
+Queries and keys may be different tokens; nothing is shared between the two
 orders of a pair. See attention.pyx for scores that have a bound.
 """
 
@@ -14,10 +15,13 @@ import numpy as np
 
 from chaosphere.kernels cimport blocks, tiles
 from chaosphere.kernels.abi cimport (
-    CHS_CHUNK, Scratch, Watch, block_columns, float_dtype, is_stopped, padded_stride, raise_if_stopped, real,
-    useful_threads, watch
+    CHS_CHUNK, CHS_SMALL_SCORE, Scratch, Watch, block_columns, float_dtype, is_stopped, padded_stride,
+    raise_if_stopped, real, useful_threads, watch
 )
 from chaosphere.kernels.blocks cimport Blocks, columns
+
+
+SMALL_SCORE = CHS_SMALL_SCORE
 
 
 cdef void _sum_rows(
@@ -25,9 +29,12 @@ cdef void _sum_rows(
     const real *keys, const real *values, const real *bias, real *scratch, real *top, double *sums, Watch *signals,
     int thread
 ) noexcept nogil:
-    """Maxima and sums of one block of queries over all keys of its system; early where a signal ends the call."""
+    """Maxima and sums of one block of queries over all keys of its system; early where a signal ends the call.
+
+    Without maxima where top is NULL.
+    """
     cdef long j
-    for j in range(b.ld):
+    for j in range(b.ld if top != NULL else 0):
         top[j] = <real>-1e30
     memset(sums, 0, value_blocks.size * sizeof(double))
     for j in range(key_blocks.n_blocks):
@@ -41,12 +48,13 @@ cdef void _sum_rows(
 def attend_rows(
     const real[:, :, :] queries, const real[:, :, :] keys, const real[:, ::1] query_map,
     const real[:, ::1] value_map, const double[::1] weights, double scale, long n_threads, double value_scale=1,
-    const real[:, :, :] values=None, const double[:, :] bias=None
+    const real[:, :, :] values=None, const double[:, :] bias=None, bint is_small=False
 ):
     """Attention of queries (R, M, k) to keys (R, N, k) with weights p_j 2^(scale q_i.y_j), or 2^(scale A q_i.y_j).
 
-    A running maximum keeps every weight finite whatever the size of the scores. The values (R, N, v) are the keys
-    unless they are given; a bias (R, N) is added to the exponents of each key. Returns the weighted means (R, M, v),
+    A running maximum keeps every weight finite whatever the size of the scores. It is left out with is_small: all
+    exponents are at most SMALL_SCORE in size, and there is no bias. The values (R, N, v) are the keys unless they are
+    given; a bias (R, N) is added to the exponents of each key. Returns the weighted means (R, M, v),
     times value_scale and the value_map (d, v) if given, the sums of the weights (R, M), uniform weights counting 1
     each, in units of 2^exponent, and these exponents (R, M).
     """
@@ -64,6 +72,10 @@ def attend_rows(
     assert bias is None or (bias.shape[0] == n_replicas and bias.shape[1] == key_blocks.n), "bias"
     assert query_map is None or (query_map.shape[0] == b.d and query_map.shape[1] == b.d), "query_map"
     assert value_map is None or (n_rows >= 1 and value_map.shape[1] == value_dim), "value_map"
+    assert not (is_small and bias is not None), "bias"
+    # Without a maximum the weights of the tokens are factors of the values, which must not be the keys then.
+    is_small = is_small and (weights is None or values is not None)
+    cdef const double *factors = &weights[0] if is_small and weights is not None else NULL
     cdef double work = <double>n_replicas * b.n * key_blocks.n * (0.5 * (b.d + value_dim) + 4)
     cdef int threads = useful_threads(n_threads, work)
     cdef Watch signals = watch(n_query_blocks * key_blocks.n_blocks, work)
@@ -107,7 +119,7 @@ def attend_rows(
             replica, j = index // key_blocks.n_blocks, index % key_blocks.n_blocks
             blocks.pack_block(&key_blocks, j, tiles.tokens_from(keys, replica, 0), 1, NULL, k + index * key_blocks.size)
             if v != k:
-                blocks.pack_block(&value_blocks, j, tiles.tokens_from(values, replica, 0), 1, NULL,
+                blocks.pack_block(&value_blocks, j, tiles.tokens_from(values, replica, 0), 1, factors,
                                   v + index * value_blocks.size)
         for index in prange(n_query_blocks, schedule="dynamic", num_threads=threads):
             replica, i = index // b.n_blocks, index % b.n_blocks
@@ -118,13 +130,14 @@ def attend_rows(
                             k + replica * key_blocks.n_blocks * key_blocks.size,
                             v + replica * key_blocks.n_blocks * value_blocks.size,
                             biases + (replica if n_biases > 1 else 0) * key_blocks.n_blocks * ld,
-                            scratch + threadid() * stride, tops + index * ld, sums + index * mean_blocks.size,
+                            scratch + threadid() * stride, NULL if is_small else tops + index * ld,
+                            sums + index * mean_blocks.size,
                             &signals, threadid())
             blocks.finish_block(&mean_blocks, i, sums + index * mean_blocks.size, 1, map_of_values, n_rows,
                                 value_scale, scratch + threadid() * stride, &mean[replica, i * ld, 0],
                                 &partition[replica, i * ld])
             for j in range(columns(&b, i)):
-                exponents[replica, i * ld + j] = tops[index * ld + j]
+                exponents[replica, i * ld + j] = 0 if is_small else tops[index * ld + j]
     raise_if_stopped(&signals)
     return mean_array, sum_array, exponent_array
 
