@@ -31,4 +31,5 @@ def attend_causal_rows(
     first: int = 0,
     value_scale: float = 1,
     values: _AnyReal | None = None,
+    is_small: bool = False,
 ) -> tuple[_Real, _Floats, _Floats]: ...

@@ -7,6 +7,8 @@ _Real = NDArray[np.float64] | NDArray[np.float32]
 _AnyReal = NDArray[Any]  # of one dtype, float64 or float32; a union would refuse y.astype(x.dtype)
 _Floats = NDArray[np.float64]
 
+SMALL_SCORE: int
+
 def attend_rows(
     queries: _AnyReal,
     keys: _AnyReal,
@@ -18,5 +20,6 @@ def attend_rows(
     value_scale: float = 1,
     values: _AnyReal | None = None,
     bias: _Floats | None = None,
+    is_small: bool = False,
 ) -> tuple[_Real, _Floats, _Floats]: ...
 def map_tokens(x: _AnyReal, matrix: _AnyReal, n_threads: int) -> _Real: ...
