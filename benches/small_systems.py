@@ -62,13 +62,45 @@ def matrices(dim: int, k: int) -> list[np.ndarray]:
     return [m / np.linalg.norm(m, 2) for m in np.random.default_rng(0).standard_normal((3, k, dim))]
 
 
+def general(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Any Q, K and V, scores with a bound."""
+    query, key, value = matrices(x.shape[2], x.shape[2])
+    plan = cs.SoftmaxAttention(query=query, key=key, value=value, method="direct").plan(Shape.of(x))
+    settings = (plan.pair_map, plan.value_map, None, plan.scale, plan.shift, False, 1)
+    return lambda: attention.attend_bounded(x, *settings), lambda: plan.attend_few_rows(x, x, n_threads=1)
+
+
+def masked_general(x: np.ndarray) -> tuple[Callable, Callable]:
+    """The same under a causal mask."""
+    query, key, value = matrices(x.shape[2], x.shape[2])
+    plan = cs.SoftmaxAttention(query=query, key=key, value=value, mask="causal", method="direct").plan(Shape.of(x))
+    settings = (plan.pair_map, plan.value_map, None, plan.scale, plan.shift, 1)
+    few = {"first_query": 0, "decay": 0.0, "n_threads": 1}
+    return lambda: causal.attend_causal(x, *settings), lambda: plan.attend_few_rows(x, x, **few)
+
+
+def masked_head(x: np.ndarray) -> tuple[Callable, Callable]:
+    """A head whose matrices have a quarter of the dimensions, under a causal mask."""
+    query, key, value = (m.astype(x.dtype) for m in matrices(x.shape[2], max(1, x.shape[2] // 4)))
+    output = np.ascontiguousarray(value.T)
+
+    def blocks() -> object:
+        q, k, v = (rows.map_tokens(x, m, 1) for m in (query, key, value))
+        return causal.attend_causal_rows(q, k, None, output, None, BETA, 0.0, 1, values=v)
+
+    maps = {"query": query, "key": key, "value": value, "output": output, "is_small": True}
+    return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, first_query=0, **maps)
+
+
 def symmetric(x: np.ndarray) -> tuple[Callable, Callable]:
     """A symmetric QᵀK, for which blocks take one exponential for both orders."""
     root = matrices(x.shape[2], x.shape[2])[0]
     plan = cs.SoftmaxAttention(query=root, key=root, method="direct").plan(Shape.of(x))
     settings = (plan.pair_map, None, None, plan.scale, plan.shift, True, 1)
     few = (x, x, None, plan.row_scale, 1)
-    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(*few, query=plan.row_map)
+    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(
+        *few, query=plan.row_map, is_small=True
+    )
 
 
 def distances(x: np.ndarray) -> tuple[Callable, Callable]:
@@ -80,7 +112,7 @@ def distances(x: np.ndarray) -> tuple[Callable, Callable]:
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2)
         return rows.attend_rows(q, k, None, None, None, 2 * LOG2_E, 1, values=v, bias=bias)
 
-    maps = {"query": query, "key": key, "value": value}
+    maps = {"query": query, "key": key, "value": value, "is_small": True}
     return blocks, lambda: attend_replica_rows(x, x, None, 2 * LOG2_E, 1, is_distance=True, **maps)
 
 
@@ -93,11 +125,21 @@ def head(x: np.ndarray) -> tuple[Callable, Callable]:
         q, k, v = (rows.map_tokens(x, m, 1) for m in (query, key, value))
         return rows.attend_rows(q, k, None, output, None, BETA, 1, values=v)
 
-    maps = {"query": query, "key": key, "value": value, "output": output}
+    maps = {"query": query, "key": key, "value": value, "output": output, "is_small": True}
     return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, **maps)
 
 
-KINDS = {"full": full, "values": values, "symmetric": symmetric, "causal": masked, "distances": distances, "head": head}
+KINDS = {
+    "full": full,
+    "values": values,
+    "symmetric": symmetric,
+    "general": general,
+    "causal": masked,
+    "causal general": masked_general,
+    "causal head": masked_head,
+    "distances": distances,
+    "head": head,
+}
 
 
 def main() -> int:

@@ -18,8 +18,9 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import direct
-from chaosphere.interactions.direct import LOST, MAX_RANGE, Attended, DirectPlan, relative_weights
-from chaosphere.interactions.few_tokens import is_few
+from chaosphere.interactions.attended import Attended
+from chaosphere.interactions.direct import LOST, MAX_RANGE, DirectPlan, relative_weights
+from chaosphere.interactions.few_tokens import has_few_keys, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.kernels import causal as kernel
@@ -107,13 +108,16 @@ class CausalPlan(DirectPlan):
 
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1: bitwise those of the whole, at their share."""
-        if self.is_bounded:
+        if self.is_bounded and not self._is_by_rows(x):
             mean, sums, log_scale = self._by_pairs(x, first=first, stop=stop, n_threads=n_threads)
         else:
             mean, sums, log_scale = self._by_rows(x, first=first, stop=stop, n_threads=n_threads)
         if first == 0 and self.own_scale is not None:
             mean[:, 0] = self.own_scale * x[:, 0]  # to the bit: it sees itself alone
         return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=np.full(len(x), stop - first))
+
+    def _is_by_rows(self, x: Tokens) -> bool:
+        return has_few_keys(x.shape[1], x.shape[2]) and not self._is_of_few(x)
 
     def attend_some(self, x: Tokens, rows: Any, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         """Return attention, sums and the log of what these count for some rows of one system (1, N, d), by blocks."""
@@ -157,7 +161,10 @@ class CausalPlan(DirectPlan):
 
     def _by_rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         queries, decay = x[:, first:stop], self.decay * LOG2_E / x.shape[1]
-        if self.head is not None:
+        if has_few_keys(x.shape[1], x.shape[2]):
+            places: dict[str, Any] = {"first_query": first, "decay": decay}
+            mean, sums, exponents = self.attend_few_rows(queries, x, n_threads=n_threads, **places)
+        elif self.head is not None:
             head = self.head
             q, k, v = head.projected(queries, x, n_threads=n_threads)
             mean, sums, exponents = kernel.attend_causal_rows(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
+from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.differences import Differences
-from chaosphere.interactions.few_tokens import MAX_ROW_TOKENS, has_few_keys, is_few
+from chaosphere.interactions.few_tokens import are_even, has_few_keys, is_faster_by_rows, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
@@ -37,45 +37,6 @@ FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a s
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
 # Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
 LOST = {np.dtype(np.float64): 2.0**-800, np.dtype(np.float32): 2.0**-50}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Attended:
-    """One evaluation of attention for tokens (R, N, d).
-
-    Attributes
-    ----------
-    mean : ndarray, shape (R, N, d)
-        Attention, V applied.
-    sums : ndarray of float64, shape (R, N)
-        Partition sums as the kernel computes them: Z = sums · e^log_scale.
-    log_scale : float or ndarray of float64, shape (R, N)
-    n_direct : ndarray of int, shape (R,)
-        Tokens that were summed over all pairs.
-    """
-
-    mean: Tokens
-    sums: Floats
-    log_scale: float | Floats
-    n_direct: NDArray[np.int64]
-
-    def log_partition(self) -> Floats:
-        """Return log Z, shape (R, N)."""
-        return np.asarray(np.log(self.sums) + self.log_scale)
-
-    def over(self, log_unit: float) -> Floats:
-        """Return Z e^−log_unit, shape (R, N)."""
-        return np.asarray(self.sums * np.exp(self.log_scale - log_unit))
-
-    def rows(self, first: int, stop: int) -> Attended:
-        """Return that of the tokens first … stop − 1."""
-        part, scale = (slice(None), slice(first, stop)), self.log_scale
-        return Attended(
-            mean=np.ascontiguousarray(self.mean[part]),
-            sums=self.sums[part],
-            log_scale=scale[part] if isinstance(scale, np.ndarray) else scale,
-            n_direct=self.n_direct,
-        )
 
 
 class DirectPlan(InteractionPlan):
@@ -300,17 +261,24 @@ class DirectPlan(InteractionPlan):
 
     def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         """Return attention of queries (R, M, d) to keys, all the sources, its sums, and the log of what these count."""
-        if self.head is not None:
+        if has_few_keys(keys.shape[1], keys.shape[2]):
+            mean, sums, exponents = self.attend_few_rows(queries, keys, n_threads=n_threads)
+        elif self.head is not None:
             mean, sums, exponents = self.head.attend(queries, keys, weights=self.weights, n_threads=n_threads)
-        elif has_few_keys(keys.shape[1], keys.shape[2]):
-            x, y = np.ascontiguousarray(queries), np.ascontiguousarray(keys)
-            maps: dict[str, Any] = {"query": self.row_map, "output": self.value_map, "value_scale": self.value_scale}
-            mean, sums, exponents = attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, **maps)
         else:
             mean, sums, exponents = attend_rows(
                 queries, keys, self.row_map, self.value_map, self.weights, self.row_scale, n_threads, self.value_scale
             )
         return mean, sums, exponents / LOG2_E + self.log_unit
+
+    def attend_few_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int, **several: Any) -> Any:
+        """Return what `kernels.replicas.attend_replica_rows` gives for the sources as keys."""
+        if self.head is not None:
+            return self.head.attend_few(queries, keys, weights=self.weights, n_threads=n_threads, **several)
+        is_small = self.is_bounded and 2 * self.shift < MAX_RANGE[queries.dtype] and are_even(self.weights)
+        several |= {"query": self.row_map, "output": self.value_map, "value_scale": self.value_scale}
+        x, y = np.ascontiguousarray(queries), np.ascontiguousarray(keys)
+        return attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, is_small=is_small, **several)
 
     def _is_of_few(self, x: Tokens) -> bool:
         """Whether x are systems of few tokens with QᵀK = βI; it does not depend on how many systems."""
@@ -319,7 +287,7 @@ class DirectPlan(InteractionPlan):
     def _is_by_rows(self, x: Tokens) -> bool:
         """Whether the sums over sources x are those of rows though one shift would do."""
         has_matrix = self.symmetric_head is not None or self.pair_map is not None
-        return has_matrix and x.shape[1] <= MAX_ROW_TOKENS
+        return has_matrix and is_faster_by_rows(x.shape[1], x.shape[2], is_symmetric=self.is_symmetric)
 
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""

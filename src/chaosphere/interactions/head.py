@@ -17,7 +17,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.few_tokens import has_few_keys
+from chaosphere.interactions.few_tokens import are_even, has_few_keys
 from chaosphere.kernels.replicas import attend_replica_rows
 from chaosphere.kernels.rows import attend_rows, map_tokens
 
@@ -25,6 +25,7 @@ LOG2_E = math.log2(math.e)
 # Vector operations of a pair besides its products: those of one exponential (docs/developers/kernels.md, AVX-512 and
 # float64), and, in the kernel of rows, those of the running maximum.
 EXPONENTIAL, MAXIMUM = 13, 4
+_SMALL = 48.0  # base-2 exponents up to this size need no maximum: sums of their powers are floats, and none vanishes
 _MAX_CANCELLATION = 8.0  # of |Q| |K| over |QᵀK|: no more than three bits of a score are lost
 _MAX_VALUE_SHARE = 1e-8  # of the largest float: sums of many values stay finite
 
@@ -71,6 +72,9 @@ class Head:
         self.query, self.key, self.value, self.output = maps
         self.dtype = dtype
         self.scale, self.value_scale, self.is_distance = scale * LOG2_E, value_scale, is_distance
+        sizes = [1.0 if m is None else float(np.linalg.norm(m)) for m in (query, key)]
+        largest = self.scale * sizes[0] * sizes[1] + (LOG2_E * sizes[1] ** 2 if is_distance else 0.0)
+        self.is_small = bool(largest <= _SMALL)
 
     def operations(self, dim: int) -> float:
         """Return the vector operations of a pair of tokens in R^d."""
@@ -92,23 +96,31 @@ class Head:
         n_threads : int
         """
         if has_few_keys(keys.shape[1], keys.shape[2]):
-            return attend_replica_rows(
-                np.ascontiguousarray(queries),
-                np.ascontiguousarray(keys),
-                weights,
-                self.scale,
-                n_threads,
-                self.value_scale,
-                query=self.query,
-                key=self.key,
-                value=self.value,
-                output=self.output,
-                is_distance=self.is_distance,
-            )
+            return self.attend_few(queries, keys, weights=weights, n_threads=n_threads)
         q, k, v = self.projected(queries, keys, n_threads=n_threads)
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
         return attend_rows(
             q, k, None, self.output, weights, self.scale, n_threads, self.value_scale, values=v, bias=bias
+        )
+
+    def attend_few(
+        self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int, **several: Any
+    ) -> tuple[Tokens, Floats, Floats]:
+        """Return the same of few keys, or what `attend_replica_rows` gives for several other arguments."""
+        return attend_replica_rows(
+            np.ascontiguousarray(queries),
+            np.ascontiguousarray(keys),
+            weights,
+            self.scale,
+            n_threads,
+            self.value_scale,
+            query=self.query,
+            key=self.key,
+            value=self.value,
+            output=self.output,
+            is_distance=self.is_distance,
+            is_small=self.is_small and are_even(weights),
+            **several,
         )
 
     def projected(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Tokens, Tokens | None]:

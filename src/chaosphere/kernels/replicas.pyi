@@ -28,6 +28,9 @@ def attend_replica_rows(
     value: NDArray[Any] | None = None,
     output: NDArray[Any] | None = None,
     is_distance: bool = False,
+    first_query: int = -1,
+    decay: float = 0,
+    is_small: bool = False,
 ) -> tuple[Any, Any, Any]: ...  # means, sums of the weights, and their exponents
 def pair_deficits(
     x: NDArray[np.float64], weights: NDArray[np.float64] | None, beta: float, n_threads: int

@@ -247,7 +247,8 @@ def attend_replicas(
 def attend_replica_rows(
     const real[:, :, ::1] queries, const real[:, :, ::1] keys, const double[::1] weights, double scale, long n_threads,
     double value_scale=1, const real[:, ::1] query=None, const real[:, ::1] key=None, const real[:, ::1] value=None,
-    const real[:, ::1] output=None, bint is_distance=False
+    const real[:, ::1] output=None, bint is_distance=False, long first_query=-1, double decay=0,
+    bint is_small=False
 ):
     """Attention of tokens x (R, M, d) to tokens y (R, N, d) with weights p_j 2^(scale <Q x_i, K y_j>), of any size.
 
@@ -255,7 +256,9 @@ def attend_replica_rows(
     the identity. With is_distance |K y_j|^2 log2(e) is taken off the exponents: with the scale 2 log2(e) weights are
     p_j e^(-|Q x_i - K y_j|^2), up to a factor of each x_i. Returns the weighted means (R, M, rows) times value_scale, the
     sums of the weights (R, M), uniform weights counting 1 each, in units of 2^exponent, and these exponents (R, M). What
-    a query gets depends on its system alone, and on no other query.
+    a query gets depends on its system alone, and on no other query. With a first_query >= 0 queries are first_query,
+    first_query + 1, ... of the keys, i attends to the keys j <= i, and decay (i - j) is taken off the exponents. Exponents
+    that are small need no largest one: no power overflows, counts as 0, or a sum of so many of them is infinite.
     """
     cdef const real *unused = NULL
     cdef long n_replicas = queries.shape[0], n = keys.shape[1], m = queries.shape[1], d = keys.shape[2]
@@ -267,6 +270,7 @@ def attend_replica_rows(
     assert v_dim >= 1 and (value is None or value.shape[1] == d), "value"
     assert n_rows >= 1 and (output is None or output.shape[1] == v_dim), "output"
     assert weights is None or weights.shape[0] == n, "weights"
+    assert first_query + m <= n and decay >= 0 if first_query >= 0 else decay == 0, "first_query, decay"
     cdef const real *query_map = NULL if query is None else &query[0, 0]
     cdef const real *key_map = NULL if key is None else &key[0, 0]
     cdef const real *value_map = NULL if value is None else &value[0, 0]
@@ -295,12 +299,12 @@ def attend_replica_rows(
     cdef real *totals
     cdef bint has_bias = is_distance or weights is not None
     cdef const double *p = NULL if weights is None else &weights[0]
+    # One packing serves both where they are the same tokens.
+    cdef bint is_own = &queries[0, 0, 0] == &keys[0, 0, 0] and m == n and n_parts == 1 and scale == 1
     mean_array = abi.empty((n_replicas, m, n_rows), float_dtype(sizeof(real)))
-    sum_array = np.empty((n_replicas, m), float_dtype(sizeof(real)))
-    top_array = np.empty((n_replicas, m), float_dtype(sizeof(real)))
+    number_array = np.empty((2, n_replicas, m))
     cdef real[:, :, ::1] mean = mean_array
-    cdef real[:, ::1] total = sum_array
-    cdef real[:, ::1] exponents = top_array
+    cdef double[:, :, ::1] numbers = number_array
     for item in prange(n_items, schedule="dynamic", num_threads=threads, nogil=True):
         if is_stopped(&signals, threadid()):
             continue
@@ -317,10 +321,15 @@ def attend_replica_rows(
         means = sums + (v_dim + 1) * row
         results, totals = means + v_dim * row, means + (v_dim + n_rows) * row
         top = totals + row
-        _pack(&f, n_systems, m, &queries[first, start, 0], scale, q if query_map == NULL else raw)
-        if query_map != NULL:
-            tiles.replica_map(f.is_group, f.n, k_dim, d, f.ld, query_map, raw, q)
         _pack(&of_keys, n_systems, n, &keys[first, 0, 0], 1, tokens)
+        if is_own:
+            raw = tokens
+        else:
+            _pack(&f, n_systems, m, &queries[first, start, 0], scale, raw)
+        if query_map == NULL:
+            q = raw
+        else:
+            tiles.replica_map(f.is_group, f.n, k_dim, d, f.ld, query_map, raw, q)
         if key_map == NULL:
             k = tokens
         else:
@@ -331,7 +340,7 @@ def attend_replica_rows(
             tiles.replica_map(f.is_group, n, v_dim, d, of_keys.ld, value_map, tokens, v)
         for place in range(of_keys.row if has_bias else 0):
             bias[place] = 0 if p == NULL else <real>log2(p[min(place // lanes if f.is_group else place, n - 1)])
-        tiles.attend_replica_rows(f.is_group, is_distance, k_dim, v_dim, f.n, n, f.ld, of_keys.ld, q, k, v,
+        tiles.attend_replica_rows(f.is_group, is_distance, -1 if first_query < 0 else first_query + start, decay, 0 if is_small else -1, k_dim, v_dim, f.n, n, f.ld, of_keys.ld, q, k, v,
                                   bias if has_bias else NULL, top + row, top, sums)
         tiles.replica_means(f.is_group, True, f.n, v_dim, f.ld, sums, 1, value_scale, means, totals)
         if output_map == NULL:
@@ -340,11 +349,12 @@ def attend_replica_rows(
             tiles.replica_map(f.is_group, f.n, n_rows, v_dim, f.ld, output_map, means, results)
         f.d = n_rows
         _unpack(&f, n_systems, m, results, &mean[first, start, 0])
-        f.d = 1
-        _unpack(&f, n_systems, m, totals, &total[first, start])
-        _unpack(&f, n_systems, m, top, &exponents[first, start])
+        for system in range(n_systems):
+            for place in range(f.n):
+                numbers[0, first + system, start + place] = totals[place * lanes + system if f.is_group else place]
+                numbers[1, first + system, start + place] = top[place * lanes + system if f.is_group else place]
     raise_if_stopped(&signals)
-    return mean_array, sum_array.astype(np.float64, copy=False), top_array.astype(np.float64, copy=False)
+    return mean_array, number_array[0], number_array[1]
 
 
 def pair_deficits(const double[:, :, ::1] x, const double[::1] weights, double beta, long n_threads):
