@@ -14,7 +14,7 @@ import numpy as np
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 from chaosphere.kernels import attention, causal, rows
-from chaosphere.kernels.replicas import attend_replica_rows
+from chaosphere.kernels.replica_rows import attend_replica_rows
 
 BETA = 4.0
 LOG2_E = float(np.log2(np.e))

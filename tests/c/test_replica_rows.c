@@ -16,7 +16,8 @@ static real *one_of(const real *group, long lane, long lanes, long n, long d, lo
 
 /* With first >= 0 query i sees the keys up to first + i. */
 static void check_rows(const chs_kernels *table, long m, long n, long k, long v, int is_distance, long first, double size) {
-    const real decay = first < 0 ? 0 : (real)0.5, shift = size < 10 && !is_distance ? 0 : -1;
+    const real decay = first < 0 ? 0 : (real)0.5;
+    const int has_top = size > 10;
     const long lanes = CALL(replica_lanes_)(), lane = lanes / 2;
     const long ld_q = (m + lanes - 1) / lanes * lanes, ld_k = (n + lanes - 1) / lanes * lanes;
     real *q = REALS(PADDED(m * k * lanes)), *y = REALS(PADDED(n * k * lanes)), *z = REALS(PADDED(n * v * lanes));
@@ -27,11 +28,11 @@ static void check_rows(const chs_kernels *table, long m, long n, long k, long v,
     fill(n * k * lanes, y, (real)(1 / sqrt((double)k)));
     fill(n * v * lanes, z, 1);
     fill(n * lanes, bias, 3);
-    if (shift < 0 && n > 1)
+    if (has_top && n > 1)
         bias[(n - 1) * lanes + lane] = (real)-INFINITY;
     real *own_q = one_of(q, lane, lanes, m, k, ld_q), *own_y = one_of(y, lane, lanes, n, k, ld_k);
     real *own_z = one_of(z, lane, lanes, n, v, ld_k), *own_bias = one_of(bias, lane, lanes, n, 1, ld_k);
-    CALL(attend_replica_rows_)(0, is_distance, first, decay, shift, k, v, m, n, ld_q, ld_k, own_q, own_y, own_z, own_bias, scratch, tops,
+    CALL(attend_replica_rows_)(0, is_distance, first, decay, has_top, k, v, m, n, ld_q, ld_k, own_q, own_y, own_z, own_bias, scratch, tops,
                                own_sums);
     for (long i = 0; i < m; i++) {
         const long seen = first < 0 ? n : first + i + 1;
@@ -46,7 +47,7 @@ static void check_rows(const chs_kernels *table, long m, long n, long k, long v,
             w[j] = is_distance ? t - 1.4426950408889634074L * square : t;
             high = w[j] > high ? w[j] : high;
         }
-        high = shift < 0 ? high : 0;
+        high = has_top ? high : 0;
         for (long j = 0; j < seen; j++) {
             w[j] = exp2l(w[j] - high);
             all += w[j];
@@ -59,7 +60,7 @@ static void check_rows(const chs_kernels *table, long m, long n, long k, long v,
         for (long c = 0; c < v; c++)
             CHECK_CLOSE(own_sums[c * ld_q + i] / all, of[c] / all, tolerance, "%ld of %ld and %ld", i, m, n);
     }
-    CALL(attend_replica_rows_)(1, is_distance, first, decay, shift, k, v, m, n, ld_q, ld_k, q, y, z, bias, scratch, top, sums);
+    CALL(attend_replica_rows_)(1, is_distance, first, decay, has_top, k, v, m, n, ld_q, ld_k, q, y, z, bias, scratch, top, sums);
     for (long i = 0; i < m; i++) {
         CHECK(top[i * lanes + lane] == tops[i], "%ld and %ld: top of %ld", m, n, i);
         for (long c = 0; c <= v; c++)

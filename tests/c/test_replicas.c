@@ -8,7 +8,7 @@
 static void run(const chs_kernels *table, int is_group, int is_causal, long n, long d, long ld, const real *x, const real *v,
                 const real *p, double scale, real shift, real *sums, real *mean, real *total, real *stepped) {
     const long lanes = CALL(replica_lanes_)(), row = is_group ? n * lanes : ld;
-    real *scratch = REALS(PADDED(d * row + 4 * n * lanes));
+    real *scratch = REALS(PADDED(d * row + (is_group ? 4 * n * lanes : ld * ld)));
     long bad[16];
     for (int lane = 0; lane < 16; lane++)
         bad[lane] = -1;
@@ -77,7 +77,7 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
         }
     }
     /* Polynomials and energies, the same. */
-    real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row));
+    real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row + ld * ld));
     c[0] = (real)0.5, c[1] = -1, c[2] = (real)0.25;
     CALL(attend_replicas_)(1, 0, n, d, ld, x, NULL, NULL, 1, 0, 2, c, scratch, sums);
     CALL(attend_replicas_)(0, 0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, scratch, single[3]);

@@ -8,7 +8,8 @@ from test_replica_rows import matrices
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import MAX_ROW_TOKENS, MAX_TOKENS
-from chaosphere.kernels.replicas import attend_replica_rows
+from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.kernels.replica_rows import attend_replica_rows
 
 LOG2_E = float(np.log2(np.e))
 SHAPES = [(1, 1, 1, 1), (2, 2, 2, 2), (5, 3, 3, 3), (17, 4, 2, 9), (33, 23, 16, 5), (100, 5, 8, 4)]
@@ -104,6 +105,21 @@ def test_the_choice_does_not_depend_on_the_number_of_systems(name, n):
         plan = attention.plan(Shape.of(x), p)
         for first, stop in [(0, 64), (64, n)] if n > 64 else [(0, n)]:
             assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), together[:, first:stop])
+
+
+@pytest.mark.parametrize("name", [name for name in interactions(5) if name != "heads"])
+@pytest.mark.parametrize("n", [1, 8, 2 * MAX_TOKENS])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_of_a_run_are_steps_one_by_one(name, n, weighted, dtype):
+    x, p = cases.tokens(n, 5, dtype, n_replicas=13), cases.weights(n) + 1e-3
+    plan = interactions(5)[name].plan(Shape.of(x), p / p.sum() if weighted else None)
+    assert plan.max_fused_steps > 1
+    want = x
+    for _ in range(3):
+        want = InteractionPlan.move(plan, want.copy(), 0.3, n_threads=1)
+    assert np.array_equal(plan.move(x, 0.3, n_threads=2, n_steps=3), want)
+    assert np.array_equal(plan.move(x[12:], 0.3, n_threads=1, n_steps=3), want[12:])
+    assert plan.n_fixed == 0 or np.array_equal(want[:, 0], x[:, 0])
 
 
 @pytest.mark.parametrize("name", ["general", "fast decay", "negative", "head", "any size"])

@@ -9,6 +9,7 @@ from support import cases, twins
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import MAX_DIM, MAX_TOKENS
+from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.kernels import sphere
 from chaosphere.kernels.replicas import attend_replicas, pair_deficits
 
@@ -86,6 +87,25 @@ def test_values(n, dim, is_causal, dtype, every_isa):
     assert np.array_equal(got[[0, 20]], alone)
     step, _ = sphere.step(x, got, 0.3, 1)
     assert np.array_equal(attend(x, 2.0, step=0.3, value=value, **several)[0], step)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(1, 3), (16, 2), (33, 17), (128, 3)])
+def test_unnormalized(n, dim, dtype, isa):
+    """Sums that are not divided, and steps with them."""
+    x = cases.tokens(n, dim, dtype, n_replicas=13)
+    plan = cs.UnnormalizedAttention(beta=2.0, value_scale=-0.3, rescaled=True).plan(Shape.of(x))
+    drift = plan.drift(x, n_threads=2)
+    for r in (0, 12):
+        want, _ = twins.unnormalized(x[r], 2.0, value_scale=-0.3, rescaled=True, dtype=np.longdouble)
+        twins.assert_close(drift[r], want, atol=twins.attention_tolerance(2.0, dim, dtype), dtype=dtype)
+        assert np.array_equal(plan.drift(x[r : r + 1], n_threads=1)[0], drift[r])
+    for first, stop in [(0, 32), (32, n)] if n > 32 else [(0, n)]:
+        assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), drift[:, first:stop])
+    assert plan.max_fused_steps > 1
+    want = x
+    for _ in range(3):
+        want = InteractionPlan.move(plan, want.copy(), 0.3, n_threads=1)
+    assert np.array_equal(plan.move(x, 0.3, n_threads=2, n_steps=3), want)
 
 
 @pytest.mark.parametrize("n_replicas", [1, 5, 16, 21])

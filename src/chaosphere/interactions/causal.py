@@ -68,6 +68,8 @@ class CausalPlan(DirectPlan):
     ) -> None:
         check_weights(weights, shape.n_tokens)
         self.decay: float = decay
+        is_scalar = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
+        self.own_scale = None if not is_scalar else value_scale if value is None else float(value[0, 0])
         matrices: dict[str, Any] = {"form": form, "value": value, "head": head, "parameters": parameters}
         super().__init__(shape, None, beta=beta, value_scale=value_scale, **matrices)
         n = shape.n_tokens
@@ -75,18 +77,16 @@ class CausalPlan(DirectPlan):
         self.pairs = 0.5 * n * (n + 1)
         self.weights, self.log_unit = relative_weights(weights, n)
         self.distance = decay / n * np.arange(n - 1.0, -1, -1)  # of the last token from each
-        is_scalar = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
         # The token itself counts at least 2^-60 of the rest then: no sum of weights is lost.
         is_alike = self.is_bounded and weights is None and beta is not None
         # Steps in one call leave the first token where it is if V is not a matrix.
         self.is_fused = is_alike and is_few(n, shape.dim) and (value is None or not is_scalar)
-        self.max_fused_steps = max(1, 2 * self.max_fused_steps) if self.is_fused else 1
         self.pair_weights = self.weights
         if self.is_bounded and decay > 0:
             folded = np.exp(-self.distance)
             self.pair_weights = folded if self.weights is None else folded * self.weights
-        self.own_scale = None if not is_scalar else value_scale if value is None else float(value[0, 0])
         self.n_fixed = 0 if self.own_scale is None else 1
+        self.max_fused_steps = self._max_fused_steps()
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         super()._choose_kernel(beta, form)
@@ -108,7 +108,7 @@ class CausalPlan(DirectPlan):
 
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1: bitwise those of the whole, at their share."""
-        if self.is_bounded and not self._is_by_rows(x):
+        if self.is_bounded and not self._is_by_rows(*x.shape[1:]):
             mean, sums, log_scale = self._by_pairs(x, first=first, stop=stop, n_threads=n_threads)
         else:
             mean, sums, log_scale = self._by_rows(x, first=first, stop=stop, n_threads=n_threads)
@@ -116,8 +116,18 @@ class CausalPlan(DirectPlan):
             mean[:, 0] = self.own_scale * x[:, 0]  # to the bit: it sees itself alone
         return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=np.full(len(x), stop - first))
 
-    def _is_by_rows(self, x: Tokens) -> bool:
-        return has_few_keys(x.shape[1], x.shape[2]) and not self._is_of_few(x)
+    def _is_by_rows(self, n_sources: int, dim: int) -> bool:
+        return has_few_keys(n_sources, dim) and not (is_few(n_sources, dim) and self.pair_map is None)
+
+    def _moves_by_rows(self) -> bool:
+        # Steps in one call leave the first token where it is if V is not a matrix.
+        is_plain = self.head is None and self.value_map is None
+        return (is_plain or self.own_scale is None) and super()._moves_by_rows()
+
+    def attend_few_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int, **several: Any) -> Any:
+        """Return what `kernels.replica_rows.attend_replica_rows` gives for tokens from `first_query` on."""
+        places = {"first_query": 0, "decay": self.decay * LOG2_E / self.shape.n_tokens} | several
+        return super().attend_few_rows(queries, keys, n_threads=n_threads, **places)
 
     def attend_some(self, x: Tokens, rows: Any, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         """Return attention, sums and the log of what these count for some rows of one system (1, N, d), by blocks."""
@@ -162,8 +172,7 @@ class CausalPlan(DirectPlan):
     def _by_rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         queries, decay = x[:, first:stop], self.decay * LOG2_E / x.shape[1]
         if has_few_keys(x.shape[1], x.shape[2]):
-            places: dict[str, Any] = {"first_query": first, "decay": decay}
-            mean, sums, exponents = self.attend_few_rows(queries, x, n_threads=n_threads, **places)
+            mean, sums, exponents = self.attend_few_rows(queries, x, n_threads=n_threads, first_query=first)
         elif self.head is not None:
             head = self.head
             q, k, v = head.projected(queries, x, n_threads=n_threads)

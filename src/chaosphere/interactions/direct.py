@@ -23,16 +23,16 @@ from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.differences import Differences
-from chaosphere.interactions.few_tokens import are_even, has_few_keys, is_faster_by_rows, is_few
+from chaosphere.interactions.few_tokens import FUSED_WORK, are_even, has_few_keys, is_faster_by_rows, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 from chaosphere.kernels import attention as kernel
-from chaosphere.kernels.replicas import attend_replica_rows, attend_replicas
+from chaosphere.kernels.replica_rows import attend_replica_rows
+from chaosphere.kernels.replicas import attend_replicas
 from chaosphere.kernels.rows import attend_rows
 
-FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 # Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
 # Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
@@ -112,8 +112,18 @@ class DirectPlan(InteractionPlan):
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_uniform = weights is None
         self.is_fused = self.is_bounded and beta is not None and self.is_uniform and self.symmetric_head is None
+        self.max_fused_steps = self._max_fused_steps()
+
+    def _max_fused_steps(self) -> int:
+        """Return how many steps one call may take."""
+        shape = self.shape
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
-        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
+        return max(1, int(FUSED_WORK / work)) if self.is_fused or self._moves_by_rows() else 1
+
+    def _moves_by_rows(self) -> bool:
+        """Whether steps are taken by the kernel of rows of few tokens."""
+        n, dim = self.shape.n_tokens, self.shape.dim
+        return has_few_keys(n, dim) and self.tracers is None and not (self.is_bounded and not self._is_by_rows(n, dim))
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         """Set the maps, the scale and the shift of the kernels."""
@@ -207,9 +217,12 @@ class DirectPlan(InteractionPlan):
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`.
 
-        One pass over the tokens for QᵀK = βI without weights; many small systems then stay in the cache from step to
-        step.
+        One pass over the tokens for QᵀK = βI without weights, and for few tokens by rows; many small systems then stay
+        in the cache from step to step.
         """
+        if self._moves_by_rows():
+            steps: dict[str, Any] = {"step": step_size, "n_steps": n_steps}
+            return sphere.raise_if_degenerate(*self.attend_few_rows(x, x, n_threads=n_threads, **steps))
         if not self.is_fused:
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
@@ -272,22 +285,28 @@ class DirectPlan(InteractionPlan):
         return mean, sums, exponents / LOG2_E + self.log_unit
 
     def attend_few_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int, **several: Any) -> Any:
-        """Return what `kernels.replicas.attend_replica_rows` gives for the sources as keys."""
+        """Return what `kernels.replica_rows.attend_replica_rows` gives for the sources as keys."""
         if self.head is not None:
             return self.head.attend_few(queries, keys, weights=self.weights, n_threads=n_threads, **several)
         is_small = self.is_bounded and 2 * self.shift < MAX_RANGE[queries.dtype] and are_even(self.weights)
         several |= {"query": self.row_map, "output": self.value_map, "value_scale": self.value_scale}
-        x, y = np.ascontiguousarray(queries), np.ascontiguousarray(keys)
+        y = np.ascontiguousarray(keys)
+        x = y if queries is keys else np.ascontiguousarray(queries)
         return attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, is_small=is_small, **several)
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether sums are those of few tokens with QᵀK = βI, all alike, each of which counts."""
+        return self.is_fused and is_few(self.shape.n_tokens, self.shape.dim)
 
     def _is_of_few(self, x: Tokens) -> bool:
         """Whether x are systems of few tokens with QᵀK = βI; it does not depend on how many systems."""
         return is_few(x.shape[1], x.shape[2]) and self.pair_map is None
 
-    def _is_by_rows(self, x: Tokens) -> bool:
-        """Whether the sums over sources x are those of rows though one shift would do."""
+    def _is_by_rows(self, n_sources: int, dim: int) -> bool:
+        """Whether the sums over so many sources are those of rows though one shift would do."""
         has_matrix = self.symmetric_head is not None or self.pair_map is not None
-        return has_matrix and is_faster_by_rows(x.shape[1], x.shape[2], is_symmetric=self.is_symmetric)
+        return has_matrix and is_faster_by_rows(n_sources, dim, is_symmetric=self.is_symmetric)
 
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""
@@ -299,7 +318,7 @@ class DirectPlan(InteractionPlan):
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
         n_direct = np.full(len(own), own.shape[1])
-        if not self.is_bounded or self._is_by_rows(x):
+        if not self.is_bounded or self._is_by_rows(*x.shape[1:]):
             mean, sums, log_scales = self.attend_rows(own, x, n_threads=n_threads)
             return Attended(mean=mean, sums=sums, log_scale=log_scales, n_direct=n_direct)
         if self.symmetric_head is not None:

@@ -49,6 +49,8 @@ class FastSumsPlan(InteractionPlan):
         |β|. A token is served while Z̃ is at least 2/rtol times the error.
     """
 
+    is_of_few = False
+
     def __init__(
         self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, size: float, rtol: float
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chaosphere.common.checks import Floats
 
+FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 MAX_TOKENS = 64
 MAX_DIM = 16  # up to which twice as many tokens are few
 MAX_KEY_DIM = 256  # of tokens whose rows are summed; benches/small_systems.py compares with blocks

@@ -18,7 +18,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import are_even, has_few_keys
-from chaosphere.kernels.replicas import attend_replica_rows
+from chaosphere.kernels.replica_rows import attend_replica_rows
 from chaosphere.kernels.rows import attend_rows, map_tokens
 
 LOG2_E = math.log2(math.e)
@@ -96,7 +96,8 @@ class Head:
         n_threads : int
         """
         if has_few_keys(keys.shape[1], keys.shape[2]):
-            return self.attend_few(queries, keys, weights=weights, n_threads=n_threads)
+            mean, sums, exponents = self.attend_few(queries, keys, weights=weights, n_threads=n_threads)
+            return mean, sums, exponents
         q, k, v = self.projected(queries, keys, n_threads=n_threads)
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
         return attend_rows(
@@ -105,11 +106,12 @@ class Head:
 
     def attend_few(
         self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int, **several: Any
-    ) -> tuple[Tokens, Floats, Floats]:
+    ) -> Any:
         """Return the same of few keys, or what `attend_replica_rows` gives for several other arguments."""
+        y = np.ascontiguousarray(keys)
         return attend_replica_rows(
-            np.ascontiguousarray(queries),
-            np.ascontiguousarray(keys),
+            y if queries is keys else np.ascontiguousarray(queries),
+            y,
             weights,
             self.scale,
             n_threads,

@@ -144,15 +144,15 @@ cdef inline void replica_map(
 
 
 cdef inline void attend_replica_rows(
-    bint is_group, bint is_distance, long first, double decay, double shift, long key_dim, long value_dim, long n_q,
+    bint is_group, bint is_distance, long first, double decay, bint has_top, long key_dim, long value_dim, long n_q,
     long n_k, long ld_q, long ld_k, const real *q, const real *k, const real *v, real *bias, real *scratch, real *top,
     real *sums
 ) noexcept nogil:
     if real is double:
-        table().attend_replica_rows_f64(is_group, is_distance, first, decay, shift, key_dim, value_dim, n_q, n_k,
+        table().attend_replica_rows_f64(is_group, is_distance, first, decay, has_top, key_dim, value_dim, n_q, n_k,
                                         ld_q, ld_k, q, k, v, bias, scratch, top, sums)
     else:
-        table().attend_replica_rows_f32(is_group, is_distance, first, <float>decay, <float>shift, key_dim, value_dim,
+        table().attend_replica_rows_f32(is_group, is_distance, first, <float>decay, has_top, key_dim, value_dim,
                                         n_q, n_k, ld_q, ld_k, q, k, v, bias, scratch, top, sums)
 
 
