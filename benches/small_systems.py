@@ -1,7 +1,8 @@
 """Kernels for systems of few tokens over those of blocks:  python benches/small_systems.py [--quick] [--dtype float32]
 
 One thread, in short rounds that alternate between both. For each kind of attention, d and N it prints the median over
-the rounds of the time of blocks over that of few tokens, for many systems in one call and for one system alone.
+the rounds of the time of blocks over that of few tokens, for many systems in one call and for one system alone. For
+steps it is the time of eight of them one by one over that in one call.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import numpy as np
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.interactions.protocol import Interaction, InteractionPlan
 from chaosphere.kernels import attention, causal, rows
 from chaosphere.kernels.replica_rows import attend_replica_rows
 
@@ -67,7 +69,8 @@ def general(x: np.ndarray) -> tuple[Callable, Callable]:
     query, key, value = matrices(x.shape[2], x.shape[2])
     plan = cs.SoftmaxAttention(query=query, key=key, value=value, method="direct").plan(Shape.of(x))
     settings = (plan.pair_map, plan.value_map, None, plan.scale, plan.shift, False, 1)
-    return lambda: attention.attend_bounded(x, *settings), lambda: plan.attend_few_rows(x, x, n_threads=1)
+    maps = {"query": plan.row_map, "output": plan.value_map, "is_small": True}
+    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(x, x, None, 1.0, 1, **maps)
 
 
 def masked_general(x: np.ndarray) -> tuple[Callable, Callable]:
@@ -75,8 +78,8 @@ def masked_general(x: np.ndarray) -> tuple[Callable, Callable]:
     query, key, value = matrices(x.shape[2], x.shape[2])
     plan = cs.SoftmaxAttention(query=query, key=key, value=value, mask="causal", method="direct").plan(Shape.of(x))
     settings = (plan.pair_map, plan.value_map, None, plan.scale, plan.shift, 1)
-    few = {"first_query": 0, "decay": 0.0, "n_threads": 1}
-    return lambda: causal.attend_causal(x, *settings), lambda: plan.attend_few_rows(x, x, **few)
+    maps = {"query": plan.row_map, "output": plan.value_map, "is_small": True, "first_query": 0}
+    return lambda: causal.attend_causal(x, *settings), lambda: attend_replica_rows(x, x, None, 1.0, 1, **maps)
 
 
 def masked_head(x: np.ndarray) -> tuple[Callable, Callable]:
@@ -129,6 +132,30 @@ def head(x: np.ndarray) -> tuple[Callable, Callable]:
     return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, **maps)
 
 
+def steps(x: np.ndarray, interaction: Interaction) -> tuple[Callable, Callable]:
+    """Eight steps one by one, and in one call."""
+    plan = interaction.plan(Shape.of(x))
+
+    def one_by_one() -> object:
+        y = x
+        for _ in range(8):
+            y = InteractionPlan.move(plan, y, 0.01, n_threads=1)
+        return y
+
+    return one_by_one, lambda: plan.move(x, 0.01, n_threads=1, n_steps=8)
+
+
+def general_steps(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Steps with any Q, K and V."""
+    query, key, value = matrices(x.shape[2], x.shape[2])
+    return steps(x, cs.SoftmaxAttention(query=query, key=key, value=value, method="direct"))
+
+
+def unnormalized_steps(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Steps of unnormalised attention."""
+    return steps(x, cs.UnnormalizedAttention(beta=BETA, rescaled=True, method="direct"))
+
+
 KINDS = {
     "full": full,
     "values": values,
@@ -139,6 +166,8 @@ KINDS = {
     "causal head": masked_head,
     "distances": distances,
     "head": head,
+    "general steps": general_steps,
+    "unnormalized steps": unnormalized_steps,
 }
 
 

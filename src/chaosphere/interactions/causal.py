@@ -86,7 +86,7 @@ class CausalPlan(DirectPlan):
             folded = np.exp(-self.distance)
             self.pair_weights = folded if self.weights is None else folded * self.weights
         self.n_fixed = 0 if self.own_scale is None else 1
-        self.max_fused_steps = self._max_fused_steps()
+        self._choose_path()
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         super()._choose_kernel(beta, form)
@@ -108,21 +108,22 @@ class CausalPlan(DirectPlan):
 
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1: bitwise those of the whole, at their share."""
-        if self.is_bounded and not self._is_by_rows(*x.shape[1:]):
-            mean, sums, log_scale = self._by_pairs(x, first=first, stop=stop, n_threads=n_threads)
-        else:
-            mean, sums, log_scale = self._by_rows(x, first=first, stop=stop, n_threads=n_threads)
+        by = self._by_rows if self.is_by_rows else self._by_pairs
+        mean, sums, log_scale = by(x, first=first, stop=stop, n_threads=n_threads)
         if first == 0 and self.own_scale is not None:
             mean[:, 0] = self.own_scale * x[:, 0]  # to the bit: it sees itself alone
         return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=np.full(len(x), stop - first))
 
-    def _is_by_rows(self, n_sources: int, dim: int) -> bool:
-        return has_few_keys(n_sources, dim) and not (is_few(n_sources, dim) and self.pair_map is None)
+    def _is_faster_by_rows(self) -> bool:
+        n, dim = self.shape.n_tokens, self.shape.dim
+        return has_few_keys(n, dim) and not (is_few(n, dim) and self.pair_map is None)
 
-    def _moves_by_rows(self) -> bool:
+    def _choose_path(self) -> None:
+        super()._choose_path()
         # Steps in one call leave the first token where it is if V is not a matrix.
-        is_plain = self.head is None and self.value_map is None
-        return (is_plain or self.own_scale is None) and super()._moves_by_rows()
+        is_plain = self.own_scale is None or (self.head is None and self.value_map is None)
+        if self.moves_by_rows and not is_plain:
+            self.moves_by_rows, self.max_fused_steps = False, 1
 
     def attend_few_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int, **several: Any) -> Any:
         """Return what `kernels.replica_rows.attend_replica_rows` gives for tokens from `first_query` on."""
@@ -143,7 +144,7 @@ class CausalPlan(DirectPlan):
         return mean, sums, log_scale
 
     def _by_pairs(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
-        if self._is_of_few(x):
+        if self.is_of_few:
             results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first:stop]) for result in results)
         else:

@@ -112,18 +112,23 @@ class DirectPlan(InteractionPlan):
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_uniform = weights is None
         self.is_fused = self.is_bounded and beta is not None and self.is_uniform and self.symmetric_head is None
-        self.max_fused_steps = self._max_fused_steps()
+        self.n_sources = n_sources
+        self._choose_path()
 
-    def _max_fused_steps(self) -> int:
-        """Return how many steps one call may take."""
-        shape = self.shape
+    def _choose_path(self) -> None:
+        """Choose, by numbers of tokens and dimensions alone, between blocks, pairs of few tokens, and rows."""
+        n, shape = self.n_sources, self.shape
+        self.is_by_rows = not self.is_bounded or self._is_faster_by_rows()
+        self.is_of_few = not self.is_by_rows and is_few(n, shape.dim) and self.pair_map is None
+        self.is_small = self.is_bounded and 2 * self.shift < MAX_RANGE[shape.dtype] and are_even(self.weights)
+        self.moves_by_rows = self.is_by_rows and self.tracers is None and has_few_keys(n, shape.dim)
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
-        return max(1, int(FUSED_WORK / work)) if self.is_fused or self._moves_by_rows() else 1
+        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused or self.moves_by_rows else 1
 
-    def _moves_by_rows(self) -> bool:
-        """Whether steps are taken by the kernel of rows of few tokens."""
-        n, dim = self.shape.n_tokens, self.shape.dim
-        return has_few_keys(n, dim) and self.tracers is None and not (self.is_bounded and not self._is_by_rows(n, dim))
+    def _is_faster_by_rows(self) -> bool:
+        """Whether the sums over the sources are those of rows though one shift would do."""
+        has_matrix, dim = self.symmetric_head is not None or self.pair_map is not None, self.shape.dim
+        return has_matrix and is_faster_by_rows(self.n_sources, dim, is_symmetric=self.is_symmetric)
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         """Set the maps, the scale and the shift of the kernels."""
@@ -179,6 +184,7 @@ class DirectPlan(InteractionPlan):
         if beta is not None:
             plan._choose_kernel(beta, None)
             plan.is_fused = plan.is_bounded and plan.is_uniform
+            plan._choose_path()
         return plan
 
     def tangential_drift(self, x: Tokens, *, n_threads: int) -> Tokens:
@@ -220,13 +226,13 @@ class DirectPlan(InteractionPlan):
         One pass over the tokens for QᵀK = βI without weights, and for few tokens by rows; many small systems then stay
         in the cache from step to step.
         """
-        if self._moves_by_rows():
+        if self.moves_by_rows:
             steps: dict[str, Any] = {"step": step_size, "n_steps": n_steps}
             return sphere.raise_if_degenerate(*self.attend_few_rows(x, x, n_threads=n_threads, **steps))
         if not self.is_fused:
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
-        if self._is_of_few(x):
+        if self.is_of_few:
             return sphere.raise_if_degenerate(*self.attend_few(x, n_threads=n_threads, **several))
         settings = (None, self.value_map, None, self.scale, self.shift, True, n_threads)
         return sphere.raise_if_degenerate(*kernel.attend_bounded(x, *settings, **several))
@@ -288,25 +294,10 @@ class DirectPlan(InteractionPlan):
         """Return what `kernels.replica_rows.attend_replica_rows` gives for the sources as keys."""
         if self.head is not None:
             return self.head.attend_few(queries, keys, weights=self.weights, n_threads=n_threads, **several)
-        is_small = self.is_bounded and 2 * self.shift < MAX_RANGE[queries.dtype] and are_even(self.weights)
-        several |= {"query": self.row_map, "output": self.value_map, "value_scale": self.value_scale}
         y = np.ascontiguousarray(keys)
         x = y if queries is keys else np.ascontiguousarray(queries)
-        return attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, is_small=is_small, **several)
-
-    @property
-    def is_of_few(self) -> bool:
-        """Whether sums are those of few tokens with QᵀK = βI, all alike, each of which counts."""
-        return self.is_fused and is_few(self.shape.n_tokens, self.shape.dim)
-
-    def _is_of_few(self, x: Tokens) -> bool:
-        """Whether x are systems of few tokens with QᵀK = βI; it does not depend on how many systems."""
-        return is_few(x.shape[1], x.shape[2]) and self.pair_map is None
-
-    def _is_by_rows(self, n_sources: int, dim: int) -> bool:
-        """Whether the sums over so many sources are those of rows though one shift would do."""
-        has_matrix = self.symmetric_head is not None or self.pair_map is not None
-        return has_matrix and is_faster_by_rows(n_sources, dim, is_symmetric=self.is_symmetric)
+        several |= {"query": self.row_map, "output": self.value_map, "is_small": self.is_small}
+        return attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, self.value_scale, **several)
 
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""
@@ -318,14 +309,14 @@ class DirectPlan(InteractionPlan):
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
         n_direct = np.full(len(own), own.shape[1])
-        if not self.is_bounded or self._is_by_rows(*x.shape[1:]):
+        if self.is_by_rows:
             mean, sums, log_scales = self.attend_rows(own, x, n_threads=n_threads)
             return Attended(mean=mean, sums=sums, log_scale=log_scales, n_direct=n_direct)
         if self.symmetric_head is not None:
             mean, sums = self.symmetric_head.attend(
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
-        elif self._is_of_few(x):
+        elif self.is_of_few:
             results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
         else:

@@ -49,7 +49,7 @@ class FastSumsPlan(InteractionPlan):
         |β|. A token is served while Z̃ is at least 2/rtol times the error.
     """
 
-    is_of_few = False
+    is_of_few = is_fused = False
 
     def __init__(
         self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, size: float, rtol: float

@@ -243,7 +243,7 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         tangent = UnnormalizedTangent(maps, weights, is_rescaled=self.rescaled, mass=mass, decay=decay)
         softmax = attending(self._softmax(), shape, weights)
         sums_scale = None
-        if softmax.is_of_few and mass is None and weights is None:
+        if softmax.is_of_few and softmax.is_fused and mass is None and weights is None:
             sums_scale = self._value_scale * self._scale / shape.n_tokens
         return UnnormalizedPlan(softmax, tangent, log_unit=self._log_unit, mass=mass, sums_scale=sums_scale)
 
