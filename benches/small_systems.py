@@ -17,6 +17,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions.protocol import Interaction, InteractionPlan
 from chaosphere.kernels import attention, causal, rows
 from chaosphere.kernels.replica_rows import attend_replica_rows
+from chaosphere.kernels.replicas import attend_replicas
 
 BETA = 4.0
 LOG2_E = float(np.log2(np.e))
@@ -99,10 +100,9 @@ def symmetric(x: np.ndarray) -> tuple[Callable, Callable]:
     """A symmetric QᵀK, for which blocks take one exponential for both orders."""
     root = matrices(x.shape[2], x.shape[2])[0]
     plan = cs.SoftmaxAttention(query=root, key=root, method="direct").plan(Shape.of(x))
-    settings = (plan.pair_map, None, None, plan.scale, plan.shift, True, 1)
-    few = (x, x, None, plan.row_scale, 1)
-    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(
-        *few, query=plan.row_map, is_small=True
+    settings = (plan.pair_map, None, None, 1.0, LOG2_E, True, 1)
+    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replicas(
+        x, None, 1.0, 0.0, 1, query=plan.pair_map
     )
 
 

@@ -106,6 +106,11 @@ enum chs_activation {
                                          long key_dim, long value_dim, long n_q, long n_k, long ld_q, long ld_k,       \
                                          const real *q, const real *k, const real *v, real *bias, real *scratch,       \
                                          real *top, real *sums);                                                       \
+    /* As attend_replicas of values x with w_ij = 2^(q_i . x_j), q = A x of a symmetric A, each of them taken once; no \
+     * exponent is so large or so small that its power overflows or counts as 0. scratch: 4 n lanes numbers; of one    \
+     * system ld ld. */                                                                                                \
+    void (*attend_symmetric_##suffix)(int is_group, long n, long d, long ld, const real *q, const real *x,             \
+                                      real *scratch, real *sums);                                                      \
     /* Both sides of one pair of blocks with a polynomial p for the coefficient of a pair: u_ij = x_i . x_j, then      \
      *   sum_i[c, i] += sum_j p(u_ij) v_j[c, j]  and  sum_j[c, j] += sum_i p(u_ij) v_i[c, i],  either unless it is     \
      * NULL, for first <= c < stop; is_packed: first = 0, stop = d, and the sums of coordinate d mean nothing. c holds \

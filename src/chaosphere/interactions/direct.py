@@ -120,10 +120,18 @@ class DirectPlan(InteractionPlan):
         n, shape = self.n_sources, self.shape
         self.is_by_rows = not self.is_bounded or self._is_faster_by_rows()
         self.is_of_few = not self.is_by_rows and is_few(n, shape.dim) and self.pair_map is None
+        if self._is_symmetric_of_few():
+            self.is_by_rows, self.is_of_few, self.is_fused = False, True, self.tracers is None
+            self.shift = self.log_shift = 0.0
         self.is_small = self.is_bounded and 2 * self.shift < MAX_RANGE[shape.dtype] and are_even(self.weights)
         self.moves_by_rows = self.is_by_rows and self.tracers is None and has_few_keys(n, shape.dim)
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
         self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused or self.moves_by_rows else 1
+
+    def _is_symmetric_of_few(self) -> bool:
+        """Whether one weight serves both orders of pairs of few tokens though QᵀK is a matrix."""
+        is_plain = self.is_bounded and self.is_symmetric and self.symmetric_head is None and self.pair_map is not None
+        return is_plain and self.weights is None and not self.is_ordered and is_few(self.n_sources, self.shape.dim)
 
     def _is_faster_by_rows(self) -> bool:
         """Whether the sums over the sources are those of rows though one shift would do."""
@@ -302,7 +310,7 @@ class DirectPlan(InteractionPlan):
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""
         x, p = np.ascontiguousarray(x), None if self.pair_weights is None else self.pair_weights[None]
-        several |= {"is_causal": self.is_ordered, "value": self.value_map}
+        several |= {"is_causal": self.is_ordered, "value": self.value_map, "query": self.pair_map}
         return attend_replicas(x, p, self.scale, self.shift, n_threads, **several)
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:

@@ -8,9 +8,8 @@ FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a s
 MAX_TOKENS = 64
 MAX_DIM = 16  # up to which twice as many tokens are few
 MAX_KEY_DIM = 256  # of tokens whose rows are summed; benches/small_systems.py compares with blocks
-# Up to which rows take less time than blocks with one shift of all scores, where QᵀK is a matrix: tokens if it is
-# symmetric, and coordinates if it is not.
-MAX_ROW_TOKENS, MAX_ROW_DIM = 31, 64
+# Up to which rows take less time than blocks with one shift of all scores, where QᵀK is a matrix.
+MAX_ROW_TOKENS, MAX_ROW_DIM = 63, 64
 MIN_WEIGHT = 2.0**-48  # relative: above it and with bounded scores, no power vanishes
 
 
@@ -26,7 +25,9 @@ def has_few_keys(n_tokens: int, dim: int) -> bool:
 
 def is_faster_by_rows(n_tokens: int, dim: int, *, is_symmetric: bool) -> bool:
     """Whether rows of a matrix QᵀK are summed over few tokens though one shift of all scores would do."""
-    return n_tokens <= (MAX_ROW_TOKENS if is_symmetric or dim > MAX_ROW_DIM else 2 * MAX_TOKENS)
+    if is_symmetric:  # one exponential of blocks serves two orders
+        return n_tokens <= (MAX_ROW_TOKENS if dim <= MAX_ROW_DIM // 2 else MAX_ROW_TOKENS // 2)
+    return n_tokens <= (2 * MAX_TOKENS if dim <= MAX_ROW_DIM else MAX_ROW_TOKENS)
 
 
 def are_even(weights: Floats | None) -> bool:

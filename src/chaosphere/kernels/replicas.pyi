@@ -16,6 +16,7 @@ def attend_replicas(
     is_causal: bool = False,
     value: NDArray[Any] | None = None,
     is_mean: bool = True,
+    query: NDArray[Any] | None = None,
 ) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
 def pair_deficits(
     x: NDArray[np.float64], weights: NDArray[np.float64] | None, beta: float, n_threads: int

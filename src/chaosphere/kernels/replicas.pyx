@@ -48,7 +48,7 @@ cdef void _weigh(
 def attend_replicas(
     const real[:, :, ::1] x, const double[:, ::1] weights, double scale, double shift, long n_threads,
     double value_scale=1, step=None, long n_steps=1, const real[::1] polynomial=None, bint is_causal=False,
-    const real[:, ::1] value=None, bint is_mean=True
+    const real[:, ::1] value=None, bint is_mean=True, const real[:, ::1] query=None
 ):
     """Attention with weights 2^(scale^2 x.y - shift) of tokens x (R, N, d), contiguous.
 
@@ -59,6 +59,9 @@ def attend_replicas(
     and nothing is divided; scale is 1 then, and zeros are returned for the sums of the weights. With is_causal token i
     attends to the tokens j <= i, and steps without a `value` leave the first token where it is. Results are those of `attend_bounded` and
     `attend_causal` up to rounding. Without is_mean nothing is divided: sums are in place of means.
+
+    With a symmetric matrix `query` (d, d) weights are 2^(x.query y), none of which overflows or vanishes; scale is 1 then,
+    shift 0, and weights are None.
     """
     cdef const real *unused = NULL
     # Weights that may count as 0 have no form without p, and a tiny scale would lose its digits in scaled values.
@@ -70,7 +73,10 @@ def attend_replicas(
     assert n >= 1 and (weights is None or weights.shape[1] == n), "weights"
     assert weights is None or weights.shape[0] == 1 or weights.shape[0] == n_replicas, "weights"
     assert n_steps == 1 or step is not None, "n_steps"
+    cdef bint has_options = weights is not None or polynomial is not None or is_causal or scale != 1 or shift != 0
     assert value is None or (value.shape[0] == d and value.shape[1] == d), "value"
+    assert query is None or (query.shape[0] == d and query.shape[1] == d and not has_options), "query"
+    cdef const real *query_map = NULL if query is None else &query[0, 0]
     cdef const real *value_map = NULL if value is None else &value[0, 0]
     cdef bint is_step = step is not None, has_weights = weights is not None
     cdef const real *c = NULL if polynomial is None else &polynomial[0]
@@ -126,8 +132,12 @@ def attend_replicas(
         for number in range(n_steps):
             if has_weights:
                 _weigh(&f, n_systems, tokens, &weights[first if p_stride > 0 else 0, 0], p_stride, values, p)
-            tiles.attend_replicas(f.is_group, is_causal, n, d, f.ld, tokens, values if has_weights else NULL,
-                                  p if has_weights else NULL, scale, shift, degree, c, scratch, sums)
+            if query_map != NULL:
+                tiles.replica_map(f.is_group, n, d, d, f.ld, query_map, tokens, values)
+                tiles.attend_symmetric(f.is_group, n, d, f.ld, values, tokens, scratch, sums)
+            else:
+                tiles.attend_replicas(f.is_group, is_causal, n, d, f.ld, tokens, values if has_weights else NULL,
+                                      p if has_weights else NULL, scale, shift, degree, c, scratch, sums)
             tiles.replica_means(f.is_group, c == NULL and is_mean, n, d, f.ld, sums, factor, value_scale, means, totals)
             if is_causal:
                 own_mean(&f, tokens, value_scale, means)
