@@ -39,6 +39,7 @@ KERNELS = [
     "normals",
     "pairs",
     "prefix",
+    "replica_rows",
     "replicas",
     "rows",
     "schedule",

@@ -1,7 +1,8 @@
 """Kernels for systems of few tokens over those of blocks:  python benches/small_systems.py [--quick] [--dtype float32]
 
 One thread, in short rounds that alternate between both. For each kind of attention, d and N it prints the median over
-the rounds of the time of blocks over that of few tokens, for many systems in one call and for one system alone.
+the rounds of the time of blocks over that of few tokens, for many systems in one call and for one system alone. For
+steps it is the time of eight of them one by one over that in one call.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import numpy as np
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
+from chaosphere.interactions.protocol import Interaction, InteractionPlan
 from chaosphere.kernels import attention, causal, rows
-from chaosphere.kernels.replicas import attend_replica_rows
+from chaosphere.kernels.replica_rows import attend_replica_rows
+from chaosphere.kernels.replicas import attend_replicas
 
 BETA = 4.0
 LOG2_E = float(np.log2(np.e))
@@ -62,13 +65,45 @@ def matrices(dim: int, k: int) -> list[np.ndarray]:
     return [m / np.linalg.norm(m, 2) for m in np.random.default_rng(0).standard_normal((3, k, dim))]
 
 
+def general(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Any Q, K and V, scores with a bound."""
+    query, key, value = matrices(x.shape[2], x.shape[2])
+    plan = cs.SoftmaxAttention(query=query, key=key, value=value, method="direct").plan(Shape.of(x))
+    settings = (plan.pair_map, plan.value_map, None, plan.scale, plan.shift, False, 1)
+    maps = {"query": plan.row_map, "output": plan.value_map, "is_small": True}
+    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(x, x, None, 1.0, 1, **maps)
+
+
+def masked_general(x: np.ndarray) -> tuple[Callable, Callable]:
+    """The same under a causal mask."""
+    query, key, value = matrices(x.shape[2], x.shape[2])
+    plan = cs.SoftmaxAttention(query=query, key=key, value=value, mask="causal", method="direct").plan(Shape.of(x))
+    settings = (plan.pair_map, plan.value_map, None, plan.scale, plan.shift, 1)
+    maps = {"query": plan.row_map, "output": plan.value_map, "is_small": True, "first_query": 0}
+    return lambda: causal.attend_causal(x, *settings), lambda: attend_replica_rows(x, x, None, 1.0, 1, **maps)
+
+
+def masked_head(x: np.ndarray) -> tuple[Callable, Callable]:
+    """A head whose matrices have a quarter of the dimensions, under a causal mask."""
+    query, key, value = (m.astype(x.dtype) for m in matrices(x.shape[2], max(1, x.shape[2] // 4)))
+    output = np.ascontiguousarray(value.T)
+
+    def blocks() -> object:
+        q, k, v = (rows.map_tokens(x, m, 1) for m in (query, key, value))
+        return causal.attend_causal_rows(q, k, None, output, None, BETA, 0.0, 1, values=v)
+
+    maps = {"query": query, "key": key, "value": value, "output": output, "is_small": True}
+    return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, first_query=0, **maps)
+
+
 def symmetric(x: np.ndarray) -> tuple[Callable, Callable]:
     """A symmetric QᵀK, for which blocks take one exponential for both orders."""
     root = matrices(x.shape[2], x.shape[2])[0]
     plan = cs.SoftmaxAttention(query=root, key=root, method="direct").plan(Shape.of(x))
-    settings = (plan.pair_map, None, None, plan.scale, plan.shift, True, 1)
-    few = (x, x, None, plan.row_scale, 1)
-    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replica_rows(*few, query=plan.row_map)
+    settings = (plan.pair_map, None, None, 1.0, LOG2_E, True, 1)
+    return lambda: attention.attend_bounded(x, *settings), lambda: attend_replicas(
+        x, None, 1.0, 0.0, 1, query=plan.pair_map
+    )
 
 
 def distances(x: np.ndarray) -> tuple[Callable, Callable]:
@@ -80,7 +115,7 @@ def distances(x: np.ndarray) -> tuple[Callable, Callable]:
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2)
         return rows.attend_rows(q, k, None, None, None, 2 * LOG2_E, 1, values=v, bias=bias)
 
-    maps = {"query": query, "key": key, "value": value}
+    maps = {"query": query, "key": key, "value": value, "is_small": True}
     return blocks, lambda: attend_replica_rows(x, x, None, 2 * LOG2_E, 1, is_distance=True, **maps)
 
 
@@ -93,11 +128,47 @@ def head(x: np.ndarray) -> tuple[Callable, Callable]:
         q, k, v = (rows.map_tokens(x, m, 1) for m in (query, key, value))
         return rows.attend_rows(q, k, None, output, None, BETA, 1, values=v)
 
-    maps = {"query": query, "key": key, "value": value, "output": output}
+    maps = {"query": query, "key": key, "value": value, "output": output, "is_small": True}
     return blocks, lambda: attend_replica_rows(x, x, None, BETA, 1, **maps)
 
 
-KINDS = {"full": full, "values": values, "symmetric": symmetric, "causal": masked, "distances": distances, "head": head}
+def steps(x: np.ndarray, interaction: Interaction) -> tuple[Callable, Callable]:
+    """Eight steps one by one, and in one call."""
+    plan = interaction.plan(Shape.of(x))
+
+    def one_by_one() -> object:
+        y = x
+        for _ in range(8):
+            y = InteractionPlan.move(plan, y, 0.01, n_threads=1)
+        return y
+
+    return one_by_one, lambda: plan.move(x, 0.01, n_threads=1, n_steps=8)
+
+
+def general_steps(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Steps with any Q, K and V."""
+    query, key, value = matrices(x.shape[2], x.shape[2])
+    return steps(x, cs.SoftmaxAttention(query=query, key=key, value=value, method="direct"))
+
+
+def unnormalized_steps(x: np.ndarray) -> tuple[Callable, Callable]:
+    """Steps of unnormalised attention."""
+    return steps(x, cs.UnnormalizedAttention(beta=BETA, rescaled=True, method="direct"))
+
+
+KINDS = {
+    "full": full,
+    "values": values,
+    "symmetric": symmetric,
+    "general": general,
+    "causal": masked,
+    "causal general": masked_general,
+    "causal head": masked_head,
+    "distances": distances,
+    "head": head,
+    "general steps": general_steps,
+    "unnormalized steps": unnormalized_steps,
+}
 
 
 def main() -> int:

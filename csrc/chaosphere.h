@@ -80,7 +80,7 @@ enum chs_activation {
      * of n tokens x with values v, NULL for k. p, with lanes as those of the tokens, may be NULL, for 1 each, if       \
      * shift < 479 (f32: 50). With coefficients c of powers, lowest first, w_ij is the polynomial of k_i . k_j instead,  \
      * and sums[i, d] means nothing. With is_causal the sums of token i are over j <= i. Blocks have ld >= n columns,    \
-     * whole vectors. scratch: (d + 4) n lanes numbers; of one system d ld + 4 n lanes. */                             \
+     * whole vectors. scratch: (d + 4) n lanes numbers; of one system (d + ld) ld. */                             \
     void (*attend_replicas_##suffix)(int is_group, int is_causal, long n, long d, long ld, const real *x,              \
                                      const real *v, const real *p, double scale, real shift, long degree,              \
                                      const real *c, real *scratch, real *sums);                                        \
@@ -95,13 +95,22 @@ enum chs_activation {
     /* out_r = sum_c a[r, c] x_c of n tokens, r < rows; a is row-major (rows, d). */                                     \
     void (*replica_map_##suffix)(int is_group, long n, long rows, long d, long ld, const real *a, const real *x,       \
                                  real *out);                                                                           \
-    /* As attend_replicas for n_q queries and n_k keys of key_dim coordinates, values of value_dim, and scores of any size:       \
-     * w_ij = 2^(bias_j + q_i . k_j - top_i) with the largest exponent top_i; bias, with lanes as those of the keys, may \
-     * be NULL. With is_distance -log2(e) |k_j|^2 is added to it before. Blocks of queries and sums have ld_q columns,  \
-     * those of keys, values and biases ld_k. scratch: 4 n_k lanes numbers. */                                         \
-    void (*attend_replica_rows_##suffix)(int is_group, int is_distance, long key_dim, long value_dim, long n_q,        \
-                                         long n_k, long ld_q, long ld_k, const real *q, const real *k, const real *v,  \
-                                         real *bias, real *scratch, real *top, real *sums);                            \
+    /* As attend_replicas for n_q queries and n_k keys of key_dim coordinates, values of value_dim, and scores of any  \
+     * size: w_ij = 2^(bias_j + q_i . k_j - top_i) with the largest exponent top_i; bias, with lanes as those of the   \
+     * keys, may be NULL. With is_distance -log2(e) |k_j|^2 is added to it before. Without has_top it is 0: no exponent\
+     * is so large or so small that its power overflows or counts as 0. With first >= 0 query i sees the keys          \
+     * j <= first + i alone, which are among the n_k, with decay (j - first - i) added to their exponents. Any other   \
+     * n_q changes no bit of a query. Blocks of queries and sums have ld_q columns, those of keys, values and biases   \
+     * ld_k. scratch: 4 n_k lanes numbers. */                                                                          \
+    void (*attend_replica_rows_##suffix)(int is_group, int is_distance, long first, real decay, int has_top,           \
+                                         long key_dim, long value_dim, long n_q, long n_k, long ld_q, long ld_k,       \
+                                         const real *q, const real *k, const real *v, real *bias, real *scratch,       \
+                                         real *top, real *sums);                                                       \
+    /* As attend_replicas of values x with w_ij = 2^(q_i . x_j), q = A x of a symmetric A, each of them taken once; no \
+     * exponent is so large or so small that its power overflows or counts as 0. scratch: 4 n lanes numbers; of one    \
+     * system ld ld. */                                                                                                \
+    void (*attend_symmetric_##suffix)(int is_group, long n, long d, long ld, const real *q, const real *x,             \
+                                      real *scratch, real *sums);                                                      \
     /* Both sides of one pair of blocks with a polynomial p for the coefficient of a pair: u_ij = x_i . x_j, then      \
      *   sum_i[c, i] += sum_j p(u_ij) v_j[c, j]  and  sum_j[c, j] += sum_i p(u_ij) v_i[c, i],  either unless it is     \
      * NULL, for first <= c < stop; is_packed: first = 0, stop = d, and the sums of coordinate d mean nothing. c holds \

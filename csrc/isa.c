@@ -35,6 +35,7 @@
 #include "replicas.inc"
 #include "replica_steps.inc"
 #include "replica_rows.inc"
+#include "replica_symmetric.inc"
 #include "causal.inc"
 #include "potential.inc"
 #include "partition.inc"
@@ -67,6 +68,7 @@
 #include "replicas.inc"
 #include "replica_steps.inc"
 #include "replica_rows.inc"
+#include "replica_symmetric.inc"
 #include "causal.inc"
 #include "potential.inc"
 #include "partition.inc"
@@ -83,7 +85,7 @@
     .attend_rows_##suffix = attend_rows_##suffix, .replica_lanes_##suffix = replica_lanes_##suffix,                    \
     .attend_replicas_##suffix = attend_replicas_##suffix, .replica_means_##suffix = replica_means_##suffix,            \
     .replica_step_##suffix = replica_step_##suffix, .attend_replica_rows_##suffix = attend_replica_rows_##suffix,       \
-    .replica_map_##suffix = replica_map_##suffix,                                                                      \
+    .replica_map_##suffix = replica_map_##suffix, .attend_symmetric_##suffix = attend_symmetric_##suffix,              \
     .layer_##suffix = layer_##suffix,                                    \
     .potential_pair_##suffix = potential_pair_##suffix, .sums_##suffix = sums_##suffix,                                \
     .partition_pair_##suffix = partition_pair_##suffix, .tangent_rows_##suffix = tangent_rows_##suffix,                \

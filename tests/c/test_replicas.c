@@ -8,7 +8,7 @@
 static void run(const chs_kernels *table, int is_group, int is_causal, long n, long d, long ld, const real *x, const real *v,
                 const real *p, double scale, real shift, real *sums, real *mean, real *total, real *stepped) {
     const long lanes = CALL(replica_lanes_)(), row = is_group ? n * lanes : ld;
-    real *scratch = REALS(PADDED(d * row + 4 * n * lanes));
+    real *scratch = REALS(PADDED(d * row + (is_group ? 4 * n * lanes : ld * ld)));
     long bad[16];
     for (int lane = 0; lane < 16; lane++)
         bad[lane] = -1;
@@ -77,7 +77,7 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
         }
     }
     /* Polynomials and energies, the same. */
-    real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row));
+    real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row + ld * ld));
     c[0] = (real)0.5, c[1] = -1, c[2] = (real)0.25;
     CALL(attend_replicas_)(1, 0, n, d, ld, x, NULL, NULL, 1, 0, 2, c, scratch, sums);
     CALL(attend_replicas_)(0, 0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, scratch, single[3]);
@@ -94,6 +94,28 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
             CHECK(single[3][k * ld + i] == got, "n %ld d %ld: polynomial of %ld", n, d, i);
             CHECK_CLOSE(got, want, 4 * EPS * (3 * (d + 4) + 64) * n, "n %ld d %ld: polynomial of %ld", n, d, i);
         }
+    /* A symmetric matrix, here -1: one weight for both orders. */
+    real *q = REALS(PADDED(d * row)), *own_q = REALS(PADDED(d * ld));
+    for (long i = 0; i < d * row; i++)
+        q[i] = -x[i];
+    for (long i = 0; i < d * ld; i++)
+        own_q[i] = -single[0][i];
+    CALL(attend_symmetric_)(1, n, d, ld, q, x, scratch, sums);
+    CALL(attend_symmetric_)(0, n, d, ld, own_q, single[0], scratch, single[3]);
+    for (long i = 0; i < n; i++)
+        for (long k = 0; k <= d; k++) {
+            long double want = 0;
+            for (long j = 0; j < n; j++) {
+                long double u = 0;
+                for (long l = 0; l < d; l++)
+                    u -= (long double)x[(i * d + l) * lanes + lane] * x[(j * d + l) * lanes + lane];
+                want += exp2l(u) * (k < d ? x[(j * d + k) * lanes + lane] : 1);
+            }
+            const real got = sums[(i * (d + 1) + k) * lanes + lane];
+            CHECK(single[3][k * ld + i] == got, "n %ld d %ld: symmetric sum of %ld", n, d, i);
+            CHECK_CLOSE(got, want, 4 * EPS * (d + 70) * 2 * n, "n %ld d %ld: symmetric sum of %ld", n, d, i);
+        }
+    free(q), free(own_q);
     if (sizeof(real) == sizeof(double)) {
         double *energies = DOUBLES(PADDED(lanes)), *alone = DOUBLES(PADDED(lanes)), *q = DOUBLES(PADDED(n));
         for (long j = 0; j < n; j++)

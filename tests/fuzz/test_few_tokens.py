@@ -18,7 +18,10 @@ def systems(draw):
     k = draw(st.integers(1, dim))
     query, key, value = (m / np.linalg.norm(m, 2) for m in (rng.standard_normal((n, dim)) for n in (k, k, dim)))
     p = rng.uniform(0.5, 1.5, x.shape[1]) if draw(st.booleans()) else np.ones(x.shape[1])
-    kind, size = draw(st.sampled_from(["full", "causal", "general", "distance"])), draw(st.floats(0.01, 8))
+    kind, size = (
+        draw(st.sampled_from(["full", "causal", "general", "causal general", "distance"])),
+        draw(st.floats(0.01, 8)),
+    )
     return x, p / p.sum(), kind, size, (size * query, key, value), draw(st.sampled_from(ISAS)), draw(st.integers(1, 3))
 
 
@@ -28,6 +31,7 @@ def check_few(value):
         "full": cs.SoftmaxAttention(beta=size, method="direct"),
         "causal": cs.SoftmaxAttention(beta=size, mask="causal", method="direct"),
         "general": cs.SoftmaxAttention(query=query, key=key, value=v),
+        "causal general": cs.SoftmaxAttention(query=query, key=key, value=v, mask="causal"),
         "distance": cs.L2Attention(query=query, key=key, value=v),
     }[kind]
     with instruction_set(isa):
@@ -39,6 +43,8 @@ def check_few(value):
         want, _ = twins.causal_attention(own, size, weights=p, dtype=LONG)
     elif kind == "full":
         want, _ = twins.attention(own, size, weights=p, dtype=LONG)
+    elif kind == "causal general":
+        want, _ = twins.causal_attention(own, (query.T @ key).astype(LONG), weights=p, value=v, dtype=LONG)
     else:
         factor, bias = (2, -((own @ key.T) ** 2).sum(axis=1)) if kind == "distance" else (1, 0.0)
         form = (factor * query.T @ key).astype(LONG)

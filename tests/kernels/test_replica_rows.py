@@ -7,7 +7,9 @@ from support import cases, twins
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import MAX_ROW_TOKENS, MAX_TOKENS
-from chaosphere.kernels.replicas import attend_replica_rows
+from chaosphere.interactions.protocol import InteractionPlan
+from chaosphere.kernels import sphere
+from chaosphere.kernels.replica_rows import attend_replica_rows
 
 LOG2_E = float(np.log2(np.e))
 # Queries, keys, d, k and v; of more than 128 queries there are several items of work.
@@ -104,6 +106,63 @@ def test_the_choice_does_not_depend_on_the_number_of_systems(name, n):
     every = plan.drift(x, n_threads=2)
     for first, stop in [(0, 32), (32, n)] if n > 32 else [(0, n)]:
         assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), every[:, first:stop])
+
+
+@pytest.mark.parametrize("name", [name for name in interactions(5) if name != "heads"])
+@pytest.mark.parametrize("n", [1, 8, MAX_ROW_TOKENS, 2 * MAX_TOKENS])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_of_a_run_are_steps_one_by_one(name, n, weighted, dtype):
+    x, p = cases.tokens(n, 5, dtype, n_replicas=13), cases.weights(n) + 1e-3
+    plan = interactions(5)[name].plan(Shape.of(x), p / p.sum() if weighted else None)
+    is_by_blocks = n > MAX_ROW_TOKENS and (name == "symmetric head" or (name == "symmetric" and weighted))
+    assert (plan.max_fused_steps > 1) == (not is_by_blocks)
+    n_steps, want = min(3, plan.max_fused_steps), x
+    for _ in range(n_steps):
+        want = InteractionPlan.move(plan, want.copy(), 0.3, n_threads=1)
+    assert np.array_equal(plan.move(x, 0.3, n_threads=2, n_steps=n_steps), want)
+    assert np.array_equal(plan.move(x[12:], 0.3, n_threads=1, n_steps=n_steps), want[12:])
+
+
+@pytest.mark.parametrize("kind", ["plain", "maps", "distance"])
+@pytest.mark.parametrize("is_small", [False, True])
+def test_a_step_is_that_of_the_means(kind, is_small, dtype, every_isa):
+    x, maps = cases.tokens(19, 5, dtype, n_replicas=13), {} if kind == "plain" else matrices(5, 3, 4, dtype)
+    several = {"is_distance": kind == "distance", "is_small": is_small, **maps}
+    want = x
+    for _ in range(3):
+        want, _ = sphere.step(want, attend_replica_rows(want, want, None, 2.0, 1, 0.5, **several)[0], 0.3, 1)
+    got, bad = attend_replica_rows(x, x, None, 2.0, 3, 0.5, step=0.3, n_steps=3, **several)
+    assert bad == -1
+    assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("n_replicas", [1, 5, 16, 21])
+def test_the_first_token_without_a_direction(n_replicas, dtype, every_isa):
+    """Of alike tokens each is repelled to the origin."""
+    x = cases.tokens(6, 3, dtype, n_replicas=n_replicas)
+    x[-1] = [0.0, 1.0, 0.0]
+    after, bad = attend_replica_rows(x, x, None, 0.0, 1, step=-1.0)
+    assert bad == 6 * (n_replicas - 1)
+    np.testing.assert_allclose(np.linalg.norm(after[:-1], axis=2), 1.0, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("is_distance", [False, True])
+def test_the_largest_scores_without_a_maximum(is_distance, dtype):
+    """No power overflows or is lost up to the size that the choice allows for."""
+    x = np.repeat(np.array([[[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]], dtype=dtype), 9, axis=0)
+    size = 14.0 if is_distance else 48.0 / LOG2_E
+    query = np.array([[1.0, 0.0], [0.0, 0.0]]) * (size**0.5 if is_distance else size)
+    key = np.array([[1.0, 0.0], [0.0, 0.0]]) * (size**0.5 if is_distance else 1.0)
+    if is_distance:
+        query, key = query / 1.2, key / 1.2
+        attention, form = cs.L2Attention(query=query, key=key), 2 * query.T @ key
+    else:
+        attention, form = cs.SoftmaxAttention(query=query, key=key), query.T @ key
+    bias = -((x[0] @ key.T) ** 2).sum(axis=1) if is_distance else 0.0
+    want, _ = twins.attention(x[0], form.astype(np.longdouble), bias=bias, dtype=np.longdouble)
+    atol = twins.attention_tolerance(2 * size, 4, dtype)
+    for part in (attention(x)[4], attention(x[0])):
+        twins.assert_close(part, want, atol=atol, dtype=dtype)
 
 
 def test_few_keys_of_many_queries():

@@ -9,6 +9,7 @@ from support import cases, twins
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 from chaosphere.interactions.few_tokens import MAX_DIM, MAX_TOKENS
+from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.kernels import sphere
 from chaosphere.kernels.replicas import attend_replicas, pair_deficits
 
@@ -86,6 +87,51 @@ def test_values(n, dim, is_causal, dtype, every_isa):
     assert np.array_equal(got[[0, 20]], alone)
     step, _ = sphere.step(x, got, 0.3, 1)
     assert np.array_equal(attend(x, 2.0, step=0.3, value=value, **several)[0], step)
+
+
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_a_symmetric_matrix(n, dim, dtype, every_isa):
+    """One weight for both orders of a pair, though the queries are other vectors than the keys."""
+    x, root = cases.tokens(n, dim, dtype, n_replicas=21), np.random.default_rng(dim).standard_normal((dim, dim))
+    form = 3 * (root + root.T) / np.linalg.norm(root + root.T, 2)
+    query = (form * LOG2_E).astype(dtype)
+    several = {"query": query, "value_scale": -0.5}
+    means, sums = attend_replicas(x, None, 1.0, 0.0, 2, **several)
+    for r in (0, 20):
+        exact = (query + query.T).astype(np.longdouble) / 2 / np.longdouble(LOG2_E)
+        want, log_z = twins.attention(x[r], exact, value=-0.5, dtype=np.longdouble)
+        tolerance = twins.attention_tolerance(6.0, 2 * dim, dtype)
+        twins.assert_close(means[r], want, atol=tolerance, dtype=dtype)
+        np.testing.assert_allclose(sums[r], n * np.exp(log_z).astype(np.float64), rtol=tolerance)
+    for n_replicas in N_REPLICAS:
+        some = slice(0, min(n_replicas, 21))
+        for part, every in zip(attend_replicas(x[some], None, 1.0, 0.0, 3, **several), (means, sums), strict=True):
+            assert np.array_equal(part, every[some])
+    want = x
+    for _ in range(2):
+        want, _ = sphere.step(want, attend_replicas(want, None, 1.0, 0.0, 1, **several)[0], 0.3, 1)
+    after, bad = attend_replicas(x, None, 1.0, 0.0, 2, step=0.3, n_steps=2, **several)
+    assert bad == -1
+    assert np.array_equal(after, want)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(1, 3), (16, 2), (33, 17), (128, 3)])
+def test_unnormalized(n, dim, dtype, isa):
+    """Sums that are not divided, and steps with them."""
+    x = cases.tokens(n, dim, dtype, n_replicas=13)
+    plan = cs.UnnormalizedAttention(beta=2.0, value_scale=-0.3, rescaled=True).plan(Shape.of(x))
+    drift = plan.drift(x, n_threads=2)
+    for r in (0, 12):
+        want, _ = twins.unnormalized(x[r], 2.0, value_scale=-0.3, rescaled=True, dtype=np.longdouble)
+        twins.assert_close(drift[r], want, atol=twins.attention_tolerance(2.0, dim, dtype), dtype=dtype)
+        assert np.array_equal(plan.drift(x[r : r + 1], n_threads=1)[0], drift[r])
+    for first, stop in [(0, 32), (32, n)] if n > 32 else [(0, n)]:
+        assert np.array_equal(plan.rows(x, first=first, stop=stop, n_threads=1), drift[:, first:stop])
+    assert plan.max_fused_steps > 1
+    want = x
+    for _ in range(3):
+        want = InteractionPlan.move(plan, want.copy(), 0.3, n_threads=1)
+    assert np.array_equal(plan.move(x, 0.3, n_threads=2, n_steps=3), want)
 
 
 @pytest.mark.parametrize("n_replicas", [1, 5, 16, 21])

@@ -18,8 +18,9 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import direct
-from chaosphere.interactions.direct import LOST, MAX_RANGE, Attended, DirectPlan, relative_weights
-from chaosphere.interactions.few_tokens import is_few
+from chaosphere.interactions.attended import Attended
+from chaosphere.interactions.direct import LOST, MAX_RANGE, DirectPlan, relative_weights
+from chaosphere.interactions.few_tokens import has_few_keys, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.kernels import causal as kernel
@@ -67,6 +68,8 @@ class CausalPlan(DirectPlan):
     ) -> None:
         check_weights(weights, shape.n_tokens)
         self.decay: float = decay
+        is_scalar = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
+        self.own_scale = None if not is_scalar else value_scale if value is None else float(value[0, 0])
         matrices: dict[str, Any] = {"form": form, "value": value, "head": head, "parameters": parameters}
         super().__init__(shape, None, beta=beta, value_scale=value_scale, **matrices)
         n = shape.n_tokens
@@ -74,18 +77,16 @@ class CausalPlan(DirectPlan):
         self.pairs = 0.5 * n * (n + 1)
         self.weights, self.log_unit = relative_weights(weights, n)
         self.distance = decay / n * np.arange(n - 1.0, -1, -1)  # of the last token from each
-        is_scalar = value is None or np.array_equal(value, value[0, 0] * np.eye(len(value)))
         # The token itself counts at least 2^-60 of the rest then: no sum of weights is lost.
         is_alike = self.is_bounded and weights is None and beta is not None
         # Steps in one call leave the first token where it is if V is not a matrix.
         self.is_fused = is_alike and is_few(n, shape.dim) and (value is None or not is_scalar)
-        self.max_fused_steps = max(1, 2 * self.max_fused_steps) if self.is_fused else 1
         self.pair_weights = self.weights
         if self.is_bounded and decay > 0:
             folded = np.exp(-self.distance)
             self.pair_weights = folded if self.weights is None else folded * self.weights
-        self.own_scale = None if not is_scalar else value_scale if value is None else float(value[0, 0])
         self.n_fixed = 0 if self.own_scale is None else 1
+        self._choose_path()
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         super()._choose_kernel(beta, form)
@@ -107,13 +108,27 @@ class CausalPlan(DirectPlan):
 
     def attend_part(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Attended:
         """Return attention and partition sums of rows first … stop − 1: bitwise those of the whole, at their share."""
-        if self.is_bounded:
-            mean, sums, log_scale = self._by_pairs(x, first=first, stop=stop, n_threads=n_threads)
-        else:
-            mean, sums, log_scale = self._by_rows(x, first=first, stop=stop, n_threads=n_threads)
+        by = self._by_rows if self.is_by_rows else self._by_pairs
+        mean, sums, log_scale = by(x, first=first, stop=stop, n_threads=n_threads)
         if first == 0 and self.own_scale is not None:
             mean[:, 0] = self.own_scale * x[:, 0]  # to the bit: it sees itself alone
         return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=np.full(len(x), stop - first))
+
+    def _is_faster_by_rows(self) -> bool:
+        n, dim = self.shape.n_tokens, self.shape.dim
+        return has_few_keys(n, dim) and not (is_few(n, dim) and self.pair_map is None)
+
+    def _choose_path(self) -> None:
+        super()._choose_path()
+        # Steps in one call leave the first token where it is if V is not a matrix.
+        is_plain = self.own_scale is None or (self.head is None and self.value_map is None)
+        if self.moves_by_rows and not is_plain:
+            self.moves_by_rows, self.max_fused_steps = False, 1
+
+    def attend_few_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int, **several: Any) -> Any:
+        """Return what `kernels.replica_rows.attend_replica_rows` gives for tokens from `first_query` on."""
+        places = {"first_query": 0, "decay": self.decay * LOG2_E / self.shape.n_tokens} | several
+        return super().attend_few_rows(queries, keys, n_threads=n_threads, **places)
 
     def attend_some(self, x: Tokens, rows: Any, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         """Return attention, sums and the log of what these count for some rows of one system (1, N, d), by blocks."""
@@ -129,7 +144,7 @@ class CausalPlan(DirectPlan):
         return mean, sums, log_scale
 
     def _by_pairs(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
-        if self._is_of_few(x):
+        if self.is_of_few:
             results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first:stop]) for result in results)
         else:
@@ -157,7 +172,9 @@ class CausalPlan(DirectPlan):
 
     def _by_rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         queries, decay = x[:, first:stop], self.decay * LOG2_E / x.shape[1]
-        if self.head is not None:
+        if has_few_keys(x.shape[1], x.shape[2]):
+            mean, sums, exponents = self.attend_few_rows(queries, x, n_threads=n_threads, first_query=first)
+        elif self.head is not None:
             head = self.head
             q, k, v = head.projected(queries, x, n_threads=n_threads)
             mean, sums, exponents = kernel.attend_causal_rows(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,60 +21,22 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
+from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.differences import Differences
-from chaosphere.interactions.few_tokens import MAX_ROW_TOKENS, has_few_keys, is_few
+from chaosphere.interactions.few_tokens import FUSED_WORK, are_even, has_few_keys, is_faster_by_rows, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 from chaosphere.kernels import attention as kernel
-from chaosphere.kernels.replicas import attend_replica_rows, attend_replicas
+from chaosphere.kernels.replica_rows import attend_replica_rows
+from chaosphere.kernels.replicas import attend_replicas
 from chaosphere.kernels.rows import attend_rows
 
-FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 # Of the base-2 logarithm of the largest weight over the smallest: one shift must neither overflow nor lose a whole row.
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
 # Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
 LOST = {np.dtype(np.float64): 2.0**-800, np.dtype(np.float32): 2.0**-50}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Attended:
-    """One evaluation of attention for tokens (R, N, d).
-
-    Attributes
-    ----------
-    mean : ndarray, shape (R, N, d)
-        Attention, V applied.
-    sums : ndarray of float64, shape (R, N)
-        Partition sums as the kernel computes them: Z = sums · e^log_scale.
-    log_scale : float or ndarray of float64, shape (R, N)
-    n_direct : ndarray of int, shape (R,)
-        Tokens that were summed over all pairs.
-    """
-
-    mean: Tokens
-    sums: Floats
-    log_scale: float | Floats
-    n_direct: NDArray[np.int64]
-
-    def log_partition(self) -> Floats:
-        """Return log Z, shape (R, N)."""
-        return np.asarray(np.log(self.sums) + self.log_scale)
-
-    def over(self, log_unit: float) -> Floats:
-        """Return Z e^−log_unit, shape (R, N)."""
-        return np.asarray(self.sums * np.exp(self.log_scale - log_unit))
-
-    def rows(self, first: int, stop: int) -> Attended:
-        """Return that of the tokens first … stop − 1."""
-        part, scale = (slice(None), slice(first, stop)), self.log_scale
-        return Attended(
-            mean=np.ascontiguousarray(self.mean[part]),
-            sums=self.sums[part],
-            log_scale=scale[part] if isinstance(scale, np.ndarray) else scale,
-            n_direct=self.n_direct,
-        )
 
 
 class DirectPlan(InteractionPlan):
@@ -151,8 +112,31 @@ class DirectPlan(InteractionPlan):
         self.pairs = float(shape.n_tokens) * n_sources
         self.is_uniform = weights is None
         self.is_fused = self.is_bounded and beta is not None and self.is_uniform and self.symmetric_head is None
+        self.n_sources = n_sources
+        self._choose_path()
+
+    def _choose_path(self) -> None:
+        """Choose, by numbers of tokens and dimensions alone, between blocks, pairs of few tokens, and rows."""
+        n, shape = self.n_sources, self.shape
+        self.is_by_rows = not self.is_bounded or self._is_faster_by_rows()
+        self.is_of_few = not self.is_by_rows and is_few(n, shape.dim) and self.pair_map is None
+        if self._is_symmetric_of_few():
+            self.is_by_rows, self.is_of_few, self.is_fused = False, True, self.tracers is None
+            self.shift = self.log_shift = 0.0
+        self.is_small = self.is_bounded and 2 * self.shift < MAX_RANGE[shape.dtype] and are_even(self.weights)
+        self.moves_by_rows = self.is_by_rows and self.tracers is None and has_few_keys(n, shape.dim)
         work = shape.n_replicas * shape.n_tokens**2 * (shape.dim + 4)
-        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
+        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused or self.moves_by_rows else 1
+
+    def _is_symmetric_of_few(self) -> bool:
+        """Whether one weight serves both orders of pairs of few tokens though QᵀK is a matrix."""
+        is_plain = self.is_bounded and self.is_symmetric and self.symmetric_head is None and self.pair_map is not None
+        return is_plain and self.weights is None and not self.is_ordered and is_few(self.n_sources, self.shape.dim)
+
+    def _is_faster_by_rows(self) -> bool:
+        """Whether the sums over the sources are those of rows though one shift would do."""
+        has_matrix, dim = self.symmetric_head is not None or self.pair_map is not None, self.shape.dim
+        return has_matrix and is_faster_by_rows(self.n_sources, dim, is_symmetric=self.is_symmetric)
 
     def _choose_kernel(self, beta: float | None, form: Floats | None) -> None:
         """Set the maps, the scale and the shift of the kernels."""
@@ -208,6 +192,7 @@ class DirectPlan(InteractionPlan):
         if beta is not None:
             plan._choose_kernel(beta, None)
             plan.is_fused = plan.is_bounded and plan.is_uniform
+            plan._choose_path()
         return plan
 
     def tangential_drift(self, x: Tokens, *, n_threads: int) -> Tokens:
@@ -246,13 +231,16 @@ class DirectPlan(InteractionPlan):
     def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
         """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`.
 
-        One pass over the tokens for QᵀK = βI without weights; many small systems then stay in the cache from step to
-        step.
+        One pass over the tokens for QᵀK = βI without weights, and for few tokens by rows; many small systems then stay
+        in the cache from step to step.
         """
+        if self.moves_by_rows:
+            steps: dict[str, Any] = {"step": step_size, "n_steps": n_steps}
+            return sphere.raise_if_degenerate(*self.attend_few_rows(x, x, n_threads=n_threads, **steps))
         if not self.is_fused:
             return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
         several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "value_scale": self.value_scale}
-        if self._is_of_few(x):
+        if self.is_of_few:
             return sphere.raise_if_degenerate(*self.attend_few(x, n_threads=n_threads, **several))
         settings = (None, self.value_map, None, self.scale, self.shift, True, n_threads)
         return sphere.raise_if_degenerate(*kernel.attend_bounded(x, *settings, **several))
@@ -300,45 +288,43 @@ class DirectPlan(InteractionPlan):
 
     def attend_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Floats, Floats]:
         """Return attention of queries (R, M, d) to keys, all the sources, its sums, and the log of what these count."""
-        if self.head is not None:
+        if has_few_keys(keys.shape[1], keys.shape[2]):
+            mean, sums, exponents = self.attend_few_rows(queries, keys, n_threads=n_threads)
+        elif self.head is not None:
             mean, sums, exponents = self.head.attend(queries, keys, weights=self.weights, n_threads=n_threads)
-        elif has_few_keys(keys.shape[1], keys.shape[2]):
-            x, y = np.ascontiguousarray(queries), np.ascontiguousarray(keys)
-            maps: dict[str, Any] = {"query": self.row_map, "output": self.value_map, "value_scale": self.value_scale}
-            mean, sums, exponents = attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, **maps)
         else:
             mean, sums, exponents = attend_rows(
                 queries, keys, self.row_map, self.value_map, self.weights, self.row_scale, n_threads, self.value_scale
             )
         return mean, sums, exponents / LOG2_E + self.log_unit
 
-    def _is_of_few(self, x: Tokens) -> bool:
-        """Whether x are systems of few tokens with QᵀK = βI; it does not depend on how many systems."""
-        return is_few(x.shape[1], x.shape[2]) and self.pair_map is None
-
-    def _is_by_rows(self, x: Tokens) -> bool:
-        """Whether the sums over sources x are those of rows though one shift would do."""
-        has_matrix = self.symmetric_head is not None or self.pair_map is not None
-        return has_matrix and x.shape[1] <= MAX_ROW_TOKENS
+    def attend_few_rows(self, queries: Tokens, keys: Tokens, *, n_threads: int, **several: Any) -> Any:
+        """Return what `kernels.replica_rows.attend_replica_rows` gives for the sources as keys."""
+        if self.head is not None:
+            return self.head.attend_few(queries, keys, weights=self.weights, n_threads=n_threads, **several)
+        y = np.ascontiguousarray(keys)
+        x = y if queries is keys else np.ascontiguousarray(queries)
+        several |= {"query": self.row_map, "output": self.value_map, "is_small": self.is_small}
+        return attend_replica_rows(x, y, self.weights, self.row_scale, n_threads, self.value_scale, **several)
 
     def attend_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
         """Return what `kernels.replicas.attend_replicas` gives for the sources x, where QᵀK = βI."""
         x, p = np.ascontiguousarray(x), None if self.pair_weights is None else self.pair_weights[None]
-        several |= {"is_causal": self.is_ordered, "value": self.value_map}
+        several |= {"is_causal": self.is_ordered, "value": self.value_map, "query": self.pair_map}
         return attend_replicas(x, p, self.scale, self.shift, n_threads, **several)
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
         own = x if stop < 0 else x[:, first:stop]
         n_direct = np.full(len(own), own.shape[1])
-        if not self.is_bounded or self._is_by_rows(x):
+        if self.is_by_rows:
             mean, sums, log_scales = self.attend_rows(own, x, n_threads=n_threads)
             return Attended(mean=mean, sums=sums, log_scale=log_scales, n_direct=n_direct)
         if self.symmetric_head is not None:
             mean, sums = self.symmetric_head.attend(
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
-        elif self._is_of_few(x):
+        elif self.is_of_few:
             results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
         else:

@@ -9,7 +9,8 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.ordered_sums import Sharing, is_aligned
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.direct import Attended, DirectPlan
+from chaosphere.interactions.attended import Attended
+from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 
 
@@ -47,6 +48,8 @@ class FastSumsPlan(InteractionPlan):
     size, rtol : float
         |β|. A token is served while Z̃ is at least 2/rtol times the error.
     """
+
+    is_of_few = is_fused = False
 
     def __init__(
         self, shape: Shape, weights: Floats | None, *, sums: Sums, direct: DirectPlan, size: float, rtol: float

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from chaosphere.common.checks import Floats
+
+FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 MAX_TOKENS = 64
 MAX_DIM = 16  # up to which twice as many tokens are few
 MAX_KEY_DIM = 256  # of tokens whose rows are summed; benches/small_systems.py compares with blocks
-MAX_ROW_TOKENS = 31  # up to which rows take less time than blocks with one shift of all scores, where QᵀK is a matrix
+# Up to which rows take less time than blocks with one shift of all scores, where QᵀK is a matrix.
+MAX_ROW_TOKENS, MAX_ROW_DIM = 63, 64
+MIN_WEIGHT = 2.0**-48  # relative: above it and with bounded scores, no power vanishes
 
 
 def is_few(n_tokens: int, dim: int) -> bool:
@@ -16,3 +21,15 @@ def is_few(n_tokens: int, dim: int) -> bool:
 def has_few_keys(n_tokens: int, dim: int) -> bool:
     """Whether rows of any queries are summed over few tokens, whatever the numbers of queries and of systems."""
     return n_tokens <= 2 * MAX_TOKENS and dim <= MAX_KEY_DIM
+
+
+def is_faster_by_rows(n_tokens: int, dim: int, *, is_symmetric: bool) -> bool:
+    """Whether rows of a matrix QᵀK are summed over few tokens though one shift of all scores would do."""
+    if is_symmetric:  # one exponential of blocks serves two orders
+        return n_tokens <= (MAX_ROW_TOKENS if dim <= MAX_ROW_DIM // 2 else MAX_ROW_TOKENS // 2)
+    return n_tokens <= (2 * MAX_TOKENS if dim <= MAX_ROW_DIM else MAX_ROW_TOKENS)
+
+
+def are_even(weights: Floats | None) -> bool:
+    """Whether no weight, relative to the largest, asks for more range than scores with a bound have."""
+    return weights is None or bool(weights.min() >= MIN_WEIGHT)

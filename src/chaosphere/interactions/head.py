@@ -18,8 +18,8 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.few_tokens import has_few_keys
-from chaosphere.kernels.replicas import attend_replica_rows
+from chaosphere.interactions.few_tokens import are_even, has_few_keys
+from chaosphere.kernels.replica_rows import attend_replica_rows
 from chaosphere.kernels.rows import SMALL_SCORE, attend_rows, map_tokens
 
 LOG2_E = math.log2(math.e)
@@ -72,14 +72,15 @@ class Head:
         self.query, self.key, self.value, self.output = maps
         self.dtype = dtype
         self.scale, self.value_scale, self.is_distance = scale * LOG2_E, value_scale, is_distance
-        sizes = (1.0 if m is None else norm(m) for m in (query, key))
-        self.is_small = not is_distance and abs(self.scale) * math.prod(sizes) <= SMALL_SCORE  # for |x| = 1
+        sizes = [1.0 if m is None else norm(m) for m in (query, key)]
+        largest = abs(self.scale) * sizes[0] * sizes[1] + (LOG2_E * sizes[1] ** 2 if is_distance else 0.0)
+        self.is_small = bool(largest <= SMALL_SCORE)  # exponents of tokens on the sphere
 
     def operations(self, dim: int) -> float:
         """Return the vector operations of a pair of tokens in R^d."""
         key_dim = dim if self.key is None else len(self.key)
         value_dim = dim if self.value is None else len(self.value)
-        return key_dim + value_dim + 1 + EXPONENTIAL + (0 if self.is_small else MAXIMUM)
+        return key_dim + value_dim + 1 + EXPONENTIAL + (MAXIMUM if self.is_distance or not self.is_small else 0)
 
     def attend(
         self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int
@@ -95,19 +96,8 @@ class Head:
         n_threads : int
         """
         if has_few_keys(keys.shape[1], keys.shape[2]):
-            return attend_replica_rows(
-                np.ascontiguousarray(queries),
-                np.ascontiguousarray(keys),
-                weights,
-                self.scale,
-                n_threads,
-                self.value_scale,
-                query=self.query,
-                key=self.key,
-                value=self.value,
-                output=self.output,
-                is_distance=self.is_distance,
-            )
+            mean, sums, exponents = self.attend_few(queries, keys, weights=weights, n_threads=n_threads)
+            return mean, sums, exponents
         q, k, v = self.projected(queries, keys, n_threads=n_threads)
         bias = -LOG2_E * np.square(k, dtype=np.float64).sum(axis=2) if self.is_distance else None
         return attend_rows(
@@ -121,7 +111,28 @@ class Head:
             self.value_scale,
             values=v,
             bias=bias,
-            is_small=self.is_small,
+            is_small=self.is_small and bias is None,
+        )
+
+    def attend_few(
+        self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int, **several: Any
+    ) -> Any:
+        """Return the same of few keys, or what `attend_replica_rows` gives for several other arguments."""
+        y = np.ascontiguousarray(keys)
+        return attend_replica_rows(
+            y if queries is keys else np.ascontiguousarray(queries),
+            y,
+            weights,
+            self.scale,
+            n_threads,
+            self.value_scale,
+            query=self.query,
+            key=self.key,
+            value=self.value,
+            output=self.output,
+            is_distance=self.is_distance,
+            is_small=self.is_small and are_even(weights),
+            **several,
         )
 
     def projected(self, queries: Tokens, keys: Tokens, *, n_threads: int) -> tuple[Tokens, Tokens, Tokens | None]:

@@ -18,11 +18,13 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
+from chaosphere.geometry import sphere
 from chaosphere.interactions import axisymmetric
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.few_tokens import FUSED_WORK, has_few_keys
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import LOG2_E, Head, largest_value, norm, scalar, set_matrices
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
@@ -558,10 +560,21 @@ class L2Plan(InteractionPlan):
         self.tangent = SoftmaxTangent(maps, weights)
         self.n_sources = shape.n_tokens if weights is None else len(weights)
         self.pairs = float(shape.n_tokens) * self.n_sources
+        # Steps of few tokens are taken in one call.
+        self.is_fused = self.n_sources == shape.n_tokens and has_few_keys(shape.n_tokens, shape.dim)
+        work = shape.n_replicas * self.pairs * (shape.dim + 4)
+        self.max_fused_steps = max(1, int(FUSED_WORK / work)) if self.is_fused else 1
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return attention; see `InteractionPlan`."""
         return self.attend(x, x, n_threads=n_threads)
+
+    def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
+        """Return LN(x + τ Attn(μ_x, x)), n_steps times over; see `InteractionPlan`."""
+        if not self.is_fused:
+            return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
+        several: dict[str, Any] = {"step": step_size, "n_steps": n_steps, "n_threads": n_threads}
+        return sphere.raise_if_degenerate(*self.head.attend_few(x, x, weights=self.weights, **several))
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative in a direction; see `InteractionPlan`."""

@@ -20,8 +20,7 @@ from chaosphere.geometry import expansions, sphere
 from chaosphere.geometry.gegenbauer import gegenbauer_series
 from chaosphere.geometry.harmonics import harmonics_below, per_harmonic
 from chaosphere.interactions import series
-from chaosphere.interactions.direct import FUSED_WORK
-from chaosphere.interactions.few_tokens import is_few
+from chaosphere.interactions.few_tokens import FUSED_WORK, is_few
 from chaosphere.interactions.polynomials import KernelPolynomial
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.tangent import weights_of

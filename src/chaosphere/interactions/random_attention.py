@@ -21,9 +21,11 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
 from chaosphere.interactions import random_pair
 from chaosphere.interactions.direct import DirectPlan, relative_weights
+from chaosphere.interactions.few_tokens import has_few_keys
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan, Partition
 from chaosphere.interactions.softmax import SoftmaxAttention
+from chaosphere.kernels.replica_rows import attend_replica_rows
 from chaosphere.kernels.rows import attend_rows
 from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.pair_noise import PairNoise
@@ -390,10 +392,16 @@ class _Heads(Increment):
         v, forms = self.v.astype(x.dtype), self.forms.astype(x.dtype)
         # Replicas that share the noise are one call.
         groups = [slice(0, len(x))] if len(v) == 1 else [slice(r, r + 1) for r in range(len(x))]
-        total = np.zeros_like(x)
+        total, is_of_few = np.zeros_like(x), has_few_keys(keys.shape[1], keys.shape[2])
+        if is_of_few:
+            x, keys = np.ascontiguousarray(x), np.ascontiguousarray(keys)
         for r, group in enumerate(groups):
             for value, form in zip(v[r], forms[r], strict=True):
-                mean, _, _ = attend_rows(x[group], keys[group], form, value, plan.relative, 1.0, threads)
+                own, others = x[group], keys[group]
+                if is_of_few:
+                    mean, _, _ = attend_replica_rows(own, others, plan.relative, 1.0, threads, query=form, output=value)
+                else:
+                    mean, _, _ = attend_rows(own, others, form, value, plan.relative, 1.0, threads)
                 total[group] += mean
         return total
 

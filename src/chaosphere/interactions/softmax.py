@@ -33,11 +33,12 @@ from chaosphere.interactions import (
     prefix,
     series,
 )
+from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.attention_result import AttentionResult
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SoftmaxAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SoftmaxDrift
 from chaosphere.interactions.differentiable import Differentiable
-from chaosphere.interactions.direct import Attended, DirectPlan, direct_nanoseconds
+from chaosphere.interactions.direct import DirectPlan, direct_nanoseconds
 from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.hardmax import HardmaxPlan

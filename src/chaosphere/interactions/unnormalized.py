@@ -19,11 +19,13 @@ from chaosphere.common.fields import added
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
+from chaosphere.geometry import sphere
 from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear
+from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.differentiable import Differentiable
-from chaosphere.interactions.direct import Attended, DirectPlan
+from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
@@ -240,7 +242,10 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         maps = Maps(shape.dim, beta=self._beta, value_scale=self._value_scale)
         tangent = UnnormalizedTangent(maps, weights, is_rescaled=self.rescaled, mass=mass, decay=decay)
         softmax = attending(self._softmax(), shape, weights)
-        return UnnormalizedPlan(softmax, tangent, log_unit=self._log_unit, mass=mass)
+        sums_scale = None
+        if softmax.is_of_few and softmax.is_fused and mass is None and weights is None:
+            sums_scale = self._value_scale * self._scale / shape.n_tokens
+        return UnnormalizedPlan(softmax, tangent, log_unit=self._log_unit, mass=mass, sums_scale=sums_scale)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
         """Return b(μ_x, x_i) for every token.
@@ -630,6 +635,9 @@ class UnnormalizedPlan(InteractionPlan):
         The logarithm of what the partition sums are divided by.
     mass : ndarray of float64, shape (N,), optional
         What they are divided by besides, token by token.
+    sums_scale : float, optional
+        Of few tokens: what the sums Σ_j e^{β(⟨x_i, x_j⟩ − 1)} x_j are multiplied by. None: means are multiplied by
+        partition sums.
     """
 
     def __init__(
@@ -639,14 +647,26 @@ class UnnormalizedPlan(InteractionPlan):
         *,
         log_unit: float,
         mass: Floats | None = None,
+        sums_scale: float | None = None,
     ) -> None:
-        self.tangent = tangent
+        self.tangent, self.sums_scale = tangent, sums_scale
+        self.max_fused_steps = 1 if sums_scale is None else softmax.max_fused_steps
         self.softmax, self.log_unit, self.mass, self.pairs = softmax, log_unit, mass, softmax.pairs
         self.is_ordered, self.n_fixed, self.block = softmax.is_ordered, softmax.n_fixed, softmax.block
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the attention; see `InteractionPlan`."""
+        if self.sums_scale is not None:
+            sums: Tokens = self._sums_of_few(x, n_threads=n_threads)[0]
+            return sums
         return self._times_sums(self.softmax.attend(x, n_threads=n_threads), slice(None))
+
+    def move(self, x: Tokens, step_size: float, *, n_threads: int, n_steps: int = 1) -> Tokens:
+        """Return LN(x + τ b(μ_x, x)), n_steps times over, those of few tokens in one call; see `InteractionPlan`."""
+        if self.sums_scale is None:
+            return super().move(x, step_size, n_threads=n_threads, n_steps=n_steps)
+        several = {"step": step_size, "n_steps": n_steps}
+        return sphere.raise_if_degenerate(*self._sums_of_few(x, n_threads=n_threads, **several))
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative of the exact sums, over all pairs; see `InteractionPlan`."""
@@ -659,13 +679,22 @@ class UnnormalizedPlan(InteractionPlan):
 
     def rows(self, x: Tokens, *, first: int, stop: int, n_threads: int) -> Tokens:
         """Return some rows of the attention at their share of the work; see `InteractionPlan`."""
+        if self.sums_scale is not None:
+            return np.ascontiguousarray(self.drift(x, n_threads=n_threads)[:, first:stop])
         attended = self.softmax.attend_part(x, first=first, stop=stop, n_threads=n_threads)
         return self._times_sums(attended, slice(first, stop))
 
     def shared_drift(self, x: Tokens, partition: Partition, *, n_threads: int) -> Tokens:
         """Return the attention of the tokens that this process owns; see `InteractionPlan`."""
+        if self.sums_scale is not None:
+            return super().shared_drift(x, partition, n_threads=n_threads)
         attended = self.softmax.attend_own(x, partition, n_threads=n_threads)
         return self._times_sums(attended, slice(partition.first, partition.stop))
+
+    def _sums_of_few(self, x: Tokens, *, n_threads: int, **several: Any) -> tuple[Any, Any]:
+        few: Any = self.softmax  # the direct one
+        out, rest = few.attend_few(x, n_threads=n_threads, value_scale=self.sums_scale, is_mean=False, **several)
+        return out, rest
 
     def _times_sums(self, attended: Attended, rows_of: slice) -> Tokens:
         drift, weights = np.ascontiguousarray(attended.mean), attended.over(self.log_unit)

@@ -88,11 +88,15 @@ cdef extern from "chaosphere.h" nogil:
         void (*replica_map_f64)(
             int, long, long, long, long, const double *, const double *, double *) noexcept nogil
         void (*replica_map_f32)(int, long, long, long, long, const float *, const float *, float *) noexcept nogil
+        void (*attend_symmetric_f64)(
+            int, long, long, long, const double *, const double *, double *, double *) noexcept nogil
+        void (*attend_symmetric_f32)(
+            int, long, long, long, const float *, const float *, float *, float *) noexcept nogil
         void (*attend_replica_rows_f64)(
-            int, int, long, long, long, long, long, long, const double *, const double *, const double *, double *,
+            int, int, long, double, int, long, long, long, long, long, long, const double *, const double *, const double *, double *,
             double *, double *, double *) noexcept nogil
         void (*attend_replica_rows_f32)(
-            int, int, long, long, long, long, long, long, const float *, const float *, const float *, float *,
+            int, int, long, float, int, long, long, long, long, long, long, const float *, const float *, const float *, float *,
             float *, float *, float *) noexcept nogil
         void (*causal_pair_f64)(
             long, long, long, const double *, const double *, const double *, double, double *,

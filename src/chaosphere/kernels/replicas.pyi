@@ -15,20 +15,9 @@ def attend_replicas(
     polynomial: NDArray[Any] | None = None,
     is_causal: bool = False,
     value: NDArray[Any] | None = None,
-) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
-def attend_replica_rows(
-    queries: NDArray[Any],  # float64 or float32
-    keys: NDArray[Any],
-    weights: NDArray[np.float64] | None,
-    scale: float,
-    n_threads: int,
-    value_scale: float = 1,
+    is_mean: bool = True,
     query: NDArray[Any] | None = None,
-    key: NDArray[Any] | None = None,
-    value: NDArray[Any] | None = None,
-    output: NDArray[Any] | None = None,
-    is_distance: bool = False,
-) -> tuple[Any, Any, Any]: ...  # means, sums of the weights, and their exponents
+) -> tuple[Any, Any]: ...  # means and sums of the weights, or tokens and the index of one where a step fails
 def pair_deficits(
     x: NDArray[np.float64], weights: NDArray[np.float64] | None, beta: float, n_threads: int
 ) -> NDArray[np.float64]: ...

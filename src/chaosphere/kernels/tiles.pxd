@@ -143,16 +143,26 @@ cdef inline void replica_map(
         table().replica_map_f32(is_group, n, rows, d, ld, matrix, x, out)
 
 
-cdef inline void attend_replica_rows(
-    bint is_group, bint is_distance, long key_dim, long value_dim, long n_q, long n_k, long ld_q, long ld_k,
-    const real *q, const real *k, const real *v, real *bias, real *scratch, real *top, real *sums
+cdef inline void attend_symmetric(
+    bint is_group, long n, long d, long ld, const real *q, const real *x, real *scratch, real *sums
 ) noexcept nogil:
     if real is double:
-        table().attend_replica_rows_f64(is_group, is_distance, key_dim, value_dim, n_q, n_k, ld_q, ld_k, q, k, v, bias,
-                                        scratch, top, sums)
+        table().attend_symmetric_f64(is_group, n, d, ld, q, x, scratch, sums)
     else:
-        table().attend_replica_rows_f32(is_group, is_distance, key_dim, value_dim, n_q, n_k, ld_q, ld_k, q, k, v, bias,
-                                        scratch, top, sums)
+        table().attend_symmetric_f32(is_group, n, d, ld, q, x, scratch, sums)
+
+
+cdef inline void attend_replica_rows(
+    bint is_group, bint is_distance, long first, double decay, bint has_top, long key_dim, long value_dim, long n_q,
+    long n_k, long ld_q, long ld_k, const real *q, const real *k, const real *v, real *bias, real *scratch, real *top,
+    real *sums
+) noexcept nogil:
+    if real is double:
+        table().attend_replica_rows_f64(is_group, is_distance, first, decay, has_top, key_dim, value_dim, n_q, n_k,
+                                        ld_q, ld_k, q, k, v, bias, scratch, top, sums)
+    else:
+        table().attend_replica_rows_f32(is_group, is_distance, first, <float>decay, has_top, key_dim, value_dim,
+                                        n_q, n_k, ld_q, ld_k, q, k, v, bias, scratch, top, sums)
 
 
 cdef inline void attend_rows(
