@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
+from chaosphere.interactions.attended import Attended, relative_weights
 from chaosphere.interactions.differences import Differences
 from chaosphere.interactions.few_tokens import MAX_ROW_TOKENS, has_few_keys, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
@@ -37,45 +37,6 @@ FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a s
 MAX_RANGE = {np.dtype(np.float64): 800.0, np.dtype(np.float32): 50.0}
 # Sums below this were made of weights that the kernel counts as 0, those below 2^-960 (float32: 2^-102).
 LOST = {np.dtype(np.float64): 2.0**-800, np.dtype(np.float32): 2.0**-50}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Attended:
-    """One evaluation of attention for tokens (R, N, d).
-
-    Attributes
-    ----------
-    mean : ndarray, shape (R, N, d)
-        Attention, V applied.
-    sums : ndarray of float64, shape (R, N)
-        Partition sums as the kernel computes them: Z = sums · e^log_scale.
-    log_scale : float or ndarray of float64, shape (R, N)
-    n_direct : ndarray of int, shape (R,)
-        Tokens that were summed over all pairs.
-    """
-
-    mean: Tokens
-    sums: Floats
-    log_scale: float | Floats
-    n_direct: NDArray[np.int64]
-
-    def log_partition(self) -> Floats:
-        """Return log Z, shape (R, N)."""
-        return np.asarray(np.log(self.sums) + self.log_scale)
-
-    def over(self, log_unit: float) -> Floats:
-        """Return Z e^−log_unit, shape (R, N)."""
-        return np.asarray(self.sums * np.exp(self.log_scale - log_unit))
-
-    def rows(self, first: int, stop: int) -> Attended:
-        """Return that of the tokens first … stop − 1."""
-        part, scale = (slice(None), slice(first, stop)), self.log_scale
-        return Attended(
-            mean=np.ascontiguousarray(self.mean[part]),
-            sums=self.sums[part],
-            log_scale=scale[part] if isinstance(scale, np.ndarray) else scale,
-            n_direct=self.n_direct,
-        )
 
 
 class DirectPlan(InteractionPlan):
@@ -371,19 +332,6 @@ def direct_nanoseconds(n_tokens: int, dim: int, dtype: Any) -> float:
     """Return the time that the direct sum takes on one processor, as measured by benches/crossover.py."""
     pair = 0.18 + 0.041 * dim if np.dtype(dtype) == np.float64 else 0.075 + 0.022 * dim
     return 3e4 + pair * n_tokens**2
-
-
-def relative_weights(weights: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
-    """Return weights with largest about 1, or None, and the log of what 1 stands for.
-
-    A quotient of a subnormal weight would lose digits: weights with such among them are scaled by a power of two.
-    """
-    if weights is None:
-        return None, -math.log(n_tokens)
-    unit = float(weights.max())
-    if weights.min(where=weights > 0, initial=1.0) < np.finfo(np.float64).tiny:
-        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
-    return weights / unit, math.log(unit)
 
 
 def _may_be_symmetric(form: Floats | None) -> bool:

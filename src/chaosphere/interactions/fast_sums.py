@@ -9,7 +9,8 @@ import numpy as np
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.ordered_sums import Sharing, is_aligned
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.direct import Attended, DirectPlan
+from chaosphere.interactions.attended import Attended
+from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 
 

@@ -19,8 +19,8 @@ from chaosphere.common.ordered_sums import is_aligned, own
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import expansions
 from chaosphere.interactions import series
+from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.causal import CausalPlan, direct_nanoseconds
-from chaosphere.interactions.direct import Attended
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.moment_matrix import matrix_of

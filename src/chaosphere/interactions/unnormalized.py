@@ -20,10 +20,11 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import axisymmetric, call, causal, energies, growth, layered, linear
+from chaosphere.interactions.attended import Attended
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, LinearAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, UnnormalizedDrift
 from chaosphere.interactions.differentiable import Differentiable
-from chaosphere.interactions.direct import Attended, DirectPlan
+from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
