@@ -63,6 +63,18 @@ def test_every_split_has_the_bits_of_one_process(n_parts):
             assert n_nodes <= 2 * n_parts.bit_length()
 
 
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 31, 63, 64, 65, 128, 129, 4095, 4097])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128])
+def test_a_tree_that_is_summed_at_once(n_parts, dtype):
+    """Its padding changes no bit, not even the sign of a zero."""
+    rng = np.random.default_rng(n_parts)
+    parts = (rng.standard_normal((2, n_parts, 2)) * 10.0 ** rng.integers(-8, 8, (2, n_parts, 2))).astype(dtype)
+    parts[1] = -np.zeros((), dtype)
+    nodes = ordered_sums.root(ordered_sums.nodes(parts, first=0, n_parts=n_parts))
+    for other in (nodes, twin(parts)):
+        assert ordered_sums.fold(parts).tobytes() == np.ascontiguousarray(other).tobytes()
+
+
 def test_another_order_has_other_bits():
     parts = np.array([[1.0, 1e16, -1e16, 1.0]])
     sums = {float(ordered_sums.total(parts[:, list(p)], None, block=1)[0]) for p in itertools.permutations(range(4))}

@@ -68,7 +68,7 @@ def test_a_failing_member_names_its_coordinates():
         ({"save_at": [0.5, 0.2]}, ValueError, "save_at must increase"),
         ({"sweep": {"beta": []}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
         ({"sweep": {"beta": [1.0, "two"]}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
-        ({"sweep": {"beta": [1.0, 1.0]}}, ValueError, r"sweep\['beta'\] must be finite and distinct"),
+        ({"sweep": {"beta": [1.0, 1.0]}}, ValueError, r"sweep\['beta'\] must be distinct and not NaN"),
         ({"sweep": {"energy": [1.0]}}, ValueError, "must not share names"),
         ({"sweep": {"n_tokens": [2, 3]}}, ValueError, r"sweep\['n_tokens'\] needs a law as x0, and n_tokens left out"),
         (

@@ -36,6 +36,7 @@ def question(model, x0=UNIFORM, observable=ENERGY):
     return Question(
         model=model,
         x0=x0,
+        n_tokens=len(x0) if isinstance(x0, np.ndarray) else None,
         observable=observable,
         root=np.random.SeedSequence(0),
         folder=None,

@@ -1,6 +1,7 @@
 """`chaosphere run FILE`: results on every executor, resuming, the plan, the picture."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ from support.studies import GOOD, written
 import chaosphere as cs
 from chaosphere.cli.main import main
 from chaosphere.ensembles import study, study_file
+from chaosphere.plot import style
 from chaosphere.reporting import netcdf
 
 ROOT = Path(__file__).parents[2]
@@ -260,3 +262,41 @@ def test_examples(tmp_path, capsys, name):
 )
 def test_duration(seconds, text):
     assert study.duration(seconds) == text
+
+
+def test_hardmax_attention_may_be_swept(tmp_path, capsys):
+    """Runs at β = ∞ are stored, resumed, read back and drawn."""
+    path, out = written(tmp_path, **{'"attention.beta"': "[4.0, inf]"}), tmp_path / "out"
+    arguments = ["run", str(path), "--out", str(out), "--threads", "1"]
+    assert main([*arguments, "--dry-run"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert "energy at beta = inf, noise_scale = 1" in [claim["quantity"] for claim in first]
+    chunk = out / "small.zarr" / "energy" / "1.0.0.0"
+    before = chunk.stat().st_mtime_ns
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert chunk.stat().st_mtime_ns == before
+    coldest = cs.SoftmaxAttention(beta=np.inf, value_scale=-1.0)
+    model = cs.Transformer(attention=coldest, mlp=cs.MLP(width=8, activation="sigmoid"), depth=4, horizon=1.0)
+    alone = cs.simulate(model, cs.laws.Uniform(dim=3).sample(6, rng=10), rng=10)
+    for dataset in (netcdf.load(out / "small.nc"), cs.load_ensemble(out / "small.zarr")):
+        assert dataset["beta"].values.tolist() == [4.0, np.inf]
+        point = dataset["energy"].sel(beta=np.inf, noise_scale=1.0, time=1.0)
+        assert point.values[0] == cs.measures.energy(alone.final, beta=1.0)
+
+
+def test_infinite_values_have_places_in_pictures(tmp_path, monkeypatch):
+    """An axis of numbers has no place for infinity, so all values of the parameter are at 0, 1, 2 …."""
+    panels = []
+    monkeypatch.setattr(style, "write", lambda canvas, path: panels.append(canvas.axes[0]))
+    loaded = study_file.read(written(tmp_path, **{'"attention.beta"': "[0.5, 4.0, inf]", "noise_scale": "[1.0, 2.0]"}))
+    data = study.run(loaded, store=tmp_path / "s.zarr")
+    for picture in (loaded.picture, study.Picture(value="met", x="beta"), study.Picture(value="met", x="noise_scale")):
+        study.draw(dataclasses.replace(loaded, picture=picture), data, tmp_path / "a.png")
+    for panel in panels[:2]:
+        assert panel.get_xticks().tolist() == [0, 1, 2]
+        assert [label.get_text() for label in panel.get_xticklabels()] == ["$0.5$", "$4$", r"$\infty$"]
+    assert [text.get_text() for text in panels[2].get_legend().get_texts()] == ["$0.5$", "$4$", r"$\infty$"]
+    assert panels[2].get_lines()[2].get_xdata().tolist() == [1.0, 2.0]

@@ -82,8 +82,11 @@ def test_memory_limit(tmp_path, capsys):
         ({'"attention.beta"': "[-1e15]"}, r"\[model.attention\] the size of beta must be <= 4.5e\+13"),
         ({'"attention.beta"': '[1.0, "a"]'}, r"\[sweep\] attention.beta must be a list of numbers or of strings, got"),
         ({'"attention.beta"': "[[1.0], [2.0]]"}, r"\[sweep\] attention.beta must be a list of numbers or of strings"),
-        ({'"attention.beta"': "[1.0, 1.0]"}, r"\[sweep\] attention.beta must be finite and distinct, got \[1.0, 1.0\]"),
-        ({'"attention.beta"': "[1.0, nan]"}, r"\[sweep\] attention.beta must be finite and distinct"),
+        (
+            {'"attention.beta"': "[1.0, 1.0]"},
+            r"\[sweep\] attention.beta must be distinct and not NaN, got \[1.0, 1.0\]",
+        ),
+        ({'"attention.beta"': "[1.0, nan]"}, r"\[sweep\] attention.beta must be distinct and not NaN"),
         (
             {"noise_scale": "[1.0, -2.0]"},
             r"\[model\] noise_scale must be .* >= 0, got -2.0 \(with \[sweep\] attention.beta = 0.5, noise_scale",

@@ -296,3 +296,21 @@ def test_a_spec_compares_and_prints_its_output():
     assert att != dataclasses.replace(att, output=2 * att.output)
     assert "value=float64[3, 9], output=float64[9, 3]" in repr(att)
     assert not att.output.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        (cs.SoftmaxAttention(beta=1e5), r"beta must be <= 8.39e\+04 for float32 tokens, got 100000"),
+        (cs.SoftmaxAttention(beta=-1e5), r"the size of beta must be <= 8.39e\+04 for float32 tokens"),
+        (
+            cs.SoftmaxAttention(query=1e5 * np.eye(3), key=np.eye(3)),
+            r"the norm of QᵀK must be <= 8.39e\+04 for float32",
+        ),
+    ],
+)
+def test_scores_too_large_for_float32(attention, message):
+    x = cs.sample_uniform(5, 3, rng=0)
+    assert np.isfinite(attention(x)).all()
+    with pytest.raises(ValueError, match=message):
+        attention(x.astype(np.float32))

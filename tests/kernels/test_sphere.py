@@ -134,6 +134,7 @@ def test_deviation_finds_the_largest_and_its_row(isa, dtype, n, dim):
     off, where = kernel.deviation(x)
     assert where == (1, n // 2)
     assert off == pytest.approx(0.25, abs=4 * eps + dim * 2.3e-16)
+    assert kernel.deviation(x[1:]) == (off, (0, n // 2))
     x[1, n // 2] = 0
     assert kernel.deviation(x) == (1.0, (1, n // 2))
 

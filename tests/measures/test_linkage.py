@@ -43,6 +43,16 @@ def test_labels_by_cells(dim, scale, monkeypatch):
     assert np.array_equal(cs.measures.clusters(x, scale=scale).labels, by_all_pairs(x, scale))
 
 
+@pytest.mark.parametrize(("factor", "n_clusters"), [(1 - 1e-9, 1), (1 + 1e-9, 2)])
+def test_cells_are_linked_by_their_nearest_tokens_up_to_the_scale(factor, n_clusters, monkeypatch):
+    """Two cells of two tokens each, whose first ones (of the smallest cosine) are farther apart than the scale."""
+    gap = 2 * np.arcsin(0.05 * factor)
+    angles = np.array([0.02, 0.045, 0.045 + gap, 0.17])
+    monkeypatch.setattr(linkage, "MAX_LINKS", -1)
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert len(cs.measures.clusters(x, scale=0.1).sizes) == n_clusters
+
+
 def test_groups_that_are_apart_are_compared_once(monkeypatch):
     """Two tight clusters more than a scale and less than three from one another, in many cells each."""
     centres = np.zeros((2, 8))

@@ -5,7 +5,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.geometry import sphere_grid
-from chaosphere.measures import SphereModes, sphere_modes
+from chaosphere.measures import SphereModes, sphere_modes, sphere_peaks
 
 
 def expansion(function, n_modes):
@@ -117,3 +117,13 @@ def test_bad_arguments(coefficients, error, message):
         sphere_modes(coefficients)
     with pytest.raises(ValueError, match="prominence must be"):
         sphere_modes(np.eye(3), prominence=-1.0)
+
+
+def test_neighbours_across_a_pole():
+    """Every point has eight, and is one of theirs; three of the first ring's are on the other side of the pole."""
+    neighbours = sphere_peaks._neighbours(4, 6)
+    for point in range(24):
+        assert len({point, *neighbours[:, point]}) == 9
+        assert all(point in neighbours[:, other] for other in neighbours[:, point])
+    assert set(neighbours[:, 1]) == {0, 2, 6, 7, 8, 3, 4, 5}
+    assert set(neighbours[:, 18]) == {23, 19, 12, 13, 17, 20, 21, 22}

@@ -10,7 +10,7 @@ import pytest
 import chaosphere as cs
 from chaosphere.common import checks
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.attended import relative_weights
 from chaosphere.models.densities import CircleDensity
 
 X = cs.sample_uniform(8, 3, rng=0)

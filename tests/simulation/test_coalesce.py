@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.models.protocol import Inside
+from chaosphere.simulation.coalesce import _after
 
 X = cs.sample_uniform(40, 3, rng=0)
 ATTENTION = cs.SoftmaxAttention(beta=9.0)
@@ -35,6 +37,34 @@ def test_the_bound():
             cs.simulate(spec, x, rng=0, coalesce=tolerance).final - cs.simulate(spec, x, rng=0).final, axis=1
         ).max()
         assert 1e-2 * tolerance < distance < tolerance * math.exp(4.0 * 0.5)
+
+
+def on_circle(angles):
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def merged(x, *, coalesce, weights=None):
+    """The tokens after a step that is too short to move them, but for merging."""
+    spec = cs.LimitSDE(attention=cs.SoftmaxAttention(), field=None, horizon=1e-12, n_steps=1, scheme="rk4")
+    return cs.simulate(spec, x, rng=0, coalesce=coalesce, weights=weights).final
+
+
+def test_a_chain_of_close_tokens_that_is_longer_than_the_tolerance_stays():
+    chain = on_circle(0.9e-3 * np.arange(5))
+    np.testing.assert_allclose(merged(chain, coalesce=1e-3), chain, atol=1e-9)
+    assert len(np.unique(merged(chain, coalesce=1e-2), axis=0)) == 1
+
+
+def test_tokens_merge_at_their_weighted_mean():
+    x, weights = on_circle(np.array([0.0, 1e-3, 2.0])), [0.675, 0.075, 0.25]
+    end = merged(x, coalesce=1e-2, weights=weights)
+    np.testing.assert_allclose(end[:2], on_circle(np.array([1e-4, 1e-4])), atol=1e-9)
+    np.testing.assert_allclose(end[2], x[2], atol=1e-9)
+
+
+def test_times_within_a_step_are_filled_in_once():
+    inside = Inside(times=np.array([0.1, 0.2, 0.3]), states=np.empty((3, 1, 4, 2)))
+    assert _after(inside, 0.2, shape=(1, 2, 2)).times.tolist() == [0.3]
 
 
 def test_common_noise_moves_merged_tokens_alike():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from chaosphere.cli import options
@@ -11,6 +12,7 @@ from chaosphere.cli.progress import Progress, say
 from chaosphere.cli.report import outputs, print_claims
 from chaosphere.ensembles.ranks import Ranks
 from chaosphere.ensembles.study import duration
+from chaosphere.experiments import pieces
 from chaosphere.experiments.command import Command, Job
 from chaosphere.reporting import claims, netcdf
 from chaosphere.reporting.claims import Claim
@@ -36,6 +38,8 @@ def _run(parsed: argparse.Namespace, command: Command) -> None:
     for job, out in zip(jobs, places, strict=True):
         if job.identity is not None:
             netcdf.resume(out.data, job.identity(parsed.seed))
+    for job in jobs[1:]:  # the first checks its own before any work
+        pieces.check(partial(job.run, rng=parsed.seed, n_threads=parsed.threads, store=None, on_step=None))
     _say_estimate(jobs, parsed.threads)
     rows: list[Claim] = []
     for job, out in zip(jobs, places, strict=True):

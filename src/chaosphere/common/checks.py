@@ -73,9 +73,9 @@ def unknown(value: Any, known: Iterable[str], *, heading: str = "known") -> str:
     return f"{value!r}; {hint}{heading}: {', '.join(names) or 'none'}"
 
 
-def increasing(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
-    """Return values as a tuple of at least one integer, increasing."""
-    steps = tuple(integer(value, name, low=low) for value in values)
+def increasing(values: Any, name: str, *, low: int = 1, high: int = MAX_INTEGER) -> tuple[int, ...]:
+    """Return values as a tuple of at least one integer in [low, high], increasing."""
+    steps = tuple(integer(value, name, low=low, high=high) for value in values)
     if not steps or any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(f"{name} must be increasing, at least one, got {list(steps)}")
     return steps

@@ -18,6 +18,7 @@ Nodes = dict[tuple[int, int], Array]
 
 MIN_WEIGHED = 2**17  # tokens of a system from which on sums over tokens with weights of their own go by blocks
 _CHUNK = 65_536  # tokens whose terms are in memory at once
+_LEVELS = 6  # of a tree that are added up at once: those of 64 parts
 
 
 class Sharing(Protocol):
@@ -111,6 +112,27 @@ def join(one: Nodes, other: Nodes, *, n_parts: int) -> Nodes:
     return out
 
 
+def fold(parts: Array) -> Array:
+    """Return the sum of all parts (R, n, ...) along the tree, bitwise the root of their nodes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fold(np.array([[1.0, 2.0, 3.0]]))
+    array([6.])
+    """
+    while (n := parts.shape[1]) > 1:
+        n_levels = min(_LEVELS, (n - 1).bit_length())
+        if n % (block := 2**n_levels):  # x + (−0.0) is x, to the bit: a last node alone stays
+            padded = np.zeros((len(parts), -(-n // block) * block, *parts.shape[2:]), parts.dtype)
+            np.negative(padded[:, n:], out=padded[:, n:])
+            padded[:, :n] = parts
+            parts = padded
+        for _ in range(n_levels):
+            parts = parts[:, ::2] + parts[:, 1::2]
+    return parts[:, 0]
+
+
 def root(all_nodes: Nodes) -> Array:
     """Return the sum of all parts from nodes that make it up, joined."""
     ((_, value),) = all_nodes.items()
@@ -145,7 +167,7 @@ def total(parts: Array, over: Sharing | None, *, block: int) -> Array:
     array([6.])
     """
     if over is None:
-        return root(nodes(parts, first=0, n_parts=parts.shape[1]))
+        return fold(parts)
     n_parts = -(-over.bounds[-1] // block)
     return over.total(nodes(parts, first=over.first // block, n_parts=n_parts), n_parts=n_parts)
 
@@ -234,6 +256,8 @@ def over_tokens(terms: Callable[[int, int], Array], x: Array, *, over: Sharing |
     array([14.])
     """
     n_tokens, offset = count(x, over), 0 if over is None else over.first
+    if over is None and n_tokens <= _CHUNK:
+        return fold(terms(0, n_tokens))
     mine: Nodes = {}
     start, stop = offset, offset + x.shape[1]
     while start < stop:

@@ -64,8 +64,8 @@ def phase_diagram(dataset: Any, path: Path, *, value: str, x: str, y: str, criti
             (y, axes.set_ylabel, axes.set_yticks),
         ):
             set_label(_label_of_parameter(name))
-            if dataset[name].dtype.kind not in "iuf":
-                set_ticks(range(dataset.sizes[name]), [str(v) for v in dataset[name].values])
+            if not _is_scale(dataset[name].values):
+                set_ticks(range(dataset.sizes[name]), [_value(v) for v in dataset[name]])
         style.headline(canvas, dataset.attrs["title"])
 
 
@@ -96,8 +96,8 @@ def lines(dataset: Any, path: Path, *, value: str, x: str) -> None:
             axes.plot(places, row[f"{value}_mean"], label=_value(row[others[0]]) if others else None, **look)
         if others:
             style.legend_above(axes, _label_of_parameter(others[0]), n_columns=4)
-        if dataset[x].dtype.kind not in "iuf":
-            axes.set_xticks(places, [str(v) for v in dataset[x].values])
+        if not _is_scale(dataset[x].values):
+            axes.set_xticks(places, [_value(v) for v in dataset[x]])
         is_cut = bool(np.isnan(dataset[f"{value}_low"].values[np.isfinite(dataset[f"{value}_mean"].values)]).any())
         band = "99 % band" + (",\nnone where few replicas carry the mean" if is_cut else "")
         axes.set_xlabel(_label_of_parameter(x))
@@ -111,8 +111,10 @@ def _label_of_parameter(name: str) -> str:
 
 
 def _value(entry: Any) -> str:
-    """Return how a value stands in a legend; a number is a formula, so that its sign is a minus."""
-    return f"${entry.item():g}$" if entry.dtype.kind in "iuf" else style.plain(str(entry.item()))
+    """Return how a value stands in a legend or at a tick; a number is a formula, so that its sign is a minus."""
+    if entry.dtype.kind not in "iuf":
+        return style.plain(str(entry.item()))
+    return f"${entry.item():g}$".replace("inf", r"\infty")
 
 
 def _label_of_observable(dataset: Any, name: str) -> str:
@@ -120,5 +122,10 @@ def _label_of_observable(dataset: Any, name: str) -> str:
 
 
 def _positions(values: Any) -> Any:
-    """Numbers stand at their values, names at 0, 1, 2 …."""
-    return values if values.dtype.kind in "iuf" else np.arange(len(values))
+    """Finite numbers stand at their values; names, and numbers of which one is infinite, at 0, 1, 2 …."""
+    return values if _is_scale(values) else np.arange(len(values))
+
+
+def _is_scale(values: Any) -> bool:
+    """Return whether values have places on an axis of numbers."""
+    return values.dtype.kind in "iuf" and bool(np.isfinite(values).all())

@@ -15,7 +15,7 @@ from chaosphere.common.reprs import short
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.estimate_result import Estimate
 from chaosphere.ensembles.executors import refuse_fork
-from chaosphere.ensembles.level_runs import LevelRuns, Question
+from chaosphere.ensembles.level_runs import COARSEST_TOKENS, LevelRuns, Question
 from chaosphere.ensembles.telescope import Index, Moments, Telescope
 from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law
@@ -158,22 +158,23 @@ def estimate(
 def _question(model: Model, x0: Law | Tokens, observable: Observable, *, rng: Seed) -> Question:
     """Return the question of the first arguments, checked."""
     check_model(model)
+    n_tokens = None
     if isinstance(x0, np.ndarray):
         checks.tokens(x0, "x0")
         if x0.ndim != 2:
             raise ValueError(f"x0 must be a law, or tokens of shape (N, d), got shape {x0.shape}")
+        n_tokens = len(x0)
     elif not hasattr(x0, "sample") or checks.conversion(x0, "x0"):  # a table of pandas has a method of this name
         raise TypeError(f"x0 must be a law or an array of tokens, got {short(x0)}{checks.conversion(x0, 'x0')}")
     else:
         check_law(x0, "x0")
-    _check_parts(model, x0)
+    _check_parts(model, x0, n_tokens=n_tokens)
     observables({"observable": observable})
-    return Question(
-        model=model, x0=x0, observable=observable, root=root(rng), folder=None, options={}, memory_limit=None
-    )
+    several: dict[str, Any] = {"folder": None, "options": {}, "memory_limit": None}
+    return Question(model=model, x0=x0, n_tokens=n_tokens, observable=observable, root=root(rng), **several)
 
 
-def _check_parts(model: Model, x0: Law | Tokens) -> None:
+def _check_parts(model: Model, x0: Law | Tokens, *, n_tokens: int | None) -> None:
     """Raise ValueError if the levels of a model would be of different laws."""
     if isinstance(model, MeanField):
         if not isinstance(x0, np.ndarray):
@@ -183,7 +184,7 @@ def _check_parts(model: Model, x0: Law | Tokens) -> None:
             raise ValueError(f"x0 must begin with the {len(nodes)} nodes of the MeanField, as start() returns them")
     inner = model.model if isinstance(model, MeanField) else model
     if isinstance(inner, LimitSDE) and isinstance(inner.field, GaussianField):
-        method = inner.field.resolve(len(x0) if isinstance(x0, np.ndarray) else 64).method
+        method = inner.field.resolve(COARSEST_TOKENS if n_tokens is None else n_tokens).method
         if method != "spectral":
             raise ValueError(
                 f"field must be a GaussianField of method 'spectral', got {method!r}: it has another law, or is not "

@@ -30,6 +30,8 @@ class Question:
     ----------
     model : Model
     x0 : Law or ndarray, shape (N, d)
+    n_tokens : int or None
+        N of an array; None of a law, whose levels have numbers of their own.
     observable : callable
     root : SeedSequence
     folder : Path or None
@@ -41,6 +43,7 @@ class Question:
 
     model: Model
     x0: Law | Tokens
+    n_tokens: int | None
     observable: Observable
     root: np.random.SeedSequence
     folder: Path | None
@@ -50,7 +53,7 @@ class Question:
     @property
     def finest(self) -> tuple[int | None, int | None]:
         """The last levels of tokens and of steps, None where there is none."""
-        return 0 if isinstance(self.x0, np.ndarray) else None, Ladder.of(self.model).last
+        return None if self.n_tokens is None else 0, Ladder.of(self.model).last
 
     def level(self, index: Index) -> Level:
         """Return the systems of a level."""
@@ -58,7 +61,7 @@ class Question:
         fine = Ladder.of(self.model).at(b)
         return Level(
             models=(fine, cast(Coarsening, fine).coarsen(2)) if b else (fine,),
-            n_tokens=len(self.x0) if isinstance(self.x0, np.ndarray) else COARSEST_TOKENS << a,
+            n_tokens=COARSEST_TOKENS << a if self.n_tokens is None else self.n_tokens,
             has_halves=a > 0,
         )
 
@@ -92,18 +95,17 @@ class LevelRuns:
         (self.n_pairs,) = (cost.pairs * self.level.models[-1].n_steps for cost in plan.costs.values())
         model = LevelModel(level=self.level)
         self.work = model.work(plan.dim)
-        self.is_random = not isinstance(question.x0, np.ndarray) or model.has_noise(plan.dim)
+        self.is_random = question.n_tokens is None or model.has_noise(plan.dim)
 
     def _plan(self, start: int, stop: int) -> Plan:
         question, level = self.question, self.level
         x0, first = question.x0, question.first_seed(self.index)
-        is_fixed = isinstance(x0, np.ndarray)
         return make_plan(
             LevelModel(level=level),
             level.arranged(x0) if isinstance(x0, np.ndarray) else LevelLaw(law=x0, level=level),
             seeds=range(first + start, first + stop),
             observe={_VALUES: system_values(question.observable, level)},
-            n_tokens=None if is_fixed else level.blocks[-1].stop,
+            n_tokens=level.blocks[-1].stop if question.n_tokens is None else None,
             save_at=[question.model.horizon],
             memory_limit=question.memory_limit,
         )

@@ -64,7 +64,8 @@ def ensemble(
     observe : mapping of str to callable
         Each is called with (time, tokens of shape (R', N, d)) for any R' and returns an array with R' first.
     sweep : mapping of str to sequence, optional
-        Values, numbers or strings, of each parameter. Where x0 is a law, `n_tokens` may be one of them.
+        Values, numbers or strings, of each parameter; a number may be infinite where the model takes it. Where x0 is a
+        law, `n_tokens` may be one of them.
     n_tokens : int, optional
         N, where x0 is a law and N is not swept.
     save_at : array_like of float, optional

@@ -19,13 +19,13 @@ MEAN_SUFFIXES = ("_mean", "_low", "_high")
 
 
 def parameter_values(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
-    """Return the values of a swept parameter as an array, checked."""
+    """Return the values of a swept parameter as an array, checked; the model says whether one may be infinite."""
     kinds = {isinstance(value, str) for value in values}
     array = np.array(list(values) if len(kinds) == 1 else [])
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iufUb":
         raise ValueError(f"{name} must be a list of numbers or of strings, got {values!r}")
-    if len(np.unique(array)) < len(array) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-        raise ValueError(f"{name} must be finite and distinct, got {values!r}")
+    if len(np.unique(array)) < len(array) or (array.dtype.kind == "f" and np.isnan(array).any()):
+        raise ValueError(f"{name} must be distinct and not NaN, got {values!r}")
     return array
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.experiments.models import MakeInteraction, interaction
+from chaosphere.experiments.sizes import MAX_STEPS
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher, quadrature
 from chaosphere.interactions.protocol import beta_of, consensus_rate_of
 from chaosphere.models.sde import LimitSDE
@@ -338,10 +339,16 @@ def regimes(
         is_conditional=True,
     )
     # Separatrices between clusters make the flow steep; the time step stays that of the other cases.
+    depth = round(model.depth * 3 / model.horizon)
+    if not 1 <= depth <= MAX_STEPS:
+        raise ValueError(
+            f"depth and horizon must give 1 to {MAX_STEPS} layers of the same length over the time 3, got depth = "
+            f"{model.depth} and horizon = {model.horizon:g}"
+        )
     steep = Transformer(
         attention=make(dim=2, beta=4.0, value_scale=1.0),
         mlp=model.mlp,
-        depth=round(model.depth * 3 / model.horizon),
+        depth=depth,
         horizon=3.0,
     )
     cases = [

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +62,8 @@ def grow(
     OSError
         If another process writes it.
     """
+    if _checks_alone.get():
+        raise _Checked
     with netcdf.locked(store, identity) as (path, stored):
         pieces = [] if stored is None else from_dataset(stored)
         n_stored = n_written = len(pieces)
@@ -88,6 +91,35 @@ def grow(
         finally:  # also where it is stopped
             write()
     return to_dataset(pieces[:n_pieces])
+
+
+class _Checked(Exception):
+    """A study has passed its checks."""
+
+
+_checks_alone: ContextVar[bool] = ContextVar("checks_alone", default=False)
+
+
+def check(run: Callable[[], object]) -> None:
+    """Run what a study does before its first piece: its checks.
+
+    Parameters
+    ----------
+    run : callable
+        Runs the study, by `grow`.
+
+    Raises
+    ------
+    Exception
+        What the checks raise.
+    """
+    token = _checks_alone.set(True)
+    try:
+        run()
+    except _Checked:
+        pass
+    finally:
+        _checks_alone.reset(token)
 
 
 def checkpoint(store: str | os.PathLike[str] | None) -> Path | None:

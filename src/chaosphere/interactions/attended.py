@@ -1,7 +1,8 @@
-"""Attention with its partition sums, as plans compute it."""
+"""One evaluation of attention, with its partition sums, and the weights that these count by."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,3 +48,16 @@ class Attended:
             log_scale=scale[part] if isinstance(scale, np.ndarray) else scale,
             n_direct=self.n_direct,
         )
+
+
+def relative_weights(weights: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
+    """Return weights with largest about 1, or None, and the log of what 1 stands for.
+
+    A quotient of a subnormal weight would lose digits: weights with such among them are scaled by a power of two.
+    """
+    if weights is None:
+        return None, -math.log(n_tokens)
+    unit = float(weights.max())
+    if weights.min(where=weights > 0, initial=1.0) < np.finfo(np.float64).tiny:
+        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
+    return weights / unit, math.log(unit)

@@ -18,8 +18,8 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import direct
-from chaosphere.interactions.attended import Attended
-from chaosphere.interactions.direct import LOST, MAX_RANGE, DirectPlan, relative_weights
+from chaosphere.interactions.attended import Attended, relative_weights
+from chaosphere.interactions.direct import LOST, MAX_RANGE, DirectPlan
 from chaosphere.interactions.few_tokens import has_few_keys, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.symmetric_head import SymmetricHead

@@ -21,7 +21,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
-from chaosphere.interactions.attended import Attended
+from chaosphere.interactions.attended import Attended, relative_weights
 from chaosphere.interactions.differences import Differences
 from chaosphere.interactions.few_tokens import FUSED_WORK, are_even, has_few_keys, is_faster_by_rows, is_few
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
@@ -357,19 +357,6 @@ def direct_nanoseconds(n_tokens: int, dim: int, dtype: Any) -> float:
     """Return the time that the direct sum takes on one processor, as measured by benches/crossover.py."""
     pair = 0.18 + 0.041 * dim if np.dtype(dtype) == np.float64 else 0.075 + 0.022 * dim
     return 3e4 + pair * n_tokens**2
-
-
-def relative_weights(weights: Floats | None, n_tokens: int) -> tuple[Floats | None, float]:
-    """Return weights with largest about 1, or None, and the log of what 1 stands for.
-
-    A quotient of a subnormal weight would lose digits: weights with such among them are scaled by a power of two.
-    """
-    if weights is None:
-        return None, -math.log(n_tokens)
-    unit = float(weights.max())
-    if weights.min(where=weights > 0, initial=1.0) < np.finfo(np.float64).tiny:
-        unit = 2.0 ** (math.frexp(unit)[1] - 1)  # at most the largest, which is at most 1: nothing is scaled down
-    return weights / unit, math.log(unit)
 
 
 def _may_be_symmetric(form: Floats | None) -> bool:

@@ -23,8 +23,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.shape import Shape
 from chaosphere.interactions import causal, head
-from chaosphere.interactions.attended import Attended
-from chaosphere.interactions.direct import relative_weights
+from chaosphere.interactions.attended import Attended, relative_weights
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.kernels import hardmax as kernel
 

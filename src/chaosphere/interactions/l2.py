@@ -20,10 +20,10 @@ from chaosphere.common.schedules import Schedule
 from chaosphere.common.shape import Shape
 from chaosphere.geometry import sphere
 from chaosphere.interactions import axisymmetric
+from chaosphere.interactions.attended import relative_weights
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift
 from chaosphere.interactions.circle import CircleDrift
 from chaosphere.interactions.differentiable import Differentiable
-from chaosphere.interactions.direct import relative_weights
 from chaosphere.interactions.few_tokens import FUSED_WORK, has_few_keys
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import LOG2_E, Head, largest_value, norm, scalar, set_matrices

@@ -53,13 +53,15 @@ def fastest(
     nufft, which may be missing, is among them only if it may be, and where there are too many harmonics: where there
     are not, harmonics take about the same time or less.
     """
+    direct = direct_nanoseconds(n_tokens, dim, dtype)
+    if beta is None or rtol is None or direct < series.MIN_NANOSECONDS:
+        return "direct"
     if decay is not None:
         return prefix.fastest(n_tokens, dim, dtype, beta=beta, decay=decay, rtol=rtol)
-    times = {"direct": direct_nanoseconds(n_tokens, dim, dtype)}
-    if beta is not None and rtol is not None:
-        if expansions.serves(beta, dim, rtol):
-            times["fourier" if dim == 2 else "harmonic"] = series.nanoseconds(n_tokens, beta, dim, rtol)
-        elif dim == 3 and may_be_nufft and abs(beta) <= expansions.MAX_BETA and nufft.is_installed():
-            uniform = float(expansions.multipliers(beta, dim)[0])
-            times["nufft"] = nufft.nanoseconds(n_tokens, abs(beta), uniform, rtol)
+    times = {"direct": direct}
+    if expansions.serves(beta, dim, rtol):
+        times["fourier" if dim == 2 else "harmonic"] = series.nanoseconds(n_tokens, beta, dim, rtol)
+    elif dim == 3 and may_be_nufft and abs(beta) <= expansions.MAX_BETA and nufft.is_installed():
+        uniform = float(expansions.multipliers(beta, dim)[0])
+        times["nufft"] = nufft.nanoseconds(n_tokens, abs(beta), uniform, rtol)
     return min(times, key=lambda method: times[method])

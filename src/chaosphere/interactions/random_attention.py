@@ -20,7 +20,8 @@ from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
 from chaosphere.interactions import random_pair
-from chaosphere.interactions.direct import DirectPlan, relative_weights
+from chaosphere.interactions.attended import relative_weights
+from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.few_tokens import has_few_keys
 from chaosphere.interactions.head import LOG2_E
 from chaosphere.interactions.protocol import InteractionPlan, Partition

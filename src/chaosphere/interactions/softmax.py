@@ -43,23 +43,19 @@ from chaosphere.interactions.fast_sums import FastSumsPlan, Sums
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.hardmax import HardmaxPlan
 from chaosphere.interactions.head import (
-    Head,
-    balanced,
-    check_shape,
     largest_value,
-    multiple_of_identity,
-    product_norm,
     set_matrices,
 )
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
+from chaosphere.interactions.softmax_matrices import HasMatrices, largest_norm
 from chaosphere.interactions.sphere import ExponentialFactors, SoftmaxSphere, SphereDrift
 
 METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
+class SoftmaxAttention(HasMatrices, MayChange, Differentiable, checks.ByValue, Brief):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -236,19 +232,6 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
         if self.method in ("fourier", "harmonic", "nufft") and self._scalar() is None:
             raise ValueError(f"method={self.method!r} needs QᵀK = βI; use method='auto' or 'direct'")
 
-    @property
-    def _beta(self) -> float | None:
-        return schedules.constant(self.beta, "beta")
-
-    @property
-    def _is_hard(self) -> bool:
-        """Whether this is hardmax attention."""
-        return schedules.is_constant(self.beta) and self.beta == math.inf
-
-    @property
-    def _value_scale(self) -> float | None:
-        return schedules.constant(self.value_scale, "value_scale")
-
     def _rows(self) -> list[Row]:
         return [row for row in Brief._rows(self) if row != ("value_scale", "1.0")]
 
@@ -369,7 +352,7 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             is_direct = direct_nanoseconds(shape.n_tokens, shape.dim, shape.dtype) < series.MIN_NANOSECONDS
         direct = start._direct(shape, weights, beta=start._beta) if is_direct and self.mask is None else None
         direct = None if direct is None or direct.head is not None else direct
-        largest = {"beta": _largest_norm(shape.dtype), "value_scale": largest_value(shape.dtype)}
+        largest = {"beta": largest_norm(shape.dtype), "value_scale": largest_value(shape.dtype)}
 
         def make(settings: Settings) -> InteractionPlan:
             values = dict(settings)
@@ -424,27 +407,6 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
 
     def _causal(self, shape: Shape, weights: Floats | None, *, beta: float | None) -> causal.CausalPlan:
         return causal.CausalPlan(shape, weights, decay=self.decay, **self._matrices(shape, beta=beta))
-
-    def _matrices(self, shape: Shape, *, beta: float | None) -> dict[str, Any]:
-        """Return what a direct sum takes for scores and values."""
-        form = None if beta is not None else self._form()
-        if beta is not None and beta < 0:  # one shift of the exponents by |β|, as for any symmetric form
-            form, beta = beta * np.eye(shape.dim), None
-        value = self._value_matrix()
-        value_scale = 1.0 if self._value_scale is None else self._value_scale
-        scores = values = head = None
-        if self.query is not None and self.key is not None and len(self.query) < shape.dim:
-            scores = balanced(self.query, self.key)
-        if self.output is not None and self.value is not None and len(self.value) < shape.dim:
-            values = balanced(self.output.T, self.value)
-        if scores is not None or values is not None:
-            query, key = (form, None) if scores is None else scores
-            output, narrow_value = (value, None) if values is None else (values[0].T, values[1])
-            matrices: dict[str, Any] = {"query": query, "key": key, "value": narrow_value, "output": output}
-            head = Head(shape.dtype, scale=1.0 if beta is None else beta, value_scale=value_scale, **matrices)
-        parameters = {name: getattr(self, name) for name in ("beta", "value_scale", "query", "key", "value", "output")}
-        several: dict[str, Any] = {"form": form, "value": value, "value_scale": value_scale, "parameters": parameters}
-        return {"beta": beta, "head": head, **several}
 
     def __call__(
         self, x: Tokens, weights: Any = None, *, sources: Tokens | None = None, n_threads: int | None = None
@@ -931,67 +893,12 @@ class SoftmaxAttention(MayChange, Differentiable, checks.ByValue, Brief):
             raise ValueError(f"{method} needs attention with QᵀK = βI and V = δI, got general matrices")
         return self._beta, self._value_scale
 
-    def _scalar(self) -> float | None:
-        """Return β, of either sign, if QᵀK = βI to rounding, else None."""
-        if self._is_hard and self.query is not None:
-            return None
-        return self._beta if self._beta is not None else multiple_of_identity(self._form())
-
-    def _need_finite(self, what: str) -> None:
-        if self._is_hard:
-            raise ValueError(f"beta must be finite for {what}, got inf")
-
-    def _check_norm(self, dtype: Any) -> None:
-        if self._is_hard:
-            return
-        limit = _largest_norm(dtype)
-        if self._beta is not None:
-            size, name = abs(self._beta), "beta" if self._beta >= 0 else "the size of beta"
-        else:
-            assert self.query is not None
-            assert self.key is not None
-            size, name = product_norm(self.key, self.query), "the norm of QᵀK"
-        if not size <= limit:
-            raise ValueError(
-                f"{name} must be <= {limit:.3g} for {np.dtype(dtype)} tokens, got {size:.6g}: beyond it the rounding "
-                "of the tokens decides the weights"
-            )
-
-    def _check_shape(self, shape: Shape) -> None:
-        """Raise ValueError unless this attention serves tokens of a dtype and dimension."""
-        self._check_norm(shape.dtype)
-        check_shape(self, shape, value=self._value_matrix(), value_scale=self._value_scale)
-
-    def _form(self) -> Floats:
-        """Return A with ⟨Qx, Ky⟩ = ⟨Ax, y⟩; not finite where the product of large entries is not."""
-        assert self.query is not None
-        assert self.key is not None
-        with np.errstate(over="ignore", invalid="ignore"):  # which `_check_norm` sees
-            return np.asarray(self.key.T @ self.query)
-
-    def _value_matrix(self) -> Floats | None:
-        """Return V, not finite where the product of large entries is not; None where it is δI."""
-        if self.value is None or self.output is None:
-            return self.value
-        with np.errstate(over="ignore", invalid="ignore"):  # which `_check_shape` sees
-            return np.asarray(self.output @ self.value)
-
-    def _scalar_value(self) -> float | None:
-        """Return δ if V = δI to rounding, else None."""
-        value = self._value_matrix()
-        return self._value_scale if value is None else multiple_of_identity(value)
-
     def _energy(self, attended: Attended, p: Floats | None) -> Floats | None:
         if self._beta is None or not 0 <= self._beta <= energies.MAX_BETA or self.mask is not None:
             return None
         missing = 1 - attended.over(self._beta)
         total = missing.mean(axis=1) if p is None else (p * missing).sum(axis=1)
         return np.asarray(0.5 * math.exp(self._beta) * np.maximum(total, 0))
-
-
-def _largest_norm(dtype: Any) -> float:
-    """Return the largest norm of QᵀK for tokens of a dtype."""
-    return 0.01 / float(np.finfo(dtype).eps)
 
 
 def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None = None) -> DirectPlan | FastSumsPlan:

@@ -54,7 +54,10 @@ def deviation(const real[:, :, :] x):
     """Largest | |x_i| - 1 | over tokens (R, N, d) and the (replica, token) where it is; infinite where not finite."""
     assert x.shape[0] >= 1 and x.shape[1] >= 1, "x"
     cdef long n = x.shape[1], chunks = (n + ROWS - 1) // ROWS, index
-    cdef long n_items = x.shape[0] * chunks
+    cdef long n_items = x.shape[0] * chunks, only = 0
+    if n_items == 1:
+        largest = _deviation[real](x, 0, 0, n, &only)
+        return largest, (0, only)
     cdef int threads = useful_threads(abi.max_threads(), <double>n_items * n // chunks * (x.shape[2] + 4))
     off_array, row_array = np.empty(n_items), np.zeros(n_items, np.int64)
     cdef double[::1] off = off_array

@@ -74,7 +74,8 @@ class StateObservable(Protocol):
         """
 
 
-Observable = Callable[[float, Tokens], Any] | StateObservable
+OfTokens = Callable[[float, Tokens], Any]
+Observable = OfTokens | StateObservable
 
 
 def sees_radii(observable: object) -> bool:
@@ -86,7 +87,7 @@ def value_of(observable: Observable, time: float, *, tokens: Tokens, radii: Toke
     """Return what an observable gives: of the tokens, or of them and their radii."""
     if sees_radii(observable):
         return cast(StateObservable, observable).of_state(time, tokens, cast(Tokens, radii))
-    return cast(Callable[[float, Tokens], Any], observable)(time, tokens)
+    return cast(OfTokens, observable)(time, tokens)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -40,7 +40,7 @@ from chaosphere.simulation.observables import (
 )
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.solution import Solution
-from chaosphere.simulation.steps import Between, check_state, run_steps
+from chaosphere.simulation.steps import Between, check_state, places, run_steps
 from chaosphere.simulation.until import Condition
 
 
@@ -227,6 +227,7 @@ def simulate(
     state_times, state_steps = times, steps
     if save_at is None or not save_states:
         state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
+    recorded, saved, nowhere = places(steps), places(state_steps), slice(0, 0)
     # A Generator stands for other noise on every rank: the first one's serves all.
     sequences = over.agree(sequences)
     parts: dict[str, Any] = {"model": resolved(model, plan), "shared_noise": int(shared_noise)}
@@ -283,15 +284,16 @@ def simulate(
             for step, own in run:
                 is_stopping = file is not None and over.any(stop.received is not None)
                 is_due = file is not None and over.agree(file.is_due(step))
-                is_recorded = step > record.step and (step in steps or step in state_steps)
+                is_recorded = step > record.step and (step in recorded or step in saved)
                 is_needed = is_recorded or is_due or is_stopping or step == model.n_steps or until is not None
                 state = over.state(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
                         check = partial(check_state, state, plan, step=step, model=model, last=record.state)
                         over.on_keepers(check) if keeps_own else check()
-                    known = between.known(state, int((steps == step).sum()))
-                    for time, at_time in zip(times[steps == step], known, strict=True) if observe else ():
+                    now = times[recorded.get(step, nowhere)]
+                    known = between.known(state, len(now))
+                    for time, at_time in zip(now, known, strict=True) if observe else ():
                         view, where = read_only(plan.tokens(at_time)), f"step {step} (time {time:g})"
                         of_state: dict[str, Any] = {"tokens": view, "radii": radii_of(plan, at_time), "where": where}
                         if keeps_own:
@@ -300,11 +302,11 @@ def simulate(
                             some = values(observe, float(time), **of_state)
                         for name, value in some:
                             record.add(name, value, where=where)
-                    record.states += known if state_steps is steps else [state] * int((state_steps == step).sum())
+                    record.states += known if state_steps is steps else [state] if step in saved else []
                     if until is not None:
                         size = model.horizon / model.n_steps
                         since = max(step - 1, 0) * size
-                        within = zip(times[steps == step], known[: len(between.states)], strict=False)
+                        within = zip(now, known[: len(between.states)], strict=False)
                         for time, at_time in (*within, (step * size, state)):
                             called: dict[str, Any] = {"since": since, "time": float(time)}
                             record.hits = conditions.after(record.hits, until, tokens=plan.tokens(at_time), **called)

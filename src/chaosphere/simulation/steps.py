@@ -17,6 +17,13 @@ from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext
 from chaosphere.simulation.solution import SimulationError
 
 
+def places(steps: NDArray[np.int64]) -> dict[int, slice]:
+    """Return where each of the numbers is among steps, which do not decrease."""
+    values, firsts = np.unique(steps, return_index=True)
+    stops = [*firsts.tolist(), len(steps)][1:]
+    return {step: slice(first, stop) for step, first, stop in zip(values.tolist(), firsts.tolist(), stops, strict=True)}
+
+
 class Between:
     """Recorded times that lie between the steps of a dense plan, and the states at those within the last step.
 
@@ -29,12 +36,12 @@ class Between:
     """
 
     def __init__(self, times: Floats, steps: NDArray[np.int64], *, model: Model) -> None:
-        position, self.offsets = times * model.n_steps / model.horizon, {}
+        position = times * model.n_steps / model.horizon
         slack = np.maximum(1e-9, 4 * np.finfo(np.float64).eps * position)
-        is_between = position < steps - slack
-        for step in np.unique(steps[is_between]).tolist():
-            start = (step - 1) * model.horizon / model.n_steps
-            self.offsets[step] = times[is_between & (steps == step)] - start
+        times, steps = times[is_between := position < steps - slack], steps[is_between]
+        self.offsets = {
+            step: times[rows] - (step - 1) * model.horizon / model.n_steps for step, rows in places(steps).items()
+        }
         self.states: list[Tokens] = []
 
     def start(self, step: int, x: Tokens) -> Inside | None:
@@ -80,7 +87,7 @@ def run_steps(
     while index < model.n_steps:
         n_steps = 1
         if stops is not None:
-            n_steps = min(plan.max_fused_steps, int(stops[stops > index][0]) - index)
+            n_steps = min(plan.max_fused_steps, int(stops[stops.searchsorted(index, side="right")]) - index)
         try:
             if between is not None and (inside := between.start(index, batch)) is not None:
                 batch = plan.advance_through(batch, index, inside=inside, context=context)

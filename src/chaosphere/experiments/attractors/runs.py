@@ -26,7 +26,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry import sphere
 from chaosphere.measures.dimension import correlation_dimension
 from chaosphere.measures.statistics import cluster_count
@@ -124,7 +124,13 @@ def run(
         raise ValueError(f"n_steps must be a multiple of {_N_STARTS}, got {n_steps}")
     decays = checks.number(decays, "decays", above=0, high=30)
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=_N_STARTS * n_tokens, dim=dim)
+    check_size(
+        n_tokens=_N_STARTS * n_tokens,
+        dim=dim,
+        n_steps=n_steps,
+        n_replicas=n_replicas,
+        n_results=n_replicas * len(NOISES) * n_tokens * dim,
+    )
     sequence = root(rng)
     facts = {
         "study": "attractors of the noise",

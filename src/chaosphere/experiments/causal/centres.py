@@ -17,7 +17,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.sde import LimitSDE
@@ -95,7 +95,8 @@ def run(
         raise ValueError(f"spacing must be < π √β = {math.pi * math.sqrt(betas[0]):.4g}, got {spacing:g}")
     n_replicas = checks.integer(n_centre_replicas, "n_centre_replicas", low=2)
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=n_tokens * n_replicas * len(betas) * _N_TIMES, dim=1, n_layer_numbers=0)
+    n_all = n_tokens * n_replicas * len(betas) * _N_TIMES
+    check_size(n_tokens=n_all, dim=1, n_steps=math.ceil(10 * horizon), n_replicas=n_replicas)
     times = np.linspace(0.0, horizon, _N_TIMES)
     models = [
         LimitSDE(

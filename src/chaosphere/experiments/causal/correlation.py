@@ -17,7 +17,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.gegenbauer import gegenbauer
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -29,6 +29,7 @@ from chaosphere.simulation.loop import simulate
 from chaosphere.theory.causal import causal_covariance
 
 _Piece = tuple[Floats, Floats]  # covariances (earlier, bin), distances (earlier,)
+_MAX_DEGREE = 10_000  # its polynomials take a recurrence of as many steps
 _N_BINS = 4  # of later positions, for each earlier one
 
 
@@ -71,7 +72,7 @@ def run(
     dim : int
         Dimension d of the tokens.
     degree : int
-        Degree of the harmonic.
+        Degree of the harmonic, at most 10 000.
     n_tokens : int
         Number N of tokens, at least 8.
     horizon : float
@@ -111,11 +112,11 @@ def run(
     (4, 1, 4)
     """
     n_tokens = checks.integer(n_tokens, "n_tokens", low=8)
-    dim, degree = checks.integer(dim, "dim", low=2), checks.integer(degree, "degree", low=1)
+    dim, degree = checks.integer(dim, "dim", low=2), checks.integer(degree, "degree", low=1, high=_MAX_DEGREE)
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     n_threads = checks.threads(n_threads)
     tokens = _tokens_at(earlier, n_tokens)
-    check_memory(n_tokens=(len(tokens) + 1) * n_tokens, dim=dim, n_layer_numbers=0)
+    check_size(n_tokens=(len(tokens) + 1) * n_tokens, dim=dim, n_steps=n_steps, n_replicas=n_replicas)
     # Its closed form is in terms of attention without the mask.
     free = SoftmaxAttention(beta=beta, value_scale=value_scale)
     causal = replace(free, mask="causal", decay=decay)

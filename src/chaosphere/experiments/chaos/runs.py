@@ -17,7 +17,7 @@ from chaosphere.experiments.chaos import own_noise, spread
 from chaosphere.experiments.chaos.dataset import from_dataset, to_dataset
 from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, measure
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
@@ -91,7 +91,7 @@ def run(
     cases = list(cases)
     if not cases or len({case.name for case in cases}) != len(cases):
         raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
-    _check_memory(cases, ranks)
+    _check_size(cases, ranks, n_replicas=n_replicas)
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")
     sequence = root(rng)
@@ -151,7 +151,7 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None, ranks: Ranks
         As in `run`; each takes its share of the steps.
     """
     n_threads, total = checks.threads(n_threads), 0.0
-    _check_memory(cases, ranks)
+    _check_size(cases, ranks, n_replicas=1)
     for case in cases:
         n = min(2048, case.n_reference, max(2**22 // case.dim, 2))
         x = sample_uniform(n, case.dim, rng=0) if case.x0 is None else case.x0[:n]
@@ -168,7 +168,8 @@ def seconds(cases: Sequence[Case], *, n_threads: int | None = None, ranks: Ranks
     return total if ranks is None else total / ranks.size
 
 
-def _check_memory(cases: Sequence[Case], ranks: Ranks | None = None) -> None:
+def _check_size(cases: Sequence[Case], ranks: Ranks | None, *, n_replicas: int) -> None:
     for case in cases:
         n_tokens = case.n_moved if ranks is None else case.n_moved * ranks.n_here // ranks.size
-        check_memory(n_tokens=n_tokens, dim=case.dim, n_layer_numbers=case.n_layer_numbers)
+        several = {"n_steps": case.model.n_steps, "n_replicas": n_replicas, "n_layer_numbers": case.n_layer_numbers}
+        check_size(n_tokens=n_tokens, dim=case.dim, **several)

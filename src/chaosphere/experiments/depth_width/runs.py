@@ -13,7 +13,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
@@ -102,8 +102,13 @@ def run(
     n_networks, largest = (len(depths) + 1) * (len(widths) + 1), max(widths, default=0)
     # Layers of finite width are mapped by matrices over the tokens.
     n_matrices = 8 * n_tokens**2 if widths else 0
-    check_memory(
-        n_tokens=n_networks * n_tokens, dim=dim, n_layer_numbers=largest * (2 * dim + 1 + n_tokens) + n_matrices
+    check_size(
+        n_tokens=n_networks * n_tokens,
+        dim=dim,
+        n_steps=refinement * depths[-1],
+        n_replicas=n_replicas,
+        n_layer_numbers=largest * (2 * dim + 1 + n_tokens) + n_matrices,
+        n_results=n_replicas * n_networks,
     )
     sequence = root(rng)
     identity = netcdf.identity(

@@ -24,6 +24,7 @@ from chaosphere.common.streams import Seed, root
 from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.models import MakeInteraction
 from chaosphere.experiments.pieces import OnStep, grow
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.laws import Law
 from chaosphere.models.mean_field import MeanField
 from chaosphere.models.transformer import Transformer
@@ -136,6 +137,9 @@ def run(
     cases = list(cases)
     if not cases or len({case.name for case in cases}) != len(cases):
         raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
+    for case in cases:
+        several = {"dim": case.law.dim, "n_steps": case.model.n_steps, "n_replicas": n_replicas}
+        check_size(n_tokens=max(n_samples, case.n_nodes * case.law.dim), **several)  # tangents of each coordinate
     sequence = root(rng)
     study = identity(cases, rng=sequence, tokens=ladder, n_samples=n_samples)
 

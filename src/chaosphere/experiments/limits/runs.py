@@ -20,6 +20,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
 from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.pieces import OnStep, grow
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.laws import quadrature
 from chaosphere.interactions.protocol import Interaction
 from chaosphere.noise.mlp import MLP
@@ -105,6 +106,14 @@ def run(
         if depths[-1] % depth:
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")
     n_threads = checks.threads(n_threads)
+    n_all = (n_nodes + sum(tokens) + tokens[-1]) * (len(depths) + 1) * (len(widths) + 1)
+    check_size(
+        n_tokens=n_all,
+        dim=2,
+        n_steps=_REFINEMENT * depths[-1],
+        n_replicas=n_replicas,
+        n_layer_numbers=8 * (n_nodes + tokens[-1]) ** 2 + widths[-1] * (5 + n_nodes + tokens[-1]),
+    )
     sequence = root(rng)
     study = identity(
         mlp,

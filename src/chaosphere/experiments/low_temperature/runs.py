@@ -34,7 +34,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry import sphere
 from chaosphere.geometry.laws import Uniform
 from chaosphere.geometry.quadrature import Quadrature, quadrature
@@ -143,7 +143,13 @@ def run(
     if gap * horizon / n_steps > 0.25:
         raise ValueError(f"n_steps must be at least 4 gap horizon = {4 * gap * horizon:g}, got {n_steps}")
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=2 * n_tokens, dim=dim, n_results=2 * _N_TIMES * n_tokens * dim)
+    check_size(
+        n_tokens=2 * n_tokens,
+        dim=dim,
+        n_steps=n_steps,
+        n_replicas=n_replicas,
+        n_results=2 * _N_TIMES * n_tokens * dim,
+    )
     sequence = root(rng)
     rules = [quadrature(Uniform(dim=dim), n) for n in (n_tokens, n_tokens // 4)]
     facts = {

@@ -17,7 +17,7 @@ from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.mean_field.pairs import pair_law
 from chaosphere.experiments.mean_field.parts import N_ANGLES, N_MOMENTS, convergence_of_nodes, picture, solvers
 from chaosphere.experiments.pieces import OnStep, checkpoint, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.laws import Law, Mixture, VonMisesFisher
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.models.sde import LimitSDE
@@ -138,9 +138,12 @@ def run(
     checks.integer(n_replicas, "n_replicas", low=2)
     checks.integer(n_pair_replicas, "n_replicas", low=2)
     checks.integer(width, "width", low=1)
-    check_memory(
+    n_fine_steps = n_steps[-1] * refinement
+    check_size(
         n_tokens=max(4 * n_nodes[-1] * n_replicas, n_modes * n_replicas, 128 * n_pair_replicas),
         dim=2,
+        n_steps=max(n_fine_steps, depth),
+        n_replicas=max(n_replicas, n_pair_replicas),
         n_layer_numbers=5 * width * n_replicas,
         n_results=_N_HORIZONS * n_steps[-2] * N_ANGLES,
     )
@@ -148,7 +151,7 @@ def run(
     mlp = MLP(width=width, activation=activation, bias_std=bias_std)
     attention = None if value_scale == 0 else SoftmaxAttention(beta=beta, value_scale=value_scale)
     field = GaussianField(kernel=mlp.kernel(2), tolerance=_TOLERANCE)
-    fine = LimitSDE(attention=attention, field=field, horizon=horizon, n_steps=n_steps[-1] * refinement, scheme="heun")
+    fine = LimitSDE(attention=attention, field=field, horizon=horizon, n_steps=n_fine_steps, scheme="heun")
     network = Transformer(attention=attention, mlp=mlp, depth=depth, horizon=horizon)
     energy_beta = beta if beta > 0 else 1.0
     functions: dict[str, Function] = {

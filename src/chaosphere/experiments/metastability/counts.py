@@ -17,7 +17,7 @@ from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.metastability.hitting import Flow
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.measures.linkage import clusters
 from chaosphere.measures.states import lifetimes
@@ -100,7 +100,13 @@ def run(
             f"n_tokens must be at least {fewest} for β = {betas[-1]:g}, so that few gaps at the start are longer than "
             f"a link, got {n_tokens}"
         )
-    check_memory(n_tokens=n_tokens, dim=2, n_results=n_tokens * n_replicas * len(betas) * (n_times + 1))
+    check_size(
+        n_tokens=n_tokens,
+        dim=2,
+        n_steps=n_times,
+        n_replicas=n_replicas,
+        n_results=n_tokens * n_replicas * len(betas) * (n_times + 1),
+    )
     times = log_times(first=_FIRST, last=horizon, n_times=n_times)
     sequence = root(rng)
     study = netcdf.identity({"betas": betas, "n_tokens": n_tokens, "times": times.tolist()}, sequence)

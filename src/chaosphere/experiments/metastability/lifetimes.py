@@ -16,12 +16,14 @@ from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.metastability.hitting import Flow, bracket, on_circle
 from chaosphere.experiments.pieces import OnStep, grow
+from chaosphere.experiments.sizes import check_size
 from chaosphere.measures.linkage import clusters
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 
 _PRECISION = 1e-3  # of a lifetime
 _TOLERANCE = 1e-8  # of an inner step
+_MAX_CLUSTERS = 1000  # β grows with their square, and the time of a run with that of all pairs
 _DISTURBANCE = 1e-5  # standard deviation of the angles
 
 
@@ -45,7 +47,7 @@ def run(
     rng : int, SeedSequence or Generator
         Replica r has its own disturbances, the same for all β and for every number of replicas.
     k_clusters : sequence of int
-        Increasing numbers k of clusters, at least 3.
+        Increasing numbers k of clusters, from 3 to 1000.
     lifetime_barriers : sequence of float
         Increasing values of β(1 − cos(2π/k)), at least two, from 8 to 36: β is another for each k.
     n_lifetime_replicas : int
@@ -73,12 +75,13 @@ def run(
     >>> data["lifetime"].dims
     ('replica', 'k', 'barrier')
     """
-    numbers = checks.increasing(k_clusters, "k_clusters", low=3)
+    numbers = checks.increasing(k_clusters, "k_clusters", low=3, high=_MAX_CLUSTERS)
     barriers = [checks.number(b, "lifetime_barriers", low=8, high=36) for b in lifetime_barriers]
     if len(barriers) < 2 or sorted(set(barriers)) != barriers:
         raise ValueError(f"lifetime_barriers must be increasing, at least two, got {barriers}")
     n_replicas = checks.integer(n_lifetime_replicas, "n_lifetime_replicas", low=2)
     n_threads = checks.threads(n_threads)
+    check_size(n_tokens=numbers[-1], dim=2, n_steps=1, n_replicas=n_replicas)
     betas = [[barrier / (1 - math.cos(2 * math.pi / k)) for barrier in barriers] for k in numbers]
     sequence = root(rng)
     study = netcdf.identity({"k": numbers, "barriers": barriers, "disturbance": _DISTURBANCE}, sequence)

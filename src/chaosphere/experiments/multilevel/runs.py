@@ -13,8 +13,10 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.estimate import estimate
+from chaosphere.ensembles.level_runs import COARSEST_TOKENS
 from chaosphere.experiments import estimates, models
 from chaosphere.experiments.pieces import OnStep
+from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.synchronization.runs import pair_energy
 from chaosphere.geometry.laws import Uniform
 from chaosphere.measures.pairwise import Energy
@@ -24,6 +26,7 @@ from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
 
 _QUANTILE = 2.5758  # of the normal law, at 99.5 %
+_MAX_DIM = 1000  # the spectral field takes a quadrature of as many nodes
 
 
 def run(
@@ -56,7 +59,7 @@ def run(
     value_scale : float
         V = δI: 1 attracts, 0 is off, -1 repels.
     dim : int
-        Dimension d of the tokens.
+        Dimension d of the tokens, at most 1000.
     horizon : float
         T, time of the run.
     n_steps : int
@@ -88,7 +91,8 @@ def run(
     True
     """
     tolerance = checks.number(tolerance, "tolerance", above=0)
-    dim = checks.integer(dim, "dim", low=2)
+    dim = checks.integer(dim, "dim", low=2, high=_MAX_DIM)
+    check_size(n_tokens=COARSEST_TOKENS, dim=dim, n_steps=n_steps, n_replicas=1)
     kernel = models.mlp(bias_std=bias_std, activation=activation).kernel(dim)
     model = LimitSDE(
         attention=models.attention(beta=beta, value_scale=value_scale),

@@ -17,7 +17,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import STREAM_VERSION, Seed, root
 from chaosphere.experiments.paper.exponents import BIASES, DIMS
 from chaosphere.experiments.pieces import OnStep, checkpoint, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.synchronization import pair_energy, theorem
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -215,9 +215,11 @@ def figure(
     n_replicas = checks.integer(n_replicas, "n_replicas", low=1)
     largest = max(dims)
     n_layer_numbers = n_replicas * width * (2 * largest + 1)
-    check_memory(
+    check_size(
         n_tokens=N_TOKENS * n_replicas,
         dim=largest,
+        n_steps=depth,
+        n_replicas=n_replicas,
         n_layer_numbers=n_layer_numbers,
         n_results=n_replicas * (depth + 1) * len(dims) * len(BIASES) * len(VALUE_SCALES),
     )

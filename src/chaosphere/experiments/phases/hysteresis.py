@@ -18,7 +18,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.laws import Density
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -130,7 +130,9 @@ def run(
         checks.integer(n_replicas, "n_replicas", low=2),
     )
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=max(n_systems, _N_SAMPLES) * n_tokens, dim=dim, n_layer_numbers=0)
+    check_size(
+        n_tokens=max(n_systems, _N_SAMPLES) * n_tokens, dim=dim, n_steps=n_steps * len(ladder), n_replicas=n_replicas
+    )
     branches = [
         phases.branch(attention_of(name, beta), dim, lowest=0.99 * ladder[0] * _critical(name, beta, dim))
         for name in names

@@ -17,7 +17,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry import sphere
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.reporting import netcdf
@@ -103,7 +103,13 @@ def run(
         )
     )
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=n_tokens, dim=dim, n_layer_numbers=2 * head_dims[-1] * dim)
+    check_size(
+        n_tokens=n_tokens,
+        dim=dim,
+        n_steps=n_heads,
+        n_replicas=n_replicas,
+        n_layer_numbers=2 * head_dims[-1] * dim + _N_ROTATIONS * dim**2,
+    )
     sequence = root(rng)
     facts = {
         "study": "random heads at low temperature",

@@ -18,7 +18,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry import sphere
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.models.transformer import Transformer
@@ -105,7 +105,14 @@ def run(
     n_pairs, n_steps = checks.integer(n_pairs, "n_pairs", low=1), checks.integer(n_steps, "n_steps", low=4)
     horizon = checks.number(horizon, "horizon", above=0, high=1e6)
     n_replicas, n_threads = checks.integer(n_replicas, "n_replicas", low=2), checks.threads(n_threads)
-    check_memory(n_tokens=2 * n_pairs, dim=dims[-1], n_layer_numbers=n_pairs * dims[-1] ** 2)
+    check_size(
+        n_tokens=2 * n_pairs,
+        dim=dims[-1],
+        n_steps=n_steps,
+        n_replicas=n_replicas,
+        n_layer_numbers=n_pairs * dims[-1] ** 2,
+        n_results=3 * n_replicas * len(dims) * len(betas),
+    )
     models = [
         Transformer(attention=RandomAttention(beta=beta), mlp=None, depth=n_steps, horizon=horizon) for beta in betas
     ]

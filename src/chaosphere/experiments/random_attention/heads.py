@@ -17,7 +17,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.reporting import netcdf
@@ -107,11 +107,12 @@ def run(
         )
         for h in ladder
     ]
-    pair = RandomAttention(head_dim=head_dim, query_key_std=query_key_std, value_std=1 / math.sqrt(dim)).pair(dim)
     steps = np.unique(np.linspace(0, n_steps, min(n_steps, 10) + 1).round())
     times = steps * horizon / n_steps
     n_layer_numbers = n_pairs * ladder[-1] * (2 * dim**2 + 2 * head_dim * dim)
-    check_memory(n_tokens=2 * n_pairs * len(times), dim=dim, n_layer_numbers=n_layer_numbers)
+    several = {"n_steps": n_steps, "n_replicas": n_replicas, "n_layer_numbers": n_layer_numbers}
+    check_size(n_tokens=2 * n_pairs * len(times), dim=dim, **several)
+    pair = RandomAttention(head_dim=head_dim, query_key_std=query_key_std, value_std=1 / math.sqrt(dim)).pair(dim)
     sequence = root(rng)
     facts = {"models": [describe(model) for model in models], "dim": dim, "n_pairs": n_pairs}
     study = netcdf.identity(facts, sequence)

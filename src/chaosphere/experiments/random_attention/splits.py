@@ -16,7 +16,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.reporting import netcdf
@@ -98,9 +98,11 @@ def run(
         )
     )
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=n_systems * (2 * ladder[-1] + 1), dim=dim, n_layer_numbers=n_systems * dim**2)
     attention = RandomAttention(beta=beta)
+    several = {"dim": dim, "n_replicas": n_replicas, "n_layer_numbers": n_systems * dim**2}
+    check_size(n_tokens=n_systems * (2 * ladder[-1] + 1), n_steps=rate, **several)
     horizons = [math.ceil(_N_MEANS * lifetime(attention, dim, n=n)) for n in ladder]
+    check_size(n_tokens=0, n_steps=rate * max(horizons), **several)
     models = [Transformer(attention=attention, mlp=None, depth=rate * t, horizon=float(t)) for t in horizons]
     sequence = root(rng)
     facts = {"models": [describe(m) for m in models], "splits": list(ladder), "dim": dim, "n_systems": n_systems}

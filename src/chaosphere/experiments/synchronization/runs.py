@@ -15,7 +15,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments.pieces import OnStep, checkpoint, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.synchronization.late import no_sharp_rate, sharp_rate
 from chaosphere.geometry.sphere import sample_uniform
 from chaosphere.interactions.protocol import Interaction, growth_of
@@ -133,9 +133,11 @@ def run(
         for name in activations
     ]
     n_tokens, dim = checks.integer(n_tokens, "n_tokens", low=1), checks.integer(dim, "dim", low=2)
-    check_memory(
+    check_size(
         n_tokens=n_replicas * n_tokens,
         dim=dim,
+        n_steps=depth,
+        n_replicas=n_replicas,
         n_layer_numbers=n_replicas * width * (2 * dim + 1),
         n_results=len(models) * (n_replicas + 6) * depth,
     )

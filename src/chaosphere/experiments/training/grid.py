@@ -16,7 +16,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.training import paths
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
@@ -136,7 +136,14 @@ def run(
     if n_replicas % 2:
         raise ValueError(f"n_replicas must be even, got {n_replicas}: fluctuations are taken between pairs")
     n_paths = len(steps) * n_sequences * n_tokens * sizes[-1]
-    check_memory(n_tokens=n_paths, dim=dim, n_layer_numbers=sizes[-1] * n_limit_heads * 3 * dim**2)
+    check_size(
+        n_tokens=n_paths,
+        dim=dim,
+        n_steps=steps[-1] * sizes[-1],
+        n_replicas=n_replicas,
+        n_layer_numbers=3 * dim**2 * sizes[-1] * max(sizes[-1], n_limit_heads),
+        n_results=n_replicas * len(sizes) ** 2 * (n_sequences * n_tokens * dim + steps[-1]),
+    )
     sequence = root(rng)
     facts = {"options": options, "n_tokens": n_tokens, "n_sequences": n_sequences, "learning_rate": learning_rate}
     facts |= {"steps": steps, "sizes": sizes, "n_limit_heads": n_limit_heads}

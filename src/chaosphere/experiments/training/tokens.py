@@ -15,7 +15,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments import estimates
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.training import paths
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
@@ -110,7 +110,13 @@ def run(
     if n_heads % 2:
         raise ValueError(f"n_token_heads must be even, got {n_heads}")
     n_replicas = checks.integer(n_token_replicas, "n_token_replicas", low=2)
-    check_memory(n_tokens=len(steps) * sum(counts) * (size + n_heads), dim=dim)
+    check_size(
+        n_tokens=len(steps) * sum(counts) * (size + n_heads),
+        dim=dim,
+        n_steps=steps[-1] * size,
+        n_replicas=n_replicas,
+        n_layer_numbers=3 * dim**2 * size * max(size, n_heads),
+    )
     sequence = root(rng)
     facts = {"options": options, "learning_rate": learning_rate, "token_counts": counts, "token_steps": steps}
     study = netcdf.identity(facts | {"network_size": size, "n_token_heads": n_heads}, sequence)

@@ -38,7 +38,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments.pieces import OnStep, grow
-from chaosphere.experiments.sizes import check_memory
+from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.uniform_in_time.verdicts import claims, table
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -162,7 +162,7 @@ def run(
         least = _N_TIMES * math.ceil(horizon / _MAX_STEP / _N_TIMES - 1e-9)
         raise ValueError(f"n_steps must be a multiple of {_N_TIMES}, at least {least}, got {n_steps}")
     n_threads = checks.threads(n_threads)
-    check_memory(n_tokens=2 * n_nodes + n_systems * sum(ladder), dim=2)
+    check_size(n_tokens=2 * n_nodes + n_systems * sum(ladder), dim=2, n_steps=n_steps, n_replicas=n_replicas)
     sequence = root(rng)
     facts = {
         "study": "uniform in time",
