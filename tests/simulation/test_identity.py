@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import typing
 
 import numpy as np
 import pytest
@@ -146,6 +147,25 @@ def test_what_a_class_inherits_from_the_package_does_not_count(monkeypatch):
     monkeypatch.setattr(ModelPlan, "describe", documented)
     assert describe(Plan) == before
     Plan.describe = lambda self: None
+    assert describe(Plan) != before
+
+
+def test_what_a_protocol_gives_a_class_does_not_count(monkeypatch):
+    """Libraries that are imported later, such as typing_extensions, replace functions that its methods use."""
+
+    class Plan(ModelPlan):
+        def advance(self, x, steps, context):
+            return x
+
+    def original(arguments):
+        return arguments
+
+    original.__module__ = "typing"
+    monkeypatch.setattr(typing, "_collect_parameters", original)
+    before = describe(Plan)
+    monkeypatch.setattr(typing, "_collect_parameters", lambda arguments: arguments)
+    assert describe(Plan) == before
+    Plan.advance = lambda self, x, steps, context: -x
     assert describe(Plan) != before
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.protocol import Interaction, drift_of, plan_of
 
 
 def drift(interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int | None) -> Tokens:
@@ -21,6 +21,6 @@ def drift(interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int |
     """
     batch = checks.tokens(x)
     threads = checks.threads(n_threads)
-    plan = interaction.plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
-    values = plan.drift(batch, n_threads=threads)
+    plan = plan_of(interaction, Shape.of(batch), checks.weights(weights, batch.shape[1]))
+    values = drift_of(plan, batch, n_threads=threads)
     return values if x.ndim == 3 else values[0]

@@ -30,11 +30,13 @@ from chaosphere.interactions.protocol import (
     check_interaction,
     check_schedule,
     consensus_rate_of,
+    drift_of,
     growth_of,
     interaction_at,
     is_ordered_of,
     mobility_of,
     offered,
+    plan_of,
 )
 from chaosphere.interactions.sphere import CombinedSphere, SphereDrift
 
@@ -167,7 +169,7 @@ class MultiHeadAttention(Differentiable, Brief):
         200.0
         """
         unordered = layered.of_all(weights)
-        plans = [head.plan(shape, weights if is_ordered_of(head) else unordered) for head in self.heads]
+        plans = [plan_of(head, shape, weights if is_ordered_of(head) else unordered) for head in self.heads]
         return _MultiHeadPlan(plans, is_mean=self._is_mean)
 
     def __call__(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> Tokens:
@@ -617,7 +619,8 @@ class _MultiHeadPlan(InteractionPlan):
 
     def drift(self, x: Tokens, *, n_threads: int) -> Tokens:
         """Return the combined drift; see `InteractionPlan`."""
-        return np.asarray(combined((plan.drift(x, n_threads=n_threads) for plan in self.plans), is_mean=self.is_mean))
+        drifts = (drift_of(plan, x, n_threads=n_threads) for plan in self.plans)
+        return np.asarray(combined(drifts, is_mean=self.is_mean))
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
         """Return the derivative in a direction; see `InteractionPlan`."""

@@ -19,6 +19,7 @@ from chaosphere.interactions.protocol import (
     check_interaction,
     check_schedule,
     is_ordered_of,
+    plan_of,
 )
 
 
@@ -58,7 +59,7 @@ class PerLayer(Brief):
         plans: dict[int, InteractionPlan] = {}  # layers that share an interaction share its plan
         for part in self.interactions:
             if id(part) not in plans:
-                plans[id(part)] = part.plan(shape, weights if is_ordered_of(part) else unordered)
+                plans[id(part)] = plan_of(part, shape, weights if is_ordered_of(part) else unordered)
         return PerLayerPlan([plans[id(part)] for part in self.interactions])
 
 

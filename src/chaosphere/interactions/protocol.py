@@ -19,6 +19,7 @@ import numpy as np
 
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.ordered_sums import Array, Nodes
+from chaosphere.common.plans import check_part, check_plan, check_vectors
 from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.pullback import Pullback as Pullback
 from chaosphere.common.shape import Shape
@@ -303,7 +304,7 @@ class InteractionPlan(Protocol):
         The default rounds as the drift does, by some 1e-16 of its length. An interaction may do better where almost
         all of the drift is along the token.
         """
-        drift = self.drift(x, n_threads=n_threads)
+        drift = drift_of(self, x, n_threads=n_threads)
         return np.asarray(drift - np.einsum("rik,rik->ri", x, drift)[:, :, None] * x)
 
     def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int) -> Tokens:
@@ -406,7 +407,8 @@ class InteractionPlan(Protocol):
         """
         start = x
         for _ in range(n_steps):
-            x = sphere.layer_norm_step(x, self.drift(x, n_threads=n_threads), step_size, n_threads, in_place=True)
+            v = drift_of(self, x, n_threads=n_threads)
+            x = sphere.layer_norm_step(x, v, step_size, n_threads, in_place=True)
         return self.hold(x, start)
 
     def hold(self, x: Tokens, start: Tokens) -> Tokens:
@@ -646,18 +648,35 @@ class _Distributed(InteractionPlan):
         return self.plan.shared_drift(x, self.partition, n_threads=n_threads)
 
 
+def plan_of(interaction: Interaction, shape: Shape, weights: Floats | None = None) -> InteractionPlan:
+    """Return the plan that an interaction makes; TypeError if that is no plan."""
+    plan = interaction.plan(shape, weights)
+    source = f"{type(interaction).__name__}.plan"
+    check_plan(plan, base=InteractionPlan, needs=("drift", "pairs"), source=source)
+    return plan
+
+
+def drift_of(plan: InteractionPlan, x: Tokens, *, n_threads: int) -> Tokens:
+    """Return the drift at tokens (R, N, d); TypeError if the plan returns anything but an array like x."""
+    drift = plan.drift(x, n_threads=n_threads)
+    check_vectors(drift, f"{type(plan).__name__}.drift", x=x)
+    return drift
+
+
 def raise_no_derivative(name: str) -> NoReturn:
     """Raise NoDerivativeError, a ValueError: an interaction of this name has no derivative."""
     raise NoDerivativeError(
-        f"{name} has no derivative: write its methods jvp and vjp, or use an interaction that has them, "
-        "such as SoftmaxAttention or PotentialInteraction"
+        f"{name} has no derivative: an interaction has one where its plan has the methods jvp and vjp, "
+        "as that of SoftmaxAttention or PotentialInteraction"
     )
 
 
 def check_interaction(value: object, name: str) -> None:
     """Raise TypeError unless an object offers what `Interaction` asks for, or is None."""
-    if value is not None and not all(callable(getattr(value, member, None)) for member in ("resolve", "plan")):
-        raise TypeError(f"{name} must be a SoftmaxAttention, another interaction, or None, got {value!r}")
+    if value is not None:
+        rule = "a SoftmaxAttention, another interaction, or None"
+        hint = "; CustomInteraction makes an interaction of a function" if callable(value) else ""
+        check_part(value, name, rule=rule, members=("resolve", "plan"), hint=hint)
 
 
 def check_schedule(interaction: object, *, n_steps: int, horizon: float) -> None:

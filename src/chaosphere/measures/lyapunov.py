@@ -15,7 +15,7 @@ from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
 from chaosphere.geometry.sphere import normalize
-from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, model_plan_of
 
 _SEPARATION = 1e-7  # of copies, where a model has no derivative
 
@@ -296,7 +296,7 @@ def _orthonormal(vectors: Floats, at: Tokens) -> tuple[Floats, Floats]:
 
 def _plan(model: Model, x: Tokens) -> ModelPlan:
     """Return the plan of a model, refused if tangent vectors at unit tokens do not tell how its states differ."""
-    plan = model.plan(Shape.of(x))
+    plan = model_plan_of(model, Shape.of(x))
     if plan.has_radius:
         raise ValueError(f"model must be one of unit tokens: {type(model).__name__} has radii, which differ as well")
     return plan

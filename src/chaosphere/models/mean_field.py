@@ -17,7 +17,7 @@ from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.interactions.protocol import is_ordered_of
 from chaosphere.models.operations import Recorder
-from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, check_model, resolved
+from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, check_model, model_plan_of, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -113,7 +113,8 @@ class MeanField(Brief):
         check_model(self.model)
         if getattr(self.model, "has_own_noise", True):  # a model that says nothing may have some
             raise ValueError(
-                "model must have temperature 0: nodes do not carry the diffusion of each token's own noise"
+                "model must have temperature 0: nodes do not carry the diffusion of each token's own noise; "
+                "a model of your own says by has_own_noise = False that it has none"
             )
         checks.integers(self, "n_nodes", low=2)
         laws = self._laws()
@@ -322,7 +323,7 @@ class MeanField(Brief):
             )
         n_places = self.n_places or len(self._laws())
         layers = (n_places * self.weights).reshape(n_places, -1)
-        inner = self.model.plan(shape, layers if is_ordered_of(self.model) else self.weights)
+        inner = model_plan_of(self.model, shape, layers if is_ordered_of(self.model) else self.weights)
         if inner.is_ordered:
             raise ValueError(
                 "model must say that it is ordered, by a property is_ordered, and take the nodes of its places as "

@@ -7,9 +7,8 @@ x = r θ. To add a rule, add a class with the method `step` and a line to `NORMA
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from chaosphere.common.checks import Tokens
@@ -130,6 +129,11 @@ class Sqrt(Normalization):
         return operations.move(x, half.velocity, step=step, fused=half.move)
 
 
-NORMALIZATIONS: Mapping[str, Normalization] = MappingProxyType(
-    {"post": Post(), "pre": Pre(), "peri": Peri(), "ngpt": NGPT(), "sqrt": Sqrt()}
-)
+NORMALIZATIONS: dict[str, Normalization] = {
+    "post": Post(),
+    "pre": Pre(),
+    "peri": Peri(),
+    "ngpt": NGPT(),
+    "sqrt": Sqrt(),
+}
+"""The rules that `Transformer` knows, by name."""

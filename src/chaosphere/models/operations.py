@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Tokens
+from chaosphere.common.plans import check_vectors, name_of
 from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.geometry import sphere
 
@@ -49,9 +50,7 @@ class Velocity:
     def derivative(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
         """Return the derivative at tokens, as a function of the tangent; NoDerivativeError if there is none."""
         if missing := [name for name in ("jvp", "vjp") if not hasattr(self.source, name)]:
-            raise NoDerivativeError(
-                f"{self.part}: {type(self.source).__name__} has no derivative, no method {missing[0]}"
-            )
+            raise NoDerivativeError(f"{self.part}: {name_of(self.source)} has no derivative, no method {missing[0]}")
         if linearized := getattr(self.source, "linearized", None):
             derivative: Callable[[Tokens], Tokens] = linearized(x, n_threads=n_threads)
             return derivative
@@ -75,7 +74,9 @@ class Operations:
 
     def evaluate(self, x: Any, velocity: Velocity) -> Any:
         """Return a velocity at the unit tokens x, an array of its own."""
-        return velocity.value(x, n_threads=self.n_threads)
+        vectors = velocity.value(x, n_threads=self.n_threads)
+        check_vectors(vectors, name_of(velocity.value), x=x)
+        return vectors
 
     def move(self, x: Any, velocity: Velocity, *, step: float, fused: Callable[..., Tokens]) -> Any:
         """Return LN(x + step · velocity(x)), by a function that computes it in one pass."""

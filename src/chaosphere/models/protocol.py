@@ -34,12 +34,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.plans import check_part, check_plan
 from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.interactions.protocol import InteractionPlan, Partition
 from chaosphere.models.operations import Recorder
+
+_MEMBERS = ("n_steps", "horizon", "plan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -636,16 +639,20 @@ def radii_of(plan: ModelPlan, state: Tokens) -> Tokens | None:
 
 def missing_members(model: object) -> list[str]:
     """Return the names of what `Model` asks for and this object does not have."""
-    return [name for name in ("n_steps", "horizon", "plan") if not hasattr(model, name)]
+    return [name for name in _MEMBERS if not hasattr(model, name)]
 
 
 def check_model(model: object) -> None:
     """Raise TypeError if an object cannot be run as a model."""
-    if missing := missing_members(model):
-        raise TypeError(
-            f"model must be a model such as a Transformer or a LimitSDE, got {model!r}: it has no {', '.join(missing)} "
-            "(attention, layers and fields are parts of a model)"
-        )
+    rule, hint = "a model such as a Transformer or a LimitSDE", " (attention, layers and fields are parts of a model)"
+    check_part(model, "model", rule=rule, members=_MEMBERS, hint=hint)
+
+
+def model_plan_of(model: Model, shape: Shape, weights: Floats | None = None) -> ModelPlan:
+    """Return the plan that a model makes; TypeError if that is no plan."""
+    plan = model.plan(shape, weights)
+    check_plan(plan, base=ModelPlan, needs=("advance",), source=f"{type(model).__name__}.plan")
+    return plan
 
 
 def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[Floats, NDArray[np.int64]]:

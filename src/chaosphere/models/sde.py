@@ -28,13 +28,14 @@ from chaosphere.interactions.protocol import (
     check_interaction,
     check_schedule,
     is_ordered_of,
+    plan_of,
 )
 from chaosphere.models.adaptive import DormandPrince, tolerance_of
 from chaosphere.models.operations import Recorder
 from chaosphere.models.protocol import Cost, Inside, ModelPlan, StepContext, changes
 from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.gaussian import Increment, normalized_rows
-from chaosphere.noise.protocol import CommonNoise, check_noise
+from chaosphere.noise.protocol import CommonNoise, check_noise, increment_of, noise_plan_of
 
 _SCALES = {"low": 0.0, "high": 1e50}  # whose squares are finite, times any step
 
@@ -398,13 +399,13 @@ class SDEPlan(ModelPlan):
             attention = cast(Interaction, model.attention)
             resolved = attention.resolve(shape.n_tokens, shape.dim, shape.dtype)
             self.resolved = replace(self.resolved, attention=resolved)
-            self.attention = attention.plan(shape, weights)
+            self.attention = plan_of(attention, shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.block = 1 if self.attention is None else self.attention.block
         self.is_dense = self.refined is not None
         self.own_rows = (0, shape.n_tokens)
         self.changing = frozenset(["attention"] * (self.attention is not None and changes(self.attention)))
-        self.field = None if model.field is None else model.field.noise_plan(shape, layered.of_all(weights))
+        self.field = None if model.field is None else noise_plan_of(model.field, shape, layered.of_all(weights))
         if self.field is not None:
             self.resolved = replace(self.resolved, field=self.field.noise)
             self.block = self.block if self.field.pairs == 0 else 1  # pairs have blocks of their own
@@ -486,7 +487,7 @@ class SDEPlan(ModelPlan):
         if self.field is None:
             return None
         parts = (noise.draws(self.field.stream, k) for k in self.resolved.fine_steps(index))
-        return self.field.increment(parts, duration=float(self.noise_scales[index]) ** 2 * self.step_size)
+        return increment_of(self.field, parts, duration=float(self.noise_scales[index]) ** 2 * self.step_size)
 
     def _own_noise(self, index: int, noise: Noise) -> Tokens | None:
         """Return √(2τh) times standard normals of each token's own."""

@@ -16,6 +16,7 @@ from chaosphere import kernels
 from chaosphere.common import checks, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
+from chaosphere.common.plans import check_vectors, name_of
 from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief
 from chaosphere.common.schedules import Schedule
@@ -30,6 +31,7 @@ from chaosphere.interactions.protocol import (
     check_interaction,
     check_schedule,
     is_ordered_of,
+    plan_of,
 )
 from chaosphere.models.normalization import NORMALIZATIONS, HalfLayer
 from chaosphere.models.operations import Operations, Recorder, Velocity
@@ -37,7 +39,7 @@ from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
 from chaosphere.noise.fixed_mlp import FixedMLP, LayerSource, check_mlp, layer_sources
 from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.mlp import MLP, MLPLayer
-from chaosphere.noise.protocol import CommonNoise, NoisePlan, is_noise
+from chaosphere.noise.protocol import CommonNoise, NoisePlan, increment_of, is_noise, noise_plan_of
 
 _SCALES = {"low": 0.0, "high": checks.MAX_SIZE}
 _MAX_EXPONENT = 10.0
@@ -442,12 +444,12 @@ class TransformerPlan(ModelPlan):
         self.attention: InteractionPlan | None = None
         self.heads: NoisePlan | None = None
         if is_noise(model.attention):
-            self.heads = cast(CommonNoise, model.attention).noise_plan(shape, weights)
+            self.heads = noise_plan_of(cast(CommonNoise, model.attention), shape, weights)
             self.resolved = replace(model, attention=self.heads.noise)
         elif model.attention is not None:
             attention = cast(Interaction, model.attention)
             self.resolved = replace(model, attention=attention.resolve(shape.n_tokens, shape.dim, shape.dtype))
-            self.attention = attention.plan(shape, weights)
+            self.attention = plan_of(attention, shape, weights)
         self.is_ordered = self.attention is not None and self.attention.is_ordered
         self.block = 1 if self.attention is None else self.attention.block
         self.step_size = model.horizon / model.depth
@@ -516,7 +518,7 @@ class TransformerPlan(ModelPlan):
             )
         if self.heads is not None:
             parts = (context.noise.draws(self.heads.stream, k) for k in fine)
-            shift = self.heads.increment(parts, duration=self.heads_duration)
+            shift = increment_of(self.heads, parts, duration=self.heads_duration)
             yield HalfLayer(
                 velocity=Velocity(value=shift, source=shift, part="attention"),
                 move=partial(_shifted, shift=shift),
@@ -561,4 +563,6 @@ class _Layer:
 
 def _shifted(x: Tokens, step: float, *, n_threads: int, shift: Increment) -> Tokens:
     """Return LN(x + step shift(x))."""
-    return sphere.layer_norm_step(x, shift(x, n_threads=n_threads), step, n_threads)
+    v = shift(x, n_threads=n_threads)
+    check_vectors(v, name_of(shift), x=x)
+    return sphere.layer_norm_step(x, v, step, n_threads)

@@ -49,7 +49,7 @@ class _Block:
 
 def slope_of(activation: Activation) -> Callable[[Tokens], Tokens]:
     """Return φ′ for arrays of any dtype; NoDerivativeError for a function that came without it."""
-    if activation.kernel_id is not None:
+    if activation.kernel_id is not None and activation.name in _SLOPES:
         return _SLOPES[activation.name]
     derivative = activation.derivative
     if derivative is None:
@@ -88,7 +88,7 @@ def _sigmoid_slope(z: Tokens) -> Tokens:
     return slope
 
 
-# φ′ by the compiled functions. At a kink it is the slope on the left.
+# φ′ by the compiled functions; `Activation.derivative` serves where there is none. At a kink it is the left slope.
 _SLOPES: dict[str, Callable[[Tokens], Tokens]] = {
     "relu": lambda z: (z > 0).astype(z.dtype),
     "silu": _silu_slope,

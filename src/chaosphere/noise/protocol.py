@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from chaosphere.common.checks import Floats
+from chaosphere.common.plans import check_function, check_part, check_plan
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
 from chaosphere.noise.gaussian import Increment
+
+_MEMBERS = ("noise_plan", "is_ito")
 
 
 class NoisePlan(Protocol):
@@ -160,12 +163,30 @@ class CommonNoise(Protocol):
         """
 
 
+def noise_plan_of(noise: CommonNoise, shape: Shape, weights: Floats | None = None) -> NoisePlan:
+    """Return the plan that a common noise makes; TypeError if that is no plan."""
+    plan = noise.noise_plan(shape, weights)
+    needs = ("noise", "stream", "is_local", "pairs", "n_normals", "increment")
+    check_plan(plan, base=NoisePlan, needs=needs, source=f"{type(noise).__name__}.noise_plan")
+    check_part(plan.noise, f"{type(plan).__name__}.noise", rule="the common noise of the plan", members=_MEMBERS)
+    return plan
+
+
+def increment_of(plan: NoisePlan, parts: Iterable[Draws], *, duration: float) -> Increment:
+    """Return the noise over a time interval; TypeError if the plan returns no function."""
+    increment = plan.increment(parts, duration=duration)
+    check_function(increment, f"{type(plan).__name__}.increment")
+    return increment
+
+
 def is_noise(value: object) -> bool:
     """Whether an object offers what `CommonNoise` asks for."""
-    return callable(getattr(value, "noise_plan", None)) and hasattr(value, "is_ito")
+    is_object = not isinstance(value, type)
+    return is_object and callable(getattr(value, "noise_plan", None)) and hasattr(value, "is_ito")
 
 
 def check_noise(value: object, name: str) -> None:
     """Raise TypeError unless an object is a common noise, or None."""
-    if value is not None and not is_noise(value):
-        raise TypeError(f"{name} must be a GaussianField, another common noise, or None, got {value!r}")
+    if value is not None:
+        rule = "a GaussianField, another common noise, or None"
+        check_part(value, name, rule=rule, members=_MEMBERS)

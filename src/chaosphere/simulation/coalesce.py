@@ -16,7 +16,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.measures.linkage import clusters, linked
-from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext
+from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, model_plan_of
 
 
 class CoalescedPlan(ModelPlan):
@@ -42,7 +42,7 @@ class CoalescedPlan(ModelPlan):
         self.model, self.tolerance, self.dtype = model, tolerance, shape.dtype
         self.weights = np.full(n, 1 / n) if weights is None else weights
         try:
-            self.inner = model.plan(shape, self.weights)
+            self.inner = model_plan_of(model, shape, self.weights)
         except ValueError as error:
             raise ValueError(f"coalesce needs a model that takes weights of tokens: {error}") from error
         if self.inner.is_ordered or self.inner.has_radius:
@@ -125,7 +125,7 @@ def check_coalesce(coalesce: float | None) -> float | None:
 def plan_of(model: Model, shape: Shape, *, weights: Floats | None = None, coalesce: float | None = None) -> ModelPlan:
     """Return the plan of a model, which merges clusters where there is a tolerance."""
     if coalesce is None:
-        return model.plan(shape, weights)
+        return model_plan_of(model, shape, weights)
     return CoalescedPlan(model, shape, weights, tolerance=coalesce)
 
 

@@ -15,7 +15,7 @@ from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
 from chaosphere.models.operations import gradient_sum, projected
-from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model
+from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, model_plan_of
 from chaosphere.simulation.steps import check_state, run_steps
 
 _MANY_STEPS = 8  # from which on a step more is worth an early error
@@ -161,7 +161,7 @@ def gradient(
     if not callable(objective):
         raise TypeError(f"objective must be a function of the final tokens, got {objective!r}")
     checks.flag(shared_noise, "shared_noise")
-    plan = model.plan(Shape.of(batch), checks.weights(weights, batch.shape[1]))
+    plan = model_plan_of(model, Shape.of(batch), checks.weights(weights, batch.shape[1]))
     threads = checks.threads(n_threads)
     sequences = roots(rng, n_replicas=len(batch), is_shared=shared_noise)
     seeds = sequences if len(sequences) > 1 else sequences[0]

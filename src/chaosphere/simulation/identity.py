@@ -276,15 +276,21 @@ def _class_digest(kind: type, seen: frozenset[Any] = frozenset()) -> str:
     """Return a digest of the bytecode of a class's methods, inherited ones included, and of what they use.
 
     They use the classes and functions of their own module that they name, such as the plan that a model makes. Methods
-    inherited from this package are left out, as are those of its own objects.
+    inherited from this package are left out, as are those of its own objects. So are those that `typing.Protocol` gives
+    a class: they use functions of `typing` that other libraries replace when they are imported, in the middle of a run.
     """
     total = hashlib.sha256()
     for name, member in inspect.getmembers_static(kind):
         member = getattr(member, "fget", None) or getattr(member, "__func__", member)  # properties, static methods
-        if isinstance(member, types.FunctionType) and not str(member.__module__).startswith("chaosphere."):
+        if isinstance(member, types.FunctionType) and not _is_of_others(str(member.__module__)):
             total.update(f"{name} {_digest(member.__code__)}\n".encode())
             total.update(_used_digest(member, seen | {kind}).encode())
     return total.hexdigest()
+
+
+def _is_of_others(module: str) -> bool:
+    """Whether a module is part of this package, or holds the bases of protocols."""
+    return module.partition(".")[0] in ("chaosphere", "typing", "typing_extensions")
 
 
 def _used_digest(function: types.FunctionType, seen: frozenset[Any]) -> str:

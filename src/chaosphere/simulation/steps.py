@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
 from chaosphere.common.streams import Noise, Seeds
 from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.interactions.balance import UnbalancedError
@@ -103,10 +104,11 @@ def run_steps(
                 last_state=plan.tokens(batch),
             ) from error
         index += n_steps
-        if batch.shape != shape or batch.dtype != dtype:
+        if not isinstance(batch, np.ndarray) or batch.shape != shape or batch.dtype != dtype:
+            kind = f"{batch.shape} and {batch.dtype}" if isinstance(batch, np.ndarray) else short(batch)
             raise TypeError(
-                f"model must return tokens of shape {shape} and {dtype} from a step, got {batch.shape} and "
-                f"{batch.dtype} from {type(model).__name__} at step {index}"
+                f"model must return tokens of shape {shape} and {dtype} from a step, got {kind} from "
+                f"{type(model).__name__} at step {index}"
             )
         yield index, batch if is_batch else batch[0]
 

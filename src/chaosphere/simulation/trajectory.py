@@ -9,7 +9,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seeds
-from chaosphere.models.protocol import Model, check_model
+from chaosphere.models.protocol import Model, check_model, model_plan_of
 from chaosphere.simulation.observables import read_only
 from chaosphere.simulation.steps import check_state, run_steps
 
@@ -76,7 +76,7 @@ def trajectory(
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
     shape = Shape.of(checks.tokens(x))
-    plan = model.plan(shape, checks.weights(weights, shape.n_tokens))
+    plan = model_plan_of(model, shape, checks.weights(weights, shape.n_tokens))
     if first_step > 0 and plan.has_radius:
         raise ValueError(f"first_step must be 0 for a model with radii, which x does not tell, got {first_step}")
     x = plan.start(x)
