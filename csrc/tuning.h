@@ -89,8 +89,10 @@
 #define FEW_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
 /* Where its activation is long, it takes so many vectors of tokens and so many hidden units at once, or two vectors where
  * no more are left. */
-#define PASS_VECTORS (N_REGISTERS >= 32 && F64 ? 4 : 2)
+#define PASS_VECTORS (N_REGISTERS >= 32 ? 4 : 2)
 #define PASS_UNITS 16
+/* Up to so many dimensions activations and sums are one pass: both fit the registers. */
+#define MAX_BESIDE (N_REGISTERS >= 32 && !F64 ? 4 : 0)
 
 /* Moments in harmonics that are summed in registers at once, of up to four rows: the tile has up to 12 degrees. */
 #define MOMENT_SUMS (N_REGISTERS >= 32 ? 24 : 8)
