@@ -81,6 +81,8 @@
 /* Vectors on which the elementary functions do one operation after the other: a chain of thirty dependent operations is
  * longer than what processors look ahead. */
 #define GROUP 4
+/* The same for functions on intervals of a parabola, whose coefficients are read from tables as they are needed. */
+#define TABLE_GROUP (N_REGISTERS >= 32 && F64 ? 8 : GROUP)
 /* The same for the normals, whose chains need more registers. */
 #define NORMAL_GROUP (N_REGISTERS >= 32 ? 4 : 2)
 
