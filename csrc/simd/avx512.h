@@ -52,7 +52,7 @@ INLINE vec NAME(smaller)(vec a, vec b) {
     return (vec)AVX(min)((register_type)a, (register_type)b);
 }
 
-#define OWN_RANGE /* one instruction each, beside multiply-adds; GCC merges logic into one that takes the place of such */
+#define OWN_RANGE /* one instruction each, beside multiply-adds, whose place merged logic would take */
 INLINE vec NAME(bounded_size)(vec x, real bound) {
     return (vec)AVX(range)((register_type)x, (register_type)NAME(splat)(bound), 10);
 }
