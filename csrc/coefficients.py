@@ -79,10 +79,6 @@ FITS = [
 ROOTS = [("f64", 1, 10), ("f32", 1, 5), ("f64", 16, 5), ("f32", 32, 1), ("f32", 8, 2)]
 
 
-# name, odd function, (scale, error) in double and in float: polynomials on intervals of length 1/scale around k/scale
-LOOKUPS = [("erf", mp.erf, ("2.4375", 3e-17), ("7.71875", 3e-8))]
-
-
 def tanh_less_linear(s):
     """(tanh(b) - b) / b^3 as a function of s = b^2."""
     b = mp.sqrt(s)
@@ -90,7 +86,7 @@ def tanh_less_linear(s):
 
 
 # type, number k of roots 2^(1/k) in one register, degree of tanh_less_linear for |b| <= log(2)/(4k)
-TANH = [("f64", 1, 5), ("f64", 8, 2), ("f32", 1, 2), ("f32", 8, 0), ("f32", 16, 0)]
+TANH = [("f64", 1, 5), ("f64", 8, 2), ("f32", 1, 2), ("f32", 8, 0)]
 
 
 def gelu_tail(x):
@@ -98,59 +94,66 @@ def gelu_tail(x):
     return x * mp.erfc(x / mp.sqrt(2)) / 2
 
 
-# type, number of intervals, x from which on gelu_tail is 0, vertex of the parabola that numbers the intervals, its
-# value at the bound, degree
-GELU = [
-    ("f64", 8, "8.7", "12.7", "-0.45", 14),
-    ("f32", 16, "5.7", "6.2", "-0.15", 4),
-    ("f32", 8, "5.8", "6.8", "-0.15", 6),
+def parabola(vertex, slope, unit, bound):
+    """Intervals of x from 0 to the bound: the numbers (vertex - slope x)^2 / unit, rounded, as {number: ends}."""
+    vertex, slope, unit, bound = (mp.mpf(value) for value in (vertex, slope, unit, bound))
+    low, high = (int(mp.floor((vertex - slope * x) ** 2 / unit + mp.mpf(1) / 2)) for x in (bound, mp.mpf(0)))
+    edges = [bound, *((vertex - mp.sqrt((k + mp.mpf(1) / 2) * unit)) / slope for k in range(low, high)), mp.mpf(0)]
+    return {low + i: (edges[i + 1], edges[i]) for i in range(len(edges) - 1)}
+
+
+def quarters(shift, bound):
+    """Intervals of x from 0 to the bound: four between powers of two of x + shift, as {number: ends}.
+
+    The numbers are the bits of the float x + shift from the first two of its mantissa on, but for a multiple of 4 (bias
+    + 1), which is one of 16.
+    """
+    shift, bound, low, ends = mp.mpf(shift), mp.mpf(bound), mp.mpf(0), {}
+    while low < bound:
+        exponent = int(mp.floor(mp.log(low + shift, 2)))
+        quarter = int(mp.floor((low + shift) / mp.mpf(2) ** (exponent - 2))) - 4
+        high = min(mp.mpf(2) ** (exponent - 2) * (quarter + 5) - shift, bound)
+        ends[4 * (exponent - 1) + quarter] = (low, high)
+        low = high
+    return ends
+
+
+# name, function of |x|, type, number of intervals, how they are numbered and its parameters, limit from the bound on,
+# which is the last parameter, degree
+INTERVALS = [
+    ("gelu", gelu_tail, "f64", 8, parabola, ("11.66", "1", "16", "8.5"), 0, 13),
+    ("gelu", gelu_tail, "f32", 16, parabola, ("3.93", "0.634", "1", "5.7"), 0, 4),
+    ("gelu", gelu_tail, "f32", 8, parabola, ("2.906", "0.3875", "1", "5.6"), 0, 6),
+    ("erf", mp.erf, "f64", 8, parabola, ("8.14", "1", "8", "5.9"), 1, 13),
+    ("erf", mp.erf, "f32", 16, parabola, ("3.93", "1", "1", "3.9"), 1, 5),
+    ("erf", mp.erf, "f32", 8, parabola, ("5.81", "1", "4", "3.9"), 1, 6),
+    ("tanh", mp.tanh, "f32", 16, quarters, ("0.625", "9.02"), 1, 5),
 ]
 
 
-def fit_intervals(function, scale, size, tolerance):
-    """Coefficients [degree][interval] in x scale - k, of least degree; the last interval, k = size - 1, is constant."""
-    half = mp.mpf(1) / 2
-    for degree in range(2, 30):
-        # In the first interval x >= 0 and the error is relative, f times a polynomial; elsewhere values are near 1.
-        first, error = fit(lambda f: function(f / scale) / f, 0, half, degree - 1)
-        fits = [[mp.mpf(0), *first]]
-        for k in range(1, size - 1):
-            coefficients, off = fit(lambda f, k=k: function((k + f) / scale), -half, half, degree)
-            fits.append(coefficients)
-            error = max(error, off)
-        if error < tolerance:
-            fits.append([mp.mpf(1)] + [mp.mpf(0)] * degree)
-            return [[fits[k][j] for k in range(size)] for j in range(degree + 1)], error
-    raise ValueError("no degree below 30 is enough")
+def fit_intervals(function, intervals, size, limit, degree):
+    """Rows of centres and of coefficients in x less the centre, one column for each interval, and the largest error.
 
-
-def gelu_intervals(size, bound, vertex, end, degree):
-    """The parabola a x^2 + b x + size - 1, and centres and coefficients of gelu_tail on its intervals.
-
-    Interval k is where the parabola rounds to k. It has `end` at the bound, and 0 is in the interval size - 1. The
-    centres of the first and the last interval are their ends, where the polynomial is 0. Errors are relative to
-    min(x, 1).
+    Column k is for the interval whose number is k modulo `size`. The centres of the first and the last interval are
+    their ends, where the polynomial is 0 and the limit. Errors are relative to min(x, 1).
     """
-    bound, vertex, end, last = mp.mpf(bound), mp.mpf(vertex), mp.mpf(end), size - 1
-    square = (last - end) / (vertex**2 - (vertex - bound) ** 2)
-    edges = [vertex - mp.sqrt((k + mp.mpf(1) / 2 - end) / square + (vertex - bound) ** 2) for k in range(last)]
-    fits, error = [], mp.mpf(0)
-    for k, (low, high) in enumerate(zip([*edges, mp.mpf(0)], [bound, *edges], strict=True)):
-        if 0 < k < last:
+    assert len(intervals) <= size
+    columns, error = [[mp.mpf(0)] * (degree + 2)] * size, mp.mpf(0)
+    bound = max(high for _, high in intervals.values())
+    for number, (low, high) in intervals.items():
+        if low > 0 and high < bound:
             centre = mp.nint((low + high) * 128) / 256
-            fits.append([centre, *fit(lambda f, c=centre: gelu_tail(c + f), low - centre, high - centre, degree)[0]])
+            column = [centre, *fit(lambda f, c=centre: function(c + f), low - centre, high - centre, degree)[0]]
         else:
-            centre = mp.mpf(0) if k else mp.mpf(float(bound))
-            at_centre = gelu_tail(centre)
+            centre, value = (mp.mpf(0), mp.mpf(0)) if low == 0 else (mp.mpf(float(bound)), mp.mpf(limit))
             quotient = fit(
-                lambda f, c=centre, v=at_centre: (gelu_tail(c + f) - v) / f, low - centre, high - centre, degree - 1
+                lambda f, c=centre, v=value: (function(c + f) - v) / f, low - centre, high - centre, degree - 1
             )
-            fits.append([centre, mp.mpf(0), *quotient[0]])
+            column = [centre, value, *quotient[0]]
+        columns[number % size] = column
         grid = [low + (high - low) * mp.mpf(2 * i + 1) / 200 for i in range(100)]
-        error = max(
-            error, *(abs(mp.polyval(fits[-1][:0:-1], x - fits[-1][0]) - gelu_tail(x)) / min(x, 1) for x in grid)
-        )
-    return square, -2 * square * vertex, [list(row) for row in zip(*fits, strict=True)], error
+        error = max(error, *(abs(mp.polyval(column[:0:-1], x - centre) - function(x)) / min(x, 1) for x in grid))
+    return [list(row) for row in zip(*columns, strict=True)], error
 
 
 def emit(values, kind, between=", \\\n    "):
@@ -220,29 +223,18 @@ def main():
             f"#define CHS_HALF_PI_{kind} {{ \\\n    {emit(split(mp.pi / 2, bits, 3), kind)}}}",
             "",
         ]
-    for name, function, *specs in LOOKUPS:
-        for kind, spec, size in zip(("f64", "f32"), specs, (16, 32), strict=True):
-            rows, error = fit_intervals(function, mp.mpf(spec[0]), size, spec[1])
-            print(f"{name:10s} {kind} {size} intervals of degree {len(rows) - 1} error {mp.nstr(error, 3)}")
-            real = "double" if kind == "f64" else "float"
-            body = ",\n".join("    {" + emit(row, kind, ", ") + "}" for row in rows)
-            lines += [
-                f"/* {name} as a polynomial in x scale - k for each k = 0 .. {size - 1}. Error {mp.nstr(error, 2)}. */",
-                f"#define chs_{name}_SCALE_{kind} {spec[0]}",
-                f"static const {real} chs_{name}_{kind}[{len(rows)}][{size}] __attribute__((aligned(CHS_ALIGN))) = {{",
-                f"{body}}};",
-                "",
-            ]
-    for kind, size, *spec in GELU:
-        square, linear, rows, error = gelu_intervals(size, *spec)
-        print(f"gelu_tail  {kind} {size} intervals of degree {len(rows) - 2} error {mp.nstr(error, 3)}")
+    for name, function, kind, size, number, parameters, limit, degree in INTERVALS:
+        rows, error = fit_intervals(function, number(*parameters), size, limit, degree)
+        print(f"{name:10s} {kind} {size} intervals of degree {degree} error {mp.nstr(error, 3)}")
         real = "double" if kind == "f64" else "float"
         body = ",\n".join("    {" + emit(row, kind, ", ") + "}" for row in rows)
+        shape = f"[{len(rows)}][{size}] __attribute__((aligned(CHS_ALIGN)))"
+        numbering = emit([mp.mpf(p) for p in parameters], kind, ", ")
         lines += [
-            f"/* The parabola a x^2 + b x + {size - 1}, and the bound; centres, and {gelu_tail.__doc__.rstrip('.')}",
-            f" * as polynomials in x less the centre. Error {mp.nstr(error, 2)} min(x, 1). */",
-            f"#define CHS_GELU_{size}_{kind} {{{emit([square, linear, mp.mpf(spec[0])], kind, ', ')}}}",
-            f"static const {real} chs_gelu_{size}_{kind}[{len(rows)}][{size}] __attribute__((aligned(CHS_ALIGN))) = {{",
+            f"/* For {name}: parameters of {number.__name__}; centres, and polynomials in x less the centre.",
+            f" * Error {mp.nstr(error, 2)} min(x, 1). */",
+            f"#define CHS_{name.upper()}_NUMBERING_{size}_{kind} {{{numbering}}}",
+            f"static const {real} chs_{name}_{size}_{kind}{shape} = {{",
             f"{body}}};",
             "",
         ]

@@ -17,7 +17,7 @@
 #define CHS_BLOCK_COLUMNS 192 /* tokens of a block: 192 x 192 weights fill a third of a second-level cache of 1 MB */
 #define CHS_BLOCKS 8          /* blocks into which a small system is cut, for the threads */
 
-/* What follows is for the kernels alone. N_REGISTERS, HAS_FMA, LANES and LOOKUP_SIZE come from the header of the
+/* What follows is for the kernels alone. N_REGISTERS, HAS_FMA, LANES and N_CHOICES come from the header of the
  * instruction set, F64 from the type. */
 #ifdef CHS_ISA
 
@@ -87,6 +87,8 @@
 /* Vectors on which the elementary functions do one operation after the other: a chain of thirty dependent operations is
  * longer than what processors look ahead. */
 #define GROUP 4
+/* The same for functions on intervals of a parabola, whose coefficients are read from tables as they are needed. */
+#define TABLE_GROUP (N_CHOICES == 8 && F64 ? 8 : GROUP)
 /* The same for the normals, whose chains need more registers. */
 #define NORMAL_GROUP (N_REGISTERS >= 32 ? 4 : 2)
 
@@ -95,8 +97,10 @@
 #define FEW_VECTORS (N_REGISTERS >= 32 ? 2 : 1)
 /* Where its activation is long, it takes so many vectors of tokens and so many hidden units at once, or two vectors where
  * no more are left. */
-#define PASS_VECTORS (N_REGISTERS >= 32 && F64 ? 4 : 2)
+#define PASS_VECTORS (N_REGISTERS >= 32 ? 4 : 2)
 #define PASS_UNITS 16
+/* Up to so many dimensions activations and sums are one pass: both fit the registers. */
+#define MAX_BESIDE (VECTOR_BYTES == 64 && !F64 ? 4 : 0)
 
 /* Moments in harmonics that are summed in registers at once, of up to four rows: the tile has up to 12 degrees. */
 #define MOMENT_SUMS (N_REGISTERS >= 32 ? 24 : 8)

@@ -52,6 +52,15 @@ INLINE vec NAME(smaller)(vec a, vec b) {
     return (vec)AVX(min)((register_type)a, (register_type)b);
 }
 
+#define OWN_RANGE /* one instruction each, beside multiply-adds, whose place merged logic would take */
+INLINE vec NAME(bounded_size)(vec x, real bound) {
+    return (vec)AVX(range)((register_type)x, (register_type)NAME(splat)(bound), 10);
+}
+
+INLINE vec NAME(signed_like)(vec y, vec x) {
+    return (vec)AVX(range)((register_type)x, (register_type)y, 2);
+}
+
 #define OWN_PICK
 INLINE vec NAME(pick)(vec a, vec b, ivec index) {
     return (vec)AVX(permutex2var)((register_type)a, (__m512i)index, (register_type)b);

@@ -48,6 +48,19 @@ INLINE vec NAME(smaller)(vec a, vec b) {
 }
 #endif
 
+#ifndef OWN_RANGE
+/* The smaller of |x| and bound; anything of them where x is NaN. */
+INLINE vec NAME(bounded_size)(vec x, real bound) {
+    const vec size = (vec)((ivec)x & ~(ivec)NAME(splat)((real)-0.0));
+    return NAME(smaller)(NAME(splat)(bound), size);
+}
+
+/* y with the sign of x, for 0 <= y <= |x|; y above |x| may become |x|. NaN where both are. */
+INLINE vec NAME(signed_like)(vec y, vec x) {
+    return (vec)((ivec)y | ((ivec)x & (ivec)NAME(splat)((real)-0.0)));
+}
+#endif
+
 #ifndef OWN_PICK
 /* Lane i is lane index[i] of a followed by b. */
 INLINE vec NAME(pick)(vec a, vec b, ivec index) {
@@ -153,6 +166,7 @@ INLINE vec square_root(vec x) {
 #undef OWN_FMA_SPLAT
 #undef OWN_MIN_MAX
 #undef OWN_PICK
+#undef OWN_RANGE
 #undef OWN_LOOKUP
 #undef OWN_CHOOSE
 #undef OWN_RECIPROCAL
