@@ -30,8 +30,7 @@ class Between:
 
     def __init__(self, times: Floats, steps: NDArray[np.int64], *, model: Model) -> None:
         position, self.offsets = times * model.n_steps / model.horizon, {}
-        slack = np.maximum(1e-9, 4 * np.finfo(np.float64).eps * position)
-        is_between = position < steps - slack
+        is_between = position < steps - 4 * np.finfo(np.float64).eps * position  # as in `save_steps`
         for step in np.unique(steps[is_between]).tolist():
             start = (step - 1) * model.horizon / model.n_steps
             self.offsets[step] = times[is_between & (steps == step)] - start
