@@ -5,7 +5,7 @@ from __future__ import annotations
 from chaosphere.common import checks
 
 
-def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results: int = 0) -> None:
+def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results: int = 0, n_costs: int = 0) -> None:
     """Raise ValueError if an experiment would need more memory than this machine has.
 
     Parameters
@@ -17,8 +17,10 @@ def check_memory(*, n_tokens: int, dim: int, n_layer_numbers: int = 0, n_results
         Random numbers of one layer, over all replicas.
     n_results : int
         Numbers that are recorded.
+    n_costs : int
+        Pairs of points between which a transport plan is sought: the costs, and five times that inside POT.
     """
-    n_bytes = 8.0 * (12 * n_tokens * (dim + 1) + 2 * n_layer_numbers + 2 * n_results)
+    n_bytes = 8.0 * (12 * n_tokens * (dim + 1) + 2 * n_layer_numbers + 2 * n_results + 6 * n_costs)
     limit = checks.machine_memory()
     if n_bytes > limit:
         raise ValueError(
