@@ -1,11 +1,15 @@
 """Attention at low temperature: matrices, projections, and the claims."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy
 
 import chaosphere as cs
+from chaosphere.common import checks
 from chaosphere.experiments.low_temperature import runs
+from chaosphere.geometry.quadrature import quadrature
 
 SHAPES = pytest.mark.parametrize(("dim", "n_leading"), [(2, 1), (3, 1), (3, 2), (5, 2), (6, 5)])
 
@@ -70,6 +74,34 @@ def test_a_quarter_of_the_nodes_is_a_run_of_its_own():
     settings = {"rng": 0, "dim": 3, "betas": [4.0, 8.0], "n_steps": 48, "n_replicas": 2}
     few, many = (runs.run(n_tokens=n, **settings) for n in (128, 512))
     np.testing.assert_array_equal(few["distance"].values, many["coarse"].values)
+
+
+@pytest.mark.parametrize(("dim", "pair"), [(2, (101, 102)), (3, (128, 130)), (4, (130, 133)), (5, (120, 131))])
+def test_a_store_has_one_number_of_nodes_and_a_quarter_of_it(tmp_path, monkeypatch, dim, pair):
+    """What is continued is what another number of tokens would compute, and its nodes are counted in the identity."""
+    sizes = []
+    monkeypatch.setattr(
+        runs, "quadrature", lambda law, n: sizes.append(len(quadrature(law, n).nodes)) or quadrature(law, n)
+    )
+    settings = {"rng": 0, "dim": dim, "betas": [4.0, 8.0], "n_steps": 48, "n_replicas": 2}
+    alone = [runs.run(n_tokens=n, **settings) for n in pair]
+    for data in alone:
+        facts = json.loads(data.attrs["identity"])
+        assert facts["n_nodes"] == 4 * facts["n_coarse_nodes"]
+        assert {facts["n_nodes"], facts["n_coarse_nodes"]} <= set(sizes)
+    runs.run(n_tokens=pair[0], store=tmp_path / "s.nc", **settings)
+    if json.loads(alone[0].attrs["identity"]) == json.loads(alone[1].attrs["identity"]):
+        assert alone[0].equals(alone[1])
+    else:
+        with pytest.raises(ValueError, match="n_nodes"):
+            runs.run(n_tokens=pair[1], store=tmp_path / "s.nc", **settings)
+
+
+def test_the_costs_of_plans_are_counted(monkeypatch):
+    """16 384 nodes in d = 4, and 48 bytes for each pair of them."""
+    monkeypatch.setattr(checks, "machine_memory", lambda: 8e9)
+    with pytest.raises(ValueError, match=r"this would take about 13 GB, and this machine has 8 GB"):
+        runs.run(rng=0, dim=4, n_leading=2, n_tokens=10_000, n_replicas=2)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.models import adaptive
 from chaosphere.models.protocol import Inside, StepContext, save_steps
+from chaosphere.simulation.steps import Between
 
 X = cs.sample_uniform(12, 3, rng=0, n_replicas=3)
 TIMES = [0.0, 0.1, 0.77, 1.0, 1.5, 1.51, 2.9, 3.0]
@@ -186,6 +187,57 @@ def test_times_near_a_step_are_at_it():
     times, steps = save_steps(np.array([0.1, 1 / 3, 1], dtype=np.float32), model(horizon=1.0, n_steps=3), is_dense=True)
     assert steps.tolist() == [1, 1, 3]
     assert times.tolist() == [float(np.float32(0.1)), 1 / 3, 1.0]
+
+
+@pytest.mark.parametrize("horizon", [1e6, 1e12])
+def test_early_and_late_times_of_one_long_step(horizon):
+    """Any share of a step is between its ends: the states are those of a short run."""
+    spec, at = model(horizon=horizon), [0.1, 1.0, 10.0]
+    late = [horizon * (1 - 1e-10), horizon]
+    sol = cs.simulate(spec, X[0], rng=0, save_at=at + late, coalesce=1e-9)
+    np.testing.assert_array_equal(sol.times, at + late)
+    short = cs.simulate(model(horizon=10.0), X[0], rng=0, save_at=at)
+    np.testing.assert_allclose(sol.states[:3], short.states, atol=1e-7)
+    assert abs(sol.states[0] - X[0]).max() > 0.01
+    steps = save_steps(at + late, spec, is_dense=True)[1]
+    assert Between(sol.times, steps, model=spec).offsets[1].tolist() == at + late[:1]
+
+    law, first = cs.laws.Uniform(dim=3), {"first": lambda time, x: x[..., 0, :]}
+    data = cs.ensemble(spec, law, n_tokens=12, seeds=[0], save_at=at, observe=first, coalesce=1e-9)
+    short = cs.simulate(model(horizon=10.0), law.sample(12, rng=0), rng=0, save_at=at)
+    np.testing.assert_allclose(data["first"][0], short.states[:, 0], atol=1e-7)
+
+
+def test_a_condition_of_early_times_of_one_long_step():
+    until = cs.until.Threshold(observable=lambda time, x: abs(x - X[0]).max(), at_least=0.01)
+    sol = cs.simulate(model(horizon=1e12), X[0], rng=0, save_at=[0.01, 0.1, 1.0], until=until, coalesce=1e-9)
+    assert sol.hitting_times.tolist() == [0.01, 0.1]
+
+
+def test_times_of_a_grid_are_those_of_steps():
+    """To the rounding of linspace and of multiples, for many numbers of steps; and other times lie within one step."""
+    rng = np.random.default_rng(0)
+    for n_steps in [*range(1, 200), 1000, 12345, 10**6]:
+        horizon = float(rng.uniform(0.1, 1e3)) * 10.0 ** rng.integers(-3, 10)
+        spec = model(horizon=horizon, n_steps=n_steps)
+        index = np.unique(rng.integers(0, n_steps + 1, 20))
+        for grid in (np.linspace(0, horizon, n_steps + 1)[index], index * (horizon / n_steps)):
+            grid = np.minimum(grid, horizon)
+            times, steps = save_steps(grid, spec, is_dense=True)
+            np.testing.assert_array_equal(steps, index)
+            np.testing.assert_array_equal(times, grid)
+            assert not Between(times, steps, model=spec).offsets
+        at = np.unique(rng.uniform(0, horizon, 50) * 10.0 ** rng.integers(-15, 1, 50))
+        for offsets in Between(*save_steps(at, spec, is_dense=True), model=spec).offsets.values():
+            assert (offsets > 0).all()
+            assert (offsets <= horizon / n_steps).all()
+
+
+def test_times_past_the_end_by_a_rounding_are_the_end():
+    for n_steps in (1, 3, 10**5):
+        spec = model(horizon=7.0, n_steps=n_steps)
+        times, steps = save_steps([7.0 * (1 + 5e-13)], spec, is_dense=True)
+        assert (times.tolist(), steps.tolist()) == ([7.0], [n_steps])
 
 
 def test_other_plans_leave_the_states_as_they_are():

@@ -16,6 +16,7 @@ def check_size(
     n_replicas: int,
     n_layer_numbers: int = 0,
     n_results: int = 0,
+    n_costs: int = 0,
 ) -> None:
     """Raise ValueError if an experiment would need more memory than this machine has, or would hardly ever end.
 
@@ -31,6 +32,8 @@ def check_size(
         Random numbers of one layer, over all replicas.
     n_results : int
         Numbers that are recorded.
+    n_costs : int
+        Pairs of points between which a transport plan is sought: the costs, and five times that inside POT.
     """
     if n_replicas > MAX_REPLICAS:
         raise ValueError(f"the number of replicas must be at most {MAX_REPLICAS}, got {n_replicas}")
@@ -38,7 +41,7 @@ def check_size(
         raise ValueError(
             f"this would take {n_steps} steps or layers in a run, and an experiment takes at most {MAX_STEPS}"
         )
-    n_bytes = 8.0 * (12 * n_tokens * (dim + 1) + 2 * n_layer_numbers + 2 * n_results)
+    n_bytes = 8.0 * (12 * n_tokens * (dim + 1) + 2 * n_layer_numbers + 2 * n_results + 6 * n_costs)
     limit = checks.machine_memory()
     if n_bytes > limit:
         raise ValueError(

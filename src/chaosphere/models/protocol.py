@@ -659,8 +659,8 @@ def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[F
     """Return the times that are recorded for `save_at`, and the steps made by then, ⌊t L / T⌋ for each time t.
 
     A time within four units in the last place of its own type of a step is at that step. Times between two steps are
-    replaced by that of the step before, whose state is recorded. Of a dense model they stay, and are known after
-    ⌈t L / T⌉ steps.
+    replaced by that of the step before, whose state is recorded; the share 1e-9 of a step counts as none. Of a dense
+    model they stay, and are known after ⌈t L / T⌉ steps: early times of one long step may be any share of it.
 
     Raises
     ------
@@ -682,13 +682,14 @@ def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[F
     ):
         raise ValueError(f"save_at must increase within [0, {horizon:g}], got {times.tolist()}")
     position = times * n_steps / horizon
-    # The small excess absorbs the rounding of t L / T for times that lie on the grid.
-    slack = np.maximum(1e-9, 4 * eps * position)
+    rounding = 4 * float(np.finfo(np.float64).eps) * position  # of t L / T for times on the grid, and more
+    slack = np.maximum(rounding if is_dense else 1e-9, 4 * eps * position)
     nearest = np.minimum(np.rint(position), n_steps)
     between = np.ceil(position) if is_dense else np.floor(position)
-    is_near = np.abs(position - nearest) <= slack
+    off = np.abs(position - nearest)
+    is_near = (off <= slack) | (position > n_steps)
     steps = np.where(is_near, nearest, between).astype(np.int64)
     if is_dense:
-        return np.where(is_near & (np.abs(position - nearest) > 1e-9), steps * horizon / n_steps, times), steps
+        return np.where(is_near & (off > rounding), steps * horizon / n_steps, times), steps
     is_on_grid = np.abs(position - steps) <= 1e-9
     return np.where(is_on_grid, times, steps * horizon / n_steps), steps

@@ -38,8 +38,8 @@ class Between:
 
     def __init__(self, times: Floats, steps: NDArray[np.int64], *, model: Model) -> None:
         position = times * model.n_steps / model.horizon
-        slack = np.maximum(1e-9, 4 * np.finfo(np.float64).eps * position)
-        times, steps = times[is_between := position < steps - slack], steps[is_between]
+        is_between = position < steps - 4 * np.finfo(np.float64).eps * position  # as in `save_steps`
+        times, steps = times[is_between], steps[is_between]
         self.offsets = {
             step: times[rows] - (step - 1) * model.horizon / model.n_steps for step, rows in places(steps).items()
         }

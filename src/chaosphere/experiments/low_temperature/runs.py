@@ -97,9 +97,10 @@ def run(
     gap : float
         Difference γ > 0 of the real parts of the eigenvalues of VKᵀQ: 1, and 1 − γ of all others.
     n_tokens : int
-        Nodes of the law, at least 100; 10 000 at most where n_leading is above 1. For dim 3 the next smaller product
-        rule, above the next power of two. The larger β, the dimension and the time are, the more it takes: tokens leave
-        a part of the sphere.
+        Nodes of the law, at least 100; 10 000 at most where n_leading is above 1. A quarter of it, rounded down, is
+        rounded for dim 3 to the next smaller product rule, and above to the next power of two: there are four times
+        that many nodes. The larger β, the dimension and the time are, the more it takes: tokens leave a part of the
+        sphere.
     horizon : float
         Time T.
     n_steps : int
@@ -123,7 +124,8 @@ def run(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or `store` holds another study.
+        If an argument is out of range, the study would take more memory than this machine has, as the costs of plans
+        between N nodes with n_leading above 1, or `store` holds another study.
 
     Examples
     --------
@@ -149,16 +151,20 @@ def run(
         n_steps=n_steps,
         n_replicas=n_replicas,
         n_results=2 * _N_TIMES * n_tokens * dim,
+        n_costs=n_tokens**2 if n_leading > 1 else 2 * n_tokens,
     )
     sequence = root(rng)
-    rules = [quadrature(Uniform(dim=dim), n) for n in (n_tokens, n_tokens // 4)]
+    coarse = quadrature(Uniform(dim=dim), n_tokens // 4)
+    n_nodes = 4 * len(coarse.weights)
+    fine = quadrature(Uniform(dim=dim), n_nodes)  # of as many, in each dimension
     facts = {
         "study": "attention at low temperature",
         "dim": dim,
         "n_leading": n_leading,
         "betas": sizes,
         "gap": gap,
-        "n_nodes": len(rules[0].weights),
+        "n_nodes": n_nodes,
+        "n_coarse_nodes": len(coarse.weights),
         "horizon": horizon,
         "n_steps": n_steps,
     }
@@ -186,7 +192,6 @@ def run(
             ends, masses = projected(rule.nodes, matrices.vectors, weights=rule.weights, n_leading=n_leading)
             return [wasserstein2(x, ends, x_weights=rule.weights, y_weights=masses) for x in tokens]
 
-        fine, coarse = rules
         cold = states(CustomInteraction(limit), fine)
         out = np.zeros((len(sizes) + 1, 3, len(every)))
         for i, beta in enumerate(sizes):
