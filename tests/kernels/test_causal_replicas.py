@@ -87,7 +87,7 @@ def test_steps_of_a_run_are_steps_one_by_one(n, dim, value_scale, decay, dtype):
 
 @pytest.mark.parametrize(
     ("n", "dim", "is_few"),
-    [(MAX_TOKENS, 40, True), (MAX_TOKENS + 1, 40, False), (2 * MAX_TOKENS, MAX_DIM, True)],
+    [(MAX_TOKENS, MAX_DIM + 1, True), (MAX_TOKENS + 1, MAX_DIM + 1, False), (2 * MAX_TOKENS, MAX_DIM, True)],
 )
 @pytest.mark.parametrize("interaction", [cs.SoftmaxAttention, cs.UnnormalizedAttention])
 def test_the_choice_does_not_depend_on_the_number_of_systems(n, dim, is_few, interaction):

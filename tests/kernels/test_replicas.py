@@ -146,7 +146,7 @@ def test_the_first_token_without_a_direction(n_replicas, dtype, every_isa):
 
 @pytest.mark.parametrize(
     ("n", "dim", "is_few"),
-    [(MAX_TOKENS, 40, True), (MAX_TOKENS + 1, 40, False), (2 * MAX_TOKENS, MAX_DIM, True)],
+    [(MAX_TOKENS, MAX_DIM + 1, True), (MAX_TOKENS + 1, MAX_DIM + 1, False), (2 * MAX_TOKENS, MAX_DIM, True)],
 )
 def test_the_choice_does_not_depend_on_the_number_of_systems(n, dim, is_few):
     x = cases.tokens(n, dim, n_replicas=40)

@@ -315,6 +315,7 @@ class DirectPlan(InteractionPlan):
 
     def _sources(self, x: Tokens, *, n_threads: int, first: int = 0, stop: int = -1) -> Attended:
         """Return attention between the sources x, of all of them or of rows first … stop − 1."""
+        log_scale: Any
         own = x if stop < 0 else x[:, first:stop]
         n_direct = np.full(len(own), own.shape[1])
         if self.is_by_rows:
@@ -325,8 +326,12 @@ class DirectPlan(InteractionPlan):
                 x, weights=self.weights, n_threads=n_threads, first=first, stop=stop
             )
         elif self.is_of_few:
-            results = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
-            mean, sums = (np.ascontiguousarray(result[:, first : first + own.shape[1]]) for result in results)
+            mean, sums = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
+            if stop >= 0:
+                mean, sums = (np.ascontiguousarray(result[:, first:stop]) for result in (mean, sums))
+            if self.is_fused:  # weights have a bound, or each token its own of 1: no sum is lost
+                log_scale = self.log_shift + self.log_unit
+                return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
         else:
             mean, sums = kernel.attend_bounded(
                 x,
@@ -341,7 +346,7 @@ class DirectPlan(InteractionPlan):
                 stop,
                 self.value_scale,
             )
-        log_scale: Any = self.log_shift + self.log_unit
+        log_scale = self.log_shift + self.log_unit
         # A token of little weight, far from all others: its weights were dropped, so take it alone.
         lost = sums < LOST[x.dtype]
         if lost.any():

@@ -6,7 +6,7 @@ from chaosphere.common.checks import Floats
 
 FUSED_WORK = 4e9  # multiply-adds of steps taken in one call, some tenths of a second
 MAX_TOKENS = 64
-MAX_DIM = 16  # up to which twice as many tokens are few
+MAX_DIM = 128  # up to which twice as many tokens are few
 MAX_KEY_DIM = 256  # of tokens whose rows are summed; benches/small_systems.py compares with blocks
 # Up to which rows take less time than blocks with one shift of all scores, where QᵀK is a matrix.
 MAX_ROW_TOKENS, MAX_ROW_DIM = 63, 64
@@ -25,6 +25,8 @@ def has_few_keys(n_tokens: int, dim: int) -> bool:
 
 def is_faster_by_rows(n_tokens: int, dim: int, *, is_symmetric: bool) -> bool:
     """Whether rows of a matrix QᵀK are summed over few tokens though one shift of all scores would do."""
+    if not has_few_keys(n_tokens, dim):
+        return False
     if is_symmetric:  # one exponential of blocks serves two orders
         return n_tokens <= (MAX_ROW_TOKENS if dim <= MAX_ROW_DIM // 2 else MAX_ROW_TOKENS // 2)
     return n_tokens <= (2 * MAX_TOKENS if dim <= MAX_ROW_DIM else MAX_ROW_TOKENS)

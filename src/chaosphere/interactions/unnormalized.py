@@ -83,8 +83,9 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
     Notes
     -----
     The drift is softmax attention times its partition sum, b = δ Z Attn, computed as both: cost, memory, and the choice
-    of the method are those of `SoftmaxAttention`, with one more pass over the N d numbers of the result. Bitwise
-    identical for any number of threads.
+    of the method are those of `SoftmaxAttention`, with one more pass over the N d numbers of the result. Few tokens
+    without weights or a mask (N <= 64, or 128 for d <= 128) take the sums by themselves. Bitwise identical for any
+    number of threads.
 
     Examples
     --------
