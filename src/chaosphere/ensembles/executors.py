@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent import futures
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -117,6 +116,4 @@ class ExecutorOpener(Protocol):
 
 
 # That a study file or the command line can name.
-EXECUTORS: Mapping[str, ExecutorOpener] = MappingProxyType(
-    {"none": _this_process, "processes": _pool, "dask": _dask, "mpi": _mpi}
-)
+EXECUTORS: dict[str, ExecutorOpener] = {"none": _this_process, "processes": _pool, "dask": _dask, "mpi": _mpi}

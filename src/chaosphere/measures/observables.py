@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -312,22 +311,20 @@ class Statistic:
         return (*self.required, *self.optional)
 
 
-STATISTICS: Mapping[str, Statistic] = MappingProxyType(
-    {
-        "energy": Statistic(
-            function=pairwise.energy, shared=pairwise.energy_of, optional=("beta",), has_threads=True, at_least=0
-        ),
-        "order_parameter": Statistic(
-            function=statistics.order_parameter, shared=statistics.order_of, at_least=0, at_most=1
-        ),
-        "mean_cosine": Statistic(function=statistics.mean_cosine, shared=statistics.cosine_of, at_least=-1, at_most=1),
-        "pair_fraction": Statistic(function=pairwise.pair_fraction, required=("above",), at_least=0, at_most=1),
-        "cluster_count": Statistic(function=statistics.cluster_count, required=("tolerance",), at_least=1),
-        "radius_moment": Statistic(
-            function=radius_moment, shared=radius_moment_of, required=("power",), is_of_radii=True, at_least=0
-        ),
-    }
-)
+STATISTICS: dict[str, Statistic] = {
+    "energy": Statistic(
+        function=pairwise.energy, shared=pairwise.energy_of, optional=("beta",), has_threads=True, at_least=0
+    ),
+    "order_parameter": Statistic(
+        function=statistics.order_parameter, shared=statistics.order_of, at_least=0, at_most=1
+    ),
+    "mean_cosine": Statistic(function=statistics.mean_cosine, shared=statistics.cosine_of, at_least=-1, at_most=1),
+    "pair_fraction": Statistic(function=pairwise.pair_fraction, required=("above",), at_least=0, at_most=1),
+    "cluster_count": Statistic(function=statistics.cluster_count, required=("tolerance",), at_least=1),
+    "radius_moment": Statistic(
+        function=radius_moment, shared=radius_moment_of, required=("power",), is_of_radii=True, at_least=0
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)

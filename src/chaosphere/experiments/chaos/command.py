@@ -181,7 +181,7 @@ def _job(name: str, plan: Sequence[Case], options: Options, *, ranks: Ranks | No
 
     def estimate(n_threads: int | None) -> tuple[str, float]:
         pairs = n_replicas * sum(case.pairs for case in plan)
-        text = f"{len(plan)} cases, {n_replicas} replicas, {pairs:.2g} pair interactions"
+        text = f"{len(plan)} case{'s' * (len(plan) > 1)}, {n_replicas} replicas, {pairs:.2g} pair interactions"
         return text, n_replicas * experiment.seconds(plan, n_threads=n_threads, ranks=ranks)
 
     def run(*, n_threads: int | None, **shared: Any) -> Any:
@@ -239,7 +239,7 @@ def _fluctuations(plan: list[fluctuations.Case], options: Options) -> Job:
         n_steps=n_replicas * len(plan),
         unit="runs",
         identity=lambda rng: fluctuations.identity(plan, rng=rng),
-        estimate=lambda n_threads: (f"{len(plan)} cases, {n_replicas} replicas", None),
+        estimate=lambda n_threads: (f"{len(plan)} case{'s' * (len(plan) > 1)}, {n_replicas} replicas", None),
     )
 
 
