@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,8 +17,59 @@ from chaosphere.interactions.protocol import Partition
 from chaosphere.measures import statistics
 
 
+class OfMoments(checks.ByValue, Brief):
+    """An observable with weights that follows from moments of the tokens."""
+
+    __slots__ = ()
+    weights: Any
+    _of: ClassVar[Callable[..., Floats]]  # from tokens (R, n, d) of a process and the weights of all to values (R, ...)
+
+    def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> PerReplica:
+        """Return the observable of the tokens of all processes.
+
+        Parameters
+        ----------
+        time : float
+            Not used.
+        tokens : ndarray of float64 or float32, shape (n, d) or (R, n, d)
+            Tokens of this process.
+        partition : Partition
+            Which tokens these are.
+
+        Returns
+        -------
+        float, or ndarray of shape (...) or (R, ...)
+            Bitwise that of all tokens in one process.
+
+        Raises
+        ------
+        ValueError
+            As a call with all tokens.
+
+        See Also
+        --------
+        chaosphere.measures.token_means.SharedObservable.of_own : What a run calls.
+
+        Notes
+        -----
+        A power spectrum gathers the tokens where processes own parts of blocks of moments, as where there are few.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> from chaosphere.simulation.partition import rows
+        >>> x = cs.sample_uniform(50, 3, rng=0)
+        >>> order, cosine = cs.measures.OrderParameter(), cs.measures.MeanCosine()
+        >>> [f.of_own(0.0, x, partition=rows(None, 50)) == f(0.0, x) for f in (order, cosine)]
+        [True, True]
+        """
+        batch = checks.tokens(tokens)
+        p = checks.weights(self.weights, count(batch, partition))
+        return of_replicas(self._of(batch, p, over=partition), tokens)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class OrderParameter(checks.ByValue, Brief):
+class OrderParameter(OfMoments):
     """The order parameter |Σ p_i x_i| as an observable.
 
     Parameters
@@ -36,7 +88,6 @@ class OrderParameter(checks.ByValue, Brief):
     chaosphere.measures.MeanCosine : The mean cosine of pairs as an observable.
     chaosphere.measures.PowerSpectrum : Power by degree as an observable.
     chaosphere.measures.TokenMean : The mean over tokens of a function of each token.
-    chaosphere.measures.OrderParameter.of_own : From the tokens of a process.
 
     Examples
     --------
@@ -85,48 +136,12 @@ class OrderParameter(checks.ByValue, Brief):
         """
         return statistics.order_parameter(x, weights=self.weights)
 
-    def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> PerReplica:
-        """Return the order parameter of the tokens of all processes.
-
-        Parameters
-        ----------
-        time : float
-            Not used.
-        tokens : ndarray of float64 or float32, shape (n, d) or (R, n, d)
-            Tokens of this process.
-        partition : Partition
-            Which tokens these are.
-
-        Returns
-        -------
-        float, or ndarray of shape (R,)
-            Bitwise that of all tokens in one process.
-
-        Raises
-        ------
-        ValueError
-            If there is not one weight for each token.
-
-        See Also
-        --------
-        chaosphere.measures.token_means.SharedObservable.of_own : What a run calls.
-        chaosphere.measures.OrderParameter : The order parameter as an observable.
-
-        Examples
-        --------
-        >>> import chaosphere as cs
-        >>> from chaosphere.simulation.partition import rows
-        >>> order, x = cs.measures.OrderParameter(), cs.sample_uniform(50, 3, rng=0)
-        >>> order.of_own(0.0, x, partition=rows(None, 50)) == order(0.0, x)
-        True
-        """
-        batch = checks.tokens(tokens)
-        p = _weights(self.weights, batch, partition)
-        return of_replicas(statistics.order_of(batch, p, over=partition), tokens)
+    def _of(self, batch: Tokens, p: Floats | None, *, over: Partition) -> Floats:
+        return statistics.order_of(batch, p, over=over)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class MeanCosine(checks.ByValue, Brief):
+class MeanCosine(OfMoments):
     """The mean of ⟨x_i, x_j⟩ over pairs i ≠ j as an observable.
 
     Parameters
@@ -143,7 +158,6 @@ class MeanCosine(checks.ByValue, Brief):
     --------
     chaosphere.measures.mean_cosine : The function of tokens.
     chaosphere.measures.OrderParameter : The order parameter as an observable.
-    chaosphere.measures.MeanCosine.of_own : From the tokens of a process.
 
     Examples
     --------
@@ -192,48 +206,12 @@ class MeanCosine(checks.ByValue, Brief):
         """
         return statistics.mean_cosine(x, weights=self.weights)
 
-    def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> PerReplica:
-        """Return the mean cosine of the tokens of all processes.
-
-        Parameters
-        ----------
-        time : float
-            Not used.
-        tokens : ndarray of float64 or float32, shape (n, d) or (R, n, d)
-            Tokens of this process.
-        partition : Partition
-            Which tokens these are.
-
-        Returns
-        -------
-        float, or ndarray of shape (R,)
-            Bitwise that of all tokens in one process.
-
-        Raises
-        ------
-        ValueError
-            If there is not one weight for each token, or a single token carries all the weight.
-
-        See Also
-        --------
-        chaosphere.measures.token_means.SharedObservable.of_own : What a run calls.
-        chaosphere.measures.MeanCosine : The mean cosine of pairs as an observable.
-
-        Examples
-        --------
-        >>> import chaosphere as cs
-        >>> from chaosphere.simulation.partition import rows
-        >>> cosine, x = cs.measures.MeanCosine(), cs.sample_uniform(50, 3, rng=0)
-        >>> cosine.of_own(0.0, x, partition=rows(None, 50)) == cosine(0.0, x)
-        True
-        """
-        batch = checks.tokens(tokens)
-        p = _weights(self.weights, batch, partition)
-        return of_replicas(statistics.cosine_of(batch, p, over=partition), tokens)
+    def _of(self, batch: Tokens, p: Floats | None, *, over: Partition) -> Floats:
+        return statistics.cosine_of(batch, p, over=over)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class PowerSpectrum(checks.ByValue, Brief):
+class PowerSpectrum(OfMoments):
     """The power of the tokens at degrees 0 … n_max as an observable.
 
     Parameters
@@ -254,7 +232,6 @@ class PowerSpectrum(checks.ByValue, Brief):
     --------
     chaosphere.measures.power_spectrum : The function of tokens.
     chaosphere.measures.OrderParameter : The order parameter as an observable.
-    chaosphere.measures.PowerSpectrum.of_own : From the tokens of a process.
 
     Examples
     --------
@@ -309,59 +286,11 @@ class PowerSpectrum(checks.ByValue, Brief):
         """
         return statistics.power_spectrum(x, self.n_max, weights=self.weights, n_threads=self.n_threads)
 
-    def of_own(self, time: float, tokens: Tokens, *, partition: Partition) -> Floats:
-        """Return the power spectrum of the tokens of all processes.
-
-        Parameters
-        ----------
-        time : float
-            Not used.
-        tokens : ndarray of float64 or float32, shape (n, d) or (R, n, d)
-            Tokens of this process.
-        partition : Partition
-            Which tokens these are.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_max + 1,) or (R, n_max + 1)
-            Bitwise that of all tokens in one process.
-
-        Raises
-        ------
-        ValueError
-            If there is not one weight for each token, or n_max is too large for their dimension.
-
-        See Also
-        --------
-        chaosphere.measures.token_means.SharedObservable.of_own : What a run calls.
-        chaosphere.measures.PowerSpectrum : Power by degree as an observable.
-
-        Notes
-        -----
-        From the moments of each process's tokens. Tokens are gathered where processes own parts of blocks of moments,
-        as where there are few.
-
-        Examples
-        --------
-        >>> import chaosphere as cs
-        >>> from chaosphere.simulation.partition import rows
-        >>> power, x = cs.measures.PowerSpectrum(n_max=4), cs.sample_uniform(50, 3, rng=0)
-        >>> bool((power.of_own(0.0, x, partition=rows(None, 50)) == power(0.0, x)).all())
-        True
-        """
-        batch = checks.tokens(tokens)
-        p = _weights(self.weights, batch, partition)
-        values = statistics.power_of(batch, p, n_max=self.n_max, n_threads=self.n_threads, over=partition)
-        power: Floats = of_replicas(values, tokens)
-        return power
+    def _of(self, batch: Tokens, p: Floats | None, *, over: Partition) -> Floats:
+        return statistics.power_of(batch, p, n_max=self.n_max, n_threads=self.n_threads, over=over)
 
 
 def _set_weights(spec: Any) -> None:
     """Check the weights of a frozen spec, and convert them to an array."""
     if spec.weights is not None:
         object.__setattr__(spec, "weights", checks.weights(spec.weights, np.size(spec.weights)))
-
-
-def _weights(weights: Floats | None, batch: Tokens, partition: Partition) -> Floats | None:
-    """Return the weights of all processes' tokens, checked against their number."""
-    return checks.weights(weights, count(batch, partition))
