@@ -126,3 +126,14 @@ def test_wrong_shapes_of_heads_are_refused():
     ):
         with pytest.raises(AssertionError, match=name):
             pull_heads(*wrong, False, 1)
+
+
+def test_one_token_that_is_not_a_number_leaves_the_sums_before_it():
+    """Scores of 1000 before it and small ones after it: the largest is still not known to be small."""
+    x, _, _, scaled, _ = case(385, 2, 2, scale=20.0)
+    x[:, 200:] *= 1e-6
+    expected = attend_heads(np.ascontiguousarray(x[:, :100]), scaled, 2, True, 1)
+    x[:, 200] = np.nan
+    mean, logs = attend_heads(x, scaled, 2, True, 1)
+    np.testing.assert_allclose(mean[..., :100], expected[0], rtol=1e-12)
+    np.testing.assert_allclose(logs[..., :100], expected[1], rtol=1e-12)

@@ -164,11 +164,38 @@ def test_a_limit_and_an_ensemble_have_the_times():
     np.testing.assert_allclose(data["mean"].sel(seed=1), alone.mean(axis=1), atol=1e-14)
 
 
-def test_a_stopped_run_keeps_the_times_of_its_last_step():
-    sol = cs.simulate(model(n_steps=2), X, rng=0, save_at=[0.5, 1.4, 1.6], until=lambda time, tokens: time > 1)
+@pytest.mark.parametrize("save_states", [True, False])
+def test_a_stopped_run_keeps_the_times_up_to_where_the_condition_held(save_states):
+    keywords = {"rng": 0, "save_at": [0.5, 1.2, 1.4, 1.6], "observe": {"first": lambda time, x: x[:, 0]}}
+    full = cs.simulate(model(n_steps=2), X, **keywords)
+    sol = cs.simulate(model(n_steps=2), X, **keywords, until=lambda time, x: time > 1, save_states=save_states)
     assert sol.stopped_at == 1.5
-    np.testing.assert_array_equal(sol.times, [0.5, 1.4])
-    assert sol.states.shape == (2, *X.shape)
+    assert sol.hitting_times.tolist() == [[0.5, 1.2]] * 3
+    np.testing.assert_array_equal(sol.times, [0.5, 1.2])
+    np.testing.assert_array_equal(sol.state_times, [0.5, 1.2] if save_states else [1.5])
+    np.testing.assert_array_equal(sol.states, full.states[:2] if save_states else sol.final[None])
+    np.testing.assert_array_equal(sol.observables["first"], full.observables["first"][:2])
+    np.testing.assert_array_equal(sol.final, cs.simulate(model(n_steps=1, horizon=1.5), X, rng=0).final)
+
+
+def test_a_stopped_run_and_its_member_of_an_ensemble_have_the_same_times():
+    """Also where a run is stopped in the last step, and where others of its batch go on."""
+    law, at = cs.laws.Uniform(dim=3), np.linspace(0, 30, 61)
+    options = {"save_at": at, "until": cs.until.Clustered(tolerance=0.1, n_clusters=2)}
+    observe = {"cosine": lambda time, x: cs.measures.mean_cosine(x)}
+    for n_steps in (1, 3):
+        spec = model(horizon=30.0, n_steps=n_steps)
+        data = cs.ensemble(spec, law, n_tokens=6, seeds=range(6), observe=observe, **options)
+        sizes = []
+        for r in range(6):
+            sol = cs.simulate(spec, law.sample(6, rng=r), rng=r, observe=observe, **options)
+            member = data["cosine"].values[r]
+            np.testing.assert_array_equal(member[: len(sol.times)], sol.observables["cosine"])
+            assert np.isnan(member[len(sol.times) :]).all()
+            np.testing.assert_array_equal(data["hitting_times"][r], sol.hitting_times)
+            assert sol.times[-1] == sol.hitting_times[1] < sol.stopped_at
+            sizes.append(len(sol.times))
+        assert len(set(sizes)) > 1
 
 
 def test_conditions_are_called_at_the_times_too():

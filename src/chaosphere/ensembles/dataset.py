@@ -18,6 +18,7 @@ from chaosphere.ensembles.store import Batch, Coordinate, Layout, Variable
 from chaosphere.ensembles.sweep import HITTING_TIMES, MEAN_SUFFIXES, N_TOKENS
 from chaosphere.geometry.sample import BLOCK
 from chaosphere.simulation.identity import identify
+from chaosphere.simulation.until import are_over
 
 
 def layout(plan: Plan) -> Layout:
@@ -99,12 +100,6 @@ class Memory:
         return with_means(xarray.Dataset(arrays | flags, coords=_coordinates(self._plan), attrs=attributes))
 
 
-def has_ended(hitting_times: Floats, times: Floats) -> Any:
-    """Return whether runs had ended before each time, from their hitting times (…, 2), shape (…, time)."""
-    # Both are times of steps, with roundings of their own.
-    return times > hitting_times[..., 1:] * (1 + 1e-9)
-
-
 def means(dataset: Any, name: str, **limits: float) -> Floats:
     """Return the mean of an observable over its finished replicas and the ends of its interval, shape (3, …).
 
@@ -119,7 +114,7 @@ def means(dataset: Any, name: str, **limits: float) -> Floats:
     points, rest = counts.shape[:-1], values.shape[counts.ndim :]
     counts = np.broadcast_to(counts[..., None], (*counts.shape, rest[0]))
     if HITTING_TIMES in dataset:
-        counts = counts & ~has_ended(dataset[HITTING_TIMES].values, dataset["time"].values)
+        counts = counts & ~are_over(dataset[HITTING_TIMES].values, dataset["time"].values)
     out = np.full((3, *points, *rest), np.nan)
     for point in np.ndindex(*points):
         patterns, which = np.unique(counts[point], axis=1, return_inverse=True)

@@ -96,8 +96,8 @@ def ensemble(
         Each observable with dimensions (parameters ..., replica, time, ...), its mean over replicas NAME_mean with a
         Student 99 % interval NAME_low, NAME_high, the coordinate `seed` and the flag `finished`. Attributes carry the
         study, the versions and the instruction set. With `until` there is also `hitting_times`, of dimensions
-        (parameters ..., replica, 2), as in `Solution`. Observables of a run are then NaN at times after it has ended,
-        and a mean is over the runs that have not ended before its time.
+        (parameters ..., replica, 2), as in `Solution`. Observables of a run are then NaN at times after its
+        condition first held, which `simulate` leaves out, and a mean is over the runs where it had not held before.
 
     Raises
     ------

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
-from chaosphere.ensembles.dataset import has_ended
 from chaosphere.ensembles.pool import end_if_stopped, processors
 from chaosphere.ensembles.start import Start
 from chaosphere.ensembles.sweep import HITTING_TIMES
@@ -20,7 +19,7 @@ from chaosphere.simulation.checkpoints import Checkpoint
 from chaosphere.simulation.identity import differences
 from chaosphere.simulation.loop import simulate
 from chaosphere.simulation.signals import Interrupted
-from chaosphere.simulation.until import Condition
+from chaosphere.simulation.until import Condition, are_over
 
 # Calls of `ensemble` whose runs a signal ended in this process, which has others in hand; and its words.
 _stopped: dict[str, str] = {}
@@ -132,7 +131,7 @@ def _until_hit(results: dict[str, Floats], hitting_times: Floats, *, task: Task)
 
     A batch runs until all of its replicas are hit, and what a replica gives must not depend on the others.
     """
-    is_over = has_ended(hitting_times, task.times)
+    is_over = are_over(hitting_times, task.times)
     parts = {HITTING_TIMES: hitting_times}
     for name, values in results.items():
         n_replicas, n_times, *shape = values.shape

@@ -43,7 +43,7 @@ cdef double _largest_square(
             for k in range(ld):
                 squares[k] += q[c * ld + k] * q[c * ld + k]
         for k in range(ld):
-            if not squares[k] <= largest:  # one that is not a number stays the largest
+            if squares[k] > largest or squares[k] != squares[k]:  # one that is not a number stays the largest
                 largest = squares[k]
     return largest
 

@@ -115,9 +115,9 @@ def simulate(
     until : callable, optional
         Called with (time, tokens) at the start and after every step, and at times of `save_at` between steps that the
         model knows; returns a bool, or for R replicas R of them. The run stops after the step at which each replica
-        has had True once; a bool stands for all replicas. What
-        `save_at` has later than that is left out. `stopped_at` and `hitting_times` of the Solution say when. See
-        `chaosphere.until` for conditions by name.
+        has had True once; a bool stands for all replicas. What `save_at` has later than the call in which the last of
+        them had it is left out, also within this step; `final` is the state after the step. `stopped_at` and
+        `hitting_times` of the Solution say when. See `chaosphere.until` for conditions by name.
     coalesce : float, optional
         In (0, 0.1]: a cluster whose tokens are within this chordal distance of its centre is merged into one token of
         their weight, so that a step costs the pairs of clusters; see Notes. For one system, and a model without noise
@@ -336,6 +336,12 @@ def simulate(
             state_times, record.states = np.array([end]), [record.state]
         times = times[steps <= record.step] if save_at is not None or observe else state_times
         state_times = state_times[: len(record.states)]
+    observed = record.observables
+    if is_hit:  # within its last step, of a dense plan
+        n_known = len(times) - int(conditions.are_over(record.hits, times).all(axis=0).sum())
+        times, observed = times[:n_known], {name: rows[:n_known] for name, rows in observed.items()}
+        if state_steps is steps:
+            state_times, record.states = state_times[:n_known], record.states[:n_known]
     states = np.array(record.states, record.state.dtype).reshape(-1, *record.state.shape)
     return Solution(
         times=times,
@@ -345,7 +351,7 @@ def simulate(
         radii=radii_of(plan, states),
         final_radii=radii_of(plan, record.state),
         observables=stacked(
-            record.observables, observe, time=end, tokens=plan.tokens(record.state), radii=radii_of(plan, record.state)
+            observed, observe, time=end, tokens=plan.tokens(record.state), radii=radii_of(plan, record.state)
         ),
         attributes=attributes,
         model=short(resolved(model, plan)),

@@ -237,6 +237,12 @@ def is_hit(intervals: Floats | None) -> bool:
     return intervals is not None and bool(np.isfinite(intervals).all())
 
 
+def are_over(intervals: Floats, times: Floats) -> NDArray[np.bool_]:
+    """Return which times (n,) are later than the condition of each replica first held, shape (…, n), of (…, 2)."""
+    # Both are times of steps, with roundings of their own.
+    return times > intervals[..., 1:] * (1 + 1e-9)
+
+
 def known_at(intervals: Floats, time: float) -> Floats:
     """Return what of the intervals was known at a time."""
     return np.where(intervals[:, 1:] <= time, intervals, math.inf)

@@ -139,6 +139,8 @@ def run(
         "n_tokens": n_tokens,
         "decays": decays,
         "n_steps": n_steps,
+        "n_starts": _N_STARTS,
+        "kernel_beta": _KERNEL_BETA,
     }
     study = netcdf.identity(facts, sequence)
     kernels = [kernel(noise, dim=dim, power=power) for noise in NOISES]

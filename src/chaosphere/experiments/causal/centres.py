@@ -109,9 +109,8 @@ def run(
         for beta in betas
     ]
     sequence = root(rng)
-    study = netcdf.identity(
-        {"models": [describe(model) for model in models], "n_tokens": n_tokens, "spacing": spacing}, sequence
-    )
+    facts = {"models": [describe(model) for model in models], "n_tokens": n_tokens, "spacing": spacing}
+    study = netcdf.identity(facts | {"n_times": _N_TIMES}, sequence)
 
     def measure(replica: int) -> Floats:
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))

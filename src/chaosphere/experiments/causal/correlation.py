@@ -139,9 +139,8 @@ def run(
         for j, parts in zip(tokens, bins, strict=True)
     ]
     sequence = root(rng)
-    study = netcdf.identity(
-        {"model": describe(model), "dim": dim, "degree": degree, "n_tokens": n_tokens, "tokens": tokens}, sequence
-    )
+    facts = {"model": describe(model), "dim": dim, "degree": degree, "n_tokens": n_tokens, "tokens": tokens}
+    study = netcdf.identity(facts | {"n_bins": _N_BINS}, sequence)
 
     def measure(replica: int) -> _Piece:
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))

@@ -137,7 +137,8 @@ def _measure(
 
 def identity(cases: Sequence[Case], rng: Seed) -> str:
     """Return what decides the numbers of a study, as JSON; replicas and threads do not."""
-    return netcdf.identity({"cases": [describe(case) for case in cases]}, root(rng))
+    facts = {"cases": [describe(case) for case in cases], "transport_times": TRANSPORT_TIMES}
+    return netcdf.identity(facts, root(rng))
 
 
 def seconds(cases: Sequence[Case], *, n_threads: int | None = None, ranks: Ranks | None = None) -> float:

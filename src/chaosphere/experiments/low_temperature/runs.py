@@ -167,6 +167,8 @@ def run(
         "n_coarse_nodes": len(coarse.weights),
         "horizon": horizon,
         "n_steps": n_steps,
+        "singular_values": list(_SINGULAR),
+        "n_times": _N_TIMES,
     }
     study = netcdf.identity(facts, sequence)
     every = np.unique(np.linspace(0, n_steps, _N_TIMES + 1).round().astype(int)) * (horizon / n_steps)

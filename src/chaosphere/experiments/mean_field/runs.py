@@ -197,6 +197,8 @@ def run(
             "depth": depth,
             "n_replicas": n_replicas,
             "n_pair_replicas": n_pair_replicas,
+            "tolerance": _TOLERANCE,
+            "n_horizons": _N_HORIZONS,
         },
         sequence,
     )

@@ -109,7 +109,8 @@ def run(
     )
     times = log_times(first=_FIRST, last=horizon, n_times=n_times)
     sequence = root(rng)
-    study = netcdf.identity({"betas": betas, "n_tokens": n_tokens, "times": times.tolist()}, sequence)
+    facts = {"betas": betas, "n_tokens": n_tokens, "times": times.tolist()}
+    study = netcdf.identity(facts | {"tolerance": _TOLERANCE, "coalesce": _COALESCE}, sequence)
 
     def measure(replica: int) -> Floats:
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))

@@ -24,6 +24,7 @@ from chaosphere.reporting.claims import Claim, format_claims
 _PRECISION = 1e-3  # of a lifetime
 _TOLERANCE = 1e-8  # of an inner step
 _MAX_CLUSTERS = 1000  # β grows with their square, and the time of a run with that of all pairs
+_COALESCE = 1e-3
 _DISTURBANCE = 1e-5  # standard deviation of the angles
 
 
@@ -84,7 +85,9 @@ def run(
     check_size(n_tokens=numbers[-1], dim=2, n_steps=1, n_replicas=n_replicas)
     betas = [[barrier / (1 - math.cos(2 * math.pi / k)) for barrier in barriers] for k in numbers]
     sequence = root(rng)
-    study = netcdf.identity({"k": numbers, "barriers": barriers, "disturbance": _DISTURBANCE}, sequence)
+    facts = {"k": numbers, "barriers": barriers, "disturbance": _DISTURBANCE}
+    facts |= {"precision": _PRECISION, "tolerance": _TOLERANCE, "coalesce": _COALESCE}
+    study = netcdf.identity(facts, sequence)
 
     def measure(replica: int) -> Floats:
         key = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, replica))
@@ -178,7 +181,7 @@ def _slopes(row: Any, values: Floats) -> Floats:
 
 def _lifetime(x: Tokens, beta: float, *, n_threads: int) -> float:
     """Return the time until two of the tokens have merged."""
-    flow = Flow(beta, tolerance=_TOLERANCE, coalesce=1e-3, n_threads=n_threads)
+    flow = Flow(beta, tolerance=_TOLERANCE, coalesce=_COALESCE, n_threads=n_threads)
 
     def has_ended(y: Tokens) -> bool:
         return len(clusters(y, scale=1 / math.sqrt(beta)).sizes) < len(x)

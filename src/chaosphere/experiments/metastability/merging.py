@@ -74,7 +74,8 @@ def run(
         raise ValueError(f"barriers must be increasing, between {low:.3g} and 2β = {high:g}, got {levels}")
     n_threads = checks.threads(n_threads)
     sequence = root(rng)
-    study = netcdf.identity({"beta": beta, "barriers": levels}, sequence)
+    facts = {"beta": beta, "barriers": levels, "end": _END, "precision": _PRECISION, "tolerance": _TOLERANCE}
+    study = netcdf.identity(facts, sequence)
     flow = Flow(beta, tolerance=_TOLERANCE, coalesce=_END / 4, n_threads=n_threads)
     place = 2 * math.pi * float(np.random.default_rng(sequence).random())
 

@@ -97,7 +97,7 @@ def figure_1(
         If an argument is out of range, or `store` holds another figure.
     """
     sequence = root(rng)
-    identity = netcdf.identity({"figure": 1, "width": width, "samples": _SAMPLES}, sequence)
+    identity = netcdf.identity({"figure": 1, "width": width, "n_tokens": N_TOKENS, "samples": _SAMPLES}, sequence)
     activations = ("relu", "tanh")
     x = sample_uniform(N_TOKENS, 4, rng=sequence)
     axes = {
@@ -228,7 +228,8 @@ def figure(
     times = np.linspace(0, horizon, depth + 1)
     sequence = root(rng)
     parameters = {"figure": number, "n_replicas": n_replicas, "dims": list(dims), "depth": depth, "width": width}
-    identity = netcdf.identity(parameters | {"samples": _SAMPLES}, sequence)
+    parameters |= {"n_tokens": N_TOKENS, "beta": BETA, "horizon": horizon, "value_scales": list(VALUE_SCALES)}
+    identity = netcdf.identity(parameters | {"biases": list(BIASES), "samples": _SAMPLES}, sequence)
     energy = measures.Energy(beta=BETA)
     observe: dict[str, Observable] = {"cosine": _cosine_quantiles, "energy": energy}
     more_pairs = (1 - 1 / N_TOKENS) / (1 - 1 / _N_SAMPLE_TOKENS)  # of different tokens, among all

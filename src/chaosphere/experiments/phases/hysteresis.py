@@ -150,6 +150,7 @@ def run(
     sequence = root(rng)
     facts = {"models": [describe(model) for model in models], "attentions": names, "beta": beta, "dim": dim}
     facts |= {"shares": ladder, "n_tokens": n_tokens, "periods": periods, "n_systems": n_systems}
+    facts |= {"n_samples": _N_SAMPLES, "hot": _HOT, "hot_periods": _HOT_PERIODS, "hot_times": list(_HOT_TIMES)}
     study = netcdf.identity(facts, sequence)
 
     def measure(replica: int) -> _Piece:

@@ -119,6 +119,8 @@ def run(
         "concentration": concentration,
         "n_tokens": n_tokens,
         "n_heads": n_heads,
+        "cosines": list(_COSINES),
+        "n_rotations": _N_ROTATIONS,
     }
     study = netcdf.identity(facts, sequence)
     points = np.zeros((1 + len(_COSINES), dim))

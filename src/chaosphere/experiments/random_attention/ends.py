@@ -118,6 +118,7 @@ def run(
     ]
     sequence = root(rng)
     facts = {"models": [describe(m) for m in models], "dims": list(dims), "cosine": cosine, "n_pairs": n_pairs}
+    facts |= {"near": _NEAR, "max_share": _MAX_SHARE, "max_growth": _MAX_GROWTH}
     study = netcdf.identity(facts, sequence)
 
     def measure(replica: int) -> Floats:

@@ -146,7 +146,7 @@ def run(
     )
     sequence = root(rng)
     facts = {"options": options, "n_tokens": n_tokens, "n_sequences": n_sequences, "learning_rate": learning_rate}
-    facts |= {"steps": steps, "sizes": sizes, "n_limit_heads": n_limit_heads}
+    facts |= {"steps": steps, "sizes": sizes, "n_limit_heads": n_limit_heads, "epsilon": paths.EPSILON}
     study = netcdf.identity(facts, sequence)
     setting = paths.Setting(
         options=options,

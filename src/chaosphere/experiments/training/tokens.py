@@ -119,7 +119,8 @@ def run(
     )
     sequence = root(rng)
     facts = {"options": options, "learning_rate": learning_rate, "token_counts": counts, "token_steps": steps}
-    study = netcdf.identity(facts | {"network_size": size, "n_token_heads": n_heads}, sequence)
+    facts |= {"network_size": size, "n_token_heads": n_heads, "epsilon": paths.EPSILON}
+    study = netcdf.identity(facts, sequence)
     x = paths.sequences(counts[-1], options["dim"], n_sequences=1, rng=sequence)
     threads = checks.threads(n_threads)
     settings = [

@@ -173,6 +173,9 @@ def run(
         "horizon": horizon,
         "n_steps": n_steps,
         "n_systems": n_systems,
+        "concentration": _CONCENTRATION,
+        "n_times": _N_TIMES,
+        "n_grid": _N_GRID,
     }
     study = netcdf.identity(facts, sequence)
     field = GaussianField(kernel=CovarianceKernel.from_function(lambda u: 0.5 * (1 + u), dim=2), method="spectral")
