@@ -22,8 +22,8 @@ from chaosphere.kernels.replica_forms cimport (
 
 
 cdef long _size(const Form *f) noexcept nogil:
-    """Numbers of memory that a group or system needs: tokens, means, sums, totals, weights, values, scratch."""
-    return 4 * f.tokens + f.sums + 2 * f.row + (4 * f.n * f.lanes if f.is_group else f.ld * f.ld)
+    """Numbers of memory that a group or system needs: tokens, sums, totals, weights, values, scratch or means."""
+    return 3 * f.tokens + f.sums + 2 * f.row + (4 * f.n * f.lanes if f.is_group else f.ld * f.ld)
 
 
 cdef void _weigh(
@@ -118,14 +118,14 @@ def attend_replicas(
         first = item * lanes if f.is_group else n_grouped + item - n_groups
         n_systems = min(lanes, n_replicas - first) if f.is_group else 1
         tokens = memories + threadid() * stride
-        means = tokens + f.tokens
-        sums = means + f.tokens
+        sums = tokens + f.tokens
         totals = sums + f.sums
         p = totals + f.row
         values = p + f.row
         start = values + f.tokens
         mapped = start + d * lanes
         scratch = mapped + mapped_size
+        means = scratch  # once the sums are taken: less of the second-level cache
         if value_map == NULL:
             mapped = means
         pack_systems(&f, n_systems, n, &x[first, 0, 0], 1, tokens)
