@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.common import checks
 from chaosphere.geometry import sphere_grid
 from chaosphere.measures import SphereModes, sphere_modes, sphere_peaks
 
@@ -87,6 +88,54 @@ def test_constant_densities_have_no_maximum():
     constant, other = sphere_modes(m)
     assert constant.points.shape == (0, 3)
     np.testing.assert_allclose(other.points, [[0, 0, 1]], atol=1e-7)
+
+
+def random_coefficients(seed, n_modes=10):
+    rng, degree = np.random.default_rng(seed), np.arange(n_modes + 1)
+    m = rng.standard_normal((n_modes + 1, n_modes + 1)) + 1j * rng.standard_normal((n_modes + 1, n_modes + 1))
+    m[:, 0] = m[:, 0].real
+    return m * np.exp(-degree / 3)[:, None]
+
+
+def test_zeros_of_higher_degree_change_nothing():
+    for seed in range(20):
+        m = random_coefficients(seed)
+        padded = np.pad(m, ((0, 30), (0, 30)))
+        np.testing.assert_array_equal(sphere_modes(padded).points, sphere_modes(m).points)
+    other = padded.copy()
+    other[20, 3] = 1.0
+    both = sphere_modes(np.stack([padded, other]))  # each has its own grid
+    np.testing.assert_array_equal(both[0].points, sphere_modes(m).points)
+    np.testing.assert_array_equal(both[1].points, sphere_modes(other).points)
+
+
+def test_maxima_that_the_grid_does_not_show(monkeypatch):
+    """As many as on a grid with forty points in the shortest wave; there are twelve of the first."""
+    densities = [random_coefficients(seed) for seed in (27, *range(25))]
+    ours = [sphere_modes(m) for m in densities]
+    assert len(ours[0].points) == 12
+    monkeypatch.setattr(sphere_peaks, "_FINE", 40)
+    for m, peaks in zip(densities, ours, strict=True):
+        fine = sphere_modes(m, prominence=1e-9)
+        np.testing.assert_allclose(peaks.points, fine.points, atol=1e-7)
+        np.testing.assert_allclose(peaks.values, fine.values, rtol=1e-12)
+
+
+def test_the_zero_function_has_no_maximum():
+    assert sphere_modes(np.zeros((4, 4))).points.shape == (0, 3)
+    first, second = sphere_modes(np.stack([np.zeros((3, 3)), np.eye(3)[::-1]]))
+    assert len(first.points) == 0
+    assert len(second.points) > 0
+
+
+def test_a_grid_beyond_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(checks, "machine_memory", lambda: 4e9)
+    m = np.zeros((1025, 1025))
+    m[1, 0] = 1.0
+    assert len(sphere_modes(m).points) == 1
+    m[1024, 0] = 1e-3
+    with pytest.raises(ValueError, match=r"degree 1024 would take about 13.* GB, and this machine has 4 GB"):
+        sphere_modes(m)
 
 
 def test_a_run_of_attention_from_three_bumps():

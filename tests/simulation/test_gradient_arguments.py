@@ -31,7 +31,7 @@ def identity(y):
     ("arguments", "error", "match"),
     [
         ({"objective": 3}, TypeError, "objective must be a function of the final tokens, got 3"),
-        ({"objective": lambda y: y}, TypeError, r"objective must return a pair \(value, gradient\), got ndarray"),
+        ({"objective": lambda y: y}, TypeError, r"objective must return a tuple \(value, gradient\), got ndarray"),
         ({"objective": lambda y: (y, y)}, TypeError, r"objective must return a real number, .* of shape \(6, 3\)"),
         ({"objective": lambda y: (1j, y)}, TypeError, "objective must return a real number, .* got complex128"),
         (

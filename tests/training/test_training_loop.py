@@ -137,8 +137,17 @@ def test_wrong_arguments_of_a_training_are_named():
         train(None, tokens(), loss=LOSS, optimizer=ADAMW, start=ADAMW.start(NETWORK.initial(0)), n_steps=1)
     with pytest.raises(TypeError, match="loss must be a function"):
         run(loss=1)
-    with pytest.raises(TypeError, match="loss must return a pair of a value and a gradient, got 1"):
-        run(0, loss=lambda x: 1)
+    for loss, message in [
+        (lambda x: 1, r"a tuple \(value, gradient\), got 1"),
+        (lambda x: [1.0, x], r"a tuple \(value, gradient\), got \[1.0, float64\["),
+        (lambda x: (1.0, x, x), r"a tuple \(value, gradient\), got \(1.0, float64\["),
+        (lambda x: (None, x), "a real number as its value, got None"),
+        (lambda x: (np.ones(2), x), r"a real number as its value, got float64\[2\]"),
+        (lambda x: (1j, x), "a real number as its value, got 1j"),
+        (lambda x: (1.0, 1j * x), r"a gradient of real numbers, got complex128\["),
+    ]:
+        with pytest.raises(TypeError, match=f"loss must return {message}"):
+            run(0, loss=loss)
     with pytest.raises(ValueError, match="loss must return a finite value"):
         run(0, loss=lambda x: (np.nan, x))
     with pytest.raises(ValueError, match="parameters must have the shape"):

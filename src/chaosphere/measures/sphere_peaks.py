@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from chaosphere.common.reprs import Brief
 from chaosphere.geometry import sphere, sphere_grid
 from chaosphere.geometry.sphere_grid import MAX_MODES, SphereGrid
 
-_FINE = 6  # the grid sums polynomials of this many times the degree: a shortest wave is twelve points long
+_FINE = 6  # the grid sums polynomials of this many times the degree: a shortest wave is six points long
+_REACH = 3.0  # over the degree, about three points: how far a maximum is sought from a point with a small gradient
+_POINT_BYTES = 700  # memory for each point of the grid
 _FLAT = 1e-10  # of the largest coefficient: the rounding of values
 _STEP = 1e-4  # over the degree: of differences of gradients
 _MAX_STEPS = 60
@@ -53,6 +56,9 @@ class SphereModes(Brief):
     values: Floats
 
 
+_NONE = SphereModes(points=np.zeros((0, 3)), values=np.zeros(0))
+
+
 def sphere_modes(coefficients: Any, *, prominence: float = 0.0) -> Any:
     """Return the local maxima of a density on S² that is expanded in spherical harmonics.
 
@@ -67,12 +73,13 @@ def sphere_modes(coefficients: Any, *, prominence: float = 0.0) -> Any:
     Returns
     -------
     SphereModes, or list of SphereModes
-        One for each of R densities; without any maximum where the density is constant.
+        One for each of R densities, which has no maximum if it is constant.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, coefficients are not finite, or those of order 0 are not real.
+        If an argument is out of range, coefficients are not finite, those of order 0 are not real, or the grid would
+        take more memory than this machine has: 13 GB for K = 1024.
     ImportError
         If ducc0 is not installed; it is in the extra "sphere".
 
@@ -84,15 +91,19 @@ def sphere_modes(coefficients: Any, *, prominence: float = 0.0) -> Any:
 
     Notes
     -----
-    The density is taken on a grid with twelve points in the shortest wave, on which every point belongs to the maximum
-    that the steepest way over its eight neighbours leads to. Where two such regions meet, the lower maximum ends; the
-    prominence is its height above that place, on the grid. Newton's method on the gradient of the expansion then brings
-    each maximum to its place, to about 1e-8.
+    The density is taken on a grid with six points in the shortest wave, that of the last degree with a coefficient that
+    is not 0: to append zeros changes nothing. Every point belongs to the maximum that the steepest way over its eight
+    neighbours leads to. Where two such regions meet, the lower maximum ends; the prominence is its height above that
+    place, on the grid. Newton's method on the gradient of the expansion then brings each maximum to its place, to about
+    1e-8. With prominence 0 it also starts from all points with a gradient so small that a maximum which the grid does
+    not show may be next to them. Two maxima count as one where they are closer than 1e-5 over the degree. With a
+    positive prominence only those that the grid shows count: a maximum on a narrow ridge may be left out though the
+    density falls by a little more than the prominence around it.
 
     A band of equal values has as many maxima as rounding and the grid give it: a positive prominence leaves one.
 
-    One transform of O(K³) operations, O(K²) beside it, and as much per maximum and Newton step as the K²/2
-    coefficients. Deterministic.
+    Four transforms of O(K³) operations, O(K²) beside them, and as much per maximum and Newton step as the K²/2
+    coefficients; about 13 K² kB of memory. Deterministic.
 
     Examples
     --------
@@ -125,24 +136,63 @@ def sphere_modes(coefficients: Any, *, prominence: float = 0.0) -> Any:
     if (np.abs(array[..., 0].imag) > _FLAT * np.abs(packed).max()).any():
         raise ValueError("coefficients of order 0 must be real: the density is")
     prominence = checks.number(prominence, "prominence", low=0)
-    n_modes = array.shape[-1] - 1
-    grid = SphereGrid(n_modes, n_exact=_FINE * n_modes)
-    rows = packed.reshape(-1, packed.shape[-1])
-    results = [_modes(row, grid, prominence) for row in rows]
+    squares = array.reshape(-1, *array.shape[-2:])
+    rows = [_without_zeros(square) for square in squares]
+    _check_memory(max((n_modes for _, n_modes in rows), default=0))
+    grids = {n: SphereGrid(n, n_exact=_FINE * n) for n in {n_modes for _, n_modes in rows} if n > 0}
+    results = [_modes(row, grids[n], prominence) if n > 0 else _NONE for row, n in rows]
     return results if array.ndim == 3 else results[0]
+
+
+def _without_zeros(square: Any) -> tuple[Any, int]:
+    """Return the packed coefficients up to the last degree with one that is not 0, and this degree."""
+    lower = np.tril(square)
+    n_modes = int(np.flatnonzero(lower.any(axis=1))[-1]) if lower.any() else 0
+    return sphere_grid.packed(square[: n_modes + 1, : n_modes + 1].astype(np.complex128)), n_modes
+
+
+def _check_memory(n_modes: int) -> None:
+    n_bytes, limit = _POINT_BYTES * sphere_grid.n_points(_FINE * n_modes), checks.machine_memory()
+    if n_bytes > limit:
+        raise ValueError(
+            f"coefficients up to degree {n_modes} would take about {n_bytes / 1e9:.3g} GB, and this machine has "
+            f"{limit / 1e9:.3g} GB; leave out small ones of high degree"
+        )
 
 
 def _modes(row: Any, grid: SphereGrid, prominence: float) -> SphereModes:
     values = grid.values(row)
-    least = max(prominence, _FLAT * float(np.abs(values).max()))
-    starts = _maxima(values, _neighbours(*grid.shape), least)
-    points = _polished(row, grid.points[starts], n_modes=grid.n_modes)
+    rounding = _FLAT * float(np.abs(values).max())
+    neighbours = _neighbours(*grid.shape)
+    starts = _maxima(values, neighbours, max(prominence, rounding))
+    points, _ = _polished(row, grid.points[starts], n_modes=grid.n_modes)
+    if prominence == 0:
+        others = np.setdiff1d(_near_critical(row, grid, neighbours, rounding), starts)
+        more, is_maximum = _polished(row, grid.points[others], n_modes=grid.n_modes, reach=_REACH / grid.n_modes)
+        points = np.concatenate([points, more[is_maximum]])
     heights = sphere_grid.values_at(row[None], points, n_modes=grid.n_modes)[0] if len(points) else np.zeros(0)
     order = np.argsort(-heights, kind="stable")
     points, heights = points[order], heights[order]
     distances = scipy.spatial.distance.cdist(points, points) if len(points) else np.zeros((0, 0))
     is_new = ~np.tril(distances < _SAME / grid.n_modes, -1).any(axis=1)
     return SphereModes(points=points[is_new], values=heights[is_new])
+
+
+def _near_critical(row: Any, grid: SphereGrid, neighbours: _Indices, rounding: float) -> _Indices:
+    """Return the points next to which there may be a maximum, though not on the grid.
+
+    At a point next to one the gradient is smaller than what it changes by to some neighbour, and the Laplacian
+    negative. Changes that differ by no more than rounding say nothing.
+    """
+    degree = sphere_grid.degrees(grid.n_modes)
+    is_hill = grid.values(-degree * (degree + 1.0) * row) < 0
+    parts = grid.gradient(row)
+    slopes = parts[0][:, None] * grid.frame[0] + parts[1][:, None] * grid.frame[1]
+    change = np.zeros(len(slopes))
+    for to in neighbours:
+        change = np.maximum(change, ((slopes[to] - slopes) ** 2).sum(axis=1))
+    is_small = ((slopes**2).sum(axis=1) <= change) & (np.sqrt(change) > rounding * grid.n_modes)
+    return np.flatnonzero(is_hill & is_small)
 
 
 def _neighbours(n_rings: int, n_longitudes: int) -> _Indices:
@@ -186,7 +236,7 @@ def _maxima(values: Floats, neighbours: _Indices, prominence: float) -> _Indices
         if a != b:
             root[b] = a
             heights[b] = values[peaks[b]] - passes[edge]
-    return np.asarray(peaks[heights >= prominence])
+    return np.asarray(peaks[(heights >= prominence) & (heights > 0)])
 
 
 def _root(root: list[int], at: int) -> int:
@@ -196,28 +246,41 @@ def _root(root: list[int], at: int) -> int:
     return at
 
 
-def _polished(row: Any, x: Floats, *, n_modes: int) -> Floats:
-    """Return the maxima of an expansion near points, by Newton's method on its gradient."""
-    step, longest = _STEP / n_modes, 0.5 / n_modes
-    modes = row[None]
-    for _ in range(_MAX_STEPS if len(x) else 0):
-        first = np.eye(3)[np.abs(x).argmin(axis=1)]
-        a = sphere.normalize(first - (first * x).sum(axis=1, keepdims=True) * x)
-        b = np.cross(x, a)
-        around = np.concatenate([x] + [sphere.normalize(x + h * v) for v in (a, b) for h in (step, -step)])
-        slopes = sphere_grid.gradients_at(modes, around, n_modes=n_modes)[0].reshape(5, -1, 3)
-        frame = np.stack([a, b], axis=1)
-        gradient = np.einsum("nai,ni->na", frame, slopes[0])
-        changes = np.stack([slopes[1] - slopes[2], slopes[3] - slopes[4]], axis=1) / (2 * step)
-        hessian = np.einsum("nai,nbi->nab", frame, changes)
-        curvatures, axes = np.linalg.eigh((hessian + hessian.swapaxes(1, 2)) / 2)
-        # Uphill whatever the curvature is; along a band, where it is 0, not at all.
-        parts = np.einsum("nak,na->nk", axes, gradient)
-        floor = 1e-7 * np.abs(curvatures).max(axis=1, keepdims=True) + 1e-300
-        parts = np.where(np.abs(curvatures) > floor, parts / np.maximum(np.abs(curvatures), floor), 0.0)
-        way = np.einsum("nak,nk,nai->ni", axes, parts, frame)
-        size = np.linalg.norm(way, axis=1, keepdims=True)
-        x = sphere.normalize(x + way * np.minimum(1.0, longest / np.maximum(size, 1e-300)))
-        if size.max() < 1e-10:
+def _polished(row: Any, x: Floats, *, n_modes: int, reach: float = math.inf) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the maxima of an expansion near points, by Newton's method on its gradient, and where there is one.
+
+    A point that is moved farther than the reach is given up.
+    """
+    start, x, is_maximum = x, x.copy(), np.zeros(len(x), dtype=bool)
+    at = np.arange(len(x))  # those that still move
+    for _ in range(_MAX_STEPS):
+        if len(at) == 0:
             break
-    return x
+        way, is_hill = _newton(row, x[at], n_modes=n_modes)
+        size = np.linalg.norm(way, axis=1, keepdims=True)
+        x[at] = sphere.normalize(x[at] + way * np.minimum(1.0, 0.5 / n_modes / np.maximum(size, 1e-300)))
+        is_maximum[at] = is_hill & (size[:, 0] < _STEP / n_modes)
+        is_inside = np.linalg.norm(x[at] - start[at], axis=1) <= reach
+        is_maximum[at] &= is_inside
+        at = at[is_inside & (size[:, 0] >= 1e-10)]
+    return x, is_maximum
+
+
+def _newton(row: Any, x: Floats, *, n_modes: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return Newton's steps (N, 3) uphill, and where all curvatures are negative."""
+    step, modes = _STEP / n_modes, row[None]
+    first = np.eye(3)[np.abs(x).argmin(axis=1)]
+    a = sphere.normalize(first - (first * x).sum(axis=1, keepdims=True) * x)
+    b = np.cross(x, a)
+    around = np.concatenate([x] + [sphere.normalize(x + h * v) for v in (a, b) for h in (step, -step)])
+    slopes = sphere_grid.gradients_at(modes, around, n_modes=n_modes)[0].reshape(5, -1, 3)
+    frame = np.stack([a, b], axis=1)
+    gradient = np.einsum("nai,ni->na", frame, slopes[0])
+    changes = np.stack([slopes[1] - slopes[2], slopes[3] - slopes[4]], axis=1) / (2 * step)
+    hessian = np.einsum("nai,nbi->nab", frame, changes)
+    curvatures, axes = np.linalg.eigh((hessian + hessian.swapaxes(1, 2)) / 2)
+    # Uphill whatever the curvature is; along a band, where it is 0, not at all.
+    parts = np.einsum("nak,na->nk", axes, gradient)
+    floor = 1e-7 * np.abs(curvatures).max(axis=1, keepdims=True) + 1e-300
+    parts = np.where(np.abs(curvatures) > floor, parts / np.maximum(np.abs(curvatures), floor), 0.0)
+    return np.einsum("nak,nk,nai->ni", axes, parts, frame), (curvatures < -floor).all(axis=1)

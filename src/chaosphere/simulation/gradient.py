@@ -91,10 +91,10 @@ def gradient(
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
         Tokens on the unit sphere. R replicas are independent systems.
     objective : callable
-        objective(tokens) ↦ (value, gradient), for the final tokens in the shape and dtype of x. The value is a number,
-        or an array of shape (R,) whose entry r depends on replica r alone. The gradient is that of the value, or of the
-        sum of the values, in the tokens as points of R^d: an array, or what NumPy makes one of, of the shape of the
-        tokens. ``jax.value_and_grad(f)`` is such a function.
+        objective(tokens) ↦ (value, gradient), a tuple, for the final tokens in the shape and dtype of x. The value is a
+        number, or an array of shape (R,) whose entry r depends on replica r alone. The gradient is that of the value,
+        or of the sum of the values, in the tokens as points of R^d: an array, or what NumPy makes one of, of the shape
+        of the tokens. ``jax.value_and_grad(f)`` is such a function.
     rng : int, SeedSequence or Generator
         As in `simulate`: the same seed gives the same run, and the objective is given its final tokens to the bit.
     weights : array_like, shape (N,), optional
@@ -247,7 +247,7 @@ def _evaluated(objective: Callable[[Tokens], Any], tokens: Tokens, *, n_replicas
     """Return the value and the gradient of an objective, checked."""
     result = objective(np.array(tokens))
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"objective must return a pair (value, gradient), got {type(result).__name__}")
+        raise TypeError(f"objective must return a tuple (value, gradient), got {type(result).__name__}")
     value, cotangent = (np.asarray(part) for part in result)
     if value.dtype.kind not in "fiu" or value.shape not in ((), (n_replicas,) if tokens.ndim == 3 else ()):
         raise TypeError(

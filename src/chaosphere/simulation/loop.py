@@ -337,7 +337,7 @@ def simulate(
         times = times[steps <= record.step] if save_at is not None or observe else state_times
         state_times = state_times[: len(record.states)]
     observed = record.observables
-    if is_hit:  # within its last step, of a dense plan
+    if is_hit and record.hits is not None:  # within its last step, of a dense plan
         n_known = len(times) - int(conditions.are_over(record.hits, times).all(axis=0).sum())
         times, observed = times[:n_known], {name: rows[:n_known] for name, rows in observed.items()}
         if state_steps is steps:

@@ -128,7 +128,8 @@ def train(
     x : ndarray of float64 or float32, shape (B, N, d)
         B sequences of N tokens on the unit sphere. Layers are computed in their type; parameters are float64.
     loss : callable
-        loss(tokens) ↦ (value, gradient), such as a `MeanRegression`; tokens and gradient have the shape of x.
+        loss(tokens) ↦ (value, gradient), a tuple of a number and an array, such as a `MeanRegression`; tokens and
+        gradient have the shape of x.
     optimizer : AdamW
         The steps.
     start : AdamWState

@@ -74,10 +74,15 @@ def evaluated(objective: Objective, x: Tokens, *, name: str = "objective") -> tu
     """Return the value of an objective at tokens, and its gradient in their type; a name for the messages of errors."""
     result = objective(x.copy())
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"{name} must return a pair of a value and a gradient, got {short(result)}")
-    value = float(result[0])
+        raise TypeError(f"{name} must return a tuple (value, gradient), got {short(result)}")
+    number, pulled = (np.asarray(part) for part in result)
+    if number.dtype.kind not in "fiu" or number.shape != ():
+        raise TypeError(f"{name} must return a real number as its value, got {short(result[0])}")
+    if pulled.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must return a gradient of real numbers, got {short(result[1])}")
+    value = float(number)
     with np.errstate(over="ignore"):
-        gradient = np.asarray(result[1], dtype=x.dtype)
+        gradient = np.asarray(pulled, dtype=x.dtype)
     if gradient.shape != x.shape or not (np.isfinite(value) and np.isfinite(gradient).all()):
         raise ValueError(f"{name} must return a finite value and a finite gradient of the shape of the tokens")
     return value, gradient
@@ -256,7 +261,8 @@ class Stack:
         x : ndarray of float64 or float32, shape (B, N, d)
             B sequences of N tokens on the unit sphere.
         objective : callable
-            objective(tokens) ↦ (value, gradient), such as a `MeanRegression`; tokens and gradient have the shape of x.
+            objective(tokens) ↦ (value, gradient), a tuple of a number and an array, such as a `MeanRegression`; tokens
+            and gradient have the shape of x.
         save_states : bool
             Return the tokens at all layers, and the gradients in them.
         n_threads : int, optional

@@ -18,7 +18,9 @@ tokens, and grow at the rates σ_l (`theory.growth_rate`). To leading order
 
     E W2² = (2/N) Σ_l e^{2 σ_l t} / l²,
 
-until all tokens are at one point, where W2² = π²/3 for every N: the limit stays uniform.
+as long as these harmonics are small. Where the first of them grows fastest, for β < 1.044, all tokens come to one
+point, where W2² = π²/3 for every N: the limit stays uniform. For larger β they may come to several clusters, which stay
+for times that grow exponentially with β.
 
 Repulsion may keep the tokens from one point. Then nothing here says that E sup is bounded: the mean of the square of a
 small distance may grow exponentially, as it does on the circle under noise alone, where a typical one falls.
@@ -39,6 +41,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.streams import Seed, root
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_size
+from chaosphere.experiments.uniform_in_time.linear import growth_rates, linear_theory
 from chaosphere.experiments.uniform_in_time.verdicts import claims, table
 from chaosphere.geometry.laws import Law, Uniform, VonMisesFisher
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -48,14 +51,12 @@ from chaosphere.noise.covariance import CovarianceKernel
 from chaosphere.noise.gaussian import GaussianField
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.loop import simulate
-from chaosphere.theory.linear_growth import growth_rate
 
 __all__ = ["CASES", "claims", "run", "table"]
 
 _CONCENTRATION = 1.0  # of the start where it is not uniform
 _N_TIMES = 40
 _N_GRID = 2**16 + 1  # angles at which a density is summed
-_N_DEGREES = 64  # of the harmonics of the linear theory
 _MAX_GROWTH = 28.0  # of its logarithm; rounding of 1e-16 is then 1e-4
 _MAX_STEP = 0.1  # for a noise with κ(1) = 1
 
@@ -243,19 +244,6 @@ def quantiles(law: Law, n: int) -> Tokens:
     density = law.density(_on_circle(angle))
     below = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
     return _on_circle(np.interp((np.arange(n) + 0.5) / n, below / below[-1], angle))
-
-
-def growth_rates(beta: float) -> Floats:
-    """Return the rates σ_l of the first harmonics about the uniform law under attraction, from l = 1 on."""
-    return np.array([growth_rate(SoftmaxAttention(beta=beta), k, 2) for k in range(1, _N_DEGREES + 1)])
-
-
-def linear_theory(beta: float, *, tokens: Sequence[int], times: Floats) -> Floats:
-    """Return E W2² of N uniform tokens from the uniform law to leading order, for each N and time."""
-    degree, rates = np.arange(1, _N_DEGREES + 1), growth_rates(beta)
-    rest = math.pi**2 / 6 - (degree**-2.0).sum()  # of the degrees beyond, which hardly grow
-    sums = (np.exp(2 * np.outer(times, rates)) * degree**-2.0).sum(axis=1) + rest
-    return np.outer([2 / n for n in tokens], sums)
 
 
 def _on_circle(angle: Floats) -> Tokens:
