@@ -19,8 +19,8 @@ BOUND = {
     "relu": 0.0,
     "silu": 1.5,
     "gelu": 2.0,
-    "tanh": 2.0,
-    "sigmoid": 1.9,
+    "tanh": 1.9,
+    "sigmoid": 1.75,
     "erf": 3.25,
     "sin": 1.25,
     "cos": 1.25,
@@ -28,7 +28,7 @@ BOUND = {
     "softplus": 3.25,
     "leaky_relu": 0.75,
     "elu": 1.5,
-    "gaussian": 1.9,
+    "gaussian": 1.75,
 }
 EXACT = {
     "relu": lambda x: max(x, mp.mpf(0)),

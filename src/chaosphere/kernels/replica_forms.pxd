@@ -80,6 +80,17 @@ cdef inline void keep_first(const Form *f, const real *first, real *tokens) noex
             tokens[c * stride + lane] = first[c * lanes + lane]
 
 
+cdef inline void step_systems(
+    const Form *f, bint is_kept, const real *means, double alpha, real *tokens, real *first, long *bad
+) noexcept nogil:
+    """tokens <- LN(tokens + alpha means); is_kept: the first token, kept in `first` meanwhile, stays where it is."""
+    if is_kept:
+        copy_first(f, tokens, first)
+    tiles.replica_step(f.is_group, f.n, f.d, f.ld, means, alpha, tokens, bad)
+    if is_kept:
+        keep_first(f, first, tokens)
+
+
 cdef inline long first_failure(const Form *f, long lane, const long *bad) noexcept nogil:
     """The first token of a system where a step fails, or -1: of that in a lane of a group, or of the only one."""
     cdef long token = f.n

@@ -14,7 +14,7 @@ from chaosphere.kernels.abi cimport (
     Scratch, Watch, float_dtype, is_stopped, padded_stride, raise_if_stopped, real, useful_threads, watch
 )
 from chaosphere.kernels.replica_forms cimport (
-    Form, copy_first, first_of_all, form_of, groups_of, keep_first, own_mean, pack_systems, unpack_systems
+    Form, first_of_all, form_of, groups_of, own_mean, pack_systems, step_systems, unpack_systems
 )
 
 cdef enum:
@@ -145,11 +145,8 @@ def attend_replica_rows(
                 tiles.replica_map(f.is_group, f.n, n_rows, v_dim, f.ld, output_map, means, results)
             if is_kept:
                 own_mean(&f, tokens, value_scale, means)
-                copy_first(&f, tokens, kept)
             if is_step:
-                tiles.replica_step(f.is_group, n, d, f.ld, results, alpha, tokens, bad + item * lanes)
-            if is_kept:
-                keep_first(&f, kept, tokens)
+                step_systems(&f, is_kept, results, alpha, tokens, kept, bad + item * lanes)
         if is_step:
             unpack_systems(&f, n_systems, n, tokens, &mean[first, 0, 0])
             continue

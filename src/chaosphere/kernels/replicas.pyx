@@ -17,7 +17,7 @@ from chaosphere.kernels.abi cimport (
     watch
 )
 from chaosphere.kernels.replica_forms cimport (
-    Form, copy_first, first_of_all, form_of, groups_of, keep_first, own_mean, pack_systems, unpack_systems
+    Form, first_of_all, form_of, groups_of, own_mean, pack_systems, step_systems, unpack_systems
 )
 
 
@@ -143,12 +143,8 @@ def attend_replicas(
                 own_mean(&f, tokens, value_scale, means)
             if value_map != NULL:
                 tiles.replica_map(f.is_group, n, d, d, f.ld, value_map, means, mapped)
-            if is_kept:
-                copy_first(&f, tokens, start)
             if is_step:
-                tiles.replica_step(f.is_group, n, d, f.ld, mapped, alpha, tokens, bad + item * lanes)
-            if is_kept:
-                keep_first(&f, start, tokens)
+                step_systems(&f, is_kept, mapped, alpha, tokens, start, bad + item * lanes)
         if is_step:
             unpack_systems(&f, n_systems, n, tokens, &out[first, 0, 0])
             continue

@@ -3,8 +3,8 @@
 Every block of queries meets all blocks of keys, in order, by one worker, so its sums have one order. A running maximum
 of the scores of each query is subtracted in the exponent, and what has been summed is rescaled where it rises: no
 coefficient overflows, and the largest is 1. Scores that are known to be small need neither, and take one pass less.
-Queries and keys may be different tokens; nothing is shared between the two
-orders of a pair. See attention.pyx for scores that have a bound.
+Queries and keys may be different tokens; nothing is shared between the two orders of a pair. See attention.pyx for
+scores that have a bound.
 """
 
 from cython.parallel cimport prange, threadid
