@@ -35,6 +35,14 @@ enum chs_activation {
     CHS_N_ACTIVATIONS
 };
 
+/* A step x <- LN(x + alpha mean) from sums, with mean = value_scale (scale sums / total), or scale sums without is_mean.
+ * Where the norm is zero or not finite, bad[lane], -1 before, is the first vector. */
+typedef struct {
+    int is_mean;
+    double scale, value_scale, alpha;
+    long *bad;
+} chs_step;
+
 #define CHS_DECLARE(real, suffix)                                                                                      \
     /* Gather n rows of length d (byte strides, any layout) times scale into a block; rows of zeros pad it. */         \
     void (*pack_##suffix)(long n, long d, const char *x, ptrdiff_t row_stride, ptrdiff_t column_stride, double scale,  \
@@ -79,11 +87,12 @@ enum chs_activation {
     /* sums[i, c] = sum_j w_ij v_j[c] and sums[i, d] = sum_j w_ij p_j with k = scale x, w_ij = 2^(k_i . k_j - shift),   \
      * of n tokens x with values v, NULL for k. p, with lanes as those of the tokens, may be NULL, for 1 each, if       \
      * shift < 479 (f32: 50). With coefficients c of powers, lowest first, w_ij is the polynomial of k_i . k_j instead,  \
-     * and sums[i, d] means nothing. With is_causal the sums of token i are over j <= i. Blocks have ld >= n columns,    \
-     * whole vectors. scratch: (d + 4) n lanes numbers; of one system (d + ld) ld. */                             \
-    void (*attend_replicas_##suffix)(int is_group, int is_causal, long n, long d, long ld, const real *x,              \
-                                     const real *v, const real *p, double scale, real shift, long degree,              \
-                                     const real *c, real *scratch, real *sums);                                        \
+     * and sums[i, d] means nothing. With is_causal the sums of token i are over j <= i. With a step, which may be NULL,  \
+     * x is where it leads. Blocks have ld >= n columns, whole vectors. scratch: (d + 4) n lanes numbers; of one system  \
+     * (d + ld) ld. */                                                                                                  \
+    void (*attend_replicas_##suffix)(int is_group, int is_causal, long n, long d, long ld, real *x, const real *v,     \
+                                     const real *p, double scale, real shift, long degree, const real *c,              \
+                                     const chs_step *step, real *scratch, real *sums);                                 \
     /* total[j] = sums[j, d] and mean[j, c] = value_scale (scale sums[j, c] / total[j]), vector by vector; without      \
      * is_mean nothing is divided. */                                                                                  \
     void (*replica_means_##suffix)(int is_group, int is_mean, long n, long d, long ld, const real *sums, double scale, \

@@ -60,6 +60,11 @@ INLINE uvec multiply_low(uvec a, uint32_t b) {
 INLINE vec square_root(vec x) {
     return (vec)_mm256_sqrt_pd((__m256d)x);
 }
+
+#define OWN_ALL_LANES
+INLINE int all_lanes(ivec where) {
+    return _mm256_movemask_pd((__m256d)where) == 0xf;
+}
 #else
 #define OWN_LOOKUP
 #undef LOOKUP_SIZE

@@ -165,6 +165,11 @@ INLINE uvec multiply_low(uvec a, uint32_t b) {
 INLINE vec square_root(vec x) {
     return (vec)_mm512_sqrt_pd((__m512d)x);
 }
+
+#define OWN_ALL_LANES
+INLINE int all_lanes(ivec where) {
+    return _mm512_movepi64_mask((__m512i)where) == 0xff;
+}
 #else
 #define OWN_ADD_AS_DOUBLES
 INLINE void NAME(add_as_doubles)(vec x, double *sums) {

@@ -158,6 +158,16 @@ INLINE vec square_root(vec x) {
     return x;
 }
 #endif
+
+#ifndef OWN_ALL_LANES
+/* Whether a comparison holds in every lane. */
+INLINE int all_lanes(ivec where) {
+    int all = 1;
+    for (long l = 0; l < LANES; l++)
+        all &= where[l] != 0;
+    return all;
+}
+#endif
 #endif
 
 #undef OWN_SPLAT
@@ -174,3 +184,4 @@ INLINE vec square_root(vec x) {
 #undef OWN_ADD_LANE_SUMS
 #undef OWN_MULTIPLY_LOW
 #undef OWN_SQUARE_ROOT
+#undef OWN_ALL_LANES

@@ -12,10 +12,18 @@ static void run(const chs_kernels *table, int is_group, int is_causal, long n, l
     long bad[16];
     for (int lane = 0; lane < 16; lane++)
         bad[lane] = -1;
-    CALL(attend_replicas_)(is_group, is_causal, n, d, ld, x, v, p, scale, shift, 0, NULL, scratch, sums);
+    const size_t size = (size_t)(d * row) * sizeof(real);
+    real *at_once = REALS(PADDED(d * row));
+    memcpy(stepped, x, size);
+    CALL(attend_replicas_)(is_group, is_causal, n, d, ld, stepped, v, p, scale, shift, 0, NULL, NULL, scratch, sums);
+    CHECK(memcmp(stepped, x, size) == 0, "tokens move without a step");
     CALL(replica_means_)(is_group, 1, n, d, ld, sums, v ? 1 : 1 / scale, -0.5, mean, total);
-    memcpy(stepped, x, (size_t)(d * row) * sizeof(real));
     CALL(replica_step_)(is_group, n, d, ld, mean, 0.25, stepped, bad);
+    const chs_step step = {1, v ? 1 : 1 / scale, -0.5, 0.25, bad};
+    memcpy(at_once, x, size);
+    CALL(attend_replicas_)(is_group, is_causal, n, d, ld, at_once, v, p, scale, shift, 0, NULL, &step, scratch, sums);
+    CHECK(memcmp(at_once, stepped, size) == 0, "attention with a step is not attention and a step");
+    free(at_once);
     for (int lane = 0; lane < lanes; lane++)
         CHECK(bad[lane] < 0 || (!is_group && bad[lane] * lanes + lane >= n), "a step fails");
     free(scratch);
@@ -79,8 +87,8 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
     /* Polynomials and energies, the same. */
     real *c = exact(3 * sizeof(real)), *scratch = REALS(PADDED((d + 4) * row + ld * ld));
     c[0] = (real)0.5, c[1] = -1, c[2] = (real)0.25;
-    CALL(attend_replicas_)(1, 0, n, d, ld, x, NULL, NULL, 1, 0, 2, c, scratch, sums);
-    CALL(attend_replicas_)(0, 0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, scratch, single[3]);
+    CALL(attend_replicas_)(1, 0, n, d, ld, x, NULL, NULL, 1, 0, 2, c, NULL, scratch, sums);
+    CALL(attend_replicas_)(0, 0, n, d, ld, single[0], NULL, NULL, 1, 0, 2, c, NULL, scratch, single[3]);
     for (long i = 0; i < n; i++)
         for (long k = 0; k < d; k++) {
             long double want = 0;

@@ -22,6 +22,11 @@ cdef extern from "chaosphere.h" nogil:
     long CHS_PREFIX_SCRATCH(long)
     long CHS_PAIR_SCRATCH(long, long)
 
+    ctypedef struct chs_step:
+        int is_mean
+        double scale, value_scale, alpha
+        long *bad
+
     ctypedef struct chs_kernels:
         const char *name
         void (*pack_f64)(long, long, const char *, ptrdiff_t, ptrdiff_t, double, long, double *) noexcept nogil
@@ -74,14 +79,14 @@ cdef extern from "chaosphere.h" nogil:
         long (*replica_lanes_f64)() noexcept nogil
         long (*replica_lanes_f32)() noexcept nogil
         void (*attend_replicas_f64)(
-            int, int, long, long, long, const double *, const double *, const double *, double, double, long,
-            const double *, double *, double *) noexcept nogil
+            int, int, long, long, long, double *, const double *, const double *, double, double, long, const double *,
+            const chs_step *, double *, double *) noexcept nogil
         void (*replica_means_f64)(
             int, int, long, long, long, const double *, double, double, double *, double *) noexcept nogil
         void (*replica_step_f64)(int, long, long, long, const double *, double, double *, long *) noexcept nogil
         void (*attend_replicas_f32)(
-            int, int, long, long, long, const float *, const float *, const float *, double, float, long,
-            const float *, float *, float *) noexcept nogil
+            int, int, long, long, long, float *, const float *, const float *, double, float, long, const float *,
+            const chs_step *, float *, float *) noexcept nogil
         void (*replica_means_f32)(
             int, int, long, long, long, const float *, double, double, float *, float *) noexcept nogil
         void (*replica_step_f32)(int, long, long, long, const float *, double, float *, long *) noexcept nogil

@@ -20,7 +20,7 @@ cdef extern from *:
     /* Large memory in pages of 2 MB where the system has them: entries for small ones run out after some megabytes. */
     static void *chs_allocate(size_t n_bytes) {
         const size_t page = (size_t)1 << 21;
-        if (n_bytes < 2 * page)
+        if (2 * n_bytes < page)
             return aligned_alloc(CHS_ALIGN, n_bytes);
         n_bytes = (n_bytes + page - 1) / page * page;
         void *at = aligned_alloc(page, n_bytes);

@@ -13,8 +13,8 @@ import numpy as np
 from chaosphere.kernels import abi
 from chaosphere.kernels cimport tiles
 from chaosphere.kernels.abi cimport (
-    Scratch, Watch, float_dtype, is_stopped, padded_stride, raise_if_stopped, real, table, useful_threads,
-    watch
+    Scratch, Watch, chs_step, float_dtype, is_stopped, padded_stride, raise_if_stopped, real, table,
+    useful_threads, watch
 )
 from chaosphere.kernels.replica_forms cimport (
     Form, first_of_all, form_of, groups_of, own_mean, pack_systems, step_systems, unpack_systems
@@ -43,6 +43,12 @@ cdef void _weigh(
             p[j] = <real>weights[j]
             for c in range(f.d):
                 values[c * f.ld + j] = p[j] * x[c * f.ld + j]
+
+
+cdef inline chs_step _step_of(bint is_mean, double scale, double value_scale, double alpha, long *bad) noexcept nogil:
+    cdef chs_step step
+    step.is_mean, step.scale, step.value_scale, step.alpha, step.bad = is_mean, scale, value_scale, alpha, bad
+    return step
 
 
 def attend_replicas(
@@ -84,6 +90,9 @@ def attend_replicas(
     cdef double factor = 1 if has_weights else 1 / scale, alpha = 0 if step is None else step
     cdef double work = <double>n_replicas * n * (n * (0.5 * d + 4 + 0.5 * degree) + (0 if value is None else d * d)) * n_steps
     cdef bint is_kept = is_causal and is_step and value is None
+    # A kernel that steps needs the means of no map, and no token that stays.
+    cdef bint steps_itself = is_step and value is None and query is None and not is_causal, divides = c == NULL and is_mean
+    cdef chs_step end
     cdef int threads = useful_threads(n_threads, work)
     cdef Form group = form_of(True, n, d, lanes), single = form_of(False, n, d, lanes), f
     cdef long n_groups = groups_of(n_replicas, lanes)
@@ -128,6 +137,7 @@ def attend_replicas(
         means = scratch  # once the sums are taken: less of the second-level cache
         if value_map == NULL:
             mapped = means
+        end = _step_of(divides, factor, value_scale, alpha, bad + item * lanes)
         pack_systems(&f, n_systems, n, &x[first, 0, 0], 1, tokens)
         for number in range(n_steps):
             if has_weights:
@@ -137,8 +147,11 @@ def attend_replicas(
                 tiles.attend_symmetric(f.is_group, n, d, f.ld, values, tokens, scratch, sums)
             else:
                 tiles.attend_replicas(f.is_group, is_causal, n, d, f.ld, tokens, values if has_weights else NULL,
-                                      p if has_weights else NULL, scale, shift, degree, c, scratch, sums)
-            tiles.replica_means(f.is_group, c == NULL and is_mean, n, d, f.ld, sums, factor, value_scale, means, totals)
+                                      p if has_weights else NULL, scale, shift, degree, c,
+                                      &end if steps_itself else NULL, scratch, sums)
+            if steps_itself:
+                continue
+            tiles.replica_means(f.is_group, divides, n, d, f.ld, sums, factor, value_scale, means, totals)
             if is_causal:
                 own_mean(&f, tokens, value_scale, means)
             if value_map != NULL:

@@ -7,7 +7,7 @@ argument does, and `&x[0, 0, 0]` or a NULL of that type serves.
 
 from libc.stddef cimport ptrdiff_t
 
-from chaosphere.kernels.abi cimport real, table
+from chaosphere.kernels.abi cimport chs_step, real, table
 
 cdef struct Tokens:
     # Where tokens are: the first, and the bytes from one to the next and from coordinate to coordinate.
@@ -105,14 +105,15 @@ cdef inline long replica_lanes(const real *unused) noexcept nogil:
 
 
 cdef inline void attend_replicas(
-    bint is_group, bint is_causal, long n, long d, long ld, const real *x, const real *v, const real *p, double scale,
-    double shift, long degree, const real *c, real *scratch, real *sums
+    bint is_group, bint is_causal, long n, long d, long ld, real *x, const real *v, const real *p, double scale,
+    double shift, long degree, const real *c, const chs_step *step, real *scratch, real *sums
 ) noexcept nogil:
     if real is double:
-        table().attend_replicas_f64(is_group, is_causal, n, d, ld, x, v, p, scale, shift, degree, c, scratch, sums)
-    else:
-        table().attend_replicas_f32(is_group, is_causal, n, d, ld, x, v, p, scale, <float>shift, degree, c, scratch,
+        table().attend_replicas_f64(is_group, is_causal, n, d, ld, x, v, p, scale, shift, degree, c, step, scratch,
                                     sums)
+    else:
+        table().attend_replicas_f32(is_group, is_causal, n, d, ld, x, v, p, scale, <float>shift, degree, c, step,
+                                    scratch, sums)
 
 
 cdef inline void replica_means(
