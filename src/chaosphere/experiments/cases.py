@@ -93,7 +93,7 @@ class Case:
 
     def _check_model(self) -> None:
         if not isinstance(self.model, Transformer):
-            raise TypeError(f"model must be a Transformer, got {self.model!r}")
+            raise TypeError(f"model must be a Transformer, got {checks.shown(self.model)}")
 
     @property
     def dim(self) -> int:

@@ -68,7 +68,7 @@ class CustomInteraction(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.function):
-            raise TypeError(f"function must be a callable of (x, weights), got {self.function!r}")
+            raise TypeError(f"function must be a callable of (x, weights), got {checks.shown(self.function)}")
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> CustomInteraction:
         """Return the interaction itself: there is nothing to choose.

@@ -420,12 +420,12 @@ class Transformer(Brief):
 def _pairs(layers: Any) -> Sequence[Any]:
     """Return layers, which must be a sequence of pairs."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {layers!r}")
+        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {checks.shown(layers)}")
     if len(layers) == 0:
         raise ValueError("layers must hold at least one pair (attention, mlp), got none")
     for number, layer in enumerate(layers):
         if not isinstance(layer, Sequence) or isinstance(layer, str) or len(layer) != 2:
-            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {layer!r}")
+            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {checks.shown(layer)}")
     return layers
 
 

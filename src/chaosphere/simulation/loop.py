@@ -25,7 +25,7 @@ from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation import until as conditions
-from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
+from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record, checkpoint_of
 from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.observables import (
@@ -197,6 +197,7 @@ def simulate(
     """
     start = clock.perf_counter()
     check_model(model)
+    checks.flags(shared_noise=shared_noise, save_states=save_states, progress=progress)
     shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
     keeps_own = comm is not None and isinstance(x, Sample)
@@ -242,7 +243,7 @@ def simulate(
     record.hits = None if until is None else conditions.not_hit(shape.n_replicas)
     with ExitStack() as stack:
         if checkpoint is not None:
-            spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
+            spec = checkpoint_of(checkpoint)
             spec = over.checkpoint(spec)
             facts = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
             if until is not None:

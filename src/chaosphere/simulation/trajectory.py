@@ -75,6 +75,7 @@ def trajectory(
     """
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
+    checks.flag(shared_noise, "shared_noise")
     shape = Shape.of(checks.tokens(x))
     plan = model_plan_of(model, shape, checks.weights(weights, shape.n_tokens))
     if first_step > 0 and plan.has_radius:
