@@ -330,10 +330,8 @@ def _check_law(u0: Law, dim: int) -> tuple[Array, Array]:
         if not (np.all(weights >= 0.0) and abs(np.sum(weights) - 1.0) <= 1e-9):
             raise ValueError(f"u0: weights must be >= 0 with sum 1, got sum {np.sum(weights)}")
         return nodes, weights
-    if isinstance(u0, np.ndarray) and u0.ndim == 0:
-        u0 = u0[()]
     try:
-        return checks.cosines([checks.number(u0, "u0")], "u0"), np.ones(1)
+        return checks.cosines([checks.number(np.asarray(u0)[()], "u0")], "u0"), np.ones(1)
     except TypeError:
         message = f"u0 must be a number, 'uniform' or a tuple (nodes, weights), got {checks.shown(u0)}"
         raise TypeError(message) from None
