@@ -28,9 +28,9 @@ class CustomInteraction(Brief):
     function : callable
         ``function(x, weights)`` returns the drift at every token of one system, an array of the shape of x. Its numbers
         are rounded to the dtype of x. x is an array (N, d) of the dtype of the run, and read-only; weights is an array
-        of float64 (N,), >= 0 with sum 1. Tokens of weight 0 are passive tracers: they move and are not felt, so the
-        function must not let them count. It must depend on its arguments alone. Workers of an ensemble import it by its
-        name.
+        of float64 (N,), >= 0 with sum 1. Tokens of weight 0 are passive tracers: others move them, and in the function
+        they must not move others. The function must depend on its arguments alone. Workers of an ensemble import it by
+        its name.
 
     Raises
     ------

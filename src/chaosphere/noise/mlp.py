@@ -46,8 +46,8 @@ class MLP(Brief):
     with i.i.d. entries U, W ~ N(0, 1), b_U ~ N(0, σ_U²), b_W ~ N(0, σ_W²). Then E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I for every
     width.
 
-    `weights` gives U and W other entries of variance 1. The covariance is then a multiple of I for every width, too,
-    but no function of ⟨x, y⟩: rotations change the law of U, and with it the noise.
+    `weights` chooses another law of the entries of U and W, with variance 1. Then the covariance is still a multiple of
+    I for every width, but not a function of ⟨x, y⟩, since rotations change the law of U.
 
     Parameters
     ----------

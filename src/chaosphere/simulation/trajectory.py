@@ -39,8 +39,8 @@ def trajectory(
     n_threads : int, optional
         Default: all that OpenMP may use. Does not change a bit of the result.
     first_step : int
-        If > 0, x is the state after that many steps, and the run continues from it. 0 for a model with radii, which x
-        does not tell.
+        If > 0, x is the state after that many steps, and the run continues from it. Must be 0 for a model with radii,
+        which are not part of x.
     weights : array_like, shape (N,), optional
         As in `simulate`.
 
