@@ -36,8 +36,8 @@ def markdown() -> str:
     rate = pairs_per_second()
     parts = [
         f"Pair weights are counted from the schedule. A core computes {rate / 1e9:.2f} · 10⁹ ordered pairs per second,",
-        "as [the benches](../performance.md) measured for N = 16\u202f384 and d = 3. *Gathering* is the time in which a",
-        f"rank receives the tokens of all others, at {BYTES_PER_SECOND / 1e9:.0f} GB/s.",
+        "as [the benches](../performance.md) measured for N = 16\u202f384 and d = 3. *Gathering* is the time in which",
+        f"a rank receives the tokens of all others, at {BYTES_PER_SECOND / 1e9:.0f} GB/s.",
     ]
     heads = ("ranks (one core each)", "tokens of a rank", "pair weights of a rank", "received by a rank")
     heads += ("computing", "gathering", "speed-up")
