@@ -35,9 +35,9 @@ def markdown() -> str:
     """Return the table, and what it stands on."""
     rate = pairs_per_second()
     parts = [
-        f"Weights are counted from the schedule. Computing takes {rate / 1e9:.2f} · 10⁹ pairs per second and core for",
-        "every pair, as [the benches](../performance.md) have it for N = 16\u202f384 and d = 3. Gathering assumes",
-        f"{BYTES_PER_SECOND / 1e9:.0f} GB/s into each rank.",
+        f"Pair weights are counted from the schedule. A core computes {rate / 1e9:.2f} · 10⁹ ordered pairs per second,",
+        "as [the benches](../performance.md) measured for N = 16\u202f384 and d = 3. *Gathering* is the time in which",
+        f"a rank receives the tokens of all others, at {BYTES_PER_SECOND / 1e9:.0f} GB/s.",
     ]
     heads = ("ranks (one core each)", "tokens of a rank", "pair weights of a rank", "received by a rank")
     heads += ("computing", "gathering", "speed-up")

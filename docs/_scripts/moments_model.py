@@ -13,11 +13,11 @@ def step_seconds(n_tokens: float, n_ranks: int) -> float:
 def markdown() -> str:
     """Return the table, and what it stands on."""
     lines = [
-        "A model, not a measurement, of one step of attention with β = 4 on the circle in double precision. A token",
-        f"takes {1e9 * SECONDS_PER_TOKEN:.0f} ns of its rank, and each of the log₂ P levels of a reduction",
-        f"{1e6 * SECONDS_PER_LEVEL:.0f} µs, measured with two ranks on one machine by `benches/many_ranks.py`, which",
-        f"counts {BYTES_PER_TOKEN} bytes a token for 10⁸ tokens as well. A network may take longer for a level. No run",
-        "had more than three ranks.",
+        "This table is a model, not a measurement, of one step of attention with β = 4 on the circle in double",
+        f"precision. A token takes {1e9 * SECONDS_PER_TOKEN:.0f} ns of its rank, and each of the log₂ P levels of a",
+        f"reduction {1e6 * SECONDS_PER_LEVEL:.0f} µs. Both times were measured with two ranks on one machine by",
+        f"`benches/many_ranks.py`. The memory is {BYTES_PER_TOKEN} bytes for each token of a rank. A network may take",
+        "longer for a level. No run had more than three ranks.",
     ]
     rows = ["| tokens | ranks (one core each) | memory of a rank | step | of it reduction |", "|---|---|---|---|---|"]
     for power, n_ranks in ((8, 2), (8, 64), (8, 1024), (10, 64), (10, 256), (10, 1024)):

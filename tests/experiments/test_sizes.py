@@ -8,6 +8,7 @@ import pytest
 from chaosphere.cli import options
 from chaosphere.cli.main import main
 from chaosphere.experiments import pieces, registry, sizes
+from chaosphere.reporting import netcdf
 
 NEEDED = {"figure": {"number": 2}}
 
@@ -47,6 +48,15 @@ def test_all_studies_are_checked_before_the_first_runs(tmp_path, capsys):
     assert main(arguments) == 2
     assert "k_clusters must be an integer <= 1000, got 1000000" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_sizes_are_refused_before_their_identity_is_taken(monkeypatch, tmp_path, capsys):
+    def never(*_):
+        raise AssertionError("that of large sizes takes a while")
+
+    monkeypatch.setattr(netcdf, "identity", never)
+    assert main(["chaos", "--dim", "1000000", "--tokens", "100000", "200000", "--out", str(tmp_path / "out")]) == 2
+    assert "a smaller dimension" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -58,5 +58,12 @@ def test_hidden_cells_run_the_command_above_them(page):
         assert f"```sh\n{command}\n```" in text
 
 
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+def test_links_to_files(page):
+    """Those of pages outside the site, which its own check of links does not see."""
+    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_the_readme_is_a_page():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120

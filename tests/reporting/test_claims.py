@@ -36,6 +36,19 @@ def test_verdicts(low, high, expected, options, verdict):
     assert "nan" not in format_claims([claim])
 
 
+def test_large_numbers_keep_the_columns():
+    """An exponent from two replicas may have an interval of any width."""
+    ends = [(-0.5, 0.25), (-4.2e18, 4.2e18), (-1e300, 123.4567), (-12345.678, 1e9), (-math.inf, math.inf)]
+    claims = [Claim(quantity="q", measured=low, low=low, high=high, expected=high, is_bound=True) for low, high in ends]
+    rows = format_claims(claims).splitlines()[1:]
+    assert {row.index("[") for row in rows} == {rows[0].index("[")}
+    assert {row.index("]") for row in rows} == {rows[0].index("]")}
+    assert {row.index("agrees") for row in rows} == {rows[0].index("agrees")}
+    assert "[-4.2e+18,  4.2e+18]" in rows[1]
+    assert "[ -1e+300, 123.4567]" in rows[2]
+    assert "[-12345.7," in rows[3]
+
+
 def test_no_claims_are_said():
     assert "no claims" in format_claims([])
     assert summary([]) == "0 claims: 0 agree, 0 differ, 0 are inconclusive"

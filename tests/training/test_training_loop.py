@@ -150,7 +150,9 @@ def test_wrong_arguments_of_a_training_are_named():
             run(0, loss=loss)
     with pytest.raises(ValueError, match="loss must return a finite value"):
         run(0, loss=lambda x: (np.nan, x))
-    with pytest.raises(ValueError, match="parameters must have the shape"):
+    with pytest.raises(TypeError, match=r"loss must return a tuple \(value, gradient\)"):
+        run(2, loss=lambda x: None)  # in a step, not at the end alone
+    with pytest.raises(ValueError, match=r"start.parameters must have the shape"):
         run(start=ADAMW.start(np.zeros((1, 2, 3))))
 
 

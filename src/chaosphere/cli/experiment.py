@@ -30,16 +30,19 @@ def _run(parsed: argparse.Namespace, command: Command) -> None:
     """Check everything, then run every job of the command and report."""
     options.check_shared(parsed)
     jobs = command.jobs(options.values(parsed, command))
-    if vars(parsed).get("spread") and not Ranks.of_world().is_first:
+    is_spread = vars(parsed).get("spread")
+    if is_spread and not Ranks.of_world().is_first:
         for job in jobs:
             job.run(rng=parsed.seed, n_threads=parsed.threads, store=None, on_step=None)
         return
     places = [outputs(parsed.out, job.name, kind=parsed.format) for job in jobs]
+    # Before identities, which take a while for large sizes. A job without one that is alone begins with its checks.
+    for job in jobs:
+        if not is_spread and (len(jobs) > 1 or job.identity is not None):
+            pieces.check(partial(job.run, rng=parsed.seed, n_threads=parsed.threads, store=None, on_step=None))
     for job, out in zip(jobs, places, strict=True):
         if job.identity is not None:
             netcdf.resume(out.data, job.identity(parsed.seed))
-    for job in jobs[1:]:  # the first checks its own before any work
-        pieces.check(partial(job.run, rng=parsed.seed, n_threads=parsed.threads, store=None, on_step=None))
     _say_estimate(jobs, parsed.threads)
     rows: list[Claim] = []
     for job, out in zip(jobs, places, strict=True):

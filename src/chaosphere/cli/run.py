@@ -22,8 +22,9 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "run",
         help="run the study that a TOML file describes",
-        description="A study: a model, a law of the tokens, a sweep over parameters, observables, and where to run. It "
-        "grows in DIR/NAME.zarr, and started again it continues from there.",
+        description="Run the study that a TOML file describes: a model, a law of the tokens, a sweep over parameters, "
+        "observables, and an executor. Finished runs are kept in DIR/NAME.zarr, and the same command continues from "
+        "there.",
     )
     parser.add_argument("file", metavar="FILE", help="the study, a TOML file")
     parser.add_argument(
@@ -33,12 +34,12 @@ def add(subparsers: Any) -> None:
         "--workers", type=int, help="number of workers, with --executor processes or dask (default: one per processor)"
     )
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="with --executor dask: address of a cluster that is there already"
+        "--scheduler", metavar="ADDRESS", help="with --executor dask: address of a running Dask cluster"
     )
     parser.add_argument(
         ranks.FLAG,
         action="store_true",
-        help="under mpiexec: spread the tokens of each run over the ranks, which draw their own; for observables that "
+        help="under mpiexec: the ranks share the tokens of each run, and each draws its own; for observables that "
         "are sums over tokens (energy, order_parameter, mean_cosine, radius_moment)",
     )
     parser.add_argument("--dry-run", action="store_true", help="check the file and print the plan; run nothing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import itertools
 import math
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common.messages import shown as shown
+from chaosphere.common.messages import unknown as unknown
 from chaosphere.kernels import abi, sphere
 
 Tokens = NDArray[Any]  # float64 or float32
@@ -35,12 +36,12 @@ SPHERE_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
 def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
     """Return value as an int in [low, high]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer >= {low}, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be an integer >= {low}, got {shown(value)} ({type(value).__name__})")
     integer = int(value)
     if integer < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {_shown(integer)}")
+        raise ValueError(f"{name} must be an integer >= {low}, got {shown(integer)}")
     if integer > high:
-        raise ValueError(f"{name} must be an integer <= {high}, got {_shown(integer)}")
+        raise ValueError(f"{name} must be an integer <= {high}, got {shown(integer)}")
     return integer
 
 
@@ -48,7 +49,7 @@ def distinct(values: Any, name: str) -> list[Any]:
     """Return values as a list of at least one, each once."""
     listed = list(values)
     if not listed or len(set(listed)) < len(listed):
-        raise ValueError(f"{name} must be different values, at least one, got {listed}")
+        raise ValueError(f"{name} must be different values, at least one, got {shown(listed)}")
     return listed
 
 
@@ -60,24 +61,11 @@ def choice(value: Any, name: str, *, known: Iterable[str]) -> str:
     return value
 
 
-def unknown(value: Any, known: Iterable[str], *, heading: str = "known") -> str:
-    """Return how a message shows a name that is not known: the name, the nearest that is, and all that are.
-
-    Names are compared without regard to case. The nearest to the last part of a dotted name is that name.
-    """
-    names = tuple(known)
-    lowered = {name.lower(): name for name in names}
-    near = [name for name in names if name.split(".")[-1] == value]
-    near = near or [lowered[name] for name in difflib.get_close_matches(str(value).lower(), lowered, n=1)]
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{value!r}; {hint}{heading}: {', '.join(names) or 'none'}"
-
-
 def increasing(values: Any, name: str, *, low: int = 1, high: int = MAX_INTEGER) -> tuple[int, ...]:
     """Return values as a tuple of at least one integer in [low, high], increasing."""
     steps = tuple(integer(value, name, low=low, high=high) for value in values)
     if not steps or any(a >= b for a, b in itertools.pairwise(steps)):
-        raise ValueError(f"{name} must be increasing, at least one, got {list(steps)}")
+        raise ValueError(f"{name} must be increasing, at least one, got {shown(list(steps))}")
     return steps
 
 
@@ -85,14 +73,16 @@ def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
     """Return values as a tuple of at least two increasing integers."""
     steps = tuple(integer(value, name, low=low) for value in values)
     if len(steps) < 2 or any(a >= b for a, b in itertools.pairwise(steps)):
-        raise ValueError(f"{name} must be at least two increasing numbers (a slope is fitted), got {list(steps)}")
+        raise ValueError(
+            f"{name} must be at least two increasing numbers (a slope is fitted), got {shown(list(steps))}"
+        )
     return steps
 
 
 def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf) -> float:
     """Return value as a finite float in [low, high], larger than above."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a real number, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a real number, got {shown(value)} ({type(value).__name__})")
     try:
         number = float(value)
     except OverflowError:
@@ -101,15 +91,8 @@ def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.
         rules = [f">= {low:g}"] * (low > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
         rules += [f"<= {high:g}"] * (high < MAX_STD or number > high)  # others are named where they are broken
         must = f"must be a finite number{' ' if rules else ''}{' and '.join(rules)}"
-        raise ValueError(f"{name} {must}, got {_shown(value)}")
+        raise ValueError(f"{name} {must}, got {shown(value)}")
     return number
-
-
-def _shown(value: Any) -> str:
-    """Return how a message shows a number: an integer of thousands of digits by their number alone."""
-    if isinstance(value, Integral) and abs(int(value)) >= 10**30:
-        return f"an integer of {int(value).bit_length()} bits"
-    return repr(value)
 
 
 def integers(spec: object, *names: str, low: int, high: int = MAX_COUNT) -> None:
@@ -239,10 +222,16 @@ def float_type(value: Any, name: str) -> np.dtype[Any]:
     return kind
 
 
+def flags(**values: Any) -> None:
+    """Raise TypeError unless each value is True or False; the names are those of the arguments."""
+    for name, value in values.items():
+        flag(value, name)
+
+
 def flag(value: Any, name: str) -> None:
     """Raise TypeError unless value is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be True or False, got {shown(value)} ({type(value).__name__})")
 
 
 def tokens(x: Any, name: str = "x") -> Tokens:
@@ -327,12 +316,12 @@ def threads(n_threads: Any) -> int:
 def label(value: Any, name: str) -> str:
     """Return value as a name that a variable of a dataset and a folder on disk can have."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a name, a str, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a name, a str, got {shown(value)} ({type(value).__name__})")
     is_plain = value.isprintable() and value.strip() == value != "" and not {"/", "\\"} & set(value)
     if not is_plain or value.startswith(".") or len(value.encode()) > 200:
         raise ValueError(
             f"{name} must be a printable name of at most 200 bytes, without / and \\ in it, a dot before it or blanks "
-            f"around it, got {value!r}"
+            f"around it, got {shown(value)}"
         )
     return value
 

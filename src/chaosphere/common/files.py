@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from chaosphere.common import checks
+
 _WAIT = 2.0  # seconds: longer than the workers of a process that was killed live on
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -36,19 +38,19 @@ def local(path: Any, name: str) -> Path:
         If it is not a path, is empty, or is a URL, which nothing here can write.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"{name} must be a path, got {path!r}; pass a str or an os.PathLike of str")
+        raise TypeError(f"{name} must be a path, got {checks.shown(path)}; pass a str or an os.PathLike of str")
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise ValueError(f"{name} must be a path that is not empty and has no null character, got {text!r}")
+        raise ValueError(f"{name} must be a path that is not empty and has no null character, got {checks.shown(text)}")
     # pathlib joins the slashes of a URL: Path("s3://bucket") is "s3:/bucket".
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise ValueError(
-            f"{name} must be a path on this machine, got the URL {text!r}; only local files can be written"
+            f"{name} must be a path on this machine, got the URL {checks.shown(text)}; only local files can be written"
         )
     try:
         return Path(os.path.realpath(Path(text).expanduser()))
     except RuntimeError as error:  # ~somebody
-        raise ValueError(f"{name} must be a path, got {text!r}: {error}") from None
+        raise ValueError(f"{name} must be a path, got {checks.shown(text)}: {error}") from None
 
 
 def check_writable(path: Path, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -59,29 +59,34 @@ def short(value: Any) -> str:
     if isinstance(value, Path):
         return repr(str(value))
     if type(value) in (tuple, list):
-        return _sequence(value)
+        return sequence(value)
     if isinstance(value, partial):
         return f"partial of {short(value.func)}"
     if isinstance(value, Brief):
         return repr(value)
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__).rpartition(".<locals>.")[2]
-    return _cut(value)
+    return _text(value)
 
 
-def _sequence(value: Any) -> str:
+def sequence(value: Any, *, show: Callable[[Any], str] = short) -> str:
+    """Return what a list or a tuple has: all of few items, else the first, the last and their number."""
     left, right = "()" if isinstance(value, tuple) else "[]"
     if len(value) > _MAX_ITEMS:
-        return f"{left}{', '.join(map(short, value[:3]))}, …, {short(value[-1])}; {len(value)} in all{right}"
-    return f"{left}{', '.join(map(short, value))}{',' * (len(value) == 1 and left == '(')}{right}"
+        return f"{left}{', '.join(map(show, value[:3]))}, …, {show(value[-1])}; {len(value)} in all{right}"
+    return f"{left}{', '.join(map(show, value))}{',' * (len(value) == 1 and left == '(')}{right}"
 
 
-def _cut(value: Any) -> str:
+def _text(value: Any) -> str:
     """Return what another object prints, on one line that is not too long."""
     try:
-        text = " ".join(repr(value).split())
+        return cut(" ".join(repr(value).split()))
     except Exception:  # an object of a user, whose text is not worth an error
-        text = f"<{type(value).__name__}>"
+        return f"<{type(value).__name__}>"
+
+
+def cut(text: str) -> str:
+    """Return a text, or its beginning where it is long."""
     return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
 
 

@@ -32,7 +32,9 @@ def schedule(value: Any, name: str, **bounds: float) -> Schedule:
         return checks.number(value, name, **bounds)
     values = checks.array(value, name)
     if values.ndim != 1 or len(values) == 0:
-        raise ValueError(f"{name} must be a number, a list of one number for each step, or a function, got {value!r}")
+        raise ValueError(
+            f"{name} must be a number, a list of one number for each step, or a function, got {checks.shown(value)}"
+        )
     return tuple(checks.number(number, f"{name}[{step}]", **bounds) for step, number in enumerate(values.tolist()))
 
 

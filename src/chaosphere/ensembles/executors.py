@@ -18,7 +18,7 @@ def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
     if executor is None:
         return 1, 1
     if not hasattr(executor, "submit"):
-        raise TypeError(f"executor must be None or a concurrent.futures.Executor, got {executor!r}")
+        raise TypeError(f"executor must be None or a concurrent.futures.Executor, got {checks.shown(executor)}")
     client = getattr(executor, "_client", None)
     if client is not None and hasattr(client, "nthreads"):
         hosts: dict[str | None, int] = {}

@@ -206,9 +206,9 @@ def make_plan(
     try:
         n_seeds = len(seeds)
     except TypeError as error:
-        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {seeds!r}") from error
+        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {checks.shown(seeds)}") from error
     if not isinstance(sweep, Mapping | None):
-        raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {sweep!r}")
+        raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {checks.shown(sweep)}")
     sweep = dict(sweep or {})
     values = tuple(parameter_values(raw, f"sweep[{name!r}]") for name, raw in sweep.items())
     check_names(sweep, observe if isinstance(observe, Mapping) else ())

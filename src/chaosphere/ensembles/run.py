@@ -178,6 +178,7 @@ def run_plan(
 ) -> Any:
     """Run a plan; parameters, result and errors as in `ensemble`."""
     checks.extra("xarray", "io")
+    checks.flag(progress, "progress")
     if n_threads is not None:
         checks.integer(n_threads, "n_threads", low=1)
     refuse_fork(executor)

@@ -30,7 +30,7 @@ class Table:
     def __init__(self, values: Any, name: str, *, allowed: Sequence[str] | None = None) -> None:
         self.name, self.where = name, f"[{name}] " if name else ""
         if not isinstance(values, dict):
-            raise TypeError(f"{name} must be a table, [{name}], got {values!r}")
+            raise TypeError(f"{name} must be a table, [{name}], got {checks.shown(values)}")
         self.values: dict[str, Any] = values
         for key in () if allowed is None else values:
             if key not in (allowed or ()):
@@ -63,7 +63,7 @@ class Table:
         """Return a string, or the default."""
         value = self.take(key, default)
         if value is not None and not isinstance(value, str):
-            raise TypeError(f"{self.where}{key} must be a string, got {value!r}")
+            raise TypeError(f"{self.where}{key} must be a string, got {checks.shown(value)}")
         return value
 
 
@@ -98,7 +98,8 @@ def list_of_values(entry: Any, where: str) -> list[Any]:
         return entry
     if not isinstance(entry, dict):
         raise TypeError(
-            f"{where} must be a list or {{from = …, to = …, count = …, scale = 'linear' or 'log'}}, got {entry!r}"
+            f"{where} must be a list or {{from = …, to = …, count = …, scale = 'linear' or 'log'}}, got "
+            f"{checks.shown(entry)}"
         )
     for key in entry:
         if key not in _RANGE_KEYS:

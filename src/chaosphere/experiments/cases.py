@@ -93,7 +93,7 @@ class Case:
 
     def _check_model(self) -> None:
         if not isinstance(self.model, Transformer):
-            raise TypeError(f"model must be a Transformer, got {self.model!r}")
+            raise TypeError(f"model must be a Transformer, got {checks.shown(self.model)}")
 
     @property
     def dim(self) -> int:
@@ -270,7 +270,7 @@ def rates(
     tokens : sequence of int, optional
         Increasing numbers of tokens N; by default 64 … 32768, to 4096 for d > 3.
     n_nodes : int, optional
-        Nodes of the mean-field limit; by default 256, 3200, 8192 for d = 2, 3, more.
+        Number of nodes of the mean-field limit; by default 256 for d = 2, 3200 for d = 3 and 8192 for d > 3.
     concentration : float
         Concentration of the initial von Mises-Fisher law; 0: the uniform law.
     make : callable, optional

@@ -30,7 +30,7 @@ def attention(*, beta: float = 1.0, value_scale: float = 1.0) -> SoftmaxAttentio
     Parameters
     ----------
     beta : float
-        β of attention, QᵀK = βI, and of the energy, where 0 stands for 1.
+        β of attention, QᵀK = βI, and of the energy; with β = 0 the energy has β = 1.
     value_scale : float
         V = δI: 1 attracts, 0 is off, -1 repels.
     """
@@ -55,7 +55,7 @@ def interaction(
         distances |Qx − Ky|² with Q = √β I, and K the same with half the last entry; potential: W(u) = δβu²/2;
         multi-head: the mean of softmax heads at β/2 and 2β; causal: softmax attention to the tokens before.
     beta : float
-        β of the interaction and of the energy, where 0 stands for 1.
+        β of the interaction and of the energy; with β = 0 the energy has β = 1.
     value_scale : float
         δ, V = δI: 1 attracts, 0 is off, -1 repels.
     """

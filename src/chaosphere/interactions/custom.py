@@ -28,9 +28,9 @@ class CustomInteraction(Brief):
     function : callable
         ``function(x, weights)`` returns the drift at every token of one system, an array of the shape of x. Its numbers
         are rounded to the dtype of x. x is an array (N, d) of the dtype of the run, and read-only; weights is an array
-        of float64 (N,), >= 0 with sum 1. Tokens of weight 0 are passive tracers: they move and are not felt, so the
-        function must not let them count. It must depend on its arguments alone. Workers of an ensemble import it by its
-        name.
+        of float64 (N,), >= 0 with sum 1. Tokens of weight 0 are passive tracers: others move them, and in the function
+        they must not move others. The function must depend on its arguments alone. Workers of an ensemble import it by
+        its name.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class CustomInteraction(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.function):
-            raise TypeError(f"function must be a callable of (x, weights), got {self.function!r}")
+            raise TypeError(f"function must be a callable of (x, weights), got {checks.shown(self.function)}")
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> CustomInteraction:
         """Return the interaction itself: there is nothing to choose.

@@ -67,7 +67,7 @@ class L2Attention(MayChange, Differentiable, checks.ByValue, Brief):
     -----
     |Qx − Ky|² = |Qx|² − 2⟨Qx, Ky⟩ + |Ky|², so this is softmax attention with 2QᵀK in place of QᵀK and with token
     weights proportional to p_j e^{−|Ky_j|²}. Where QᵀK = βI and |Ky| is the same for all tokens, as for Q = K = √β I,
-    it is softmax attention at 2β. `CircleDensity` takes it only there: elsewhere the weights are no function of ⟨x, y⟩.
+    it is softmax attention at 2β. `CircleDensity` takes this case alone: otherwise weights are no function of ⟨x, y⟩.
 
     All pairs are summed, with a running maximum, in O(N² (k + d)) per system and memory O(N (k + d)). Weights carry a
     relative rounding error of about (‖Q‖ + ‖K‖)² ε (ε = 2.2e-16 or 1.2e-7). Results are bitwise identical for any

@@ -50,7 +50,7 @@ class MultiHeadAttention(Differentiable, Brief):
     Parameters
     ----------
     heads : sequence of interactions
-        At least one: `SoftmaxAttention` with Q, K and V of its own for each, or any other interaction.
+        At least one: each a `SoftmaxAttention` with its own Q, K and V, or any other interaction.
     combine : {"mean", "sum"}
         How the drifts of the heads are combined.
 

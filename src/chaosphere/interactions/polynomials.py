@@ -44,7 +44,8 @@ class _Sampled:
     def __init__(self, function: Any, name: str) -> None:
         if not callable(function):
             raise TypeError(
-                f"{name} must be a function, a polynomial of NumPy or a list of coefficients, got {function!r}"
+                f"{name} must be a function, a polynomial of NumPy or a list of coefficients, got "
+                f"{checks.shown(function)}"
             )
         self.function, self.name = function, name
 

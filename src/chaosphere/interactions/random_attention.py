@@ -120,7 +120,8 @@ class RandomAttention(Brief):
         if self.head_dim is None:
             if not schedules.is_constant(schedules.schedule(self.beta, "beta", low=0)):
                 raise ValueError(
-                    f"beta must be a number, got {self.beta!r}: the layers of random attention are draws of one law"
+                    f"beta must be a number, got {checks.shown(self.beta)}: the layers of random attention are "
+                    "draws of one law"
                 )
             checks.numbers(self, "beta", low=0)
             if self.query_key_std is not None:

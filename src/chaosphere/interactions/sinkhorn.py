@@ -75,7 +75,7 @@ class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
     b(μ, x) = δ ∫ a(x) e^{β⟨x, y⟩} a(y) y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2110.11773, the Sinkformer)
 
     with the function a > 0 for which a(x) ∫ e^{β⟨x, y⟩} a(y) dμ(y) = 1 at every token x. The coefficients are
-    symmetric: those of a token for all others sum to 1, as in softmax attention, and those of all others for it, too.
+    symmetric, so that both the rows and the columns of their matrix sum to 1; in softmax attention only the rows do.
 
     Parameters
     ----------

@@ -63,8 +63,8 @@ class SoftmaxAttention(HasMatrices, MayChange, Differentiable, checks.ByValue, B
     Parameters
     ----------
     beta : float, sequence of float, or callable, optional
-        QᵀK = βI (default 1, unless query and key are given); with β < 0 the tokens that are far have the larger
-        coefficients. One number for each step of the model, or a function of the time t, changes it over a run.
+        QᵀK = βI (default 1, unless query and key are given); with β < 0 far tokens have larger coefficients than near
+        ones. One number for each step of the model, or a function of the time t, changes it over a run.
         ``math.inf``, alone or with query and key, is hardmax attention: the mean of the tokens with the largest score,
         which is the limit of c QᵀK for c → ∞.
     value_scale : float, sequence of float, or callable, optional
@@ -79,8 +79,8 @@ class SoftmaxAttention(HasMatrices, MayChange, Differentiable, checks.ByValue, B
         "causal": token i (row i of x, from 0) attends to the tokens j <= i alone, as in decoders. The first token sees
         only itself; with V = δI attention does not move it. None (default): every token attends to all.
     decay : float
-        λ in [0, 1e15], with the mask: token i weighs token j by another e^{−λ(i−j)/N}, which are the linear biases of
-        ALiBi with the slope λ/N. 0 (default) for none.
+        λ in [0, 1e15], with the mask: the coefficient of token i for token j has the extra factor e^{−λ(i−j)/N}, as by
+        the linear biases of ALiBi with the slope λ/N. 0 (default) for none.
     method : {"auto", "direct", "fourier", "harmonic", "nufft"}
         direct
             Over all pairs, O(N² d); for any QᵀK.

@@ -197,9 +197,11 @@ class AxisymmetricDensity(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
+            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
         if self.model.field is not None:
-            raise ValueError(f"model must have no field, whose noise is not symmetric, got {self.model.field!r}")
+            raise ValueError(
+                f"model must have no field, whose noise is not symmetric, got {checks.shown(self.model.field)}"
+            )
         dim = check_law(self.law).dim
         if dim > MAX_DIM:
             raise ValueError(f"law must have dim <= {MAX_DIM}, got {dim}")

@@ -30,23 +30,24 @@ class MeanField(Brief):
     spectral for smooth activations and densities on S¹ and S², algebraic for relu. Two numbers of nodes under one seed
     show it.
 
-    Passive tokens (weight zero) may follow the nodes: they move in the mean field without contributing to it. Each then
-    is X̄^i of propagation of chaos, under the noise of the seed.
+    Passive tracers (tokens of weight zero) may come after the nodes: the measure of the nodes moves them, and they do
+    not contribute to it. Such a token is X̄^i of propagation of chaos, under the noise of the seed.
 
     Under a causal mask token i of N has the place i/N in (0, 1], and as N → ∞ each place has a measure of its own,
-    which moves by those of the places up to it. Where all tokens start from one law these measures are all the same,
-    and the limit is that of the attention without its mask. For several laws along the order, `n_places` layers of
-    nodes stand for the places (k − ½)/n_places: each layer sees those before it and half of its own, which is the
-    midpoint rule, with an error of second order in 1/n_places for places within a law. Passive tokens, in their
-    order, then have the places 1/N … 1.
+    which depends on those of the places up to it. If all tokens start from one law these measures are equal, and the
+    limit is that of the attention without its mask. For several laws along the order there are `n_places` sets of
+    nodes, at the places (k − ½)/n_places. Each set sees the sets before it and half of itself. This is the midpoint
+    rule, with an error of second order in 1/n_places for places within a law. Passive tracers, in their order, have
+    the places 1/N … 1.
 
     Parameters
     ----------
     model : Transformer, LimitSDE, or another model
-        Without noise of each token's own (`has_own_noise`; here `temperature`), which makes a diffusion of the measure
-        that nodes do not carry.
+        Without noise of each token's own (`has_own_noise`; here `temperature`). In the limit such noise is a diffusion,
+        which nodes cannot represent.
     law : Law, or list or tuple of Law
-        See `chaosphere.laws`. Several, with a causal mask: of the first tokens, of the next as many, and so on.
+        See `chaosphere.laws`. With a causal mask there may be several: the law of the first tokens, that of the next
+        tokens, as many, and so on.
     n_nodes : int
         Nodes of each place; see `chaosphere.laws.quadrature`.
     n_places : int, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chaosphere.common import checks
 from chaosphere.common.errors import Picklable
 from chaosphere.interactions.circle import PartitionError
 from chaosphere.models.sde import LimitSDE
@@ -69,7 +70,9 @@ def check_field(field: Any, *, dim: int, surface: str, n_points: int) -> None:
     if field is None:
         return
     if not isinstance(field, GaussianField):
-        raise ValueError(f"model must have a GaussianField or no field, got {field!r}: its modes make the noise")
+        raise ValueError(
+            f"model must have a GaussianField or no field, got {checks.shown(field)}: its modes make the noise"
+        )
     if field.kernel.dim != dim:
         raise ValueError(f"model must have a field whose kernel has dim {dim}, {surface}; got {field.kernel.dim}")
     if field.resolve(n_points).method == "dense":

@@ -47,7 +47,7 @@ class LimitSDE(Brief):
     dX = P_X Attn(μ, X) dt + s P_X ∘ dW(X) + √(2τ) P_X ∘ dB^i   (Stratonovich; arXiv:2604.26898, the limiting SDE)
 
     W is the field of `GaussianField`, common to all tokens; B^i are independent Brownian motions in R^d. In place of W
-    `RandomAttention` is a common noise that depends on μ; its equation is one of Itô, and is in its docstring.
+    `RandomAttention` is a common noise that depends on μ; its docstring has the equation, which is an Itô equation.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class LimitSDE(Brief):
         Strength s >= 0 of the common noise: a number, one number for each step, or a function of the time t, which is
         taken in the middle of each step.
     tolerance : float, optional
-        Of "dormand-prince" alone, in [1e-13, 0.1]: the error of one inner step, the largest distance that a token may
-        be off by. Default 1e-8; for tokens of float32, 1e-5, and at least 1e-6.
+        For "dormand-prince" alone, in [1e-13, 0.1]: the largest error of a token in one inner step. Default 1e-8; for
+        tokens of float32 1e-5, and at least 1e-6.
 
     Raises
     ------

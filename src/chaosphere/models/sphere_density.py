@@ -264,7 +264,7 @@ class SphereDensity(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
+            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
         if check_law(self.law).dim != 3:
             raise ValueError(f"law must have dim 3, the sphere S²; got {self.law.dim}")
         checks.integers(self, "n_modes", low=4, high=MAX_MODES)
@@ -400,7 +400,7 @@ class SphereDensity(Brief):
     def _resumed(self, start: SphereSolution, n_replicas: int | None, first_saved: int) -> tuple[int, list[Modes]]:
         """Return the step and the states of the end of a run, checked."""
         if not isinstance(start, SphereSolution):
-            raise TypeError(f"start must be a SphereSolution, got {start!r}")
+            raise TypeError(f"start must be a SphereSolution, got {checks.shown(start)}")
         states, rows = [], () if n_replicas is None else (n_replicas,)
         for modes, n_modes in ((start.modes, self.n_modes), (start.coarse_modes, self._n_coarse)):
             shape = (*rows, n_modes + 1, n_modes + 1)

@@ -78,17 +78,17 @@ class Transformer(Brief):
         0, …, L − 1 takes the time in its middle, (ℓ + ½) T/L, for this and for parameters of the attention that are
         functions of t.
     n_fine_steps : int
-        Each layer's network is the scaled sum of this many, if it is drawn anew; `coarsen` sets it.
+        The network of a layer is the scaled sum of this many networks, if it is drawn anew; `coarsen` sets it.
     attention_exponent, mlp_exponent : float
         a >= 0 and b >= 0: the steps are T L^{−a} Attn and s √T L^{−b} G instead of (T/L) Attn and s √(T/L) G; of random
         attention √T L^{½−a} G, of networks that are not drawn anew s T L^{−b−½} G. For a = 1 and b = ½ both have a part
         in the limit of many layers. For b > ½ attention alone is left, for a > 1 the noise alone.
     normalization : {"post", "pre", "peri", "ngpt", "sqrt"}
-        "post" is that of the paper, and of `LimitSDE`. The others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling. The
-        step α of nGPT is the unit of time here: α over a time T is 1 over αT. Under "peri" and "ngpt" the direction of
-        A alone counts. Noise is then of unit length in each layer: its variance per unit of time, all coordinates
-        together, is s² in place of s² d κ(1). Where A is zero they have no step, and the run stops with an error: for
-        `value_scale` 0, or with probability 2^{−m} at a token under relu without biases.
+        "post" is that of the paper, and of `LimitSDE`. The others are Pre-LN, Peri-LN, nGPT and LayerNorm scaling.
+        nGPT has a step size α; here it is 1, and a run with α over the time T is one over the time αT. Under "peri" and
+        "ngpt" only the direction of A matters. Noise then has unit length in each layer: its variance per unit of time,
+        all coordinates together, is s² in place of s² d κ(1). Where A is zero it has no direction, and the run stops
+        with an error: for `value_scale` 0, or with probability 2^{−m} at a token under relu without biases.
     initial_radius : float
         r > 0 of all tokens at time 0, for "pre" and "peri"; from 1e-30 to 1e30.
 
@@ -420,12 +420,12 @@ class Transformer(Brief):
 def _pairs(layers: Any) -> Sequence[Any]:
     """Return layers, which must be a sequence of pairs."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {layers!r}")
+        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {checks.shown(layers)}")
     if len(layers) == 0:
         raise ValueError("layers must hold at least one pair (attention, mlp), got none")
     for number, layer in enumerate(layers):
         if not isinstance(layer, Sequence) or isinstance(layer, str) or len(layer) != 2:
-            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {layer!r}")
+            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {checks.shown(layer)}")
     return layers
 
 

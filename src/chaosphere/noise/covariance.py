@@ -298,7 +298,7 @@ class CovarianceKernel(Brief):
         for name, function in (("kappa", kappa), ("derivative", derivative), ("eta", eta)):
             if function is not None or name == "kappa":
                 if not callable(function):
-                    raise TypeError(f"{name} must be a function of an array of cosines, got {function!r}")
+                    raise TypeError(f"{name} must be a function of an array of cosines, got {checks.shown(function)}")
                 y = np.asarray(function(u), dtype=np.float64)
                 if y.shape != u.shape or not np.all(np.isfinite(y)):
                     raise ValueError(f"{name} must return finite values of its input's shape")

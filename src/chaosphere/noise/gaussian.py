@@ -215,7 +215,7 @@ class GaussianField(Brief):
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         if not isinstance(self.kernel, CovarianceKernel):
-            raise TypeError(f"kernel must be a CovarianceKernel, got {self.kernel!r}")
+            raise TypeError(f"kernel must be a CovarianceKernel, got {checks.shown(self.kernel)}")
         checks.choice(self.method, "method", known=METHODS)
         checks.numbers(self, "tolerance", above=0, high=1)
         checks.integers(self, "width", low=1)

@@ -46,8 +46,8 @@ class MLP(Brief):
     with i.i.d. entries U, W ~ N(0, 1), b_U ~ N(0, σ_U²), b_W ~ N(0, σ_W²). Then E[G(x) G(y)ᵀ] = κ(⟨x, y⟩) I for every
     width.
 
-    `weights` gives U and W other entries of variance 1. The covariance is then a multiple of I for every width, too,
-    but no function of ⟨x, y⟩: rotations change the law of U, and with it the noise.
+    `weights` chooses another law of the entries of U and W, with variance 1. Then the covariance is still a multiple of
+    I for every width, but not a function of ⟨x, y⟩, since rotations change the law of U.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ class MLP(Brief):
         (10, 3)
         """
         if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {rng!r}")
+            raise TypeError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {checks.shown(rng)}")
         return self.plan(checks.integer(dim, "dim", low=2)).draw([Draws.of(rng)])
 
 
@@ -423,7 +423,9 @@ class MLPLayer(Brief):
         if self.c is not None:
             _check_array(self.c, "c", (r, d))
         if not isinstance(self.activation, Activation):
-            raise TypeError(f"activation must be an Activation, got {self.activation!r}; activations.get makes one")
+            raise TypeError(
+                f"activation must be an Activation, got {checks.shown(self.activation)}; activations.get makes one"
+            )
         checks.number(self.weight_std, "weight_std")
         scale = m**-0.5 if self.output_scale is None else checks.number(self.output_scale, "output_scale")
         object.__setattr__(self, "output_scale", scale)

@@ -169,7 +169,9 @@ def _pairs(run: Any) -> Iterable[Frame]:
         return ((None, x) for x in run)
     if isinstance(run, Iterable):
         return (_pair(item) for item in run)
-    raise TypeError(f"run must be a Solution, an iterable of (time, tokens), or an array of states, got {run!r}")
+    raise TypeError(
+        f"run must be a Solution, an iterable of (time, tokens), or an array of states, got {checks.shown(run)}"
+    )
 
 
 def _pair(item: Any) -> Frame:

@@ -76,7 +76,7 @@ class Checkpoint(Brief):
 
     def __post_init__(self) -> None:
         """Check."""
-        path = files.local(self.path, "path")
+        _check_path(self.path, "path")
         if self.every_steps is not None:
             checks.integers(self, "every_steps", low=1)
         if self.every_seconds is not None:
@@ -84,8 +84,19 @@ class Checkpoint(Brief):
         checks.flag(self.keep, "keep")
         if self.every_steps is None and self.every_seconds is None:
             raise ValueError("every_steps and every_seconds must not both be None: nothing would be written")
-        if not path.parent.is_dir():
-            raise ValueError(f"path must lie in a folder that exists, got {os.fspath(self.path)!r}")
+
+
+def checkpoint_of(value: Any) -> Checkpoint:
+    """Return the argument `checkpoint` of a run, a path or a `Checkpoint`, as the latter."""
+    if isinstance(value, Checkpoint):
+        return value
+    _check_path(value, "checkpoint")
+    return Checkpoint(path=value)
+
+
+def _check_path(value: Any, name: str) -> None:
+    if not files.local(value, name).parent.is_dir():
+        raise ValueError(f"{name} must lie in a folder that exists, got {checks.shown(os.fspath(value))}")
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

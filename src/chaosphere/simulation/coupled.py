@@ -169,12 +169,12 @@ def coupled_run(
     (0.12, 1.06)
     """
     if not isinstance(model, Transformer):
-        raise TypeError(f"model must be a Transformer, got {model!r}")
+        raise TypeError(f"model must be a Transformer, got {checks.shown(model)}")
     noise_scale = model.noise_scale
     if model.mlp is None or noise_scale == 0:
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
     if not isinstance(noise_scale, float):
-        raise ValueError(f"model must have a noise_scale that is one number, got {noise_scale!r}")
+        raise ValueError(f"model must have a noise_scale that is one number, got {checks.shown(noise_scale)}")
     if not isinstance(model.mlp, MLP):
         raise ValueError("model must have one MLP for all layers, drawn anew: the limit is of such layers")
     if model.normalization != "post":

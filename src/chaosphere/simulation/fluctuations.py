@@ -128,11 +128,11 @@ def fluctuations(
     True
     """
     if not isinstance(limit, MeanField):
-        raise TypeError(f"limit must be a MeanField, got {limit!r}")
+        raise TypeError(f"limit must be a MeanField, got {checks.shown(limit)}")
     if limit.n_places is not None or is_ordered_of(limit.model):
         raise ValueError("limit must have no causal mask: its tokens are not exchangeable")
     if not callable(observables):
-        raise TypeError(f"observables must be a function of the tokens, got {observables!r}")
+        raise TypeError(f"observables must be a function of the tokens, got {checks.shown(observables)}")
     n_threads = checks.threads(n_threads)
     sequence = root(rng)
     values = _values(observables, limit.nodes)[0]

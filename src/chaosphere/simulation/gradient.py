@@ -36,12 +36,12 @@ class Gradient(Brief):
         In the weight of each source token, taken as free: the sum of the weights is not held at 1. None where nothing
         depends on the weights.
     parameters : mapping of str to mapping or list
-        In the parameters of the model's arguments, by their names: ``parameters["attention"]["beta"]``. These are β, δ,
-        Q, K, V and the output of attentions, and the matrices of a `FixedMLP`; nothing else has one. The attention or
-        the MLPs of a model that has one for each layer, or whose parameters change over time, have a list with one
-        mapping for each step. For a function of t it is the sum over the times at which the scheme takes the function:
-        one, but for heun and rk4, where the parts cannot be told apart. With replicas each array has R as first axis:
-        the parts of the replicas, whose sum is the gradient.
+        In the parameters of the model's arguments, by their names: ``parameters["attention"]["beta"]``. There are
+        entries for β, δ, Q, K, V and the output of attentions, and for the matrices of a `FixedMLP`. If a model has an
+        attention or an MLP for each layer, or if its parameters change over time, there is a list with one mapping for
+        each step. For a function of t an entry is the sum over the times at which the scheme evaluates the function in
+        the step: several for heun and rk4, one for all others. With replicas each array has R as first axis: one part
+        for each replica, and their sum is the gradient.
 
     See Also
     --------
@@ -159,7 +159,7 @@ def gradient(
     check_model(model)
     batch = np.ascontiguousarray(checks.tokens(x))  # the order of sums depends on the layout
     if not callable(objective):
-        raise TypeError(f"objective must be a function of the final tokens, got {objective!r}")
+        raise TypeError(f"objective must be a function of the final tokens, got {checks.shown(objective)}")
     checks.flag(shared_noise, "shared_noise")
     plan = model_plan_of(model, Shape.of(batch), checks.weights(weights, batch.shape[1]))
     threads = checks.threads(n_threads)

@@ -25,7 +25,7 @@ from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model, check_model, radii_of, resolved, save_steps
 from chaosphere.simulation import identity, partition
 from chaosphere.simulation import until as conditions
-from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
+from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record, checkpoint_of
 from chaosphere.simulation.coalesce import check_coalesce, plan_of
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.observables import (
@@ -68,21 +68,20 @@ def simulate(
     model : Transformer or another model
         What moves the tokens; see `chaosphere.models.protocol.Model` for one of your own.
     x : ndarray of float64 or float32, shape (N, d) or (R, N, d), or Sample
-        Tokens on the unit sphere. R replicas are independent systems with independent noise. Of a
-        `chaosphere.laws.Sample` the run draws the tokens; with `comm` each rank draws its own alone.
+        Tokens on the unit sphere. R replicas are independent systems with independent noise. With a
+        `chaosphere.laws.Sample` the run draws the tokens itself; with `comm` each rank draws its own tokens alone.
     rng : int, SeedSequence or Generator
         The same int gives the same noise for every N, and for every depth that `coarsen` makes of one model. Models
-        of different kinds, or of different widths, share no noise that would couple them: see `coupled_run` for a
-        network and its limit. A list or an array of R seeds makes replica r, to the bit, the run of its tokens alone
-        with seed r.
+        of different kinds, or of different widths, are not coupled: see `coupled_run` for a network and its limit.
+        With a list or an array of R seeds, replica r is bitwise identical to a run of its tokens alone with seed r.
     save_at : array_like of float, optional
-        Increasing times in [0, T]. The state at time t is that after ⌊t L / T⌋ steps, and is labelled with the time
-        that these steps take; times within four units in the last place (of their own type) of a step are at it.
-        Under the scheme "dormand-prince" it is that at time t; see `LimitSDE`. Default: the final state only.
+        Increasing times in [0, T]. The state recorded for time t is that after ⌊t L / T⌋ steps, and its label is the
+        time of this step. A time that differs from that of a step by rounding alone counts as that of the step. Under
+        the scheme "dormand-prince" the state is that at time t; see `LimitSDE`. Default: the final state only.
     observe : mapping of str to callable, optional
-        Each is called with (time, tokens) at the times of `save_at`, or at every step without it; returns a number or
-        an array of fixed shape. The tokens are a read-only view of the state. An object with a method
-        of_state(time, tokens, radii) is given the radii of a model that has them, too. Names must differ from those
+        Each is called with (time, tokens) at the times of `save_at`, or at every step without it, and returns a number
+        or an array of fixed shape. The tokens are a read-only view of the state. An object with a method
+        of_state(time, tokens, radii) also gets the radii, if the model has them. Names must differ from those
         that `Solution.to_xarray` gives to the states and dimensions.
     shared_noise : bool
         All replicas see the same noise (the law conditional on the noise).
@@ -109,19 +108,20 @@ def simulate(
         observables must be sums over tokens such as `Energy`, `TokenMean` and `PowerSpectrum`. For a Transformer or a
         LimitSDE.
     weights : array_like, shape (N,), optional
-        Weights p of the tokens in the measure that moves them, >= 0 with sum 1; a token of weight 0 is moved and not
-        felt. Default: 1/N each. None for a MeanField, which has those of its nodes. Means, energies and power spectra
-        of `measures` take the same weights.
+        Weights p of the tokens in the measure that moves them, >= 0 with sum 1. A token of weight 0 is a passive
+        tracer: others move it, and it moves none of them. Default: 1/N each. Must be None for a MeanField, which has
+        the weights of its nodes. Means, energies and power spectra of `measures` take the same weights.
     until : callable, optional
-        Called with (time, tokens) at the start and after every step, and at times of `save_at` between steps that the
-        model knows; returns a bool, or for R replicas R of them. The run stops after the step at which each replica
-        has had True once; a bool stands for all replicas. What `save_at` has later than the call in which the last of
-        them had it is left out, also within this step; `final` is the state after the step. `stopped_at` and
-        `hitting_times` of the Solution say when. See `chaosphere.until` for conditions by name.
+        A condition. It is called with (time, tokens) at the start and after every step, and under "dormand-prince"
+        also at the times of `save_at`. It returns a bool, or one for each of R replicas; one bool counts for all. The
+        run stops after the step at which the condition has held once for each replica. Times of `save_at` after the
+        call at which this was so are left out, also those within the step; `final` is the state after the step.
+        `stopped_at` and `hitting_times` of the Solution say when. `chaosphere.until` has some conditions.
     coalesce : float, optional
-        In (0, 0.1]: a cluster whose tokens are within this chordal distance of its centre is merged into one token of
-        their weight, so that a step costs the pairs of clusters; see Notes. For one system, and a model without noise
-        of each token's own, without an order and without radii. Results have all N tokens, those of one cluster equal.
+        In (0, 0.1]: a cluster whose tokens are within this chordal distance of its centre is merged into one token
+        with the sum of their weights, so that the cost of a step is that of pairs of clusters; see Notes. For one
+        system, and for a model without a mask, without radii and without noise of each token's own. Results have all
+        N tokens, and those of one cluster are equal.
 
     Returns
     -------
@@ -197,6 +197,7 @@ def simulate(
     """
     start = clock.perf_counter()
     check_model(model)
+    checks.flags(shared_noise=shared_noise, save_states=save_states, progress=progress)
     shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
     weights = checks.weights(weights, shape.n_tokens)
     keeps_own = comm is not None and isinstance(x, Sample)
@@ -242,7 +243,7 @@ def simulate(
     record.hits = None if until is None else conditions.not_hit(shape.n_replicas)
     with ExitStack() as stack:
         if checkpoint is not None:
-            spec = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint)
+            spec = checkpoint_of(checkpoint)
             spec = over.checkpoint(spec)
             facts = attributes | {"save_at": times.tolist(), "observe": describe(observe), "tokens": describe(x)}
             if until is not None:

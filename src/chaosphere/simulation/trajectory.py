@@ -39,8 +39,8 @@ def trajectory(
     n_threads : int, optional
         Default: all that OpenMP may use. Does not change a bit of the result.
     first_step : int
-        If > 0, x is the state after that many steps, and the run continues from it. 0 for a model with radii, which x
-        does not tell.
+        If > 0, x is the state after that many steps, and the run continues from it. Must be 0 for a model with radii,
+        which are not part of x.
     weights : array_like, shape (N,), optional
         As in `simulate`.
 
@@ -75,6 +75,7 @@ def trajectory(
     """
     check_model(model)
     first_step = checks.integer(first_step, "first_step", low=0)
+    checks.flag(shared_noise, "shared_noise")
     shape = Shape.of(checks.tokens(x))
     plan = model_plan_of(model, shape, checks.weights(weights, shape.n_tokens))
     if first_step > 0 and plan.has_radius:

@@ -154,7 +154,7 @@ class Threshold(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.observable) or sees_radii(self.observable):
-            raise TypeError(f"observable must be callable on (time, tokens), got {self.observable!r}")
+            raise TypeError(f"observable must be callable on (time, tokens), got {checks.shown(self.observable)}")
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("at_least and at_most: one of them must be given")
         checks.numbers(self, "at_least" if self.at_most is None else "at_most")
@@ -199,7 +199,7 @@ def check_until(until: object) -> None:
     if until is None:
         return
     if not callable(until):
-        raise TypeError(f"until must be callable on (time, tokens), got {until!r}")
+        raise TypeError(f"until must be callable on (time, tokens), got {checks.shown(until)}")
     check_signature(until, (0.0, None), what="until must be callable on (time, tokens)")
 
 

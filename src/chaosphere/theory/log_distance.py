@@ -88,7 +88,9 @@ def log_distance_law(
     (0.2873, 0.8)
     """
     if not isinstance(kernel, CovarianceKernel):
-        raise TypeError(f"kernel must be a CovarianceKernel, got {kernel!r}; a layer has one: MLP(...).kernel(dim)")
+        raise TypeError(
+            f"kernel must be a CovarianceKernel, got {checks.shown(kernel)}; a layer has one: MLP(...).kernel(dim)"
+        )
     horizon = checks.number(horizon, "horizon", above=0, high=checks.MAX_SIZE)
     noise = schedules.schedule(noise_scale, "noise_scale", low=0.0, high=checks.MAX_STD)
     value = schedules.schedule(value_scale, "value_scale", low=-checks.MAX_SIZE, high=checks.MAX_SIZE)

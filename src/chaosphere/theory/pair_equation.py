@@ -55,7 +55,7 @@ class Pair:
         """Return the pair of two tokens under the noise of a kernel and, unless beta is None, attention; checked."""
         if not isinstance(kernel, (CovarianceKernel, PairNoise)):
             raise TypeError(
-                f"kernel must be a CovarianceKernel or a PairNoise, got {kernel!r}; a layer has one: "
+                f"kernel must be a CovarianceKernel or a PairNoise, got {checks.shown(kernel)}; a layer has one: "
                 "MLP(...).kernel(dim), RandomAttention(...).pair(dim)"
             )
         value_scale = checks.number(value_scale, "value_scale")

@@ -249,7 +249,7 @@ def energy_ratio(
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
     nodes, weights = _check_law(u0, kernel.dim)
     if nodes.size != 1:
-        raise ValueError(f"u0 = {u0!r} must be a number in [-1, 1]")
+        raise ValueError(f"u0 = {checks.shown(u0)} must be a number in [-1, 1]")
     solution = _solve(pair, np.ones_like, t, nodes=nodes, weights=weights, is_energy=True)
     return _accept(solution, max(1.0, float(np.max(np.abs(solution.values)))))
 
@@ -268,7 +268,9 @@ def _solve(
     if times.size == 0:
         raise ValueError("t must hold at least one time, got none")
     if not (np.all(np.isfinite(times)) and np.all(times >= 0.0)):
-        raise ValueError(f"t = {t!r} must be finite and >= 0")
+        raise ValueError(f"t = {checks.shown(t)} must be finite and >= 0")
+    if not callable(f):
+        raise TypeError(f"f must be a function of an array of cosines, got {checks.shown(f)}")
     probe = np.asarray(f(np.linspace(-1.0, 1.0, 101)))
     if probe.shape != (101,) or not np.all(np.isfinite(probe)):
         raise ValueError("f must return finite values of its input's shape on [-1, 1]")
@@ -317,7 +319,7 @@ def _accept(solution: PairSolution, scale: float) -> float | Array:
 def _check_law(u0: Law, dim: int) -> tuple[Array, Array]:
     if isinstance(u0, str):
         if u0 != "uniform":
-            raise ValueError(f"u0 = {u0!r} must be a number, 'uniform' or (nodes, weights)")
+            raise ValueError(f"u0 = {checks.shown(u0)} must be a number, 'uniform' or (nodes, weights)")
         return cosine_rule(*np.polynomial.legendre.leggauss(128 + dim), dim=dim)
     if isinstance(u0, tuple):
         if len(u0) != 2:
@@ -328,6 +330,8 @@ def _check_law(u0: Law, dim: int) -> tuple[Array, Array]:
         if not (np.all(weights >= 0.0) and abs(np.sum(weights) - 1.0) <= 1e-9):
             raise ValueError(f"u0: weights must be >= 0 with sum 1, got sum {np.sum(weights)}")
         return nodes, weights
-    if np.ndim(u0) != 0:
-        raise TypeError("u0 must be a number, 'uniform' or a tuple (nodes, weights)")
-    return checks.cosines([float(u0)], "u0"), np.ones(1)
+    try:
+        return checks.cosines([checks.number(np.asarray(u0)[()], "u0")], "u0"), np.ones(1)
+    except TypeError:
+        message = f"u0 must be a number, 'uniform' or a tuple (nodes, weights), got {checks.shown(u0)}"
+        raise TypeError(message) from None

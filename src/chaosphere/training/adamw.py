@@ -196,7 +196,7 @@ class AdamW:
         """
         n_units = checks.integer(n_units, "n_units", low=1)
         if not isinstance(state, AdamWState):
-            raise TypeError(f"state must be an AdamWState, got {state!r}")
+            raise TypeError(f"state must be an AdamWState, got {checks.shown(state)}")
         if _checked(gradient, "gradient").shape != state.parameters.shape:
             raise ValueError(
                 f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"

@@ -15,10 +15,11 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.simulation import identity
-from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record
+from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record, checkpoint_of
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.training.adamw import AdamW, AdamWState
-from chaosphere.training.stack import Objective, Stack, evaluated
+from chaosphere.training.losses import Objective, evaluated
+from chaosphere.training.stack import Stack, checked_tokens, differentiate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -197,11 +198,12 @@ def train(
         (start, "start", AdamWState, "an AdamWState"),
     ):
         if not isinstance(argument, kind):
-            raise TypeError(f"{name} must be {kinds}, got {argument!r}")
+            raise TypeError(f"{name} must be {kinds}, got {checks.shown(argument)}")
     n_steps, threads = checks.integer(n_steps, "n_steps", low=0), checks.threads(n_threads)
     checks.flag(progress, "progress")
     if not callable(loss):
-        raise TypeError(f"loss must be a function of the final tokens, got {loss!r}")
+        raise TypeError(f"loss must be a function of the final tokens, got {checks.shown(loss)}")
+    checked_tokens(network, x, parameters=start.parameters, name="start.parameters")
     attributes = identity.identify(
         {"network": network, "loss": loss, "optimizer": optimizer, "start": start, "tokens": x}
     )
@@ -211,7 +213,7 @@ def train(
         if checkpoint is not None:
             identity.check(attributes, "checkpoint")
             file = CheckpointFile(
-                checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(path=checkpoint),
+                checkpoint_of(checkpoint),
                 identity=attributes,
                 start=record,
                 check=_check,
@@ -228,7 +230,14 @@ def train(
             stack.enter_context(stop)
         try:
             while record.step < n_steps:
-                result = network.gradient(state.parameters, x, objective=loss, n_threads=threads)
+                result = differentiate(
+                    network,
+                    x,
+                    parameters=state.parameters,
+                    objective=loss,
+                    n_threads=threads,
+                    name="loss",
+                )
                 state = optimizer.step(state, result.parameters, n_units=network.n_units)
                 record.observables["loss"].append(np.array(result.value))
                 record.step += 1

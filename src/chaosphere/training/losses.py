@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.reprs import short
+
+Objective = Callable[[Tokens], tuple[float, Tokens]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -204,3 +208,21 @@ def _finite(value: float) -> float:
     if not np.isfinite(value):
         raise ValueError("x must be small enough for a finite loss: some of its tokens are too long")
     return value
+
+
+def evaluated(objective: Objective, x: Tokens, *, name: str = "objective") -> tuple[float, Tokens]:
+    """Return the value of an objective at tokens, and its gradient in their type; a name for the messages of errors."""
+    result = objective(x.copy())
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"{name} must return a tuple (value, gradient), got {short(result)}")
+    number, pulled = (np.asarray(part) for part in result)
+    if number.dtype.kind not in "fiu" or number.shape != ():
+        raise TypeError(f"{name} must return a real number as its value, got {short(result[0])}")
+    if pulled.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must return a gradient of real numbers, got {short(result[1])}")
+    value = float(number)
+    with np.errstate(over="ignore"):
+        gradient = np.asarray(pulled, dtype=x.dtype)
+    if gradient.shape != x.shape or not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise ValueError(f"{name} must return a finite value and a finite gradient of the shape of the tokens")
+    return value, gradient

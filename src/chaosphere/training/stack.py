@@ -6,7 +6,6 @@ Much of this file is docstrings.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +18,8 @@ from chaosphere.geometry.sphere import DegenerateTokenError
 from chaosphere.interactions.head import largest_value
 from chaosphere.models.operations import projected
 from chaosphere.training.heads import Heads
+from chaosphere.training.losses import Objective, evaluated
 
-Objective = Callable[[Tokens], tuple[float, Tokens]]
 _KEPT_BYTES = 2**27  # of what gradients need of layers: as long as that is enough, nothing is computed twice
 
 
@@ -68,24 +67,6 @@ class NetworkGradient(Brief):
     def _rows(self) -> list[Row]:
         facts = {"value": self.value, "parameters": self.parameters.shape, "final": self.final.shape}
         return [(name, short(fact)) for name, fact in facts.items()]
-
-
-def evaluated(objective: Objective, x: Tokens, *, name: str = "objective") -> tuple[float, Tokens]:
-    """Return the value of an objective at tokens, and its gradient in their type; a name for the messages of errors."""
-    result = objective(x.copy())
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"{name} must return a tuple (value, gradient), got {short(result)}")
-    number, pulled = (np.asarray(part) for part in result)
-    if number.dtype.kind not in "fiu" or number.shape != ():
-        raise TypeError(f"{name} must return a real number as its value, got {short(result[0])}")
-    if pulled.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must return a gradient of real numbers, got {short(result[1])}")
-    value = float(number)
-    with np.errstate(over="ignore"):
-        gradient = np.asarray(pulled, dtype=x.dtype)
-    if gradient.shape != x.shape or not (np.isfinite(value) and np.isfinite(gradient).all()):
-        raise ValueError(f"{name} must return a finite value and a finite gradient of the shape of the tokens")
-    return value, gradient
 
 
 class Pass(Protocol):
@@ -238,7 +219,7 @@ class Stack:
         >>> bool(np.allclose(network.forward(np.zeros(network.shape), x), x))
         True
         """
-        state, threads = self._checked(parameters, x), checks.threads(n_threads)
+        state, threads = checked_tokens(self, x, parameters=parameters), checks.threads(n_threads)
         for layer in range(self.shape[0]):
             state = self._passed(parameters[layer], state, layer=layer, n_threads=threads).after
         return state
@@ -304,69 +285,9 @@ class Stack:
         >>> network.gradient(network.initial(0), x, objective=loss).tokens.shape
         (1, 8, 3)
         """
-        state, threads = self._checked(parameters, x), checks.threads(n_threads)
-        if not callable(objective):
-            raise TypeError(f"objective must be a function of the final tokens, got {objective!r}")
-        checks.flag(save_states, "save_states")
-        depth, of_head = self.shape[0], 2 * self.shape[2] * self.dim + state.shape[0] * state.shape[1] * (self.dim + 1)
-        is_kept = state.itemsize * self._n_evaluations() * self.n_units * of_head <= _KEPT_BYTES
-        stride = math.isqrt(depth - 1) + 1
-        states = np.empty((depth + 1, *state.shape), state.dtype) if save_states else None
-        adjoints = None if states is None else np.empty_like(states)
-        starts: dict[int, Tokens] = {}
-        passes: list[Pass] = []
-        for layer in range(depth):
-            if layer % stride == 0 and not is_kept:
-                starts[layer] = state
-            passed = self._passed(parameters[layer], state, layer=layer, n_threads=threads)
-            passes += [passed] * is_kept
-            if states is not None:
-                states[layer], states[layer + 1] = state, passed.after
-            state = passed.after
-        del passed
-        value, cotangent = evaluated(objective, state)
-        out = np.empty(self.shape)
-        own: list[Tokens] = []
-        for layer in reversed(range(depth)):
-            if adjoints is not None:
-                adjoints[layer + 1] = cotangent
-            if not passes:
-                if not own:
-                    first = layer // stride * stride
-                    own = [starts.pop(first)]
-                    for between in range(first, layer):
-                        again = self._passed(parameters[between], own[-1], layer=between, n_threads=threads)
-                        own.append(again.after)
-                passes = [self._passed(parameters[layer], own.pop(), layer=layer, n_threads=threads)]
-            with np.errstate(over="ignore", invalid="ignore"):
-                cotangent = passes.pop().pull(cotangent, out=out[layer])
-            if not (np.isfinite(cotangent).all() and np.isfinite(out[layer]).all()):
-                raise ValueError(f"objective must have a gradient that is finite in {state.dtype} before layer {layer}")
-        if adjoints is not None:
-            adjoints[0] = cotangent
-        return NetworkGradient(
-            value=value,
-            tokens=cotangent,
-            parameters=out,
-            final=state,
-            states=states,
-            adjoints=adjoints,
+        return differentiate(
+            self, x, parameters=parameters, objective=objective, save_states=save_states, n_threads=n_threads
         )
-
-    def _checked(self, parameters: Floats, x: Tokens) -> Tokens:
-        """Return tokens that, with the parameters, suit the network."""
-        if not isinstance(parameters, np.ndarray) or parameters.dtype != np.float64:
-            raise TypeError(f"parameters must be a float64 array, got {type(parameters).__name__}")
-        if parameters.shape != self.shape:
-            raise ValueError(f"parameters must have the shape of the network's, {self.shape}, got {parameters.shape}")
-        if not np.isfinite(parameters).all():
-            raise ValueError("parameters must be finite")
-        batch = np.ascontiguousarray(checks.tokens(x))
-        if x.ndim != 3 or x.shape[2] != self.dim:
-            raise ValueError(f"x must have shape (n_sequences, n_tokens, {self.dim}), got {x.shape}")
-        if not abs(parameters).max() <= largest_value(x.dtype):
-            raise ValueError(f"parameters must be <= {largest_value(x.dtype):.3g} in size for tokens of {x.dtype}")
-        return batch
 
     def _size(self) -> tuple[int, int]:
         """Return L and H."""
@@ -391,3 +312,83 @@ class Stack:
         matrices = self.std / math.sqrt(self.dim) * np.stack(normals)
         matrices[:, -self.dim :] += self.value_scale * np.eye(self.dim)
         return np.asarray(matrices)
+
+
+def checked_tokens(network: Stack, x: Tokens, *, parameters: Floats, name: str = "parameters") -> Tokens:
+    """Return tokens that suit the network and the parameters; a name of these for the messages of errors."""
+    if not isinstance(parameters, np.ndarray) or parameters.dtype != np.float64:
+        raise TypeError(f"{name} must be a float64 array, got {type(parameters).__name__}")
+    if parameters.shape != network.shape:
+        raise ValueError(f"{name} must have the shape of the network's, {network.shape}, got {parameters.shape}")
+    if not np.isfinite(parameters).all():
+        raise ValueError(f"{name} must be finite")
+    batch = np.ascontiguousarray(checks.tokens(x))
+    if x.ndim != 3 or x.shape[2] != network.dim:
+        raise ValueError(f"x must have shape (n_sequences, n_tokens, {network.dim}), got {x.shape}")
+    if not abs(parameters).max() <= largest_value(x.dtype):
+        raise ValueError(f"{name} must be <= {largest_value(x.dtype):.3g} in size for tokens of {x.dtype}")
+    return batch
+
+
+def differentiate(
+    network: Stack,
+    x: Tokens,
+    *,
+    parameters: Floats,
+    objective: Objective,
+    save_states: bool = False,
+    n_threads: int | None = None,
+    name: str = "objective",
+) -> NetworkGradient:
+    """Return the result of `Stack.gradient`; a name of the objective for the messages of errors."""
+    state, threads = checked_tokens(network, x, parameters=parameters), checks.threads(n_threads)
+    if not callable(objective):
+        raise TypeError(f"{name} must be a function of the final tokens, got {checks.shown(objective)}")
+    checks.flag(save_states, "save_states")
+    depth, of_head = (
+        network.shape[0],
+        2 * network.shape[2] * network.dim + state.shape[0] * state.shape[1] * (network.dim + 1),
+    )
+    is_kept = state.itemsize * network._n_evaluations() * network.n_units * of_head <= _KEPT_BYTES
+    stride = math.isqrt(depth - 1) + 1
+    states = np.empty((depth + 1, *state.shape), state.dtype) if save_states else None
+    adjoints = None if states is None else np.empty_like(states)
+    starts: dict[int, Tokens] = {}
+    passes: list[Pass] = []
+    for layer in range(depth):
+        if layer % stride == 0 and not is_kept:
+            starts[layer] = state
+        passed = network._passed(parameters[layer], state, layer=layer, n_threads=threads)
+        passes += [passed] * is_kept
+        if states is not None:
+            states[layer], states[layer + 1] = state, passed.after
+        state = passed.after
+    del passed
+    value, cotangent = evaluated(objective, state, name=name)
+    out = np.empty(network.shape)
+    own: list[Tokens] = []
+    for layer in reversed(range(depth)):
+        if adjoints is not None:
+            adjoints[layer + 1] = cotangent
+        if not passes:
+            if not own:
+                first = layer // stride * stride
+                own = [starts.pop(first)]
+                for between in range(first, layer):
+                    again = network._passed(parameters[between], own[-1], layer=between, n_threads=threads)
+                    own.append(again.after)
+            passes = [network._passed(parameters[layer], own.pop(), layer=layer, n_threads=threads)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            cotangent = passes.pop().pull(cotangent, out=out[layer])
+        if not (np.isfinite(cotangent).all() and np.isfinite(out[layer]).all()):
+            raise ValueError(f"{name} must have a gradient that is finite in {state.dtype} before layer {layer}")
+    if adjoints is not None:
+        adjoints[0] = cotangent
+    return NetworkGradient(
+        value=value,
+        tokens=cotangent,
+        parameters=out,
+        final=state,
+        states=states,
+        adjoints=adjoints,
+    )

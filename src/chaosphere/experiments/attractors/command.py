@@ -14,11 +14,12 @@ def jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="attractors",
-        summary="where a noise drives tokens from ever earlier starts: a point, a pair of points or a measure",
-        description="Pull-back runs under three noises without attention. Runs start from −T/5, −2T/5, … −T, each from "
-        "tokens of its own, and end at time 0 under the same noise. Where close tokens come together the ends are one "
-        "random point, or two opposite ones for an odd noise; where they separate, a random measure, whose correlation "
-        "dimension is compared with theory. With more replicas it continues from the file it wrote.",
+        summary="where tokens that started ever earlier under one noise are: at a point, at two points, or spread out",
+        description="Random attractors of three noises, without attention. Runs start at −T/5, −2T/5, … −T, each from "
+        "tokens of its own, and end at time 0 under the same noise. If close tokens come together, all runs end at "
+        "one random point, or under an odd noise at two opposite ones. If close tokens separate, the ends of a run "
+        "are spread over a random measure, whose correlation dimension is compared with theory. With more --replicas "
+        "the command continues from the file it wrote.",
         sources=(runs.run,),
         jobs=jobs,
     ),

@@ -80,11 +80,11 @@ def run(
     n_tokens : int
         Tokens of each start, in [20, 2 000].
     decays : float
-        T in units of 1/|λ1|, the exponent of each noise.
+        T in units of 1/|λ1|, with the λ1 of each noise.
     n_steps : int
         Steps of the longest run, a multiple of 5. Long steps make the rates of the point and the pair too small.
     n_replicas : int
-        At least 2.
+        Number of replicas, at least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.

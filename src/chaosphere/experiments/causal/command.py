@@ -24,11 +24,11 @@ _CENTRES = ("betas", "n_centre_tokens", "centre_horizon", "spacing", "n_centre_r
 COMMANDS = (
     Command(
         name="causal",
-        summary="correlation of positions and metastable centres under causal attention",
+        summary="correlation of tokens at two positions, and centres of clusters, under causal attention",
         description="Causal attention, in two studies. Correlation: the covariance of tokens at two positions, at "
-        "order 1/N, by tokens that are drawn anew and coupled, against its closed form. Centres: tokens on the circle "
-        "that start far from all earlier ones, whether they stay, and how the number of clusters grows with β. With "
-        "more replicas it continues from the files it wrote.",
+        "order 1/N, compared with its closed form. It is measured by drawing an earlier token anew in a coupled run. "
+        "Centres: tokens on the circle that start far from all earlier ones, whether they stay, and how the number of "
+        "clusters grows with β. With more replicas the command continues from the files it wrote.",
         sources=(study_option(Literal["correlation", "centres"]), correlation.run, centres.run),
         jobs=jobs,
         symbols={"n_tokens": "N", "earlier": "SIGMA", "betas": "BETA", "n_centre_tokens": "N"},

@@ -75,9 +75,9 @@ def _temperature(*, temperature: float = 0.0) -> float:
     Parameters
     ----------
     temperature : float
-        τ of noise of each token's own; above 0 it selects the study of own noise, without a network, instead of others.
-        There the default of --tokens is 64 … 2048, to 1024 for d > 3, and --nodes are modes of the density of the
-        limit, by default 256 on the circle and 48 beyond.
+        τ of the noise that each token has for itself. Above 0 the study of own noise runs, without a network, and no
+        other. In this study the default of --tokens is 64 … 2048, to 1024 for d > 3, and --nodes is the number of modes
+        of the density of the limit, by default 256 for d = 2 and 48 for d > 2.
     """
     return temperature
 
@@ -88,7 +88,7 @@ def _over_ranks(*, spread: bool = False) -> Ranks | None:
     Parameters
     ----------
     spread : bool
-        Under mpiexec: spread the tokens over the ranks, which draw their own; for the study of rates, without the
+        Under mpiexec: the ranks share the tokens, and each draws its own; for the study of rates, without the
         transport distance, which needs all tokens in one place.
     """
     return Ranks.of_world() if spread else None
@@ -246,14 +246,16 @@ def _fluctuations(plan: list[fluctuations.Case], options: Options) -> Job:
 COMMANDS = (
     Command(
         name="chaos",
-        summary="errors of N tokens against the mean-field limit under the same noise",
-        description="Propagation of chaos, in five studies. Rates: exponents in N of smooth statistics, coupled "
-        "particles and the transport distance, in several dimensions. Regimes: the same on the circle for attraction, "
-        "no attention and repulsion, with noise, without noise and conditional on it, and for β = 4, where clusters "
-        "make the flow steep. Depths: the same for several L. Limits: N, L and m in either order, without a mask. "
-        "Fluctuations: the variance of the mean vector over that of the central limit theorem, without a mask. "
-        "With --temperature: rates in N of tokens of the limiting equation that each have noise of their own, without "
-        "and with the common noise. With more --replicas it continues from the files it wrote.",
+        summary="how far N tokens are from the mean-field limit under the same noise",
+        description="How fast N tokens approach the mean-field limit under the same noise, in five studies. Rates: "
+        "the exponents in N of smooth statistics, of the distance from coupled copies and of the transport distance, "
+        "in several dimensions. Regimes: the same exponents on the circle with attraction, without attention and with "
+        "repulsion; with noise, without noise and conditional on one noise; and for β = 4, where the flow between "
+        "clusters is steep. Depths: the same exponents for several L. Limits: the limits in N, L and m, taken in "
+        "different orders, without a mask. Fluctuations: the variance of the mean vector over that of the central "
+        "limit theorem, without a mask. With --temperature another study runs instead: rates in N of tokens of the "
+        "limiting equation that each have noise of their own, without and with a common noise. With more --replicas "
+        "the command continues from the files it wrote.",
         sources=(
             *(_studies, models.interaction, models.mlp, _network, runs.run, cases.rates, _own_tokens),
             *(_temperature, own_noise.cases, _over_ranks),

@@ -60,7 +60,7 @@ class OwnNoiseCase(Case):
 
     def _check_model(self) -> None:
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {self.model!r}")
+            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
         if self.model.is_ordered:
             raise ValueError("interaction must have no mask where tokens have noise of their own")
         if self.law is None or self.model.n_steps % 2:

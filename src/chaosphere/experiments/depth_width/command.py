@@ -33,10 +33,11 @@ def jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="depth-width",
-        summary="distance of networks of depth L and width m from their limit under the paper's coupling",
-        description="The deep-and-wide limit: mean-square distance, uniform in time, of networks of several depths and "
-        "widths from the limiting equation driven by the same noise, the exponents in L and in m, and whether the "
-        "limits commute. Run again with more --replicas it continues from the file it wrote.",
+        summary="distance of networks of depth L and width m from their limit, under the coupling of the paper",
+        description="How fast deep and wide networks approach their limit. The command measures the mean square "
+        "distance, uniform in time, of networks of several depths and widths from the limiting equation under the "
+        "same noise. It fits the exponents in L and in m, and tests whether the two limits commute. With more "
+        "--replicas it continues from the file it wrote.",
         sources=(models.attention, models.mlp, runs.run),
         jobs=jobs,
         left_out=("mlp", "attention"),

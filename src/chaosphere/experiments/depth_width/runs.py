@@ -51,14 +51,14 @@ def run(
     dim : int
         Dimension d of the tokens.
     n_tokens : int
-        Number of tokens, which start i.i.d. uniform: some hundreds, or thousands without widths.
+        Number of tokens, which start i.i.d. uniform: at most some hundreds, or some thousands without widths.
     horizon : float
         T, time that the layers span.
     depths : sequence of int
         L: at least two, increasing; each divides the largest.
     widths : sequence of int
-        m: at least two, increasing. None at all: Gaussian layers only, those of every depth built from the layers of
-        the deepest.
+        m: at least two, increasing. With none at all there are Gaussian layers alone, and those of every depth are
+        sums of the layers of the deepest network.
     refinement : int
         Steps of the limit per layer of the deepest network.
     n_replicas : int

@@ -10,7 +10,7 @@ import scipy
 from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
-from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.claims import Claim, fixed, format_claims
 
 _RELEVANT = 0.2  # of the ratio; leaving out what tokens do to one another changes it by more
 
@@ -44,8 +44,9 @@ def table(dataset: Any) -> str:
     for name in dataset["case"].values:
         lines += ["", f"{name!s:>12}{'N Var over prediction':>30}"]
         for n in dataset["n_tokens"].values:
-            value, low, high = stats.mean_interval(dataset["ratio"].sel(case=name, n_tokens=n).values, at_least=0)
-            lines.append(f"{f'N = {n}':>12}{f'{value:.3f} [{low:.3f}, {high:.3f}]':>30}")
+            interval = stats.mean_interval(dataset["ratio"].sel(case=name, n_tokens=n).values, at_least=0)
+            value, low, high = (fixed(number, n_decimals=3, width=8) for number in interval)
+            lines.append(f"{f'N = {n}':>12}{f'{value} [{low}, {high}]':>30}")
         lines.append(f"{'nodes':>12}{float(dataset['node_error'].sel(case=name).max()):30.1e}")
     lines += ["", "nodes: largest error of the prediction itself, from half as many nodes under the same layers"]
     return "\n".join([*lines, "", format_claims(claims(dataset))])

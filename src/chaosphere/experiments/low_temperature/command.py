@@ -14,12 +14,12 @@ def jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="low-temperature",
-        summary="tokens under general Q, K and V as β grows, beside their projection",
-        description="Tokens of the uniform law under softmax attention with general matrices Q, K and V, without "
-        "noise. At low temperature their law comes to that of the projections of the start onto the leading "
-        "eigenspace of VKᵀQ. The study takes the Wasserstein distance of the two over β and time, and the distance of "
-        "each token from the limit β → ∞. It repeats each run with a quarter of the tokens, to show what their number "
-        "does. With more replicas it continues from the file it wrote.",
+        summary="tokens under general Q, K and V as β grows, compared with their projections",
+        description="Uniform tokens under softmax attention with general matrices Q, K and V, without noise. For "
+        "large β the tokens come near their projections onto the leading eigenspace of VKᵀQ. The command measures the "
+        "Wasserstein distance between the tokens and the projections of their starts, over β and time, and the "
+        "distance of each token from the limit β → ∞. It repeats each run with a quarter of the tokens, to show the "
+        "effect of their number. With more --replicas the command continues from the file it wrote.",
         sources=(runs.run,),
         jobs=jobs,
         symbols={"betas": "BETA"},

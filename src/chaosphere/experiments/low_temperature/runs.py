@@ -97,16 +97,15 @@ def run(
     gap : float
         Difference γ > 0 of the real parts of the eigenvalues of VKᵀQ: 1, and 1 − γ of all others.
     n_tokens : int
-        Nodes of the law, at least 100; 10 000 at most where n_leading is above 1. A quarter of it, rounded down, is
-        rounded for dim 3 to the next smaller product rule, and above to the next power of two: there are four times
-        that many nodes. The larger β, the dimension and the time are, the more it takes: tokens leave a part of the
-        sphere.
+        Number of nodes that represent the uniform law, at least 100, and at most 10 000 if k > 1. For d >= 3 it is
+        rounded, so that a quarter of it is the size of a rule, too. A larger β, dimension or time needs more nodes, as
+        tokens leave a part of the sphere.
     horizon : float
         Time T.
     n_steps : int
         Steps of the Runge–Kutta scheme of order 4, at least 48.
     n_replicas : int
-        At least 2.
+        Number of replicas, at least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.

@@ -32,10 +32,12 @@ def jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="mean-field",
-        summary="the limit of infinitely many tokens on the circle: its density, its nodes, its pairs",
-        description="The mean-field limit on the circle, solved for its density and by nodes under the same noise: "
-        "their difference and its orders, the mass, the convergence of the nodes for the activation and for relu, and "
-        "pairs averaged over the noise beside the pair equation.",
+        summary="two solvers of the mean-field limit on the circle, compared with each other and with the pair "
+        "equation",
+        description="The mean-field limit on the circle, computed by two methods under the same noise: by its "
+        "density, and by weighted nodes. The command measures the difference of the two methods and its orders, the "
+        "conservation of mass, the convergence in the number of nodes for the activation and for relu, and compares "
+        "pairs of tokens, averaged over the noise, with the pair equation.",
         sources=(runs.run,),
         jobs=jobs,
         symbols={"n_steps": "L", "n_nodes": "N"},

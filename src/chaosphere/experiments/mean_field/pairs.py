@@ -92,7 +92,9 @@ def pair_law(
     """
     checks.integer(n_replicas, "n_replicas", low=2)
     if not isinstance(model, LimitSDE) or model.attention is not None or not isinstance(model.field, GaussianField):
-        raise ValueError(f"model must be a LimitSDE with a GaussianField and without attention, got {model!r}")
+        raise ValueError(
+            f"model must be a LimitSDE with a GaussianField and without attention, got {checks.shown(model)}"
+        )
     limit = MeanField(model=model, law=law, n_nodes=n_nodes)
     p = limit.weights
 

@@ -76,7 +76,7 @@ def run(
     ----------
     rng : int, SeedSequence or Generator
     beta : float
-        β of attention, QᵀK = βI, and of the energy, where 0 stands for 1.
+        β of attention, QᵀK = βI, and of the energy; with β = 0 the energy has β = 1.
     value_scale : float
         V = δI: 1 attracts, 0 is off, -1 repels.
     bias_std : float

@@ -52,12 +52,13 @@ _CENTRES = ("betas", "n_centre_tokens", "centre_horizon", "spacing", "n_centre_r
 COMMANDS = (
     Command(
         name="metastability",
-        summary="the clusters that form first, how long they last, and two that merge, over times up to 10¹²",
+        summary="which clusters form first, how long they last, and when two tokens merge, over times up to 10¹²",
         description="Long times without noise, in four studies on the circle. Counts: how many clusters i.i.d. "
-        "uniform tokens form, beside the linear theory and √(2β), and how many are left later. Lifetimes: how long k "
-        "clusters at equal distances last, over β. Merging: the time in which two tokens merge, beside its quadrature. "
-        "Centres: the centres under a causal mask, as in `chaosphere causal`, beside cars that park at random. With "
-        "more replicas it continues from the files it wrote.",
+        "uniform tokens form, compared with the linear theory and √(2β), and how many are left later. Lifetimes: how "
+        "long k clusters at equal distances last, as a function of β. Merging: the time in which two tokens merge, "
+        "compared with a quadrature. Centres: the centres under a causal mask, as in `chaosphere causal`, compared "
+        "with Rényi's model of cars that park at random. With more replicas the command continues from the files it "
+        "wrote.",
         sources=(
             study_option(Literal["counts", "lifetimes", "merging", "centres"]),
             counts.run,

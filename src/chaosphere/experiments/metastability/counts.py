@@ -56,13 +56,13 @@ def run(
     count_betas : sequence of float
         Increasing values of β of the study of counts, at least two.
     n_tokens : int
-        N of the study of counts, so many that few gaps at the start are longer than a link.
+        N of the study of counts, so large that few neighbours at the start are too far apart to count as one cluster.
     horizon : float
         T of the study of counts, in [10, 10⁹].
     n_times : int
-        Times at which clusters are counted, spaced by a factor from 0.5 to T.
+        Number of times at which clusters are counted; they have equal ratios, from 0.5 to T.
     n_replicas : int
-        Replicas of the study of counts, at least 2.
+        Number of replicas of the study of counts, at least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.

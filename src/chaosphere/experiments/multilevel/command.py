@@ -31,11 +31,11 @@ def jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="estimate",
-        summary="mean energy of infinitely many tokens in the limit equation, to a tolerance",
-        description="The mean energy at the end of the limit equation, for infinitely many i.i.d. uniform "
-        "tokens, by multilevel Monte Carlo over the number of tokens and of steps. Without attention the pair equation "
-        "has the exact number. While it runs, a folder beside the dataset keeps the samples; the same command "
-        "continues from it.",
+        summary="mean energy of infinitely many tokens in the limiting equation, to a tolerance",
+        description="The mean energy at the end of a run of the limiting equation, for infinitely many i.i.d. uniform "
+        "tokens, by multilevel Monte Carlo over the number of tokens and of steps. Without attention the result is "
+        "compared with the exact number from the pair equation. While the command runs, a folder beside the dataset "
+        "keeps the samples; the same command continues from it.",
         sources=(runs.run,),
         jobs=jobs,
         symbols={"activation": "φ"},

@@ -55,7 +55,7 @@ def run(
     bias_std : float
         σ_U, standard deviation of the inner biases.
     beta : float
-        β of attention, QᵀK = βI, and of the energy, where 0 stands for 1.
+        β of attention, QᵀK = βI, and of the energy; with β = 0 the energy has β = 1.
     value_scale : float
         V = δI: 1 attracts, 0 is off, -1 repels.
     dim : int
@@ -63,9 +63,9 @@ def run(
     horizon : float
         T, time of the run.
     n_steps : int
-        Steps of the coarsest level, or a multiple of theirs by a power of two.
+        Number of steps of the coarsest level, or this number times a power of two.
     field_tolerance : float
-        Share of the noise's variance that its harmonics may leave out.
+        Fraction of the variance of the noise that its harmonics may leave out.
     tolerance : float
         Half the width of the 99 % interval.
     n_threads : int, optional

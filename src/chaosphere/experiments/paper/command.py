@@ -88,17 +88,19 @@ def table_jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="figure",
-        summary="redraw a figure of arXiv:2604.26898",
-        description="Figures 1 to 6: noise alone (1); cosines and energies for relu, silu, sigmoid, tanh and no MLP "
-        "(2 to 6). Its claims are measured on independent runs of few tokens, beside what the theory says of them.",
+        summary="draw a figure of arXiv:2604.26898",
+        description="Figures 1 to 6 of arXiv:2604.26898: noise alone (1); cosines and energies for relu, silu, "
+        "sigmoid, tanh and no MLP (2 to 6). The claims come from independent runs of few tokens, and are compared "
+        "with theory.",
         sources=(_figure_number, runs.figure),
         jobs=figure_jobs,
         left_out=("dims", "depth", "width"),
     ),
     Command(
         name="table",
-        summary="κ(1), κ′(1), λ1 and λ̄: Table 1 of arXiv:2604.26898, or another",
-        description="Covariance kernel and exponents for activations, dimensions and bias σ = σ_U = σ_W.",
+        summary="κ(1), κ′(1), λ1 and λ̄: Table 1 of arXiv:2604.26898, or one for other parameters",
+        description="Covariance kernel and exponents for activations φ, dimensions d and biases σ = σ_U = σ_W, as in "
+        "Table 1 of arXiv:2604.26898.",
         sources=(_table_number, exponents.table),
         jobs=table_jobs,
         flags={"bias_stds": "bias-std"},

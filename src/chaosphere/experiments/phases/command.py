@@ -15,10 +15,10 @@ COMMANDS = (
     Command(
         name="phases",
         summary="order and disorder of tokens with noise of their own, as the temperature rises and falls",
-        description="Tokens with noise of their own and no common noise, under softmax and unnormalised attention. The "
-        "temperature rises step by step from an ordered state, and falls from the uniform law; the order parameter is "
-        "compared with the stationary states of infinitely many tokens. Fluctuations above the critical temperature "
-        "measure that temperature. With more replicas it continues from the file it wrote.",
+        description="Tokens that each have noise of their own, without a common noise, under softmax and unnormalised "
+        "attention. The temperature rises step by step from an ordered state, and falls from the uniform law. The "
+        "order parameter is compared with the stationary states of infinitely many tokens. The critical temperature "
+        "is measured by the fluctuations above it. With more --replicas the command continues from the file it wrote.",
         sources=(hysteresis.run,),
         jobs=jobs,
         symbols={"attentions": "NAME", "shares": "SHARE"},

@@ -75,7 +75,7 @@ def run(
     dim : int
         Dimension d of the tokens.
     shares : sequence of float
-        Temperatures over the critical one, increasing; the first below 1, the last above.
+        Temperatures divided by the critical one, increasing; the first below 1, the last above 1.
     n_tokens : int
         Number N of tokens, at least 8.
     periods : float
@@ -85,7 +85,7 @@ def run(
     n_systems : int
         Systems of a replica by which fluctuations are measured, at 1.5 times the critical temperature.
     n_replicas : int
-        At least 2.
+        Number of replicas, at least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.

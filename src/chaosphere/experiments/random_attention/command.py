@@ -38,11 +38,12 @@ COMMANDS = (
     Command(
         name="random-attention",
         summary="two tokens under attention whose heads are drawn anew for every layer",
-        description="Random attention, in four studies. Ends: whether two tokens under random values end in one point "
-        "or opposite, over d and β, with the exponents at both ends, beside the pair equation. Splits: how long "
-        "opposite clusters of n + 1 and n tokens stay apart. Heads: the mean cosine under random queries, keys and "
-        "values, for several numbers of heads, beside the limit of many layers. Cold: the covariance of random heads "
-        "with large scores, beside its limit. With more replicas it continues from the files it wrote.",
+        description="Random attention, in four studies. Ends: whether two tokens under random values end at one point "
+        "or at opposite points, over d and β, with the exponents at both ends, compared with the pair equation. "
+        "Splits: how long opposite clusters of n + 1 and n tokens stay opposite. Heads: the mean cosine under random "
+        "queries, keys and values, for several numbers of heads, compared with the limit of many layers. Cold: the "
+        "covariance of random heads with large scores (low temperature), compared with its limit. With more replicas "
+        "the command continues from the files it wrote.",
         sources=(study_option(Literal["ends", "splits", "heads", "cold"]), ends.run, splits.run, heads.run, cold.run),
         jobs=jobs,
         flags={"dims": "dim", "betas": "beta"},

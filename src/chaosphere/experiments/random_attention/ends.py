@@ -70,7 +70,7 @@ def run(
     n_steps : int
         Layers L.
     n_replicas : int
-        At least 2.
+        Number of replicas, at least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.

@@ -32,10 +32,10 @@ def jobs(options: Options) -> list[Job]:
 COMMANDS = (
     Command(
         name="sync",
-        summary="decay of the energy beside the theorem's bound, the pair equation and the linear theory",
+        summary="decay of the energy, compared with the bound of the theorem, the pair equation and the sharp rate",
         description="Synchronization by noise: the mean and the median energy over time for several activations. The "
-        "mean is beside the exact expectation and its sharp rate (without attention) and the bound of the theorem "
-        "where it applies, the median beside the exponent λ1 − δ of a cluster.",
+        "mean is compared with the bound of the synchronization theorem, where it applies, and without attention with "
+        "the exact expectation and its sharp rate. The median is compared with the exponent λ1 − δ of a cluster.",
         sources=(runs.run,),
         jobs=jobs,
         symbols={"activations": "φ", "n_tokens": "N"},

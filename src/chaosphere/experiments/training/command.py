@@ -24,11 +24,12 @@ _TOKENS = ("token_counts", "token_steps", "network_size", "n_token_heads", "n_to
 COMMANDS = (
     Command(
         name="training",
-        summary="attention-only transformers trained with AdamW beside the limit of many layers and heads",
-        description="Training, in two studies. Sizes: tokens and adjoints at all depths and the loss, of networks of L "
-        "layers and H heads after some steps of AdamW, beside the limit, with the exponents along L = H beside that of "
-        "the bound 1/L + L^(-1/3) H^(-1/2) of arXiv:2605.11059. Tokens: the same of one network over numbers of "
-        "tokens. With more replicas it continues from the files it wrote.",
+        summary="attention-only transformers trained with AdamW, compared with the limit of many layers and heads",
+        description="Training, in two studies. Sizes: networks of L layers and H heads, after some steps of AdamW, "
+        "are compared with their limit: tokens and adjoints at all depths, and the loss. The exponents along L = H "
+        "are compared with those of the bound 1/L + L^(-1/3) H^(-1/2) of arXiv:2605.11059. Tokens: the same errors "
+        "for one network, as the number of tokens grows. With more replicas the command continues from the files it "
+        "wrote.",
         sources=(study_option(Literal["sizes", "tokens"]), grid.run, tokens.run),
         jobs=jobs,
         symbols={"n_tokens": "N", "sizes": "L", "token_counts": "N", "steps": "K", "token_steps": "K"},

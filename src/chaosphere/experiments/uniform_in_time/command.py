@@ -15,10 +15,10 @@ COMMANDS = (
     Command(
         name="uniform-in-time",
         summary="the distance of N tokens from the mean-field limit as the horizon grows",
-        description="Tokens on the circle and their mean-field limit under the same noise. The study takes "
-        "E sup_{t ≤ T} W2² as T grows, with a noise that synchronizes, without noise, and with noise and repulsion. "
-        "Chaos is uniform in time where this neither grows over the second half of the horizon nor fails to fall with "
-        "N. With more replicas it continues from the file it wrote.",
+        description="Tokens on the circle and their mean-field limit under the same noise, over long times. The "
+        "command measures E sup_{t ≤ T} W2² as T grows: with a noise that synchronizes, without noise, and with noise "
+        "and repulsion. Chaos is uniform in time if this number stops growing over the second half of the horizon, "
+        "and falls with N. With more --replicas the command continues from the file it wrote.",
         sources=(runs.run,),
         jobs=jobs,
         symbols={"tokens": "N"},

@@ -102,19 +102,21 @@ def run(
     beta : float
         β of attention, in (0, 100].
     repulsion : float
-        |δ| of the case with repulsion, V = −|δ|I. The exponent of a cluster is |δ| − 0.75 there; elsewhere V = I.
+        |δ| of the case with repulsion, V = −|δ|I, where the exponent of a cluster is |δ| − 0.75. All other cases have
+        V = I.
     tokens : sequence of int
         Increasing numbers of tokens N, at least two.
     n_nodes : int
-        Quantiles of the initial law that stand for the limit, an even number, at least 4N.
+        Number of quantiles of the initial law that represent the limit, even, at least 4N.
     horizon : float
-        Time T, so short that rounding does not move the uniform law, which is unstable: at most 62 for β = 1.
+        Time T. The uniform law is unstable, so T must be so short that rounding errors stay small: at most 62 for
+        β = 1.
     n_steps : int
-        Steps, a multiple of 40, at least 10 for each unit of time.
+        Number of steps, a multiple of 40, at least 10 for each unit of time.
     n_systems : int
         Systems of each N in a replica, under the same noise.
     n_replicas : int
-        At least 2.
+        Number of replicas, at least 2.
     n_threads : int, optional
     store : path, optional
         NetCDF file that grows with the replicas; replicas of the same study in it are not computed again.

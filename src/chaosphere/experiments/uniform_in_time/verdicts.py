@@ -29,7 +29,7 @@ from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
 from chaosphere.experiments.uniform_in_time.linear import is_one_cluster_first, partition_variance
-from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.claims import Claim, fixed, format_claims
 from chaosphere.stats import Interval
 
 GROWTH, FALL = 0.25, -0.25
@@ -159,6 +159,7 @@ def table(dataset: Any) -> str:
         in_time, in_tokens = growth(largest[:, -1]), fall(tokens, largest[:, :, -1])
         mean = largest.mean(axis=0)
         cells = "".join(f"{f'{row[middle]:.3g}, {row[-1]:.3g}':>20}" for row in mean)
-        ends = "".join(f"{f'[{end.low:.2f}, {end.high:.2f}]':>22}" for end in (in_time, in_tokens))
+        intervals = ([fixed(end, n_decimals=2, width=8) for end in (i.low, i.high)] for i in (in_time, in_tokens))
+        ends = "".join(f"{f'[{low}, {high}]':>22}" for low, high in intervals)
         lines.append(f"{name:>24}{cells}{ends}  {decision(in_time, in_tokens)}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])
