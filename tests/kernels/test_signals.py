@@ -61,8 +61,9 @@ def prefix_on_the_circle(n, n_max):
 
 def prefix_on_the_sphere(n, n_max):
     x, basis, by_place = tokens(n, 3), harmonics.HarmonicBasis(dim=3, n_max=n_max), np.ones(128)
-    matrix = np.arange(4 * basis.size + 1), np.arange(4 * basis.size), np.ones(4 * basis.size)
-    steps = n_max, 4, basis.steps, n_max, basis.steps, basis.scratch_rows
+    n_rows = 4 * basis.size
+    matrix = np.arange(n_rows + 1), np.arange(n_rows) % basis.size, np.ones(n_rows)
+    steps = n_max, basis.steps, n_max, basis.steps, basis.scratch_rows
     return lambda: prefix.harmonic_prefix(x, None, *steps, *matrix, 1.0, 128, by_place, by_place, 1.0, 0.0, THREADS)
 
 def energy(n):
