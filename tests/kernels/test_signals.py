@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-PROGRAM = """
+CALLS = """
 import sys
 import numpy as np
 from chaosphere.geometry import harmonics
@@ -127,6 +127,8 @@ CALLS = {
         lambda: circle(2_000_000, 10_000, lambda x, a: expansions.fourier_field(x, a, THREADS)),
     ),
 }
+"""
+PROGRAM = f"""{CALLS}
 def flat(result):
     return [np.asarray(part).tobytes() for part in (result if isinstance(result, tuple) else (result,))]
 
@@ -202,6 +204,14 @@ LIKE_OTHERS = {  # the calls of these look for signals where those of others do
     "causal attention by rows",
     "prefix sums on the sphere",
 }
+
+
+def test_the_calls_are_those_of_the_kernels():
+    """The short ones, those of the slow cases among them, take the arguments that the kernels want."""
+    program = f"{CALLS}\nfor short, long in CALLS.values(): short()()\nprint(*CALLS, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program, "", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == NAMES
 
 
 @pytest.mark.parametrize(
