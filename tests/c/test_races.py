@@ -58,7 +58,7 @@ def watched(folder):
         [folder / "python", HERE / "races.py"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
         env=os.environ
         | {

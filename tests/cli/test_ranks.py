@@ -84,7 +84,7 @@ def test_a_signal_to_one_rank(tmp_path):
     assert len(list((tmp_path / "out" / "small.zarr.running").glob("*-of-2"))) == 2
     refused = run_ranks(1, *arguments, tmp_path / "out")
     assert refused.returncode == 2
-    assert "must be resumed with the number of ranks that wrote it" in ours(refused)[0]
+    assert "must be resumed by as many ranks as wrote it, got 1 ranks" in ours(refused)[0]
     again, alone = (run_ranks(2, *arguments, tmp_path / name) for name in ("out", "alone"))
     assert again.returncode == 0, again.stderr
     assert again.stdout == alone.stdout

@@ -91,16 +91,24 @@ def start(kind, n_workers, store):
     )
 
 
+def n_batches(store):
+    return len(list((store / "finished").glob("[0-9]*")))
+
+
 def kill_until_done(store, kind, n_workers, seed, n_kills):
-    """Kill the study at random moments, check what is stored, then let it end.
+    """Kill the study while it starts, or once a batch or two more are stored; check the store, then let it end.
 
     All its processes, but of a `Pool` the first alone: the others must go by themselves.
     """
     delay, before = random.Random(seed), 0
     for _ in range(n_kills):
+        n_more, n_stored = delay.randrange(3), n_batches(store)
         with start(kind, n_workers, store) as process:
-            time.sleep(delay.uniform(0.3, 2.5))
-            (os.kill if kind == "pool" else os.killpg)(process.pid, signal.SIGKILL)
+            while process.poll() is None and n_batches(store) < n_stored + n_more:
+                time.sleep(0.002)
+            time.sleep(delay.uniform(0, 0.05) if n_more else delay.uniform(0.3, 2.5))
+            if process.poll() is None:
+                (os.kill if kind == "pool" else os.killpg)(process.pid, signal.SIGKILL)
             process.communicate(timeout=60)  # returns once no process holds the other end
         try:
             part = cs.load_ensemble(store)
@@ -110,6 +118,7 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
         assert done >= before
         assert not np.isnan(part["energy"].where(part["finished"], 0)).any()
         before = done
+    assert before > 0  # or no kill met the store
     with start(kind, n_workers, store) as process:
         out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors

@@ -16,7 +16,9 @@ from support.studies import GOOD, written
 import chaosphere as cs
 from chaosphere.ensembles import study, study_file
 
-LONG = GOOD.replace("depth = 4", "depth = 100").replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
+DEPTH = 100
+LONG = GOOD.replace("depth = 4", f"depth = {DEPTH}")
+LONG = LONG.replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
 
 def session(leader):
@@ -65,7 +67,7 @@ def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run,
     if number != signal.SIGKILL:
         assert process.returncode == 130
         where = rf"{n_finished} of 60 runs are in {out / 'small.zarr'}, and the same call again continues from there"
-        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of 200)?; {where}\n", errors)
+        assert re.fullmatch(rf"chaosphere run: {number.name}(: stopped after step \d+ of {DEPTH})?; {where}\n", errors)
         # None if it came between two batches, one if the second worker was still starting.
         assert len(checkpoints) in {"none": (0, 1), "processes": (1, 2), "dask": (0,)}[executor]
     assert n_finished < 60

@@ -19,7 +19,9 @@ def test_correlation(dim, degree, decay, value_scale):
     data = correlation.run(
         rng=1, value_scale=value_scale, decay=decay, dim=dim, degree=degree, n_tokens=200, n_steps=10, n_replicas=48
     )
-    for claim in correlation.claims(data):
+    claims = correlation.claims(data)
+    assert len(claims) == 8
+    for claim in claims:
         assert np.sign(claim.expected) == value_scale
         half = (claim.high - claim.low) / 2
         assert half < 0.2 * abs(claim.expected)

@@ -49,7 +49,9 @@ def test_heads():
     assert np.array_equal(data["cosine"].values[:, :, 0], np.zeros((20, 2)))
     steps = data["time"].values * 13
     np.testing.assert_allclose(steps, steps.round(), atol=1e-12)  # those of the states
-    for claim in heads.claims(data):
+    claims = heads.claims(data)
+    assert len(claims) == 4
+    for claim in claims:
         half = (claim.high - claim.low) / 2
         assert half < 0.12
         assert abs(claim.measured - claim.expected) < 2.7 * half + 0.01
@@ -61,10 +63,10 @@ def test_splits():
     half-widths of 99 %, at least 7.7 standard errors from 20 replicas: false-alarm rate 3e-7 each (Student's).
     """
     data = splits.run(rng=1, splits=[1], n_split_systems=30, n_split_replicas=20)
-    for claim in splits.claims(data):
-        half = (claim.high - claim.low) / 2
-        assert half < 0.2 * claim.expected
-        assert abs(claim.measured - claim.expected) < 2.7 * half + 0.03 * claim.expected
+    (claim,) = splits.claims(data)
+    half = (claim.high - claim.low) / 2
+    assert half < 0.2 * claim.expected
+    assert abs(claim.measured - claim.expected) < 2.7 * half + 0.03 * claim.expected
     assert "its power -0.734" in splits.table(data)
     assert splits.exponent(0.1, 8) == 0
     assert splits.difference(1.0, 4) == pytest.approx(0.094, abs=1e-3)

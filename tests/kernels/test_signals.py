@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-PROGRAM = """
+CALLS = """
 import sys
 import numpy as np
 from chaosphere.geometry import harmonics
@@ -61,8 +61,9 @@ def prefix_on_the_circle(n, n_max):
 
 def prefix_on_the_sphere(n, n_max):
     x, basis, by_place = tokens(n, 3), harmonics.HarmonicBasis(dim=3, n_max=n_max), np.ones(128)
-    matrix = np.arange(4 * basis.size + 1), np.arange(4 * basis.size), np.ones(4 * basis.size)
-    steps = n_max, 4, basis.steps, n_max, basis.steps, basis.scratch_rows
+    n_rows = 4 * basis.size
+    matrix = np.arange(n_rows + 1), np.arange(n_rows) % basis.size, np.ones(n_rows)
+    steps = n_max, basis.steps, n_max, basis.steps, basis.scratch_rows
     return lambda: prefix.harmonic_prefix(x, None, *steps, *matrix, 1.0, 128, by_place, by_place, 1.0, 0.0, THREADS)
 
 def energy(n):
@@ -126,6 +127,8 @@ CALLS = {
         lambda: circle(2_000_000, 10_000, lambda x, a: expansions.fourier_field(x, a, THREADS)),
     ),
 }
+"""
+PROGRAM = f"""{CALLS}
 def flat(result):
     return [np.asarray(part).tobytes() for part in (result if isinstance(result, tuple) else (result,))]
 
@@ -201,6 +204,14 @@ LIKE_OTHERS = {  # the calls of these look for signals where those of others do
     "causal attention by rows",
     "prefix sums on the sphere",
 }
+
+
+def test_the_calls_are_those_of_the_kernels():
+    """The short ones, those of the slow cases among them, take the arguments that the kernels want."""
+    program = f"{CALLS}\nfor short, long in CALLS.values(): short()()\nprint(*CALLS, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program, "", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == NAMES
 
 
 @pytest.mark.parametrize(

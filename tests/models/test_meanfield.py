@@ -71,18 +71,17 @@ def test_the_limiting_equation_as_model():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_replicas", "widest"), [(16, 0.8), (64, 0.4)])
-def test_tokens_approach_the_limit_at_the_rate_one_half(n_replicas, widest):
+def test_tokens_approach_the_limit_at_the_rate_one_half():
     """Null: exponents −1/2 of the mean vector, −1 of coupled particles and W2².
 
     In the 99 % intervals for this seed. (From N = 32 on the exponents are smaller by some hundredths: the asymptotics
     have not begun.) The statistical suite holds other seeds to a false-alarm rate of 1e-6.
     """
     plan = cases.rates(SMOOTH, dims=[2], tokens=[128, 256, 512, 1024], n_nodes=256)
-    data = chaos.run(plan, rng=5, n_replicas=n_replicas)
+    data = chaos.run(plan, rng=5, n_replicas=16)
     _, mean, particles, transport, over_theorem = chaos.claims(data)
     for claim in (mean, particles, transport):
-        assert claim.high - claim.low < widest
+        assert claim.high - claim.low < 0.8
         assert claim.verdict == "agrees"
     assert over_theorem.high < 0
     error, nodes = (data[name].sel(quantity="energy") for name in ("error", "node_error"))
