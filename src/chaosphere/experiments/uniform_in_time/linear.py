@@ -43,9 +43,9 @@ def partition_variance(beta: float, *, n_tokens: int, times: Floats) -> Floats:
 def growth_left(*, n_tokens: int, time: float) -> float:
     """Return log2 of E sup θ² over all times less that of E sup θ² up to a time, of two points N^{−1/2} apart at first.
 
-    Under the noise alone log θ has drift λ1 = −¾ and variance κ(1) + κ′(1) = 3/2 in unit time while θ is small, and θ is
-    at most π. That log θ rises by b up to t has probability Φ((−b − ¾t)/s) + e^{−b} Φ((−b + ¾t)/s), s² = 3t/2, which
-    tends to e^{−b}. So E sup θ² grows until log N/(2 · ¾) and a few times the square root of that.
+    Under the noise alone log θ has drift λ1 = −¾ and variance κ(1) + κ′(1) = 3/2 in unit time while θ is small, and θ
+    is at most π. That log θ rises by b up to t has probability Φ((−b − ¾t)/s) + e^{−b} Φ((−b + ¾t)/s), s² = 3t/2, which
+    tends to e^{−b}.
     """
     rise, s = np.linspace(0.0, math.log(math.pi) + 0.5 * math.log(n_tokens), _N_RISES), math.sqrt(1.5 * time)
     high, low = (scipy.special.ndtr((sign * 0.75 * time - rise) / s) for sign in (1, -1))
