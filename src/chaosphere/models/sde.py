@@ -509,6 +509,11 @@ class SDEPlan(ModelPlan):
             mine.attention = self.attention.distribute(partition)
         return mine
 
+    def check_levels(self, x0: Tokens | None) -> None:
+        """Raise if the field is another one in other numbers of tokens and steps; see `ModelPlan`."""
+        if self.field is not None:
+            self.field.check_levels()
+
     def describe(self) -> LimitSDE:
         """Return the model with every automatic choice made."""
         return self.resolved

@@ -504,6 +504,14 @@ class FieldPlan:
             return _Dense(kernel=self.noise.kernel, normals=normals, scale=scale)
         return _Features(layer=self.layers.draw(parts), scale=self.noise.kernel.amplitude * scale)
 
+    def check_levels(self) -> None:
+        """Raise ValueError unless the method is "spectral"; see `NoisePlan`."""
+        if self.noise.method != "spectral":
+            raise ValueError(
+                f"field must be a GaussianField of method 'spectral', got {self.noise.method!r}: it has another law, "
+                "or is not coupled, in other numbers of tokens and steps"
+            )
+
     def distribute(self, partition: Any) -> FieldPlan:
         """Return the plan for the tokens that a process owns: itself; ValueError where all tokens are coupled."""
         if not self.is_local:

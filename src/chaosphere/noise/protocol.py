@@ -108,6 +108,20 @@ class NoisePlan(Protocol):
         """
         return self
 
+    def check_levels(self) -> None:
+        """Raise if the noise of other numbers of tokens, or of sums of intervals, has another law or is not coupled.
+
+        Raises
+        ------
+        ValueError
+            If that is so: `estimate` compares such runs. By default never.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.check_levels : The same of a model.
+        """
+        return
+
 
 class CommonNoise(Protocol):
     """Noise that moves all tokens together: `GaussianField`, `RandomAttention`, or one of your own.
