@@ -98,6 +98,7 @@ def estimate(
     chaosphere.Estimate : The result.
     chaosphere.LimitSDE.with_steps : The same equation in any number of steps.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
+    chaosphere.models.protocol.ModelPlan.check_levels : What a plan refuses.
 
     Notes
     -----
