@@ -206,6 +206,15 @@ def test_claims_of_a_small_run():
     assert "undecided" in runs.table(few)
 
 
+def test_nothing_is_claimed_beside_nodes_that_are_too_few():
+    data = runs.run(rng=0, n_replicas=2, **SMALL | {"horizon": 14.0, "n_steps": 160, "tokens": [4, 8]})
+    # All but the uniform start, whose own theory needs no nodes: they stay where they are.
+    coarse = data.assign(nodes=0.5 * data["largest"][:, :, -1]).sel(case=[c for c in runs.CASES if "uniform" not in c])
+    assert all(claim.expected is not None for claim in runs.claims(data) if "of half of the nodes" in claim.quantity)
+    assert [claim.verdict for claim in runs.claims(coarse)] == ["no claim"] * 13
+    assert runs.table(coarse).count("undecided") == 4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
