@@ -4,7 +4,7 @@ CHAOSPHERE_OPENMP=0|1|auto   without, with (an error if it does not work), or as
 CHAOSPHERE_DEBUG=1           bounds checks on in the Cython modules
 
 What is compiled stays in build/compiled-*, a folder for each way to compile: an editable install, a wheel and a later
-build compile only what changed.
+build compile only what changed. Contents decide that, never dates.
 """
 
 import copy
@@ -12,6 +12,7 @@ import glob
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -48,7 +49,7 @@ KERNELS = [
 ]
 # What Cython would write into every module, of memoryviews above all: a module of its own, that Cython writes, too.
 SHARED = "chaosphere.kernels._cyutility"
-C_PARTS = sorted(glob.glob("csrc/**/*.[hid]*", recursive=True))
+C_PARTS = sorted(glob.glob("csrc/**/*.[chid]*", recursive=True))
 C_HEADERS = ["csrc/chaosphere.h", "csrc/tuning.h", "csrc/activations.def"]
 IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
 # Python's own flags ask for the debugger's tables, which take long to write and are most of a wheel's bytes.
@@ -125,6 +126,28 @@ def compiled_folder():
     return os.path.join("build", f"compiled-{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}")
 
 
+def digest(parts):
+    """A name for the contents of some files."""
+    return hashlib.sha256(repr([Path(part).read_bytes() for part in parts]).encode()).hexdigest()
+
+
+def update(product, parts, *, folder, build):
+    """Build a file unless that was done with these parts; a digest of them is kept in a folder.
+
+    By content, not by date: in each isolated build Cython's files are new, and so is the C that it writes, while a copy
+    may have an older date than what it replaces.
+    """
+    product = Path(product)
+    stamp = Path(folder, f"{product.name}.sha256")
+    current = digest(parts)
+    if product.exists() and stamp.exists() and stamp.read_text() == current:
+        return
+    for old in (stamp, product):
+        old.unlink(missing_ok=True)
+    build()
+    stamp.write_text(current)
+
+
 def c_library(isa):
     """One instruction set's kernels; the baseline library also carries the dispatch."""
     flags, macros = ISA_BUILDS[isa]
@@ -132,7 +155,6 @@ def c_library(isa):
         f"chs_{isa}",
         {
             "sources": ["csrc/isa.c"] + (["csrc/dispatch.c"] if isa == "baseline" else []),
-            "obj_deps": {"": C_PARTS},
             "include_dirs": ["csrc"],
             "macros": macros,
             "cflags": C_FLAGS + flags,
@@ -151,10 +173,15 @@ class BuildLibraries(build_clib):
         def build_library(library):
             part = copy.copy(self)
             part.build_temp = os.path.join(self.build_temp, library[0])
+            shutil.rmtree(part.build_temp, ignore_errors=True)
             super(BuildLibraries, part).build_libraries([library])
 
+        def update_library(library):
+            product = self.compiler.library_filename(library[0], output_dir=self.build_clib)
+            update(product, C_PARTS, folder=self.build_clib, build=lambda: build_library(library))
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(build_library, libraries))
+            list(pool.map(update_library, libraries))
 
 
 class BuildExt(build_ext):
@@ -179,15 +206,9 @@ class BuildExt(build_ext):
         super().build_extensions()
 
     def build_extension(self, extension):
-        """By content, not by date: in each isolated build Cython's files are new, and so is the C that it writes."""
-        module, stamp = Path(self.get_ext_fullpath(extension.name)), Path(self.build_temp, f"{extension.name}.sha256")
-        parts = [Path(name).read_bytes() for name in [*extension.sources, *extension.depends]]
-        digest = hashlib.sha256(b"".join(parts)).hexdigest()
-        if module.exists() and stamp.exists() and stamp.read_text() == digest:
-            return
-        module.unlink(missing_ok=True)
-        super().build_extension(extension)
-        stamp.write_text(digest)
+        module, build = self.get_ext_fullpath(extension.name), super().build_extension
+        parts = [*extension.sources, *extension.depends]
+        update(module, parts, folder=self.build_temp, build=lambda: build(extension))
 
     def openmp_flags(self, wish):
         if wish not in {"0", "1", "auto"}:

@@ -50,11 +50,24 @@ def sin_over_x(s):
     return mp.mpf(1) if x == 0 else mp.sin(x) / x
 
 
-def fit(function, low, high, degree):
-    """Monomial coefficients (ascending) and largest relative error of the Chebyshev interpolant."""
+def chebyshev_nodes(n):
+    """The zeros of the Chebyshev polynomial of degree n, on [-1, 1]."""
+    return [mp.cos(mp.pi * (2 * k + 1) / (2 * n)) for k in range(n)]
+
+
+def nodes_for_products(n):
+    """n nodes, n even, such that x times the interpolant of a function is nearest to x times the function.
+
+    With 0, where both products are equal, they are the zeros of a Chebyshev polynomial.
+    """
+    return [x for k, x in enumerate(chebyshev_nodes(n + 1)) if k != n // 2]
+
+
+def fit(function, low, high, degree, *, nodes=chebyshev_nodes):
+    """Monomial coefficients (ascending) and largest relative error of the interpolant."""
     low, high = mp.mpf(low), mp.mpf(high)
     n = degree + 1
-    nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * k + 1) / (2 * n)) for k in range(n)]
+    nodes = [(low + high) / 2 + (high - low) / 2 * x for x in nodes(n)]
     matrix = mp.matrix(n, n)
     for i, x in enumerate(nodes):
         for j in range(n):
@@ -68,15 +81,21 @@ def fit(function, low, high, degree):
 # name, function, interval, degree in double, degree in float
 FITS = [
     ("EXP2", exp2_minus_one_over_f, -0.5, 0.5, 10, 5),
-    ("ERF", erf_over_x, 0, 0.25, 8, 4),
+    ("ERF", erf_over_x, 0, 0.5, 9, 5),
     ("ERFC", scaled_erfc, -1, 1, 24, 11),
     ("LOG1P", log_ratio, 0, mp.mpf(4) / 9, 10, 4),
     ("SIN", sin_over_x, 0, (mp.pi / 2) ** 2, 8, 4),
 ]
 
 
-# type, number k of roots 2^(1/k) in a table, degree of (2^f - 1) / f for |f| <= 1/(2k)
-ROOTS = [("f64", 1, 10), ("f32", 1, 5), ("f64", 16, 5), ("f32", 32, 1), ("f32", 8, 2)]
+# type, number k of roots 2^(1/k) in a table, degree of (2^f - 1) / f for |f| <= 1/(2k), nodes: 2^f takes f times it
+ROOTS = [
+    ("f64", 1, 10, chebyshev_nodes),
+    ("f32", 1, 5, chebyshev_nodes),
+    ("f64", 16, 5, chebyshev_nodes),
+    ("f32", 32, 1, nodes_for_products),
+    ("f32", 8, 2, chebyshev_nodes),
+]
 
 
 def tanh_less_linear(s):
@@ -183,8 +202,9 @@ def main():
                 f"#define CHS_{name}_{kind} {{ \\\n    {emit(coefficients, kind)}}}",
                 "",
             ]
-    for kind, size, degree in ROOTS:
-        coefficients, error = fit(exp2_minus_one_over_f, -mp.mpf(1) / (2 * size), mp.mpf(1) / (2 * size), degree)
+    for kind, size, degree, nodes in ROOTS:
+        high = mp.mpf(1) / (2 * size)
+        coefficients, error = fit(exp2_minus_one_over_f, -high, high, degree, nodes=nodes)
         print(f"EXP2_{size:<5d} {kind} degree {degree:2d} relative error {mp.nstr(error, 3)}")
         lines += [
             f"/* (2^f - 1) / f where |f| <= 1/{2 * size}. Relative error {mp.nstr(error, 2)}. */",

@@ -115,15 +115,23 @@ INLINE vec NAME(choose)(vec table, ivec index) {
 
 #define OWN_RECIPROCAL /* 14 bits, then Newton: three to five operations that run beside others, as a division does    \
                           not */
-INLINE vec NAME(one_minus_product)(vec a, vec b) {
-    return (vec)AVX(fnmadd)((register_type)a, (register_type)b, (register_type)NAME(splat)(1));
+INLINE vec NAME(less_product)(vec c, vec a, vec b) {
+    return (vec)AVX(fnmadd)((register_type)a, (register_type)b, (register_type)c);
+}
+
+INLINE vec NAME(rough_reciprocal)(vec x) {
+    const vec r = (vec)AVX(rcp14)((register_type)x);
+    return F64 ? NAME(fma)(r, NAME(less_product)(NAME(splat)(1), x, r), r) : r;
 }
 
 INLINE vec NAME(reciprocal)(vec x) {
-    vec r = (vec)AVX(rcp14)((register_type)x);
-    if (F64)
-        r = NAME(fma)(r, NAME(one_minus_product)(x, r), r);
-    return NAME(fma)(r, NAME(one_minus_product)(x, r), r);
+    const vec r = NAME(rough_reciprocal)(x);
+    return NAME(fma)(r, NAME(less_product)(NAME(splat)(1), x, r), r);
+}
+
+INLINE vec NAME(quotient)(vec a, vec b) {
+    const vec r = NAME(rough_reciprocal)(b), q = a * r;
+    return NAME(fma)(r, NAME(less_product)(a, q, b), q);
 }
 
 /* Neighbouring groups of h lanes added: those of a become the even groups, those of b the odd ones. */

@@ -120,6 +120,11 @@ INLINE vec NAME(choose)(vec table, ivec index) {
 INLINE vec NAME(reciprocal)(vec x) {
     return 1 / x;
 }
+
+/* a / b for b from 1 to 2^EXPONENT_HIGH and a of at most their size, to about half a unit. */
+INLINE vec NAME(quotient)(vec a, vec b) {
+    return a / b;
+}
 #endif
 
 #ifndef OWN_ADD_AS_DOUBLES

@@ -12,6 +12,7 @@ from chaosphere.ensembles import level_runs
 from chaosphere.ensembles.level_runs import LevelRuns, Question
 from chaosphere.ensembles.levels import Ladder, Level, LevelModel
 from chaosphere.ensembles.pool import Pool
+from chaosphere.ensembles.start import initial
 from chaosphere.ensembles.telescope import Moments, Telescope
 
 KERNEL = cs.MLP(width=1, activation="erf", bias_std=0.3).kernel(3)
@@ -35,8 +36,7 @@ def few_tokens(monkeypatch):
 def question(model, x0=UNIFORM, observable=ENERGY):
     return Question(
         model=model,
-        x0=x0,
-        n_tokens=len(x0) if isinstance(x0, np.ndarray) else None,
+        initial=initial(x0),
         observable=observable,
         root=np.random.SeedSequence(0),
         folder=None,
@@ -180,13 +180,13 @@ def test_numbers_of_samples_are_those_of_least_work():
 
 def test_ladders():
     assert [Ladder.of(model).last for model in (MODEL, NETWORK, dataclasses.replace(NETWORK, depth=7))] == [None, 1, 0]
-    assert Ladder.of(NETWORK).at(0).depth == 4
+    assert Ladder.of(NETWORK).at(0)[0].depth == 4
     assert Ladder.of(dataclasses.replace(MODEL, n_steps=64)).n_steps == 4
     scales = cs.Transformer(attention=None, mlp=cs.MLP(width=8), depth=8, horizon=0.5, noise_scale=[1.0] * 8)
     assert Ladder.of(scales).last == 0
     per_step = dataclasses.replace(MODEL, noise_scale=[1.0] * 4)
     assert Ladder.of(per_step).last == 0
-    assert Ladder.of(per_step).at(0) == per_step
+    assert Ladder.of(per_step).at(0) == (per_step,)
 
 
 def test_fixed_tokens_of_a_network_have_no_bias():
@@ -309,7 +309,7 @@ def test_repr_and_dataset():
         ({"model": cs.SoftmaxAttention()}, TypeError, "model must be a model"),
         ({"x0": X[None]}, ValueError, "x0 must be a law, or tokens of shape"),
         ({"x0": 2 * X}, ValueError, "x0 must"),
-        ({"x0": "uniform"}, TypeError, "x0 must be a law or an array"),
+        ({"x0": "uniform"}, TypeError, "x0 must be an array of tokens or a law"),
         ({"x0": cs.laws.Uniform(dim=4)}, ValueError, "dim"),
         ({"model": LIMIT}, ValueError, "x0 must be the tokens of start"),
         ({"model": LIMIT, "x0": X}, ValueError, "x0 must begin with the . nodes"),

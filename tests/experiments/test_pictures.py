@@ -1,5 +1,6 @@
 """Pictures for print: the width of a column, one size of text, legends beside the data, ticks at what was measured."""
 
+import json
 import re
 from functools import cache
 from unittest import mock
@@ -351,6 +352,14 @@ def test_bands_are_explained_in_the_pictures_of_sync_and_of_studies():
     assert "99 % band" in words(picture("sync"))
     assert "a band ends where fewer than 2 of 4 replicas carry the mean" in " ".join(words(picture("sync")).split())
     assert "99 % band" in words(picture("study, lines"))
+
+
+@pytest.mark.parametrize(("beta", "n_lines"), [(1.0, 1), (1.1, 0)])
+def test_the_level_of_one_point_is_drawn_where_all_tokens_come_to_one(beta, n_lines, monkeypatch):
+    study = long_chaos().assign_attrs(identity=json.dumps({"beta": beta}))
+    monkeypatch.setitem(PICTURES, f"uniform in time, {beta}", (lambda: study, uniform_in_time.drawing.draw))
+    [legend] = legends(picture(f"uniform in time, {beta}"))
+    assert sum("one point" in text.get_text() for text in legend.get_texts()) == n_lines
 
 
 @pytest.mark.parametrize("name", ["chaos", "sync", "figure 2", "table", "mean-field"])

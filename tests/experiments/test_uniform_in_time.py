@@ -43,13 +43,25 @@ def test_the_angle_of_two_tokens_is_a_martingale():
     # The supremum over steps misses up to 8 % of it here; ε² alone would be a tenth.
     angle = 0.5
     x = np.array([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
-    largest = np.zeros(4000)
-    for _, state in cs.trajectory(noise_alone(horizon=30.0, n_steps=600), np.tile(x, (4000, 1, 1)), rng=0):
+    largest, early = np.zeros(4000), np.zeros(4000)
+    for time, state in cs.trajectory(noise_alone(horizon=30.0, n_steps=600), np.tile(x, (4000, 1, 1)), rng=0):
         cosine = np.clip((state[:, 0] * state[:, 1]).sum(axis=1), -1, 1)
         largest = np.maximum(largest, np.arccos(cosine) ** 2)
+        early = largest if time <= 2.0 else early
     error = 5 * largest.std() / 4000**0.5
     expected = 2 * math.pi * angle - angle**2
     assert 0.92 * expected - error < largest.mean() < expected + error
+    # The supremum up to t = 2, of points that far apart; five standard errors are 0.15, and steps miss as much of both.
+    left = math.log2(largest.mean() / early.mean())
+    assert left == pytest.approx(linear.growth_left(n_tokens=4, time=2.0), abs=0.25)
+
+
+def test_the_growth_that_is_left_to_two_points_falls_from_all_of_it_to_none():
+    left = [linear.growth_left(n_tokens=64, time=time) for time in (1e-9, 1.0, 4.0, 9.0, 30.0)]
+    assert left[0] == pytest.approx(math.log2(2 * math.pi * 8 - 1), rel=1e-3)  # (2πε − ε²)/ε² with ε = 1/8
+    assert (np.diff(left) < 0).all()
+    assert left[-1] == pytest.approx(0, abs=1e-3)
+    assert linear.growth_left(n_tokens=4096, time=9.0) > left[3]
 
 
 def test_the_limit_is_at_no_distance_from_itself():
@@ -97,18 +109,19 @@ def test_acceleration_has_an_interval_of_the_replicas():
 
 
 @pytest.mark.parametrize(
-    ("in_time", "in_tokens", "expected"),
+    ("in_time", "in_tokens", "late", "early"),
     [
-        ((0.0, 0.1), (-1.0, -0.5), "uniform"),
-        ((0.3, 0.6), (-1.0, -0.5), "not uniform"),
-        ((0.0, 0.1), (-0.1, 0.1), "not uniform"),
-        ((0.0, 0.1), (-0.5, -0.1), "undecided"),
-        ((0.0, math.inf), (-1.0, -0.5), "undecided"),
-        ((math.nan, math.nan), (math.nan, math.nan), "undecided"),
+        ((0.0, 0.1), (-1.0, -0.5), "uniform", "undecided"),
+        ((0.3, 0.6), (-1.0, -0.5), "not uniform", "undecided"),
+        ((0.0, 0.1), (-0.1, 0.1), "not uniform", "not uniform"),
+        ((0.0, 0.1), (-0.5, -0.1), "undecided", "undecided"),
+        ((0.0, math.inf), (-1.0, -0.5), "undecided", "undecided"),
+        ((math.nan, math.nan), (math.nan, math.nan), "undecided", "undecided"),
     ],
 )
-def test_decision(in_time, in_tokens, expected):
-    assert verdicts.decision(Interval(0.0, *in_time), Interval(0.0, *in_tokens)) == expected
+def test_decision(in_time, in_tokens, late, early):
+    for is_late, expected in ((True, late), (False, early)):
+        assert verdicts.decision(Interval(0.0, *in_time), Interval(0.0, *in_tokens), is_late=is_late) == expected
 
 
 def uniform_start(data):
@@ -138,10 +151,34 @@ def test_the_level_is_that_of_one_point_once_all_tokens_are_there():
 )
 def test_nothing_is_expected_of_a_start_that_has_not_come_to_one_point(options):
     # The mean over four systems in each of four replicas: intervals that leave π²/3 out.
-    claims = uniform_start(runs.run(rng=0, n_replicas=4, **SMALL | {"n_systems": 4} | options))
-    assert not [claim for claim in claims if claim.verdict == "differs" or "π²/3" in claim.quantity]
+    data = runs.run(rng=0, n_replicas=4, **SMALL | {"n_systems": 4} | options)
+    claims = uniform_start(data)
+    assert not [claim for claim in runs.claims(data) if claim.verdict == "differs"]
+    assert not [claim for claim in claims if "π²/3" in claim.quantity]
     [level] = [claim for claim in claims if "E sup" in claim.quantity and "T = " in claim.quantity]
     assert level.high < math.pi**2 / 3
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, set()),  # T = 4: two points are still on their way
+        (
+            {"beta": 5.0, "horizon": 12.0, "n_steps": 120, "tokens": [4, 8]},
+            {"noise alone"},
+        ),  # clusters under attraction
+        (
+            {"horizon": 14.0, "n_steps": 160, "tokens": [4, 8]},
+            {"no noise", "noise alone", "noise, attraction"},
+        ),
+    ],
+)
+def test_growth_and_fall_are_claimed_once_two_points_have_been_apart(options, expected):
+    claims = runs.claims(runs.run(rng=0, n_replicas=2, **SMALL | options))
+    growth = {
+        claim.quantity.partition(":")[0] for claim in claims if "exponent in" in claim.quantity and claim.is_bound
+    }
+    assert growth == expected
 
 
 def test_the_linear_theory_needs_partition_functions_that_vary_little():
@@ -167,6 +204,15 @@ def test_claims_of_a_small_run():
     few = data.isel(replica=slice(0, 2))  # two replicas may tell nothing
     assert len(runs.claims(few)) == len(claims) == 16
     assert "undecided" in runs.table(few)
+
+
+def test_nothing_is_claimed_beside_nodes_that_are_too_few():
+    data = runs.run(rng=0, n_replicas=2, **SMALL | {"horizon": 14.0, "n_steps": 160, "tokens": [4, 8]})
+    # All but the uniform start, whose own theory needs no nodes: they stay where they are.
+    coarse = data.assign(nodes=0.5 * data["largest"][:, :, -1]).sel(case=[c for c in runs.CASES if "uniform" not in c])
+    assert all(claim.expected is not None for claim in runs.claims(data) if "of half of the nodes" in claim.quantity)
+    assert [claim.verdict for claim in runs.claims(coarse)] == ["no claim"] * 13
+    assert runs.table(coarse).count("undecided") == 4
 
 
 @pytest.mark.parametrize(

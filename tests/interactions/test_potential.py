@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.polynomial import Chebyshev, Legendre, Polynomial
 from support import cases, twins
+from support.shares import Share
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
@@ -121,19 +122,6 @@ def test_threads_change_nothing(method, n_threads):
     x, interaction = cs.sample_uniform(300, 3, rng=0), interaction_of("series", method=method)
     assert np.array_equal(interaction(x, n_threads=1), interaction(x, n_threads=n_threads))
     assert interaction.energy(x, n_threads=1) == interaction.energy(x, n_threads=n_threads)
-
-
-class Share:
-    """The rows of one of two processes, which sees all tokens."""
-
-    bounds = (0, 32, 100)
-
-    def __init__(self, x, first, stop):
-        self.x, self.first, self.stop = x, first, stop
-
-    def gather(self, own):
-        assert np.array_equal(own, self.x[:, self.first : self.stop])
-        return self.x
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

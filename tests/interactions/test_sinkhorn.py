@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from support import cases, twins
+from support.shares import Share
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
@@ -168,17 +169,6 @@ def test_passive_tracers_are_not_felt(method, dtype):
     elsewhere[:, 40:] = x[:, 39::-1][:, :20]
     others = plan.drift(elsewhere, n_threads=1)
     np.testing.assert_allclose(others[:, :40], drift[:, :40], rtol=0, atol=1e-11 if dtype == np.float64 else 2e-5)
-
-
-class Share:
-    """The rows of one of several processes, which sees all tokens."""
-
-    def __init__(self, x, first, stop):
-        self.x, self.first, self.stop = x, first, stop
-
-    def gather(self, own):
-        assert np.array_equal(own, self.x[:, self.first : self.stop])
-        return self.x
 
 
 def test_rows_of_a_process_are_those_of_the_whole():

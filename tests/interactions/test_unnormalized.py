@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from support import cases, twins
+from support.shares import Share
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
@@ -105,19 +106,6 @@ def test_rescaled_differs_by_a_factor():
     x = cs.sample_uniform(100, 3, rng=0)
     plain, rescaled = (cs.UnnormalizedAttention(beta=3.0, rescaled=flag)(x) for flag in (False, True))
     np.testing.assert_allclose(rescaled * math.exp(3.0), plain, rtol=1e-14, atol=0)
-
-
-class Share:
-    """The rows of one of two processes, which sees all tokens."""
-
-    bounds = (0, 32, 100)
-
-    def __init__(self, x, first, stop):
-        self.x, self.first, self.stop = x, first, stop
-
-    def gather(self, own):
-        assert np.array_equal(own, self.x[:, self.first : self.stop])
-        return self.x
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

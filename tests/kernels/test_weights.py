@@ -8,8 +8,8 @@ from chaosphere.kernels import attention as kernel
 pytestmark = pytest.mark.skipif(
     np.finfo(np.longdouble).eps > 2e-19, reason="long double is no wider than double on this machine"
 )
-# docs/developers/kernels.md derives them: with a table of roots, and without.
-BOUND = {("avx512", np.float64): 2.5e-16, ("avx512", np.float32): 2.3e-7}
+# docs/developers/error-bounds.md derives them: with a table of roots, and without.
+BOUND = {("avx512", np.float64): 2.5e-16, ("avx512", np.float32): 1.8e-7}
 WITHOUT_TABLE = {np.float64: 5.6e-16, np.float32: 3.0e-7}
 
 

@@ -50,7 +50,7 @@ EXTENDING = [
     "chaosphere.models.schemes.Scheme",
     "chaosphere.noise.activations.Activation",
     "chaosphere.noise.decay_rate.EnergyDecay",
-    "chaosphere.noise.gaussian.Increment",
+    "chaosphere.noise.protocol.Increment",
     "chaosphere.noise.layer_law.LayerLaw",
     "chaosphere.noise.rates.Synchronization",
 ]

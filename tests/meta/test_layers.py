@@ -1,17 +1,27 @@
 """Imports inside the package go down the layers only."""
 
+import graphlib
 import importlib
 import subprocess
 import sys
 import types
 
 import pytest
-from support.layers import PACKAGE, PACKAGES, ROOT, imported_packages
+from support.layers import PACKAGE, PACKAGES, ROOT, imported_modules, imported_packages, modules
 
 
 def upward(importer, imported):
     """Those of the imported packages that this importer must not use."""
     return {package for package in imported if PACKAGES.index(package) <= PACKAGES.index(importer)}
+
+
+def circle(sources):
+    """Modules of which each imports the next and the last is the first; empty if there are none."""
+    try:
+        graphlib.TopologicalSorter(imported_modules(sources)).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1][::-1]
+    return []
 
 
 def test_the_list_is_the_tree():
@@ -76,6 +86,28 @@ def test_c_library_knows_no_python():
 )
 def test_the_rule_itself(importer, source, wrong):
     assert upward(importer, imported_packages(source, importer)) == wrong
+
+
+def test_no_modules_import_each_other():
+    """Not for the sake of types either: what both need stands in a module below them."""
+    assert circle(modules(PACKAGE)) == []
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("from chaosphere.noise.b import f", "import numpy", set()),
+        ("from chaosphere.noise import b", "from chaosphere.noise import a", {"a", "b"}),
+        ("import chaosphere.noise.b", "def f():\n    from chaosphere.noise.a import g", {"a", "b"}),
+        ("from chaosphere.noise.b import f", "if TYPE_CHECKING:\n    from chaosphere.noise.a import G", {"a", "b"}),
+        ("from chaosphere.noise.b import f", "from chaosphere.noise import g", {"a", "b", ""}),
+        ("from chaosphere.noise.a import f", "from chaosphere.noise.a import f", set()),
+    ],
+)
+def test_the_rule_of_circles_itself(a, b, expected):
+    package = "chaosphere.noise"
+    sources = {package: "from chaosphere.noise import a", f"{package}.a": a, f"{package}.b": b}
+    assert {name.removeprefix(package).removeprefix(".") for name in circle(sources)} == expected
 
 
 def test_relative_imports_are_refused():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from support.shares import Share
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
@@ -169,16 +170,6 @@ def test_densities_under_common_noise_agree_with_nodes():
         nodes = cs.simulate(limit, np.tile(limit.start(), (8, 1, 1)), rng=0).final
         gaps.append(np.abs(moments(nodes, 1, weights=limit.weights)[:, 1] - density).max())
     assert gaps[1] < 0.3 * gaps[0] < 0.01
-
-
-class Share:
-    """The rows of one of several processes, which sees all tokens."""
-
-    def __init__(self, tokens, first, stop):
-        self.tokens, self.first, self.stop = tokens, first, stop
-
-    def gather(self, own):
-        return self.tokens
 
 
 @pytest.mark.parametrize("kind", ATTENTIONS)

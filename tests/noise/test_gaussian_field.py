@@ -8,7 +8,7 @@ import pytest
 
 import chaosphere as cs
 from chaosphere.common.streams import Draws, Noise, Stream
-from chaosphere.noise.gaussian import covariance_matrix, covariance_root
+from chaosphere.noise.increments import covariance_matrix, covariance_root
 
 KERNELS = {
     "relu d=2": cs.MLP(width=1, activation="relu").kernel(2),

@@ -13,7 +13,7 @@ from chaosphere.common.streams import Draws, Noise, Stream
 from chaosphere.geometry.harmonics import HarmonicBasis
 from chaosphere.geometry.laws import Uniform
 from chaosphere.noise import exponents, rates
-from chaosphere.noise.gaussian import covariance_matrix, covariance_root
+from chaosphere.noise.increments import covariance_matrix, covariance_root
 from chaosphere.noise.isotropic import MatrixRoot, Modes, Root
 
 from_function = cs.CovarianceKernel.from_function

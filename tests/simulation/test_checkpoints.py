@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from support.killing import RUN, kill_until_done, start, stored_step, uninterrupted
+from support.stops import Stop, stop_at
 
 import chaosphere as cs
 from chaosphere.common import files
@@ -18,20 +19,6 @@ MODEL = cs.Transformer(
     attention=cs.SoftmaxAttention(beta=1.0), mlp=cs.MLP(width=16, bias_std=0.1), depth=20, horizon=2.0
 )
 X = cs.sample_uniform(40, 3, rng=0)
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(moment):
-    def observable(t, x):
-        if t >= moment:
-            raise Stop
-        return float(x[0, 0])
-
-    observable.version = 1  # the moment, which is in the closure, makes no other run
-    return observable
 
 
 def leave(path, moment=1.0, x=X, **options):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.stops import Stop, stop_at
 
 import chaosphere as cs
 from chaosphere.ensembles import study_file
@@ -17,20 +18,6 @@ def network(normalization="pre", **options):
     mlp = cs.MLP(width=16, activation="tanh", bias_std=0.1)
     options = {"attention": cs.SoftmaxAttention(beta=1.0), "mlp": mlp, "depth": 20, "horizon": 2.0} | options
     return cs.Transformer(normalization=normalization, **options)
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(moment):
-    def observable(t, x):
-        if t >= moment:
-            raise Stop
-        return float(x[0, 0])
-
-    observable.version = 1
-    return observable
 
 
 @pytest.mark.parametrize("normalization", ["pre", "peri"])

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from support.stops import Stop, stop_at
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
@@ -158,20 +159,6 @@ def test_xarray_labels():
     every = cs.simulate(MODEL, x, rng=0, observe={"energy": cs.measures.Energy(beta=1.0)}).to_xarray()
     assert every["x"].dims[0] == "state_time"
     assert every.sizes["time"] == 21
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(moment):
-    def observable(t, x):
-        if t >= moment:
-            raise Stop
-        return float(x[0, 0])
-
-    observable.version = 1  # the moment, which is in the closure, makes no other run
-    return observable
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.7, 2.0])

@@ -273,7 +273,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_states_that_need_too_many_modes(monkeypatch):
-    monkeypatch.setattr(cs.phases, "_MAX_MODES", 96)
+    monkeypatch.setattr("chaosphere.theory.continuation.MAX_MODES", 96)
     message = r"lowest must be higher: the state at temperature 0.00\d+ needs more than 96 modes"
     with pytest.raises(ValueError, match=message):
         cs.phases.branch(SOFTMAX, 3, lowest=1e-5)

@@ -60,7 +60,7 @@ def identity(plan: Plan) -> dict[str, Any]:
             "model": models[0],
             "models_sha256": hashlib.sha256(json.dumps(models).encode()).hexdigest(),
             "sweep": {name: values.tolist() for name, values in zip(plan.names, plan.values, strict=True)},
-            "x0": plan.x0,
+            "x0": plan.initial.x0,
             "n_tokens": None if N_TOKENS in plan.names else next(iter(plan.n_tokens.values())),
             "seeds": plan.seeds,
             "observe": plan.observe,

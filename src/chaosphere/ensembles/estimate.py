@@ -11,19 +11,16 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.reprs import short
+from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.estimate_result import Estimate
 from chaosphere.ensembles.executors import refuse_fork
 from chaosphere.ensembles.level_runs import COARSEST_TOKENS, LevelRuns, Question
+from chaosphere.ensembles.start import initial
 from chaosphere.ensembles.telescope import Index, Moments, Telescope
-from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable
-from chaosphere.models.mean_field import MeanField
-from chaosphere.models.protocol import Model, check_model
-from chaosphere.models.sde import LimitSDE
-from chaosphere.noise.gaussian import GaussianField
+from chaosphere.models.protocol import Model, check_model, model_plan_of
 from chaosphere.simulation.identity import identify
 from chaosphere.simulation.observables import observables
 
@@ -101,6 +98,7 @@ def estimate(
     chaosphere.Estimate : The result.
     chaosphere.LimitSDE.with_steps : The same equation in any number of steps.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
+    chaosphere.models.protocol.ModelPlan.check_levels : What a plan refuses.
 
     Notes
     -----
@@ -158,38 +156,15 @@ def estimate(
 def _question(model: Model, x0: Law | Tokens, observable: Observable, *, rng: Seed) -> Question:
     """Return the question of the first arguments, checked."""
     check_model(model)
-    n_tokens = None
-    if isinstance(x0, np.ndarray):
-        checks.tokens(x0, "x0")
-        if x0.ndim != 2:
-            raise ValueError(f"x0 must be a law, or tokens of shape (N, d), got shape {x0.shape}")
-        n_tokens = len(x0)
-    elif not hasattr(x0, "sample") or checks.conversion(x0, "x0"):  # a table of pandas has a method of this name
-        raise TypeError(f"x0 must be a law or an array of tokens, got {short(x0)}{checks.conversion(x0, 'x0')}")
-    else:
-        check_law(x0, "x0")
-    _check_parts(model, x0, n_tokens=n_tokens)
+    start = initial(x0)
+    fixed = start.fixed
+    if fixed is not None and fixed.ndim != 2:
+        raise ValueError(f"x0 must be a law, or tokens of shape (N, d), got shape {fixed.shape}")
+    n_tokens, dim = start.shape(COARSEST_TOKENS if fixed is None else None, n_replicas=1)
+    model_plan_of(model, Shape(n_tokens=n_tokens, dim=dim, dtype=start.dtype)).check_levels(fixed)
     observables({"observable": observable})
     several: dict[str, Any] = {"folder": None, "options": {}, "memory_limit": None}
-    return Question(model=model, x0=x0, n_tokens=n_tokens, observable=observable, root=root(rng), **several)
-
-
-def _check_parts(model: Model, x0: Law | Tokens, *, n_tokens: int | None) -> None:
-    """Raise ValueError if the levels of a model would be of different laws."""
-    if isinstance(model, MeanField):
-        if not isinstance(x0, np.ndarray):
-            raise ValueError("x0 must be the tokens of start() for a MeanField, which has nodes of its own, not a law")
-        nodes = model.nodes.astype(x0.dtype)
-        if not np.array_equal(x0[: len(nodes)], nodes):
-            raise ValueError(f"x0 must begin with the {len(nodes)} nodes of the MeanField, as start() returns them")
-    inner = model.model if isinstance(model, MeanField) else model
-    if isinstance(inner, LimitSDE) and isinstance(inner.field, GaussianField):
-        method = inner.field.resolve(COARSEST_TOKENS if n_tokens is None else n_tokens).method
-        if method != "spectral":
-            raise ValueError(
-                f"field must be a GaussianField of method 'spectral', got {method!r}: it has another law, or is not "
-                "coupled, in other numbers of tokens and steps"
-            )
+    return Question(model=model, initial=start, observable=observable, root=root(rng), **several)
 
 
 def _sampled(telescope: Telescope, levels: list[LevelRuns], *, tolerance: float) -> Moments | None:
@@ -273,7 +248,12 @@ def _result(moments: Moments, levels: list[LevelRuns], *, question: Question, to
         "value_variance": np.array([own.var(ddof=1) for own in values]),
         "pairs": np.array([level.n_pairs for level in levels]),
     }
-    parts = {"model": question.model, "x0": question.x0, "observable": question.observable, "tolerance": tolerance}
+    parts = {
+        "model": question.model,
+        "x0": question.initial.x0,
+        "observable": question.observable,
+        "tolerance": tolerance,
+    }
     return Estimate(
         value=moments.value,
         low=moments.value - reach,

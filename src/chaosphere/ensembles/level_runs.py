@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from chaosphere.common.checks import Floats, Tokens
-from chaosphere.ensembles.levels import Coarsening, Ladder, Level, LevelLaw, LevelModel, system_values
+from chaosphere.common.checks import Floats
+from chaosphere.ensembles.levels import Ladder, Level, LevelModel, system_values
 from chaosphere.ensembles.plan import Plan, make_plan
 from chaosphere.ensembles.run import load_ensemble, run_plan
+from chaosphere.ensembles.start import Initial
 from chaosphere.ensembles.telescope import Index
-from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable
 from chaosphere.models.protocol import Model
 
@@ -29,9 +29,8 @@ class Question:
     Attributes
     ----------
     model : Model
-    x0 : Law or ndarray, shape (N, d)
-    n_tokens : int or None
-        N of an array; None of a law, whose levels have numbers of their own.
+    initial : InitialTokens or InitialLaw
+        Tokens, which all levels have, or a law, of which each has a number of its own.
     observable : callable
     root : SeedSequence
     folder : Path or None
@@ -42,8 +41,7 @@ class Question:
     """
 
     model: Model
-    x0: Law | Tokens
-    n_tokens: int | None
+    initial: Initial
     observable: Observable
     root: np.random.SeedSequence
     folder: Path | None
@@ -53,17 +51,14 @@ class Question:
     @property
     def finest(self) -> tuple[int | None, int | None]:
         """The last levels of tokens and of steps, None where there is none."""
-        return None if self.n_tokens is None else 0, Ladder.of(self.model).last
+        return None if self.initial.fixed is None else 0, Ladder.of(self.model).last
 
     def level(self, index: Index) -> Level:
         """Return the systems of a level."""
         a, b = index
-        fine = Ladder.of(self.model).at(b)
-        return Level(
-            models=(fine, cast(Coarsening, fine).coarsen(2)) if b else (fine,),
-            n_tokens=COARSEST_TOKENS << a if self.n_tokens is None else self.n_tokens,
-            has_halves=a > 0,
-        )
+        fixed = self.initial.fixed
+        n_tokens = COARSEST_TOKENS << a if fixed is None else len(fixed)
+        return Level(models=Ladder.of(self.model).at(b), n_tokens=n_tokens, has_halves=a > 0)
 
     def first_seed(self, index: Index) -> int:
         """Return the seed of the first sample of a level; the others follow."""
@@ -95,17 +90,17 @@ class LevelRuns:
         (self.n_pairs,) = (cost.pairs * self.level.models[-1].n_steps for cost in plan.costs.values())
         model = LevelModel(level=self.level)
         self.work = model.work(plan.dim)
-        self.is_random = question.n_tokens is None or model.has_noise(plan.dim)
+        self.is_random = question.initial.fixed is None or model.has_noise(plan.dim)
 
     def _plan(self, start: int, stop: int) -> Plan:
         question, level = self.question, self.level
-        x0, first = question.x0, question.first_seed(self.index)
+        first, is_law = question.first_seed(self.index), question.initial.fixed is None
         return make_plan(
             LevelModel(level=level),
-            level.arranged(x0) if isinstance(x0, np.ndarray) else LevelLaw(law=x0, level=level),
+            question.initial.at_level(level),
             seeds=range(first + start, first + stop),
             observe={_VALUES: system_values(question.observable, level)},
-            n_tokens=level.blocks[-1].stop if question.n_tokens is None else None,
+            n_tokens=level.blocks[-1].stop if is_law else None,
             save_at=[question.model.horizon],
             memory_limit=question.memory_limit,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +14,10 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Noise, Seed, Stream
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable, sees_radii, value_of, with_threads
-from chaosphere.models.protocol import Cost, Model, ModelPlan, StepContext, resolved
+from chaosphere.models.protocol import Cost, Model, ModelPlan, StepContext, coarsened, in_steps, resolved
 
 COARSEST_STEP = 1 / 8
 _MULTIPLICATIONS = 16  # that take about as long as a pair
-
-
-@runtime_checkable
-class Equation(Protocol):
-    """A model whose steps approximate an equation, such as a `LimitSDE`: the limit of short steps is meant."""
-
-    def with_steps(self, n_steps: int) -> Model:
-        """Return the same equation in another number of steps."""
-
-
-@runtime_checkable
-class Coarsening(Protocol):
-    """A model that can take fewer steps under the same noise."""
-
-    def coarsen(self, factor: int) -> Model:
-        """Return the model of n_steps/factor steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,32 +41,29 @@ class Ladder:
     def of(cls, model: Model) -> Ladder:
         """Return the ladder of a model; one that cannot be coarsened is the only one of its own."""
         n_steps, last = model.n_steps, 0
-        while n_steps % 2 == 0 and 2 * model.horizon / n_steps <= COARSEST_STEP and _is_coarser(model, n_steps // 2):
+        while n_steps % 2 == 0 and 2 * model.horizon / n_steps <= COARSEST_STEP and _pair(model, n_steps) is not None:
             n_steps, last = n_steps // 2, last + 1
-        is_limit = isinstance(model, Equation) and _is_coarser(model, 2 * model.n_steps)
+        is_limit = in_steps(model, 2 * model.n_steps) is not None and _pair(model, 2 * model.n_steps) is not None
         return cls(model=model, n_steps=n_steps, last=None if is_limit else last)
 
-    def at(self, level: int) -> Model:
-        """Return the model of a level."""
-        return _in_steps(self.model, self.n_steps << level)
+    def at(self, level: int) -> tuple[Model, ...]:
+        """Return the model in the steps of a level, and for all but the coarsest that in half of them as well."""
+        pair = _pair(self.model, self.n_steps << level) if level > 0 else None
+        return (_taken(self.model, self.n_steps) or self.model,) if pair is None else pair
 
 
-def _in_steps(model: Model, n_steps: int) -> Model:
-    """Return a model in another number of steps."""
-    if isinstance(model, Equation):
-        return model.with_steps(n_steps)
-    return cast(Coarsening, model).coarsen(model.n_steps // n_steps) if n_steps < model.n_steps else model
+def _pair(model: Model, n_steps: int) -> tuple[Model, Model] | None:
+    """Return a model in a number of steps, and in half of them under the same noise; None where it has no such."""
+    fine = _taken(model, n_steps)
+    coarse = None if fine is None or _taken(model, n_steps // 2) is None else coarsened(fine, 2)
+    return None if fine is None or coarse is None else (fine, coarse)
 
 
-def _is_coarser(model: Model, n_steps: int) -> bool:
-    """Whether a model can be taken in this number of steps, and coarsened by two."""
-    if not isinstance(model, Coarsening):
-        return False
-    try:
-        _in_steps(model, n_steps)
-    except ValueError:  # a parameter has one value for each step, or steps of another size are another model
-        return False
-    return True
+def _taken(model: Model, n_steps: int) -> Model | None:
+    """Return a model in other steps, in fewer ones unless it solves an equation; None where it cannot be taken so."""
+    if (equation := in_steps(model, n_steps)) is not None:
+        return equation
+    return model if n_steps == model.n_steps else coarsened(model, model.n_steps // n_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.first_values import Shapes, check_condition, shapes_of
 from chaosphere.ensembles.ranks import Ranks
-from chaosphere.ensembles.start import Start, token_shape
+from chaosphere.ensembles.start import Initial, Start, initial
 from chaosphere.ensembles.store import Batch
 from chaosphere.ensembles.sweep import (
     MEAN_SUFFIXES,
@@ -57,7 +57,8 @@ class Plan:
         Of each model, with every automatic choice made.
     costs : dict
         Of a step of each model.
-    x0 : Law or ndarray
+    initial : InitialTokens or InitialLaw
+        The argument x0.
     n_tokens : dict
         Number of tokens at each point.
     dim : int
@@ -83,7 +84,7 @@ class Plan:
     models: dict[tuple[int, ...], Model]
     descriptions: dict[tuple[int, ...], Any]
     costs: dict[tuple[int, ...], Cost]
-    x0: Law | Tokens
+    initial: Initial
     n_tokens: dict[tuple[int, ...], int]
     dim: int
     seeds: tuple[int, ...]
@@ -128,9 +129,8 @@ class Plan:
     def start(self, batch: Batch) -> Start:
         """Return the initial tokens of a batch."""
         point, replicas = batch
-        is_per_replica = isinstance(self.x0, np.ndarray) and self.x0.ndim == 3
-        x0 = self.x0[replicas] if is_per_replica else self.x0  # type: ignore[index]
-        return Start(x0=x0, n_tokens=self.n_tokens[point], seeds=list(self.seeds[replicas]))
+        own = self.initial.part(replicas)
+        return Start(initial=own, n_tokens=self.n_tokens[point], seeds=list(self.seeds[replicas]))
 
     @property
     def n_pairs(self) -> float:
@@ -226,21 +226,21 @@ def make_plan(
     if not seeds or len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
         raise ValueError(f"seeds must be distinct integers below 2**63, at least one, got {list(seeds)[:10]}")
     models = models_at_points(model, sweep)
+    start = initial(x0)
     if N_TOKENS in sweep:
-        if n_tokens is not None or isinstance(x0, np.ndarray):
+        if n_tokens is not None or start.fixed is not None:
             raise ValueError("sweep['n_tokens'] needs a law as x0, and n_tokens left out")
         for value in sweep[N_TOKENS]:
             checks.integer(value, "sweep['n_tokens']", low=1)
     sizes = [int(n) for n in sweep[N_TOKENS]] if N_TOKENS in sweep else [n_tokens]
-    (first, dim), *_ = [token_shape(x0, n_tokens=n, n_replicas=len(seeds)) for n in sizes]
+    (first, dim), *_ = [start.shape(n, n_replicas=len(seeds)) for n in sizes]
     n_tokens_at = {point: parameters_at(sweep, point).get(N_TOKENS, first) for point in models}
-    dtype = x0.dtype if isinstance(x0, np.ndarray) else np.dtype(np.float64)
     grids = {(model.horizon, model.n_steps) for model in models.values()}
     if save_at is None and len(grids) == 1:
         n_numbers = len(observe) * (min(grids)[1] + 1)
         _check_bytes(n_members * (_MEMBER_BYTES + 8 * n_numbers), n_members=n_members, limit=memory_limit)
     shapes = {
-        n: Shape(n_replicas=1 if coalesce else min(_batch_size(n), len(seeds)), n_tokens=n, dim=dim, dtype=dtype)
+        n: Shape(n_replicas=1 if coalesce else min(_batch_size(n), len(seeds)), n_tokens=n, dim=dim, dtype=start.dtype)
         for n in dict.fromkeys(n_tokens_at.values())
     }
     if ranks is None:
@@ -265,7 +265,7 @@ def make_plan(
         models=models,
         descriptions={point: describe(resolved(model, plans[point])) for point, model in models.items()},
         costs={point: plan.cost for point, plan in plans.items()},
-        x0=x0,
+        initial=start,
         n_tokens=n_tokens_at,
         dim=dim,
         seeds=seeds,

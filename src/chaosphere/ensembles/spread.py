@@ -69,7 +69,7 @@ class SpreadRuns:
             path = None if self.checkpoints is None else self.checkpoints / f"{'-'.join(map(str, (*point, seed)))}.npz"
             solution = simulate(
                 plan.models[point],
-                Sample(law=start.x0, n_tokens=start.n_tokens, rng=seed),
+                Sample(law=start.initial.x0, n_tokens=start.n_tokens, rng=seed),
                 rng=seed,
                 save_at=plan.save_at,
                 observe={name: with_threads(function, self.n_threads) for name, function in plan.observe.items()},

@@ -3,37 +3,89 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.reprs import short
+from chaosphere.ensembles.levels import Level, LevelLaw
 from chaosphere.geometry.laws import Law
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Start:
-    """The initial tokens of some replicas, which a worker draws if they are those of a law.
+class InitialTokens:
+    """Tokens that all replicas start from, shape (N, d), or each from its own, shape (R, N, d)."""
 
-    Attributes
-    ----------
-    x0 : Law or ndarray, shape (N, d) or (R, N, d)
-    n_tokens : int
-    seeds : list of int
-        R of them.
-    """
+    x0: Tokens
 
-    x0: Law | Tokens
-    n_tokens: int
-    seeds: list[int]
+    @property
+    def fixed(self) -> Tokens | None:
+        """The tokens."""
+        return self.x0
 
-    def tokens(self) -> Tokens:
-        """Return the tokens, shape (R, N, d)."""
-        if isinstance(self.x0, np.ndarray):
-            return self.x0 if self.x0.ndim == 3 else np.repeat(self.x0[None], len(self.seeds), axis=0)
-        samples = [self.x0.sample(self.n_tokens, rng=seed) for seed in self.seeds]
-        shape = (self.n_tokens, self.x0.dim)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the tokens."""
+        return self.x0.dtype
+
+    def shape(self, n_tokens: int | None, *, n_replicas: int) -> tuple[int, int]:
+        """Return N and d of the tokens of a run, checked; N is not another argument."""
+        if n_tokens is not None:
+            raise ValueError("n_tokens must be left out where x0 is an array")
+        if self.x0.ndim == 3 and len(self.x0) != n_replicas:
+            raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {self.x0.shape}")
+        return self.x0.shape[-2], self.x0.shape[-1]
+
+    def at_level(self, level: Level) -> Tokens:
+        """Return the tokens of all systems of a level of `estimate`."""
+        return level.arranged(self.x0)
+
+    def part(self, replicas: slice) -> InitialTokens:
+        """Return the tokens of some replicas."""
+        return self if self.x0.ndim == 2 else InitialTokens(x0=self.x0[replicas])
+
+    def tokens(self, n_tokens: int, *, seeds: list[int]) -> Tokens:
+        """Return the tokens of the replicas of these seeds, shape (R, N, d)."""
+        return self.x0 if self.x0.ndim == 3 else np.repeat(self.x0[None], len(seeds), axis=0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InitialLaw:
+    """A law of i.i.d. tokens, drawn where they are needed; the members are those of `InitialTokens`."""
+
+    x0: Law
+
+    @property
+    def fixed(self) -> Tokens | None:
+        """None: tokens are random, and of any number."""
+        return None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the tokens."""
+        return np.dtype(np.float64)
+
+    def shape(self, n_tokens: int | None, *, n_replicas: int) -> tuple[int, int]:
+        """Return N and d of the tokens of a run, checked."""
+        n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
+        if not hasattr(self.x0, "dim"):
+            raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {short(self.x0)}")
+        return n_tokens, checks.integer(self.x0.dim, "x0.dim", low=2)
+
+    def at_level(self, level: Level) -> LevelLaw:
+        """Return the law of the tokens of all systems of a level of `estimate`."""
+        return LevelLaw(law=self.x0, level=level)
+
+    def part(self, replicas: slice) -> InitialLaw:
+        """Return the law: replicas differ by their seeds."""
+        return self
+
+    def tokens(self, n_tokens: int, *, seeds: list[int]) -> Tokens:
+        """Return the tokens of the replicas of these seeds, shape (R, N, d)."""
+        samples = [self.x0.sample(n_tokens, rng=seed) for seed in seeds]
+        shape = (n_tokens, self.x0.dim)
         for sample in samples:
             if checks.tokens(sample, "what x0.sample returns").shape != (1, *shape) or sample.ndim != 2:
                 raise ValueError(
@@ -42,19 +94,36 @@ class Start:
         return np.stack(samples)
 
 
-def token_shape(x0: Law | Tokens, *, n_tokens: int | None, n_replicas: int) -> tuple[int, int]:
-    """Return N and d of the initial tokens, checked."""
+Initial = InitialTokens | InitialLaw
+
+
+def initial(x0: Any) -> Initial:
+    """Return what the argument x0 is, the one place that asks for it; TypeError if it is neither tokens nor a law."""
     if isinstance(x0, np.ndarray):
-        if n_tokens is not None:
-            raise ValueError("n_tokens must be left out where x0 is an array")
-        shape = checks.tokens(x0, "x0").shape
-        if x0.ndim == 3 and len(x0) != n_replicas:
-            raise ValueError(f"x0 must have shape (N, d), or (R, N, d) with one replica per seed, got {x0.shape}")
-        return shape[1], shape[2]
+        checks.tokens(x0, "x0")
+        return InitialTokens(x0=x0)
     remedy = checks.conversion(x0, "x0")
     if not hasattr(x0, "sample") or remedy:  # a table of pandas has a method of this name
         raise TypeError(f"x0 must be an array of tokens or a law, got {short(x0)}{remedy}")
-    n_tokens = checks.integer(n_tokens, "n_tokens", low=1)
-    if not hasattr(x0, "dim"):
-        raise TypeError(f"x0 must have dim, the dimension of its tokens, as a law has; got {short(x0)}")
-    return n_tokens, checks.integer(x0.dim, "x0.dim", low=2)
+    return InitialLaw(x0=x0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """The initial tokens of some replicas, which a worker draws if they are those of a law.
+
+    Attributes
+    ----------
+    initial : InitialTokens or InitialLaw
+    n_tokens : int
+    seeds : list of int
+        R of them.
+    """
+
+    initial: Initial
+    n_tokens: int
+    seeds: list[int]
+
+    def tokens(self) -> Tokens:
+        """Return the tokens, shape (R, N, d)."""
+        return self.initial.tokens(self.n_tokens, seeds=self.seeds)

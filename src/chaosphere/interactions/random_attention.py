@@ -28,9 +28,8 @@ from chaosphere.interactions.protocol import InteractionPlan, Partition
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.kernels.replica_rows import attend_replica_rows
 from chaosphere.kernels.rows import attend_rows
-from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.pair_noise import PairNoise
-from chaosphere.noise.protocol import NoisePlan
+from chaosphere.noise.protocol import Increment, NoisePlan
 
 _MAX_STD = 1e6  # of the entries of Q and K
 

@@ -1,4 +1,7 @@
-"""The mean-field limit N → ∞: a measure transported by the common noise, carried by weighted nodes."""
+"""The mean-field limit N → ∞: a measure transported by the common noise, carried by weighted nodes.
+
+More than half of this file is docstrings.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,16 @@ from chaosphere.geometry.law import check_law
 from chaosphere.geometry.laws import Law, Quadrature, quadrature
 from chaosphere.interactions.protocol import is_ordered_of
 from chaosphere.models.operations import Recorder
-from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, check_model, model_plan_of, resolved
+from chaosphere.models.protocol import (
+    Inside,
+    Model,
+    ModelPlan,
+    StepContext,
+    check_model,
+    has_own_noise_of,
+    model_plan_of,
+    resolved,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -112,7 +124,7 @@ class MeanField(Brief):
     def __post_init__(self) -> None:
         """Check, convert numbers to int, and make the nodes."""
         check_model(self.model)
-        if getattr(self.model, "has_own_noise", True):  # a model that says nothing may have some
+        if has_own_noise_of(self.model):
             raise ValueError(
                 "model must have temperature 0: nodes do not carry the diffusion of each token's own noise; "
                 "a model of your own says by has_own_noise = False that it has none"
@@ -382,6 +394,15 @@ class MeanFieldPlan(ModelPlan):
     def record(self, x: Tokens, step: int, *, context: StepContext, is_exact: bool = False) -> Recorder:
         """Return a step of nodes and passive tokens with its operations; see `ModelPlan`."""
         return self.inner.record(x, step, context=context, is_exact=is_exact)
+
+    def check_levels(self, x0: Tokens | None) -> None:
+        """Raise unless the tokens begin with the nodes, and for what the model refuses; see `ModelPlan`."""
+        if x0 is None:
+            raise ValueError("x0 must be the tokens of start() for a MeanField, which has nodes of its own, not a law")
+        nodes = self.limit.nodes.astype(x0.dtype)
+        if not np.array_equal(x0[: len(nodes)], nodes):
+            raise ValueError(f"x0 must begin with the {len(nodes)} nodes of the MeanField, as start() returns them")
+        self.inner.check_levels(x0)
 
     def describe(self) -> dict[str, Any]:
         """Return the limit with every automatic choice of its model made."""

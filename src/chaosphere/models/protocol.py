@@ -528,6 +528,26 @@ class ModelPlan(Protocol):
         """
         raise TypeError(f"comm needs a model whose plan can be distributed, got {type(self).__name__}")
 
+    def check_levels(self, x0: Tokens | None) -> None:
+        """Raise if `estimate` cannot compare runs with such of other numbers of tokens and steps.
+
+        Parameters
+        ----------
+        x0 : ndarray, shape (N, d), or None
+            Tokens that all runs start from; None for i.i.d. tokens of a law, in any number.
+
+        Raises
+        ------
+        ValueError
+            If runs of other plans of the model have other laws, or are not coupled under one noise. By default never.
+
+        See Also
+        --------
+        chaosphere.estimate : Expectation of an observable, from runs of several numbers of tokens and steps.
+        chaosphere.noise.protocol.NoisePlan.check_levels : The same of a common noise.
+        """
+        return
+
     def describe(self) -> Any:
         """Return the model with every automatic choice made, as results and checkpoints record it.
 
@@ -547,7 +567,10 @@ class Model(Protocol):
     """What the time loop, ensembles, mean-field limits and measures need of a model.
 
     `MeanField` takes a model that has an attribute `has_own_noise`, which is False: tokens have no noise of their own,
-    so that the empirical measure moves by itself, conditional on the common noise. `ModelPlan` shows how to write one.
+    so that the empirical measure moves by itself, conditional on the common noise. `estimate` takes fewer steps of a
+    model that has a method `coarsen(factor)`, which returns the model of n_steps/factor steps under the same noise.
+    With a method `with_steps(n_steps)` besides, which returns it in any number of steps, the limit of many steps is
+    meant. Both may raise ValueError for a number that does not serve. `ModelPlan` shows how to write a model.
 
     See Also
     --------
@@ -636,6 +659,30 @@ def radii_of(plan: ModelPlan, state: Tokens) -> Tokens | None:
         return None
     norms: Tokens = np.linalg.norm(state.astype(np.float64), axis=-1).astype(state.dtype)
     return norms
+
+
+def has_own_noise_of(model: object) -> bool:
+    """Whether tokens may have noise of their own, by the attribute `has_own_noise`: a model without it may."""
+    return bool(getattr(model, "has_own_noise", True))
+
+
+def coarsened(model: Model, factor: int) -> Model | None:
+    """Return the model of n_steps/factor steps under the same noise, by the method `coarsen`; None where it cannot."""
+    return _changed(model, "coarsen", factor)
+
+
+def in_steps(model: Model, n_steps: int) -> Model | None:
+    """Return the equation that a model solves in another number of steps, by `with_steps`; None where it cannot."""
+    return _changed(model, "with_steps", n_steps)
+
+
+def _changed(model: Model, method: str, number: int) -> Model | None:
+    change = getattr(model, method, None)
+    try:
+        changed: Model | None = change(number) if callable(change) else None
+    except ValueError:  # a parameter has one value for each step, or steps of another size are another model
+        return None
+    return changed
 
 
 def missing_members(model: object) -> list[str]:

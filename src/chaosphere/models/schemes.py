@@ -10,7 +10,7 @@ import numpy as np
 from chaosphere.common.checks import Tokens
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.models.operations import Operations, Recorder, Velocity
-from chaosphere.noise.gaussian import Increment
+from chaosphere.noise.protocol import Increment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -34,8 +34,8 @@ from chaosphere.models.adaptive import DormandPrince, tolerance_of
 from chaosphere.models.operations import Recorder
 from chaosphere.models.protocol import Cost, Inside, ModelPlan, StepContext, changes
 from chaosphere.models.schemes import SCHEMES, Flow
-from chaosphere.noise.gaussian import Increment, normalized_rows
-from chaosphere.noise.protocol import CommonNoise, check_noise, increment_of, noise_plan_of
+from chaosphere.noise.increments import normalized_rows
+from chaosphere.noise.protocol import CommonNoise, Increment, check_noise, increment_of, noise_plan_of
 
 _SCALES = {"low": 0.0, "high": 1e50}  # whose squares are finite, times any step
 
@@ -508,6 +508,11 @@ class SDEPlan(ModelPlan):
         if self.attention is not None:
             mine.attention = self.attention.distribute(partition)
         return mine
+
+    def check_levels(self, x0: Tokens | None) -> None:
+        """Raise if the field is another one in other numbers of tokens and steps; see `ModelPlan`."""
+        if self.field is not None:
+            self.field.check_levels()
 
     def describe(self) -> LimitSDE:
         """Return the model with every automatic choice made."""

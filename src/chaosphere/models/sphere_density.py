@@ -35,7 +35,8 @@ from chaosphere.models.resolution import (
     without_partition,
 )
 from chaosphere.models.sde import LimitSDE
-from chaosphere.noise.gaussian import GaussianField, Increment
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.protocol import Increment
 
 _COARSE = 0.75  # share of the modes of the run that estimates the error
 # Largest |v| n_modes of a substep. In the coarse run, whose substeps are twice as long, it is 3/2 of this, below the

@@ -37,9 +37,8 @@ from chaosphere.models.normalization import NORMALIZATIONS, HalfLayer
 from chaosphere.models.operations import Operations, Recorder, Velocity
 from chaosphere.models.protocol import Cost, ModelPlan, StepContext, changes
 from chaosphere.noise.fixed_mlp import FixedMLP, LayerSource, check_mlp, layer_sources
-from chaosphere.noise.gaussian import Increment
 from chaosphere.noise.mlp import MLP, MLPLayer
-from chaosphere.noise.protocol import CommonNoise, NoisePlan, increment_of, is_noise, noise_plan_of
+from chaosphere.noise.protocol import CommonNoise, Increment, NoisePlan, increment_of, is_noise, noise_plan_of
 
 _SCALES = {"low": 0.0, "high": checks.MAX_SIZE}
 _MAX_EXPONENT = 10.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import scipy
@@ -19,11 +19,9 @@ import scipy
 from chaosphere.common.chebyshev import Array
 from chaosphere.common.reprs import Brief
 from chaosphere.noise import pair_diffusion
-from chaosphere.noise.exponents import log_distance_variance
-from chaosphere.noise.rates import regular_polygon
-
-if TYPE_CHECKING:
-    from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.exponents import log_distance_variance, moment_exponent
+from chaosphere.noise.kernel import Kernel
+from chaosphere.noise.rates import lyapunov_exponent, regular_polygon
 
 # The equation is integrated in y = artanh u up to here, where 1 − u is 1e-17: beyond it the coefficients are constant.
 _Y_MAX = 20.0
@@ -70,7 +68,7 @@ class EnergyDecay(Brief):
     error_estimate: float
 
 
-def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
+def energy_decay_rate(kernel: Kernel) -> EnergyDecay:
     """Return the exponential rate at which the mean energy E[E_β(μ_t)] decays under the noise alone.
 
     It is the same for every β, for every initial law, and for E(1 − u_t) of the cosine u of two tokens.
@@ -119,7 +117,7 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
     >>> round(k.lambda_bar(), 4), round(decay.rate, 7), decay.kind
     (0.2715, 0.0463293, 'isolated eigenvalue')
     """
-    variance, exponent = log_distance_variance(kernel), kernel.lyapunov_exponent()
+    variance, exponent = log_distance_variance(kernel), lyapunov_exponent(kernel)
     if exponent >= 0.0:
         raise ValueError(
             f"kernel: λ1 = {exponent:.3g} must be < 0: the noise does not bring close tokens together, and the mean "
@@ -134,7 +132,7 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
         raise ValueError(f"kernel: tokens an angle 2π/{period} apart stay so, and the mean energy does not tend to 0")
     p_star = -exponent / variance
     p = min(p_star, 2.0)
-    threshold = -kernel.moment_exponent(p)
+    threshold = -moment_exponent(kernel, p)
     # Both exponents err by what κ(1) and κ′(1) do, times d at most.
     error = kernel.error_estimate * variance * (p * kernel.dim + 0.5 * p**2)
     rate = _eigenvalue(kernel, threshold, n_cells=_N_CELLS)
@@ -151,11 +149,11 @@ def energy_decay_rate(kernel: CovarianceKernel) -> EnergyDecay:
     return EnergyDecay(rate=threshold, kind="essential spectrum", power=-1.5, error_estimate=error)
 
 
-def _eigenvalue(kernel: CovarianceKernel, threshold: float, *, n_cells: int) -> float:
+def _eigenvalue(kernel: Kernel, threshold: float, *, n_cells: int) -> float:
     """Return the lowest eigenvalue below a threshold, at most the bottom of the essential spectrum; else it."""
     equation = _Equation.of(kernel, n_cells)
     variance = log_distance_variance(kernel)
-    p_star = -kernel.lyapunov_exponent() / variance
+    p_star = -lyapunov_exponent(kernel) / variance
 
     def is_above(energy: float) -> bool:
         q = math.sqrt(max(p_star**2 - 2.0 * energy / variance, 0.0))
@@ -183,7 +181,7 @@ class _Equation:
     start: float  # f′/f at the lower end, over −E
 
     @classmethod
-    def of(cls, kernel: CovarianceKernel, n_cells: int) -> _Equation:
+    def of(cls, kernel: Kernel, n_cells: int) -> _Equation:
         """Return the equation on so many cells."""
         away = kernel(1.0) + kernel(-1.0)
         low = min(0.5 * math.log(0.5 * away / kernel(1.0)), 0.0) - _Y_BELOW

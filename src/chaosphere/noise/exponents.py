@@ -9,18 +9,15 @@ arXiv:2604.26898 (Agazzi, Bruno, Mosig García, Saviozzi, Romito, 2026).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from chaosphere.common import checks
 from chaosphere.common.chebyshev import Array
+from chaosphere.noise.kernel import Kernel
+from chaosphere.noise.rates import lyapunov_exponent
 
-if TYPE_CHECKING:
-    from chaosphere.noise.covariance import CovarianceKernel
 
-
-def log_distance_variance(kernel: CovarianceKernel) -> float:
+def log_distance_variance(kernel: Kernel) -> float:
     """Return s² = κ(1) + κ′(1) + 2η(1), the variance per unit of time of log|X − Y| of two close tokens.
 
     Raises
@@ -36,7 +33,7 @@ def log_distance_variance(kernel: CovarianceKernel) -> float:
     return variance
 
 
-def lyapunov_spectrum(kernel: CovarianceKernel) -> Array:
+def lyapunov_spectrum(kernel: Kernel) -> Array:
     """Return the d − 1 Lyapunov exponents λ_i = ½[(d−1−2i)κ′(1) − (d−1)κ(1)] − iη(1) of the noise flow, i = 1 … d−1.
 
     λ_1 is `lyapunov_exponent`; each next one is lower by κ′(1) + η(1). The sum of the first k is the exponent of
@@ -71,10 +68,10 @@ def lyapunov_spectrum(kernel: CovarianceKernel) -> Array:
     array([-0.1, -0.2, -0.3, -0.4])
     """
     step = kernel.derivative(1.0) + kernel.eta(1.0)
-    return np.asarray(kernel.lyapunov_exponent() - step * np.arange(kernel.dim - 1.0))
+    return np.asarray(lyapunov_exponent(kernel) - step * np.arange(kernel.dim - 1.0))
 
 
-def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
+def moment_exponent(kernel: Kernel, p: float) -> float:
     """Return Λ(p) = pλ1 + ½p²s², s² = κ(1) + κ′(1) + 2η(1), the exponent of E|X − Y|^p of two close tokens.
 
     It holds as long as the tokens stay close: log|X − Y| is then Gaussian of mean λ1 t and variance s²t.
@@ -111,10 +108,10 @@ def moment_exponent(kernel: CovarianceKernel, p: float) -> float:
     (-0.025, 0.2)
     """
     p = checks.number(p, "p", low=-1e100, high=1e100)
-    return p * kernel.lyapunov_exponent() + 0.5 * p**2 * log_distance_variance(kernel)
+    return p * lyapunov_exponent(kernel) + 0.5 * p**2 * log_distance_variance(kernel)
 
 
-def critical_moment(kernel: CovarianceKernel) -> float:
+def critical_moment(kernel: Kernel) -> float:
     """Return p_c = −2λ1/(κ(1) + κ′(1) + 2η(1)), the order p ≠ 0 with Λ(p) = 0.
 
     Λ is the exponent of E|X − Y|^p of two close tokens. Where λ1 < 0, it is negative for 0 < p < p_c.
@@ -142,10 +139,10 @@ def critical_moment(kernel: CovarianceKernel) -> float:
     >>> [round(cs.CovarianceKernel.from_activation("relu", dim=d).critical_moment(), 12) for d in (2, 5, 64)]
     [1.0, 1.0, 1.0]
     """
-    return -2.0 * kernel.lyapunov_exponent() / log_distance_variance(kernel)
+    return -2.0 * lyapunov_exponent(kernel) / log_distance_variance(kernel)
 
 
-def correlation_dimension(kernel: CovarianceKernel) -> float:
+def correlation_dimension(kernel: Kernel) -> float:
     """Return D₂ = 2λ1/(κ(1) + κ′(1) + 2η(1)) where λ1 > 0: the correlation dimension of where noise drives tokens.
 
     Under a noise with λ1 > 0 tokens spread over a random attractor. P(|X − Y| < r) of two of them is of order r^{D₂} as
@@ -179,7 +176,7 @@ def correlation_dimension(kernel: CovarianceKernel) -> float:
     return max(0.0, -critical_moment(kernel))
 
 
-def kaplan_yorke_dimension(kernel: CovarianceKernel) -> float:
+def kaplan_yorke_dimension(kernel: Kernel) -> float:
     """Return the Kaplan–Yorke dimension k + (λ_1 + … + λ_k)/|λ_{k+1}| of the Lyapunov spectrum.
 
     k is the highest number of exponents whose sum is not negative: volumes of dimension k do not shrink. It is the
@@ -213,7 +210,7 @@ def kaplan_yorke_dimension(kernel: CovarianceKernel) -> float:
     3.6
     """
     log_distance_variance(kernel)
-    spectrum = kernel.lyapunov_spectrum()
+    spectrum = lyapunov_spectrum(kernel)
     sums = np.append(0.0, np.cumsum(spectrum))
     # The sum of all is −½(d−1)(κ′(1) + (d−1)κ(1) + dη(1)) < 0, so there is a next exponent.
     k = int(np.flatnonzero(sums >= 0.0)[-1])

@@ -1,30 +1,29 @@
 """Gaussian noise fields with a given covariance: the limit of deep and wide random layers.
 
-About half of this file is docstrings.
+More than half of this file is docstrings.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
-import scipy
 
 from chaosphere.common import checks
-from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.pullback import NoDerivativeError, Pullback
+from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
-from chaosphere.geometry.coordinates import linear_harmonics, partial_derivatives
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicities
 from chaosphere.noise import isotropic
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.noise.mlp import MLP, MLPLayer
+from chaosphere.noise.increments import Dense, Features, Linear, Spectral, normalized_sum
+from chaosphere.noise.mlp import MLP
+from chaosphere.noise.protocol import Increment
 
 METHODS = ("auto", "spectral", "dense", "features")
 _MAX_DEGREE = 2000
@@ -33,114 +32,6 @@ _MAX_VECTOR_HARMONICS = 100_000  # of one degree more, for kernels with η: thei
 _MIN_DIM_OF_MATRICES = 16  # a matrix is faster from here on than the recurrences of harmonics
 _MAX_DENSE = 4_000  # rows of the covariance matrix; a factorisation takes about a second there
 _MAX_DENSE_AUTO = 1_000
-_MAX_JACOBIAN = 1_000_000  # numbers of derivatives that are kept for several directions
-_NO_DERIVATIVE = (
-    "field: method 'dense' draws the noise at the tokens alone, which has no derivative; take GaussianField(method="
-    "'spectral' or 'features'), with a larger tolerance if need be"
-)
-
-
-class Increment(Protocol):
-    """The noise over one time interval: a function of position, from `GaussianField.increment`.
-
-    See Also
-    --------
-    chaosphere.noise.protocol.NoisePlan : A common noise for tokens of one shape.
-    chaosphere.GaussianField : Gaussian noise with a given covariance.
-    chaosphere.GaussianField.increment : The noise over a time interval.
-
-    Examples
-    --------
-    The field is the same at all tokens and at the first two of them:
-
-    >>> import numpy as np
-    >>> import chaosphere as cs
-    >>> from chaosphere.common.streams import Noise, Stream
-    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
-    >>> draws = Noise(0).draws(Stream.BROWNIAN, 0)
-    >>> increment = field.increment([draws], duration=0.1, n_tokens=5)
-    >>> x = cs.sample_uniform(5, 3, rng=0, n_replicas=1)
-    >>> np.allclose(increment(x)[:, :2], increment(x[:, :2]))
-    True
-    """
-
-    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        """Return ΔW(x_i).
-
-        Parameters
-        ----------
-        x : ndarray, shape (R, N, d)
-            Tokens on the unit sphere.
-        n_threads : int, optional
-            Does not change a bit of the result.
-
-        Returns
-        -------
-        ndarray, shape (R, N, d)
-            Of the dtype of x.
-
-        See Also
-        --------
-        chaosphere.GaussianField.increment : The noise over a time interval.
-        chaosphere.noise.gaussian.Increment.jvp : Its derivative in a direction.
-        """
-
-    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        """Return the derivative of ΔW at tokens, in a direction at each.
-
-        Parameters
-        ----------
-        x : ndarray, shape (R, N, d)
-            Tokens on the unit sphere.
-        tangent : ndarray, shape (R, N, d)
-            Vectors of R^d, of the dtype of x.
-        n_threads : int, optional
-            Does not change a bit of the result.
-
-        Returns
-        -------
-        ndarray, shape (R, N, d)
-            Of the dtype of x. Across the sphere the derivative is that of a polynomial of the same values.
-
-        Raises
-        ------
-        ValueError
-            If the noise has no derivative, as a field that is drawn at the tokens alone.
-
-        See Also
-        --------
-        chaosphere.noise.gaussian.Increment.vjp : The transpose of the derivative.
-        chaosphere.noise.gaussian.Increment.__call__ : The noise at the tokens.
-        """
-        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
-
-    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
-        """Return the gradient of Σ_i ⟨cotangent_i, ΔW(x_i)⟩.
-
-        Parameters
-        ----------
-        x : ndarray, shape (R, N, d)
-            Tokens on the unit sphere.
-        cotangent : ndarray, shape (R, N, d)
-            Vectors of R^d, of the dtype of x.
-        n_threads : int, optional
-            Does not change a bit of the result.
-
-        Returns
-        -------
-        Pullback
-            In the tokens, and in their weights where the noise depends on the measure.
-
-        Raises
-        ------
-        ValueError
-            If the noise has no derivative, as a field that is drawn at the tokens alone.
-
-        See Also
-        --------
-        chaosphere.noise.gaussian.Increment.jvp : The derivative in a direction.
-        """
-        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -190,7 +81,7 @@ class GaussianField(Brief):
     chaosphere.LimitSDE : The limit of deep and wide transformers.
     chaosphere.MLP : Random layers of a network.
     chaosphere.CovarianceKernel : Covariance of the common noise.
-    chaosphere.noise.gaussian.Increment : The noise over a time interval, as a function.
+    chaosphere.noise.protocol.Increment : The noise over a time interval, as a function.
 
     Notes
     -----
@@ -422,9 +313,9 @@ class GaussianField(Brief):
         See Also
         --------
         chaosphere.GaussianField.plan : What draws increments at a number of tokens.
-        chaosphere.noise.gaussian.Increment : The noise over a time interval, as a function.
+        chaosphere.noise.protocol.Increment : The noise over a time interval, as a function.
         chaosphere.common.streams.Noise.draws : Normals of a step.
-        chaosphere.noise.gaussian.Increment.__call__ : The noise at tokens.
+        chaosphere.noise.protocol.Increment.__call__ : The noise at tokens.
 
         Examples
         --------
@@ -497,27 +388,26 @@ class FieldPlan:
             basis = self.root.basis
             coefficients = self.root(normalized_sum(parts, (basis.size, self.dim)))
             if self.noise.kernel.has_eta and basis.n_max == 1 and self.dim >= _MIN_DIM_OF_MATRICES:
-                return _Linear(coefficients=coefficients, scale=scale)
-            return _Spectral(basis=basis, coefficients=coefficients, scale=scale)
+                return Linear(coefficients=coefficients, scale=scale)
+            return Spectral(basis=basis, coefficients=coefficients, scale=scale)
         if self.noise.method == "dense":
             normals = normalized_sum(parts, (self.n_tokens, self.dim))
-            return _Dense(kernel=self.noise.kernel, normals=normals, scale=scale)
-        return _Features(layer=self.layers.draw(parts), scale=self.noise.kernel.amplitude * scale)
+            return Dense(kernel=self.noise.kernel, normals=normals, scale=scale)
+        return Features(layer=self.layers.draw(parts), scale=self.noise.kernel.amplitude * scale)
+
+    def check_levels(self) -> None:
+        """Raise ValueError unless the method is "spectral"; see `NoisePlan`."""
+        if self.noise.method != "spectral":
+            raise ValueError(
+                f"field must be a GaussianField of method 'spectral', got {self.noise.method!r}: it has another law, "
+                "or is not coupled, in other numbers of tokens and steps"
+            )
 
     def distribute(self, partition: Any) -> FieldPlan:
         """Return the plan for the tokens that a process owns: itself; ValueError where all tokens are coupled."""
         if not self.is_local:
             raise ValueError("comm needs a field with method 'spectral' or 'features': 'dense' couples all tokens")
         return self
-
-
-def _check_shape(x: Tokens, shape: tuple[int, int | None, int]) -> None:
-    """Raise unless x (R, N, d) fits an increment's replicas (1 serves all), tokens (None for any number) and dim."""
-    n_replicas, n_tokens, dim = shape
-    sizes = [None if n_replicas == 1 else n_replicas, n_tokens, dim]
-    if x.ndim != 3 or any(n not in (None, m) for n, m in zip(sizes, x.shape, strict=True)):
-        wanted = ", ".join("any" if n is None else str(n) for n in sizes)
-        raise ValueError(f"x must have shape ({wanted}), that of the noise, got {x.shape}")
 
 
 class SpectralRoot(Protocol):
@@ -545,176 +435,6 @@ class _Independent(SpectralRoot):
         return normals * self.deviations[:, None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Spectral(Increment):
-    basis: HarmonicBasis
-    coefficients: Floats
-    scale: float
-
-    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        _check_shape(x, (len(self.coefficients), None, self.basis.dim))
-        return self.basis.combine(x, self.coefficients, scale=self.scale, n_threads=n_threads)
-
-    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        return _along(self._partials(x, n_threads=n_threads), tangent)
-
-    def linearized(self, x: Tokens, *, n_threads: int) -> Callable[[Tokens], Tokens]:
-        """Return `jvp` at tokens as a function of the tangent, with ∂_i of the field kept from the first on."""
-        if x.size * x.shape[2] > _MAX_JACOBIAN:
-            return partial(self.jvp, x, n_threads=n_threads)
-        kept: list[Tokens] = []
-
-        def derivative(tangent: Tokens) -> Tokens:
-            if not kept:
-                kept.extend(self._partials(x, n_threads=n_threads))
-            return _along(kept, tangent)
-
-        return derivative
-
-    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
-        parts = [np.einsum("rik,rik->ri", cotangent, p) for p in self._partials(x, n_threads=n_threads)]
-        return Pullback(tokens=np.stack(parts, axis=2))
-
-    def _partials(self, x: Tokens, *, n_threads: int | None) -> Iterator[Tokens]:
-        """Yield ∂_i of the field, (R, N, d), for i = 1, …, d."""
-        _check_shape(x, (len(self.coefficients), None, self.basis.dim))
-        n_replicas, size, dim = self.coefficients.shape
-        columns = self.coefficients.swapaxes(0, 1).reshape(size, -1)
-        for matrix in _partial_derivatives(self.basis.n_max, dim):
-            coefficients = (matrix @ columns).reshape(size, n_replicas, dim).swapaxes(0, 1)
-            yield self.basis.combine(x, coefficients, scale=self.scale, n_threads=n_threads)
-
-
-def _along(partials: Iterable[Tokens], tangent: Tokens) -> Tokens:
-    """Return Σ_i t_i ∂_i."""
-    total = np.zeros_like(tangent)
-    for i, one in enumerate(partials):
-        total += tangent[:, :, i, None] * one
-    return total
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Linear(Increment):
-    """A field of degree 0 and 1, by its matrix; each token's sum has the order of the coordinates."""
-
-    coefficients: Floats
-    scale: float
-
-    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        mean, rows = self._affine(x)
-        out = np.empty_like(x)
-        out[...] = mean
-        for i in range(x.shape[2]):
-            out += x[:, :, i, None] * rows[:, None, i]
-        return out
-
-    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        _, rows = self._affine(x)
-        out = np.zeros_like(x)
-        for i in range(x.shape[2]):
-            out += tangent[:, :, i, None] * rows[:, None, i]
-        return out
-
-    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
-        _, rows = self._affine(x)
-        out = np.zeros_like(x)
-        for k in range(x.shape[2]):
-            out += cotangent[:, :, k, None] * rows[:, None, :, k]
-        return Pullback(tokens=out)
-
-    def _affine(self, x: Tokens) -> tuple[Tokens, Tokens]:
-        """Return the mean (R, 1, d) and the rows (R, d, d) that the coordinates multiply."""
-        n_replicas, _, d = self.coefficients.shape
-        _check_shape(x, (n_replicas, None, d))
-        scaled = (self.scale * self.coefficients).astype(x.dtype, copy=False)
-        return scaled[:, :1], x.dtype.type(math.sqrt(d)) * scaled[:, linear_harmonics(d)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Dense(Increment):
-    kernel: CovarianceKernel
-    normals: Floats
-    scale: float
-
-    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        _check_shape(x, self.normals.shape)
-        out = np.empty_like(x)
-        for replica in range(x.shape[0]):
-            root = covariance_root(self.kernel, x[replica].astype(np.float64, copy=False))
-            normals = self.normals[replica if len(self.normals) > 1 else 0]
-            out[replica] = self.scale * (root @ normals.reshape(len(root), -1)).reshape(normals.shape)
-        return out
-
-    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        raise NoDerivativeError(_NO_DERIVATIVE)
-
-    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
-        raise NoDerivativeError(_NO_DERIVATIVE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Features(Increment):
-    layer: MLPLayer
-    scale: float
-
-    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
-        _check_shape(x, (len(self.layer.u), None, self.layer.u.shape[2]))
-        return np.asarray(x.dtype.type(self.scale) * self.layer.values(x, n_threads=checks.threads(n_threads)))
-
-    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
-        return np.asarray(x.dtype.type(self.scale) * self.layer.jvp(x, tangent, n_threads=n_threads))
-
-    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
-        return self.layer.vjp(x, x.dtype.type(self.scale) * cotangent, n_threads=n_threads)
-
-
-def normalized_sum(parts: Iterable[Draws], shape: tuple[int, ...]) -> Floats:
-    """Return r^{-1/2} times the sum of r parts' standard normals, again standard: shape (R, *shape)."""
-    total, count = np.zeros(shape), 0
-    for draws in parts:
-        total = total + draws.normals(shape)[0]
-        count += 1
-    return np.asarray(total / math.sqrt(count))
-
-
-def normalized_rows(parts: Iterable[Draws], rows: tuple[int, int], *, dim: int) -> Floats:
-    """Return those rows first … stop − 1 of `normalized_sum` for tokens (N, dim): shape (R, stop − first, dim)."""
-    size = (rows[1] - rows[0]) * dim
-    total, count = np.zeros(size), 0
-    for draws in parts:
-        total = total + draws.part(rows[0] * dim, size=size)
-        count += 1
-    sums = np.asarray(total / math.sqrt(count))
-    return sums.reshape(len(sums), rows[1] - rows[0], dim)
-
-
-def covariance_matrix(kernel: CovarianceKernel, x: Floats) -> Floats:
-    """Return κ(⟨x_i, x_j⟩), shape (N, N); with η all κ I + η x_j x_iᵀ, shape (N d, N d)."""
-    u = np.clip(x @ x.T, -1, 1)
-    kappa = np.asarray(kernel(u))
-    if not kernel.has_eta:
-        return kappa
-    blocks = np.einsum("ij,ja,ib->iajb", kernel.eta(u), x, x)
-    for a in range(x.shape[1]):
-        blocks[:, a, :, a] += kappa
-    return np.asarray(blocks.reshape(x.size, x.size))
-
-
-def covariance_root(kernel: CovarianceKernel, x: Floats) -> Floats:
-    """Return a root A with A Aᵀ = `covariance_matrix` to about 1e-13 of its largest entry, by pivoted Cholesky.
-
-    Singular matrices are no trouble.
-    """
-    matrix = covariance_matrix(kernel, x)
-    tolerance = 1e-14 * (kernel(1.0) + abs(kernel.eta(1.0))) * len(matrix)
-    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(matrix, tol=tolerance, lower=1)
-    lower = np.tril(factor)
-    lower[:, rank:] = 0
-    root = np.empty_like(lower)
-    root[pivots - 1] = lower
-    return np.asarray(root)
-
-
 @lru_cache(maxsize=32)
 def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
     """Return the smallest degree that leaves at most a share of the variance out; None above _MAX_HARMONICS."""
@@ -730,11 +450,6 @@ def _truncation(kernel: CovarianceKernel, tolerance: float) -> int | None:
     n_max = int(sufficient[0])
     is_small = not kernel.has_eta or n_max == 1 or harmonics_below(n_max + 2, d) <= _MAX_VECTOR_HARMONICS
     return n_max if is_small else None
-
-
-@lru_cache(maxsize=8)
-def _partial_derivatives(n_max: int, dim: int) -> list[Any]:
-    return partial_derivatives(n_max, dim)
 
 
 @lru_cache(maxsize=8)

@@ -28,11 +28,10 @@ from chaosphere.common.checks import Floats
 from chaosphere.geometry.coordinates import linear_harmonics, raising_entries, weights_of_neighbours
 from chaosphere.geometry.gegenbauer import project
 from chaosphere.geometry.harmonics import HarmonicBasis, harmonics_below, multiplicity, per_harmonic
+from chaosphere.noise.kernel import Kernel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-    from chaosphere.noise.covariance import CovarianceKernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +53,7 @@ class Modes:
     error: Floats
 
     @classmethod
-    def of(cls, kernel: CovarianceKernel, n_max: int) -> Modes:
+    def of(cls, kernel: Kernel, n_max: int) -> Modes:
         """Return the eigenvalues up to components of degree n_max."""
         d, n = kernel.dim, n_max + 4
         (kappa, kappa_error), (eta, eta_error) = (
@@ -118,7 +117,7 @@ class Root:
 
     Parameters
     ----------
-    kernel : CovarianceKernel
+    kernel : Kernel
     n_max : int
         Highest degree of the components of W.
 
@@ -128,7 +127,7 @@ class Root:
     takes coefficients (K, d) to those of e₊ and e₋ and back.
     """
 
-    def __init__(self, kernel: CovarianceKernel, n_max: int) -> None:
+    def __init__(self, kernel: Kernel, n_max: int) -> None:
         self.basis = HarmonicBasis(dim=kernel.dim, n_max=n_max)
         root, s = Modes.of(kernel, n_max).root(kernel.dim)
         # What e₊ and e₋ have beyond the s of all components of their degree.
@@ -153,7 +152,7 @@ class MatrixRoot:
     trace, and the rest. No sparse matrix is needed, so that d may be in the thousands.
     """
 
-    def __init__(self, kernel: CovarianceKernel) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         d = kernel.dim
         self.basis = HarmonicBasis(dim=d, n_max=1)
         root, s = Modes.of(kernel, 1).root(d)
@@ -190,11 +189,11 @@ def _isometries(n_max: int, dim: int) -> tuple[csr_array, csr_array]:
 
 
 @lru_cache(maxsize=8)
-def root(kernel: CovarianceKernel, n_max: int) -> Root | MatrixRoot:
+def root(kernel: Kernel, n_max: int) -> Root | MatrixRoot:
     """Return the square root of the covariance up to components of degree n_max."""
     return MatrixRoot(kernel) if n_max == 1 else Root(kernel, n_max)
 
 
-def variances(kernel: CovarianceKernel, n_max: int) -> Floats:
+def variances(kernel: Kernel, n_max: int) -> Floats:
     """Return the part of E|W|² = dκ(1) + η(1) that components of degree 0 … n_max have."""
     return project(lambda u: kernel.dim * kernel(u) + u * kernel.eta(u), n_max, dim=kernel.dim)[0]

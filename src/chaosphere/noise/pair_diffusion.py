@@ -8,15 +8,13 @@ gains η in both coefficients.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy
 
 from chaosphere.common.chebyshev import Array
-
-if TYPE_CHECKING:
-    from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.kernel import Kernel
 
 
 class Point(NamedTuple):
@@ -39,7 +37,7 @@ def at_y(y: Array) -> Point:
     return Point(gap, rest, gap * rest, -2.0 * np.tanh(y))
 
 
-def coefficients(kernel: CovarianceKernel, point: Point) -> tuple[Array, Array]:
+def coefficients(kernel: Kernel, point: Point) -> tuple[Array, Array]:
     """Return a and b at the points, free of cancellation at u = 1, and at u = −1 if the field is odd."""
     # For an odd field u → −u maps a to itself and b to −b.
     is_mirrored = kernel.is_odd & (point.gap > 1.0)

@@ -5,13 +5,116 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from chaosphere.common.checks import Floats
+from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.plans import check_function, check_part, check_plan
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Stream
-from chaosphere.noise.gaussian import Increment
 
 _MEMBERS = ("noise_plan", "is_ito")
+
+
+class Increment(Protocol):
+    """The noise over one time interval: a function of position, from `GaussianField.increment`.
+
+    See Also
+    --------
+    chaosphere.noise.protocol.NoisePlan : A common noise for tokens of one shape.
+    chaosphere.GaussianField : Gaussian noise with a given covariance.
+    chaosphere.GaussianField.increment : The noise over a time interval.
+
+    Examples
+    --------
+    The field is the same at all tokens and at the first two of them:
+
+    >>> import numpy as np
+    >>> import chaosphere as cs
+    >>> from chaosphere.common.streams import Noise, Stream
+    >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="tanh").kernel(3))
+    >>> draws = Noise(0).draws(Stream.BROWNIAN, 0)
+    >>> increment = field.increment([draws], duration=0.1, n_tokens=5)
+    >>> x = cs.sample_uniform(5, 3, rng=0, n_replicas=1)
+    >>> np.allclose(increment(x)[:, :2], increment(x[:, :2]))
+    True
+    """
+
+    def __call__(self, x: Tokens, *, n_threads: int | None = None) -> Tokens:
+        """Return ΔW(x_i).
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        n_threads : int, optional
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x.
+
+        See Also
+        --------
+        chaosphere.GaussianField.increment : The noise over a time interval.
+        chaosphere.noise.protocol.Increment.jvp : Its derivative in a direction.
+        """
+
+    def jvp(self, x: Tokens, tangent: Tokens, *, n_threads: int | None = None) -> Tokens:
+        """Return the derivative of ΔW at tokens, in a direction at each.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        tangent : ndarray, shape (R, N, d)
+            Vectors of R^d, of the dtype of x.
+        n_threads : int, optional
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        ndarray, shape (R, N, d)
+            Of the dtype of x. Across the sphere the derivative is that of a polynomial of the same values.
+
+        Raises
+        ------
+        ValueError
+            If the noise has no derivative, as a field that is drawn at the tokens alone.
+
+        See Also
+        --------
+        chaosphere.noise.protocol.Increment.vjp : The transpose of the derivative.
+        chaosphere.noise.protocol.Increment.__call__ : The noise at the tokens.
+        """
+        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
+
+    def vjp(self, x: Tokens, cotangent: Tokens, *, n_threads: int | None = None) -> Pullback:
+        """Return the gradient of Σ_i ⟨cotangent_i, ΔW(x_i)⟩.
+
+        Parameters
+        ----------
+        x : ndarray, shape (R, N, d)
+            Tokens on the unit sphere.
+        cotangent : ndarray, shape (R, N, d)
+            Vectors of R^d, of the dtype of x.
+        n_threads : int, optional
+            Does not change a bit of the result.
+
+        Returns
+        -------
+        Pullback
+            In the tokens, and in their weights where the noise depends on the measure.
+
+        Raises
+        ------
+        ValueError
+            If the noise has no derivative, as a field that is drawn at the tokens alone.
+
+        See Also
+        --------
+        chaosphere.noise.protocol.Increment.jvp : The derivative in a direction.
+        """
+        raise NoDerivativeError(f"{type(self).__name__} has no derivative: write its methods jvp and vjp")
 
 
 class NoisePlan(Protocol):
@@ -31,7 +134,7 @@ class NoisePlan(Protocol):
     See Also
     --------
     chaosphere.noise.protocol.CommonNoise : What a common noise offers.
-    chaosphere.noise.gaussian.Increment : The noise over a time interval, as a function.
+    chaosphere.noise.protocol.Increment : The noise over a time interval, as a function.
 
     Examples
     --------
@@ -107,6 +210,20 @@ class NoisePlan(Protocol):
         chaosphere.noise.protocol.NoisePlan.increment : The noise over a time interval.
         """
         return self
+
+    def check_levels(self) -> None:
+        """Raise if the noise of other numbers of tokens, or of sums of intervals, has another law or is not coupled.
+
+        Raises
+        ------
+        ValueError
+            If that is so: `estimate` compares such runs. By default never.
+
+        See Also
+        --------
+        chaosphere.models.protocol.ModelPlan.check_levels : The same of a model.
+        """
+        return
 
 
 class CommonNoise(Protocol):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -25,9 +24,7 @@ from chaosphere.common import checks
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, chebyshev_series, trimmed
 from chaosphere.common.reprs import Brief
-
-if TYPE_CHECKING:
-    from chaosphere.noise.covariance import CovarianceKernel
+from chaosphere.noise.kernel import Kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -64,7 +61,7 @@ class Synchronization(Brief):
     lambda_bar: float
 
 
-def lyapunov_exponent(kernel: CovarianceKernel) -> float:
+def lyapunov_exponent(kernel: Kernel) -> float:
     """Return λ1 = ½[(d−3)κ′(1) − (d−1)κ(1)] − η(1), the exponent of |X − Y| of two close tokens.
 
     λ1 of the noise flow without attention (arXiv:2604.26898). Attention V = δI lowers it by δ.
@@ -95,7 +92,7 @@ def lyapunov_exponent(kernel: CovarianceKernel) -> float:
     return 0.5 * ((kernel.dim - 3) * kernel.derivative(1.0) - (kernel.dim - 1) * kernel(1.0)) - kernel.eta(1.0)
 
 
-def lambda_bar(kernel: CovarianceKernel) -> float:
+def lambda_bar(kernel: Kernel) -> float:
     """Return λ̄ = (d−1)κ′(1) − (d−3)κ(1) + 2η(1), the exponent of E|X − Y|² of two close tokens.
 
     λ̄ < 0 is the condition of the synchronization theorem (arXiv:2604.26898). Tokens that are not close do not
@@ -124,7 +121,7 @@ def lambda_bar(kernel: CovarianceKernel) -> float:
     return (kernel.dim - 1) * kernel.derivative(1.0) - (kernel.dim - 3) * kernel(1.0) + 2.0 * kernel.eta(1.0)
 
 
-def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array) -> float | Array:
+def dissipation_function(kernel: Kernel, beta: float, u: float | Array) -> float | Array:
     """Return F(u), the rate at which the noise dissipates the energy of a pair of cosine u.
 
     d/dt E g(u_t) = −E[F(u_t) g(u_t)] with g(u) = e^β − e^{βu} for the noise alone:
@@ -167,7 +164,7 @@ def dissipation_function(kernel: CovarianceKernel, beta: float, u: float | Array
     return like(u, bose(z) * (bracket + z * (1.0 + x) * (quotient + value + eta)))
 
 
-def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
+def dissipation_rate(kernel: Kernel, beta: float) -> float:
     """Return λ̄′ = −inf F over [−1, 1): E[E_β(μ_t)] ≤ e^{(ε+λ̄′)t} E[E_β(μ_0)].
 
     ε bounds the growth of the energy under attention alone (0 for QᵀK = βI, V = I with the same β;
@@ -214,7 +211,7 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     beta = checks.number(beta, "beta", low=0)
 
     def function(x: Array) -> Array:
-        return np.asarray(kernel.dissipation_function(beta, np.cos(0.5 * np.pi * (x + 1.0))))
+        return np.asarray(dissipation_function(kernel, beta, np.cos(0.5 * np.pi * (x + 1.0))))
 
     for degree in (32, 64, 128, 256, 512):
         c = chebyshev_series(function, degree)
@@ -228,7 +225,7 @@ def dissipation_rate(kernel: CovarianceKernel, beta: float) -> float:
     return -float(np.min(function(np.concatenate((near, grid)))))
 
 
-def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float] = 0.0) -> tuple[float, float]:
+def best_beta(kernel: Kernel, epsilon: float | Callable[[float], float] = 0.0) -> tuple[float, float]:
     """Return the β in [0.01, 100] with the smallest ε + λ̄′, and that value: for noise alone.
 
     Noise alone makes every energy E_β decay, so that β may be chosen. With attention on it may not: attention with
@@ -271,7 +268,7 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
     def rate(log_beta: float) -> float:
         beta = math.exp(log_beta)
         offset = checks.number(epsilon(beta) if callable(epsilon) else epsilon, "epsilon")
-        return offset + kernel.dissipation_rate(beta)
+        return offset + dissipation_rate(kernel, beta)
 
     grid = np.linspace(math.log(0.01), math.log(100.0), 33)
     rates = [rate(x) for x in grid]
@@ -283,7 +280,7 @@ def best_beta(kernel: CovarianceKernel, epsilon: float | Callable[[float], float
     return math.exp(grid[i]), rates[i]
 
 
-def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
+def critical_noise_scale(kernel: Kernel, value_scale: float) -> float:
     """Return s_c = √(δ/λ1), the noise strength at which s²λ1 − δ changes sign.
 
     s²λ1 − δ is the top exponent of a cluster under attention with V = δI and noise s G.
@@ -319,13 +316,13 @@ def critical_noise_scale(kernel: CovarianceKernel, value_scale: float) -> float:
     3.162278
     """
     value_scale = checks.number(value_scale, "value_scale")
-    exponent = kernel.lyapunov_exponent()
+    exponent = lyapunov_exponent(kernel)
     if exponent == 0.0 or not value_scale / exponent > 0.0:
         return math.nan
     return math.sqrt(value_scale / exponent)
 
 
-def synchronizes(kernel: CovarianceKernel) -> Synchronization:
+def synchronizes(kernel: Kernel) -> Synchronization:
     """Return whether the noise alone makes all tokens meet, and why.
 
     Returns
@@ -358,7 +355,7 @@ def synchronizes(kernel: CovarianceKernel) -> Synchronization:
     >>> verdict.synchronizes, verdict.reason
     (False, 'the field is odd: tokens gather at two antipodal points')
     """
-    exponent, bar, is_odd = kernel.lyapunov_exponent(), kernel.lambda_bar(), kernel.is_odd
+    exponent, bar, is_odd = lyapunov_exponent(kernel), lambda_bar(kernel), kernel.is_odd
     verdict: bool | None
     if kernel(1.0) == 0.0:
         verdict, reason = False, "κ = 0: there is no noise"
@@ -389,7 +386,7 @@ def bose(z: Array) -> Array:
     return np.where(z > 0.0, safe * np.exp(-safe) / -np.expm1(-safe), 1.0)
 
 
-def regular_polygon(kernel: CovarianceKernel) -> int | None:
+def regular_polygon(kernel: Kernel) -> int | None:
     """Return an odd p such that tokens an angle 2π/p apart stay so; None if there is none up to 61.
 
     Then the tangential field is the same at both: its covariance uκ(u) − (1 − u²)η(u) is κ(1) at u = cos 2π/p. Without

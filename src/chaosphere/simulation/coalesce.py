@@ -16,7 +16,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.measures.linkage import clusters, linked
-from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, model_plan_of
+from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext, has_own_noise_of, model_plan_of
 
 
 class CoalescedPlan(ModelPlan):
@@ -34,7 +34,7 @@ class CoalescedPlan(ModelPlan):
     def __init__(self, model: Model, shape: Shape, weights: Floats | None, *, tolerance: float) -> None:
         if shape.n_replicas > 1:
             raise ValueError(f"coalesce needs one system, whose clusters are its own, got {shape.n_replicas} replicas")
-        if getattr(model, "has_own_noise", True):  # a model that says nothing may have some
+        if has_own_noise_of(model):
             raise ValueError(
                 "coalesce needs a model without noise of each token's own, which keeps tokens from merging"
             )

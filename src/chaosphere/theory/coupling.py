@@ -14,7 +14,8 @@ from chaosphere.common.streams import Noise, Stream
 from chaosphere.geometry import sphere
 from chaosphere.interactions.protocol import Interaction, InteractionPlan
 from chaosphere.noise.covariance import CovarianceKernel
-from chaosphere.noise.gaussian import GaussianField, covariance_matrix, normalized_sum
+from chaosphere.noise.gaussian import GaussianField
+from chaosphere.noise.increments import covariance_matrix, normalized_sum
 from chaosphere.noise.mlp import MLP, MLPLayer
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chaosphere import stats
+from chaosphere.experiments.uniform_in_time.linear import is_one_cluster_first
 from chaosphere.experiments.uniform_in_time.verdicts import SATURATED
 from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
@@ -44,9 +46,9 @@ def draw(dataset: Any, path: Path) -> None:
                     (handles["linear theory"],) = panel.plot(
                         times[shown], row[shown], color="black", linestyle="--", linewidth=0.8
                     )
-                (handles["$\\pi^2/3$"],) = panel.plot(
-                    times[[0, -1]], [SATURATED, SATURATED], color="black", linewidth=0.6
-                )
+                if is_one_cluster_first(json.loads(dataset.attrs["identity"])["beta"]):
+                    ends = panel.plot(times[[0, -1]], [SATURATED, SATURATED], color="black", linewidth=0.6)
+                    (handles["one point, $\\pi^2/3$"],) = ends
             panel.set(xlabel="horizon $T$", yscale="log", title=name, ylim=(1e-4, 6))
             panel.grid(visible=True)
         for panel in panels[::3]:

@@ -1,4 +1,4 @@
-"""N tokens about the uniform law on the circle: growth of their harmonics, and how long the linear theory holds."""
+"""What is known of the distance of N tokens from their limit: about the uniform law, and where both are points."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.theory.linear_growth import growth_rate
 
 _N_DEGREES = 64
+_N_RISES = 2001
 
 
 def growth_rates(beta: float) -> Floats:
@@ -37,6 +38,22 @@ def partition_variance(beta: float, *, n_tokens: int, times: Floats) -> Floats:
     degree = np.arange(1, _N_DEGREES + 1)
     share = (scipy.special.ive(degree, beta) / scipy.special.ive(0, beta)) ** 2
     return np.asarray(2 / n_tokens * (np.exp(2 * np.outer(times, growth_rates(beta))) * share).sum(axis=1))
+
+
+def growth_left(*, n_tokens: int, time: float) -> float:
+    """Return log2 of E sup θ² over all times less that of E sup θ² up to a time, of two points N^{−1/2} apart at first.
+
+    Under the noise alone log θ has drift λ1 = −¾ and variance κ(1) + κ′(1) = 3/2 in unit time while θ is small, and θ
+    is at most π. That log θ rises by b up to t has probability Φ((−b − ¾t)/s) + e^{−b} Φ((−b + ¾t)/s), s² = 3t/2, which
+    tends to e^{−b}.
+    """
+    rise, s = np.linspace(0.0, math.log(math.pi) + 0.5 * math.log(n_tokens), _N_RISES), math.sqrt(1.5 * time)
+    high, low = (scipy.special.ndtr((sign * 0.75 * time - rise) / s) for sign in (1, -1))
+    all_times, so_far = (
+        1.0 + np.trapezoid(2.0 * np.exp(2.0 * rise) * probability, rise)
+        for probability in (np.exp(-rise), low + np.exp(-rise) * high)
+    )
+    return math.log2(all_times / so_far)
 
 
 def is_one_cluster_first(beta: float) -> bool:
