@@ -1,8 +1,8 @@
 """What one step by moments on the circle costs each rank, on the page about many machines: a model."""
 
-# benches/many_ranks.py, `mpiexec -n 2 python -m mpi4py benches/many_ranks.py 1e7 3` on two cores of one machine.
-SECONDS_PER_TOKEN, SECONDS_PER_LEVEL = 35e-9, 100e-6
-BYTES_PER_TOKEN = 64  # the same with 1e8
+# benches/many_ranks.py, `mpiexec -n 2 python -m mpi4py benches/many_ranks.py 1e8 4` on two cores of one machine.
+SECONDS_PER_TOKEN, BYTES_PER_TOKEN = 48e-9, 56
+SECONDS_PER_LEVEL = 100e-6
 
 
 def step_seconds(n_tokens: float, n_ranks: int) -> float:
@@ -16,8 +16,8 @@ def markdown() -> str:
         "A model, not a measurement, of one step of attention with β = 4 on the circle in double precision. A token",
         f"takes {1e9 * SECONDS_PER_TOKEN:.0f} ns of its rank, and each of the log₂ P levels of a reduction",
         f"{1e6 * SECONDS_PER_LEVEL:.0f} µs, measured with two ranks on one machine by `benches/many_ranks.py`, which",
-        f"counts {BYTES_PER_TOKEN} bytes a token for 10⁸ tokens as well. A network may take longer for a level. No run",
-        "had more than three ranks.",
+        f"counts {BYTES_PER_TOKEN} bytes a token. A network may take longer for a level. No run had more than three",
+        "ranks.",
     ]
     rows = ["| tokens | ranks (one core each) | memory of a rank | step | of it reduction |", "|---|---|---|---|---|"]
     for power, n_ranks in ((8, 2), (8, 64), (8, 1024), (10, 64), (10, 256), (10, 1024)):

@@ -245,8 +245,11 @@ def flag(value: Any, name: str) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__})")
 
 
-def tokens(x: Any, name: str = "x") -> Tokens:
-    """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d)."""
+def tokens(x: Any, name: str = "x", *, first: int = 0) -> Tokens:
+    """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d).
+
+    Errors count the tokens from `first`.
+    """
     points = floating(x, name)
     if points.ndim not in (2, 3):
         raise ValueError(f"{name} must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), got {points.shape}")
@@ -257,7 +260,7 @@ def tokens(x: Any, name: str = "x") -> Tokens:
     batch = points if points.ndim == 3 else points[None]
     off, (replica, token) = sphere.deviation(batch)
     if not off <= SPHERE_TOLERANCE[points.dtype]:
-        where = f"token {token}" + (f" of replica {replica}" if points.ndim == 3 else "")
+        where = f"token {first + token}" + (f" of replica {replica}" if points.ndim == 3 else "")
         problem = f"| |x| - 1 | = {off:.3g}" if math.isfinite(off) else "it is not finite"
         raise ValueError(
             f"{name} must lie on the unit sphere to {SPHERE_TOLERANCE[points.dtype]:g}: at {where} {problem}; "
