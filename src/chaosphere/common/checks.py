@@ -38,15 +38,22 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r} ({type(value).__name__})")
     integer = int(value)
     if integer < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {_shown(integer)}")
+        raise ValueError(f"{name} must be an integer >= {low}, got {shown(integer)}")
     if integer > high:
-        raise ValueError(f"{name} must be an integer <= {high}, got {_shown(integer)}")
+        raise ValueError(f"{name} must be an integer <= {high}, got {shown(integer)}")
     return integer
+
+
+def sequence(values: Any, name: str) -> list[Any]:
+    """Return values as a list; a string is none."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence, got {shown(values)} ({type(values).__name__})")
+    return list(values)
 
 
 def distinct(values: Any, name: str) -> list[Any]:
     """Return values as a list of at least one, each once."""
-    listed = list(values)
+    listed = sequence(values, name)
     if not listed or len(set(listed)) < len(listed):
         raise ValueError(f"{name} must be different values, at least one, got {listed}")
     return listed
@@ -70,12 +77,12 @@ def unknown(value: Any, known: Iterable[str], *, heading: str = "known") -> str:
     near = [name for name in names if name.split(".")[-1] == value]
     near = near or [lowered[name] for name in difflib.get_close_matches(str(value).lower(), lowered, n=1)]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{value!r}; {hint}{heading}: {', '.join(names) or 'none'}"
+    return f"{shown(value)}; {hint}{heading}: {', '.join(names) or 'none'}"
 
 
 def increasing(values: Any, name: str, *, low: int = 1, high: int = MAX_INTEGER) -> tuple[int, ...]:
     """Return values as a tuple of at least one integer in [low, high], increasing."""
-    steps = tuple(integer(value, name, low=low, high=high) for value in values)
+    steps = tuple(integer(value, name, low=low, high=high) for value in sequence(values, name))
     if not steps or any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(f"{name} must be increasing, at least one, got {list(steps)}")
     return steps
@@ -83,7 +90,7 @@ def increasing(values: Any, name: str, *, low: int = 1, high: int = MAX_INTEGER)
 
 def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
     """Return values as a tuple of at least two increasing integers."""
-    steps = tuple(integer(value, name, low=low) for value in values)
+    steps = tuple(integer(value, name, low=low) for value in sequence(values, name))
     if len(steps) < 2 or any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(f"{name} must be at least two increasing numbers (a slope is fitted), got {list(steps)}")
     return steps
@@ -101,11 +108,11 @@ def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.
         rules = [f">= {low:g}"] * (low > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
         rules += [f"<= {high:g}"] * (high < MAX_STD or number > high)  # others are named where they are broken
         must = f"must be a finite number{' ' if rules else ''}{' and '.join(rules)}"
-        raise ValueError(f"{name} {must}, got {_shown(value)}")
+        raise ValueError(f"{name} {must}, got {shown(value)}")
     return number
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return how a message shows a number: an integer of thousands of digits by their number alone."""
     if isinstance(value, Integral) and abs(int(value)) >= 10**30:
         return f"an integer of {int(value).bit_length()} bits"
