@@ -20,12 +20,12 @@ NUMBERS = ("ten", None, [1, 2], 1j, math.nan, 10**400)
 
 def runs():
     """The functions with an argument `store`, by module, and the module itself."""
-    for found in pkgutil.walk_packages(experiments.__path__, experiments.__name__ + "."):
-        module = importlib.import_module(found.name)
+    for info in pkgutil.walk_packages(experiments.__path__, experiments.__name__ + "."):
+        module = importlib.import_module(info.name)
         function = getattr(module, "run", None)
         is_run = inspect.isfunction(function) and "store" in inspect.signature(function).parameters
-        if is_run and function.__module__ == found.name and not found.name.endswith("command"):
-            yield found.name.removeprefix(experiments.__name__ + "."), function
+        if is_run and function.__module__ == info.name and not info.name.endswith("command"):
+            yield info.name.removeprefix(experiments.__name__ + "."), function
 
 
 def needed(function):

@@ -36,11 +36,9 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
     """Return value as an int in [low, high]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r} ({type(value).__name__})")
-    integer = int(value)
-    if integer < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {shown(integer)}")
-    if integer > high:
-        raise ValueError(f"{name} must be an integer <= {high}, got {shown(integer)}")
+    if not low <= (integer := int(value)) <= high:
+        rule = f">= {low}" if integer < low else f"<= {high}"
+        raise ValueError(f"{name} must be an integer {rule}, got {shown(integer)}")
     return integer
 
 
@@ -253,10 +251,7 @@ def flag(value: Any, name: str) -> None:
 
 
 def tokens(x: Any, name: str = "x", *, first: int = 0) -> Tokens:
-    """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d).
-
-    Errors count the tokens from `first`.
-    """
+    """Return x, an (N, d) or (R, N, d) array of unit vectors, as (R, N, d); errors count tokens from `first`."""
     points = floating(x, name)
     if points.ndim not in (2, 3):
         raise ValueError(f"{name} must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), got {points.shape}")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -229,28 +228,6 @@ class Case:
         if self.dim > 4:
             return np.asarray(n ** (-2 / self.dim))
         return np.asarray(n**-0.5 * (np.log1p(n) if self.dim == 4 else 1.0))
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-Kind = TypeVar("Kind", bound=_Named)
-
-
-def checked(cases: Sequence[Kind], kind: type[Kind]) -> list[Kind]:
-    """Return cases of a kind as a list; their names must differ."""
-    listed = checks.sequence(cases, "cases")
-    for case in listed:
-        if not isinstance(case, kind):
-            raise TypeError(
-                f"cases must hold {kind.__name__} objects, got {checks.shown(case)} ({type(case).__name__})"
-            )
-    names = [case.name for case in listed]
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"cases must have different names, at least one; got {names}")
-    return listed
 
 
 def attention_facts(model: Transformer | LimitSDE, *, with_rate: bool) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from chaosphere.common import checks
 from chaosphere.interactions.l2 import L2Attention
 from chaosphere.interactions.multi_head import MultiHeadAttention
 from chaosphere.interactions.potential import PotentialInteraction
@@ -76,12 +75,6 @@ def interaction(
         betas = (beta / 2, 2 * beta)
         return MultiHeadAttention(heads=[SoftmaxAttention(beta=b, value_scale=value_scale) for b in betas])
     return SoftmaxAttention(beta=beta, value_scale=value_scale, mask="causal" if interaction == "causal" else None)
-
-
-def check_mlp(value: object) -> None:
-    """Raise TypeError unless value is an MLP."""
-    if not isinstance(value, MLP):
-        raise TypeError(f"mlp must be an MLP, got {checks.shown(value)} ({type(value).__name__})")
 
 
 def mlp(*, bias_std: float = 0.3, activation: str = "tanh") -> MLP:

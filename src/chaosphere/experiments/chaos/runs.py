@@ -12,7 +12,8 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.ranks import Ranks
-from chaosphere.experiments.cases import Case, checked
+from chaosphere.experiments.arguments import checked
+from chaosphere.experiments.cases import Case
 from chaosphere.experiments.chaos import own_noise, spread
 from chaosphere.experiments.chaos.dataset import from_dataset, to_dataset
 from chaosphere.experiments.chaos.replica import TRANSPORT_TIMES, Measured, measure

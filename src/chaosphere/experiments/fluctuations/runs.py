@@ -21,7 +21,8 @@ from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
-from chaosphere.experiments.cases import CONCENTRATION, checked, start_law
+from chaosphere.experiments.arguments import checked
+from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.models import MakeInteraction
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_size

@@ -18,8 +18,8 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
+from chaosphere.experiments.arguments import check_mlp
 from chaosphere.experiments.cases import CONCENTRATION, start_law
-from chaosphere.experiments.models import check_mlp
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.laws import quadrature
