@@ -53,11 +53,12 @@ def tests(session):
 
 @nox.session(default=False)
 def mpi(session):
-    """The tests that need MPI: the pool executor, one system over ranks."""
+    """The tests that need MPI: the pool executor, one system over ranks, commands over ranks."""
     if shutil.which("mpiexec") is None:
         session.error("there is no mpiexec here (Debian: openmpi-bin libopenmpi-dev)")
     install(session, "mpi")
-    session.run("pytest", "tests/ensembles/test_mpi.py", *session.posargs, env={"CHAOSPHERE_REQUIRE_MPI": "1"})
+    files = ("tests/ensembles/test_mpi.py", "tests/cli/test_ranks.py")
+    session.run("pytest", *files, *session.posargs, env={"CHAOSPHERE_REQUIRE_MPI": "1"})
 
 
 @nox.session(default=False)
@@ -93,6 +94,7 @@ def peers(session):
     """Gradients against those of JAX, which it installs: 100 MB."""
     install(session, "peers")
     session.run("pytest", "-n", "0", "-m", "peers", "tests/training", *session.posargs)
+    session.run("pytest", "-n", "0", "tests/simulation/test_autodiff_example.py")
 
 
 @nox.session
@@ -156,8 +158,9 @@ def benches(session):
 @nox.session(default=False)
 def docs(session):
     """The site, into build/site; a warning is an error."""
-    install(session, "docs")
+    install(session, "docs", "test")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", str(BUILD / "site"), *session.posargs)
+    session.run("pytest", "-n", "0", "tests/meta/test_site.py")
 
 
 @nox.session(default=False)

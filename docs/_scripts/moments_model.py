@@ -1,8 +1,8 @@
 """What one step by moments on the circle costs each rank, on the page about many machines: a model."""
 
-# benches/many_ranks.py, `mpiexec -n 2 python -m mpi4py benches/many_ranks.py 1e7 3` on two cores of one machine.
-SECONDS_PER_TOKEN, SECONDS_PER_LEVEL = 35e-9, 100e-6
-BYTES_PER_TOKEN = 64  # the same with 1e8
+# benches/many_ranks.py, `mpiexec -n 2 python -m mpi4py benches/many_ranks.py 1e8 4` on two cores of one machine.
+SECONDS_PER_TOKEN, BYTES_PER_TOKEN = 48e-9, 56
+SECONDS_PER_LEVEL = 100e-6
 
 
 def step_seconds(n_tokens: float, n_ranks: int) -> float:

@@ -36,6 +36,7 @@ def test_pool_executor(n_ranks, tmp_path):
         "checkpoints",
         "foreign_checkpoints_are_refused_on_every_rank",
         "refusals",
+        "errors_of_one_rank",
     ],
 )
 def test_one_system_over_ranks(n_ranks, case, tmp_path):

@@ -19,19 +19,30 @@ def systems(draw):
     query, key, value = (m / np.linalg.norm(m, 2) for m in (rng.standard_normal((n, dim)) for n in (k, k, dim)))
     p = rng.uniform(0.5, 1.5, x.shape[1]) if draw(st.booleans()) else np.ones(x.shape[1])
     kind, size = (
-        draw(st.sampled_from(["full", "causal", "general", "causal general", "distance"])),
+        draw(st.sampled_from(["full", "causal", "general", "causal general", "narrow causal", "distance"])),
         draw(st.floats(0.01, 8)),
     )
-    return x, p / p.sum(), kind, size, (size * query, key, value), draw(st.sampled_from(ISAS)), draw(st.integers(1, 3))
+    decay = draw(st.sampled_from([0.0, 1.0, 30.0, 90.0, 740.0, 1e4]) | st.floats(0, 1e5))
+    return (
+        x,
+        p / p.sum(),
+        kind,
+        size,
+        decay,
+        (size * query, key, value),
+        draw(st.sampled_from(ISAS)),
+        draw(st.integers(1, 3)),
+    )
 
 
 def check_few(value):
-    x, p, kind, size, (query, key, v), isa, n_threads = value
+    x, p, kind, size, decay, (query, key, v), isa, n_threads = value
     attention = {
         "full": cs.SoftmaxAttention(beta=size, method="direct"),
-        "causal": cs.SoftmaxAttention(beta=size, mask="causal", method="direct"),
+        "causal": cs.SoftmaxAttention(beta=size, mask="causal", decay=decay, method="direct"),
         "general": cs.SoftmaxAttention(query=query, key=key, value=v),
-        "causal general": cs.SoftmaxAttention(query=query, key=key, value=v, mask="causal"),
+        "causal general": cs.SoftmaxAttention(query=query, key=key, value=v, mask="causal", decay=decay),
+        "narrow causal": cs.SoftmaxAttention(beta=size, value=key, output=key.T, mask="causal", decay=decay),
         "distance": cs.L2Attention(query=query, key=key, value=v),
     }[kind]
     with instruction_set(isa):
@@ -40,11 +51,14 @@ def check_few(value):
         assert np.array_equal(attention(x[last], p, n_threads=1), together[last])
     own = x[last].astype(LONG)
     if kind == "causal":
-        want, _ = twins.causal_attention(own, size, weights=p, dtype=LONG)
+        want, _ = twins.causal_attention(own, size, weights=p, decay=decay, dtype=LONG)
     elif kind == "full":
         want, _ = twins.attention(own, size, weights=p, dtype=LONG)
     elif kind == "causal general":
-        want, _ = twins.causal_attention(own, (query.T @ key).astype(LONG), weights=p, value=v, dtype=LONG)
+        form = (query.T @ key).astype(LONG)
+        want, _ = twins.causal_attention(own, form, weights=p, value=v, decay=decay, dtype=LONG)
+    elif kind == "narrow causal":
+        want, _ = twins.causal_attention(own, size, weights=p, value=key.T @ key, decay=decay, dtype=LONG)
     else:
         factor, bias = (2, -((own @ key.T) ** 2).sum(axis=1)) if kind == "distance" else (1, 0.0)
         form = (factor * query.T @ key).astype(LONG)

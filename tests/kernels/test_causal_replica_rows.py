@@ -85,6 +85,10 @@ def interactions(dim):
         "negative": cs.SoftmaxAttention(beta=-2.0, mask="causal"),
         "symmetric": cs.SoftmaxAttention(query=m["query"], key=m["query"], mask="causal"),
         "head": cs.SoftmaxAttention(**narrow, mask="causal", decay=5.0),
+        "head, fast decay": cs.SoftmaxAttention(**narrow, mask="causal", decay=1e3),
+        "narrow V, fast decay": cs.SoftmaxAttention(
+            beta=1.0, value=narrow["value"], output=narrow["output"], mask="causal", decay=1e3
+        ),
         "any size": cs.SoftmaxAttention(**general | {"query": 1e4 * m["query"]}),
         "heads": cs.MultiHeadAttention(heads=[cs.SoftmaxAttention(**general), cs.SoftmaxAttention(**narrow)]),
     }
@@ -122,7 +126,9 @@ def test_steps_of_a_run_are_steps_one_by_one(name, n, weighted, dtype):
     assert plan.n_fixed == 0 or np.array_equal(want[:, 0], x[:, 0])
 
 
-@pytest.mark.parametrize("name", ["general", "fast decay", "negative", "head", "any size"])
+@pytest.mark.parametrize(
+    "name", ["general", "fast decay", "negative", "head", "head, fast decay", "narrow V, fast decay", "any size"]
+)
 @pytest.mark.parametrize(("n", "dim"), [(1, 5), (16, 5), (65, 17), (128, 40)])
 def test_attention(name, n, dim, dtype, isa):
     """Of what users call: against the twin, also for a token of little weight, far from the others."""
@@ -130,11 +136,10 @@ def test_attention(name, n, dim, dtype, isa):
     p = cases.weights(n) + 1e-3
     p[n // 2] = 1e-30 if n > 1 else 1.0
     p /= p.sum()
-    if attention.query is None:
-        form, value = attention.beta, 1.0
-    else:
-        form = (attention.query.T @ attention.key).astype(np.longdouble)
-        value = attention.value if attention.output is None else attention.output @ attention.value
+    form = attention.beta if attention.query is None else (attention.query.T @ attention.key).astype(np.longdouble)
+    value = 1.0 if attention.value is None else attention.value
+    if attention.output is not None:
+        value = attention.output @ attention.value
     several = {"value": value, "decay": attention.decay, "dtype": np.longdouble}
     size = 1e4 if name == "any size" else 10 + 50 * (attention.decay > 0)
     for weights in (None, p):

@@ -353,6 +353,25 @@ def refusals():
         refused(ValueError, "comm must have at most 1 ranks, one per block of", next(models(3)), x[:10])
 
 
+def errors_of_one_rank():
+    """All ranks raise what one process does, with the number of the token among all."""
+    x, p = np.zeros((128, 3)), np.full(128, 1 / 127)
+    x[:, 0], x[-1, 0], p[-1] = 1.0, -1.0, 0.0  # a step of length 1 takes the last token to the origin
+    mean = cs.Transformer(attention=cs.SoftmaxAttention(beta=0.0), mlp=None, depth=2, horizon=2.0)
+    inner, outer = 40 * np.eye(3), np.eye(3)
+    lost = cs.FixedMLP(inner=inner, outer=outer, activation=lambda z: np.where(z > 39.8, np.nan, 0.002 * z))
+    alone = cs.Transformer(attention=None, mlp=lost, depth=6, horizon=1.0)
+    both = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=lost, depth=6, horizon=1.0)
+    tokens = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=300, rng=0)
+    for model, start, options in ((mean, x, {"weights": p}), (alone, tokens, {}), (both, tokens, {})):
+        with pytest.raises(cs.SimulationError) as expected:
+            cs.simulate(model, start, rng=0, **options)
+        with pytest.raises(cs.SimulationError) as error:
+            cs.simulate(model, start, rng=0, comm=COMM, **options)
+        assert str(error.value) == str(expected.value)
+        assert error.value.step == expected.value.step
+
+
 if __name__ == "__main__":
     {
         f.__name__: f
@@ -369,6 +388,7 @@ if __name__ == "__main__":
             checkpoints,
             foreign_checkpoints_are_refused_on_every_rank,
             refusals,
+            errors_of_one_rank,
         )
     }[sys.argv[1]]()
     ranks = COMM.gather(COMM.rank)

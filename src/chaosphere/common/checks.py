@@ -45,9 +45,16 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
     return integer
 
 
+def sequence(values: Any, name: str) -> list[Any]:
+    """Return values as a list; a string is none."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence, got {shown(values)} ({type(values).__name__})")
+    return list(values)
+
+
 def distinct(values: Any, name: str) -> list[Any]:
     """Return values as a list of at least one, each once."""
-    listed = list(values)
+    listed = sequence(values, name)
     if not listed or len(set(listed)) < len(listed):
         raise ValueError(f"{name} must be different values, at least one, got {shown(listed)}")
     return listed
@@ -63,7 +70,7 @@ def choice(value: Any, name: str, *, known: Iterable[str]) -> str:
 
 def increasing(values: Any, name: str, *, low: int = 1, high: int = MAX_INTEGER) -> tuple[int, ...]:
     """Return values as a tuple of at least one integer in [low, high], increasing."""
-    steps = tuple(integer(value, name, low=low, high=high) for value in values)
+    steps = tuple(integer(value, name, low=low, high=high) for value in sequence(values, name))
     if not steps or any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(f"{name} must be increasing, at least one, got {shown(list(steps))}")
     return steps
@@ -71,7 +78,7 @@ def increasing(values: Any, name: str, *, low: int = 1, high: int = MAX_INTEGER)
 
 def ladder(values: Any, name: str, *, low: int = 1) -> tuple[int, ...]:
     """Return values as a tuple of at least two increasing integers."""
-    steps = tuple(integer(value, name, low=low) for value in values)
+    steps = tuple(integer(value, name, low=low) for value in sequence(values, name))
     if len(steps) < 2 or any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(
             f"{name} must be at least two increasing numbers (a slope is fitted), got {shown(list(steps))}"
@@ -234,8 +241,8 @@ def flag(value: Any, name: str) -> None:
         raise TypeError(f"{name} must be True or False, got {shown(value)} ({type(value).__name__})")
 
 
-def tokens(x: Any, name: str = "x") -> Tokens:
-    """Return x, an (N, d) or (R, N, d) floating-point array of points on the unit sphere, as (R, N, d)."""
+def tokens(x: Any, name: str = "x", *, first: int = 0) -> Tokens:
+    """Return x, an (N, d) or (R, N, d) array of unit vectors, as (R, N, d); errors count tokens from `first`."""
     points = floating(x, name)
     if points.ndim not in (2, 3):
         raise ValueError(f"{name} must have shape (n_tokens, dim) or (n_replicas, n_tokens, dim), got {points.shape}")
@@ -246,7 +253,7 @@ def tokens(x: Any, name: str = "x") -> Tokens:
     batch = points if points.ndim == 3 else points[None]
     off, (replica, token) = sphere.deviation(batch)
     if not off <= SPHERE_TOLERANCE[points.dtype]:
-        where = f"token {token}" + (f" of replica {replica}" if points.ndim == 3 else "")
+        where = f"token {first + token}" + (f" of replica {replica}" if points.ndim == 3 else "")
         problem = f"| |x| - 1 | = {off:.3g}" if math.isfinite(off) else "it is not finite"
         raise ValueError(
             f"{name} must lie on the unit sphere to {SPHERE_TOLERANCE[points.dtype]:g}: at {where} {problem}; "

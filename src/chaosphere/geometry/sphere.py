@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,35 @@ def normalize(x: Tokens) -> Tokens:
 
 
 class DegenerateTokenError(ArithmeticError):
-    """A step brought a token to the origin or to a value that is not finite, where LN(v) = v/|v| has no meaning."""
+    """A step brought a token to the origin or to a value that is not finite, where LN(v) = v/|v| has no meaning.
+
+    Parameters
+    ----------
+    message : str
+    place : (int, int, str), optional
+        The replica, its token, and what of it is zero or not finite.
+    """
+
+    def __init__(self, message: str, *, place: tuple[int, int, str] | None = None) -> None:
+        super().__init__(message)
+        self.place = place
+
+    @classmethod
+    def at(cls, replica: int, token: int, *, what: str) -> DegenerateTokenError:
+        """Return the error for one token."""
+        return cls(f"token {token} of replica {replica}: {what} is zero or not finite", place=(replica, token, what))
+
+
+@contextmanager
+def counted_from(first: int) -> Iterator[None]:
+    """Have errors within name a token by the number that it has among all, of which the first here is `first`."""
+    try:
+        yield
+    except DegenerateTokenError as error:
+        if error.place is None or first == 0:
+            raise
+        replica, token, what = error.place
+        raise DegenerateTokenError.at(replica, first + token, what=what) from error
 
 
 def layer_norm_step(x: Tokens, v: Tokens, alpha: float, n_threads: int, *, in_place: bool = False) -> Tokens:
@@ -246,5 +275,5 @@ def raise_if_degenerate(x: Tokens, bad: int, *, what: str = "x + alpha v") -> To
     """Return tokens (R, N, d) that a kernel has moved, or raise for the one with flat index `bad` if that is not −1."""
     if bad >= 0:
         replica, token = divmod(bad, x.shape[1])
-        raise DegenerateTokenError(f"token {token} of replica {replica}: {what} is zero or not finite")
+        raise DegenerateTokenError.at(replica, token, what=what)
     return x

@@ -20,15 +20,13 @@ from chaosphere.common.shape import Shape
 from chaosphere.interactions import direct
 from chaosphere.interactions.attended import Attended, relative_weights
 from chaosphere.interactions.direct import LOST, MAX_RANGE, DirectPlan
-from chaosphere.interactions.few_tokens import has_few_keys, is_few
+from chaosphere.interactions.few_tokens import has_few_keys, is_few, is_slow
 from chaosphere.interactions.head import EXPONENTIAL, LOG2_E, MAXIMUM, Head
 from chaosphere.interactions.symmetric_head import SymmetricHead
 from chaosphere.kernels import causal as kernel
 from chaosphere.kernels.blocks import block_size
 
 MASKS = ("causal",)
-# Of the base-2 logarithm of the largest decay: beyond it products of weights could be subnormal numbers.
-_MAX_FOLDED = {np.dtype(np.float64): 60.0, np.dtype(np.float32): 22.0}
 _MIN_MASS = 1e-280  # smaller ones may be subnormal numbers
 MAX_DECAY = 1e15  # far beyond where only the token itself is left; no exponent is so large
 
@@ -93,7 +91,7 @@ class CausalPlan(DirectPlan):
         # The weight of a token itself is the largest if QᵀK = βI; else scores may take as much as 2 shifts.
         dtype, decay = self.shape.dtype, self.decay * LOG2_E
         scores = 0.0 if beta is not None else 2 * self.shift
-        self.is_bounded = self.is_bounded and decay < _MAX_FOLDED[dtype] and scores + decay < MAX_RANGE[dtype]
+        self.is_bounded = self.is_bounded and is_slow(decay, dtype) and scores + decay < MAX_RANGE[dtype]
 
     def _symmetric(self, head: Head | None, form: Floats | None) -> SymmetricHead | None:
         return None  # a weight serves one order

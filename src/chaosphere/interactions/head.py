@@ -18,7 +18,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.few_tokens import are_even, has_few_keys
+from chaosphere.interactions.few_tokens import are_even, has_few_keys, is_slow
 from chaosphere.kernels.replica_rows import attend_replica_rows
 from chaosphere.kernels.rows import SMALL_SCORE, attend_rows, map_tokens
 
@@ -115,9 +115,16 @@ class Head:
         )
 
     def attend_few(
-        self, queries: Tokens, keys: Tokens, *, weights: Floats | None, n_threads: int, **several: Any
+        self,
+        queries: Tokens,
+        keys: Tokens,
+        *,
+        weights: Floats | None,
+        n_threads: int,
+        decay: float = 0.0,
+        **several: Any,
     ) -> Any:
-        """Return the same of few keys, or what `attend_replica_rows` gives for several other arguments."""
+        """Return the same of few keys, or what `attend_replica_rows` gives for a decay and several other arguments."""
         y = np.ascontiguousarray(keys)
         return attend_replica_rows(
             y if queries is keys else np.ascontiguousarray(queries),
@@ -131,7 +138,8 @@ class Head:
             value=self.value,
             output=self.output,
             is_distance=self.is_distance,
-            is_small=self.is_small and are_even(weights),
+            decay=decay,
+            is_small=self.is_small and are_even(weights) and is_slow(decay * keys.shape[1], y.dtype),
             **several,
         )
 

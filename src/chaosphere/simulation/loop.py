@@ -265,6 +265,7 @@ def simulate(
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
+        stack.enter_context(over.errors_on_all())
         between = Between(times, steps, model=model)
         run = run_steps(
             model,
@@ -277,6 +278,7 @@ def simulate(
             # A checkpoint may be due after any step, and a condition may hold.
             stops=np.union1d([*state_steps, *steps], model.n_steps) if file is None and until is None else None,
             between=between,
+            first_token=over.first,
         )
         stop = StopRequest()
         if file is not None:
@@ -290,7 +292,9 @@ def simulate(
                 state = over.state(own) if is_needed else own
                 if step > record.step:
                     if is_needed and step > 0:
-                        check = partial(check_state, state, plan, step=step, model=model, last=record.state)
+                        first = over.first if keeps_own else 0
+                        several: dict[str, Any] = {"step": step, "model": model, "last": record.state}
+                        check = partial(check_state, state, plan, first_token=first, **several)
                         over.on_keepers(check) if keeps_own else check()
                     now = times[recorded.get(step, nowhere)]
                     known = between.known(state, len(now))

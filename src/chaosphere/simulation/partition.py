@@ -4,13 +4,16 @@ A rank moves its own rows by a plan that the model distributes. Only attention c
 gathers all tokens and returns the rows that the rank owns, each sum in the order of the one-process kernel. Of Fourier
 sums and harmonics the ranks add up the moments of their blocks, along one tree over all blocks, and no rank sees
 another's tokens.
+
+An error of one rank is raised on all: before they communicate they add up, in one number, how many have failed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import glob
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,8 +24,22 @@ from chaosphere.common.checks import Tokens
 from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
 from chaosphere.simulation.checkpoints import Checkpoint
+from chaosphere.simulation.solution import SimulationError
 
 T = TypeVar("T")
+
+
+class _ErrorOfSome(Exception):
+    """What all processes raise since some have failed.
+
+    Parameters
+    ----------
+    error : Exception
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,6 +74,35 @@ class Rows:
         """One past the last token that this process owns."""
         return self.bounds[self.rank + 1]
 
+    @contextmanager
+    def errors_on_all(self) -> Iterator[None]:
+        """Raise on all processes what some raise within: that of the first step, and of the first process there."""
+        try:
+            try:
+                yield
+            except _ErrorOfSome:
+                raise
+            except SimulationError as error:
+                self._meet(error, step=error.step)
+                raise
+            except Exception as error:
+                self._meet(error)
+                raise
+        except _ErrorOfSome as failed:
+            raise failed.error from failed.error.__cause__
+
+    def _meet(self, error: Exception | None = None, *, step: int = -1) -> None:
+        """Raise on all processes if some come with an error; all come here before they communicate."""
+        if self.comm is None:
+            return
+        n_failed = np.zeros(1, np.int64)
+        self.comm.Allreduce(np.array([error is not None], np.int64), n_failed)
+        if n_failed[0] == 0:
+            return
+        errors = self.comm.allgather((step, error))
+        _, rank = min((at, rank) for rank, (at, other) in enumerate(errors) if other is not None)
+        raise _ErrorOfSome(error if error is not None and rank == self.rank else errors[rank][1]) from error
+
     def own(self, x: Tokens) -> Tokens:
         """Return the rows that this process owns of a state of the run."""
         return x if self.comm is None or self.keeps_own else np.ascontiguousarray(x[..., self.first : self.stop, :])
@@ -69,6 +115,7 @@ class Rows:
         """Return all tokens from the rows that each process owns, on every process."""
         if self.comm is None:
             return own
+        self._meet()
         leading, dim = own.shape[:-2], own.shape[-1]
         n_replicas = int(np.prod(leading))
         lengths = np.diff(self.bounds)
@@ -81,25 +128,30 @@ class Rows:
 
     def agree(self, mine: T) -> T:
         """Return the first process's value on every process."""
+        self._meet()
         return mine if self.comm is None else self.comm.bcast(mine)
 
     def any(self, mine: bool) -> bool:
         """Return whether it holds on any process."""
+        self._meet()
         return mine if self.comm is None else any(self.comm.allgather(mine))
 
     def total(self, own: Nodes, *, n_parts: int) -> Array:
         """Return the sum of the parts of all processes, along the tree of `chaosphere.common.ordered_sums`."""
         if self.comm is None:
             return root(own)
+        self._meet()
         # MPI may join the nodes in any order.
         return root(self.comm.allreduce(own, op=partial(join, n_parts=n_parts)))
 
     def largest(self, mine: Array) -> Array:
         """Return the largest of the numbers of all processes, entry by entry; not a number where one is."""
+        self._meet()
         return mine if self.comm is None else np.asarray(np.maximum.reduce(self.comm.allgather(mine)))
 
     def scan(self, state: Array, advance: Callable[[Array], object]) -> None:
         """Advance a state by what each process has, one after the other."""
+        self._meet()
         if self.comm is not None and self.rank > 0:
             self.comm.Recv(state, source=self.rank - 1)
         advance(state)
@@ -108,6 +160,7 @@ class Rows:
 
     def least(self, mine: int) -> int:
         """Return the least of the processes' numbers."""
+        self._meet()
         return mine if self.comm is None else min(self.comm.allgather(mine))
 
     def checkpoint(self, spec: Checkpoint) -> Checkpoint:
@@ -139,6 +192,7 @@ class Rows:
         """Call on each process that keeps a state of its own, or on the first for all; raise on all what one raises."""
         if self.comm is None or not self.keeps_own:
             return self.on_first(function)
+        self._meet()
         values, error = [], None
         try:
             values.append(function())
@@ -153,6 +207,7 @@ class Rows:
         """Return what a call on the first process returns, or raise what it raises, on every process."""
         if self.comm is None:
             return function()
+        self._meet()
         value, error = None, None
         if self.rank == 0:
             try:
@@ -179,7 +234,7 @@ def rows(comm: Any, n_tokens: int, *, block: int = 1, keeps_own: bool = False) -
     """
     if comm is None:
         return Rows(comm=None, bounds=(0, n_tokens))
-    for name in ("Get_rank", "Get_size", "Allgatherv", "allgather", "allreduce", "bcast"):
+    for name in ("Get_rank", "Get_size", "Allgatherv", "Allreduce", "allgather", "allreduce", "bcast"):
         if not hasattr(comm, name):
             raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {checks.shown(comm)}")
     size, of_pairs = int(comm.Get_size()), kernel.block_size(n_tokens)

@@ -31,7 +31,7 @@ class SimulationError(Picklable, RuntimeError):
     step : int
         The step that failed, from 0.
     last_state : ndarray
-        The unit tokens before it.
+        The unit tokens before it; over ranks of MPI those that the rank owns on which it failed.
 
     See Also
     --------

@@ -11,7 +11,7 @@ from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import short
 from chaosphere.common.streams import Noise, Seeds
-from chaosphere.geometry.sphere import DegenerateTokenError
+from chaosphere.geometry.sphere import DegenerateTokenError, counted_from
 from chaosphere.interactions.balance import UnbalancedError
 from chaosphere.models.adaptive import InnerStepsError
 from chaosphere.models.protocol import Inside, Model, ModelPlan, StepContext
@@ -71,10 +71,11 @@ def run_steps(
     first_step: int,
     stops: NDArray[np.int64] | None,
     between: Between | None = None,
+    first_token: int = 0,
 ) -> Iterator[tuple[int, Tokens]]:
     """Yield (steps taken, state) at the start and after every step; with stops at least there, bitwise identical.
 
-    `between` takes the states at times within the last step, of a dense plan.
+    `between` takes the states at times within the last step, of a dense plan. Errors count tokens from `first_token`.
     """
     is_batch = x.ndim == 3
     batch = x if is_batch else x[None]
@@ -90,10 +91,11 @@ def run_steps(
         if stops is not None:
             n_steps = min(plan.max_fused_steps, int(stops[stops.searchsorted(index, side="right")]) - index)
         try:
-            if between is not None and (inside := between.start(index, batch)) is not None:
-                batch = plan.advance_through(batch, index, inside=inside, context=context)
-            else:
-                batch = plan.advance(batch, range(index, index + n_steps), context)
+            with counted_from(first_token):
+                if between is not None and (inside := between.start(index, batch)) is not None:
+                    batch = plan.advance_through(batch, index, inside=inside, context=context)
+                else:
+                    batch = plan.advance(batch, range(index, index + n_steps), context)
         except (DegenerateTokenError, InnerStepsError, UnbalancedError) as error:
             if n_steps > 1:  # which of them?
                 stops = np.arange(model.n_steps + 1)
@@ -113,10 +115,12 @@ def run_steps(
         yield index, batch if is_batch else batch[0]
 
 
-def check_state(state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None) -> None:
-    """Raise SimulationError if the state after a step is not one of tokens on the sphere."""
+def check_state(
+    state: Tokens, plan: ModelPlan, *, step: int, model: Model, last: Tokens | None, first_token: int = 0
+) -> None:
+    """Raise SimulationError if the state after a step is not one of tokens on the sphere, counted from first_token."""
     try:
-        checks.tokens(plan.tokens(state), "tokens")
+        checks.tokens(plan.tokens(state), "tokens", first=first_token)
     except (ValueError, DegenerateTokenError) as error:
         text = str(error).partition(";")[0]  # the rest tells how to project what a user passes
         raise SimulationError(

@@ -85,7 +85,7 @@ def run(
     >>> data["n_clusters"].dims
     ('replica', 'beta')
     """
-    betas = [checks.number(beta, "betas", above=0, high=1e6) for beta in betas]
+    betas = [checks.number(beta, "betas", above=0, high=1e6) for beta in checks.sequence(betas, "betas")]
     if len(betas) < 2 or any(b <= a for a, b in itertools.pairwise(betas)):
         raise ValueError(f"betas must be increasing, at least two, got {betas}")
     n_tokens = checks.integer(n_centre_tokens, "n_centre_tokens", low=2)

@@ -115,6 +115,8 @@ def run(
     dim, degree = checks.integer(dim, "dim", low=2), checks.integer(degree, "degree", low=1, high=_MAX_DEGREE)
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     n_threads = checks.threads(n_threads)
+    n_steps = checks.integer(n_steps, "n_steps", low=1)
+    beta, value_scale = checks.number(beta, "beta"), checks.number(value_scale, "value_scale")
     tokens = _tokens_at(earlier, n_tokens)
     check_size(n_tokens=(len(tokens) + 1) * n_tokens, dim=dim, n_steps=n_steps, n_replicas=n_replicas)
     # Its closed form is in terms of attention without the mask.
@@ -207,14 +209,15 @@ def table(dataset: Any) -> str:
 
 def _tokens_at(earlier: Sequence[float], n_tokens: int) -> list[int]:
     """Return the tokens at some positions; at least one token for each bin comes after each."""
-    if not len(earlier):
+    earlier = checks.sequence(earlier, "earlier")
+    if not earlier:
         raise ValueError("earlier must hold at least one position")
     places = [checks.number(at, "earlier", above=0, high=1) for at in earlier]
     tokens = [round(at * n_tokens) - 1 for at in places]
     if not tokens[0] >= 0 or any(b <= a for a, b in itertools.pairwise(tokens)) or tokens[-1] + _N_BINS >= n_tokens:
         raise ValueError(
             f"earlier must hold increasing positions of different tokens, from 1/N to {1 - _N_BINS / n_tokens:.4g}, "
-            f"got {list(earlier)}"
+            f"got {earlier}"
         )
     return tokens
 

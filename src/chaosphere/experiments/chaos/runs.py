@@ -12,6 +12,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.ranks import Ranks
+from chaosphere.experiments.arguments import checked
 from chaosphere.experiments.cases import Case
 from chaosphere.experiments.chaos import own_noise, spread
 from chaosphere.experiments.chaos.dataset import from_dataset, to_dataset
@@ -88,9 +89,9 @@ def run(
     """
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     n_threads = checks.threads(n_threads)
-    cases = list(cases)
-    if not cases or len({case.name for case in cases}) != len(cases):
-        raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
+    cases = checked(cases, Case)
+    if ranks is not None and not isinstance(ranks, Ranks):
+        raise TypeError(f"ranks must be Ranks or None, got {checks.shown(ranks)} ({type(ranks).__name__})")
     _check_size(cases, ranks, n_replicas=n_replicas)
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")

@@ -12,9 +12,11 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
+from chaosphere.experiments.arguments import check_mlp
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.sphere import sample_uniform
+from chaosphere.interactions.protocol import check_interaction
 from chaosphere.interactions.softmax import SoftmaxAttention
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
@@ -89,11 +91,13 @@ def run(
     >>> data["mean_square"].shape
     (2, 3, 3)
     """
+    check_mlp(mlp)
+    check_interaction(attention, "attention")
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     refinement = checks.integer(refinement, "refinement", low=2)
     horizon = checks.number(horizon, "horizon", above=0)
     depths = checks.ladder(depths, "depths")
-    widths = checks.ladder(widths, "widths") if len(widths) else ()
+    widths = checks.ladder(widths, "widths") if checks.sequence(widths, "widths") else ()
     for depth in depths:
         if depths[-1] % depth:
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")

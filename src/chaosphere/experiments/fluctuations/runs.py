@@ -21,6 +21,7 @@ from chaosphere import measures
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed, root
+from chaosphere.experiments.arguments import checked
 from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.models import MakeInteraction
 from chaosphere.experiments.pieces import OnStep, grow
@@ -134,9 +135,7 @@ def run(
     ladder = checks.increasing(tokens, "tokens", low=2)
     n_samples = checks.integer(n_samples, "n_samples", low=ladder[-1])
     n_threads = checks.threads(n_threads)
-    cases = list(cases)
-    if not cases or len({case.name for case in cases}) != len(cases):
-        raise ValueError(f"cases must have different names, at least one; got {[case.name for case in cases]}")
+    cases = checked(cases, Case)
     for case in cases:
         several = {"dim": case.law.dim, "n_steps": case.model.n_steps, "n_replicas": n_replicas}
         check_size(n_tokens=max(n_samples, case.n_nodes * case.law.dim), **several)  # tangents of each coordinate

@@ -18,11 +18,12 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Noise, Seed, root
+from chaosphere.experiments.arguments import check_mlp
 from chaosphere.experiments.cases import CONCENTRATION, start_law
 from chaosphere.experiments.pieces import OnStep, grow
 from chaosphere.experiments.sizes import check_size
 from chaosphere.geometry.laws import quadrature
-from chaosphere.interactions.protocol import Interaction
+from chaosphere.interactions.protocol import Interaction, check_interaction
 from chaosphere.noise.mlp import MLP
 from chaosphere.reporting import netcdf
 from chaosphere.simulation.identity import describe
@@ -96,6 +97,8 @@ def run(
     >>> data["mean_square"].shape
     (2, 3, 3, 3)
     """
+    check_mlp(mlp)
+    check_interaction(attention, "attention")
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     n_nodes = checks.integer(n_nodes, "n_nodes", low=4)
     horizon = checks.number(horizon, "horizon", above=0)

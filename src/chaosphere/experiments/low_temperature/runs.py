@@ -134,7 +134,7 @@ def run(
     """
     dim = checks.integer(dim, "dim", low=2, high=_MAX_DIM)
     n_leading = checks.integer(n_leading, "n_leading", low=1, high=dim - 1)
-    sizes = [checks.number(beta, "betas", above=0, high=1e6) for beta in betas]
+    sizes = [checks.number(beta, "betas", above=0, high=1e6) for beta in checks.sequence(betas, "betas")]
     if len(sizes) < 2 or any(b <= a for a, b in itertools.pairwise(sizes)):
         raise ValueError(f"betas must be increasing, at least two, got {sizes}")
     gap, horizon = checks.number(gap, "gap", above=0, high=10), checks.number(horizon, "horizon", above=0, high=1e3)

@@ -136,7 +136,9 @@ def run(
     checks.integer(refinement, "refinement", low=1)
     checks.integer(n_modes, "n_modes", low=2 * N_MOMENTS)
     checks.integer(n_replicas, "n_replicas", low=2)
-    checks.integer(n_pair_replicas, "n_replicas", low=2)
+    checks.integer(n_pair_replicas, "n_pair_replicas", low=2)
+    depth = checks.integer(depth, "depth", low=1)
+    beta, value_scale = checks.number(beta, "beta"), checks.number(value_scale, "value_scale")
     checks.integer(width, "width", low=1)
     n_fine_steps = n_steps[-1] * refinement
     check_size(
@@ -246,7 +248,7 @@ def _from_dataset(dataset: Any) -> list[_Piece]:
 
 
 def _increasing(values: Sequence[int], name: str) -> tuple[int, ...]:
-    counts = tuple(checks.integer(value, name, low=2) for value in values)
+    counts = tuple(checks.integer(value, name, low=2) for value in checks.sequence(values, name))
     if len(counts) < 2 or any(a >= b for a, b in pairwise(counts)):
         raise ValueError(f"{name} must be at least two increasing integers, got {list(values)}")
     return counts

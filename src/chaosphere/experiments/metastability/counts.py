@@ -86,7 +86,9 @@ def run(
     >>> data["count"].dims
     ('replica', 'beta', 'time')
     """
-    betas = [checks.number(beta, "count_betas", low=1, high=1e4) for beta in count_betas]
+    betas = [
+        checks.number(beta, "count_betas", low=1, high=1e4) for beta in checks.sequence(count_betas, "count_betas")
+    ]
     if len(betas) < 2 or sorted(set(betas)) != betas:
         raise ValueError(f"count_betas must be increasing, at least two, got {betas}")
     n_tokens = checks.integer(n_tokens, "n_tokens", low=2)

@@ -77,7 +77,10 @@ def run(
     ('replica', 'k', 'barrier')
     """
     numbers = checks.increasing(k_clusters, "k_clusters", low=3, high=_MAX_CLUSTERS)
-    barriers = [checks.number(b, "lifetime_barriers", low=8, high=36) for b in lifetime_barriers]
+    barriers = [
+        checks.number(b, "lifetime_barriers", low=8, high=36)
+        for b in checks.sequence(lifetime_barriers, "lifetime_barriers")
+    ]
     if len(barriers) < 2 or sorted(set(barriers)) != barriers:
         raise ValueError(f"lifetime_barriers must be increasing, at least two, got {barriers}")
     n_replicas = checks.integer(n_lifetime_replicas, "n_lifetime_replicas", low=2)

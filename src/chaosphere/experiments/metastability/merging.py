@@ -68,7 +68,9 @@ def run(
     True
     """
     beta = checks.number(merging_beta, "merging_beta", above=0, high=1e4)
-    levels = [checks.number(level, "barriers", above=0, high=_MAX_BARRIER) for level in barriers]
+    levels = [
+        checks.number(level, "barriers", above=0, high=_MAX_BARRIER) for level in checks.sequence(barriers, "barriers")
+    ]
     low, high = beta * (1 - math.cos(2 * _END)), 2 * beta
     if not levels or sorted(set(levels)) != levels or not low < levels[0] or not levels[-1] < high:
         raise ValueError(f"barriers must be increasing, between {low:.3g} and 2β = {high:g}, got {levels}")

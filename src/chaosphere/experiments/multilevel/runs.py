@@ -92,6 +92,9 @@ def run(
     """
     tolerance = checks.number(tolerance, "tolerance", above=0)
     dim = checks.integer(dim, "dim", low=2, high=_MAX_DIM)
+    n_steps = checks.integer(n_steps, "n_steps", low=1)
+    beta, value_scale = checks.number(beta, "beta"), checks.number(value_scale, "value_scale")
+    field_tolerance = checks.number(field_tolerance, "field_tolerance", above=0, high=1)
     check_size(n_tokens=COARSEST_TOKENS, dim=dim, n_steps=n_steps, n_replicas=1)
     kernel = models.mlp(bias_std=bias_std, activation=activation).kernel(dim)
     model = LimitSDE(

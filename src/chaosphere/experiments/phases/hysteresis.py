@@ -120,7 +120,7 @@ def run(
     for name in names:
         checks.choice(name, "attentions", known=("softmax", "unnormalized"))
     beta, dim = checks.number(beta, "beta", low=0, high=100), checks.integer(dim, "dim", low=2)
-    ladder = [checks.number(share, "shares", above=0, high=10) for share in shares]
+    ladder = [checks.number(share, "shares", above=0, high=10) for share in checks.sequence(shares, "shares")]
     if any(b <= a for a, b in itertools.pairwise(ladder)) or not ladder or not ladder[0] < 1 < ladder[-1]:
         raise ValueError(f"shares must be increasing, from below 1 to above 1, got {ladder}")
     n_tokens, n_steps = checks.integer(n_tokens, "n_tokens", low=8), checks.integer(n_steps, "n_steps", low=2)

@@ -90,7 +90,7 @@ def run(
     """
     dim = checks.integer(cold_dim, "cold_dim", low=3, high=10_000)
     head_dims = checks.increasing(cold_head_dims, "cold_head_dims", low=3)
-    sizes = [checks.number(score, "scores", above=0, high=_MAX_SCORE) for score in scores]
+    sizes = [checks.number(score, "scores", above=0, high=_MAX_SCORE) for score in checks.sequence(scores, "scores")]
     if len(sizes) < 2 or any(b <= a for a, b in itertools.pairwise(sizes)):
         raise ValueError(f"scores must be increasing, at least two, got {sizes}")
     concentration = checks.number(concentration, "concentration", low=0, high=1e3)

@@ -96,7 +96,7 @@ def run(
     ('replica', 'dim', 'beta')
     """
     dims = checks.increasing(dims, "dims", low=2)
-    betas = [checks.number(beta, "betas", low=0, high=1e6) for beta in betas]
+    betas = [checks.number(beta, "betas", low=0, high=1e6) for beta in checks.sequence(betas, "betas")]
     if not betas or any(b <= a for a, b in itertools.pairwise(betas)):
         raise ValueError(f"betas must be increasing, at least one, got {betas}")
     cosine = checks.number(cosine, "cosine", above=-1)

@@ -121,6 +121,7 @@ def run(
     """
     n_replicas = checks.integer(n_replicas, "n_replicas", low=2)
     beta = checks.number(beta, "beta", above=0, high=700)
+    value_scale = checks.number(value_scale, "value_scale")
     attention = None if value_scale == 0 else SoftmaxAttention(beta=beta, value_scale=value_scale)
     activations = checks.distinct(activations, "activations")
     models = [

@@ -126,7 +126,7 @@ def run(
         checks.integer(n_sequences, "n_sequences", low=1),
     )
     learning_rate = checks.number(learning_rate, "learning_rate", above=0)
-    steps, sizes = paths.checked_steps(steps), checks.ladder(sizes, "sizes")
+    steps, sizes = paths.checked_steps(steps, "steps"), checks.ladder(sizes, "sizes")
     if any(sizes[-1] % size for size in sizes) or sizes[-1] % 2:
         raise ValueError(f"sizes must divide the largest, an even number; got {list(sizes)}")
     n_limit_heads = checks.integer(n_limit_heads, "n_limit_heads", low=4)

@@ -131,11 +131,11 @@ def shared_options(
     }
 
 
-def checked_steps(steps: Sequence[int]) -> list[int]:
+def checked_steps(steps: Sequence[int], name: str) -> list[int]:
     """Return increasing numbers of steps, from 0 on."""
-    values = [checks.integer(step, "steps", low=0) for step in steps]
+    values = [checks.integer(step, name, low=0) for step in checks.sequence(steps, name)]
     if not values or values[0] != 0 or any(b <= a for a, b in itertools.pairwise(values)):
-        raise ValueError(f"steps must be increasing, and begin with 0, got {list(steps)}")
+        raise ValueError(f"{name} must be increasing, and begin with 0, got {values}")
     return values
 
 

@@ -104,7 +104,7 @@ def run(
     several: dict[str, Any] = {"dim": dim, "horizon": horizon, "std": std, "value_scale": value_scale}
     options = paths.shared_options(**several, mask=mask, normalization=normalization)
     learning_rate = checks.number(learning_rate, "learning_rate", above=0)
-    steps, counts = paths.checked_steps(token_steps), checks.ladder(token_counts, "token_counts")
+    steps, counts = paths.checked_steps(token_steps, "token_steps"), checks.ladder(token_counts, "token_counts")
     size = checks.integer(network_size, "network_size", low=1)
     n_heads = checks.integer(n_token_heads, "n_token_heads", low=2)
     if n_heads % 2:
