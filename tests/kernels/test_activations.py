@@ -151,8 +151,8 @@ def test_huge_arguments_saturate(isa, dtype, name):
     for sign, end in zip((1, -1), ENDS[name], strict=True):
         got = kernel.activate(dtype(sign) * x, ACTIVATIONS[name].kernel_id)
         if end == 0:
-            # The smallest normal number stands for e^{-x}, so the tail is not 0 but that, or x times it, at most.
-            assert (np.abs(got) <= np.finfo(dtype).tiny * x).all()
+            # The smallest normal number stands for e^{-x}; the tail is that, or the x where e^{-x} is it times it.
+            assert (np.abs(got) <= 710 * np.finfo(dtype).tiny).all()
         else:
             assert np.array_equal(got, x if end == "x" else np.full(3, end))
 
@@ -193,12 +193,17 @@ def test_infinite_arguments(isa, dtype):
         "linear": [np.inf, -np.inf],
         "leaky_relu": [np.inf, -np.inf],
         "elu": [np.inf, -1],
+        "erf": [1, -1],
     }
     for name, want in limits.items():
         assert kernel.activate(x, ACTIVATIONS[name].kernel_id).tolist() == want, name
     sigmoid = kernel.activate(x, ACTIVATIONS["sigmoid"].kernel_id)
     assert sigmoid[0] == 1
     assert 0 <= sigmoid[1] <= np.finfo(dtype).tiny
+    for name in ("silu", "gelu"):
+        got = kernel.activate(x, ACTIVATIONS[name].kernel_id)
+        assert got[0] == np.inf, name
+        assert -710 * np.finfo(dtype).tiny <= got[1] <= 0, name
     softplus = kernel.activate(x, ACTIVATIONS["softplus"].kernel_id)
     assert softplus[0] == np.inf
     assert 0 <= softplus[1] <= 2 * np.finfo(dtype).tiny

@@ -61,6 +61,25 @@ def test_compiled_slopes_are_those_of_the_activations(name):
     np.testing.assert_allclose(single, phi.derivative(z.astype(np.float32).astype(float)), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in ("sin", "cos")])
+def test_slopes_of_huge_arguments_are_those_of_the_ends(name, dtype):
+    phi, largest = ACTIVATIONS[name], np.finfo(dtype).max
+    z = np.array([-np.inf, -largest, -1e30, 1e30, largest, np.inf], dtype)
+    below, above = {"relu": (0, 1), "silu": (0, 1), "gelu": (0, 1), "linear": (1, 1), "softplus": (0, 1)}.get(
+        name, {"leaky_relu": (0.01, 1), "elu": (0, 1)}.get(name, (0, 0))
+    )
+    with np.errstate(over="ignore"):
+        slopes = [layer_derivative.slope_of(phi)(z), phi.derivative(z.astype(np.float64))]
+    for values in slopes:
+        np.testing.assert_allclose(values, [below] * 3 + [above] * 3, rtol=1e-7, atol=1e-30)
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu"])
+def test_activations_end_at_0(name):
+    assert ACTIVATIONS[name](np.array([-np.inf, -1e308])).tolist() == [0, 0]
+
+
 def test_slope_at_a_kink_is_the_left_one():
     zero = np.zeros((1, 1, 1))
     assert layer_derivative.slope_of(ACTIVATIONS["relu"])(zero)[0, 0, 0] == ACTIVATIONS["relu"].derivative(0.0) == 0

@@ -133,6 +133,9 @@ class Activation(Brief):
         return NotImplemented if self.kernel_id is None else self.name
 
 
+_FLAT = 1e3  # a size beyond which e^{-|x|} is 0: products of 0 and infinite x would be no numbers
+
+
 def _relu(x: Array) -> Array:
     return np.maximum(x, 0.0)
 
@@ -142,18 +145,20 @@ def _relu_derivative(x: Array) -> Array:
 
 
 def _silu(x: Array) -> Array:
-    return np.asarray(x * scipy.special.expit(x))
+    return np.asarray(np.maximum(x, -_FLAT) * scipy.special.expit(x))
 
 
 def _silu_derivative(x: Array) -> Array:
+    x = np.clip(x, -_FLAT, _FLAT)
     return np.asarray(scipy.special.expit(x) * (1.0 + x * scipy.special.expit(-x)))
 
 
 def _gelu(x: Array) -> Array:
-    return np.asarray(x * scipy.special.ndtr(x))
+    return np.asarray(np.maximum(x, -_FLAT) * scipy.special.ndtr(x))
 
 
 def _gelu_derivative(x: Array) -> Array:
+    x = np.clip(x, -_FLAT, _FLAT)
     return np.asarray(scipy.special.ndtr(x) + x * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi))
 
 
@@ -211,6 +216,7 @@ def _gaussian(x: Array) -> Array:
 
 
 def _gaussian_derivative(x: Array) -> Array:
+    x = np.clip(x, -_FLAT, _FLAT)
     return -x * _gaussian(x)
 
 

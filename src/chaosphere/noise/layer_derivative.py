@@ -70,16 +70,28 @@ def _compiled(name: str, z: Tokens) -> Tokens:
     return kernel.activate(z.ravel(), kernel_id).reshape(z.shape)
 
 
+def _clipped(z: Tokens) -> Tokens:
+    """Return arguments up to a size beyond which slopes are constant: their products with least powers are nearly 0."""
+    return np.clip(z, -1e3, 1e3)
+
+
 def _silu_slope(z: Tokens) -> Tokens:
+    z = _clipped(z)
     s = _compiled("sigmoid", z)
     slope: Tokens = s * (1 + z * (1 - s))
     return slope
 
 
 def _gelu_slope(z: Tokens) -> Tokens:
+    z = _clipped(z)
     density = _compiled("gaussian", z) / math.sqrt(2 * math.pi)
     slope: Tokens = 0.5 + 0.5 * _compiled("erf", z * math.sqrt(0.5)) + z * density
     return slope
+
+
+def _gaussian_slope(z: Tokens) -> Tokens:
+    z = _clipped(z)
+    return -z * _compiled("gaussian", z)
 
 
 def _sigmoid_slope(z: Tokens) -> Tokens:
@@ -102,7 +114,7 @@ _SLOPES: dict[str, Callable[[Tokens], Tokens]] = {
     "softplus": lambda z: _compiled("sigmoid", z),
     "leaky_relu": lambda z: np.where(z > 0, 1, 0.01).astype(z.dtype),
     "elu": lambda z: 1 + _compiled("elu", np.minimum(z, 0)),
-    "gaussian": lambda z: -z * _compiled("gaussian", z),
+    "gaussian": _gaussian_slope,
 }
 
 
