@@ -161,9 +161,10 @@ def test_what_a_protocol_gives_a_class_does_not_count(monkeypatch):
         return arguments
 
     original.__module__ = "typing"
-    monkeypatch.setattr(typing, "_collect_parameters", original)
+    (name,) = {"_collect_parameters", "_collect_type_parameters"} & set(vars(typing))  # before Python 3.13, and since
+    monkeypatch.setattr(typing, name, original)
     before = describe(Plan)
-    monkeypatch.setattr(typing, "_collect_parameters", lambda arguments: arguments)
+    monkeypatch.setattr(typing, name, lambda arguments: arguments)
     assert describe(Plan) == before
     Plan.advance = lambda self, x, steps, context: -x
     assert describe(Plan) != before

@@ -65,7 +65,9 @@ def kill_until_done(path, seed, n_kills, every_steps=1, number=signal.SIGKILL):
             # A quarter of a second is some dozens of steps; most of the moments fall within a writing.
             time.sleep(delay.uniform(0, 0.25))
             process.send_signal(number)
-            rest, errors = process.communicate(timeout=60)
+            # What readline has read ahead, if the run was ahead of this process, is not in communicate().
+            rest, errors = process.stdout.read(), process.stderr.read()
+            process.wait(timeout=60)
         printed = [*first.split(), *rest.split()]
         if process.returncode == 0:  # it was through before the signal, and printed the last line
             return printed[-1]
