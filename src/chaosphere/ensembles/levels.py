@@ -14,7 +14,16 @@ from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Draws, Noise, Seed, Stream
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Observable, sees_radii, value_of, with_threads
-from chaosphere.models.protocol import Cost, Model, ModelPlan, StepContext, coarsened, in_steps, resolved
+from chaosphere.models.protocol import (
+    Cost,
+    Model,
+    ModelPlan,
+    StepContext,
+    coarsened,
+    in_steps,
+    is_antithetic,
+    resolved,
+)
 
 COARSEST_STEP = 1 / 8
 _MULTIPLICATIONS = 16  # that take about as long as a pair
@@ -85,24 +94,35 @@ class Level:
     has_halves: bool
 
     @property
+    def runs(self) -> list[tuple[Model, bool]]:
+        """The models that run, and whether under the noise with each two steps exchanged.
+
+        The finer model runs under both, where their mean is nearer to the coarser one than either.
+        """
+        fine, *coarser = self.models
+        twin = [(fine, True)] if coarser and is_antithetic(fine) else []
+        return [(fine, False), *twin, *((one, False) for one in coarser)]
+
+    @property
     def blocks(self) -> list[slice]:
-        """Rows of the systems: for each model all tokens, then those at even and at odd places."""
+        """Rows of the systems: for each run all tokens, then those at even and at odd places."""
         n, half = self.n_tokens, self.n_tokens // 2
-        sizes = [n, half, half] if self.has_halves else [n]
-        ends = np.cumsum(sizes * len(self.models)).tolist()
-        return [slice(end - size, end) for end, size in zip(ends, sizes * len(self.models), strict=True)]
+        sizes = ([n, half, half] if self.has_halves else [n]) * len(self.runs)
+        return [slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True)]
 
     def arranged(self, x: Tokens) -> Tokens:
         """Return the tokens of all systems, shape (..., n_rows, d), from those of the finest one."""
         blocks = [x, x[..., ::2, :], x[..., 1::2, :]] if self.has_halves else [x]
-        return np.concatenate(blocks * len(self.models), axis=-2)
+        return np.concatenate(blocks * len(self.runs), axis=-2)
 
     def differences(self, values: Floats) -> Floats:
         """Return a sample of the level's difference for each row of values of its systems, shape (R, n_systems)."""
         if self.has_halves:
-            by_model = values.reshape(len(values), len(self.models), 3)
-            values = by_model[..., 0] - by_model[..., 1:].mean(axis=-1)
-        return np.asarray(values[:, 0] - values[:, 1] if len(self.models) > 1 else values[:, 0])
+            by_run = values.reshape(len(values), len(self.runs), 3)
+            values = by_run[..., 0] - by_run[..., 1:].mean(axis=-1)
+        n_coarse = len(self.models) - 1
+        fine = values[:, : values.shape[1] - n_coarse].mean(axis=1)
+        return np.asarray(fine - values[:, -1] if n_coarse else fine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,11 +232,17 @@ class LevelPlan(ModelPlan):
         level = model.level
         self.systems: list[System] = []
         kinds = [None, 0, 1] if level.has_halves else [None]
-        halves = [(one, half) for one in level.models for half in kinds]
-        for (one, half), rows in zip(halves, level.blocks, strict=True):
-            plan = one.plan(dataclasses.replace(shape, n_tokens=rows.stop - rows.start))
+        kinds_of_runs = [(*run, half) for run in level.runs for half in kinds]
+        for (one, is_exchanged, half), rows in zip(kinds_of_runs, level.blocks, strict=True):
             self.systems.append(
-                System(model=one, plan=plan, rows=rows, half=half, n_steps=one.n_steps // model.n_steps)
+                System(
+                    model=one,
+                    plan=one.plan(dataclasses.replace(shape, n_tokens=rows.stop - rows.start)),
+                    rows=rows,
+                    half=half,
+                    is_exchanged=is_exchanged,
+                    n_steps=one.n_steps // model.n_steps,
+                )
             )
         plans = [system.plan for system in self.systems]
         self.has_radius, self.is_ordered = plans[0].has_radius, plans[0].is_ordered
@@ -257,6 +283,8 @@ class System:
         Its tokens among those of all systems.
     half : int or None
         0 for the tokens at even places of a larger system, 1 for those at odd ones.
+    is_exchanged : bool
+        Whether each two steps take the noise of one another.
     n_steps : int
         Steps in one of the coarsest system.
     """
@@ -265,6 +293,7 @@ class System:
     plan: ModelPlan
     rows: slice
     half: int | None
+    is_exchanged: bool
     n_steps: int
 
     @property
@@ -276,10 +305,7 @@ class System:
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return its state after some steps of the coarsest system, from that of all systems."""
-        if self.half is not None:
-            context = dataclasses.replace(
-                context, noise=cast(Noise, _NoiseOfHalf(context.noise, half=self.half, dim=x.shape[2]))
-            )
+        context = dataclasses.replace(context, noise=cast(Noise, _NoiseOfSystem(context.noise, self, dim=x.shape[2])))
         state = np.ascontiguousarray(x[:, self.rows])
         first, stop = steps.start * self.n_steps, steps.stop * self.n_steps
         for start in range(first, stop, self.plan.max_fused_steps):
@@ -287,22 +313,25 @@ class System:
         return state
 
 
-class _NoiseOfHalf:
-    """The noise of a run, for a system of every second of its tokens: these keep the noise of their own."""
+class _NoiseOfSystem:
+    """The noise of a run, for one of its systems: that of other steps, and of each token's own for half of them."""
 
-    def __init__(self, noise: Noise, *, half: int, dim: int) -> None:
-        self.noise, self.half, self.dim = noise, half, dim
+    def __init__(self, noise: Noise, system: System, *, dim: int) -> None:
+        self.noise, self.system, self.dim = noise, system, dim
         self.roots, self.n_replicas = noise.roots, noise.n_replicas
         self.is_shared, self.n_threads = noise.is_shared, noise.n_threads
 
+    def _step(self, step: int) -> int:
+        return step ^ 1 if self.system.is_exchanged else step
+
     def draws(self, stream: Stream, step: int) -> Draws:
-        draws = self.noise.draws(stream, step)
-        if stream is not Stream.IDIOSYNCRATIC:
+        draws, half = self.noise.draws(stream, self._step(step)), self.system.half
+        if half is None or stream is not Stream.IDIOSYNCRATIC:
             return draws
-        return _DrawsOfHalf(keys=draws.keys, step=step, n_threads=draws.n_threads, half=self.half, dim=self.dim)
+        return _DrawsOfHalf(keys=draws.keys, step=draws.step, n_threads=draws.n_threads, half=half, dim=self.dim)
 
     def at(self, stream: Stream, step: int) -> list[np.random.Generator]:
-        return self.noise.at(stream, step)
+        return self.noise.at(stream, self._step(step))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

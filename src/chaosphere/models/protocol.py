@@ -570,7 +570,9 @@ class Model(Protocol):
     so that the empirical measure moves by itself, conditional on the common noise. `estimate` takes fewer steps of a
     model that has a method `coarsen(factor)`, which returns the model of n_steps/factor steps under the same noise.
     With a method `with_steps(n_steps)` besides, which returns it in any number of steps, the limit of many steps is
-    meant. Both may raise ValueError for a number that does not serve. `ModelPlan` shows how to write a model.
+    meant. Both may raise ValueError for a number that does not serve. With a true attribute `is_antithetic`, too,
+    `estimate` also runs it with the noise of each two steps exchanged: step k then takes the draws of step k + 1, and
+    the other way round. `ModelPlan` shows how to write a model.
 
     See Also
     --------
@@ -664,6 +666,11 @@ def radii_of(plan: ModelPlan, state: Tokens) -> Tokens | None:
 def has_own_noise_of(model: object) -> bool:
     """Whether tokens may have noise of their own, by the attribute `has_own_noise`: a model without it may."""
     return bool(getattr(model, "has_own_noise", True))
+
+
+def is_antithetic(model: object) -> bool:
+    """Whether a run with the noise of each two steps exchanged helps, by `is_antithetic`: it does not by default."""
+    return bool(getattr(model, "is_antithetic", False))
 
 
 def coarsened(model: Model, factor: int) -> Model | None:

@@ -229,10 +229,15 @@ class Scheme(Protocol):
         Of the interaction and of the noise, in a step.
     is_ito : bool
         Whether the noise is evaluated at the start of a step alone, so that an equation of Itô is solved.
+    is_milstein : bool
+        Whether a step is one of the Milstein scheme to the order h, but for the Lévy areas of the noise. The mean of two
+        runs, one of which takes the noise of each two steps in exchanged order, then differs from the run of half as
+        many steps by the order h (Giles and Szpruch 2014, doi:10.1214/13-AAP957).
 
     See Also
     --------
     chaosphere.LimitSDE : The limit of deep and wide transformers.
+    chaosphere.estimate : Expectation of an observable, by several numbers of steps.
     chaosphere.models.schemes.Flow : Drift and noise over a step.
 
     Examples
@@ -263,6 +268,7 @@ class Scheme(Protocol):
     weak_order: float | None
     evaluations: int
     is_ito: bool = False
+    is_milstein: bool = False
 
     def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step.
@@ -312,6 +318,7 @@ class Heun(Scheme):
     """The trapezoidal rule, with the end of a step of `ProjectedEuler` as the second point."""
 
     order, strong_order, weak_order, evaluations = 2, 0.5, 1.0, 2
+    is_milstein = True
 
     def step(self, x: Any, flow: Flow) -> Any:
         """Return the tokens at the end of the step."""

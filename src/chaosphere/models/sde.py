@@ -291,6 +291,26 @@ class LimitSDE(Brief):
         return self.temperature > 0
 
     @property
+    def is_antithetic(self) -> bool:
+        """Whether runs with the noise of each two steps exchanged help `estimate`: there is noise, and "heun" takes it.
+
+        See Also
+        --------
+        chaosphere.estimate : Expectation of an observable, by several numbers of steps.
+        chaosphere.models.schemes.Scheme : A way to take a step of the equation.
+
+        Examples
+        --------
+        >>> import chaosphere as cs
+        >>> model = cs.LimitSDE(
+        ...     attention=None, field=None, horizon=1.0, n_steps=10, temperature=0.5, scheme="heun"
+        ... )
+        >>> model.is_antithetic
+        True
+        """
+        return self._is_noisy and SCHEMES[self.scheme].is_milstein
+
+    @property
     def is_ordered(self) -> bool:
         """Whether the drift depends on the order of the tokens: it does if that of the attention does.
 

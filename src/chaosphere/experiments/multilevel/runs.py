@@ -102,7 +102,7 @@ def run(
         field=GaussianField(kernel=kernel, method="spectral", tolerance=field_tolerance),
         horizon=horizon,
         n_steps=n_steps,
-        scheme="split",
+        scheme="heun",
     )
     energy, sequence = Energy(beta=beta or 1.0), root(rng)
     study = netcdf.identity({"model": model, "beta": energy.beta, "tolerance": tolerance}, sequence)
