@@ -97,11 +97,15 @@ def estimate(
     chaosphere.ensemble : Run a model for many seeds and parameters.
     chaosphere.Estimate : The result.
     chaosphere.LimitSDE.with_steps : The same equation in any number of steps.
+    chaosphere.LimitSDE.is_antithetic : Whether its levels in steps have antithetic runs.
     chaosphere.MeanField : The limit of infinitely many tokens, carried by nodes.
     chaosphere.models.protocol.ModelPlan.check_levels : What a plan refuses.
 
     Notes
     -----
+    For a `LimitSDE` with noise take the scheme "heun". Levels in steps then have antithetic runs, and variances of the
+    order h² in place of h (Giles and Szpruch 2014, doi:10.1214/13-AAP957).
+
     The interval is Student's, widened by a bound of the bias on either side: it holds if the differences between levels
     fall by one ratio from each to the next, below about 0.9, which is estimated. The number
     of samples follows from variances that are estimated from these samples;
@@ -119,7 +123,7 @@ def estimate(
     >>> attention = cs.SoftmaxAttention(beta=1.0)
     >>> field = cs.GaussianField(kernel=cs.MLP(width=1, activation="erf").kernel(3))
     >>> model = cs.LimitSDE(
-    ...     attention=attention, field=field, horizon=0.5, n_steps=4, scheme="split"
+    ...     attention=attention, field=field, horizon=0.5, n_steps=4, scheme="heun"
     ... )
     >>> energy = cs.measures.Energy(beta=1.0)
     >>> result = cs.estimate(model, cs.laws.Uniform(dim=3), energy, tolerance=0.1, rng=0)

@@ -230,14 +230,14 @@ class Scheme(Protocol):
     is_ito : bool
         Whether the noise is evaluated at the start of a step alone, so that an equation of Itô is solved.
     is_milstein : bool
-        Whether a step is one of the Milstein scheme to the order h, but for the Lévy areas of the noise. The mean of two
-        runs, one of which takes the noise of each two steps in exchanged order, then differs from the run of half as
-        many steps by the order h (Giles and Szpruch 2014, doi:10.1214/13-AAP957).
+        Whether a step is one of the Milstein scheme to the order h, but for the Lévy areas of the noise. Take two runs,
+        one with the noise of each two steps exchanged. Their mean then differs from the run of half as many steps by
+        the order h (Giles and Szpruch 2014, doi:10.1214/13-AAP957).
 
     See Also
     --------
     chaosphere.LimitSDE : The limit of deep and wide transformers.
-    chaosphere.estimate : Expectation of an observable, by several numbers of steps.
+    chaosphere.LimitSDE.is_antithetic : Whether the scheme of an equation serves antithetic runs.
     chaosphere.models.schemes.Flow : Drift and noise over a step.
 
     Examples
