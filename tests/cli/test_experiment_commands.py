@@ -240,7 +240,7 @@ def test_mean_field_json(tmp_path, capsys):
         (["--nodes", "16", "8"], "n_nodes must be at least two increasing integers, got [16, 8]"),
         (["--steps", "4"], "n_steps must be at least two increasing integers, got [4]"),
         (["--modes", "4"], "n_modes must be an integer >= 8, got 4"),
-        (["--pair-replicas", "1"], "n_replicas must be an integer >= 2"),
+        (["--pair-replicas", "1"], "n_pair_replicas must be an integer >= 2"),
         (["--horizon", "0"], "horizon must be a finite number > 0"),
     ],
 )

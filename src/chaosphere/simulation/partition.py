@@ -80,6 +80,7 @@ class Rows:
         try:
             try:
                 yield
+                self._meet()
             except _ErrorOfSome:
                 raise
             except SimulationError as error:

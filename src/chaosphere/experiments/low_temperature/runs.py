@@ -144,16 +144,21 @@ def run(
     if gap * horizon / n_steps > 0.25:
         raise ValueError(f"n_steps must be at least 4 gap horizon = {4 * gap * horizon:g}, got {n_steps}")
     n_threads = checks.threads(n_threads)
+
+    def check(n_nodes: int) -> None:
+        check_size(
+            n_tokens=2 * n_nodes,
+            dim=dim,
+            n_steps=n_steps,
+            n_replicas=n_replicas,
+            n_results=2 * _N_TIMES * n_nodes * dim,
+            n_costs=n_nodes**2 if n_leading > 1 else 2 * n_nodes,
+        )
+
+    check(n_tokens)  # before there are any
     coarse = quadrature(Uniform(dim=dim), n_tokens // 4)
     n_nodes = 4 * len(coarse.weights)
-    check_size(
-        n_tokens=2 * n_nodes,
-        dim=dim,
-        n_steps=n_steps,
-        n_replicas=n_replicas,
-        n_results=2 * _N_TIMES * n_nodes * dim,
-        n_costs=n_nodes**2 if n_leading > 1 else 2 * n_nodes,
-    )
+    check(n_nodes)
     sequence = root(rng)
     fine = quadrature(Uniform(dim=dim), n_nodes)  # of as many, in each dimension
     facts = {
