@@ -305,7 +305,9 @@ class System:
 
     def advance(self, x: Tokens, steps: range, context: StepContext) -> Tokens:
         """Return its state after some steps of the coarsest system, from that of all systems."""
-        context = dataclasses.replace(context, noise=cast(Noise, _NoiseOfSystem(context.noise, self, dim=x.shape[2])))
+        if self.half is not None or self.is_exchanged:
+            noise = cast(Noise, _NoiseOfSystem(context.noise, self, dim=x.shape[2]))
+            context = dataclasses.replace(context, noise=noise)
         state = np.ascontiguousarray(x[:, self.rows])
         first, stop = steps.start * self.n_steps, steps.stop * self.n_steps
         for start in range(first, stop, self.plan.max_fused_steps):
