@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from chaosphere.common.checks import Floats
-from chaosphere.ensembles.executors import is_dask, worker_deaths
+from chaosphere.ensembles.executors import cancel, is_dask, worker_deaths
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.pool import Pool
 from chaosphere.ensembles.store import Batch
@@ -128,7 +128,7 @@ class Dispatch:
                     except futures.BrokenExecutor as error:
                         broken = error
                 elif not is_dask(executor):  # it would cancel those that run, too
-                    running = {future: batch for future, batch in running.items() if not future.cancel()}
+                    running = {future: batch for future, batch in running.items() if not cancel(future)}
                 if not running:
                     break
                 ready, _ = futures.wait(running, timeout=1.0, return_when=futures.FIRST_COMPLETED)
@@ -148,7 +148,7 @@ class Dispatch:
                         yield batch, values
         finally:
             for future in running:
-                future.cancel()
+                cancel(future)
         if interrupted is not None:
             raise interrupted
         if broken is not None:

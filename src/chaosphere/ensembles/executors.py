@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from chaosphere.common import checks
@@ -45,6 +45,18 @@ def refuse_fork(executor: futures.Executor | None) -> None:
             "executor must not fork, which copies OpenMP's state but not its threads: give the pool "
             "mp_context=multiprocessing.get_context('spawn')"
         )
+
+
+def cancel(future: futures.Future[Any]) -> bool:
+    """Cancel a future that no worker has begun, and return whether it was.
+
+    When a process pool breaks, it sets an error on all its futures. In Python 3.11 one that was cancelled stops it there
+    (python/cpython#107219), and workers are left that nobody ends: here the error is dropped.
+    """
+    is_cancelled = future.cancel()
+    if is_cancelled:
+        vars(future)["set_exception"] = lambda error: None
+    return is_cancelled
 
 
 def is_dask(executor: futures.Executor) -> bool:

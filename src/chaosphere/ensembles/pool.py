@@ -51,6 +51,7 @@ class Pool(futures.ProcessPoolExecutor):
         self.stop_runs()
 
 
+_SECONDS_TO_SEND = 5.0  # what a stopped run leaves, to the process that started it
 _stop_pipe: Connection | None = None  # of a worker to its pool
 
 
@@ -58,6 +59,19 @@ def end_if_stopped() -> None:
     """Stop the runs of this worker if its pool has ended them; the thread that waits for this may be late."""
     if _stop_pipe is not None and _stop_pipe.poll():
         stop_runs()
+
+
+def end_after_stop() -> None:
+    """End this process soon, if it is a worker of a pool other than `Pool` and a signal has stopped its run.
+
+    When a worker of such a pool dies, the pool ends the others by SIGTERM, which their runs note, and waits for them.
+    They would wait for a lock that the dead one held, which it does while it has no run.
+    """
+    is_worker = multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread()
+    if is_worker and _stop_pipe is None:
+        timer = threading.Timer(_SECONDS_TO_SEND, os._exit, [1])
+        timer.daemon = True
+        timer.start()
 
 
 def _start_worker(stop_pipe: Connection) -> None:

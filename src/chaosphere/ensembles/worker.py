@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
-from chaosphere.ensembles.pool import end_if_stopped, processors
+from chaosphere.ensembles.pool import end_after_stop, end_if_stopped, processors
 from chaosphere.ensembles.start import Start
 from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.kernels import abi
@@ -88,6 +88,7 @@ def run_task(task: Task) -> dict[str, Floats]:
         return _run(task)
     except KeyboardInterrupt as error:
         _stopped[task.call] = str(error)
+        end_after_stop()
         raise
     except Exception as error:
         seeds = task.start.seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
 from types import FrameType
@@ -57,7 +58,8 @@ class StopRequest:
     """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
 
     One entered inside another shares what is noted. Only the main thread of a process gets signals: in others this
-    notes nothing. A signal that the process ignores, as under nohup, stays ignored.
+    notes nothing. A signal that the process ignores, as under nohup, stays ignored. In a process that multiprocessing
+    started, SIGTERM raises nothing however often it comes: a pool sends it to all that are left when one has died.
     """
 
     def __init__(self) -> None:
@@ -87,5 +89,5 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._noted.append(signal.Signals(number))
-        if len(self._noted) > 1:
+        if len(self._noted) > 1 and (number != signal.SIGTERM or multiprocessing.parent_process() is None):
             raise KeyboardInterrupt
