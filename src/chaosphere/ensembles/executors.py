@@ -50,8 +50,8 @@ def refuse_fork(executor: futures.Executor | None) -> None:
 def cancel(future: futures.Future[Any]) -> bool:
     """Cancel a future that no worker has begun, and return whether it was.
 
-    When a process pool breaks, it sets an error on all its futures. In Python 3.11 one that was cancelled stops it there
-    (python/cpython#107219), and workers are left that nobody ends: here the error is dropped.
+    When a process pool breaks, it sets an error on all its futures. In Python 3.11 one that was cancelled stops it
+    there (python/cpython#107219), and workers are left that nobody ends: here the error is dropped.
     """
     is_cancelled = future.cancel()
     if is_cancelled:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import threading
 from types import FrameType
@@ -54,6 +53,13 @@ def stop_runs() -> None:
     _is_stopped.set()
 
 
+def _is_first_process() -> bool:
+    """Whether multiprocessing has not started this process."""
+    from multiprocessing import parent_process
+
+    return parent_process() is None
+
+
 class StopRequest:
     """While entered, SIGINT and SIGTERM are noted in `received`; a second one raises KeyboardInterrupt at once.
 
@@ -89,5 +95,5 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._noted.append(signal.Signals(number))
-        if len(self._noted) > 1 and (number != signal.SIGTERM or multiprocessing.parent_process() is None):
+        if len(self._noted) > 1 and (number != signal.SIGTERM or _is_first_process()):
             raise KeyboardInterrupt
