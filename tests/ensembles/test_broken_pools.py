@@ -16,6 +16,7 @@ import pytest
 from support.members import environment
 
 from chaosphere.ensembles.executors import cancel
+from chaosphere.simulation.signals import StopRequest
 
 PROGRAM = """
 import os, sys, time
@@ -100,3 +101,21 @@ def test_a_cancelled_future_does_not_stop_a_pool_that_breaks():
     with pytest.raises(CancelledError):
         futures[-1].result(timeout=0)
     assert futures[0].exception(timeout=60) is not None
+
+
+def raises_at_the_second(number):
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(number)
+            assert stop.received == number
+            signal.raise_signal(number)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def test_a_worker_keeps_its_step_when_its_pool_ends_it_after_a_signal():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        assert list(executor.map(raises_at_the_second, numbers)) == [True, False]
+        assert list(map(raises_at_the_second, numbers)) == [True, True]
