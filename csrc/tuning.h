@@ -75,9 +75,11 @@
 #define MIN_ODD_VECTORS 3
 
 /* Lanes along systems: tokens whose coefficients with others live at once, how many of the others, and coordinates whose
- * sums do. Their products are the sums in registers. */
+ * sums do. Their products are the sums in registers. REPLICA_CACHE is how many bytes of these tokens the first-level cache
+ * keeps while those of others go through it. */
 #define REPLICA_ROWS 4
 #define REPLICA_COLUMNS 2
+#define REPLICA_CACHE 16384
 #define REPLICA_COORDINATES (N_REGISTERS >= 32 ? 4 : 2)
 /* Of one system alone: vectors of tokens whose sums live at once, of how many other tokens, and their coordinates. */
 #define SINGLE_VECTORS 4
