@@ -3,12 +3,14 @@
 import ast
 import signal
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-from support.programs import finished, session, started, wait_for_end
+from support.programs import TIMEOUT, finished, session, started, wait_for_end
 
 ROOT = Path(__file__).parents[2]
+LIMIT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["faulthandler_timeout"]
 PROGRAMS = ROOT / "tests" / "support" / "programs.py"
 CALLS = {f"subprocess.{function}" for function in ("run", "call", "check_call", "check_output")}
 SLEEPER = "import subprocess, sys, time\n{first}\ndef sleep_for_long():\n    time.sleep(600)\nsleep_for_long()\n"
@@ -36,6 +38,15 @@ def test_programs_have_a_time():
     paths = {path for folder in ("tests", "benches") for path in (ROOT / folder).rglob("*.py")} - {PROGRAMS}
     lines = {str(path.relative_to(ROOT)): endless(path.read_text()) for path in paths}
     assert {name: numbers for name, numbers in lines.items() if numbers} == {}
+
+
+def test_a_program_is_ended_before_its_test_is():
+    """Its message says more than the stacks that pytest prints."""
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    calls = [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
+    times = [node.value.value for node in calls if node.arg == "timeout" and isinstance(node.value, ast.Constant)]
+    assert times
+    assert max([*times, TIMEOUT]) < LIMIT
 
 
 @pytest.mark.parametrize(
