@@ -81,7 +81,7 @@ def test_a_line_that_is_never_printed_is_not_waited_for():
 
 def test_the_words_of_a_program_that_hangs_are_not_lost():
     with pytest.raises(TimeoutError) as caught:
-        finished([*PYTHON, SLEEPER.format(first="")], timeout=1)
+        finished([*PYTHON, SLEEPER.format(first="")], timeout=2)
     assert "line 4 in sleep_for_long" in caught.value.__notes__[0]
 
 
