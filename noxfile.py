@@ -65,7 +65,8 @@ def mpi(session):
 def slow(session):
     """More cases of what other tests look at, too."""
     install(session, "test")
-    session.run("pytest", "-m", "slow", "-n", "auto", *session.posargs)
+    # A test of tests/c waits while the library is compiled for each sanitizer; on a busy machine that takes long.
+    session.run("pytest", "-m", "slow", "-n", "auto", "-o", "faulthandler_timeout=6000", *session.posargs)
 
 
 @nox.session(default=False)

@@ -91,6 +91,8 @@ def main() -> int:
         return 0
     if arguments.old is None or arguments.new is None or arguments.rounds < 2:
         parser.error("OLD and NEW are needed, and at least two rounds")
+    import registry
+
     names = chosen(arguments.case)
     sides = {"old": command_for(arguments.old), "new": command_for(arguments.new)}
     rounds: dict[str, list[dict[str, dict[str, float]]]] = {side: [] for side in sides}
@@ -99,7 +101,9 @@ def main() -> int:
         for side in list(sides)[:: 1 if number % 2 == 0 else -1]:
             python, environment = sides[side]
             command = [python, __file__, "--child", json.dumps(names), "--seconds", str(arguments.seconds)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=registry.TIMEOUT, check=False
+            )
             if done.returncode:
                 raise SystemExit(f"{side} failed:\n{done.stderr}")
             report = json.loads(done.stdout)

@@ -121,7 +121,7 @@ def _library() -> ctypes.CDLL | None:
         command = [compiler, *FLAGS, str(source), "-o", str(library), "-lm"]
         # GCC prefers 256-bit vectors even where 512-bit ones are faster; other compilers may not know the flag.
         wide = [*command, "-mprefer-vector-width=512"]
-        tries = [subprocess.run(c, capture_output=True, text=True, check=False) for c in (command, wide)]
+        tries = [subprocess.run(c, capture_output=True, text=True, timeout=300, check=False) for c in (command, wide)]
         if not library.exists():
             warnings.warn(f"no peak to compare with, the probe does not compile:\n{tries[0].stderr}", stacklevel=2)
             return None

@@ -19,6 +19,7 @@ THREADS = int(os.environ.get("CHAOSPHERE_BENCH_THREADS", N_PROCESSORS))
 SECONDS = 0.3  # time to spend on one contender and case, between ROUNDS[0] and ROUNDS[1] rounds
 ROUNDS = (1, 1) if IS_QUICK else (3, 300)
 SLOW = 3.0  # a call that takes longer is measured once
+TIMEOUT = 600 if IS_QUICK else 24 * 3600  # seconds; no process of a bench takes as long unless it hangs
 
 # Largest error against NumPy in float64 on the same tokens, divided by max(1, largest reference value). It must let
 # every contender pass and no wrong formula; the accuracy of the library itself is the business of its tests.

@@ -22,11 +22,13 @@ OURS = "chaosphere"
 
 def run_one(file: Path, contender: str, is_quick: bool) -> dict:
     """Return pytest-benchmark's JSON of one contender on one file; {} if it has nothing there."""
+    import registry
+
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "out.json")
         command = [sys.executable, "-m", "pytest", str(file), "-q", "--contender", contender]
         command += ["--quick"] * is_quick + [f"--benchmark-json={output}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=registry.TIMEOUT, check=False, cwd=HERE)
         if done.returncode not in (0, 5):  # 5: nothing to run
             raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
         return json.loads(output.read_text()) if output.exists() and output.stat().st_size else {}

@@ -84,7 +84,7 @@ def main() -> None:
                 if contender == "torch":
                     words = [str(HERE / "peers" / "training_torch.py"), *steps, "--threads", str(registry.THREADS)]
                     words += ["--start", str(start), "--out", str(out)]
-                subprocess.run([sys.executable, *words], check=True)
+                subprocess.run([sys.executable, *words], timeout=registry.TIMEOUT, check=True)
                 with np.load(out) as file:
                     losses[contender], gradients[contender] = file["losses"], file["gradient"]
                     seconds[contender] += list(file["seconds"][1:])

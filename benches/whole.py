@@ -52,7 +52,7 @@ def command(experiment: str, contender: str, is_quick: bool, n_replicas: int, ou
 def measure(words: list[str]) -> tuple[float, float]:
     """Run and return seconds on the clock and of the processors."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=registry.TIMEOUT, check=False)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")

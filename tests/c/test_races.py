@@ -6,14 +6,13 @@ A change to the schedule or to what a worker does wants `pytest -m slow tests/c/
 import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from test_sanitizers import HERE, ROOT, compile_c, compile_library, needs_clang
+from test_sanitizers import HERE, ROOT, compile_c, compile_library, needs_clang, run
 
 KERNELS = ROOT / "src" / "chaosphere" / "kernels"
 FLAGS = ["-O0", "-fsanitize=thread", "-fPIC"]
@@ -24,7 +23,7 @@ pytestmark = [needs_clang, pytest.mark.slow]
 def archer():
     """Where Archer is: in the folder of LLVM's libraries, above that of Clang's resources."""
     command = ["clang", "-print-resource-dir"]
-    resources = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    resources = Path(run(command).stdout.strip())
     path = resources.parent.parent / "libarcher.so"
     assert path.exists(), f"{path} is missing; on Debian: apt-get install libomp-dev"
     return str(path)
@@ -54,23 +53,16 @@ def watched(folder):
     library, version = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LDVERSION")
     link = [f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{version}", "-fopenmp", "-lm", "-ldl"]
     compile_c([HERE / "python.c"], folder / "python", *FLAGS, INCLUDE, *link, compiler="clang")
-    return subprocess.run(
+    return run(
         [folder / "python", HERE / "races.py"],
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-        env=os.environ
-        | {
-            "PYTHONHOME": sys.base_prefix,
-            "PYTHONPATH": os.pathsep.join([str(folder), sysconfig.get_path("platlib")]),
-            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:exitcode=66:halt_on_error=1",
-            "OMP_TOOL_LIBRARIES": archer(),
-            "ARCHER_OPTIONS": "verbose=1",
-            "OMP_NUM_THREADS": "4",
-            "KMP_BLOCKTIME": "0",
-            "OPENBLAS_NUM_THREADS": "1",
-        },
+        PYTHONHOME=sys.base_prefix,
+        PYTHONPATH=os.pathsep.join([str(folder), sysconfig.get_path("platlib")]),
+        TSAN_OPTIONS="ignore_noninstrumented_modules=1:exitcode=66:halt_on_error=1",
+        OMP_TOOL_LIBRARIES=archer(),
+        ARCHER_OPTIONS="verbose=1",
+        OMP_NUM_THREADS="4",
+        KMP_BLOCKTIME="0",
+        OPENBLAS_NUM_THREADS="1",
     )
 
 

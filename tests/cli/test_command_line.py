@@ -22,6 +22,7 @@ from support.commands import (
     TINY_UNIFORM,
     strict_json,
 )
+from support.programs import TIMEOUT, finished
 
 import chaosphere as cs
 from chaosphere import stats
@@ -39,7 +40,8 @@ def test_unknown_option_exits_with_2(option):
 
 
 def test_module_and_info():
-    done = subprocess.run([sys.executable, "-m", "chaosphere", "info"], capture_output=True, text=True, check=True)
+    done = finished([sys.executable, "-m", "chaosphere", "info"])
+    assert done.returncode == 0, done.stderr
     for word in ("chaosphere", cs.__version__, "instruction set in use", "OpenMP", "compiler"):
         assert word in done.stdout
 
@@ -47,9 +49,7 @@ def test_module_and_info():
 def test_isa_is_forced_or_refused_by_the_environment():
     program = "import chaosphere; chaosphere.show_config()"
     for isa, code, text in (("baseline", 0, "baseline"), ("sse9", 1, "instruction set 'sse9' is not available here")):
-        done = subprocess.run(
-            [sys.executable, "-c", program], env={"CHAOSPHERE_ISA": isa}, capture_output=True, text=True, check=False
-        )
+        done = finished([sys.executable, "-c", program], env={"CHAOSPHERE_ISA": isa})
         assert (done.returncode != 0) == bool(code)
         assert text in done.stdout + done.stderr
 
@@ -232,6 +232,7 @@ def run_command(shell, *, folder, **environment):
         env={**os.environ, "CS": command, **environment},
         cwd=folder,
         capture_output=True,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -288,7 +289,7 @@ def test_a_disk_that_fills_ends_with_one_line(tmp_path, capsys, monkeypatch):
 def test_progress_on_a_terminal_from_the_start_and_the_plan_first(tmp_path):
     own, other = pty.openpty()
     command = [sys.executable, "-m", "chaosphere", "chaos", *TINY, "--study", "rates", "--out", str(tmp_path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=other, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=other, timeout=TIMEOUT, check=True)
     os.close(other)
     text = ""
     with contextlib.suppress(OSError):  # the end, on Linux

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.commands import TINY, strict_json
 from support.members import digest
-from support.ranks import finished, needs_mpi, run_ranks, start_ranks
+from support.ranks import needs_mpi, run_ranks, started_ranks
 from support.studies import GOOD, written
 
 import chaosphere as cs
@@ -70,14 +70,14 @@ def test_a_signal_to_one_rank(tmp_path):
     """All stop after one step with a checkpoint of each; another number of ranks is refused, the same resumes."""
     path = written(tmp_path, SPREAD.replace("depth = 4", "depth = 1500").replace("replicas = 2", "replicas = 1"))
     arguments = ("-m", "chaosphere", "run", path, "--spread", "--json", "--out")
-    process = start_ranks(2, *arguments, tmp_path / "out")
-    while not (tmp_path / "out" / "small.zarr.running").exists():
-        time.sleep(0.05)
-        assert process.poll() is None
-    time.sleep(0.2)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGTERM)
-    done = finished(process)
+    with started_ranks(2, *arguments, tmp_path / "out") as process:
+        while not (tmp_path / "out" / "small.zarr.running").exists():
+            time.sleep(0.05)
+            assert process.poll() is None
+        time.sleep(0.2)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGTERM)
+        done = process.finished()
     assert done.returncode == 130
     (line,) = ours(done)
     assert re.search(r"stopped after step \d+ of 1500; 0 of 1 runs are in .*small.zarr", line)

@@ -2,11 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.programs import started
 
 from chaosphere.common import checks, files
 
@@ -24,10 +25,9 @@ with files.Lock(Path(sys.argv[1]), "store"):
 def lock(tmp_path):
     """A path, and a process that holds its lock."""
     path = tmp_path / "s.zarr"
-    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
+    with started([sys.executable, "-c", HOLD, path]) as process:
         assert process.stdout.readline() == "held\n"
         yield path, process
-        process.kill()
 
 
 def test_home_and_links_are_resolved(tmp_path, monkeypatch):
@@ -142,8 +142,9 @@ def test_many_processes_take_turns_at_a_lock(tmp_path):
     )
     path = tmp_path / "number"
     path.write_text("0")
-    processes = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started([sys.executable, "-c", code, path])) for _ in range(3)]
+        assert [process.wait() for process in processes] == [0, 0, 0]
     assert path.read_text() == "90"
 
 

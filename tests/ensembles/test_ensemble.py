@@ -4,14 +4,13 @@ import dataclasses
 import json
 import random
 import re
-import subprocess
-import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.members import LAW, SMALL, STUDY, digest, mean, one, transformer
+from support.programs import run
 
 import chaosphere as cs
 from chaosphere import stats
@@ -275,8 +274,7 @@ print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").rea
 """
     sizes = {}
     for n in (100, 4_000):
-        done = subprocess.run([sys.executable, "-c", program, str(n)], capture_output=True, text=True, check=True)
-        sizes[n] = [int(word) for word in done.stdout.split()]
+        sizes[n] = [int(word) for word in run(program, n).split()]
     used = sizes[4_000][0] - sizes[100][0]
     assert sizes[4_000][1] / 3 < used < sizes[4_000][1]
 

@@ -1,7 +1,6 @@
 """Every executor, driven for real, gives the bits of one process; MPI has a file of its own."""
 
 import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.members import LAW, STUDY, digest, environment, processes, transformer
+from support.programs import TIMEOUT, finished
 
 import chaosphere as cs
 from chaosphere.ensembles.executors import workers
@@ -20,14 +20,7 @@ MEMBERS = Path(__file__).parents[1] / "support" / "members.py"
 
 def run(*arguments, **environment):
     """The digest that the program prints, in a process of its own where every warning is an error."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", MEMBERS, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | environment,
-        check=False,
-    )
+    done = finished([sys.executable, "-W", "error", MEMBERS, *arguments], env=os.environ | environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -53,9 +46,7 @@ if __name__ == "__main__":
 
 def test_workers_get_no_signals_not_even_while_they_start(tmp_path):
     (tmp_path / "starting.py").write_text(STARTING)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "starting.py"], capture_output=True, text=True, start_new_session=True, check=False
-    )
+    done = finished([sys.executable, tmp_path / "starting.py"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "SIGINT\n", "")
 
 
@@ -66,7 +57,7 @@ def test_a_pool_stops_its_runs(tmp_path, expected):
         pool.stop_runs()
         with pytest.raises(cs.Interrupted, match=r"SIGTERM: stopped after step \d of 6; 0 of 36 runs are in"):
             cs.ensemble(transformer, LAW, executor=pool, store=tmp_path / "study.zarr", **STUDY)
-        assert pool.submit(processors).result() >= 1
+        assert pool.submit(processors).result(timeout=TIMEOUT) >= 1
 
 
 NOTICED = """
@@ -85,8 +76,8 @@ for stop in (False, True):
 
 def test_a_worker_notices_the_end_before_it_takes_up_a_run():
     """Whatever its thread does: under load that came late, and a run or two were finished."""
-    done = subprocess.run([sys.executable, "-c", NOTICED], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["None", "15"]
+    done = finished([sys.executable, "-c", NOTICED])
+    assert (done.stdout.split(), done.stderr) == (["None", "15"], "")
 
 
 def test_thread_pool(expected):
@@ -125,14 +116,7 @@ if __name__ == "__main__":
 def test_threads_of_workers_are_set_whatever_dask_says(tmp_path):
     """Each worker asks for its share of the processors, though Dask sets OMP_NUM_THREADS=1."""
     (tmp_path / "threads.py").write_text(THREADS)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "threads.py"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-        check=False,
-    )
+    done = finished([sys.executable, tmp_path / "threads.py"], env=environment())
     assert done.returncode == 0, done.stderr
     n = processors()
     assert done.stdout.splitlines() == [f"{n} 1", f"{max(1, n // 2)} 1"]
@@ -144,7 +128,7 @@ def test_threads_of_workers_follow_the_affinity_mask():
     try:
         os.sched_setaffinity(0, {min(mask)})  # which workers inherit
         with Pool(1) as pool:
-            assert processors() == pool.submit(processors).result() == 1
+            assert processors() == pool.submit(processors).result(timeout=TIMEOUT) == 1
     finally:
         os.sched_setaffinity(0, mask)
     assert processors() == len(mask)

@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from support.programs import finished
 
 import chaosphere as cs
 from chaosphere.cli.main import main
@@ -125,7 +125,8 @@ def test_workers_know_what_the_script_named(tmp_path):
     values = []
     for number, options in enumerate(([], ["--executor", "processes", "--workers", "1"])):
         command = [sys.executable, "own_study.py", "own.toml", "--out", f"out{number}", *options]
-        subprocess.run(command, cwd=tmp_path, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = finished(command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
         values.append(cs.load_ensemble(tmp_path / f"out{number}" / "own.zarr")["value"].values)
     assert (values[0] == values[1]).all()
     assert (values[0][0, :, -1] < values[0][1, :, -1]).all()  # a stronger pull

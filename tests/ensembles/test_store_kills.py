@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.members import KINDS, LAW, STUDY, Deadly, digest, environment, processes, transformer
+from support.programs import finished, started
 
 import chaosphere as cs
 
@@ -24,7 +25,7 @@ def test_several_starts_at_once(tmp_path, expected):
     store = tmp_path / "study.zarr"
     with ExitStack() as stack:
         processes = [stack.enter_context(start("alone", 1, store)) for _ in range(3)]
-        ends = [(*process.communicate(timeout=300), process.returncode) for process in processes]
+        ends = [(*process.communicate(), process.returncode) for process in processes]
     for printed, errors, code in ends:
         assert (code, printed.strip()) == (0, expected) or (
             code == 1 and f"store {store} is in use by process" in errors
@@ -70,7 +71,7 @@ def test_a_full_disk_raises_and_keeps_what_is_finished(tmp_path):
     """A limit on the size of files stands for the end of the disk: zeros pack into little, noise does not."""
     store = tmp_path / "study.zarr"
     for how, code, n_finished in (("full", 1, 2), ("free", 0, 4)):
-        done = subprocess.run([sys.executable, "-c", FULL, store, how], capture_output=True, text=True, check=False)
+        done = finished([sys.executable, "-c", FULL, store, how])
         assert done.returncode == code, done.stderr
         part = cs.load_ensemble(store)
         assert int(part["finished"].sum()) == n_finished
@@ -82,13 +83,7 @@ def test_a_full_disk_raises_and_keeps_what_is_finished(tmp_path):
 
 
 def start(kind, n_workers, store):
-    return subprocess.Popen(
-        [sys.executable, MEMBERS, kind, str(n_workers), store],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return started([sys.executable, MEMBERS, kind, n_workers, store])
 
 
 def n_batches(store):
@@ -109,7 +104,7 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
             time.sleep(delay.uniform(0, 0.05) if n_more else delay.uniform(0.3, 2.5))
             if process.poll() is None:
                 (os.kill if kind == "pool" else os.killpg)(process.pid, signal.SIGKILL)
-            process.communicate(timeout=60)  # returns once no process holds the other end
+            process.communicate()  # returns once no process holds the other end
         try:
             part = cs.load_ensemble(store)
         except ValueError:  # killed before the store was made
@@ -120,7 +115,7 @@ def kill_until_done(store, kind, n_workers, seed, n_kills):
         before = done
     assert before > 0  # or no kill met the store
     with start(kind, n_workers, store) as process:
-        out, errors = process.communicate(timeout=300)
+        out, errors = process.communicate()
     assert process.returncode == 0, errors
     return out.strip()
 
@@ -164,18 +159,11 @@ def test_signals_stop_with_everything_kept(tmp_path, number, kind):
     """To the whole group, as a terminal or a batch system sends them: running batches leave checkpoints."""
     (tmp_path / "long.py").write_text(LONG)
     store = tmp_path / "study.zarr"
-    with subprocess.Popen(
-        [sys.executable, tmp_path / "long.py", store, kind],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=environment(),
-    ) as process:
+    with started([sys.executable, tmp_path / "long.py", store, kind], env=environment()) as process:
         for _ in range(20):
             assert process.stdout.readline() == "step\n"
         os.killpg(process.pid, number)
-        rest, errors = process.communicate(timeout=120)
+        rest, errors = process.communicate()
     assert process.returncode == 1
     assert number.name in errors
     assert len(rest.splitlines()) < 400, "the steps of a batch: one was begun after the signal, or ended"
@@ -212,7 +200,7 @@ def test_a_reader_may_open_it_while_it_is_written(tmp_path):
     (tmp_path / "long.py").write_text(LONG)
     store, seen = tmp_path / "study.zarr", []
     arguments = [sys.executable, tmp_path / "long.py", store, "alone"]
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment()) as process:
+    with started(arguments, stdout=subprocess.DEVNULL, env=environment()) as process:
         while process.poll() is None:
             try:
                 part = cs.load_ensemble(store)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.programs import finished, started
 from support.studies import GOOD, written
 
 import chaosphere as cs
@@ -94,9 +95,7 @@ def test_executors_of_the_file(tmp_path):
         text = GOOD if kind == "none" else GOOD.replace('executor = "none"', f'executor = "{kind}"\nworkers = 2')
         path = written(tmp_path, text)
         arguments = ["run", path, "--json", "--out", tmp_path / str(len(outputs)), *more]
-        done = subprocess.run(
-            [sys.executable, "-m", "chaosphere", *arguments], capture_output=True, text=True, timeout=300, check=False
-        )
+        done = finished([sys.executable, "-m", "chaosphere", *arguments])
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1] == outputs[2]
@@ -106,18 +105,20 @@ def test_executors_of_the_file(tmp_path):
 def test_a_dask_cluster_that_is_there_already(tmp_path, capsys):
     """Scheduler and workers from the shell, as docs/howto/many-machines.md starts them."""
     with contextlib.ExitStack() as stack:
-        common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes, common = [], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         file, dask = tmp_path / "scheduler.json", [sys.executable, "-m", "dask"]
         scheduler = [*dask, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file]
         for command in (scheduler, [*dask, "worker", "--nthreads", "1", "--no-dashboard", "--scheduler-file", file]):
-            process = stack.enter_context(subprocess.Popen(command, **common))
-            stack.callback(process.terminate)
+            processes.append(stack.enter_context(started(command, **common)))
             deadline = time.monotonic() + 60
             while not file.exists() and time.monotonic() < deadline:
                 time.sleep(0.1)
         path, address = written(tmp_path), json.loads(file.read_text())["address"]
         more = ["--executor", "dask", "--scheduler", address]
         assert main(["run", str(path), "--json", "--out", str(tmp_path / "dask"), *more]) == 0
+        for process in reversed(processes):  # which removes its files before it ends
+            process.terminate()
+            process.wait()
     printed = capsys.readouterr().out
     assert main(["run", str(path), "--json", "--out", str(tmp_path / "none")]) == 0
     assert capsys.readouterr().out == printed

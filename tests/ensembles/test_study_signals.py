@@ -1,16 +1,14 @@
 """Signals that stop `chaosphere run FILE` on an executor: a message, no process left, and the study resumes."""
 
-import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
-import psutil
 import pytest
+from support.programs import started, wait_for_end
 from support.studies import GOOD, written
 
 import chaosphere as cs
@@ -19,16 +17,6 @@ from chaosphere.ensembles import study, study_file
 DEPTH = 100
 LONG = GOOD.replace("depth = 4", f"depth = {DEPTH}")
 LONG = LONG.replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
-
-
-def session(leader):
-    """The commands of the processes in a session that have not ended."""
-    commands = []
-    for process in psutil.process_iter(["status", "cmdline"]):
-        with contextlib.suppress(ProcessLookupError):  # it has ended since
-            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
-                commands.append(process.info["cmdline"])
-    return commands
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +40,13 @@ def test_a_signal_stops_with_a_message_and_the_study_resumes(tmp_path, long_run,
     path, out = written(tmp_path, LONG), tmp_path / "out"
     arguments = [sys.executable, "-m", "chaosphere", "run", path, "--out", out, "--threads", "1"]
     more = ["--executor", executor, *(["--workers", "2"] * (executor != "none"))]
-    with subprocess.Popen([*arguments, *more], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with started([*arguments, *more]) as process:
         while not list((out / "small.zarr" / "finished").glob("[0-9]*")):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None
             time.sleep(0.02)
         whom(process.pid, number)
-        _, errors = process.communicate(timeout=60)
-    deadline = time.monotonic() + 10
-    while session(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not session(process.pid)
+        _, errors = process.communicate()
+        assert wait_for_end(process.pid, 10)
     part = cs.load_ensemble(out / "small.zarr")
     n_finished, checkpoints = int(part["finished"].sum()), list((out / "small.zarr.running").glob("*.npz"))
     if number != signal.SIGKILL:

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import xarray
+from support.programs import started
 
 import chaosphere as cs
 from chaosphere.cli.main import main
@@ -283,8 +283,6 @@ COMMANDS = {
     "figure-6": ["figure", "6"],
 }
 
-PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-
 
 def heed_ctrl_c():
     """Undo what the shell does to programs in the background."""
@@ -304,11 +302,11 @@ def test_a_killed_command_resumes_bitwise_identically(tmp_path, capsys, name, nu
     file = tmp_path / "killed" / f"{name}.nc"
     typed = [*COMMANDS[name], "--threads", "1", "--out"]
     command = [sys.executable, "-m", "chaosphere", *typed, str(file.parent)]
-    with subprocess.Popen(command, **PIPES, text=True, preexec_fn=heed_ctrl_c) as process:
+    with started(command, preexec_fn=heed_ctrl_c) as process:
         while not file.exists() and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
     assert process.returncode == (-number if number == signal.SIGKILL else 130), errors
     if number == signal.SIGINT:
         assert errors.startswith("chaosphere sync: ")

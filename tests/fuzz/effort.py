@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
+from support.programs import finished
 
 WORKER = Path(__file__).with_name("worker.py")
 SEED = "CHAOSPHERE_FUZZ_SEED"  # of the fresh part; drawn anew where it is not set
@@ -76,7 +76,8 @@ class Effort:
             left = 1e9 if self.seconds is None else end - time.monotonic()
             command = [sys.executable, str(WORKER), suite, str(self.seed), str(first)]
             command += ["--count", str(count), "--seconds", str(left), "--folder", str(self.folder)]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            timeout = 1200 + (self.seconds or 0)  # each case has a limit of its own: this is for what is around them
+            done = finished(command, timeout=timeout, errors="replace")
             rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
             assert rows, f"the child of {suite} did not start:\n{done.stderr[-3000:]}"
             faults += [row for row in rows if "fault" in row]

@@ -1,13 +1,11 @@
 """Ctrl-C during a long call: KeyboardInterrupt at once, workspaces given back, and the next call works."""
 
-import os
 import signal
-import subprocess
 import sys
-import threading
 import time
 
 import pytest
+from support.programs import run, started
 
 CALLS = """
 import sys
@@ -172,28 +170,16 @@ NAMES = [
 
 def interrupted(name, n_threads):
     """Seconds from SIGINT, half a second into a call that would take minutes, to its KeyboardInterrupt."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, name, str(n_threads)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    ) as program:
-        watchdog = threading.Timer(60, program.kill)  # a call that no signal ends would hold this test for minutes
-        watchdog.start()
-        try:
-            assert program.stdout.readline() == "ready\n", program.stderr.read()
-            time.sleep(0.5)
-            start = time.monotonic()
-            program.send_signal(signal.SIGINT)
-            assert program.stdout.readline() == "stopped\n", program.stderr.read()
-            seconds = time.monotonic() - start
-            _, errors = program.communicate(timeout=100)
-            assert program.returncode == 0, errors
-            return seconds
-        finally:
-            watchdog.cancel()
-            program.kill()
+    with started([sys.executable, "-c", PROGRAM, name, n_threads], timeout=120) as program:
+        assert program.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        start = time.monotonic()
+        program.send_signal(signal.SIGINT)
+        assert program.stdout.readline() == "stopped\n"
+        seconds = time.monotonic() - start
+        _, errors = program.communicate()
+        assert program.returncode == 0, errors
+        return seconds
 
 
 LIKE_OTHERS = {  # the calls of these look for signals where those of others do
@@ -209,9 +195,7 @@ LIKE_OTHERS = {  # the calls of these look for signals where those of others do
 def test_the_calls_are_those_of_the_kernels():
     """The short ones, those of the slow cases among them, take the arguments that the kernels want."""
     program = f"{CALLS}\nfor short, long in CALLS.values(): short()()\nprint(*CALLS, sep='\\n')"
-    done = subprocess.run([sys.executable, "-c", program, "", "2"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == NAMES
+    assert run(program, "", 2).splitlines() == NAMES
 
 
 @pytest.mark.parametrize(
@@ -243,4 +227,4 @@ while not seen and time.monotonic() - start < 60:
 assert seen[0][0] is threading.main_thread()
 assert all(np.array_equal(p, q) for p, q in zip(got, want, strict=True))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    run(code)

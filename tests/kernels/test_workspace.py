@@ -41,7 +41,7 @@ def test_calls_at_the_same_time_do_not_disturb_each_other(dtype):
         for _ in range(10):
             jobs = [pool.submit(SoftmaxAttention(beta=2.0), x, n_threads=2) for x in inputs]
             for job, value in zip(jobs, want, strict=True):
-                assert np.array_equal(job.result(), value)
+                assert np.array_equal(job.result(timeout=100), value)
 
 
 def test_a_large_array_is_nobodys_before_it_is_taken_again():

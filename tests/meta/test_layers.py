@@ -2,12 +2,11 @@
 
 import graphlib
 import importlib
-import subprocess
-import sys
 import types
 
 import pytest
 from support.layers import PACKAGE, PACKAGES, ROOT, imported_modules, imported_packages, modules
+from support.programs import run
 
 
 def upward(importer, imported):
@@ -50,11 +49,10 @@ def test_no_function_hides_a_module(path):
 def test_import_is_light():
     """Libraries that take long to import are imported where they are used."""
     program = "import chaosphere, sys; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     scipy = {f"scipy.{name}" for name in ("fft", "linalg", "optimize", "spatial", "special", "stats")}
     extras = {"matplotlib", "xarray", "zarr", "distributed", "tqdm", "ot", "finufft", "ducc0"}
     heavy = scipy | extras | {"importlib.metadata", "multiprocessing", "numpy.ma", "threadpoolctl"}
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & set(run(program).split())
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").glob("*.p[yx][xdi]")), ids=lambda path: path.name)

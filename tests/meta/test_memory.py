@@ -1,14 +1,13 @@
 """Memory at a million tokens: a few numbers per token, never an array of tokens by terms."""
 
 import gc
-import subprocess
-import sys
 import tracemalloc
 import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.programs import run
 
 import chaosphere as cs
 from chaosphere.simulation.trajectory import trajectory
@@ -73,8 +72,7 @@ def paths(tmp_path_factory):
 def test_bytes_per_token(function, dim, least, paths):
     """The results, which must be seen, and as much again at most; an array by terms would take 360 bytes and more."""
     program = PROGRAM.format(function=function, path=paths[dim])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    bytes_per_token = float(done.stdout) / N
+    bytes_per_token = float(run(program)) / N
     assert 0.9 * least <= bytes_per_token <= 2 * least + 5
 
 

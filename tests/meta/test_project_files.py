@@ -119,5 +119,12 @@ def test_every_python_is_built_and_tested():
     assert f">={oldest}" == PROJECT["requires-python"]
 
 
+def test_pytest_has_the_options_that_are_set():
+    """One minimum; faulthandler_exit_on_timeout came with 9."""
+    minimum = PYPROJECT["tool"]["pytest"]["ini_options"]["minversion"]
+    assert int(minimum) >= 9
+    assert f"pytest>={minimum}" in EXTRAS["test"]
+
+
 def test_citation_has_the_version():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == PROJECT["version"]

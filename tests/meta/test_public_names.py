@@ -1,9 +1,7 @@
 """What completion and a star import show of the public modules: the public names, and no others."""
 
-import subprocess
-import sys
-
 import pytest
+from support.programs import run
 
 import chaosphere as cs
 
@@ -26,5 +24,4 @@ def test_dir_shows_the_public_names_only(name):
 def test_a_star_import_brings_the_public_names(name):
     module = "chaosphere" + name.removeprefix("cs")
     program = f"before = set(globals()); from {module} import *; print(*sorted(set(globals()) - before - {{'before'}}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == sorted(MODULES[name].__all__)
+    assert run(program).split() == sorted(MODULES[name].__all__)

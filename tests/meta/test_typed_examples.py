@@ -5,11 +5,11 @@ Needs mypy. Functions that an example defines may lack annotations, as they do i
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 from support import typed_examples
+from support.programs import finished
 
 # What the checker must find in a module of a user, one in each line from the second on.
 WRONG = """import chaosphere as cs
@@ -25,12 +25,11 @@ def test_examples(tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     cache = typed_examples.ROOT / ".mypy_cache" / "examples"  # the second time it takes a few seconds
     options = ["--strict", "--allow-untyped-defs", "--allow-untyped-calls", "--config-file=", f"--cache-dir={cache}"]
-    done = subprocess.run(
+    done = finished(
         [sys.executable, "-m", "mypy", *options, "wrong.py", *(path.name for path in paths)],
         cwd=tmp_path,
         env=os.environ | {"MYPYPATH": str(typed_examples.ROOT / "src")},
-        capture_output=True,
-        text=True,
+        timeout=1000,
     )
     *errors, summary = done.stdout.splitlines()
     assert [line for line in errors if not line.startswith("wrong.py:")] == [], done.stderr

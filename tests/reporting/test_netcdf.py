@@ -3,13 +3,13 @@
 import json
 import os
 import random
-import subprocess
 import sys
 
 import h5py
 import numpy as np
 import pytest
 import xarray
+from support.programs import finished
 
 from chaosphere.common import files
 from chaosphere.reporting import netcdf
@@ -115,7 +115,7 @@ except OSError as error:
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(stored):
     """A limit on the size of files stands for the end of the disk. HDF5 would crash when the process ends."""
     path, content = stored
-    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=False)
+    done = finished([sys.executable, "-c", FULL, path])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"[Errno 27] {path} could not be written ({os.strerror(27)})\n"
     assert path.read_bytes() == content

@@ -3,12 +3,12 @@
 import os
 import resource
 import signal
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from support.killing import RUN, kill_until_done, start, stored_step, uninterrupted
+from support.programs import finished, run
 from support.stops import Stop, stop_at
 
 import chaosphere as cs
@@ -57,15 +57,15 @@ def test_signals_stop_after_the_current_step(tmp_path, expected, number):
             process.stdout.readline()
         process.send_signal(number)
         rest, errors = process.stdout.read(), process.stderr.read()  # communicate() has not what readline read ahead
+        process.wait()
     assert process.returncode == 1
     assert "chaosphere.simulation.signals.Interrupted" in errors
     last = max([11, *map(int, rest.split())])
     assert f"{number.name}: stopped after step {last} of 60" in errors
     assert str(path) in errors
     assert stored_step(path) == last
-    done = subprocess.run([sys.executable, "-c", RUN, path, "5"], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[0] == str(last + 1)
-    assert done.stdout.split()[-1] == expected
+    first, *_, digest = run(RUN, path, 5).split()
+    assert (first, digest) == (str(last + 1), expected)
 
 
 def test_a_signal_after_the_last_step_is_not_lost(tmp_path):
@@ -236,7 +236,7 @@ model = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=None, depth=20, hori
 cs.simulate(model, cs.sample_uniform(100, 3, rng=0), rng=0, save_at=[t / 10 for t in range(21)],
             checkpoint=cs.Checkpoint(path={str(path)!r}, every_steps=2))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = finished([sys.executable, "-c", program])
     assert done.returncode == 1
     assert "OSError: [Errno 27] checkpoint" in done.stderr
     assert "could not be written at step 14 (File too large); it keeps step 12" in done.stderr

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import os
-import subprocess
 import sys
 import threading
 import typing
 
 import numpy as np
 import pytest
+from support import programs
 
 import chaosphere as cs
 from chaosphere.models.protocol import ModelPlan
@@ -176,16 +175,7 @@ def test_another_process_describes_the_same():
         "def level(t, x, c=frozenset('abc')): return {'a', 'b', 'c', str(c)} & set('abc')\n"
         "print(json.dumps(describe({'f': functools.partial(level, c=2), 'g': level, 's': set('abcdef')})))"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            check=True,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-        )
-        for seed in "12"
-    ]
-    assert runs[0].stdout == runs[1].stdout
+    assert programs.run(program, PYTHONHASHSEED="1") == programs.run(program, PYTHONHASHSEED="2")
 
 
 def test_what_refers_to_itself_is_described():

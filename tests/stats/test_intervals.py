@@ -1,12 +1,11 @@
 """Intervals of means, fractions, ratios, exponents, quantiles and probabilities."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import scipy.stats
+from support.programs import run
 
 from chaosphere import stats
 from chaosphere.reporting.claims import Claim
@@ -184,4 +183,4 @@ def test_bad_input(call, message):
 
 def test_it_is_imported_by_name():
     program = "from chaosphere.stats import mean_interval; import chaosphere as cs; assert cs.stats.mean_interval"
-    subprocess.run([sys.executable, "-c", program + " is mean_interval"], check=True)
+    run(program + " is mean_interval")

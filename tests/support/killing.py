@@ -3,13 +3,14 @@
 import json
 import random
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 
 from chaosphere.common.streams import STREAM_VERSION
+
+from .programs import run, started
 
 # Prints each step before recording it; the last line tells the result apart from every other.
 RUN = """
@@ -30,16 +31,11 @@ print(hashlib.sha256(sol.states.tobytes() + sol.observables["energy"].tobytes())
 
 def uninterrupted():
     """The last line of the run that nobody killed."""
-    return subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, check=True).stdout.split()[-1]
+    return run(RUN).split()[-1]
 
 
 def start(path, every_steps):
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(path), str(every_steps)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return started([sys.executable, "-c", RUN, path, every_steps])
 
 
 def stored_step(path):
@@ -67,7 +63,7 @@ def kill_until_done(path, seed, n_kills, every_steps=1, number=signal.SIGKILL):
             process.send_signal(number)
             # What readline has read ahead, if the run was ahead of this process, is not in communicate().
             rest, errors = process.stdout.read(), process.stderr.read()
-            process.wait(timeout=60)
+            process.wait()
         printed = [*first.split(), *rest.split()]
         if process.returncode == 0:  # it was through before the signal, and printed the last line
             return printed[-1]
@@ -77,7 +73,7 @@ def kill_until_done(path, seed, n_kills, every_steps=1, number=signal.SIGKILL):
             # The report of a step comes before it is recorded, the checkpoint after.
             assert max(stored_step(path), 0) >= max(reported) - every_steps
     with start(path, every_steps) as process:
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate()
     assert process.returncode == 0, errors
     for file in path.parent.iterdir():
         assert file.name in (path.name, path.name + ".previous")

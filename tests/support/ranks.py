@@ -3,11 +3,12 @@
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from .programs import started
 
 TESTS = Path(__file__).parents[1]
 HAS_MPI = shutil.which("mpiexec") is not None and importlib.util.find_spec("mpi4py") is not None
@@ -18,13 +19,11 @@ needs_mpi = pytest.mark.skipif(
 )
 
 
-def start_ranks(n_ranks, *arguments):
-    """The process of mpiexec, whose children are the ranks."""
-    return subprocess.Popen(
-        ["mpiexec", "-n", str(n_ranks), sys.executable, "-W", "error", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def started_ranks(n_ranks, *arguments):
+    """`started` with mpiexec, whose children are the ranks."""
+    return started(
+        ["mpiexec", "-n", n_ranks, sys.executable, "-W", "error", *arguments],
+        timeout=500,
         env=os.environ
         | {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -35,15 +34,10 @@ def start_ranks(n_ranks, *arguments):
     )
 
 
-def finished(process):
-    """The process, with what the ranks print."""
-    out, err = process.communicate(timeout=500)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
 def run_ranks(n_ranks, *arguments):
     """The finished process, with what the ranks print."""
-    return finished(start_ranks(n_ranks, *arguments))
+    with started_ranks(n_ranks, *arguments) as process:
+        return process.finished()
 
 
 def mpiexec(n_ranks, *arguments):
