@@ -27,6 +27,7 @@ from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
 from chaosphere.reporting.claims import Claim
+from chaosphere.reporting.digits import with_interval
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.until import Condition
 
@@ -201,8 +202,9 @@ def table(dataset: Any) -> str:
     ]
     rows = claims(dataset)
     for claim in rows[:30]:
-        interval = f"[{claim.low:.4g}, {claim.high:.4g}]" if claim.low <= claim.high else "no interval: few replicas"
-        lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   {interval}")
+        mean, low, high = with_interval(claim.measured, low=claim.low, high=claim.high)
+        interval = f"[{low}, {high}]" if claim.low <= claim.high else "no interval: few replicas"
+        lines.append(f"{claim.quantity:>50} {mean:>11}   {interval}")
     if len(rows) > 30:
         lines.append(f"… and {len(rows) - 30} more in the file")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from chaosphere import stats
 from chaosphere.experiments import estimates
 from chaosphere.experiments.cases import QUANTITIES
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import with_interval
 
 ERRORS = {
     "energy": "energy, RMS",
@@ -91,8 +92,9 @@ def table(dataset: Any, claims: Sequence[Claim]) -> str:
             cells = []
             for quantity in QUANTITIES:
                 cell = case.sel(quantity=quantity, n_tokens=n)
-                value, low, high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
-                cells.append("" if math.isnan(value) else f"{value:.2e} [{low:.1e}, {high:.1e}]")
+                error, error_low, error_high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
+                value, low, high = with_interval(error, low=error_low, high=error_high)
+                cells.append("" if math.isnan(error) else f"{value} [{low}, {high}]")
             lines.append(f"{f'N = {n}':>{first}}" + "".join(f"{cell:>30}" for cell in cells))
         own = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
         if any(math.isfinite(e) for e in own):
