@@ -14,7 +14,7 @@ import xarray
 import chaosphere
 from chaosphere.cli import options, progress
 from chaosphere.cli.main import main, make_parser
-from chaosphere.ensembles.study import duration
+from chaosphere.common.reprs import duration
 from chaosphere.experiments import estimates, registry
 from chaosphere.experiments.command import Command, Job
 from chaosphere.experiments.pieces import grow

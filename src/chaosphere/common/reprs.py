@@ -102,6 +102,27 @@ def span(times: Any) -> str:
     return first if len(times) == 1 else f"{len(times)} from {first} to {last}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time on the clock in one unit; between one hour and two days in hours and minutes.
+
+    Examples
+    --------
+    >>> [duration(seconds) for seconds in (0.0251, 7.25, 480, 9000, 6.4e7)]
+    ['25 ms', '7.2 s', '8 min', '2 h 30 min', '741 days']
+    """
+    if seconds < 0.095:
+        return f"{1e3 * seconds:.2g} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    if minutes < 59.5:
+        return f"{minutes:.0f} min"
+    if minutes < 2879.5:
+        return f"{round(minutes) // 60} h {round(minutes) % 60} min"
+    days = minutes / 1440
+    return f"{days:.0f} days" if 9.95 <= days < 1e6 else f"{days:.2g} days"
+
+
 def block(title: str, rows: Iterable[Row]) -> str:
     """Return a title and a line for each row, names in one column."""
     rows = list(rows)

@@ -15,6 +15,7 @@ import numpy as np
 from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import duration
 from chaosphere.ensembles import drawing
 from chaosphere.ensembles.dataset import means
 from chaosphere.ensembles.executors import EXECUTORS
@@ -298,11 +299,3 @@ def dry_run(study: Study) -> str:
     else:  # a step of all tokens is not timed on one rank
         rows += [("ranks", f"{n_workers} of {n_threads} thread(s), which share the tokens of each run")]
     return "\n".join([study.title, *(f"{name:>18}  {text}" for name, text in rows)])
-
-
-def duration(seconds: float) -> str:
-    """Return a time in two units at most."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

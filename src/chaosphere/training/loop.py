@@ -13,7 +13,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.progress import bar as progress_bar
-from chaosphere.common.reprs import Brief, Row, short
+from chaosphere.common.reprs import Brief, Row, duration, short
 from chaosphere.simulation import identity
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record, checkpoint_of
 from chaosphere.simulation.signals import Interrupted, StopRequest
@@ -71,7 +71,7 @@ class Training(Brief):
             ("step", short(self.state.step)),
             ("parameters", short(self.state.parameters.shape)),
             ("loss", f"{first:.6g} to {last:.6g}"),
-            ("seconds", f"{self.seconds:.3g}"),
+            ("wall time", duration(self.seconds)),
         ]
 
     def to_xarray(self) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere import stats
+from chaosphere.common.reprs import duration
 from chaosphere.experiments import estimates
 from chaosphere.experiments.cases import QUANTITIES
 from chaosphere.reporting.claims import Claim, format_claims
@@ -108,7 +109,7 @@ def table(dataset: Any, claims: Sequence[Claim]) -> str:
         "",
         format_claims(claims),
         "",
-        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions (by fast sums where they win), {seconds:.0f} s; "
-        f"at most {memory:.2f} GiB",
+        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions (by fast sums where they win), "
+        f"{duration(seconds)}; at most {memory:.2f} GiB",
     ]
     return "\n".join(lines)
