@@ -20,6 +20,11 @@ from typing import Any, BinaryIO, Self
 from chaosphere.common import checks
 
 _WAIT = 2.0  # seconds: longer than the workers of a process that was killed live on
+_IMPOSSIBLE = {  # what the system says of a path at which there is nothing and nothing can be written
+    errno.ENAMETOOLONG: "it, or a name in it, is too long",
+    errno.ENOTDIR: "a part of it is a file, not a folder",
+    errno.ELOOP: "its symbolic links form a circle",
+}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -35,7 +40,8 @@ def local(path: Any, name: str) -> Path:
     Raises
     ------
     TypeError, ValueError
-        If it is not a path, is empty, or is a URL, which nothing here can write.
+        If it is not a path, is empty, is a URL, which nothing here can write, or is a path that no file can have: it is
+        too long, a file stands where it has a folder, or its symbolic links form a circle.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise TypeError(f"{name} must be a path, got {checks.shown(path)}; pass a str or an os.PathLike of str")
@@ -48,13 +54,28 @@ def local(path: Any, name: str) -> Path:
             f"{name} must be a path on this machine, got the URL {checks.shown(text)}; only local files can be written"
         )
     try:
-        return Path(os.path.realpath(Path(text).expanduser()))
-    except RuntimeError as error:  # ~somebody
+        target = Path(os.path.realpath(Path(text).expanduser()))
+        target.stat()
+    except (RuntimeError, UnicodeEncodeError) as error:  # ~somebody; half of a surrogate pair
         raise ValueError(f"{name} must be a path, got {checks.shown(text)}: {error}") from None
+    except OSError as error:
+        if error.errno in _IMPOSSIBLE:
+            raise ValueError(
+                f"{name} must be a path that a file can have, got {checks.shown(text)}: {_IMPOSSIBLE[error.errno]}"
+            ) from error
+    return target
 
 
-def check_writable(path: Path, name: str) -> None:
+def check_writable(path: Path, name: str, *, is_store: bool = False) -> None:
     """Make the folder of a file that will be written, and try to write a file there; called before long work.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Of the argument, for errors.
+    is_store : bool
+        A folder will be written, not a file.
 
     Raises
     ------
@@ -63,11 +84,11 @@ def check_writable(path: Path, name: str) -> None:
     """
     trial = path.with_name(path.name + ".writable")  # as long as the longest name made from the path's
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_store:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         trial.touch()
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another process may try at the same time
     except OSError as error:
         raise ValueError(f"{name}: {path} cannot be written ({error.strerror or error}); name another place") from error
 
