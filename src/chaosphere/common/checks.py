@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common.messages import shown as shown
-from chaosphere.common.messages import unknown as unknown
+from chaosphere.common.messages import shown, unknown
 from chaosphere.kernels import abi, sphere
 
 Tokens = NDArray[Any]  # float64 or float32

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 
 _WAIT = 2.0  # seconds: longer than the workers of a process that was killed live on
 _IMPOSSIBLE = {  # what the system says of a path at which there is nothing and nothing can be written
@@ -44,24 +44,27 @@ def local(path: Any, name: str) -> Path:
         too long, a file stands where it has a folder, or its symbolic links form a circle.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"{name} must be a path, got {checks.shown(path)}; pass a str or an os.PathLike of str")
+        raise TypeError(f"{name} must be a path, got {messages.shown(path)}; pass a str or an os.PathLike of str")
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise ValueError(f"{name} must be a path that is not empty and has no null character, got {checks.shown(text)}")
+        raise ValueError(
+            f"{name} must be a path that is not empty and has no null character, got {messages.shown(text)}"
+        )
     # pathlib joins the slashes of a URL: Path("s3://bucket") is "s3:/bucket".
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise ValueError(
-            f"{name} must be a path on this machine, got the URL {checks.shown(text)}; only local files can be written"
+            f"{name} must be a path on this machine, got the URL {messages.shown(text)}; only local files can "
+            "be written"
         )
     try:
         target = Path(os.path.realpath(Path(text).expanduser()))
         target.stat()
     except (RuntimeError, UnicodeEncodeError) as error:  # ~somebody; half of a surrogate pair
-        raise ValueError(f"{name} must be a path, got {checks.shown(text)}: {error}") from None
+        raise ValueError(f"{name} must be a path, got {messages.shown(text)}: {error}") from None
     except OSError as error:
         if error.errno in _IMPOSSIBLE:
             raise ValueError(
-                f"{name} must be a path that a file can have, got {checks.shown(text)}: {_IMPOSSIBLE[error.errno]}"
+                f"{name} must be a path that a file can have, got {messages.shown(text)}: {_IMPOSSIBLE[error.errno]}"
             ) from error
     return target
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import checks, files, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.simulation.identity import differences
@@ -96,7 +96,7 @@ def checkpoint_of(value: Any) -> Checkpoint:
 
 def _check_path(value: Any, name: str) -> None:
     if not files.local(value, name).parent.is_dir():
-        raise ValueError(f"{name} must lie in a folder that exists, got {checks.shown(os.fspath(value))}")
+        raise ValueError(f"{name} must lie in a folder that exists, got {messages.shown(os.fspath(value))}")
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.common.reprs import Brief, Row, duration, short
@@ -198,11 +198,11 @@ def train(
         (start, "start", AdamWState, "an AdamWState"),
     ):
         if not isinstance(argument, kind):
-            raise TypeError(f"{name} must be {kinds}, got {checks.shown(argument)}")
+            raise TypeError(f"{name} must be {kinds}, got {messages.shown(argument)}")
     n_steps, threads = checks.integer(n_steps, "n_steps", low=0), checks.threads(n_threads)
     checks.flag(progress, "progress")
     if not callable(loss):
-        raise TypeError(f"loss must be a function of the final tokens, got {checks.shown(loss)}")
+        raise TypeError(f"loss must be a function of the final tokens, got {messages.shown(loss)}")
     checked_tokens(network, x, parameters=start.parameters, name="start.parameters")
     attributes = identity.identify(
         {"network": network, "loss": loss, "optimizer": optimizer, "start": start, "tokens": x}
