@@ -386,7 +386,7 @@ class InteractionPlan(Protocol):
         Parameters
         ----------
         x : ndarray, shape (R, N, d)
-            Tokens of the plan's shape on the sphere; they are not checked again.
+            As in `drift`.
         step_size : float
             Length τ of a step.
         n_threads : int

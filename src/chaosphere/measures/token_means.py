@@ -94,7 +94,7 @@ class SharedStateObservable(Protocol):
         radii : ndarray, shape (n,) or (R, n)
             Their radii.
         partition : Partition
-            Which tokens these are, and how to add up what each process has.
+            As in `of_own`.
 
         Returns
         -------

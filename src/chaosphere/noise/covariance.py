@@ -402,7 +402,7 @@ class CovarianceKernel(Brief):
         Parameters
         ----------
         u : float or array of float
-            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+            As in `__call__`.
 
         Returns
         -------
@@ -438,7 +438,7 @@ class CovarianceKernel(Brief):
         Parameters
         ----------
         u : float or array of float
-            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+            As in `__call__`.
 
         Returns
         -------
@@ -483,7 +483,7 @@ class CovarianceKernel(Brief):
         Parameters
         ----------
         u : float or array of float
-            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+            As in `__call__`.
 
         Returns
         -------

@@ -196,7 +196,7 @@ class FixedMLP(checks.ByValue, Brief):
         tangent : ndarray, shape and dtype of x
             A vector of R^d for each token, which need not be tangent to the sphere.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -238,7 +238,7 @@ class FixedMLP(checks.ByValue, Brief):
         cotangent : ndarray, shape and dtype of x
             A vector of R^d for each token.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------

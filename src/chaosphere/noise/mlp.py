@@ -577,7 +577,7 @@ class MLPLayer(Brief):
         tangent : ndarray, shape and dtype of x
             A vector of R^d for each token, which need not be tangent to the sphere.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -624,7 +624,7 @@ class MLPLayer(Brief):
         cotangent : ndarray, shape and dtype of x
             A vector of R^d for each token.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -671,7 +671,7 @@ class MLPLayer(Brief):
         cotangent : ndarray, shape and dtype of x
             A vector of R^d for each token.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------

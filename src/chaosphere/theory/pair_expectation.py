@@ -142,7 +142,7 @@ def solve(
     u0 : float, "uniform" or (nodes, weights)
         Initial law of u, as for `expectation`.
     beta : float or None
-        β ≥ 0 of the attention of two tokens, or None for no attention.
+        As in `expectation`.
     value_scale : float
         δ of that attention.
 

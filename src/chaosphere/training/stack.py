@@ -247,7 +247,7 @@ class Stack:
         save_states : bool
             Return the tokens at all layers, and the gradients in them.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `forward`.
 
         Returns
         -------
