@@ -168,7 +168,7 @@ def test_defaults_of_the_commands():
 
 
 def test_an_annotation_that_is_no_option_is_refused():
-    def source(*, weights: dict = None):  # noqa: RUF013
+    def source(*, weights: dict | None = None):
         pass
 
     command = Command(name="x", summary="", description="", sources=(source,), jobs=lambda values: [])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,10 +25,11 @@ class Brief:
     """
 
     __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # of the dataclass that inherits this
 
     def _rows(self) -> list[Row]:
         """Return names and texts of what is shown."""
-        shown = [field for field in fields(self) if field.repr]  # type: ignore[arg-type]
+        shown = [field for field in fields(self) if field.repr]
         return [(f.name, short(getattr(self, f.name))) for f in shown if not is_default(getattr(self, f.name), f)]
 
     def __repr__(self) -> str:

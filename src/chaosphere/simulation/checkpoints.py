@@ -181,7 +181,9 @@ class CheckpointFile:
         self._last_write = clock.monotonic()
         # An interruption may have come half way through recording a later step: keep what belongs to record.step.
         n_times, n_states = self._counts(record.step)
-        arrays = {f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())}
+        arrays: dict[str, Any] = {
+            f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())
+        }
         if record.hits is not None:
             arrays["hits"] = known_at(record.hits, record.step * self.step_size)
 
@@ -192,7 +194,7 @@ class CheckpointFile:
                 step=np.array(record.step),
                 tokens=record.state,
                 states=np.array(record.states[:n_states]),
-                **arrays,  # type: ignore[arg-type]  # NumPy's stub takes them for its flag allow_pickle
+                **arrays,
             )
 
         try:
