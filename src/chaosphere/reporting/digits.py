@@ -26,7 +26,7 @@ def significant(value: float, *, n_digits: int = 6) -> str:
     >>> [significant(value) for value in (0.25, 2.0 / 3.0, 3.0e-7, 0.0)]
     ['0.25', '0.666667', '3e-07', '0']
     """
-    return f"{value:.{n_digits}g}"
+    return f"{value + 0.0:.{n_digits}g}"  # −0.0 is shown as 0
 
 
 def with_interval(value: float, *, low: float, high: float) -> tuple[str, str, str]:
@@ -72,7 +72,7 @@ def with_interval(value: float, *, low: float, high: float) -> tuple[str, str, s
 def _rounded(value: float, uncertainty: float) -> str:
     """Return a number up to the second significant digit of its uncertainty."""
     if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
+        return significant(value)
     first = math.floor(math.log10(abs(value)))
     last = math.floor(math.log10(uncertainty)) - 1 if math.isfinite(uncertainty) else first
     last = max(min(first, last), first - _MAX_DIGITS + 1)  # the powers of ten of the digits that are shown
