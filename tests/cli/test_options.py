@@ -14,7 +14,7 @@ import xarray
 import chaosphere
 from chaosphere.cli import options, progress
 from chaosphere.cli.main import main, make_parser
-from chaosphere.ensembles.study import duration
+from chaosphere.common.reprs import duration
 from chaosphere.experiments import estimates, registry
 from chaosphere.experiments.command import Command, Job
 from chaosphere.experiments.pieces import grow
@@ -168,7 +168,7 @@ def test_defaults_of_the_commands():
 
 
 def test_an_annotation_that_is_no_option_is_refused():
-    def source(*, weights: dict = None):  # noqa: RUF013
+    def source(*, weights: dict | None = None):
         pass
 
     command = Command(name="x", summary="", description="", sources=(source,), jobs=lambda values: [])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 
 NAMES = ("heun", "split", "Euler", "attention.beta")
 
@@ -31,4 +31,4 @@ def test_unknown_names(value, shown):
 
 
 def test_nothing_is_known():
-    assert checks.unknown("a", (), heading="allowed") == "'a'; allowed: none"
+    assert messages.unknown("a", (), heading="allowed") == "'a'; allowed: none"

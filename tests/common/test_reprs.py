@@ -151,3 +151,27 @@ def test_other_texts():
     assert reprs.short((1,)) == "(1,)"
     assert reprs.short(np.float64(1e300)) == "1e+300"
     assert reprs.short(1 / 3) == "0.333333"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 ms"),
+        (2.5e-4, "0.25 ms"),
+        (0.0949, "95 ms"),
+        (0.096, "0.1 s"),
+        (1.24, "1.2 s"),
+        (59.96, "1 min"),
+        (100, "2 min"),
+        (3569, "59 min"),
+        (3571, "1 h 0 min"),
+        (9000, "2 h 30 min"),
+        (172_769, "47 h 59 min"),
+        (172_771, "2 days"),
+        (400_000, "4.6 days"),
+        (17_782 * 3600 + 240, "741 days"),
+        (1e300, "1.2e+295 days"),
+    ],
+)
+def test_times_on_the_clock(seconds, text):
+    assert reprs.duration(seconds) == text

@@ -3,32 +3,17 @@
 import dataclasses
 
 import numpy as np
+from support import estimates
+from support.estimates import ENERGY, NETWORK, UNIFORM, X, samples
 
 import chaosphere as cs
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise
 from chaosphere.ensembles import level_runs
-from chaosphere.ensembles.level_runs import LevelRuns, Question
 from chaosphere.ensembles.levels import Level, LevelModel
-from chaosphere.ensembles.start import initial
 from chaosphere.models.protocol import StepContext
 
-FIELD = cs.GaussianField(kernel=cs.MLP(width=1, activation="erf", bias_std=0.3).kernel(3), tolerance=1e-3)
-NOISE = cs.LimitSDE(attention=None, field=FIELD, horizon=0.5, n_steps=4, scheme="heun")
-MODEL = dataclasses.replace(NOISE, attention=cs.SoftmaxAttention(beta=1.0))
-NETWORK = cs.Transformer(attention=cs.SoftmaxAttention(), mlp=cs.MLP(width=8), depth=8, horizon=0.5)
-UNIFORM = cs.laws.Uniform(dim=3)
-X = cs.sample_uniform(6, 3, rng=0)
-ENERGY = cs.measures.Energy(beta=1.0)
-
-
-def differences(index):
-    """600 differences of a level of the noise alone."""
-    several = {"folder": None, "options": {"n_threads": 1}, "memory_limit": None}
-    own = Question(model=NOISE, initial=initial(UNIFORM), observable=ENERGY, root=np.random.SeedSequence(0), **several)
-    runs = LevelRuns(own, index, n_samples=600)
-    runs.extend(600)
-    return runs.differences
+NOISE, MODEL = (dataclasses.replace(model, scheme="heun") for model in (estimates.NOISE, estimates.MODEL))
 
 
 def test_variances_fall_as_the_square_of_the_step(monkeypatch):
@@ -39,7 +24,7 @@ def test_variances_fall_as_the_square_of_the_step(monkeypatch):
     without an antithetic run: 5 standard errors.
     """
     monkeypatch.setattr(level_runs, "COARSEST_TOKENS", 8)
-    first, last = (differences(index) for index in ((0, 1), (0, 3)))
+    first, last = (samples(NOISE, index, 600) for index in ((0, 1), (0, 3)))
     assert abs(np.log(first.var() / last.var()) - 4 * np.log(2)) < 0.96
     tokens = np.stack([UNIFORM.sample(8, rng=seed) for seed in range(600)])
     fine = NOISE.with_steps(8)

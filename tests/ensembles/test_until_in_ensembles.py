@@ -144,7 +144,7 @@ def test_a_study_file(tmp_path, capsys):
 def test_the_estimated_time_is_of_runs_to_the_end(tmp_path, capsys):
     path = written(tmp_path, LONG, scheme='"rk4"', tolerance=None)
     assert main(["run", str(path), "--dry-run"]) == 0
-    assert re.search(r"estimated time  [0-9.]+ s, where no run ends early", capsys.readouterr().out)
+    assert re.search(r"estimated time  [0-9.]+ m?s, where no run ends early", capsys.readouterr().out)
 
 
 def test_a_dry_run_takes_no_step_that_may_be_a_run(tmp_path, capsys):

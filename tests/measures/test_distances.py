@@ -257,13 +257,13 @@ def test_bad_numbers(call, message):
 def test_large_requests_are_refused(without_pot):
     x = cs.sample_uniform(10_000, 3, rng=0)
     big = np.repeat(x, 20, axis=0)
-    with pytest.raises(ValueError, match=r"assignment of 10000 tokens .* minutes; .*transport.*sliced_wasserstein2"):
+    with pytest.raises(ValueError, match=r"assignment of 10000 tokens .* (min|days); .*transport.*sliced_wasserstein2"):
         wasserstein2(x, -x)
     with pytest.raises(ValueError, match=r"200000 x 200000 costs \(298\.0 GiB, limit 2\); use sliced_wasserstein2"):
         wasserstein2(big, x)
-    with pytest.raises(ValueError, match=r"64 degrees on all pairs would take .* minutes; lower n_max"):
+    with pytest.raises(ValueError, match=r"64 degrees on all pairs would take .* (min|days); lower n_max"):
         sobolev(np.repeat(cs.sample_uniform(10_000, 6, rng=0), 20, axis=0), cs.sample_uniform(10, 6, rng=0), order=1.0)
-    with pytest.raises(ValueError, match=r"10 sweeps .* minutes; use sliced_wasserstein2"):
+    with pytest.raises(ValueError, match=r"10 sweeps .* (min|days); use sliced_wasserstein2"):
         entropic_wasserstein2(big, big, regularization=1.0, n_threads=1)
     with pytest.raises(ValueError, match=r"is too large in dim 3000"):
         sobolev(*(cs.sample_uniform(2, 3000, rng=k) for k in (0, 1)), order=1.0, n_max=500)

@@ -44,9 +44,21 @@ def test_large_numbers_keep_the_columns():
     assert {row.index("[") for row in rows} == {rows[0].index("[")}
     assert {row.index("]") for row in rows} == {rows[0].index("]")}
     assert {row.index("agrees") for row in rows} == {rows[0].index("agrees")}
-    assert "[-4.2e+18,  4.2e+18]" in rows[1]
-    assert "[ -1e+300, 123.4567]" in rows[2]
-    assert "[-12345.7," in rows[3]
+    assert "[ -4.2e+18, 4.2e+18]" in rows[1]
+    assert "[-1.0e+300,     100]" in rows[2]
+    assert "[   -10000, 1.0e+09]" in rows[3]
+
+
+def test_small_numbers_keep_their_digits():
+    claims = [
+        Claim(quantity="q", measured=3.0e-9, low=1.0e-9, high=5.0e-9, expected=1e-7, is_bound=True),
+        Claim(quantity="q", measured=-6.8e-13, low=-6.8e-13, high=-6.8e-13, expected=0.0),
+        Claim(quantity="q", measured=0.0, low=0.0, high=0.0, expected=0.0),
+    ]
+    rows = [row.split() for row in format_claims(claims).splitlines()[1:]]
+    assert rows[0] == ["q", "3.0e-09", "[", "1.0e-09,", "5.0e-09]", "≤", "1e-07", "agrees"]
+    assert rows[1][1] == "-6.8e-13"
+    assert rows[2] == ["q", "0", "[", "0,", "0]", "0", "agrees"]
 
 
 def test_no_claims_are_said():

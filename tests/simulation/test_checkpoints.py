@@ -203,18 +203,18 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path):
     expected = cs.simulate(MODEL, X, rng=0, observe={"first": stop_at(9)})
     leave(path)
     content = path.read_bytes()
-    generator, n_refused = np.random.default_rng(0), 0
+    generator, messages = np.random.default_rng(0), []
     for at in generator.choice(len(content), 60, replace=False):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << int(generator.integers(8))]) + content[at + 1 :])
         try:
             sol = resume(path)
         except ValueError as error:
-            assert "is damaged" in str(error) or "belongs to another run" in str(error)  # noqa: PT017
-            n_refused += 1
+            messages.append(str(error))
         else:
             assert np.array_equal(sol.final, expected.final)
             assert np.array_equal(sol.observables["first"], expected.observables["first"])
-    assert n_refused > 30
+    assert len(messages) > 30
+    assert all("is damaged" in message or "belongs to another run" in message for message in messages)
 
 
 def test_damage_tells_of_the_one_before(tmp_path):
@@ -350,7 +350,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_run(tmp_path):
     def never(t, x):
         raise AssertionError("ran")
 
-    for path in (tmp_path, tmp_path / ("n" * 300)):
+    for path in (tmp_path, tmp_path / ("n" * 250)):  # no room for the names beside it
         with pytest.raises(ValueError, match=r"checkpoint: .* cannot be written"):
             cs.simulate(MODEL, X, rng=0, observe={"never": never}, checkpoint=path)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.common.reprs import duration
 
 MODEL = cs.Transformer(attention=cs.SoftmaxAttention(beta=4.0), mlp=cs.MLP(width=8), depth=10, horizon=2.0)
 X = cs.sample_uniform(20, 3, rng=0)
@@ -24,7 +25,7 @@ def test_a_run_with_observables():
         "  states       at 2.0",
         "  observables  energy float64[11], mean float64[11, 3]",
     ]
-    assert seconds == f"  seconds      {solution.seconds:.3g}"
+    assert seconds == f"  wall time    {duration(solution.seconds)}"
 
 
 def test_replicas_with_saved_states():

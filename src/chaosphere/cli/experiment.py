@@ -10,8 +10,8 @@ from typing import Any
 from chaosphere.cli import options
 from chaosphere.cli.progress import Progress, say
 from chaosphere.cli.report import outputs, print_claims
+from chaosphere.common.reprs import duration
 from chaosphere.ensembles.ranks import Ranks
-from chaosphere.ensembles.study import duration
 from chaosphere.experiments import pieces
 from chaosphere.experiments.command import Command, Job
 from chaosphere.reporting import claims, netcdf

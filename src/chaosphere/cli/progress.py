@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Self
 
-from chaosphere.ensembles.study import duration
+from chaosphere.common.reprs import duration
 
 _INTERVAL = 0.2  # seconds between two drawings of the line
 _NO_WORK = 1e-3  # seconds: a step that is counted faster was found in a file

@@ -7,15 +7,14 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common.messages import shown as shown
-from chaosphere.common.messages import unknown as unknown
+from chaosphere.common.messages import shown, unknown
 from chaosphere.kernels import abi, sphere
 
 Tokens = NDArray[Any]  # float64 or float32
@@ -120,9 +119,10 @@ class ByValue:
     """A frozen dataclass that compares and hashes by value, arrays included; for `@dataclass(eq=False)`."""
 
     __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # of the dataclass that inherits this
 
     def _values(self) -> tuple[Any, ...]:
-        values = (getattr(self, field.name) for field in fields(self) if field.compare)  # type: ignore[arg-type]
+        values = (getattr(self, field.name) for field in fields(self) if field.compare)
         # + 0.0: −0.0 equals 0.0, in an array as elsewhere.
         return tuple((v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v for v in values)
 

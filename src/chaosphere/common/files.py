@@ -17,9 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 
 _WAIT = 2.0  # seconds: longer than the workers of a process that was killed live on
+_IMPOSSIBLE = {  # what the system says of a path at which there is nothing and nothing can be written
+    errno.ENAMETOOLONG: "it, or a name in it, is too long",
+    errno.ENOTDIR: "a part of it is a file, not a folder",
+    errno.ELOOP: "its symbolic links form a circle",
+}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -35,26 +40,45 @@ def local(path: Any, name: str) -> Path:
     Raises
     ------
     TypeError, ValueError
-        If it is not a path, is empty, or is a URL, which nothing here can write.
+        If it is not a path, is empty, is a URL, which nothing here can write, or is a path that no file can have: it is
+        too long, a file stands where it has a folder, or its symbolic links form a circle.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"{name} must be a path, got {checks.shown(path)}; pass a str or an os.PathLike of str")
+        raise TypeError(f"{name} must be a path, got {messages.shown(path)}; pass a str or an os.PathLike of str")
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise ValueError(f"{name} must be a path that is not empty and has no null character, got {checks.shown(text)}")
+        raise ValueError(
+            f"{name} must be a path that is not empty and has no null character, got {messages.shown(text)}"
+        )
     # pathlib joins the slashes of a URL: Path("s3://bucket") is "s3:/bucket".
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise ValueError(
-            f"{name} must be a path on this machine, got the URL {checks.shown(text)}; only local files can be written"
+            f"{name} must be a path on this machine, got the URL {messages.shown(text)}; only local files can "
+            "be written"
         )
     try:
-        return Path(os.path.realpath(Path(text).expanduser()))
-    except RuntimeError as error:  # ~somebody
-        raise ValueError(f"{name} must be a path, got {checks.shown(text)}: {error}") from None
+        target = Path(os.path.realpath(Path(text).expanduser()))
+        target.stat()
+    except (RuntimeError, UnicodeEncodeError) as error:  # ~somebody; half of a surrogate pair
+        raise ValueError(f"{name} must be a path, got {messages.shown(text)}: {error}") from None
+    except OSError as error:
+        if error.errno in _IMPOSSIBLE:
+            raise ValueError(
+                f"{name} must be a path that a file can have, got {messages.shown(text)}: {_IMPOSSIBLE[error.errno]}"
+            ) from error
+    return target
 
 
-def check_writable(path: Path, name: str) -> None:
+def check_writable(path: Path, name: str, *, is_store: bool = False) -> None:
     """Make the folder of a file that will be written, and try to write a file there; called before long work.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Of the argument, for errors.
+    is_store : bool
+        A folder will be written, not a file.
 
     Raises
     ------
@@ -63,11 +87,11 @@ def check_writable(path: Path, name: str) -> None:
     """
     trial = path.with_name(path.name + ".writable")  # as long as the longest name made from the path's
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_store:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         trial.touch()
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another process may try at the same time
     except OSError as error:
         raise ValueError(f"{name}: {path} cannot be written ({error.strerror or error}); name another place") from error
 

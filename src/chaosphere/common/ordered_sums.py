@@ -181,7 +181,7 @@ def dot(a: Array, b: Array, *, block: int, over: Sharing | None = None) -> Array
         Of the tokens of this process.
     b : ndarray, shape (R, n)
     block : int
-        Tokens of a block; the bounds of processes are multiples of it.
+        As in `total`.
     over : Sharing, optional
         None: there is no other process.
 

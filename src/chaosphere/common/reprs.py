@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,10 +25,11 @@ class Brief:
     """
 
     __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # of the dataclass that inherits this
 
     def _rows(self) -> list[Row]:
         """Return names and texts of what is shown."""
-        shown = [field for field in fields(self) if field.repr]  # type: ignore[arg-type]
+        shown = [field for field in fields(self) if field.repr]
         return [(f.name, short(getattr(self, f.name))) for f in shown if not is_default(getattr(self, f.name), f)]
 
     def __repr__(self) -> str:
@@ -100,6 +101,27 @@ def span(times: Any) -> str:
     """
     first, last = short(times[0]), short(times[-1])
     return first if len(times) == 1 else f"{len(times)} from {first} to {last}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time on the clock in one unit; between one hour and two days in hours and minutes.
+
+    Examples
+    --------
+    >>> [duration(seconds) for seconds in (0.0251, 7.25, 480, 9000, 6.4e7)]
+    ['25 ms', '7.2 s', '8 min', '2 h 30 min', '741 days']
+    """
+    if seconds < 0.095:
+        return f"{1e3 * seconds:.2g} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    if minutes < 59.5:
+        return f"{minutes:.0f} min"
+    if minutes < 2879.5:
+        return f"{round(minutes) // 60} h {round(minutes) % 60} min"
+    days = minutes / 1440
+    return f"{days:.0f} days" if 9.95 <= days < 1e6 else f"{days:.2g} days"
 
 
 def block(title: str, rows: Iterable[Row]) -> str:

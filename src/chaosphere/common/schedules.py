@@ -11,7 +11,7 @@ from typing import Any, TypeGuard, overload
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats
 
 Schedule = float | Sequence[float] | Floats | Callable[[float], float]  # as given; `schedule` makes a tuple of numbers
@@ -33,7 +33,7 @@ def schedule(value: Any, name: str, **bounds: float) -> Schedule:
     values = checks.array(value, name)
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(
-            f"{name} must be a number, a list of one number for each step, or a function, got {checks.shown(value)}"
+            f"{name} must be a number, a list of one number for each step, or a function, got {messages.shown(value)}"
         )
     return tuple(checks.number(number, f"{name}[{step}]", **bounds) for step, number in enumerate(values.tolist()))
 

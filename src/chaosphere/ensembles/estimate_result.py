@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chaosphere.common import checks
 from chaosphere.common.reprs import block, table
+from chaosphere.reporting.digits import with_interval
 
 _ABOUT = {
     "n_tokens": "tokens of the finest system",
@@ -75,10 +76,11 @@ class Estimate:
     attributes: Mapping[str, Any]
 
     def _rows(self) -> list[tuple[str, str]]:
+        value, low, high = with_interval(self.value, low=self.low, high=self.high)
         n_samples = int(np.sum(self.levels["n_samples"]))
         n_tokens, n_steps = (int(np.max(self.levels[name])) for name in ("n_tokens", "n_steps"))
         return [
-            ("value", f"{self.value:.6g}, 99 % interval [{self.low:.6g}, {self.high:.6g}]"),
+            ("value", f"{value}, 99 % interval [{low}, {high}]"),
             ("standard error", f"{self.standard_error:.2g}, bias at most {self.bias:.2g}"),
             ("levels", f"{len(self.levels['n_samples'])}, up to {n_tokens} tokens and {n_steps} steps"),
             ("cost", f"{n_samples} samples, {self.cost:.3g} pair interactions"),

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.ensembles.pool import Pool, processors, signals_blocked
 
 
@@ -18,7 +18,7 @@ def workers(executor: futures.Executor | None) -> tuple[int, int | None]:
     if executor is None:
         return 1, 1
     if not hasattr(executor, "submit"):
-        raise TypeError(f"executor must be None or a concurrent.futures.Executor, got {checks.shown(executor)}")
+        raise TypeError(f"executor must be None or a concurrent.futures.Executor, got {messages.shown(executor)}")
     client = getattr(executor, "_client", None)
     if client is not None and hasattr(client, "nthreads"):
         hosts: dict[str | None, int] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.first_values import Shapes, check_condition, shapes_of
@@ -206,9 +206,11 @@ def make_plan(
     try:
         n_seeds = len(seeds)
     except TypeError as error:
-        raise TypeError(f"seeds must be a sequence of integers, such as range(5), got {checks.shown(seeds)}") from error
+        raise TypeError(
+            f"seeds must be a sequence of integers, such as range(5), got {messages.shown(seeds)}"
+        ) from error
     if not isinstance(sweep, Mapping | None):
-        raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {checks.shown(sweep)}")
+        raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {messages.shown(sweep)}")
     sweep = dict(sweep or {})
     values = tuple(parameter_values(raw, f"sweep[{name!r}]") for name, raw in sweep.items())
     check_names(sweep, observe if isinstance(observe, Mapping) else ())

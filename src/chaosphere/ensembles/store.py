@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import warnings
@@ -79,9 +80,9 @@ class Store:
         ValueError
             If the folder that the store is in cannot be written.
         """
+        files.check_writable(self.path, "store", is_store=True)
         with ExitStack() as stack:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.Lock(self.path, "store"))
             except files.InUseError:
                 raise
@@ -272,7 +273,7 @@ class Store:
             If there is no store at the path, or it is damaged.
         """
         xarray = checks.extra("xarray", "io")
-        if not self.path.exists() and self._replaced.exists():
+        if not self.path.exists() and os.path.exists(self._replaced):  # whose name may be too long to exist
             return Store(self._replaced).read()
         identity = self._open("r")
         if identity is None:

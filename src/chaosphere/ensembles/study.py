@@ -15,6 +15,7 @@ import numpy as np
 from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import duration
 from chaosphere.ensembles import drawing
 from chaosphere.ensembles.dataset import means
 from chaosphere.ensembles.executors import EXECUTORS
@@ -27,6 +28,7 @@ from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.geometry.laws import Law
 from chaosphere.measures.observables import Measure
 from chaosphere.reporting.claims import Claim
+from chaosphere.reporting.digits import with_interval
 from chaosphere.simulation.signals import Interrupted, StopRequest
 from chaosphere.simulation.until import Condition
 
@@ -201,8 +203,9 @@ def table(dataset: Any) -> str:
     ]
     rows = claims(dataset)
     for claim in rows[:30]:
-        interval = f"[{claim.low:.4g}, {claim.high:.4g}]" if claim.low <= claim.high else "no interval: few replicas"
-        lines.append(f"{claim.quantity:>50} {claim.measured:11.4g}   {interval}")
+        mean, low, high = with_interval(claim.measured, low=claim.low, high=claim.high)
+        interval = f"[{low}, {high}]" if claim.low <= claim.high else "no interval: few replicas"
+        lines.append(f"{claim.quantity:>50} {mean:>11}   {interval}")
     if len(rows) > 30:
         lines.append(f"… and {len(rows) - 30} more in the file")
     return "\n".join(lines)
@@ -296,11 +299,3 @@ def dry_run(study: Study) -> str:
     else:  # a step of all tokens is not timed on one rank
         rows += [("ranks", f"{n_workers} of {n_threads} thread(s), which share the tokens of each run")]
     return "\n".join([study.title, *(f"{name:>18}  {text}" for name, text in rows)])
-
-
-def duration(seconds: float) -> str:
-    """Return a time in two units at most."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import checks, files, messages
 from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.study_parts import CONDITIONS, ModelFactory, field_names, law_and_size
@@ -119,7 +119,7 @@ def _check_title(study: Study) -> None:
     """Raise ValueError if the title cannot be written to a file or drawn, which would fail after the work else."""
     title = study.title
     if "\0" in title or title.encode(errors="ignore").decode() != title:  # the name of a file may be no text
-        raise ValueError(f"title must be Unicode text without null characters, got {checks.shown(title)}")
+        raise ValueError(f"title must be Unicode text without null characters, got {messages.shown(title)}")
     if study.picture is not None and "$" in title:
         style.check_text(title, "title")
 
@@ -141,14 +141,14 @@ def _models(model: ModelFactory, sweep: Mapping[str, list[Any]]) -> list[Model]:
 
 def _tables(values: Any, name: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(values, dict) or not values:
-        raise TypeError(f"{name} must hold at least one table, [{name}.NAME], got {checks.shown(values)}")
+        raise TypeError(f"{name} must hold at least one table, [{name}.NAME], got {messages.shown(values)}")
     yield from values.items()
 
 
 def _sweep(values: Any) -> tuple[dict[str, list[Any]], dict[str, str]]:
     """Return the values of each parameter by the last part of its path, and the paths of those of [model]."""
     if not isinstance(values, dict):
-        raise TypeError(f"sweep must be a table, [sweep], got {checks.shown(values)}")
+        raise TypeError(f"sweep must be a table, [sweep], got {messages.shown(values)}")
     sweep: dict[str, list[Any]] = {}
     paths: dict[str, str] = {}
     for path, entry in values.items():
@@ -232,10 +232,10 @@ def _picture(values: Any, *, sweep: Mapping[str, Any], observe: Mapping[str, Any
         )
     critical = table.take("critical", False)
     if not isinstance(critical, bool):
-        raise TypeError(f"[picture] critical must be true or false, got {checks.shown(critical)}")
+        raise TypeError(f"[picture] critical must be true or false, got {messages.shown(critical)}")
     if critical and (y != "noise_scale" or x == "time"):
         raise ValueError(
-            f"[picture] critical needs y = 'noise_scale' and a swept parameter as x, got x = {checks.shown(x)}, "
-            f"y = {checks.shown(y)}"
+            f"[picture] critical needs y = 'noise_scale' and a swept parameter as x, got x = {messages.shown(x)}, "
+            f"y = {messages.shown(y)}"
         )
     return Picture(value=table.choice("value", tuple(observe)), x=x, y=y, critical=critical)

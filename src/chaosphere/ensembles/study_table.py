@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 
 _MAX_COUNT = 100_000  # values of a swept parameter
 _RANGE_KEYS = ("from", "to", "count", "scale")
@@ -30,7 +30,7 @@ class Table:
     def __init__(self, values: Any, name: str, *, allowed: Sequence[str] | None = None) -> None:
         self.name, self.where = name, f"[{name}] " if name else ""
         if not isinstance(values, dict):
-            raise TypeError(f"{name} must be a table, [{name}], got {checks.shown(values)}")
+            raise TypeError(f"{name} must be a table, [{name}], got {messages.shown(values)}")
         self.values: dict[str, Any] = values
         for key in () if allowed is None else values:
             if key not in (allowed or ()):
@@ -63,13 +63,13 @@ class Table:
         """Return a string, or the default."""
         value = self.take(key, default)
         if value is not None and not isinstance(value, str):
-            raise TypeError(f"{self.where}{key} must be a string, got {checks.shown(value)}")
+            raise TypeError(f"{self.where}{key} must be a string, got {messages.shown(value)}")
         return value
 
 
 def unknown(value: Any, allowed: Sequence[str]) -> str:
     """Return how a message shows a name that is not allowed."""
-    return checks.unknown(value, allowed, heading="allowed")
+    return messages.unknown(value, allowed, heading="allowed")
 
 
 def build(cls: Any, where: str, *, values: dict[str, Any]) -> Any:
@@ -99,7 +99,7 @@ def list_of_values(entry: Any, where: str) -> list[Any]:
     if not isinstance(entry, dict):
         raise TypeError(
             f"{where} must be a list or {{from = …, to = …, count = …, scale = 'linear' or 'log'}}, got "
-            f"{checks.shown(entry)}"
+            f"{messages.shown(entry)}"
         )
     for key in entry:
         if key not in _RANGE_KEYS:

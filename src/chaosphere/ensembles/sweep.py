@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.models.protocol import Model, missing_members
 
 HITTING_TIMES = "hitting_times"  # of the dataset, where a condition ends the runs
@@ -21,14 +21,14 @@ MEAN_SUFFIXES = ("_mean", "_low", "_high")
 def parameter_values(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
     """Return the values of a swept parameter as an array, checked; the model says whether one may be infinite."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a list of numbers or of strings, got {checks.shown(values)}")
+        raise TypeError(f"{name} must be a list of numbers or of strings, got {messages.shown(values)}")
     values = list(values)
     kinds = {isinstance(value, str) for value in values}
     array = np.array(values if len(kinds) == 1 else [])
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iufUb":
-        raise ValueError(f"{name} must be a list of numbers or of strings, got {checks.shown(values)}")
+        raise ValueError(f"{name} must be a list of numbers or of strings, got {messages.shown(values)}")
     if len(np.unique(array)) < len(array) or (array.dtype.kind == "f" and np.isnan(array).any()):
-        raise ValueError(f"{name} must be distinct and not NaN, got {checks.shown(values)}")
+        raise ValueError(f"{name} must be distinct and not NaN, got {messages.shown(values)}")
     return array
 
 
@@ -74,7 +74,7 @@ def models_at_points(
     if is_model and set(sweep) - {N_TOKENS}:
         raise TypeError("model must be a function of the swept parameters that returns a model, where sweep is given")
     if not is_model and not callable(model):
-        raise TypeError(f"model must be a model or a function that returns one, got {checks.shown(model)}")
+        raise TypeError(f"model must be a model or a function that returns one, got {messages.shown(model)}")
     is_left_out = N_TOKENS in sweep and not is_model and not _takes_n_tokens(cast(Callable[..., Model], model))
     models: dict[tuple[int, ...], Model] = {}
     for point in np.ndindex(*map(len, sweep.values())):
@@ -88,7 +88,7 @@ def models_at_points(
             raise
         if missing := missing_members(models[point]):
             raise TypeError(
-                f"model must return a model, got {checks.shown(models[point])} for {parameters}: it has no "
+                f"model must return a model, got {messages.shown(models[point])} for {parameters}: it has no "
                 f"{', '.join(missing)}"
             )
     return models

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.noise.mlp import MLP
 
 
@@ -23,7 +23,7 @@ def checked(cases: Sequence[Kind], kind: type[Kind]) -> list[Kind]:
     for case in listed:
         if not isinstance(case, kind):
             raise TypeError(
-                f"cases must hold {kind.__name__} objects, got {checks.shown(case)} ({type(case).__name__})"
+                f"cases must hold {kind.__name__} objects, got {messages.shown(case)} ({type(case).__name__})"
             )
     names = [case.name for case in listed]
     if not names or len(set(names)) != len(names):
@@ -34,4 +34,4 @@ def checked(cases: Sequence[Kind], kind: type[Kind]) -> list[Kind]:
 def check_mlp(value: object) -> None:
     """Raise TypeError unless value is an MLP."""
     if not isinstance(value, MLP):
-        raise TypeError(f"mlp must be an MLP, got {checks.shown(value)} ({type(value).__name__})")
+        raise TypeError(f"mlp must be an MLP, got {messages.shown(value)} ({type(value).__name__})")

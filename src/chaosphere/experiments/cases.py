@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.experiments.models import MakeInteraction, interaction
 from chaosphere.experiments.sizes import MAX_STEPS
@@ -93,7 +93,7 @@ class Case:
 
     def _check_model(self) -> None:
         if not isinstance(self.model, Transformer):
-            raise TypeError(f"model must be a Transformer, got {checks.shown(self.model)}")
+            raise TypeError(f"model must be a Transformer, got {messages.shown(self.model)}")
 
     @property
     def dim(self) -> int:

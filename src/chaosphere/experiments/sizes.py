@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 
 MAX_STEPS = 10**7  # of one run: ten times those of the longest here
 MAX_REPLICAS = 10**6
@@ -36,10 +36,10 @@ def check_size(
         Pairs of points between which a transport plan is sought: the costs, and five times that inside POT.
     """
     if n_replicas > MAX_REPLICAS:
-        raise ValueError(f"the number of replicas must be at most {MAX_REPLICAS}, got {checks.shown(n_replicas)}")
+        raise ValueError(f"the number of replicas must be at most {MAX_REPLICAS}, got {messages.shown(n_replicas)}")
     if n_steps > MAX_STEPS:
         raise ValueError(
-            f"this would take {checks.shown(n_steps)} steps or layers in a run, and an experiment takes at most "
+            f"this would take {messages.shown(n_steps)} steps or layers in a run, and an experiment takes at most "
             f"{MAX_STEPS}"
         )
     n_bytes = 8.0 * (12 * n_tokens * (dim + 1) + 2 * n_layer_numbers + 2 * n_results + 6 * n_costs)

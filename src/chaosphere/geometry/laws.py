@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.polynomial import Polynomial, polynomial
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief
 from chaosphere.common.streams import Noise, Seed, Stream, root
@@ -167,7 +167,7 @@ class VonMisesFisher(Brief):
         try:
             m = np.array(checks.array(self.mean_direction, "mean_direction"))
         except TypeError as error:
-            raise TypeError(f"mean_direction must be d numbers, got {checks.shown(self.mean_direction)}") from error
+            raise TypeError(f"mean_direction must be d numbers, got {messages.shown(self.mean_direction)}") from error
         checks.tokens(m[None], "mean_direction")
         object.__setattr__(self, "mean_direction", tuple(m.tolist()))
         checks.numbers(self, "concentration", above=0)
@@ -343,7 +343,7 @@ class Mixture(Brief):
         try:
             components = tuple(self.components)
         except TypeError as error:
-            raise TypeError(f"components must be a tuple of laws, got {checks.shown(self.components)}") from error
+            raise TypeError(f"components must be a tuple of laws, got {messages.shown(self.components)}") from error
         for k, law in enumerate(components):
             check_law(law, f"components[{k}]")
         if len({law.dim for law in components}) != 1:
@@ -493,7 +493,7 @@ class Density(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.function):
-            raise TypeError(f"function must be callable on points (N, d), got {checks.shown(self.function)}")
+            raise TypeError(f"function must be callable on points (N, d), got {messages.shown(self.function)}")
         checks.integers(self, "dim", low=2)
         checks.numbers(self, "bound", above=0)
 

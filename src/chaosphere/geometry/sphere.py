@@ -86,7 +86,7 @@ def sample_von_mises_fisher(
     rng : int, SeedSequence or Generator
         The same int gives the same sample.
     n_replicas : int, optional
-        Number R of independent samples; replica r is the same for every R, replica 0 the sample without replicas.
+        As in `sample_uniform`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
@@ -68,7 +68,7 @@ class CustomInteraction(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.function):
-            raise TypeError(f"function must be a callable of (x, weights), got {checks.shown(self.function)}")
+            raise TypeError(f"function must be a callable of (x, weights), got {messages.shown(self.function)}")
 
     def resolve(self, n_tokens: int, dim: int, dtype: Any = "float64") -> CustomInteraction:
         """Return the interaction itself: there is nothing to choose.

@@ -94,7 +94,7 @@ class Differentiable:
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `jvp`.
 
         Returns
         -------

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.shape import Shape
@@ -130,7 +130,7 @@ def check(spec: Any) -> None:
     if spec.method not in ("auto", "direct"):
         raise ValueError(f"method must be 'auto' or 'direct' with beta=inf, got {spec.method!r}")
     if spec.rtol is not None:
-        raise ValueError(f"rtol must be None with beta=inf, got {checks.shown(spec.rtol)}")
+        raise ValueError(f"rtol must be None with beta=inf, got {messages.shown(spec.rtol)}")
     if spec.decay > MAX_DECAY:
         raise ValueError(
             f"decay must be <= {MAX_DECAY:g} with beta=inf, got {spec.decay:g}: weights of early tokens would vanish"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import Chebyshev, Hermite, HermiteE, Laguerre, Legendre, Polynomial, chebyshev
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.chebyshev import chebyshev_series, trimmed
 from chaosphere.common.checks import Floats, Tokens
 
@@ -45,7 +45,7 @@ class _Sampled:
         if not callable(function):
             raise TypeError(
                 f"{name} must be a function, a polynomial of NumPy or a list of coefficients, got "
-                f"{checks.shown(function)}"
+                f"{messages.shown(function)}"
             )
         self.function, self.name = function, name
 

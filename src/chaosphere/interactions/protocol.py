@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.ordered_sums import Array, Nodes
 from chaosphere.common.plans import check_part, check_plan, check_vectors
@@ -386,7 +386,7 @@ class InteractionPlan(Protocol):
         Parameters
         ----------
         x : ndarray, shape (R, N, d)
-            Tokens of the plan's shape on the sphere; they are not checked again.
+            As in `drift`.
         step_size : float
             Length τ of a step.
         n_threads : int
@@ -725,6 +725,6 @@ def offered(interaction: object, method: str, *, name: str) -> Callable[..., Any
     """Return a method that not every interaction has; ValueError that names the argument where there is none."""
     function = getattr(interaction, method, None)
     if not callable(function):
-        raise ValueError(f"{name} must be an interaction with the method {method}, got {checks.shown(interaction)}")
+        raise ValueError(f"{name} must be an interaction with the method {method}, got {messages.shown(interaction)}")
     bound: Callable[..., Any] = function
     return bound

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks, schedules
+from chaosphere.common import checks, messages, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief
@@ -119,7 +119,7 @@ class RandomAttention(Brief):
         if self.head_dim is None:
             if not schedules.is_constant(schedules.schedule(self.beta, "beta", low=0)):
                 raise ValueError(
-                    f"beta must be a number, got {checks.shown(self.beta)}: the layers of random attention are "
+                    f"beta must be a number, got {messages.shown(self.beta)}: the layers of random attention are "
                     "draws of one law"
                 )
             checks.numbers(self, "beta", low=0)

@@ -471,13 +471,13 @@ class SoftmaxAttention(HasMatrices, MayChange, Differentiable, checks.ByValue, B
         Parameters
         ----------
         x : ndarray of float64 or float32, shape (N, d) or (R, N, d)
-            Tokens on the unit sphere; R independent systems. Any layout, never copied whole.
+            As in `__call__`.
         weights : array_like, shape (N,) or (M,), optional
-            p_i >= 0 with sum 1 (default uniform), of the tokens that are summed over.
+            As in `__call__`.
         sources : ndarray of the dtype of x, shape (M, d) or (R, M, d), optional
-            Tokens z whose keys and values the queries of x attend to (default: x itself). By the direct sum.
+            As in `__call__`.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -534,7 +534,7 @@ class SoftmaxAttention(HasMatrices, MayChange, Differentiable, checks.ByValue, B
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------

@@ -303,7 +303,7 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         weights : array_like, shape (N,), optional
             p_i >= 0 with sum 1 (default 1/N).
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------

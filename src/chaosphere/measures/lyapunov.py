@@ -192,7 +192,7 @@ def lyapunov_spectrum(
         As in `lyapunov_exponent`; with it, or in steps without a derivative, exponents carry an error of its order,
         plus 1e-16 / separation, over the length of a step.
     n_threads : int, optional
-        Default: all that OpenMP may use. Does not change a bit of the result.
+        As in `lyapunov_exponent`.
 
     Returns
     -------

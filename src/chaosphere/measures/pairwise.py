@@ -242,7 +242,7 @@ def pairwise_cosines(x: Tokens) -> Floats:
         )
     upper = np.triu_indices(batch.shape[1], k=1)
     cosines = np.einsum("rik,rjk->rij", batch, batch)[:, upper[0], upper[1]]
-    return of_replicas(np.clip(cosines, -1, 1), x)  # type: ignore[no-any-return]
+    return np.asarray(of_replicas(np.clip(cosines, -1, 1), x))
 
 
 def cosine_histogram(
@@ -259,7 +259,7 @@ def cosine_histogram(
     weights : array_like, shape (N,), optional
         p_i >= 0 with sum 1 (default 1/N).
     n_threads : int, optional
-        Default: all that OpenMP may use. Does not change a bit of the result.
+        As in `energy`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.common.arrays import of_replicas
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.ordered_sums import count, over_tokens
@@ -94,7 +94,7 @@ class SharedStateObservable(Protocol):
         radii : ndarray, shape (n,) or (R, n)
             Their radii.
         partition : Partition
-            Which tokens these are, and how to add up what each process has.
+            As in `of_own`.
 
         Returns
         -------
@@ -156,7 +156,7 @@ class TokenMean(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.function):
-            raise TypeError(f"function must be callable on tokens, got {checks.shown(self.function)}")
+            raise TypeError(f"function must be callable on tokens, got {messages.shown(self.function)}")
 
     def __call__(self, time: float, x: Tokens) -> Any:
         """Return the mean over all tokens.

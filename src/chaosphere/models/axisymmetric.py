@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.geometry import axisymmetric
@@ -197,10 +197,10 @@ class AxisymmetricDensity(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
+            raise TypeError(f"model must be a LimitSDE, got {messages.shown(self.model)}")
         if self.model.field is not None:
             raise ValueError(
-                f"model must have no field, whose noise is not symmetric, got {checks.shown(self.model.field)}"
+                f"model must have no field, whose noise is not symmetric, got {messages.shown(self.model.field)}"
             )
         dim = check_law(self.law).dim
         if dim > MAX_DIM:

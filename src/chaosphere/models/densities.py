@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
@@ -198,7 +198,7 @@ class CircleDensity(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
+            raise TypeError(f"model must be a LimitSDE, got {messages.shown(self.model)}")
         if check_law(self.law).dim != 2:
             raise ValueError(f"law must have dim 2, the circle; got {self.law.dim}")
         checks.integers(self, "n_modes", low=4, high=MAX_MODES)

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.plans import check_part, check_plan
 from chaosphere.common.pullback import NoDerivativeError, Pullback
@@ -724,10 +724,10 @@ def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[F
     """
     values = np.array(save_at)
     if values.dtype.kind not in "fiu":
-        raise TypeError(f"save_at must be a list of times, got {checks.shown(save_at)}")
+        raise TypeError(f"save_at must be a list of times, got {messages.shown(save_at)}")
     times, n_steps, horizon = values.astype(np.float64), model.n_steps, model.horizon
     if times.ndim != 1 or times.size == 0:
-        raise ValueError(f"save_at must be a list of times, got {checks.shown(times.tolist())}")
+        raise ValueError(f"save_at must be a list of times, got {messages.shown(times.tolist())}")
     eps = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
     if (
         not np.isfinite(times).all()
@@ -735,7 +735,7 @@ def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[F
         or times[0] < 0
         or times[-1] > horizon * (1 + max(1e-12, 4 * eps))
     ):
-        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {checks.shown(times.tolist())}")
+        raise ValueError(f"save_at must increase within [0, {horizon:g}], got {messages.shown(times.tolist())}")
     position = times * n_steps / horizon
     rounding = 4 * float(np.finfo(np.float64).eps) * position  # of t L / T for times on the grid, and more
     slack = np.maximum(rounding if is_dense else 1e-9, 4 * eps * position)

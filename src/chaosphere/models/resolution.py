@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.common.errors import Picklable
 from chaosphere.interactions.circle import PartitionError
 from chaosphere.models.sde import LimitSDE
@@ -71,7 +71,7 @@ def check_field(field: Any, *, dim: int, surface: str, n_points: int) -> None:
         return
     if not isinstance(field, GaussianField):
         raise ValueError(
-            f"model must have a GaussianField or no field, got {checks.shown(field)}: its modes make the noise"
+            f"model must have a GaussianField or no field, got {messages.shown(field)}: its modes make the noise"
         )
     if field.kernel.dim != dim:
         raise ValueError(f"model must have a field whose kernel has dim {dim}, {surface}; got {field.kernel.dim}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short, span
 from chaosphere.common.shape import Shape
@@ -265,7 +265,7 @@ class SphereDensity(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
+            raise TypeError(f"model must be a LimitSDE, got {messages.shown(self.model)}")
         if check_law(self.law).dim != 3:
             raise ValueError(f"law must have dim 3, the sphere S²; got {self.law.dim}")
         checks.integers(self, "n_modes", low=4, high=MAX_MODES)
@@ -401,7 +401,7 @@ class SphereDensity(Brief):
     def _resumed(self, start: SphereSolution, n_replicas: int | None, first_saved: int) -> tuple[int, list[Modes]]:
         """Return the step and the states of the end of a run, checked."""
         if not isinstance(start, SphereSolution):
-            raise TypeError(f"start must be a SphereSolution, got {checks.shown(start)}")
+            raise TypeError(f"start must be a SphereSolution, got {messages.shown(start)}")
         states, rows = [], () if n_replicas is None else (n_replicas,)
         for modes, n_modes in ((start.modes, self.n_modes), (start.coarse_modes, self._n_coarse)):
             shape = (*rows, n_modes + 1, n_modes + 1)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, cast
 
 from chaosphere import kernels
-from chaosphere.common import checks, schedules
+from chaosphere.common import checks, messages, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
 from chaosphere.common.plans import check_vectors, name_of
@@ -419,12 +419,12 @@ class Transformer(Brief):
 def _pairs(layers: Any) -> Sequence[Any]:
     """Return layers, which must be a sequence of pairs."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {checks.shown(layers)}")
+        raise TypeError(f"layers must be a sequence of pairs (attention, mlp), got {messages.shown(layers)}")
     if len(layers) == 0:
         raise ValueError("layers must hold at least one pair (attention, mlp), got none")
     for number, layer in enumerate(layers):
         if not isinstance(layer, Sequence) or isinstance(layer, str) or len(layer) != 2:
-            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {checks.shown(layer)}")
+            raise TypeError(f"layers[{number}] must be a pair (attention, mlp), got {messages.shown(layer)}")
     return layers
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.kernels import abi
@@ -303,7 +303,7 @@ def get(activation: str | Function | Activation) -> Activation:
     if isinstance(activation, str):
         if activation in ACTIVATIONS:
             return ACTIVATIONS[activation]
-        raise ValueError(f"activation: unknown name {checks.unknown(activation, ACTIVATIONS)}")
+        raise ValueError(f"activation: unknown name {messages.unknown(activation, ACTIVATIONS)}")
     if callable(activation):
         return _wrap(activation)
     raise TypeError(f"activation must be a name, a callable or an Activation, got {type(activation).__name__}")

@@ -16,7 +16,7 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function
 from chaosphere.common.reprs import Brief, Row, short
@@ -298,7 +298,7 @@ class CovarianceKernel(Brief):
         for name, function in (("kappa", kappa), ("derivative", derivative), ("eta", eta)):
             if function is not None or name == "kappa":
                 if not callable(function):
-                    raise TypeError(f"{name} must be a function of an array of cosines, got {checks.shown(function)}")
+                    raise TypeError(f"{name} must be a function of an array of cosines, got {messages.shown(function)}")
                 y = np.asarray(function(u), dtype=np.float64)
                 if y.shape != u.shape or not np.all(np.isfinite(y)):
                     raise ValueError(f"{name} must return finite values of its input's shape")
@@ -402,7 +402,7 @@ class CovarianceKernel(Brief):
         Parameters
         ----------
         u : float or array of float
-            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+            As in `__call__`.
 
         Returns
         -------
@@ -438,7 +438,7 @@ class CovarianceKernel(Brief):
         Parameters
         ----------
         u : float or array of float
-            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+            As in `__call__`.
 
         Returns
         -------
@@ -483,7 +483,7 @@ class CovarianceKernel(Brief):
         Parameters
         ----------
         u : float or array of float
-            Cosines in [−1, 1]; float32 rounding beyond the ends is cut off.
+            As in `__call__`.
 
         Returns
         -------

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.pullback import Pullback
 from chaosphere.common.reprs import Brief
@@ -196,7 +196,7 @@ class FixedMLP(checks.ByValue, Brief):
         tangent : ndarray, shape and dtype of x
             A vector of R^d for each token, which need not be tangent to the sphere.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -238,7 +238,7 @@ class FixedMLP(checks.ByValue, Brief):
         cotangent : ndarray, shape and dtype of x
             A vector of R^d for each token.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -346,11 +346,11 @@ def check_mlp(mlp: Any, *, depth: int) -> MLP | FixedMLP | tuple[MLP | FixedMLP,
     if mlp is None or isinstance(mlp, MLP | FixedMLP):
         return mlp
     if not isinstance(mlp, Sequence) or isinstance(mlp, str):
-        raise TypeError(f"mlp must be an MLP, a FixedMLP, a sequence of these, or None, got {checks.shown(mlp)}")
+        raise TypeError(f"mlp must be an MLP, a FixedMLP, a sequence of these, or None, got {messages.shown(mlp)}")
     for number, network in enumerate(mlp):
         if not isinstance(network, MLP | FixedMLP):
             hint = "; noise_scale = 0 switches one off" if network is None else ""
-            raise TypeError(f"mlp[{number}] must be an MLP or a FixedMLP, got {checks.shown(network)}{hint}")
+            raise TypeError(f"mlp[{number}] must be an MLP or a FixedMLP, got {messages.shown(network)}{hint}")
     if len(mlp) != depth:
         raise ValueError(f"mlp must have one network for each of the {depth} layers, got {len(mlp)}")
     return tuple(mlp)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief
 from chaosphere.common.shape import Shape
@@ -106,7 +106,7 @@ class GaussianField(Brief):
     def __post_init__(self) -> None:
         """Check, and convert numbers to int and float."""
         if not isinstance(self.kernel, CovarianceKernel):
-            raise TypeError(f"kernel must be a CovarianceKernel, got {checks.shown(self.kernel)}")
+            raise TypeError(f"kernel must be a CovarianceKernel, got {messages.shown(self.kernel)}")
         checks.choice(self.method, "method", known=METHODS)
         checks.numbers(self, "tolerance", above=0, high=1)
         checks.integers(self, "width", low=1)

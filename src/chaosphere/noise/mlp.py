@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.fields import added
 from chaosphere.common.pullback import Pullback
@@ -284,7 +284,9 @@ class MLP(Brief):
         (10, 3)
         """
         if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {checks.shown(rng)}")
+            raise TypeError(
+                f"rng must be a numpy Generator, such as np.random.default_rng(0), got {messages.shown(rng)}"
+            )
         return self.plan(checks.integer(dim, "dim", low=2)).draw([Draws.of(rng)])
 
 
@@ -424,7 +426,7 @@ class MLPLayer(Brief):
             _check_array(self.c, "c", (r, d))
         if not isinstance(self.activation, Activation):
             raise TypeError(
-                f"activation must be an Activation, got {checks.shown(self.activation)}; activations.get makes one"
+                f"activation must be an Activation, got {messages.shown(self.activation)}; activations.get makes one"
             )
         checks.number(self.weight_std, "weight_std")
         scale = m**-0.5 if self.output_scale is None else checks.number(self.output_scale, "output_scale")
@@ -575,7 +577,7 @@ class MLPLayer(Brief):
         tangent : ndarray, shape and dtype of x
             A vector of R^d for each token, which need not be tangent to the sphere.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -622,7 +624,7 @@ class MLPLayer(Brief):
         cotangent : ndarray, shape and dtype of x
             A vector of R^d for each token.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------
@@ -669,7 +671,7 @@ class MLPLayer(Brief):
         cotangent : ndarray, shape and dtype of x
             A vector of R^d for each token.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `__call__`.
 
         Returns
         -------

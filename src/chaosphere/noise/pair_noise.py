@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.common.reprs import Brief
 from chaosphere.noise.pair_diffusion import Point
@@ -291,7 +291,7 @@ class _Drift:
 def _evaluated(function: Function, name: str) -> Array:
     """Return a function on a grid; TypeError or ValueError where it is none of finite values."""
     if not callable(function):
-        raise TypeError(f"{name} must be a function of arrays of cosines, got {checks.shown(function)}")
+        raise TypeError(f"{name} must be a function of arrays of cosines, got {messages.shown(function)}")
     values = np.asarray(function(_PROBE))
     if values.shape != _PROBE.shape or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
         raise ValueError(f"{name} must return finite numbers, one for each cosine in [-1, 1]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -166,6 +167,10 @@ def _mesh(activation: Activation, half_width: float) -> _Mesh:
 
     On wide panels φ may bend between the nodes: it is also probed at distances 2^k from 0 and from its kinks.
     """
+
+    def on_panel(s: Array, *, middle: float, half: float) -> Array:
+        return activation.function(middle + half * s)
+
     size = float(np.max(np.abs(activation.function(np.linspace(-1.0, 1.0, 65) * half_width / 12.0))))
     kinks = np.array([k for k in activation.kinks if abs(k) < half_width])
     steps = 0.7 * 2.0 ** np.arange(-4, np.log2(half_width) + 1)
@@ -175,7 +180,7 @@ def _mesh(activation: Activation, half_width: float) -> _Mesh:
     while intervals:
         left, right = intervals.pop()
         middle, half = 0.5 * (left + right), 0.5 * (right - left)
-        c = chebyshev_series(lambda s, m=middle, h=half: activation.function(m + h * s), 15)  # type: ignore[misc]
+        c = chebyshev_series(partial(on_panel, middle=middle, half=half), 15)
         inside = probes[(probes > left) & (probes < right)]
         misfit = np.abs(chebyshev.chebval((inside - middle) / half, c) - activation.function(inside))
         slack = 16.0 * _EPS * max(size, float(np.max(np.abs(c))))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.plot import style
 from chaosphere.theory.phases import Branch
 
@@ -55,7 +55,7 @@ def phases(branch: Branch, *, ax: Any = None, label: str | None = None) -> Axes:
     'order parameter $|\\int x\\, d\\mu|$'
     """
     if not isinstance(branch, Branch):
-        raise TypeError(f"branch must be a Branch, from phases.branch, got {checks.shown(branch)}")
+        raise TypeError(f"branch must be a Branch, from phases.branch, got {messages.shown(branch)}")
     if label is not None:
         style.check_text(label, "label")
     panel = style.axes(ax)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import checks, files, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.plot import style
 from chaosphere.plot.clouds import SIZE, Cloud, Paint
@@ -170,7 +170,7 @@ def _pairs(run: Any) -> Iterable[Frame]:
     if isinstance(run, Iterable):
         return (_pair(item) for item in run)
     raise TypeError(
-        f"run must be a Solution, an iterable of (time, tokens), or an array of states, got {checks.shown(run)}"
+        f"run must be a Solution, an iterable of (time, tokens), or an array of states, got {messages.shown(run)}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.plot import style
 from chaosphere.plot.projections import VIEW, Projection, projection
@@ -109,7 +109,7 @@ class Paint:
             color = np.repeat(np.arange(n_replicas), n_tokens).reshape(shape)
         if color is None or isinstance(color, str | tuple):
             if color is not None and not module.is_color_like(color):
-                raise ValueError(f"color must be a colour of Matplotlib or an array, got {checks.shown(color)}")
+                raise ValueError(f"color must be a colour of Matplotlib or an array, got {messages.shown(color)}")
             rgba = module.to_rgba(style.COLOURS[0] if color is None else color)
             return cls(colours=np.tile(rgba, (n_replicas * n_tokens, 1)))
         values = checks.array(color, "color")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def projection(x: Tokens, *, view: Any = VIEW, plane: Any = None) -> Projection:
 
 def _angles(view: Any) -> Floats:
     if not isinstance(view, Sequence) or len(view) != 2:
-        raise TypeError(f"view must be (elevation, azimuth) in degrees, got {checks.shown(view)}")
+        raise TypeError(f"view must be (elevation, azimuth) in degrees, got {messages.shown(view)}")
     return np.radians([checks.number(angle, "view", low=-360, high=360) for angle in view])
 
 

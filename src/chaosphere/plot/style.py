@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import checks, files, messages
 from chaosphere.common.reprs import short
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def check_path(path: Any, *, suffixes: Sequence[str]) -> Path:
     """
     target = files.local(path, "path")
     if target.suffix.lower() not in suffixes:
-        raise ValueError(f"path must end in {' or '.join(suffixes)}, got {checks.shown(os.fspath(path))}")
+        raise ValueError(f"path must end in {' or '.join(suffixes)}, got {messages.shown(os.fspath(path))}")
     files.check_writable(target, "path")
     return target
 
@@ -276,7 +276,7 @@ def check_text(text: Any, name: str) -> None:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"{name} must be text that can be drawn, with formulas between dollar signs (\\$ is a dollar sign), "
-            f"got {checks.shown(text)}: {reason}"
+            f"got {messages.shown(text)}: {reason}"
         ) from error
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chaosphere.reporting.digits import significant, with_interval
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -60,41 +62,20 @@ class Claim:
         return {"quantity": self.quantity, **finite, "verdict": self.verdict}
 
 
-def fixed(value: float, *, n_decimals: int, width: int) -> str:
-    """Return a number with decimals, of a large one fewer, or in powers of ten, so that it fits into a column.
-
-    Parameters
-    ----------
-    value : float
-    n_decimals : int
-        Decimals of a number that fits with them.
-    width : int
-        Letters of the column, at least 7.
-
-    Examples
-    --------
-    >>> [fixed(value, n_decimals=4, width=8) for value in (0.25, -1234.5678, 4.25e18, -1e300)]
-    ['0.2500', '-1234.57', '4.2e+18', '-1e+300']
-    """
-    texts = [f"{value:.{n}f}" for n in range(n_decimals, -1, -1)] + [f"{value:.{n}e}" for n in range(width - 7, -1, -1)]
-    return next((text for text in texts if len(text) <= width), texts[-1])
-
-
 def format_claims(claims: Sequence[Claim]) -> str:
     """Return the claims as lines of text: quantity, measured, 99 % interval, expected, verdict."""
     if not claims:
         return "no claims: nothing here can be held against an expected value"
-    width = max(len(claim.quantity) for claim in claims)
-    lines = [f"{'':>{width}} {'measured':>9}   {'99 % interval':^20} {'expected':>9}"]
-    for claim in claims:
-        expected = ""
-        if claim.expected is not None:
-            expected = f"{'≤ ' if claim.is_bound else ''}{fixed(claim.expected, n_decimals=4, width=7)}"
-        low, high = (fixed(end, n_decimals=4, width=8) for end in (claim.low, claim.high))
-        interval = f"[{low:>8}, {high:>8}]" if claim.low <= claim.high else f"{'none':^20}"
-        measured = fixed(claim.measured, n_decimals=4, width=9)
-        lines.append(f"{claim.quantity:>{width}} {measured:>9}   {interval} {expected:>9}   {claim.verdict}")
-    return "\n".join(lines)
+    texts = [with_interval(claim.measured, low=claim.low, high=claim.high) for claim in claims]
+    to_low, to_high = (max(len(text[k]) for text in texts) for k in (1, 2))
+    rows = [("", "measured", "99 % interval", "expected", "")]
+    for claim, (measured, low, high) in zip(claims, texts, strict=True):
+        interval = f"[{low:>{to_low}}, {high:>{to_high}}]" if claim.low <= claim.high else "none"
+        expected = "" if claim.expected is None else ("≤ " if claim.is_bound else "") + significant(claim.expected)
+        rows.append((claim.quantity, measured, interval, expected, claim.verdict))
+    quantity, number, pair, rule = (max(len(row[k]) for row in rows) for k in range(4))
+    lines = (f"{q:>{quantity}} {m:>{number}}   {i:^{pair}} {e:>{rule}}   {verdict}" for q, m, i, e, verdict in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def summary(claims: Sequence[Claim]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import checks, files, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.simulation.identity import differences
@@ -96,7 +96,7 @@ def checkpoint_of(value: Any) -> Checkpoint:
 
 def _check_path(value: Any, name: str) -> None:
     if not files.local(value, name).parent.is_dir():
-        raise ValueError(f"{name} must lie in a folder that exists, got {checks.shown(os.fspath(value))}")
+        raise ValueError(f"{name} must lie in a folder that exists, got {messages.shown(os.fspath(value))}")
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -181,7 +181,9 @@ class CheckpointFile:
         self._last_write = clock.monotonic()
         # An interruption may have come half way through recording a later step: keep what belongs to record.step.
         n_times, n_states = self._counts(record.step)
-        arrays = {f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())}
+        arrays: dict[str, Any] = {
+            f"observable_{i}": np.array(v[:n_times]) for i, v in enumerate(record.observables.values())
+        }
         if record.hits is not None:
             arrays["hits"] = known_at(record.hits, record.step * self.step_size)
 
@@ -192,7 +194,7 @@ class CheckpointFile:
                 step=np.array(record.step),
                 tokens=record.state,
                 states=np.array(record.states[:n_states]),
-                **arrays,  # type: ignore[arg-type]  # NumPy's stub takes them for its flag allow_pickle
+                **arrays,
             )
 
         try:

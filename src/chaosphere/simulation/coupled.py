@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere.common import checks, schedules
+from chaosphere.common import checks, messages, schedules
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import short
 from chaosphere.common.shape import Shape
@@ -169,12 +169,12 @@ def coupled_run(
     (0.12, 1.06)
     """
     if not isinstance(model, Transformer):
-        raise TypeError(f"model must be a Transformer, got {checks.shown(model)}")
+        raise TypeError(f"model must be a Transformer, got {messages.shown(model)}")
     noise_scale = model.noise_scale
     if model.mlp is None or noise_scale == 0:
         raise ValueError("model must have an MLP and a noise_scale > 0: there is no noise to couple")
     if not isinstance(noise_scale, float):
-        raise ValueError(f"model must have a noise_scale that is one number, got {checks.shown(noise_scale)}")
+        raise ValueError(f"model must have a noise_scale that is one number, got {messages.shown(noise_scale)}")
     if not isinstance(model.mlp, MLP):
         raise ValueError("model must have one MLP for all layers, drawn anew: the limit is of such layers")
     if model.normalization != "post":

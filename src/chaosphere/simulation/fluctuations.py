@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.streams import Seed, root
@@ -128,11 +128,11 @@ def fluctuations(
     True
     """
     if not isinstance(limit, MeanField):
-        raise TypeError(f"limit must be a MeanField, got {checks.shown(limit)}")
+        raise TypeError(f"limit must be a MeanField, got {messages.shown(limit)}")
     if limit.n_places is not None or is_ordered_of(limit.model):
         raise ValueError("limit must have no causal mask: its tokens are not exchangeable")
     if not callable(observables):
-        raise TypeError(f"observables must be a function of the tokens, got {checks.shown(observables)}")
+        raise TypeError(f"observables must be a function of the tokens, got {messages.shown(observables)}")
     n_threads = checks.threads(n_threads)
     sequence = root(rng)
     values = _values(observables, limit.nodes)[0]

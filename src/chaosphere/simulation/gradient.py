@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.shape import Shape
@@ -159,7 +159,7 @@ def gradient(
     check_model(model)
     batch = np.ascontiguousarray(checks.tokens(x))  # the order of sums depends on the layout
     if not callable(objective):
-        raise TypeError(f"objective must be a function of the final tokens, got {checks.shown(objective)}")
+        raise TypeError(f"objective must be a function of the final tokens, got {messages.shown(objective)}")
     checks.flag(shared_noise, "shared_noise")
     plan = model_plan_of(model, Shape.of(batch), checks.weights(weights, batch.shape[1]))
     threads = checks.threads(n_threads)

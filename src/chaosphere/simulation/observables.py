@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import messages
 from chaosphere.common.checks import Tokens
 from chaosphere.interactions.protocol import Partition
 from chaosphere.measures.observables import Observable, sees_radii, value_of
@@ -25,7 +25,7 @@ def observables(observe: Any) -> dict[str, Observable]:
         return {}
     if not isinstance(observe, Mapping):
         raise TypeError(
-            f"observe must be a mapping of names to functions of (time, tokens), got {checks.shown(observe)}; "
+            f"observe must be a mapping of names to functions of (time, tokens), got {messages.shown(observe)}; "
             'for the energy: {"energy": chaosphere.measures.Energy(beta=1.0)}'
         )
     for name, function in observe.items():
@@ -40,7 +40,7 @@ def observables(observe: Any) -> dict[str, Observable]:
             check_signature(function.of_state, (0.0, None, None), what=what)
             continue
         if not callable(function):
-            raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {checks.shown(function)}")
+            raise TypeError(f"observe[{name!r}] must be callable on (time, tokens), got {messages.shown(function)}")
         called = getattr(function, "__name__", "f")
         hint = f"; for a function of tokens: lambda t, x: {called}(x)"
         what = f"observe[{name!r}] must be callable on (time, tokens)"
@@ -54,7 +54,7 @@ def check_radii(observe: Mapping[str, Observable], *, has_radius: bool) -> None:
         if sees_radii(function) and not has_radius:
             raise ValueError(
                 f"observe[{name!r}] needs a model with radii, such as a Transformer with normalization='pre' or "
-                f"'peri', got {checks.shown(function)} for a model without"
+                f"'peri', got {messages.shown(function)} for a model without"
             )
         if name == RADIUS and has_radius:
             raise ValueError(f"observe[{name!r}] must have another name: in to_xarray() it is that of the radii")
@@ -94,7 +94,7 @@ def check_shared(observe: Mapping[str, Observable]) -> None:
         if not isinstance(function, kind):
             raise ValueError(
                 f"observe[{name!r}] must be a sum over tokens where each rank draws its own, such as "
-                f"measures.Energy or measures.TokenMean, with a method {method}, got {checks.shown(function)}; "
+                f"measures.Energy or measures.TokenMean, with a method {method}, got {messages.shown(function)}; "
                 "for others pass the tokens as an array"
             )
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chaosphere.common import checks, files
+from chaosphere.common import files, messages
 from chaosphere.common.checks import Tokens
 from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
@@ -237,7 +237,7 @@ def rows(comm: Any, n_tokens: int, *, block: int = 1, keeps_own: bool = False) -
         return Rows(comm=None, bounds=(0, n_tokens))
     for name in ("Get_rank", "Get_size", "Allgatherv", "Allreduce", "allgather", "allreduce", "bcast"):
         if not hasattr(comm, name):
-            raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {checks.shown(comm)}")
+            raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {messages.shown(comm)}")
     size, of_pairs = int(comm.Get_size()), kernel.block_size(n_tokens)
     block = block if block > 1 and -(-n_tokens // block) >= size else of_pairs
     n_blocks = -(-n_tokens // block)

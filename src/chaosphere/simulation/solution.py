@@ -12,7 +12,7 @@ import numpy as np
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.errors import Picklable
-from chaosphere.common.reprs import Row, block, short, span, table
+from chaosphere.common.reprs import Row, block, duration, short, span, table
 from chaosphere.simulation.observables import OF_CONDITION, RADIUS
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Solution:
             ("times", span(self.times) if len(self.times) else "none"),
             ("states", "at these times" if self._are_states_at_times() else self._at_state_times()),
             ("observables", ", ".join(observed) or "none"),
-            ("seconds", f"{self.seconds:.3g}"),
+            ("wall time", duration(self.seconds)),
         ]
 
     def _at_state_times(self) -> str:

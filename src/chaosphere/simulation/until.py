@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief
 from chaosphere.measures.observables import Observable, sees_radii, value_of
@@ -154,7 +154,7 @@ class Threshold(Brief):
     def __post_init__(self) -> None:
         """Check."""
         if not callable(self.observable) or sees_radii(self.observable):
-            raise TypeError(f"observable must be callable on (time, tokens), got {checks.shown(self.observable)}")
+            raise TypeError(f"observable must be callable on (time, tokens), got {messages.shown(self.observable)}")
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("at_least and at_most: one of them must be given")
         checks.numbers(self, "at_least" if self.at_most is None else "at_most")
@@ -199,7 +199,7 @@ def check_until(until: object) -> None:
     if until is None:
         return
     if not callable(until):
-        raise TypeError(f"until must be callable on (time, tokens), got {checks.shown(until)}")
+        raise TypeError(f"until must be callable on (time, tokens), got {messages.shown(until)}")
     check_signature(until, (0.0, None), what="until must be callable on (time, tokens)")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.arrays import like
 from chaosphere.common.checks import Floats
 
@@ -129,7 +129,7 @@ def equiangular(
     if t.size == 0:
         raise ValueError("times must hold at least one time, got none")
     if not ((t >= 0) & (t <= _MAX_TIME)).all():
-        raise ValueError(f"times must lie in [0, {_MAX_TIME:g}], got {checks.shown(times)}")
+        raise ValueError(f"times must lie in [0, {_MAX_TIME:g}], got {messages.shown(times)}")
     radius = checks.number(initial_radius, "initial_radius", low=1 / checks.MAX_STD, high=checks.MAX_STD)
     if rule.growth is None and radius != 1:
         raise ValueError(f"initial_radius must be 1 for normalization={normalization!r}, got {radius:g}")

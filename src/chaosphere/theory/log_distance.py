@@ -7,7 +7,7 @@ from typing import Any
 
 import scipy
 
-from chaosphere.common import checks, schedules
+from chaosphere.common import checks, messages, schedules
 from chaosphere.common.schedules import Schedule
 from chaosphere.noise.covariance import CovarianceKernel
 
@@ -89,7 +89,7 @@ def log_distance_law(
     """
     if not isinstance(kernel, CovarianceKernel):
         raise TypeError(
-            f"kernel must be a CovarianceKernel, got {checks.shown(kernel)}; a layer has one: MLP(...).kernel(dim)"
+            f"kernel must be a CovarianceKernel, got {messages.shown(kernel)}; a layer has one: MLP(...).kernel(dim)"
         )
     horizon = checks.number(horizon, "horizon", above=0, high=checks.MAX_SIZE)
     noise = schedules.schedule(noise_scale, "noise_scale", low=0.0, high=checks.MAX_STD)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.chebyshev import Array
 from chaosphere.noise import pair_diffusion
 from chaosphere.noise.covariance import CovarianceKernel
@@ -55,7 +55,7 @@ class Pair:
         """Return the pair of two tokens under the noise of a kernel and, unless beta is None, attention; checked."""
         if not isinstance(kernel, (CovarianceKernel, PairNoise)):
             raise TypeError(
-                f"kernel must be a CovarianceKernel or a PairNoise, got {checks.shown(kernel)}; a layer has one: "
+                f"kernel must be a CovarianceKernel or a PairNoise, got {messages.shown(kernel)}; a layer has one: "
                 "MLP(...).kernel(dim), RandomAttention(...).pair(dim)"
             )
         value_scale = checks.number(value_scale, "value_scale")

@@ -10,7 +10,7 @@ import scipy
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.arrays import like
 from chaosphere.common.chebyshev import Array, Function, chebyshev_series
 from chaosphere.common.reprs import Brief
@@ -142,7 +142,7 @@ def solve(
     u0 : float, "uniform" or (nodes, weights)
         Initial law of u, as for `expectation`.
     beta : float or None
-        β ≥ 0 of the attention of two tokens, or None for no attention.
+        As in `expectation`.
     value_scale : float
         δ of that attention.
 
@@ -249,7 +249,7 @@ def energy_ratio(
     pair = Pair.of(kernel, beta=beta, value_scale=value_scale)
     nodes, weights = _check_law(u0, kernel.dim)
     if nodes.size != 1:
-        raise ValueError(f"u0 = {checks.shown(u0)} must be a number in [-1, 1]")
+        raise ValueError(f"u0 = {messages.shown(u0)} must be a number in [-1, 1]")
     solution = _solve(pair, np.ones_like, t, nodes=nodes, weights=weights, is_energy=True)
     return _accept(solution, max(1.0, float(np.max(np.abs(solution.values)))))
 
@@ -268,9 +268,9 @@ def _solve(
     if times.size == 0:
         raise ValueError("t must hold at least one time, got none")
     if not (np.all(np.isfinite(times)) and np.all(times >= 0.0)):
-        raise ValueError(f"t = {checks.shown(t)} must be finite and >= 0")
+        raise ValueError(f"t = {messages.shown(t)} must be finite and >= 0")
     if not callable(f):
-        raise TypeError(f"f must be a function of an array of cosines, got {checks.shown(f)}")
+        raise TypeError(f"f must be a function of an array of cosines, got {messages.shown(f)}")
     probe = np.asarray(f(np.linspace(-1.0, 1.0, 101)))
     if probe.shape != (101,) or not np.all(np.isfinite(probe)):
         raise ValueError("f must return finite values of its input's shape on [-1, 1]")
@@ -319,7 +319,7 @@ def _accept(solution: PairSolution, scale: float) -> float | Array:
 def _check_law(u0: Law, dim: int) -> tuple[Array, Array]:
     if isinstance(u0, str):
         if u0 != "uniform":
-            raise ValueError(f"u0 = {checks.shown(u0)} must be a number, 'uniform' or (nodes, weights)")
+            raise ValueError(f"u0 = {messages.shown(u0)} must be a number, 'uniform' or (nodes, weights)")
         return cosine_rule(*np.polynomial.legendre.leggauss(128 + dim), dim=dim)
     if isinstance(u0, tuple):
         if len(u0) != 2:
@@ -333,5 +333,5 @@ def _check_law(u0: Law, dim: int) -> tuple[Array, Array]:
     try:
         return checks.cosines([checks.number(np.asarray(u0)[()], "u0")], "u0"), np.ones(1)
     except TypeError:
-        message = f"u0 must be a number, 'uniform' or a tuple (nodes, weights), got {checks.shown(u0)}"
+        message = f"u0 must be a number, 'uniform' or a tuple (nodes, weights), got {messages.shown(u0)}"
         raise TypeError(message) from None

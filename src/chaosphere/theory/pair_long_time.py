@@ -162,7 +162,7 @@ def long_time(kernel: CovarianceKernel | PairNoise, *, beta: float | None = None
     kernel : CovarianceKernel or PairNoise
         κ and the dimension d; κ(1) > 0.
     beta : float or None
-        β ≥ 0 of the attention of two tokens, or None for no attention.
+        As in `hitting_probabilities`.
     value_scale : float
         δ of that attention.
 
@@ -236,7 +236,7 @@ def stationary_density(
     u : float or array of float
         Cosines in the open interval (−1, 1); the density may be infinite at its ends.
     beta : float or None
-        β ≥ 0 of the attention of two tokens, or None for no attention.
+        As in `hitting_probabilities`.
     value_scale : float
         δ of that attention.
 

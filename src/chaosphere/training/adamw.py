@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats
 from chaosphere.common.reprs import Brief, Row, short
 
@@ -196,7 +196,7 @@ class AdamW:
         """
         n_units = checks.integer(n_units, "n_units", low=1)
         if not isinstance(state, AdamWState):
-            raise TypeError(f"state must be an AdamWState, got {checks.shown(state)}")
+            raise TypeError(f"state must be an AdamWState, got {messages.shown(state)}")
         if _checked(gradient, "gradient").shape != state.parameters.shape:
             raise ValueError(
                 f"gradient must have the shape of the parameters, {state.parameters.shape}, got {gradient.shape}"

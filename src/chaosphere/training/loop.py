@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.progress import bar as progress_bar
-from chaosphere.common.reprs import Brief, Row, short
+from chaosphere.common.reprs import Brief, Row, duration, short
 from chaosphere.simulation import identity
 from chaosphere.simulation.checkpoints import Checkpoint, CheckpointFile, Record, checkpoint_of
 from chaosphere.simulation.signals import Interrupted, StopRequest
@@ -71,7 +71,7 @@ class Training(Brief):
             ("step", short(self.state.step)),
             ("parameters", short(self.state.parameters.shape)),
             ("loss", f"{first:.6g} to {last:.6g}"),
-            ("seconds", f"{self.seconds:.3g}"),
+            ("wall time", duration(self.seconds)),
         ]
 
     def to_xarray(self) -> Any:
@@ -198,11 +198,11 @@ def train(
         (start, "start", AdamWState, "an AdamWState"),
     ):
         if not isinstance(argument, kind):
-            raise TypeError(f"{name} must be {kinds}, got {checks.shown(argument)}")
+            raise TypeError(f"{name} must be {kinds}, got {messages.shown(argument)}")
     n_steps, threads = checks.integer(n_steps, "n_steps", low=0), checks.threads(n_threads)
     checks.flag(progress, "progress")
     if not callable(loss):
-        raise TypeError(f"loss must be a function of the final tokens, got {checks.shown(loss)}")
+        raise TypeError(f"loss must be a function of the final tokens, got {messages.shown(loss)}")
     checked_tokens(network, x, parameters=start.parameters, name="start.parameters")
     attributes = identity.identify(
         {"network": network, "loss": loss, "optimizer": optimizer, "start": start, "tokens": x}

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.geometry.sphere import DegenerateTokenError
@@ -247,7 +247,7 @@ class Stack:
         save_states : bool
             Return the tokens at all layers, and the gradients in them.
         n_threads : int, optional
-            Default: all that OpenMP may use. Does not change a bit of the result.
+            As in `forward`.
 
         Returns
         -------
@@ -343,7 +343,7 @@ def differentiate(
     """Return the result of `Stack.gradient`; a name of the objective for the messages of errors."""
     state, threads = checked_tokens(network, x, parameters=parameters), checks.threads(n_threads)
     if not callable(objective):
-        raise TypeError(f"{name} must be a function of the final tokens, got {checks.shown(objective)}")
+        raise TypeError(f"{name} must be a function of the final tokens, got {messages.shown(objective)}")
     checks.flag(save_states, "save_states")
     depth, of_head = (
         network.shape[0],

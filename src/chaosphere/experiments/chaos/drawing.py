@@ -9,6 +9,7 @@ import numpy as np
 
 from chaosphere.plot import style
 from chaosphere.plot.style import COLOURS, MARKERS
+from chaosphere.reporting.digits import with_interval
 
 _LABELS = (  # of the quantities
     "energy, RMS",
@@ -59,9 +60,10 @@ def _rates(panel: Any, case: Any) -> None:
         x, error = row["n_fitted"].values[shown], error[shown]
         bars = style.bars(error, row["error_low"].values[shown], row["error_high"].values[shown])
         slope, low, high = (float(row[f"exponent{end}"]) for end in ("", "_low", "_high"))
+        value, first, last = (text.replace("-", "−") for text in with_interval(slope, low=low, high=high))
         has_log = bool(row["has_log"])
         divided = r"$\,/\,\log N$" if has_log else ""
-        text = f"{label}{divided}: ${slope:.2f}$ $[{{{low:.2f}}}, {{{high:.2f}}}]$"
+        text = f"{label}{divided}: {value} [{first}, {last}]"
         panel.errorbar(x, error, bars, fmt=MARKERS[index], color=colour, label=text)
         at, level = row["centre"].values
         fit = np.exp(level) * (x / np.exp(at)) ** slope * (np.log(x) if has_log else 1)

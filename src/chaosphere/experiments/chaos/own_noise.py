@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 
 from chaosphere import measures
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seed, Stream
@@ -60,7 +60,7 @@ class OwnNoiseCase(Case):
 
     def _check_model(self) -> None:
         if not isinstance(self.model, LimitSDE):
-            raise TypeError(f"model must be a LimitSDE, got {checks.shown(self.model)}")
+            raise TypeError(f"model must be a LimitSDE, got {messages.shown(self.model)}")
         if self.model.is_ordered:
             raise ValueError("interaction must have no mask where tokens have noise of their own")
         if self.law is None or self.model.n_steps % 2:

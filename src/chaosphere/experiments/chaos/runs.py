@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.streams import Seed, root
 from chaosphere.ensembles.ranks import Ranks
 from chaosphere.experiments.arguments import checked
@@ -91,7 +91,7 @@ def run(
     n_threads = checks.threads(n_threads)
     cases = checked(cases, Case)
     if ranks is not None and not isinstance(ranks, Ranks):
-        raise TypeError(f"ranks must be Ranks or None, got {checks.shown(ranks)} ({type(ranks).__name__})")
+        raise TypeError(f"ranks must be Ranks or None, got {messages.shown(ranks)} ({type(ranks).__name__})")
     _check_size(cases, ranks, n_replicas=n_replicas)
     if any(case.dim > 2 and case.n_transport for case in cases):
         checks.extra("ot", "transport")

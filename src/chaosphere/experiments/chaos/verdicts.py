@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from chaosphere import stats
+from chaosphere.common.reprs import duration
 from chaosphere.experiments import estimates
 from chaosphere.experiments.cases import QUANTITIES
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import with_interval
 
 ERRORS = {
     "energy": "energy, RMS",
@@ -91,8 +93,9 @@ def table(dataset: Any, claims: Sequence[Claim]) -> str:
             cells = []
             for quantity in QUANTITIES:
                 cell = case.sel(quantity=quantity, n_tokens=n)
-                value, low, high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
-                cells.append("" if math.isnan(value) else f"{value:.2e} [{low:.1e}, {high:.1e}]")
+                error, error_low, error_high = (float(cell[f"error{end}"]) for end in ("", "_low", "_high"))
+                value, low, high = with_interval(error, low=error_low, high=error_high)
+                cells.append("" if math.isnan(error) else f"{value} [{low}, {high}]")
             lines.append(f"{f'N = {n}':>{first}}" + "".join(f"{cell:>30}" for cell in cells))
         own = [float(case["node_error"].sel(quantity=q)) for q in QUANTITIES]
         if any(math.isfinite(e) for e in own):
@@ -106,7 +109,7 @@ def table(dataset: Any, claims: Sequence[Claim]) -> str:
         "",
         format_claims(claims),
         "",
-        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions (by fast sums where they win), {seconds:.0f} s; "
-        f"at most {memory:.2f} GiB",
+        f"cost: {float(dataset['pairs'].sum()):.2g} pair interactions (by fast sums where they win), "
+        f"{duration(seconds)}; at most {memory:.2f} GiB",
     ]
     return "\n".join(lines)

@@ -10,7 +10,8 @@ import scipy
 from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
-from chaosphere.reporting.claims import Claim, fixed, format_claims
+from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import with_interval
 
 _RELEVANT = 0.2  # of the ratio; leaving out what tokens do to one another changes it by more
 
@@ -45,7 +46,7 @@ def table(dataset: Any) -> str:
         lines += ["", f"{name!s:>12}{'N Var over prediction':>30}"]
         for n in dataset["n_tokens"].values:
             interval = stats.mean_interval(dataset["ratio"].sel(case=name, n_tokens=n).values, at_least=0)
-            value, low, high = (fixed(number, n_decimals=3, width=8) for number in interval)
+            value, low, high = with_interval(interval.value, low=interval.low, high=interval.high)
             lines.append(f"{f'N = {n}':>12}{f'{value} [{low}, {high}]':>30}")
         lines.append(f"{'nodes':>12}{float(dataset['node_error'].sel(case=name).max()):30.1e}")
     lines += ["", "nodes: largest error of the prediction itself, from half as many nodes under the same layers"]

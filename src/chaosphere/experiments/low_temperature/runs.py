@@ -45,6 +45,7 @@ from chaosphere.measures.distances.transport import wasserstein2
 from chaosphere.models.sde import LimitSDE
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import significant
 from chaosphere.simulation.loop import simulate
 
 _SINGULAR = (1.0, 0.7)  # of Q and K
@@ -285,7 +286,9 @@ def table(dataset: Any) -> str:
     mean, coarse = dataset["distance"].mean("replica").values, dataset["coarse"].mean("replica").values
     for beta, row, other in zip(dataset["beta"].values, mean, coarse, strict=True):
         at = int(row.argmin())
-        lines.append(f"{beta:8g}  {row[at]:11.4f}  {float(dataset['time'][at]):7.2f}  {other[at]:21.4f}")
+        time = float(dataset["time"][at])
+        smallest, fewer = (significant(value, n_digits=4) for value in (row[at], other[at]))
+        lines.append(f"{beta:8g}  {smallest:>11}  {significant(time, n_digits=3):>7}  {fewer:>21}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chaosphere import stats
-from chaosphere.common import checks
+from chaosphere.common import checks, messages
 from chaosphere.common.chebyshev import Function
 from chaosphere.common.checks import Floats
 from chaosphere.common.streams import Seed
@@ -93,7 +93,7 @@ def pair_law(
     checks.integer(n_replicas, "n_replicas", low=2)
     if not isinstance(model, LimitSDE) or model.attention is not None or not isinstance(model.field, GaussianField):
         raise ValueError(
-            f"model must be a LimitSDE with a GaussianField and without attention, got {checks.shown(model)}"
+            f"model must be a LimitSDE with a GaussianField and without attention, got {messages.shown(model)}"
         )
     limit = MeanField(model=model, law=law, n_nodes=n_nodes)
     p = limit.weights

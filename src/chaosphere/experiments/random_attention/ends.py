@@ -24,6 +24,7 @@ from chaosphere.interactions.random_attention import RandomAttention
 from chaosphere.models.transformer import Transformer
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import significant
 from chaosphere.simulation.identity import describe
 from chaosphere.simulation.loop import simulate
 from chaosphere.theory import two_point
@@ -172,7 +173,8 @@ def table(dataset: Any) -> str:
     lines.append(" " * 10 + "".join(f"{f'β = {beta:g}':>20}" for beta in betas))
     share, exact = dataset["share"].mean("replica").values, dataset["probability"].values
     for i, dim in enumerate(dataset["dim"].values):
-        cells = (f"{share[i, j]:.4f}, {exact[i, j]:.4f}" for j in range(len(betas)))
+        pairs = zip(share[i], exact[i], strict=True)
+        cells = (", ".join(significant(value, n_digits=4) for value in pair) for pair in pairs)
         lines.append(f"{f'd = {dim}':>10}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join([*lines, "", format_claims(claims(dataset))])
 

@@ -12,6 +12,7 @@ from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
 from chaosphere.experiments.synchronization.late import CLUSTERED, late_claims
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import significant
 
 # of the table; the sharp rate as an exponent, like the others
 _COLUMNS = {"lyapunov_exponent": 1, "lambda_bar": 1, "dissipation_rate": 1, "sharp_rate": -1}
@@ -98,7 +99,9 @@ def table(dataset: Any) -> str:
         row = dataset.sel(activation=name)
         applies = "applies" if bool(row["theorem_applies"]) else "does not apply"
         exponents = [sign * float(row[key]) for key, sign in _COLUMNS.items()]
-        numbers = "".join(f"{value:10.3f}" if math.isfinite(value) else f"{'none':>10}" for value in exponents)
+        numbers = "".join(
+            f"{significant(value, n_digits=3) if math.isfinite(value) else 'none':>10}" for value in exponents
+        )
         lines.append(f"{name:>10}{numbers}  {applies}: {row['reason'].values!s}")
     ends = ", ".join(
         f"{name} {float(end):g}" if end >= 0 else f"{name} none"

@@ -20,6 +20,7 @@ from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.training import paths
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import significant
 
 # Of the mean square of the limit at half resolution to that of the largest network. At full resolution it is a quarter,
 # as that has four times as many heads: a tenth changes an exponent over three doublings by 0.02.
@@ -230,7 +231,7 @@ def table(dataset: Any) -> str:
         lines.append(f"{'':>12}" + "".join(f"{paths.of_steps(step):>12}" for step in dataset["step"].values))
         mean = np.sqrt(diagonal(dataset["mean_square"].sel(kind=kind).values).mean(axis=0))
         for size, row in zip(dataset["depth"].values, mean, strict=True):
-            lines.append(f"{f'L = H = {size}':>12}" + "".join(f"{value:12.4f}" for value in row))
+            lines.append(f"{f'L = H = {size}':>12}" + "".join(f"{significant(value, n_digits=4):>12}" for value in row))
     return "\n".join([*lines, "", format_claims(claims(dataset))])
 
 

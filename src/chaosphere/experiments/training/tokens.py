@@ -19,6 +19,7 @@ from chaosphere.experiments.sizes import check_size
 from chaosphere.experiments.training import paths
 from chaosphere.reporting import netcdf
 from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import significant
 
 _UNIFORM = 0.1  # an exponent in N below this is none: from N = 8 to 512 it is a factor of a half more
 
@@ -179,7 +180,7 @@ def table(dataset: Any) -> str:
         lines.append(f"{'':>12}" + "".join(f"{paths.of_steps(step):>12}" for step in dataset["step"].values))
         mean = np.sqrt(dataset["mean_square"].sel(kind=kind).mean("replica").values)
         for count, row in zip(dataset["n_tokens"].values, mean, strict=True):
-            lines.append(f"{f'N = {count}':>12}" + "".join(f"{value:12.4f}" for value in row))
+            lines.append(f"{f'N = {count}':>12}" + "".join(f"{significant(value, n_digits=4):>12}" for value in row))
     return "\n".join([*lines, "", format_claims(claims(dataset))])
 
 

@@ -33,7 +33,8 @@ from chaosphere import stats
 from chaosphere.common.checks import Floats
 from chaosphere.experiments import estimates
 from chaosphere.experiments.uniform_in_time.linear import growth_left, is_one_cluster_first, partition_variance
-from chaosphere.reporting.claims import Claim, fixed, format_claims
+from chaosphere.reporting.claims import Claim, format_claims
+from chaosphere.reporting.digits import with_interval
 from chaosphere.stats import Interval
 
 GROWTH, FALL = 0.25, -0.25
@@ -191,7 +192,7 @@ def table(dataset: Any) -> str:
         verdict = decision(in_time, in_tokens, is_late=is_late(dataset)) if is_resolved(case) else "undecided"
         mean = largest.mean(axis=0)
         cells = "".join(f"{f'{row[middle]:.3g}, {row[-1]:.3g}':>20}" for row in mean)
-        intervals = ([fixed(end, n_decimals=2, width=8) for end in (i.low, i.high)] for i in (in_time, in_tokens))
+        intervals = (with_interval(i.value, low=i.low, high=i.high)[1:] for i in (in_time, in_tokens))
         ends = "".join(f"{f'[{low}, {high}]':>22}" for low, high in intervals)
         lines.append(f"{name:>24}{cells}{ends}  {verdict}")
     return "\n".join([*lines, "", format_claims(claims(dataset))])

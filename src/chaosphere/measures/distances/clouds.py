@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chaosphere.common import checks
 from chaosphere.common.arrays import PerReplica
 from chaosphere.common.checks import Floats
+from chaosphere.common.reprs import duration
 from chaosphere.kernels.rows import attend_rows
 
 LOG2_E = math.log2(math.e)
@@ -81,7 +82,7 @@ def over_replicas(distance: Callable[_P, PerReplica]) -> Callable[_P, PerReplica
 def refuse_long(seconds: float, what: str, *, instead: str) -> None:
     """Raise ValueError if a call would take more than ten minutes by its estimate."""
     if seconds > _MAX_SECONDS:
-        raise ValueError(f"x and y are too large: {what} would take about {seconds / 60:.0f} minutes; {instead}")
+        raise ValueError(f"x and y are too large: {what} would take about {duration(seconds)}; {instead}")
 
 
 def attention_sums(

@@ -154,7 +154,7 @@ def sobolev(
     Parameters
     ----------
     x, y : ndarray of float64 or float32, shapes (N, d) and (M, d), or with replicas (R, N, d) and (R, M, d)
-        Tokens on the unit sphere; x or y without replicas is compared with every replica of the other.
+        As in `mmd`.
     order : float
         s > 0: the norm of H^{−s}.
     n_max : int

@@ -156,7 +156,7 @@ def entropic_wasserstein2(
     Parameters
     ----------
     x, y : ndarray of float64 or float32, shapes (N, d) and (M, d), or with replicas (R, N, d) and (R, M, d)
-        Tokens on the unit sphere; x or y without replicas is compared with every replica of the other.
+        As in `wasserstein2`.
     regularization : float
         ε, in the unit of squared distance, >= 0.006: below it weights of the kernels could underflow.
     tolerance : float
