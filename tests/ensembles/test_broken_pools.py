@@ -5,15 +5,14 @@ The dead worker of these pools may hold the lock of their queue, and the others 
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from multiprocessing import get_context
 
-import psutil
 import pytest
 from support.members import environment
+from support.programs import started, wait_for_end
 
 from chaosphere.ensembles.executors import cancel
 from chaosphere.simulation.signals import StopRequest
@@ -57,16 +56,14 @@ def test_the_call_ends_and_so_do_the_workers(tmp_path, how, n_seeds, message):
     folder.mkdir()
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [sys.executable, tmp_path / "program.py", folder, tmp_path / "study.zarr", str(n_seeds)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment())
-    try:
+    with started(command, env=environment()) as process:
         workers, running = set(), set()
-        deadline = time.monotonic() + 100
-        while len(running) < min(n_seeds, 2) and time.monotonic() < deadline and process.poll() is None:
+        while len(running) < min(n_seeds, 2) and process.poll() is None:
             names = os.listdir(folder)
             workers = {int(name.partition("-")[2]) for name in names if name.startswith("worker")}
             running = {int(name) for name in names if name.isdigit()} - {process.pid}
             time.sleep(0.01)
-        assert len(workers) == 2, process.stderr.read()
+        assert len(workers) == 2
         if how == "an idle one of the group":
             os.killpg(process.pid, signal.SIGTERM)
         elif how == "an idle one":
@@ -75,16 +72,11 @@ def test_the_call_ends_and_so_do_the_workers(tmp_path, how, n_seeds, message):
             process.send_signal(signal.SIGTERM)
             time.sleep(1.5)  # until it has cancelled what has not begun: it looks every second
             os.kill(min(running), signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=60)
-        process.stderr.close()
+        _, errors = process.communicate()
+        assert wait_for_end(process.pid, 20)
     assert process.returncode == 1
     assert message in errors.splitlines()[-1]
     assert "Exception in thread" not in errors
-    assert not [pid for pid in workers if psutil.pid_exists(pid)]
 
 
 def test_a_cancelled_future_does_not_stop_a_pool_that_breaks():
