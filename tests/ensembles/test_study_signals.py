@@ -14,7 +14,7 @@ from support.studies import GOOD, written
 import chaosphere as cs
 from chaosphere.ensembles import study, study_file
 
-DEPTH = 100
+DEPTH = 300  # a batch takes far longer than what comes between two
 LONG = GOOD.replace("depth = 4", f"depth = {DEPTH}")
 LONG = LONG.replace("n_tokens = 6", "n_tokens = 200").replace("= 3 }", "= 6 }")
 
