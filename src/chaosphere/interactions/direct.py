@@ -329,9 +329,6 @@ class DirectPlan(InteractionPlan):
             mean, sums = self.attend_few(x, n_threads=n_threads, value_scale=self.value_scale)
             if stop >= 0:
                 mean, sums = (np.ascontiguousarray(result[:, first:stop]) for result in (mean, sums))
-            if self.is_fused:  # weights have a bound, or each token its own of 1: no sum is lost
-                log_scale = self.log_shift + self.log_unit
-                return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
         else:
             mean, sums = kernel.attend_bounded(
                 x,
@@ -347,6 +344,8 @@ class DirectPlan(InteractionPlan):
                 self.value_scale,
             )
         log_scale = self.log_shift + self.log_unit
+        if self.is_fused:  # weights have a bound, or each token its own of 1: no sum is lost
+            return Attended(mean=mean, sums=sums, log_scale=log_scale, n_direct=n_direct)
         # A token of little weight, far from all others: its weights were dropped, so take it alone.
         lost = sums < LOST[x.dtype]
         if lost.any():
