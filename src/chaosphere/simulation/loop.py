@@ -265,7 +265,7 @@ def simulate(
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
-        stack.enter_context(over.errors_on_all())
+        stack.enter_context(partition.errors_on_all(comm))
         between = Between(times, steps, model=model)
         run = run_steps(
             model,
