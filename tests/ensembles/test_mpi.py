@@ -51,6 +51,8 @@ def test_one_system_over_ranks(n_ranks, case, tmp_path):
         "errors_that_pickle_loses",
         "errors_of_files",
         "errors_within_a_scan",
+        "errors_before_the_first_step",
+        "errors_after_the_last_step",
     ],
 )
 def test_an_error_of_one_rank_is_raised_on_all(n_ranks, case, tmp_path):

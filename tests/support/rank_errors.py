@@ -9,7 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import chaosphere as cs
-from chaosphere.simulation import partition
+from chaosphere.simulation import loop, partition
 
 COMM = MPI.COMM_WORLD
 LAST = COMM.rank == COMM.size - 1
@@ -110,6 +110,44 @@ def errors_within_a_scan():
         over.scan(np.zeros(3), advance)
 
 
+class LawOfRanks:
+    dim = 3
+
+    def sample(self, n_tokens, *, rng, n_replicas=None):
+        if LAST:
+            raise ZeroDivisionError("no tokens here")
+        return UNIFORM.sample(n_tokens, rng=rng, n_replicas=n_replicas)
+
+    def density(self, x):
+        return UNIFORM.density(x)
+
+
+def errors_before_the_first_step():
+    """While a rank draws its tokens; of arguments that differ; of the name of a checkpoint."""
+    tokens = cs.laws.Sample(law=LawOfRanks(), n_tokens=300, rng=0)
+    with pytest.raises(ZeroDivisionError, match="no tokens here"):
+        cs.simulate(MODEL, tokens, rng=0, comm=COMM)
+    x = cs.sample_uniform(300, 3, rng=0)
+    x[-1] = np.nan if LAST else x[-1]
+    with pytest.raises(ValueError, match="x must lie on the unit sphere"):
+        cs.simulate(MODEL, x, rng=0, comm=COMM)
+    with pytest.raises(TypeError, match="checkpoint"):
+        simulated(checkpoint=3 if LAST else sys.argv[2])
+
+
+def errors_after_the_last_step():
+    stacked = loop.stacked
+
+    def failing(*args, **options):
+        if LAST:
+            raise MemoryError("no room for the results")
+        return stacked(*args, **options)
+
+    loop.stacked = failing
+    with pytest.raises(MemoryError, match="no room for the results"):
+        simulated()
+
+
 if __name__ == "__main__":
     faulthandler.dump_traceback_later(60, exit=True)  # where ranks wait for each other for ever
     {
@@ -118,6 +156,8 @@ if __name__ == "__main__":
             errors_that_pickle_loses,
             errors_of_files,
             errors_within_a_scan,
+            errors_before_the_first_step,
+            errors_after_the_last_step,
         )
     }[sys.argv[1]]()
     ranks = COMM.gather(COMM.rank)
