@@ -24,7 +24,10 @@ def test_a_failing_member_names_its_coordinates():
 
     with pytest.raises(ValueError, match="too late") as caught:
         cs.ensemble(one, LAW, sweep={"beta": [2.0]}, **(SMALL | {"observe": {"late": late}}))
-    assert caught.value.__notes__ == ["in the runs with {'beta': 2.0} and seeds 0 … 2"]
+    assert caught.value.__notes__ == [
+        "in observe['late'] at step 1 (time 0.333333)",
+        "in the runs with {'beta': 2.0} and seeds 0 … 2",
+    ]
     with pytest.raises(ValueError, match="horizon must be") as caught:
         cs.ensemble(lambda end: dataclasses.replace(one(1.0), horizon=end), LAW, sweep={"end": [2.0, -1.0]}, **SMALL)
     assert caught.value.__notes__ == ["while making the model for {'end': -1.0}"]
