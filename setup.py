@@ -18,6 +18,7 @@ import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from Cython import __version__ as cython_version
@@ -49,9 +50,17 @@ KERNELS = [
 ]
 # What Cython would write into every module, of memoryviews above all: a module of its own, that Cython writes, too.
 SHARED = "chaosphere.kernels._cyutility"
+IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": IS_DEBUG,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "embedsignature": True,
+}
 C_PARTS = sorted(glob.glob("csrc/**/*.[chid]*", recursive=True))
 C_HEADERS = ["csrc/chaosphere.h", "csrc/tuning.h", "csrc/activations.def"]
-IS_DEBUG = os.environ.get("CHAOSPHERE_DEBUG", "0") == "1"
 # Python's own flags ask for the debugger's tables, which take long to write and are most of a wheel's bytes.
 TABLES = ["-g"] if IS_DEBUG else ["-g0"]
 # Not aligned, the speed of a loop depends, by a tenth, on the length of the code before it in the shared library.
@@ -148,6 +157,33 @@ def update(product, parts, *, folder, build):
     stamp.write_text(current)
 
 
+def copy_changed(source, target):
+    """Copy a file, or all files of a folder, but those that the target has with the same contents.
+
+    Never by date: modules that were compiled with other settings are older or newer than those in place by chance.
+    """
+    source = Path(source)
+    for part in [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]:
+        place = Path(target, part.relative_to(source))
+        if not place.exists() or place.read_bytes() != part.read_bytes():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)  # a process that runs keeps the one that it has loaded
+            shutil.copy(part, place)
+
+
+def write_anew(settings, *, stamp, write):
+    """Return write(force=...): by force unless the last call that succeeded had these settings.
+
+    Cython writes a C file where that is older than its sources. It does not see that it was written with others.
+    """
+    is_current = stamp.exists() and stamp.read_text() == settings
+    stamp.unlink(missing_ok=True)
+    written = write(force=not is_current)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(settings)
+    return written
+
+
 def c_library(isa):
     """One instruction set's kernels; the baseline library also carries the dispatch."""
     flags, macros = ISA_BUILDS[isa]
@@ -193,7 +229,12 @@ class BuildExt(build_ext):
         super().run()
         compiled, self.build_lib = self.build_lib, target
         if not self.inplace:
-            self.copy_tree(compiled, target)
+            copy_changed(compiled, target)
+
+    def copy_file(self, infile, outfile, **options):
+        """Copy a module into the source tree."""
+        copy_changed(infile, outfile)
+        return outfile, True
 
     def build_extensions(self):
         self.parallel = self.parallel or os.cpu_count()
@@ -257,18 +298,10 @@ extensions.append(Extension(SHARED, [f"src/{SHARED.replace('.', '/')}.c"], extra
 
 setup(
     libraries=[c_library(isa) for isa in ISA_BUILDS],
-    ext_modules=cythonize(
-        extensions,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": IS_DEBUG,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "embedsignature": True,
-        },
-        force=IS_DEBUG,
-        shared_utility_qualified_name=SHARED,
+    ext_modules=write_anew(
+        repr((cython_version, DIRECTIVES)),
+        stamp=Path("build", "cython.txt"),
+        write=partial(cythonize, extensions, compiler_directives=DIRECTIVES, shared_utility_qualified_name=SHARED),
     ),
     cmdclass={"build_ext": BuildExt, "build_clib": BuildLibraries},
 )

@@ -24,7 +24,10 @@ def test_a_failing_member_names_its_coordinates():
 
     with pytest.raises(ValueError, match="too late") as caught:
         cs.ensemble(one, LAW, sweep={"beta": [2.0]}, **(SMALL | {"observe": {"late": late}}))
-    assert caught.value.__notes__ == ["in the runs with {'beta': 2.0} and seeds 0 … 2"]
+    assert caught.value.__notes__ == [
+        "in observe['late'] at step 1 (time 0.333333)",
+        "in the runs with {'beta': 2.0} and seeds 0 … 2",
+    ]
     with pytest.raises(ValueError, match="horizon must be") as caught:
         cs.ensemble(lambda end: dataclasses.replace(one(1.0), horizon=end), LAW, sweep={"end": [2.0, -1.0]}, **SMALL)
     assert caught.value.__notes__ == ["while making the model for {'end': -1.0}"]
@@ -68,6 +71,19 @@ def test_a_failing_member_names_its_coordinates():
         ({"save_at": [0.5, 0.2]}, ValueError, "save_at must increase"),
         ({"sweep": {"beta": []}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
         ({"sweep": {"beta": [1.0, "two"]}}, ValueError, r"sweep\['beta'\] must be a list of numbers or of strings"),
+        (
+            {"sweep": {"beta": [[1.0], [1.0, 2.0]]}},
+            ValueError,
+            r"sweep\['beta'\] must be a list of numbers or of strings",
+        ),
+        ({"sweep": {"beta": {1.0: 2.0}}}, TypeError, r"sweep\['beta'\] must be a sequence, got \{1.0: 2.0\} \(dict\)"),
+        ({"sweep": {"beta": {1.0, 2.0}}}, TypeError, r"sweep\['beta'\] must be a sequence, got \{.*\} \(set\)"),
+        (
+            {"sweep": {"beta": np.array(2.0)}},
+            TypeError,
+            r"sweep\['beta'\] must be a sequence, got array\(2.\) \(ndarray",
+        ),
+        ({"sweep": {"beta": b"\x03"}}, TypeError, r"sweep\['beta'\] must be a sequence, got b'\\x03' \(bytes\)"),
         ({"sweep": {"beta": [1.0, 1.0]}}, ValueError, r"sweep\['beta'\] must be distinct and not NaN"),
         ({"sweep": {"energy": [1.0]}}, ValueError, "must not share names"),
         ({"sweep": {"n_tokens": [2, 3]}}, ValueError, r"sweep\['n_tokens'\] needs a law as x0, and n_tokens left out"),
@@ -144,3 +160,8 @@ def test_bad_models_and_tokens():
     with pytest.raises(ValueError, match="save_at must be given where the models differ"):
         cs.ensemble(uneven, LAW, sweep={"depth": [2, 3]}, **SMALL)
     assert cs.ensemble(uneven, LAW, sweep={"depth": [2, 3]}, save_at=[1.0], **SMALL).sizes["depth"] == 2
+
+
+def test_the_values_of_a_sweep_may_be_an_iterator():
+    listed = cs.ensemble(one, LAW, sweep={"beta": [1.0, 2.0]}, **SMALL)
+    assert cs.ensemble(one, LAW, sweep={"beta": iter([1.0, 2.0])}, **SMALL).equals(listed)

@@ -17,6 +17,7 @@ from chaosphere.ensembles.telescope import Moments, Telescope
 
 LIMIT = cs.MeanField(model=NETWORK, law=UNIFORM, n_nodes=6)
 FEATURES = dataclasses.replace(NOISE, field=dataclasses.replace(FIELD, method="features"))
+HEADS = cs.LimitSDE(attention=None, field=cs.RandomAttention(head_dim=1, query_key_std=2.0), horizon=0.5, n_steps=4)
 
 
 @pytest.fixture
@@ -214,6 +215,20 @@ def test_few_samples_that_differ_have_the_variance_that_their_number_allows():
     assert Moments.of(telescope, [even]).variances == even.var(ddof=1)
 
 
+@pytest.mark.parametrize("model", [FEATURES, HEADS])
+def test_one_level_alone_may_have_any_noise(model):
+    """Nothing is compared for a MeanField, and for one value of each step with given tokens: the mean of plain runs."""
+    limit = cs.MeanField(model=model, law=UNIFORM, n_nodes=50)
+    for alone, x in ((limit, limit.start()), (dataclasses.replace(model, noise_scale=[1.0, 0.5, 0.5, 1.0]), X)):
+        result = cs.estimate(alone, x, ENERGY, tolerance=1.0, rng=0, n_threads=1)
+        assert result.bias == 0
+        assert result.levels["n_steps"].tolist() == [4]
+        plain = cs.ensemble(alone, x, seeds=range(200), observe={"e": ENERGY}, save_at=[0.5], n_threads=1)["e"]
+        assert abs(result.value - plain.mean()) < 5 * np.hypot(result.standard_error, plain.std() / 200**0.5)
+    with pytest.raises(ValueError, match="field must be"):
+        cs.estimate(dataclasses.replace(model, noise_scale=[1.0] * 4), UNIFORM, ENERGY, tolerance=1.0, rng=0)
+
+
 def test_radii():
     model = cs.Transformer(attention=NETWORK.attention, mlp=None, depth=4, horizon=0.5, normalization="pre")
     result = cs.estimate(model, X, cs.measures.RadiusMoment(power=1), tolerance=0.1, rng=0, n_threads=1)
@@ -287,6 +302,8 @@ def test_repr_and_dataset():
         ({"model": LIMIT}, ValueError, "x0 must be the tokens of start"),
         ({"model": LIMIT, "x0": X}, ValueError, "x0 must begin with the . nodes"),
         ({"model": FEATURES}, ValueError, "method 'spectral', got 'features'"),
+        ({"model": HEADS}, ValueError, "field must be a RandomAttention with beta=, got one with head_dim="),
+        ({"model": HEADS, "x0": X}, ValueError, "field must be a RandomAttention with beta="),
         ({"observable": "energy"}, TypeError, "must be callable"),
         ({"observable": lambda x: x}, TypeError, "must be callable on"),
         ({"observable": lambda t, x: x}, ValueError, "observable must return one real number for each replica"),

@@ -159,6 +159,47 @@ def test_errors_of_workers_arrive_whole():
     assert caught.value.last_state.shape == (1, 2, 3)
 
 
+class Odd(Exception):
+    """Its pickle is made, but cannot be read."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+class Closed(Exception):
+    """It has no pickle."""
+
+    def __init__(self):
+        super().__init__("a lambda")
+        self.function = lambda: None
+
+
+def odd(t, x):
+    if t > 0:
+        raise Odd("a", "b")
+    return np.zeros(len(x))
+
+
+def closed(t, x):
+    if t > 0:
+        raise Closed
+    return np.zeros(len(x))
+
+
+@pytest.mark.parametrize("pool", [processes, Pool])
+def test_errors_that_pickle_loses_arrive_as_their_text(pool):
+    """They are no death of a worker; where nothing is sent they are themselves."""
+    for observable, text in ((odd, "Odd: a b"), (closed, "Closed: a lambda")):
+        with pool(1) as executor, pytest.raises(RuntimeError, match=f"^{text}") as caught:
+            cs.ensemble(transformer, LAW, executor=executor, **STUDY | {"observe": {"odd": observable}})
+        assert str(caught.value) == text
+        assert any("in the runs with" in note for note in caught.value.__notes__)
+    for executor in (None, ThreadPoolExecutor(1)):
+        with pytest.raises(Odd, match=r"^a b"):
+            cs.ensemble(transformer, LAW, executor=executor, **STUDY | {"observe": {"odd": odd}})
+    executor.shutdown()
+
+
 def test_dask_without_workers():
     class Client:
         def nthreads(self):

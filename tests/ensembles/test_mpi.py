@@ -44,6 +44,22 @@ def test_one_system_over_ranks(n_ranks, case, tmp_path):
     assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
 
 
+@pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "errors_that_pickle_loses",
+        "errors_of_files",
+        "errors_within_a_scan",
+        "errors_before_the_first_step",
+        "errors_after_the_last_step",
+    ],
+)
+def test_an_error_of_one_rank_is_raised_on_all(n_ranks, case, tmp_path):
+    lines = mpiexec(n_ranks, "-m", "mpi4py", TESTS / "support" / "rank_errors.py", case, tmp_path / "run.npz")
+    assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
+
+
 def test_a_study_from_a_file(tmp_path, capsys):
     """`chaosphere run` under mpi4py.futures prints what it prints in one process."""
     path = written(tmp_path, executor='"mpi"')

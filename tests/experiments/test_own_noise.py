@@ -99,7 +99,12 @@ def test_exponents():
 
 @pytest.mark.slow
 def test_exponents_of_all_references():
-    """Null as above, on the circle and beyond it, with a density and with tokens instead of one."""
+    """Null as above, on the circle and beyond it, with a density and with tokens instead of one.
+
+    3.3 half-widths of intervals as wide as 0.7 would accept 0 and -1 for -1/2. So for these fixed seeds, and beside the
+    null, each exponent must be nearer than 1/4 to what is expected of it, and the intervals of RMS errors must leave 0
+    and -1 out. With other seeds an exponent may miss that: 1/4 is 2.2 standard errors of the widest interval.
+    """
     cases = own_noise.cases(MODEL, temperature=0.3, dims=[2, 3, 5], tokens=[32, 128, 512], n_steps=16)
     data = runs.run(cases, rng=0, n_replicas=12)
     claims = exponents_agree(data, least=0.02)
@@ -107,9 +112,14 @@ def test_exponents_of_all_references():
     nothing_expected = [claim.quantity for claim in claims if claim.expected is None]
     assert nothing_expected == [f"d = 5, {name}: exponent of E sup_t W2²" for name in names]
     for claim in claims:
-        if "exponent" in claim.quantity:
-            is_root = claim.quantity.endswith("RMS")  # -1/2 is told from 0 and -1; the others are narrower by two
-            assert claim.high - claim.low < (1.0 if is_root else 0.5), claim
+        if "exponent" not in claim.quantity:
+            continue
+        if claim.quantity.endswith("RMS"):
+            assert -1 < claim.low <= claim.high < 0, claim
+        else:
+            assert claim.high - claim.low < 0.5, claim
+        if claim.expected is not None and not claim.is_bound:
+            assert abs(claim.measured - claim.expected) < 0.25, claim
 
 
 def test_expected_exponents():

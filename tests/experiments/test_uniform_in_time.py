@@ -206,12 +206,15 @@ def test_claims_of_a_small_run():
     assert "undecided" in runs.table(few)
 
 
-def test_nothing_is_claimed_beside_nodes_that_are_too_few():
+def test_nodes_that_are_too_few_are_refuted_and_nothing_is_claimed_beside_them():
     data = runs.run(rng=0, n_replicas=2, **SMALL | {"horizon": 14.0, "n_steps": 160, "tokens": [4, 8]})
     # All but the uniform start, whose own theory needs no nodes: they stay where they are.
     coarse = data.assign(nodes=0.5 * data["largest"][:, :, -1]).sel(case=[c for c in runs.CASES if "uniform" not in c])
     assert all(claim.expected is not None for claim in runs.claims(data) if "of half of the nodes" in claim.quantity)
-    assert [claim.verdict for claim in runs.claims(coarse)] == ["no claim"] * 13
+    nodes = [claim for claim in runs.claims(coarse) if claim.expected is not None]
+    assert [claim.verdict for claim in nodes] == ["differs"] * 4
+    assert all("of half of the nodes" in claim.quantity and claim.expected == 0.1 for claim in nodes)
+    assert [claim.verdict for claim in runs.claims(coarse)].count("no claim") == 9
     assert runs.table(coarse).count("undecided") == 4
 
 

@@ -1,5 +1,7 @@
 """What observables may do, what they may return, and what they may be called."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -134,5 +136,85 @@ def test_errors_of_an_observable_are_its_own(x):
     def broken(t, tokens):
         raise TypeError("mine")
 
-    with pytest.raises(TypeError, match=r"^mine$"):
+    with pytest.raises(TypeError, match=r"^mine") as caught:
         cs.simulate(MODEL, x, rng=0, observe={"r": broken})
+    assert str(caught.value) == "mine"
+    with pytest.raises(TypeError, match=r"^mine\nin observe\['r'\] at time 0, before the run"):
+        cs.ensemble(MODEL, cs.laws.Uniform(dim=3), seeds=[3], n_tokens=5, observe={"r": broken})
+
+
+def late(t, x):
+    if t > 0.4:
+        raise KeyError("a")
+    return x[..., 0].mean(axis=-1)
+
+
+class LateOfRadii:
+    def of_state(self, time, tokens, radii):
+        return late(time, tokens)
+
+
+class LateOfOwn(cs.measures.TokenMean):
+    __slots__ = ()
+
+    def of_own(self, time, tokens, *, partition):
+        return late(time, tokens)
+
+
+class LateOfOwnState(cs.measures.RadiusMoment):
+    __slots__ = ()
+
+    def of_own_state(self, time, tokens, radii, *, partition):
+        return late(time, tokens)
+
+
+class Alone:
+    """A communicator of one process."""
+
+    def Get_rank(self):
+        return 0
+
+    def Get_size(self):
+        return 1
+
+    def Allreduce(self, own, total):
+        total[:] = own
+
+    def Allgatherv(self, own, parts):
+        parts[0][:] = own.ravel()
+
+    def allgather(self, value):
+        return [value]
+
+    def allreduce(self, value, op):
+        return value
+
+    def bcast(self, value):
+        return value
+
+
+@pytest.mark.parametrize(
+    ("observable", "is_shared"),
+    [
+        (late, False),
+        (LateOfRadii(), False),
+        (LateOfOwn(function=lambda x: x), True),
+        (LateOfOwnState(power=1), True),
+    ],
+)
+def test_an_error_of_an_observable_names_it_and_its_step(x, observable, is_shared):
+    model = dataclasses.replace(MODEL, normalization="peri")
+    start = cs.laws.Sample(law=cs.laws.Uniform(dim=3), n_tokens=8, rng=0) if is_shared else x
+    with pytest.raises(KeyError) as caught:
+        cs.simulate(model, start, rng=0, observe={"first": observable}, comm=Alone() if is_shared else None)
+    assert caught.value.args == ("a",)
+    assert caught.value.__notes__ == ["in observe['first'] at step 3 (time 0.5)"]
+
+
+def test_an_error_of_an_observable_in_an_ensemble_names_the_runs_too():
+    with pytest.raises(KeyError) as caught:
+        cs.ensemble(MODEL, cs.laws.Uniform(dim=3), seeds=[3, 4], n_tokens=5, observe={"first": late}, n_threads=1)
+    assert caught.value.__notes__ == [
+        "in observe['first'] at step 3 (time 0.5)",
+        "in the runs with no swept parameter and seeds 3 … 4",
+    ]

@@ -8,11 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
+def setup_tree():
+    """The syntax of setup.py."""
+    return ast.parse((ROOT / "setup.py").read_text())
+
+
 def build_settings():
     """The names that setup.py defines, without running its setup()."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
     kept = [
-        node for node in tree.body if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import) or is_library(node)
+        node
+        for node in setup_tree().body
+        if isinstance(node, ast.Assign | ast.FunctionDef | ast.Import) or is_library(node)
     ]
     kept = [node for node in kept if not (isinstance(node, ast.Assign) and node.targets[0].id == "extensions")]
     names = {}

@@ -6,7 +6,7 @@ import importlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import Field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -45,8 +45,10 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
 
 
 def sequence(values: Any, name: str) -> list[Any]:
-    """Return values as a list; a string is none."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    """Return values as a list; text, bytes, sets, mappings and arrays without an axis are no sequences."""
+    is_other = isinstance(values, (str, bytes, bytearray, memoryview, Set, Mapping))
+    has_no_axis = isinstance(values, np.ndarray) and values.ndim == 0
+    if is_other or has_no_axis or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a sequence, got {shown(values)} ({type(values).__name__})")
     return list(values)
 

@@ -1,7 +1,8 @@
-"""What exceptions with attributes of their own share."""
+"""Errors between processes: what those with attributes of their own share, and what stands for one that is lost."""
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 
@@ -21,3 +22,53 @@ def _restored(kind: type[BaseException], args: tuple[Any, ...], attributes: dict
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error
+
+
+def portable(error: Exception) -> Exception:
+    """Return an error that another process can read: itself, or a RuntimeError with its type, text and notes."""
+    return error if _bytes(error) is not None else _substitute(described(error), error)
+
+
+def described(error: Exception) -> str:
+    """Return the type and the text of an error, as one line of a traceback has them."""
+    try:
+        text = str(error)
+    except Exception as failure:  # of a class of its own
+        text = f"<its text raises {type(failure).__name__}>"
+    return f"{type(error).__name__}: {text}"
+
+
+def packed(error: Exception) -> tuple[str, bytes | None]:
+    """Return what another process makes an error of, by `unpacked`."""
+    return described(error), _bytes(portable(error))
+
+
+def unpacked(parts: tuple[str, bytes | None]) -> Exception:
+    """Return the error of another process; a RuntimeError with its text where its class is not known here."""
+    text, data = parts
+    error = None if data is None else _loaded(data)
+    return RuntimeError(text) if error is None else error
+
+
+def _bytes(error: Exception) -> bytes | None:
+    """Return the pickle of an error; None where it cannot be made, or does not give the error back."""
+    try:
+        data = pickle.dumps(error)
+    except Exception:  # pickle says not which errors the methods of a class raise
+        return None
+    return data if type(_loaded(data)) is type(error) else None
+
+
+def _loaded(data: bytes) -> Exception | None:
+    try:
+        error = pickle.loads(data)
+    except Exception:
+        return None
+    return error if isinstance(error, Exception) else None
+
+
+def _substitute(text: str, error: Exception) -> Exception:
+    substitute = RuntimeError(text)
+    for note in getattr(error, "__notes__", ()):
+        substitute.add_note(note)
+    return substitute

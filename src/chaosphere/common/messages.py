@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from numbers import Integral, Real
+from reprlib import recursive_repr
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from chaosphere.common import reprs
 _MAX_NAMES = 40  # of those that a message lists
 
 
+@recursive_repr("[…]")
 def shown(value: Any) -> str:
     """Return how a message shows a value: one line of some 240 letters at most.
 
@@ -25,6 +27,13 @@ def shown(value: Any) -> str:
     >>> print(shown(0.1 + 0.2), shown("relu"), shown(np.zeros((100, 3))), shown(list(range(100))))
     0.30000000000000004 'relu' float64[100, 3] [0, 1, 2, …, 99; 100 in all]
     """
+    try:
+        return _shown(value)
+    except Exception:  # an object of a user, whose text is not worth an error
+        return f"<{type(value).__name__}>"
+
+
+def _shown(value: Any) -> str:
     if isinstance(value, Integral) and abs(int(value)) >= 10**30:
         return f"an integer of {int(value).bit_length()} bits"
     if type(value) in (list, tuple):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
+from reprlib import recursive_repr
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +42,7 @@ class Brief:
         return table(type(self).__name__, self._rows())
 
 
+@recursive_repr("[…]")
 def short(value: Any) -> str:
     """Return one line of text that says what a value is: arrays by type and shape, numbers to six digits.
 

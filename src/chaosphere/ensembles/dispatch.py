@@ -15,7 +15,7 @@ from chaosphere.ensembles.executors import cancel, is_dask, worker_deaths
 from chaosphere.ensembles.plan import Plan
 from chaosphere.ensembles.pool import Pool
 from chaosphere.ensembles.store import Batch
-from chaosphere.ensembles.worker import Task, run_task
+from chaosphere.ensembles.worker import Task, run_task, run_task_apart
 from chaosphere.kernels import abi
 from chaosphere.simulation.signals import Interrupted, StopRequest
 
@@ -109,6 +109,7 @@ class Dispatch:
     ) -> Iterator[tuple[Batch, dict[str, Floats]]]:
         executor = self.executor
         assert executor is not None
+        run = run_task if isinstance(executor, futures.ThreadPoolExecutor) else run_task_apart
         # Enough in hand that no worker waits, and no more: finished results would pile up.
         window = _WINDOW_OF_UNKNOWN if self.workers_per_host is None else 2 * self.n_workers
         left = iter(batches)
@@ -124,7 +125,7 @@ class Dispatch:
                 if interrupted is None:
                     try:
                         for batch in itertools.islice(left, window - len(running)):
-                            running[executor.submit(run_task, self._task(batch, call))] = batch
+                            running[executor.submit(run, self._task(batch, call))] = batch
                     except futures.BrokenExecutor as error:
                         broken = error
                 elif not is_dask(executor):  # it would cancel those that run, too

@@ -109,7 +109,8 @@ def estimate(
     The interval is Student's, widened by a bound of the bias on either side: it holds if the differences between levels
     fall by one ratio from each to the next, below about 0.9, which is estimated. The number
     of samples follows from variances that are estimated from these samples;
-    `tests/statistical/test_estimate_coverage.py` measures that the interval holds nevertheless.
+    `tests/statistical/test_estimate_coverage.py` measures, for the schemes "split" and "heun", that the interval holds
+    nevertheless.
 
     Samples that are all equal show no variance. Of such a level 1000 are run, unless neither tokens nor model are
     random: what happens in less than about 5 of 1000 samples, and does not show in them, is not in the interval. Where

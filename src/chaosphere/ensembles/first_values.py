@@ -10,7 +10,7 @@ import numpy as np
 from chaosphere.common.checks import Tokens
 from chaosphere.measures.observables import Observable, value_of
 from chaosphere.models.protocol import ModelPlan, radii_of
-from chaosphere.simulation.observables import observed
+from chaosphere.simulation.observables import naming, observed
 from chaosphere.simulation.until import Condition, holds
 
 Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of one value of each observable of one member
@@ -78,8 +78,10 @@ def _shapes_at(observe: Mapping[str, Observable], time: float, *, start: tuple[T
 
 def _observed(function: Observable, name: str, *, time: float, tokens: Tokens, plan: ModelPlan) -> np.ndarray[Any, Any]:
     """Return the value of an observable, checked to be real numbers with one entry per replica first."""
-    value = value_of(function, time, tokens=tokens, radii=radii_of(plan, plan.start(tokens)))
-    value = observed(value, name, where=f"time {time:g}, before the run")
+    where = f"time {time:g}, before the run"
+    with naming(name, where=where):
+        value = value_of(function, time, tokens=tokens, radii=radii_of(plan, plan.start(tokens)))
+    value = observed(value, name, where=where)
     if value.dtype.kind == "c":
         raise TypeError(f"observe[{name!r}] must return real numbers, got {value.dtype}")
     if value.size == 0:

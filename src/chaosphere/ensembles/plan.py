@@ -211,7 +211,8 @@ def make_plan(
         ) from error
     if not isinstance(sweep, Mapping | None):
         raise TypeError(f"sweep must be a mapping of parameters' names to their values, got {messages.shown(sweep)}")
-    sweep = dict(sweep or {})
+    # Lists: an iterator has its values once.
+    sweep = {name: checks.sequence(raw, f"sweep[{name!r}]") for name, raw in (sweep or {}).items()}
     values = tuple(parameter_values(raw, f"sweep[{name!r}]") for name, raw in sweep.items())
     check_names(sweep, observe if isinstance(observe, Mapping) else ())
     observe = observables(observe)

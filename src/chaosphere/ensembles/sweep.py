@@ -20,11 +20,12 @@ MEAN_SUFFIXES = ("_mean", "_low", "_high")
 
 def parameter_values(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
     """Return the values of a swept parameter as an array, checked; the model says whether one may be infinite."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a list of numbers or of strings, got {messages.shown(values)}")
-    values = list(values)
+    values = checks.sequence(values, name)
     kinds = {isinstance(value, str) for value in values}
-    array = np.array(values if len(kinds) == 1 else [])
+    try:
+        array = np.array(values if len(kinds) == 1 else [])
+    except ValueError:  # lists of different lengths
+        array = np.array([])
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iufUb":
         raise ValueError(f"{name} must be a list of numbers or of strings, got {messages.shown(values)}")
     if len(np.unique(array)) < len(array) or (array.dtype.kind == "f" and np.isnan(array).any()):

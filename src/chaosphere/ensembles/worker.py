@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
+from chaosphere.common.errors import portable
 from chaosphere.ensembles.pool import end_after_stop, end_if_stopped, processors
 from chaosphere.ensembles.start import Start
 from chaosphere.ensembles.sweep import HITTING_TIMES
@@ -94,6 +95,20 @@ def run_task(task: Task) -> dict[str, Floats]:
         seeds = task.start.seeds
         error.add_note(f"in the runs with {task.point or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
         raise
+
+
+def run_task_apart(task: Task) -> dict[str, Floats]:
+    """Run a task in another process, which must be able to read what this raises: else a RuntimeError stands for it.
+
+    A pool takes an answer that it cannot read for the death of its worker.
+    """
+    try:
+        return run_task(task)
+    except Exception as error:
+        readable = portable(error)
+        if readable is error:
+            raise
+        raise readable from error
 
 
 def _run(task: Task) -> dict[str, Floats]:

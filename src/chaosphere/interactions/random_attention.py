@@ -345,6 +345,15 @@ class RandomAttentionPlan(NoisePlan):
         assert self.noise.query_key_std is not None
         return _Heads(self, v=scale * v, q=self.noise.query_key_std * q, k=self.noise.query_key_std * k)
 
+    def check_levels(self) -> None:
+        """Raise ValueError if Q and K are random; see `NoisePlan`."""
+        # By Q and K the covariance of V m is random: the sum over twice the heads has other fourth cumulants.
+        if self.mean is None:
+            raise ValueError(
+                "field must be a RandomAttention with beta=, got one with head_dim=: with random Q and K a step has "
+                "another law than two steps of half its length together"
+            )
+
     def distribute(self, partition: Partition) -> RandomAttentionPlan:
         """Return the plan for the tokens that this process owns; see `NoisePlan`."""
         mine = copy(self)

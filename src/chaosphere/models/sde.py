@@ -32,7 +32,7 @@ from chaosphere.interactions.protocol import (
 )
 from chaosphere.models.adaptive import DormandPrince, tolerance_of
 from chaosphere.models.operations import Recorder
-from chaosphere.models.protocol import Cost, Inside, ModelPlan, StepContext, changes
+from chaosphere.models.protocol import Cost, Inside, ModelPlan, StepContext, changes, in_steps
 from chaosphere.models.schemes import SCHEMES, Flow
 from chaosphere.noise.increments import normalized_rows
 from chaosphere.noise.protocol import CommonNoise, Increment, check_noise, increment_of, noise_plan_of
@@ -531,7 +531,9 @@ class SDEPlan(ModelPlan):
 
     def check_levels(self, x0: Tokens | None) -> None:
         """Raise if the field is another one in other numbers of tokens and steps; see `ModelPlan`."""
-        if self.field is not None:
+        # From the same tokens, and with one value for each step, there is one level alone.
+        is_alone = x0 is not None and in_steps(self.resolved, 2 * self.resolved.n_steps) is None
+        if self.field is not None and not is_alone:
             self.field.check_levels()
 
     def describe(self) -> LimitSDE:

@@ -172,8 +172,10 @@ def simulate(
     -----
     Cost and memory are those of the model's steps, plus the saved states. With P ranks each evaluates attention over
     pairs between its N/P tokens and all N, sends N d / P numbers and receives N d; memory is O(N d) on each. Of K
-    moments each sends and receives O(K log P) numbers; of a Sample it holds N d / P, several times over. Start such a
-    program with `mpiexec -n P python -m mpi4py`, so that an error on one rank ends the others.
+    moments each sends and receives O(K log P) numbers; of a Sample it holds N d / P, several times over. All
+    ranks raise the error of one; where it does not survive pickle, the others raise a RuntimeError with its type and
+    text. Start such a program with `mpiexec -n P python -m mpi4py`, so that KeyboardInterrupt, or an exit with a code
+    other than 0, on one rank ends the others too.
 
     With `coalesce=δ` tokens merge after a step, or after an inner step of "dormand-prince", at their weighted mean, to
     which each moves by at most δ. Where the drift of every token changes by at most L max |Δx| as tokens move by Δx,
@@ -196,52 +198,54 @@ def simulate(
     ((50, 3), (11,), (11,))
     """
     start = clock.perf_counter()
-    check_model(model)
-    checks.flags(shared_noise=shared_noise, save_states=save_states, progress=progress)
-    shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
-    weights = checks.weights(weights, shape.n_tokens)
-    keeps_own = comm is not None and isinstance(x, Sample)
-    coalesce = check_coalesce(coalesce)
-    if coalesce is not None and comm is not None:
-        raise ValueError("coalesce must be None with comm: to merge clusters takes all tokens")
-    plan = plan_of(model, shape, weights=weights, coalesce=coalesce)
-    over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
-    if comm is not None:
-        plan = plan.distribute(over)
-    sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
-    observe = observables(observe)
-    check_radii(observe, has_radius=plan.has_radius)
-    conditions.check_until(until)
-    if until is not None:
-        check_condition_names(observe)
-    if keeps_own:
-        check_shared(observe)
-        if until is not None:
-            raise ValueError(
-                "until must be None where each rank keeps tokens of its own: it is a function of all tokens"
-            )
-    if save_at is None:
-        steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
-        times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
-    else:
-        times, steps = save_steps(save_at, model, is_dense=plan.is_dense)
-    state_times, state_steps = times, steps
-    if save_at is None or not save_states:
-        state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
-    recorded, saved, nowhere = places(steps), places(state_steps), slice(0, 0)
-    # A Generator stands for other noise on every rank: the first one's serves all.
-    sequences = over.agree(sequences)
-    parts: dict[str, Any] = {"model": resolved(model, plan), "shared_noise": int(shared_noise)}
-    if weights is not None:
-        parts["weights"] = weights
-    if coalesce is not None:
-        parts["coalesce"] = coalesce
-    attributes = identity.identify(parts, sequences=sequences)
-    file = None
-    start_state = plan.start(x.rows(over.first, over.stop) if isinstance(x, Sample) else x)
-    record = Record(step=-1, state=start_state, states=[], observables={name: [] for name in observe})
-    record.hits = None if until is None else conditions.not_hit(shape.n_replicas)
     with ExitStack() as stack:
+        # Whatever fails on one rank alone, from the arguments on: the others wait for it.
+        stack.enter_context(partition.errors_on_all(comm))
+        check_model(model)
+        checks.flags(shared_noise=shared_noise, save_states=save_states, progress=progress)
+        shape = x.shape if isinstance(x, Sample) else Shape.of(checks.tokens(x))
+        weights = checks.weights(weights, shape.n_tokens)
+        keeps_own = comm is not None and isinstance(x, Sample)
+        coalesce = check_coalesce(coalesce)
+        if coalesce is not None and comm is not None:
+            raise ValueError("coalesce must be None with comm: to merge clusters takes all tokens")
+        plan = plan_of(model, shape, weights=weights, coalesce=coalesce)
+        over = partition.rows(comm, shape.n_tokens, block=plan.block, keeps_own=keeps_own)
+        if comm is not None:
+            plan = plan.distribute(over)
+        sequences = roots(rng, n_replicas=shape.n_replicas, is_shared=shared_noise)
+        observe = observables(observe)
+        check_radii(observe, has_radius=plan.has_radius)
+        conditions.check_until(until)
+        if until is not None:
+            check_condition_names(observe)
+        if keeps_own:
+            check_shared(observe)
+            if until is not None:
+                raise ValueError(
+                    "until must be None where each rank keeps tokens of its own: it is a function of all tokens"
+                )
+        if save_at is None:
+            steps = np.arange(model.n_steps + 1) if observe else np.array([model.n_steps])
+            times = np.linspace(0, model.horizon, model.n_steps + 1)[steps]
+        else:
+            times, steps = save_steps(save_at, model, is_dense=plan.is_dense)
+        state_times, state_steps = times, steps
+        if save_at is None or not save_states:
+            state_times, state_steps = np.array([model.horizon]), np.array([model.n_steps])
+        recorded, saved, nowhere = places(steps), places(state_steps), slice(0, 0)
+        # A Generator stands for other noise on every rank: the first one's serves all.
+        sequences = over.agree(sequences)
+        parts: dict[str, Any] = {"model": resolved(model, plan), "shared_noise": int(shared_noise)}
+        if weights is not None:
+            parts["weights"] = weights
+        if coalesce is not None:
+            parts["coalesce"] = coalesce
+        attributes = identity.identify(parts, sequences=sequences)
+        file = None
+        start_state = plan.start(x.rows(over.first, over.stop) if isinstance(x, Sample) else x)
+        record = Record(step=-1, state=start_state, states=[], observables={name: [] for name in observe})
+        record.hits = None if until is None else conditions.not_hit(shape.n_replicas)
         if checkpoint is not None:
             spec = checkpoint_of(checkpoint)
             spec = over.checkpoint(spec)
@@ -265,7 +269,6 @@ def simulate(
         if progress:
             bar = stack.enter_context(progress_bar(model.n_steps, unit="step"))
         first_step = max(record.step, 0)
-        stack.enter_context(over.errors_on_all())
         between = Between(times, steps, model=model)
         run = run_steps(
             model,
@@ -335,35 +338,35 @@ def simulate(
             raise
         if file is not None and not file.spec.keep:
             over.on_keepers(file.remove)
-    is_hit, end = conditions.is_hit(record.hits), record.step * model.horizon / model.n_steps
-    if record.step < model.n_steps:  # stopped by the condition
-        if save_at is None or not save_states:
-            state_times, record.states = np.array([end]), [record.state]
-        times = times[steps <= record.step] if save_at is not None or observe else state_times
-        state_times = state_times[: len(record.states)]
-    observed = record.observables
-    if is_hit and record.hits is not None:  # within its last step, of a dense plan
-        n_known = len(times) - int(conditions.are_over(record.hits, times).all(axis=0).sum())
-        times, observed = times[:n_known], {name: rows[:n_known] for name, rows in observed.items()}
-        if state_steps is steps:
-            state_times, record.states = state_times[:n_known], record.states[:n_known]
-    states = np.array(record.states, record.state.dtype).reshape(-1, *record.state.shape)
-    return Solution(
-        times=times,
-        state_times=state_times,
-        states=plan.tokens(states),
-        final=plan.tokens(record.state),
-        radii=radii_of(plan, states),
-        final_radii=radii_of(plan, record.state),
-        observables=stacked(
-            observed, observe, time=end, tokens=plan.tokens(record.state), radii=radii_of(plan, record.state)
-        ),
-        attributes=attributes,
-        model=short(resolved(model, plan)),
-        seconds=clock.perf_counter() - start,
-        stopped_at=end if is_hit else None,
-        hitting_times=conditions.result(record.hits, horizon=model.horizon, is_batch=record.state.ndim == 3),
-    )
+        is_hit, end = conditions.is_hit(record.hits), record.step * model.horizon / model.n_steps
+        if record.step < model.n_steps:  # stopped by the condition
+            if save_at is None or not save_states:
+                state_times, record.states = np.array([end]), [record.state]
+            times = times[steps <= record.step] if save_at is not None or observe else state_times
+            state_times = state_times[: len(record.states)]
+        observed = record.observables
+        if is_hit and record.hits is not None:  # within its last step, of a dense plan
+            n_known = len(times) - int(conditions.are_over(record.hits, times).all(axis=0).sum())
+            times, observed = times[:n_known], {name: rows[:n_known] for name, rows in observed.items()}
+            if state_steps is steps:
+                state_times, record.states = state_times[:n_known], record.states[:n_known]
+        states = np.array(record.states, record.state.dtype).reshape(-1, *record.state.shape)
+        return Solution(
+            times=times,
+            state_times=state_times,
+            states=plan.tokens(states),
+            final=plan.tokens(record.state),
+            radii=radii_of(plan, states),
+            final_radii=radii_of(plan, record.state),
+            observables=stacked(
+                observed, observe, time=end, tokens=plan.tokens(record.state), radii=radii_of(plan, record.state)
+            ),
+            attributes=attributes,
+            model=short(resolved(model, plan)),
+            seconds=clock.perf_counter() - start,
+            stopped_at=end if is_hit else None,
+            hitting_times=conditions.result(record.hits, horizon=model.horizon, is_batch=record.state.ndim == 3),
+        )
 
 
 def _resumed(file: CheckpointFile, over: partition.Rows, *, stack: ExitStack) -> Record | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -110,11 +111,12 @@ def shared_values(
 ) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Yield the name and the value, checked, of each observable of tokens that several processes own."""
     for name, function in observe.items():
-        if sees_radii(function):
-            of_state, own = cast(SharedStateObservable, function).of_own_state, cast(Tokens, radii)
-            value = of_state(time, tokens, own, partition=partition)
-        else:
-            value = cast(SharedObservable, function).of_own(time, tokens, partition=partition)
+        with naming(name, where=where):
+            if sees_radii(function):
+                of_state, own = cast(SharedStateObservable, function).of_own_state, cast(Tokens, radii)
+                value = of_state(time, tokens, own, partition=partition)
+            else:
+                value = cast(SharedObservable, function).of_own(time, tokens, partition=partition)
         yield name, observed(value, name, where=where)
 
 
@@ -143,7 +145,19 @@ def values(
 ) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Yield the name and the value, checked, of each observable."""
     for name, function in observe.items():
-        yield name, observed(value_of(function, time, tokens=tokens, radii=radii), name, where=where)
+        with naming(name, where=where):
+            value = value_of(function, time, tokens=tokens, radii=radii)
+        yield name, observed(value, name, where=where)
+
+
+@contextmanager
+def naming(name: str, *, where: str) -> Iterator[None]:
+    """Note on an error which observable raised it, and at which step."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in observe[{name!r}] at {where}")
+        raise
 
 
 def observed(value: Any, name: str, *, where: str) -> np.ndarray[Any, Any]:

@@ -5,7 +5,10 @@ gathers all tokens and returns the rows that the rank owns, each sum in the orde
 sums and harmonics the ranks add up the moments of their blocks, along one tree over all blocks, and no rank sees
 another's tokens.
 
-An error of one rank is raised on all: before they communicate they add up, in one number, how many have failed.
+An error of one rank is raised on all: before they communicate they add up, in one number, how many have failed. One
+that pickle loses, as of a class inside a function, is a RuntimeError with its type and text on the other ranks. What is
+no Exception, as KeyboardInterrupt, comes at any moment, also to some of those that communicate: it leaves its rank at
+once, and mpi4py's own `python -m mpi4py` ends the others.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chaosphere.common import files, messages
+from chaosphere.common import errors, files, messages
 from chaosphere.common.checks import Tokens
 from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
@@ -38,7 +41,7 @@ class _ErrorOfSome(Exception):
     """
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
+        super().__init__()
         self.error = error
 
 
@@ -74,24 +77,6 @@ class Rows:
         """One past the last token that this process owns."""
         return self.bounds[self.rank + 1]
 
-    @contextmanager
-    def errors_on_all(self) -> Iterator[None]:
-        """Raise on all processes what some raise within: that of the first step, and of the first process there."""
-        try:
-            try:
-                yield
-                self._meet()
-            except _ErrorOfSome:
-                raise
-            except SimulationError as error:
-                self._meet(error, step=error.step)
-                raise
-            except Exception as error:
-                self._meet(error)
-                raise
-        except _ErrorOfSome as failed:
-            raise failed.error from failed.error.__cause__
-
     def _meet(self, error: Exception | None = None, *, step: int = -1) -> None:
         """Raise on all processes if some come with an error; all come here before they communicate."""
         if self.comm is None:
@@ -100,9 +85,19 @@ class Rows:
         self.comm.Allreduce(np.array([error is not None], np.int64), n_failed)
         if n_failed[0] == 0:
             return
-        errors = self.comm.allgather((step, error))
-        _, rank = min((at, rank) for rank, (at, other) in enumerate(errors) if other is not None)
-        raise _ErrorOfSome(error if error is not None and rank == self.rank else errors[rank][1]) from error
+        steps = self.comm.allgather(step)
+        of_all = self._of_all(error)
+        _, rank = min((steps[rank], rank) for rank, other in enumerate(of_all) if other is not None)
+        failed = of_all[rank]
+        assert failed is not None
+        raise _ErrorOfSome(failed) from error
+
+    def _of_all(self, error: Exception | None) -> list[Exception | None]:
+        """Return the errors of all processes, of this one the object itself."""
+        parts = self.comm.allgather(None if error is None else errors.packed(error))
+        of_all = [None if part is None else errors.unpacked(part) for part in parts]
+        of_all[self.rank] = error
+        return of_all
 
     def own(self, x: Tokens) -> Tokens:
         """Return the rows that this process owns of a state of the run."""
@@ -116,12 +111,12 @@ class Rows:
         """Return all tokens from the rows that each process owns, on every process."""
         if self.comm is None:
             return own
-        self._meet()
         leading, dim = own.shape[:-2], own.shape[-1]
         n_replicas = int(np.prod(leading))
         lengths = np.diff(self.bounds)
-        flat = np.empty(n_replicas * self.bounds[-1] * dim, own.dtype)
-        self.comm.Allgatherv(np.ascontiguousarray(own), (flat, (n_replicas * dim * lengths).tolist()))
+        flat, own = np.empty(n_replicas * self.bounds[-1] * dim, own.dtype), np.ascontiguousarray(own)
+        self._meet()  # one of them may have no memory for these
+        self.comm.Allgatherv(own, (flat, (n_replicas * dim * lengths).tolist()))
         parts = np.split(flat, n_replicas * dim * np.array(self.bounds[1:-1]))
         return np.concatenate(
             [part.reshape(*leading, length, dim) for part, length in zip(parts, lengths, strict=True)], axis=-2
@@ -155,9 +150,11 @@ class Rows:
         self._meet()
         if self.comm is not None and self.rank > 0:
             self.comm.Recv(state, source=self.rank - 1)
-        advance(state)
-        if self.comm is not None and self.rank + 2 < len(self.bounds):
-            self.comm.Send(state, dest=self.rank + 1)
+        try:
+            advance(state)
+        finally:  # after an error, too: the next process waits for it, and hears of the error when they meet
+            if self.comm is not None and self.rank + 2 < len(self.bounds):
+                self.comm.Send(state, dest=self.rank + 1)
 
     def least(self, mine: int) -> int:
         """Return the least of the processes' numbers."""
@@ -199,7 +196,7 @@ class Rows:
             values.append(function())
         except Exception as caught:
             error = caught
-        for other in self.comm.allgather(error):
+        for other in self._of_all(error):
             if other is not None:
                 raise other
         return values[0]
@@ -215,11 +212,44 @@ class Rows:
                 value = function()
             except Exception as caught:
                 error = caught
-        error = self.comm.bcast(error)
-        if error is not None:
-            raise error
+        of_first = self.comm.bcast(None if error is None else errors.packed(error))
+        if of_first is not None:
+            raise errors.unpacked(of_first) if error is None else error
         answer: T = self.comm.bcast(value)
         return answer
+
+
+@contextmanager
+def errors_on_all(comm: Any) -> Iterator[None]:
+    """Raise on all processes what some raise within: that of the first step, and of the first process there.
+
+    Raises
+    ------
+    TypeError
+        If comm is no communicator.
+    """
+    _check_comm(comm)
+    over = Rows(comm=comm, bounds=())
+    try:
+        try:
+            yield
+            over._meet()
+        except _ErrorOfSome:
+            raise
+        except SimulationError as error:
+            over._meet(error, step=error.step)
+            raise
+        except Exception as error:
+            over._meet(error)
+            raise
+    except _ErrorOfSome as failed:
+        raise failed.error from failed.error.__cause__
+
+
+def _check_comm(comm: Any) -> None:
+    for name in ("Get_rank", "Get_size", "Allgatherv", "Allreduce", "allgather", "allreduce", "bcast"):
+        if comm is not None and not hasattr(comm, name):
+            raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {messages.shown(comm)}")
 
 
 def rows(comm: Any, n_tokens: int, *, block: int = 1, keeps_own: bool = False) -> Rows:
@@ -235,9 +265,7 @@ def rows(comm: Any, n_tokens: int, *, block: int = 1, keeps_own: bool = False) -
     """
     if comm is None:
         return Rows(comm=None, bounds=(0, n_tokens))
-    for name in ("Get_rank", "Get_size", "Allgatherv", "Allreduce", "allgather", "allreduce", "bcast"):
-        if not hasattr(comm, name):
-            raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {messages.shown(comm)}")
+    _check_comm(comm)
     size, of_pairs = int(comm.Get_size()), kernel.block_size(n_tokens)
     block = block if block > 1 and -(-n_tokens // block) >= size else of_pairs
     n_blocks = -(-n_tokens // block)

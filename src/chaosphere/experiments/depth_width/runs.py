@@ -97,7 +97,8 @@ def run(
     refinement = checks.integer(refinement, "refinement", low=2)
     horizon = checks.number(horizon, "horizon", above=0)
     depths = checks.ladder(depths, "depths")
-    widths = checks.ladder(widths, "widths") if checks.sequence(widths, "widths") else ()
+    widths = checks.sequence(widths, "widths")
+    widths = checks.ladder(widths, "widths") if widths else ()
     for depth in depths:
         if depths[-1] % depth:
             raise ValueError(f"depths must divide the largest, {depths[-1]}; got {depth}")

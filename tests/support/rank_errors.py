@@ -1,0 +1,165 @@
+"""Errors of one rank alone, which all ranks raise; `mpiexec -n 2 python -m mpi4py rank_errors.py CASE`."""
+
+import faulthandler
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import chaosphere as cs
+from chaosphere.simulation import loop, partition
+
+COMM = MPI.COMM_WORLD
+LAST = COMM.rank == COMM.size - 1
+MODEL = cs.Transformer(attention=cs.SoftmaxAttention(beta=1.0), mlp=None, depth=4, horizon=1.0)
+UNIFORM = cs.laws.Uniform(dim=3)
+TOKENS = cs.laws.Sample(law=UNIFORM, n_tokens=300, rng=0)
+
+
+class Odd(Exception):
+    """Its pickle is made, but cannot be read."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+class Mute(Exception):
+    """It has neither a pickle nor a text."""
+
+    def __init__(self):
+        super().__init__(lambda: None)
+
+    def __str__(self):
+        raise LookupError
+
+
+def errors():
+    """Errors that pickle loses, and what stands for each on the other ranks."""
+
+    class Local(Exception):
+        pass
+
+    closure = ValueError("bad")
+    closure.function = lambda: 0
+    return [
+        (Local("here"), "Local: here"),
+        (Odd("a", "b"), "Odd: a b"),
+        (closure, "ValueError: bad"),
+        (Mute(), "Mute: <its text raises LookupError>"),
+    ]
+
+
+def raised_on_all(error, text, call, *, is_mine=LAST):
+    """One rank raises the object itself, the others its type and text."""
+    with pytest.raises(type(error) if is_mine else RuntimeError) as caught:
+        call()
+    if is_mine:
+        assert caught.value is error
+    else:
+        assert str(caught.value) == text
+
+
+def simulated(error=None, **options):
+    """A run whose observable raises an error on the last rank."""
+
+    def first_coordinate(x):
+        if LAST and error is not None:
+            raise error
+        return x[..., 0]
+
+    return cs.simulate(
+        MODEL, TOKENS, rng=0, comm=COMM, observe={"a": cs.measures.TokenMean(function=first_coordinate)}, **options
+    )
+
+
+def errors_that_pickle_loses():
+    for error, text in errors():
+        raised_on_all(error, text, partial(simulated, error))
+    # Also one that pickle keeps.
+    with pytest.raises(ZeroDivisionError, match="plain"):
+        simulated(ZeroDivisionError("plain"))
+
+
+def errors_of_files():
+    """What the keepers of states raise, or the first rank alone: checkpoints are opened and written so."""
+    bounds = tuple(range(COMM.size + 1))
+
+    def raise_on(is_mine, error):
+        if is_mine:
+            raise error
+
+    for error, text in errors():
+        over = partition.Rows(comm=COMM, bounds=bounds, keeps_own=True)
+        raised_on_all(error, text, partial(over.on_keepers, partial(raise_on, LAST, error)))
+        over, is_first = partition.Rows(comm=COMM, bounds=bounds), COMM.rank == 0
+        raised_on_all(error, text, partial(over.on_first, partial(raise_on, is_first, error)), is_mine=is_first)
+
+
+def errors_within_a_scan():
+    """The ranks behind the one that fails do not wait for its state."""
+    over = partition.Rows(comm=COMM, bounds=tuple(range(COMM.size + 1)))
+
+    def advance(state):
+        if COMM.rank == 0:
+            raise MemoryError("a chunk")
+        state += 1
+
+    with pytest.raises(MemoryError, match="a chunk"), partition.errors_on_all(COMM):
+        over.scan(np.zeros(3), advance)
+
+
+class LawOfRanks:
+    dim = 3
+
+    def sample(self, n_tokens, *, rng, n_replicas=None):
+        if LAST:
+            raise ZeroDivisionError("no tokens here")
+        return UNIFORM.sample(n_tokens, rng=rng, n_replicas=n_replicas)
+
+    def density(self, x):
+        return UNIFORM.density(x)
+
+
+def errors_before_the_first_step():
+    """While a rank draws its tokens; of arguments that differ; of the name of a checkpoint."""
+    tokens = cs.laws.Sample(law=LawOfRanks(), n_tokens=300, rng=0)
+    with pytest.raises(ZeroDivisionError, match="no tokens here"):
+        cs.simulate(MODEL, tokens, rng=0, comm=COMM)
+    x = cs.sample_uniform(300, 3, rng=0)
+    x[-1] = np.nan if LAST else x[-1]
+    with pytest.raises(ValueError, match="x must lie on the unit sphere"):
+        cs.simulate(MODEL, x, rng=0, comm=COMM)
+    with pytest.raises(TypeError, match="checkpoint"):
+        simulated(checkpoint=3 if LAST else sys.argv[2])
+
+
+def errors_after_the_last_step():
+    stacked = loop.stacked
+
+    def failing(*args, **options):
+        if LAST:
+            raise MemoryError("no room for the results")
+        return stacked(*args, **options)
+
+    loop.stacked = failing
+    with pytest.raises(MemoryError, match="no room for the results"):
+        simulated()
+
+
+if __name__ == "__main__":
+    faulthandler.dump_traceback_later(60, exit=True)  # where ranks wait for each other for ever
+    {
+        f.__name__: f
+        for f in (
+            errors_that_pickle_loses,
+            errors_of_files,
+            errors_within_a_scan,
+            errors_before_the_first_step,
+            errors_after_the_last_step,
+        )
+    }[sys.argv[1]]()
+    ranks = COMM.gather(COMM.rank)
+    if COMM.rank == 0:
+        print(f"passed on ranks {ranks}")
