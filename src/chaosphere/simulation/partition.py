@@ -32,16 +32,17 @@ from chaosphere.simulation.solution import SimulationError
 T = TypeVar("T")
 
 
-class _ErrorOfSome(Exception):
+class _ErrorOfSome(errors.Picklable, Exception):
     """What all processes raise since some have failed.
 
     Parameters
     ----------
+    message : str
     error : Exception
     """
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
+    def __init__(self, message: str, *, error: Exception) -> None:
+        super().__init__(message)
         self.error = error
 
 
@@ -90,7 +91,7 @@ class Rows:
         _, rank = min((steps[rank], rank) for rank, other in enumerate(of_all) if other is not None)
         failed = of_all[rank]
         assert failed is not None
-        raise _ErrorOfSome(failed) from error
+        raise _ErrorOfSome("some processes have failed", error=failed) from error
 
     def _of_all(self, error: Exception | None) -> list[Exception | None]:
         """Return the errors of all processes, of this one the object itself."""
