@@ -244,6 +244,7 @@ def test_kernels_compare_and_hash_by_value():
             r"coefficients\[1\] = -0.1",
         ),
         (lambda: CovarianceKernel.from_spectrum([[1.0]], dim=3), ValueError, r"got \(1, 1\)"),
+        (lambda: CovarianceKernel.from_spectrum([0.5, 1e308], dim=3), ValueError, r"c_n <= 1e\+300, got inf"),
         (
             lambda: CovarianceKernel.from_function(lambda u: u / 0.0 * 0, dim=3),
             ValueError,

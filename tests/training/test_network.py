@@ -81,6 +81,14 @@ def test_threads_do_not_change_a_bit(network):
     assert (one.tokens == two.tokens).all()
 
 
+def test_the_layout_of_parameters_does_not_matter(network):
+    x, parameters = sequences(), network.initial(0)
+    other = np.asfortranarray(parameters)
+    assert np.array_equal(network.forward(other, x), network.forward(parameters, x))
+    one, two = (network.gradient(p, x, objective=losses()[0]).parameters for p in (other, parameters))
+    assert np.array_equal(one, two)
+
+
 def test_heads_depend_on_seed_layer_and_head_alone():
     small = AttentionNetwork(depth=2, n_heads=2, dim=3, key_dim=2).initial(5)
     large = AttentionNetwork(depth=4, n_heads=6, dim=3, key_dim=2).initial(5)

@@ -26,6 +26,7 @@ from chaosphere.noise.layer_law import MAX_STD, LayerLaw
 from chaosphere.noise.pair_quadrature import theta_series
 
 _CHECKED_DEGREE = 64
+_MAX_SPECTRUM = 1e300
 
 
 def _cosines(u: float | Array) -> Array:
@@ -207,7 +208,8 @@ class CovarianceKernel(Brief):
         Raises
         ------
         ValueError
-            If a coefficient is negative or not finite, or the shape is wrong.
+            If a coefficient is negative or not finite, they are so large that derivatives of κ overflow, or the shape
+            is wrong.
 
         See Also
         --------
@@ -228,6 +230,13 @@ class CovarianceKernel(Brief):
         for n, value in enumerate(c):
             if not (value >= 0.0 and math.isfinite(value)):
                 raise ValueError(f"coefficients[{n}] = {value} must be finite and >= 0")
+        with np.errstate(over="ignore"):
+            size = float((c * np.arange(1.0, c.size + 1.0) ** 4).sum())  # of κ and two derivatives
+        if not size <= _MAX_SPECTRUM:
+            raise ValueError(
+                f"coefficients must have a sum of (n + 1)^4 c_n <= {_MAX_SPECTRUM:g}, got {size:.3g}: derivatives of "
+                "the kernel would overflow"
+            )
         c.setflags(write=False)
         error = 4.0 * forms.EPS
         form, identity = forms.GegenbauerSeries(c, dim), tuple(c.tolist())

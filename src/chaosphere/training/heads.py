@@ -36,7 +36,7 @@ class Heads:
     def __init__(self, matrices: Floats, x: Tokens, *, is_causal: bool, n_threads: int) -> None:
         self.x, self.is_causal, self.n_threads = x, is_causal, n_threads
         self.k = (matrices.shape[1] - matrices.shape[2]) // 2
-        self.matrices = matrices.astype(x.dtype, copy=False)
+        self.matrices = np.ascontiguousarray(matrices, dtype=x.dtype)
         scaled = matrices.copy()
         scaled[:, : self.k] *= LOG2_E
         self.scaled = scaled.astype(x.dtype)
