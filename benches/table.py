@@ -46,7 +46,9 @@ def run_all(files: list[Path], contenders: list[str], passes: int, is_quick: boo
                 report = run_one(file, contender, is_quick)
                 merged = merged or {key: report[key] for key in report if key != "benchmarks"}
                 for bench in report.get("benchmarks", []):
-                    key = (bench["group"] or bench["name"], bench["extra_info"].get("contender", OURS))
+                    # A group has one case for several contenders, or several cases of ours alone.
+                    of = bench["extra_info"].get("contender")
+                    key = (bench["name"], OURS) if of is None else (bench["group"], of)
                     entry = entries.setdefault(key, {"group": key[0], "contender": key[1], "medians": [], "rounds": 0})
                     entry["medians"].append(bench["stats"]["median"])
                     entry["min"] = min(bench["stats"]["min"], entry.get("min", float("inf")))
