@@ -2,7 +2,7 @@
 
 import pytest
 from support.members import LAW, STUDY, digest, transformer
-from support.ranks import TESTS, mpiexec, needs_mpi
+from support.ranks import TESTS, check_case, mpiexec, needs_mpi
 from support.studies import written
 
 import chaosphere as cs
@@ -40,8 +40,7 @@ def test_pool_executor(n_ranks, tmp_path):
     ],
 )
 def test_one_system_over_ranks(n_ranks, case, tmp_path):
-    lines = mpiexec(n_ranks, "-m", "mpi4py", TESTS / "support" / "spread.py", case, tmp_path / "run.npz")
-    assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
+    check_case("spread.py", case, n_ranks=n_ranks, path=tmp_path / "run.npz")
 
 
 @pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
@@ -56,8 +55,7 @@ def test_one_system_over_ranks(n_ranks, case, tmp_path):
     ],
 )
 def test_an_error_of_one_rank_is_raised_on_all(n_ranks, case, tmp_path):
-    lines = mpiexec(n_ranks, "-m", "mpi4py", TESTS / "support" / "rank_errors.py", case, tmp_path / "run.npz")
-    assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]
+    check_case("rank_errors.py", case, n_ranks=n_ranks, path=tmp_path / "run.npz")
 
 
 def test_a_study_from_a_file(tmp_path, capsys):

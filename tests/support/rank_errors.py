@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from mpi4py import MPI
+from rank_cases import run_case
 
 import chaosphere as cs
 from chaosphere.simulation import loop, partition
@@ -150,16 +151,10 @@ def errors_after_the_last_step():
 
 if __name__ == "__main__":
     faulthandler.dump_traceback_later(60, exit=True)  # where ranks wait for each other for ever
-    {
-        f.__name__: f
-        for f in (
-            errors_that_pickle_loses,
-            errors_of_files,
-            errors_within_a_scan,
-            errors_before_the_first_step,
-            errors_after_the_last_step,
-        )
-    }[sys.argv[1]]()
-    ranks = COMM.gather(COMM.rank)
-    if COMM.rank == 0:
-        print(f"passed on ranks {ranks}")
+    run_case(
+        errors_that_pickle_loses,
+        errors_of_files,
+        errors_within_a_scan,
+        errors_before_the_first_step,
+        errors_after_the_last_step,
+    )

@@ -45,3 +45,9 @@ def mpiexec(n_ranks, *arguments):
     done = run_ranks(n_ranks, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.split("\n")
+
+
+def check_case(program, case, *, n_ranks, path):
+    """A case of a program in this folder passes on all ranks."""
+    lines = mpiexec(n_ranks, "-m", "mpi4py", TESTS / "support" / program, case, path)
+    assert lines == [f"passed on ranks {list(range(n_ranks))}", ""]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi4py import MPI
+from rank_cases import run_case
 
 import chaosphere as cs
 from chaosphere.common import ordered_sums
@@ -373,24 +374,18 @@ def errors_of_one_rank():
 
 
 if __name__ == "__main__":
-    {
-        f.__name__: f
-        for f in (
-            bitwise_identical,
-            moments_are_shared,
-            few_tokens_are_lost,
-            chaos,
-            own_noise,
-            each_draws_its_own,
-            checkpoints_of_each,
-            radii_are_observed,
-            generators_are_the_first_rank_s,
-            checkpoints,
-            foreign_checkpoints_are_refused_on_every_rank,
-            refusals,
-            errors_of_one_rank,
-        )
-    }[sys.argv[1]]()
-    ranks = COMM.gather(COMM.rank)
-    if COMM.rank == 0:  # two ranks' lines may run into each other
-        print(f"passed on ranks {ranks}")
+    run_case(
+        bitwise_identical,
+        moments_are_shared,
+        few_tokens_are_lost,
+        chaos,
+        own_noise,
+        each_draws_its_own,
+        checkpoints_of_each,
+        radii_are_observed,
+        generators_are_the_first_rank_s,
+        checkpoints,
+        foreign_checkpoints_are_refused_on_every_rank,
+        refusals,
+        errors_of_one_rank,
+    )

@@ -38,23 +38,22 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def packed(error: Exception) -> tuple[str, bytes | None]:
+def packed(error: Exception) -> tuple[str, bytes]:
     """Return what another process makes an error of, by `unpacked`."""
-    return described(error), _bytes(portable(error))
+    return described(error), pickle.dumps(portable(error))
 
 
-def unpacked(parts: tuple[str, bytes | None]) -> Exception:
+def unpacked(parts: tuple[str, bytes]) -> Exception:
     """Return the error of another process; a RuntimeError with its text where its class is not known here."""
     text, data = parts
-    error = None if data is None else _loaded(data)
-    return RuntimeError(text) if error is None else error
+    return _loaded(data) or RuntimeError(text)
 
 
 def _bytes(error: Exception) -> bytes | None:
     """Return the pickle of an error; None where it cannot be made, or does not give the error back."""
     try:
         data = pickle.dumps(error)
-    except Exception:  # pickle says not which errors the methods of a class raise
+    except Exception:  # methods of a class may raise any
         return None
     return data if type(_loaded(data)) is type(error) else None
 

@@ -51,7 +51,7 @@ class Pool(futures.ProcessPoolExecutor):
         self.stop_runs()
 
 
-_SECONDS_TO_SEND = 5.0  # what a stopped run leaves, to the process that started it
+_SECONDS_TO_SEND = 5.0  # that a worker has to send the error of a run that a signal stopped
 _stop_pipe: Connection | None = None  # of a worker to its pool
 
 
@@ -64,8 +64,8 @@ def end_if_stopped() -> None:
 def end_after_stop() -> None:
     """End this process soon, if it is a worker of a pool other than `Pool` and a signal has stopped its run.
 
-    When a worker of such a pool dies, the pool ends the others by SIGTERM, which their runs note, and waits for them.
-    They would wait for a lock that the dead one held, which it does while it has no run.
+    A worker that has no run holds the lock of its pool's queue. If it dies then, the pool sends SIGTERM to the others
+    and waits for them. Their runs note the signal and stop, and these workers would wait for that lock for ever.
     """
     is_worker = multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread()
     if is_worker and _stop_pipe is None:

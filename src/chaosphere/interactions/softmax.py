@@ -905,4 +905,4 @@ def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None 
     """Return the plan for one measure, which gives partition sums, too; ValueError if β or δ change over time."""
     schedules.constant(attention.beta, "beta")
     schedules.constant(attention.value_scale, "value_scale")
-    return cast(DirectPlan | FastSumsPlan, attention._constant_plan(shape, weights))
+    return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
