@@ -45,13 +45,15 @@ cdef void _attend_pair(
 ) noexcept nogil:
     """Add what block j gives block i and, if mutual, i gives j, to those sums that are wanted.
 
-    Nothing once a signal has ended the call.
+    Nothing once a signal has ended the call. A block is mutual with itself where each of its pairs is taken once.
     """
     cdef long at_i = i * b.size, at_j = j * b.size, to_i = i * value_blocks.size, to_j = j * value_blocks.size
     cdef double *sum_i = sums + to_i if call.first <= i < call.stop else NULL
     cdef double *sum_j = sums + to_j if is_mutual and call.first <= j < call.stop else NULL
     if (sum_i == NULL and sum_j == NULL) or is_stopped(signals, thread):
         return
+    if i == j and (call.polynomial != NULL or call.is_partition):
+        sum_j = NULL  # their kernels take both orders of its pairs
     if call.polynomial != NULL:
         tiles.potential_pair(b.has_panels, call.is_series, call.degree, <const real *>call.polynomial, b.d,
                              b.d if call.is_partition else 0, b.d + 1 if call.is_partition else b.d, columns(b, i),
@@ -101,7 +103,7 @@ cdef void _do_item(
     elif item.kind == PAIR:
         for i in range(start, stop):
             for j in range(i if item.i == item.j else first_block(s, item.j), first_block(s, item.j + 1)):
-                _attend_pair(b, value_blocks, call, i, j, i != j, queries, keys, values, scratch, sums, signals, thread)
+                _attend_pair(b, value_blocks, call, i, j, True, queries, keys, values, scratch, sums, signals, thread)
     elif item.kind == FINISH:
         for i in range(max(call.first, start), min(call.stop, stop)):
             at = (i - call.first) * b.ld
