@@ -97,6 +97,14 @@ static double *plain(const chs_kernels *table, int is_packed, long d, long ld, c
     return out;
 }
 
+/* Values of d coordinates and weights, which are 1 in a full block: that is a case of its own. */
+static real *values(long d, long n, long ld) {
+    real *v = random_block(d + 1, n, ld, 1);
+    for (long j = 0; j < n && n == ld; j++)
+        v[d * ld + j] = 1;
+    return v;
+}
+
 /* Keys of d coordinates, values of value_dim. */
 static void pair(const chs_kernels *table, long d, long value_dim, long n_i, long n_j, long ld) {
     const real shift = 1.25;
@@ -105,7 +113,7 @@ static void pair(const chs_kernels *table, long d, long value_dim, long n_i, lon
     const long size = is_packed ? CALL(block_size_)(value_dim, ld) : (value_dim + 1) * ld;
     const long dims[] = {d, d, value_dim, value_dim};
     real *q = random_block(d + 1, n_i, ld, 1), *k = random_block(d + 1, n_j, ld, 1);
-    real *v_i = random_block(value_dim + 1, n_i, ld, 1), *v_j = random_block(value_dim + 1, n_j, ld, 1);
+    real *v_i = values(value_dim, n_i, ld), *v_j = values(value_dim, n_j, ld);
     real *copy[4], *original[] = {q, k, v_i, v_j}, *w = REALS(CHS_PAIR_SCRATCH(value_dim, ld));
     for (int b = 0; b < 4; b++) {
         copy[b] = REALS((dims[b] + 1) * ld);
@@ -143,11 +151,32 @@ static void pair(const chs_kernels *table, long d, long value_dim, long n_i, lon
     free(alone), free(rows_alone);
 }
 
+/* A block with itself, each pair once. */
+static void own(const chs_kernels *table, long d, long n, long ld) {
+    const real shift = 1.25;
+    const long size = CALL(block_size_)(d, ld);
+    real *k = random_block(d + 1, n, ld, 1), *v = values(d, n, ld), *w = REALS(CHS_PAIR_SCRATCH(d, ld));
+    real *copy[2], *original[] = {k, v};
+    for (int b = 0; b < 2; b++) {
+        copy[b] = REALS((d + 1) * ld);
+        memcpy(copy[b], original[b], (size_t)((d + 1) * ld) * sizeof(real));
+        copy[b] = packed(table, d, ld, copy[b]);
+    }
+    double *sums = DOUBLES(size);
+    memset(sums, 0, (size_t)size * sizeof(double));
+    CALL(attend_pair_)(d, d, n, n, ld, copy[0], copy[0], copy[1], copy[1], shift, w, sums, sums);
+    double *rows_i = plain(table, size > (d + 1) * ld, d, ld, sums);
+    check_sums(d, d + 1, n, n, ld, k, k, v, shift, rows_i, "a block with itself", 0);
+    for (int b = 0; b < 2; b++)
+        free(copy[b]), free(original[b]);
+    free(w), free(sums), free(rows_i);
+}
+
 /* A block with itself under the mask: its last row sees what it sees in attend_pair, the others as many as they are. */
 static void causal(const chs_kernels *table, long d, long n, long ld) {
     const real shift = 1.25;
     const long size = CALL(block_size_)(d, ld);
-    real *q = random_block(d + 1, n, ld, 1), *k = random_block(d + 1, n, ld, 1), *v = random_block(d + 1, n, ld, 1);
+    real *q = random_block(d + 1, n, ld, 1), *k = random_block(d + 1, n, ld, 1), *v = values(d, n, ld);
     real *copy[3], *original[] = {q, k, v}, *w = REALS(CHS_PAIR_SCRATCH(d, ld));
     for (int b = 0; b < 3; b++) {
         copy[b] = REALS((d + 1) * ld);
@@ -262,7 +291,7 @@ static void rows(const chs_kernels *table, long d, long value_dim, long n_i, lon
         top[i] = (real)-1e30;
     for (long b = 0; b < BLOCKS; b++) {
         k[b] = random_block(d, n_j, ld, 1);
-        v[b] = random_block(value_dim + 1, n_j, ld, 1);
+        v[b] = values(value_dim, n_j, ld);
         for (long j = 0; j < ld; j++)
             bias[b * ld + j] = b == 0 || j >= n_j || (j % 3 == 1) ? (real)-INFINITY : (real)uniform();
         CALL(attend_rows_)(d, value_dim, n_i, n_j, ld, q, k[b], v[b], bias + b * ld, w, top, sums);
@@ -364,6 +393,8 @@ static void all(const chs_kernels *table) {
             pair(table, d, d, n_j, n_i, ld);
             for (size_t other = 0; other < sizeof dims / sizeof *dims; other += FEWER ? 4 : 1)
                 pair(table, d, dims[other], n_i, n_j, ld);
+            own(table, d, n_i, ld);
+            own(table, d, n_j, ld);
             partition(table, d, n_i, n_j, ld);
             partition(table, d, n_j, n_i, ld);
             rows(table, d, d, n_i, n_j, ld, 1);
@@ -379,8 +410,10 @@ static void all(const chs_kernels *table) {
             causal_rows(table, 1 + (long)a, d, n_j, ld, 0.25);
         }
     }
-    if (!FEWER)
+    if (!FEWER) {
         pair(table, 3, 3, 192, 191, 192);
+        own(table, 3, 192, 192);
+    }
     vanishing_weights(table);
 }
 
