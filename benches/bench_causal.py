@@ -5,24 +5,13 @@ import bench_fastsum
 import pytest
 import registry
 
-from chaosphere.common import config
-
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)
 @pytest.mark.parametrize("case", registry.CAUSAL, ids=str)
 def test_causal(case, contender, bench):
     """Half of the pairs; a weight serves one side."""
-    fma, operations = bench_attention.POWER[config.configuration()["instruction set in use"], case.dtype]
-    products = 2 * case.dim + 1
-    bench(
-        "causal",
-        case,
-        contender,
-        work=case.n_tokens * (case.n_tokens + 1) / 2,
-        unit="pairs",
-        fma=products + fma,
-        operations=products + operations,
-    )
+    limit = bench_attention.of_pairs(case, products=2 * case.dim, sums=1, orders=1)
+    bench("causal", case, contender, work=case.n_tokens * (case.n_tokens + 1) / 2, **limit)
 
 
 @pytest.mark.parametrize("contender", registry.CONTENDERS)

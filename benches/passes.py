@@ -81,7 +81,7 @@ def causal(n_tokens: int) -> Iterator[Part]:
         for dtype in registry.BOTH:
             case = registry.Case(n_tokens=n_tokens, dim=dim, dtype=dtype)
             isa = config.configuration()["instruction set in use"]
-            fma = 2 * dim + 1 + bench_attention.POWER[isa, dtype][0]
+            fma = 2 * dim + bench_attention.POWER[isa, dtype][0]
             attention = cs.SoftmaxAttention(beta=case.beta, mask="causal", method="direct")
             call = functools.partial(attention, reference.tokens(case), n_threads=1)
             weights = n_tokens * (n_tokens + 1) / 2
