@@ -60,8 +60,8 @@ typedef struct {
      * c = 0 .. value_dim (coordinate value_dim of v carries the token's weight). shift must bound |q_i . k_j|, up to  \
      * rounding, unless it is too large for any weight to count. q and k are blocks of key_dim coordinates, v and sums \
      * of value_dim; all are packed if block_size says so of both numbers, else none. sum_i is bitwise identical with  \
-     * and without sum_j, unless v_i is NULL, as sum_j is then. A block with itself whose w is symmetric has sum_i = sum_j:\
-     * each pair counts for both of its tokens, once.                                                                  \
+     * and without sum_j, unless v_i is NULL, as sum_j is then. sum_j = sum_i is for a block with itself whose w is    \
+     * symmetric: each pair is taken once, for both of its tokens.                                                     \
      * scratch: CHS_PAIR_SCRATCH(value_dim, ld) numbers. */                                                            \
     void (*attend_pair_##suffix)(long key_dim, long value_dim, long n_i, long n_j, long ld, const real *q_i,           \
                                  const real *k_j, const real *v_i, const real *v_j, real shift, real *scratch,         \

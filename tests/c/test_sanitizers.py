@@ -50,6 +50,7 @@ FAULTS = {
 MAINS = [
     "test_attention",
     "test_expansions",
+    "test_hardmax",
     "test_layer",
     "test_normals",
     "test_potential",

@@ -1,4 +1,4 @@
-"""The call of an interaction on tokens: its arguments are checked, and a plan made for them is used once."""
+"""The call of an interaction on tokens: its arguments are checked, and a plan is made for them or is there already."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
+from chaosphere.interactions.kept_plan import Keeper, plan_of_call
 from chaosphere.interactions.protocol import Interaction, drift_of, plan_of
 
 
-def drift(interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int | None) -> Tokens:
+def drift(
+    interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int | None, keeper: Keeper | None = None
+) -> Tokens:
     """Return the drift of tokens (N, d) or (R, N, d), of their shape and dtype.
+
+    An interaction whose parts cannot change passes itself as the keeper of its plan, too.
 
     Raises
     ------
@@ -21,6 +26,7 @@ def drift(interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int |
     """
     batch = checks.tokens(x)
     threads = checks.threads(n_threads)
-    plan = plan_of(interaction, Shape.of(batch), checks.weights(weights, batch.shape[1]))
+    shape, p = Shape.of(batch), checks.weights(weights, batch.shape[1])
+    plan = plan_of_call(keeper, shape, p, make=lambda: plan_of(interaction, shape, p))
     values = drift_of(plan, batch, n_threads=threads)
     return values if x.ndim == 3 else values[0]

@@ -27,6 +27,7 @@ from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.few_tokens import FUSED_WORK, has_few_keys
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import LOG2_E, Head, largest_value, norm, scalar, set_matrices
+from chaosphere.interactions.kept_plan import KeepsPlan, plan_of_call
 from chaosphere.interactions.protocol import InteractionPlan, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention
@@ -35,7 +36,7 @@ from chaosphere.interactions.tangent import Maps, SoftmaxTangent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class L2Attention(MayChange, Differentiable, checks.ByValue, Brief):
+class L2Attention(KeepsPlan, MayChange, Differentiable, checks.ByValue, Brief):
     """Attention by distances: softmax self-attention with −|Qx − Ky|² for the scores.
 
     Attn(μ, x) = ∫ e^{−|Qx − Ky|²} V y dμ(y) / ∫ e^{−|Qx − Ky|²} dμ(y),  μ = Σ p_i δ_{x_i}
@@ -509,7 +510,9 @@ class L2Attention(MayChange, Differentiable, checks.ByValue, Brief):
         keys = batch if sources is None else checks.sources(sources, x)
         p = checks.weights(weights, keys.shape[1])
         threads = checks.threads(n_threads)
-        mean = self._constant_plan(Shape.of(keys), p).attend(batch, keys, n_threads=threads)
+        shape = Shape.of(keys)
+        plan = plan_of_call(self, shape, p, make=lambda: self._constant_plan(shape, p))
+        mean = plan.attend(batch, keys, n_threads=threads)
         return mean if x.ndim == 3 else mean[0]
 
     def _softmax(self) -> SoftmaxAttention | None:

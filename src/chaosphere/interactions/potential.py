@@ -23,6 +23,7 @@ from chaosphere.interactions.axisymmetric import AxisymmetricDrift, LinearAxisym
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, PotentialDrift, max_circle_speed
 from chaosphere.interactions.differentiable import Differentiable
 from chaosphere.interactions.head import largest_value
+from chaosphere.interactions.kept_plan import KeepsPlan
 from chaosphere.interactions.potential_plans import PairsPlan, SeriesPlan, factors_of, is_expanded
 from chaosphere.interactions.sphere import PotentialSphere, SphereDrift
 
@@ -30,7 +31,7 @@ _METHODS = ("auto", "direct", "fourier", "harmonic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class PotentialInteraction(Differentiable, checks.ByValue, Brief):
+class PotentialInteraction(KeepsPlan, Differentiable, checks.ByValue, Brief):
     """A drift along the gradient of a potential W of the cosine of two tokens; the sum includes the token itself.
 
     b(μ, x) = ∫ W′(⟨x, y⟩) y dμ(y),  μ = Σ p_i δ_{x_i}
@@ -300,7 +301,7 @@ class PotentialInteraction(Differentiable, checks.ByValue, Brief):
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
-        return call.drift(self, x, weights=weights, n_threads=n_threads)
+        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=self)
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
         """Return the energy −½ Σ_ij p_i p_j W(⟨x_i, x_j⟩).

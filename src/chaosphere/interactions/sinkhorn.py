@@ -21,6 +21,7 @@ from chaosphere.interactions import axisymmetric, call, energies, linear
 from chaosphere.interactions.axisymmetric import AxisymmetricDrift, ExponentialKernel, SinkhornAxisymmetric
 from chaosphere.interactions.circle import MAX_MODES, CircleDrift, SinkhornDrift
 from chaosphere.interactions.differentiable import Differentiable
+from chaosphere.interactions.kept_plan import KeepsPlan
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scaled_sums import SinkhornPlan
 from chaosphere.interactions.scheduled import MayChange
@@ -69,7 +70,7 @@ class SinkhornResult(Brief):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
+class SinkhornAttention(KeepsPlan, MayChange, Differentiable, checks.ByValue, Brief):
     """Self-attention with doubly stochastic coefficients; the sum includes the token itself.
 
     b(μ, x) = δ ∫ a(x) e^{β⟨x, y⟩} a(y) y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2110.11773, the Sinkformer)
@@ -294,7 +295,7 @@ class SinkhornAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
-        return call.drift(self, x, weights=weights, n_threads=n_threads)
+        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=self)
 
     def evaluate(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> SinkhornResult:
         """Return the attention with the scaling a, its residual, and the number of iterations.

@@ -46,6 +46,7 @@ from chaosphere.interactions.head import (
     largest_value,
     set_matrices,
 )
+from chaosphere.interactions.kept_plan import KeepsPlan, plan_of_call
 from chaosphere.interactions.protocol import InteractionPlan
 from chaosphere.interactions.scheduled import MayChange, ScheduledPlan, Settings
 from chaosphere.interactions.softmax_matrices import HasMatrices, largest_norm
@@ -55,7 +56,7 @@ METHODS = ("auto", "direct", "fourier", "harmonic", "nufft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SoftmaxAttention(HasMatrices, MayChange, Differentiable, checks.ByValue, Brief):
+class SoftmaxAttention(HasMatrices, KeepsPlan, MayChange, Differentiable, checks.ByValue, Brief):
     """Softmax self-attention without the 1/√d scaling; the sum includes the token itself.
 
     Attn(μ, x) = ∫ e^{⟨Qx, Ky⟩} V y dμ(y) / ∫ e^{⟨Qx, Ky⟩} dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2604.26898, eq. 1.1)
@@ -905,4 +906,5 @@ def attending(attention: SoftmaxAttention, shape: Shape, weights: Floats | None 
     """Return the plan for one measure, which gives partition sums, too; ValueError if β or δ change over time."""
     schedules.constant(attention.beta, "beta")
     schedules.constant(attention.value_scale, "value_scale")
-    return cast(DirectPlan | FastSumsPlan, attention.plan(shape, weights))
+    plan = plan_of_call(attention, shape, weights, make=lambda: attention.plan(shape, weights))
+    return cast(DirectPlan | FastSumsPlan, plan)

@@ -29,6 +29,7 @@ from chaosphere.interactions.direct import DirectPlan
 from chaosphere.interactions.fast_sums import FastSumsPlan
 from chaosphere.interactions.growth import EnergyGrowth
 from chaosphere.interactions.head import largest_value
+from chaosphere.interactions.kept_plan import KeepsPlan
 from chaosphere.interactions.protocol import InteractionPlan, Partition, Pullback
 from chaosphere.interactions.scheduled import MayChange
 from chaosphere.interactions.softmax import SoftmaxAttention, attending
@@ -40,7 +41,7 @@ _MIN_BETA = 1e-17  # below, e^{βu} is 1 + βu to rounding, and E_β/β its limi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
+class UnnormalizedAttention(KeepsPlan, MayChange, Differentiable, checks.ByValue, Brief):
     """Self-attention without the division by the partition sum; the sum includes the token itself.
 
     b(μ, x) = δ ∫ e^{β⟨x, y⟩} y dμ(y),  μ = Σ p_i δ_{x_i}   (arXiv:2312.10794, the model USA)
@@ -287,7 +288,7 @@ class UnnormalizedAttention(MayChange, Differentiable, checks.ByValue, Brief):
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
-        return call.drift(self, x, weights=weights, n_threads=n_threads)
+        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=self)
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
         """Return the energy E_β/β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩})/β, zero exactly at consensus.
