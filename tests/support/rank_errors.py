@@ -26,6 +26,18 @@ class Odd(Exception):
         super().__init__(f"{first} {second}")
 
 
+class Named(Exception):
+    """Its pickle gives it another text."""
+
+    def __init__(self, what):
+        super().__init__(f"bad {what}")
+
+
+class Empty(Exception):
+    def __len__(self):
+        return 0
+
+
 class Mute(Exception):
     """It has neither a pickle nor a text."""
 
@@ -44,10 +56,14 @@ def errors():
 
     closure = ValueError("bad")
     closure.function = lambda: 0
+    noted = ValueError("noted")
+    noted.function, noted.__notes__ = lambda: 0, [3]
     return [
         (Local("here"), "Local: here"),
         (Odd("a", "b"), "Odd: a b"),
+        (Named("name"), "Named: bad name"),
         (closure, "ValueError: bad"),
+        (noted, "ValueError: noted"),
         (Mute(), "Mute: <its text raises LookupError>"),
     ]
 
@@ -78,9 +94,10 @@ def simulated(error=None, **options):
 def errors_that_pickle_loses():
     for error, text in errors():
         raised_on_all(error, text, partial(simulated, error))
-    # Also one that pickle keeps.
-    with pytest.raises(ZeroDivisionError, match="plain"):
-        simulated(ZeroDivisionError("plain"))
+    # Also those that pickle keeps.
+    for error in (ZeroDivisionError("plain"), Empty("plain")):
+        with pytest.raises(type(error), match="plain"):
+            simulated(error)
 
 
 def errors_of_files():

@@ -26,36 +26,40 @@ def _restored(kind: type[BaseException], args: tuple[Any, ...], attributes: dict
 
 def portable(error: Exception) -> Exception:
     """Return an error that another process can read: itself, or a RuntimeError with its type, text and notes."""
-    return error if _bytes(error) is not None else _substitute(described(error), error)
+    text = described(error)
+    return error if _bytes(error, text) is not None else _substitute(text, _notes(error))
 
 
 def described(error: Exception) -> str:
     """Return the type and the text of an error, as one line of a traceback has them."""
     try:
-        text = str(error)
+        text = str.__str__(str(error))  # no object of a subclass of str
     except Exception as failure:  # of a class of its own
         text = f"<its text raises {type(failure).__name__}>"
     return f"{type(error).__name__}: {text}"
 
 
-def packed(error: Exception) -> tuple[str, bytes]:
-    """Return what another process makes an error of, by `unpacked`."""
-    return described(error), pickle.dumps(portable(error))
+def packed(error: Exception) -> tuple[str, list[str], bytes]:
+    """Return what another process makes an error of, by `unpacked`; raises nothing, whatever the error is."""
+    text = described(error)
+    return text, _notes(error), _bytes(error, text) or b""
 
 
-def unpacked(parts: tuple[str, bytes]) -> Exception:
-    """Return the error of another process; a RuntimeError with its text where its class is not known here."""
-    text, data = parts
-    return _loaded(data) or RuntimeError(text)
+def unpacked(parts: tuple[str, list[str], bytes]) -> Exception:
+    """Return the error of another process; a RuntimeError with its text where pickle loses it or its class."""
+    text, notes, data = parts
+    error = _loaded(data)
+    return _substitute(text, notes) if error is None else error
 
 
-def _bytes(error: Exception) -> bytes | None:
-    """Return the pickle of an error; None where it cannot be made, or does not give the error back."""
+def _bytes(error: Exception, text: str) -> bytes | None:
+    """Return the pickle of an error; None where it cannot be made, or does not give the error and its text back."""
     try:
         data = pickle.dumps(error)
     except Exception:  # methods of a class may raise any
         return None
-    return data if type(_loaded(data)) is type(error) else None
+    copy = _loaded(data)
+    return data if type(copy) is type(error) and copy is not None and described(copy) == text else None
 
 
 def _loaded(data: bytes) -> Exception | None:
@@ -66,8 +70,17 @@ def _loaded(data: bytes) -> Exception | None:
     return error if isinstance(error, Exception) else None
 
 
-def _substitute(text: str, error: Exception) -> Exception:
+def _notes(error: Exception) -> list[str]:
+    """Return the notes of an error that are text; a program may have put anything in their place."""
+    try:
+        notes = error.__notes__
+        return [str.__str__(note) for note in notes if isinstance(note, str)] if isinstance(notes, list | tuple) else []
+    except Exception:  # none, or of a class of its own
+        return []
+
+
+def _substitute(text: str, notes: list[str]) -> Exception:
     substitute = RuntimeError(text)
-    for note in getattr(error, "__notes__", ()):
+    for note in notes:
         substitute.add_note(note)
     return substitute
