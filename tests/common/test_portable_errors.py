@@ -1,11 +1,13 @@
 """What stands for an error that pickle loses."""
 
+import copy
 import copyreg
+import dataclasses
 import pickle
 
 import pytest
 
-from chaosphere.common.errors import packed, portable, unpacked
+from chaosphere.common.errors import add_note, packed, portable, unpacked
 
 
 class Odd(Exception):
@@ -49,28 +51,28 @@ def test_an_error_that_pickle_loses_is_its_type_and_text(error, monkeypatch):
     # Dask teaches pickle all classes of errors that it sees.
     monkeypatch.delitem(copyreg.dispatch_table, type(error), raising=False)
     error.add_note("in a run")
-    for copy in (portable(error), unpacked(packed(error))):
-        assert type(copy) is RuntimeError
-        assert str(copy) == f"{type(error).__name__}: a b"
-        assert copy.__notes__ == ["in a run"]
-        assert pickle.loads(pickle.dumps(copy)).__notes__ == copy.__notes__
+    for read in (portable(error), unpacked(packed(error))):
+        assert type(read) is RuntimeError
+        assert str(read) == f"{type(error).__name__}: a b"
+        assert read.__notes__ == ["in a run"]
+        assert pickle.loads(pickle.dumps(read)).__notes__ == read.__notes__
 
 
 def test_other_errors_are_themselves():
     error = ValueError("bad")
     error.add_note("in a run")
     assert portable(error) is error
-    copy = unpacked(packed(error))
-    assert type(copy) is ValueError
-    assert copy.__notes__ == ["in a run"]
+    read = unpacked(packed(error))
+    assert type(read) is ValueError
+    assert read.__notes__ == ["in a run"]
 
 
 def test_an_error_without_a_length_is_an_error():
     error = Empty("why")
     assert portable(error) is error
-    copy = unpacked(packed(error))
-    assert type(copy) is Empty
-    assert str(copy) == "why"
+    read = unpacked(packed(error))
+    assert type(read) is Empty
+    assert str(read) == "why"
 
 
 @pytest.mark.parametrize(
@@ -80,10 +82,10 @@ def test_notes_that_are_no_text_are_left_out(notes, kept):
     error = ValueError("bad")
     error.function = lambda: 0
     error.__notes__ = notes
-    for copy in (portable(error), unpacked(packed(error))):
-        assert type(copy) is RuntimeError
-        assert str(copy) == "ValueError: bad"
-        assert getattr(copy, "__notes__", []) == kept
+    for read in (portable(error), unpacked(packed(error))):
+        assert type(read) is RuntimeError
+        assert str(read) == "ValueError: bad"
+        assert getattr(read, "__notes__", []) == kept
 
 
 def test_notes_that_raise_are_left_out():
@@ -92,15 +94,41 @@ def test_notes_that_raise_are_left_out():
         def __notes__(self):
             raise LookupError
 
-    for copy in (portable(Notes("bad")), unpacked(packed(Notes("bad")))):
-        assert str(copy) == "Notes: bad"
+    for read in (portable(Notes("bad")), unpacked(packed(Notes("bad")))):
+        assert str(read) == "Notes: bad"
 
 
 def test_a_class_that_only_the_other_process_has():
     error = ValueError("bad")
     error.add_note("in a run")
     text, notes, data = packed(error)
-    copy = unpacked((text, notes, data.replace(b"ValueError", b"ValuedError")))
-    assert type(copy) is RuntimeError
-    assert str(copy) == "ValueError: bad"
-    assert copy.__notes__ == ["in a run"]
+    read = unpacked((text, notes, data.replace(b"ValueError", b"ValuedError")))
+    assert type(read) is RuntimeError
+    assert str(read) == "ValueError: bad"
+    assert read.__notes__ == ["in a run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    why: str
+
+
+@pytest.mark.parametrize(
+    ("notes", "kept"), [(None, []), (["first"], ["first"]), (("first", 3), ["first"]), (3, [])], ids=repr
+)
+@pytest.mark.parametrize("kind", [ValueError, Frozen])
+def test_every_error_takes_a_note(kind, notes, kept):
+    error = kind("bad")
+    if notes is not None:
+        object.__setattr__(error, "__notes__", copy.copy(notes))
+    add_note(error, "a note")
+    assert error.__notes__ == [*kept, "a note"]
+
+
+def test_an_error_that_takes_no_note_is_left_alone():
+    class Sealed(Exception):
+        __notes__ = property()
+
+    error = Sealed("bad")
+    add_note(error, "a note")
+    assert error.args == ("bad",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from typing import Any
 
 
@@ -22,6 +23,15 @@ def _restored(kind: type[BaseException], args: tuple[Any, ...], attributes: dict
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an error of any class, also to one whose attributes cannot be set; raises nothing."""
+    try:
+        error.add_note(note)
+    except Exception:  # of a class of its own, as a frozen dataclass
+        with suppress(Exception):
+            object.__setattr__(error, "__notes__", [*_notes(error), note])
 
 
 def portable(error: Exception) -> Exception:
@@ -56,10 +66,12 @@ def _bytes(error: Exception, text: str) -> bytes | None:
     """Return the pickle of an error; None where it cannot be made, or does not give the error and its text back."""
     try:
         data = pickle.dumps(error)
+        copy = pickle.loads(data)
+        is_kept = type(copy) is type(error) and described(copy) == text
+        copy.__traceback__ = None  # so do pools of processes
     except Exception:  # methods of a class may raise any
         return None
-    copy = _loaded(data)
-    return data if type(copy) is type(error) and copy is not None and described(copy) == text else None
+    return data if is_kept else None
 
 
 def _loaded(data: bytes) -> Exception | None:
@@ -70,7 +82,7 @@ def _loaded(data: bytes) -> Exception | None:
     return error if isinstance(error, Exception) else None
 
 
-def _notes(error: Exception) -> list[str]:
+def _notes(error: BaseException) -> list[str]:
     """Return the notes of an error that are text; a program may have put anything in their place."""
     try:
         notes = error.__notes__

@@ -8,11 +8,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent import futures
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
+from chaosphere.common.contexts import contextmanager
 from chaosphere.simulation.signals import STOPPING, stop_runs
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
-from chaosphere.common.errors import portable
+from chaosphere.common.errors import add_note, portable
 from chaosphere.ensembles.pool import end_after_stop, end_if_stopped, processors
 from chaosphere.ensembles.start import Start
 from chaosphere.ensembles.sweep import HITTING_TIMES
@@ -93,7 +93,7 @@ def run_task(task: Task) -> dict[str, Floats]:
         raise
     except Exception as error:
         seeds = task.start.seeds
-        error.add_note(f"in the runs with {task.point or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
+        add_note(error, f"in the runs with {task.point or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
         raise
 
 

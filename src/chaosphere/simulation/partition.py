@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from chaosphere.common import errors, files, messages
 from chaosphere.common.checks import Tokens
+from chaosphere.common.contexts import contextmanager
 from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
 from chaosphere.simulation.checkpoints import Checkpoint
