@@ -56,6 +56,8 @@ class Task:
         The instruction set of the process that started the ensemble.
     call : str
         Tells the tasks of one call of `ensemble` from those of others.
+    caller : int
+        The process that started the ensemble.
     """
 
     model: Model
@@ -73,6 +75,7 @@ class Task:
     workers_per_host: int | None
     isa: str
     call: str
+    caller: int
 
 
 def run_task(task: Task) -> dict[str, Floats]:
@@ -89,7 +92,6 @@ def run_task(task: Task) -> dict[str, Floats]:
         return _run(task)
     except KeyboardInterrupt as error:
         _stopped[task.call] = str(error)
-        end_after_stop()
         raise
     except Exception as error:
         seeds = task.start.seeds
@@ -104,6 +106,9 @@ def run_task_apart(task: Task) -> dict[str, Floats]:
     """
     try:
         return run_task(task)
+    except KeyboardInterrupt:
+        end_after_stop(task.caller)
+        raise
     except Exception as error:
         readable = portable(error)
         if readable is error:
