@@ -189,8 +189,11 @@ class Alone:
     def allreduce(self, value, op):
         return value
 
-    def bcast(self, value):
+    def bcast(self, value, root=0):
         return value
+
+    def Bcast(self, value, root):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def packed(error: Exception) -> tuple[str, list[str], bytes]:
     return text, _notes(error), _bytes(error, text) or b""
 
 
-def unpacked(parts: tuple[str, list[str], bytes]) -> Exception:
+def unpacked(parts: tuple[str, list[str], bytes | bytearray]) -> Exception:
     """Return the error of another process; a RuntimeError with its text where pickle loses it or its class."""
     text, notes, data = parts
     error = _loaded(data)
@@ -65,7 +65,7 @@ def unpacked(parts: tuple[str, list[str], bytes]) -> Exception:
 def _bytes(error: Exception, text: str) -> bytes | None:
     """Return the pickle of an error; None where it cannot be made, or does not give the error and its text back."""
     try:
-        data = pickle.dumps(error)
+        data = pickle.dumps(error, protocol=5)  # with one copy of an array
         copy = pickle.loads(data)
         is_kept = type(copy) is type(error) and described(copy) == text
         copy.__traceback__ = None  # so do pools of processes
@@ -74,7 +74,7 @@ def _bytes(error: Exception, text: str) -> bytes | None:
     return data if is_kept else None
 
 
-def _loaded(data: bytes) -> Exception | None:
+def _loaded(data: bytes | bytearray) -> Exception | None:
     try:
         error = pickle.loads(data)
     except Exception:
