@@ -27,7 +27,7 @@ class Comm:
     def Get_size(self):
         return self.size
 
-    Get_rank = Allgatherv = Allreduce = allgather = allreduce = bcast = None
+    Get_rank = Allgatherv = Allreduce = Bcast = allgather = allreduce = bcast = None
 
 
 def test_one_rank_has_no_speed_up_and_many_half_of_their_number(model):

@@ -1,5 +1,6 @@
 """Every executor, driven for real, gives the bits of one process; MPI has a file of its own."""
 
+import dataclasses
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -174,6 +175,13 @@ class Closed(Exception):
         self.function = lambda: None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen(Exception):
+    """It has a pickle, but a pool cannot take its traceback away."""
+
+    why: str
+
+
 def odd(t, x):
     if t > 0:
         raise Odd("a", "b")
@@ -186,10 +194,16 @@ def closed(t, x):
     return np.zeros(len(x))
 
 
+def frozen(t, x):
+    if t > 0:
+        raise Frozen("mine")
+    return np.zeros(len(x))
+
+
 @pytest.mark.parametrize("pool", [processes, Pool])
 def test_errors_that_pickle_loses_arrive_as_their_text(pool):
     """They are no death of a worker; where nothing is sent they are themselves."""
-    for observable, text in ((odd, "Odd: a b"), (closed, "Closed: a lambda")):
+    for observable, text in ((odd, "Odd: a b"), (closed, "Closed: a lambda"), (frozen, "Frozen: mine")):
         with pool(1) as executor, pytest.raises(RuntimeError, match=f"^{text}") as caught:
             cs.ensemble(transformer, LAW, executor=executor, **STUDY | {"observe": {"odd": observable}})
         assert str(caught.value) == text

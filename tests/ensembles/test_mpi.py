@@ -49,6 +49,8 @@ def test_one_system_over_ranks(n_ranks, case, tmp_path):
     [
         "errors_that_pickle_loses",
         "errors_of_files",
+        "errors_of_all",
+        "errors_while_an_error_is_sent",
         "errors_within_a_scan",
         "errors_before_the_first_step",
         "errors_after_the_last_step",

@@ -189,8 +189,11 @@ class Alone:
     def allreduce(self, value, op):
         return value
 
-    def bcast(self, value):
+    def bcast(self, value, root=0):
         return value
+
+    def Bcast(self, value, root):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -218,3 +221,26 @@ def test_an_error_of_an_observable_in_an_ensemble_names_the_runs_too():
         "in observe['first'] at step 3 (time 0.5)",
         "in the runs with no swept parameter and seeds 3 … 4",
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    why: str
+
+
+def frozen(time, x):
+    if time > 0:
+        raise Frozen("mine")
+    return [0.0] * len(x)
+
+
+def test_an_error_whose_attributes_cannot_be_set_is_raised(x, tmp_path):
+    of_step = "in observe['first'] at step 1 (time 0.166667)"
+    for options in ({}, {"comm": Alone()}, {"checkpoint": tmp_path / "run.npz"}):
+        with pytest.raises(Frozen, match="mine") as caught:
+            cs.simulate(MODEL, x, rng=0, observe={"first": frozen}, **options)
+        assert caught.value.__notes__ == [of_step]
+    for options in ({}, {"store": tmp_path / "study.zarr"}):
+        with pytest.raises(Frozen, match="mine") as caught:
+            cs.ensemble(MODEL, x, seeds=[3], observe={"first": frozen}, n_threads=1, **options)
+        assert caught.value.__notes__ == [of_step, "in the runs with no swept parameter and seeds 3 … 3"]

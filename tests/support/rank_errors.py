@@ -2,6 +2,7 @@
 
 import faulthandler
 import sys
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -26,6 +27,18 @@ class Odd(Exception):
         super().__init__(f"{first} {second}")
 
 
+class Named(Exception):
+    """Its pickle gives it another text."""
+
+    def __init__(self, what):
+        super().__init__(f"bad {what}")
+
+
+class Empty(Exception):
+    def __len__(self):
+        return 0
+
+
 class Mute(Exception):
     """It has neither a pickle nor a text."""
 
@@ -44,10 +57,14 @@ def errors():
 
     closure = ValueError("bad")
     closure.function = lambda: 0
+    noted = ValueError("noted")
+    noted.function, noted.__notes__ = lambda: 0, [3]
     return [
         (Local("here"), "Local: here"),
         (Odd("a", "b"), "Odd: a b"),
+        (Named("name"), "Named: bad name"),
         (closure, "ValueError: bad"),
+        (noted, "ValueError: noted"),
         (Mute(), "Mute: <its text raises LookupError>"),
     ]
 
@@ -75,27 +92,83 @@ def simulated(error=None, **options):
     )
 
 
+def raise_on(is_mine, error):
+    if is_mine:
+        raise error
+
+
+def agreed(call):
+    """A call within the context that each run has."""
+    with partition.errors_on_all(COMM):
+        call()
+
+
 def errors_that_pickle_loses():
     for error, text in errors():
         raised_on_all(error, text, partial(simulated, error))
-    # Also one that pickle keeps.
-    with pytest.raises(ZeroDivisionError, match="plain"):
-        simulated(ZeroDivisionError("plain"))
+    # Also those that pickle keeps.
+    for error in (ZeroDivisionError("plain"), Empty("plain")):
+        with pytest.raises(type(error), match="plain"):
+            simulated(error)
 
 
 def errors_of_files():
     """What the keepers of states raise, or the first rank alone: checkpoints are opened and written so."""
     bounds = tuple(range(COMM.size + 1))
-
-    def raise_on(is_mine, error):
-        if is_mine:
-            raise error
-
     for error, text in errors():
         over = partition.Rows(comm=COMM, bounds=bounds, keeps_own=True)
-        raised_on_all(error, text, partial(over.on_keepers, partial(raise_on, LAST, error)))
+        raised_on_all(error, text, partial(agreed, partial(over.on_keepers, partial(raise_on, LAST, error))))
         over, is_first = partition.Rows(comm=COMM, bounds=bounds), COMM.rank == 0
-        raised_on_all(error, text, partial(over.on_first, partial(raise_on, is_first, error)), is_mine=is_first)
+        call = partial(agreed, partial(over.on_first, partial(raise_on, is_first, error)))
+        raised_on_all(error, text, call, is_mine=is_first)
+
+
+class Counted(cs.SimulationError):
+    """It counts how often it is pickled."""
+
+    n_pickled = 0
+
+    def __reduce__(self):
+        Counted.n_pickled += 1
+        return super().__reduce__()
+
+
+def errors_of_all():
+    """All ranks fail: that of the first step goes to all, with the state of its rank, and no other is sent."""
+    size, chosen = 300_000, min(1, COMM.size - 1)
+    own = np.full(size, COMM.rank + 0.5)
+    error = Counted("bad", step=3 if COMM.rank < chosen else 2, last_state=own)
+    tracemalloc.start()
+    with pytest.raises(Counted, match="bad") as caught:
+        agreed(partial(raise_on, True, error))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3.5 * own.nbytes  # two of the pickle, and what is read from it
+    assert caught.value.step == 2
+    assert np.array_equal(caught.value.last_state, np.full(size, chosen + 0.5))
+    assert (caught.value is error) == (COMM.rank == chosen)
+    assert Counted.n_pickled == (COMM.rank == chosen)
+
+
+def errors_while_an_error_is_sent():
+    """A rank without memory for another's error, or an error that is no step's: nobody waits."""
+
+    def no_room(size):
+        raise MemoryError
+
+    for error in (cs.SimulationError("bad", step=0, last_state=np.ones(9)), ValueError("bad")):
+        if LAST:
+            vars(partition)["bytearray"] = no_room
+        with pytest.raises(RuntimeError if COMM.rank else type(error), match="bad"):
+            agreed(partial(raise_on, COMM.rank == 0, error))
+        vars(partition).pop("bytearray", None)
+    for step in (None, lambda: 0, "text"):
+        error = cs.SimulationError("bad", step=step, last_state=np.ones(9))
+        with pytest.raises(RuntimeError, match="bad"):
+            agreed(partial(raise_on, LAST, error))
+        del error.step
+        with pytest.raises(RuntimeError, match="bad"):
+            agreed(partial(raise_on, LAST, error))
 
 
 def errors_within_a_scan():
@@ -154,6 +227,8 @@ if __name__ == "__main__":
     run_case(
         errors_that_pickle_loses,
         errors_of_files,
+        errors_of_all,
+        errors_while_an_error_is_sent,
         errors_within_a_scan,
         errors_before_the_first_step,
         errors_after_the_last_step,

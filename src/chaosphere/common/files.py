@@ -11,13 +11,14 @@ import shutil
 import time as clock
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from chaosphere.common import messages
+from chaosphere.common.contexts import contextmanager
 
 _WAIT = 2.0  # seconds: longer than the workers of a process that was killed live on
 _IMPOSSIBLE = {  # what the system says of a path at which there is nothing and nothing can be written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -94,6 +95,7 @@ class Dispatch:
             workers_per_host=self.workers_per_host,
             isa=abi.isa_in_use(),
             call=call,
+            caller=os.getpid(),
         )
 
     def _results_here(

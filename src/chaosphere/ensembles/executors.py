@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from concurrent import futures
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from chaosphere.common import checks, messages
+from chaosphere.common.contexts import contextmanager
 from chaosphere.ensembles.pool import Pool, processors, signals_blocked
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.errors import add_note
 from chaosphere.common.shape import Shape
 from chaosphere.ensembles.first_values import Shapes, check_condition, shapes_of
 from chaosphere.ensembles.ranks import Ranks
@@ -304,7 +305,7 @@ def _plan_of(model: Model, shape: Shape, *, parameters: Mapping[str, Any], coale
     try:
         return plan_of(model, shape, coalesce=coalesce)
     except Exception as error:
-        error.add_note(f"while planning the runs with {parameters or 'no swept parameter'}")
+        add_note(error, f"while planning the runs with {parameters or 'no swept parameter'}")
         raise
 
 

@@ -8,11 +8,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent import futures
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
+from chaosphere.common.contexts import contextmanager
 from chaosphere.simulation.signals import STOPPING, stop_runs
 
 
@@ -61,14 +62,15 @@ def end_if_stopped() -> None:
         stop_runs()
 
 
-def end_after_stop() -> None:
-    """End this process soon, if it is a worker of a pool other than `Pool` and a signal has stopped its run.
+def end_after_stop(caller: int) -> None:
+    """End this process soon, if it is a worker of the caller's pool, other than `Pool`; a signal has stopped its run.
 
     A worker that has no run holds the lock of its pool's queue. If it dies then, the pool sends SIGTERM to the others
     and waits for them. Their runs note the signal and stop, and these workers would wait for that lock for ever.
     """
-    is_worker = multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread()
-    if is_worker and _stop_pipe is None:
+    parent = multiprocessing.parent_process()  # the caller's own process, or one that it did not start, is no worker
+    is_worker = parent is not None and parent.pid == caller
+    if is_worker and threading.current_thread() is threading.main_thread() and _stop_pipe is None:
         timer = threading.Timer(_SECONDS_TO_SEND, os._exit, [1])
         timer.daemon = True
         timer.start()

@@ -7,12 +7,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.contexts import contextmanager
 from chaosphere.common.progress import bar as progress_bar
 from chaosphere.ensembles.dataset import Memory, identity, layout, with_means
 from chaosphere.ensembles.dispatch import Dispatch

@@ -19,7 +19,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ import numpy as np
 from chaosphere.common import checks, files
 from chaosphere.common.checks import Floats
 from chaosphere.common.config import configuration
+from chaosphere.common.contexts import contextmanager
 from chaosphere.ensembles.sweep import HITTING_TIMES
 from chaosphere.simulation.identity import differences
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common import checks, files, messages
+from chaosphere.common.errors import add_note
 from chaosphere.ensembles.executors import EXECUTORS
 from chaosphere.ensembles.study import Picture, Study, critical_noise_scale
 from chaosphere.ensembles.study_parts import CONDITIONS, ModelFactory, field_names, law_and_size
@@ -134,7 +135,7 @@ def _models(model: ModelFactory, sweep: Mapping[str, list[Any]]) -> list[Model]:
         except (TypeError, ValueError) as error:
             if point:
                 values = (f"{model.paths.get(name, name)} = {value!r}" for name, value in point.items())
-                error.add_note("with [sweep] " + ", ".join(values))
+                add_note(error, "with [sweep] " + ", ".join(values))
             raise
     return models
 

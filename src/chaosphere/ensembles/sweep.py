@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from chaosphere.common import checks, messages
+from chaosphere.common.errors import add_note
 from chaosphere.models.protocol import Model, missing_members
 
 HITTING_TIMES = "hitting_times"  # of the dataset, where a condition ends the runs
@@ -85,7 +86,7 @@ def models_at_points(
         try:
             models[point] = cast(Model, model) if is_model else cast(Callable[..., Model], model)(**parameters)
         except Exception as error:
-            error.add_note(f"while making the model for {parameters}")
+            add_note(error, f"while making the model for {parameters}")
             raise
         if missing := missing_members(models[point]):
             raise TypeError(

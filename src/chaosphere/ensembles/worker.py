@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaosphere.common.checks import Floats
-from chaosphere.common.errors import portable
+from chaosphere.common.errors import add_note, portable
 from chaosphere.ensembles.pool import end_after_stop, end_if_stopped, processors
 from chaosphere.ensembles.start import Start
 from chaosphere.ensembles.sweep import HITTING_TIMES
@@ -56,6 +56,8 @@ class Task:
         The instruction set of the process that started the ensemble.
     call : str
         Tells the tasks of one call of `ensemble` from those of others.
+    caller : int
+        The process that started the ensemble.
     """
 
     model: Model
@@ -73,6 +75,7 @@ class Task:
     workers_per_host: int | None
     isa: str
     call: str
+    caller: int
 
 
 def run_task(task: Task) -> dict[str, Floats]:
@@ -89,11 +92,10 @@ def run_task(task: Task) -> dict[str, Floats]:
         return _run(task)
     except KeyboardInterrupt as error:
         _stopped[task.call] = str(error)
-        end_after_stop()
         raise
     except Exception as error:
         seeds = task.start.seeds
-        error.add_note(f"in the runs with {task.point or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
+        add_note(error, f"in the runs with {task.point or 'no swept parameter'} and seeds {seeds[0]} … {seeds[-1]}")
         raise
 
 
@@ -104,6 +106,9 @@ def run_task_apart(task: Task) -> dict[str, Floats]:
     """
     try:
         return run_task(task)
+    except KeyboardInterrupt:
+        end_after_stop(task.caller)
+        raise
     except Exception as error:
         readable = portable(error)
         if readable is error:

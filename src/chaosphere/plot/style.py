@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chaosphere.common import checks, files, messages
+from chaosphere.common.contexts import contextmanager
 from chaosphere.common.reprs import short
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def save(ax: Any, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-@contextlib.contextmanager
+@contextmanager
 def picture(path: str | os.PathLike[str], *, width: float, height: float) -> Iterator[Any]:
     """Give a figure in the style of all pictures, and write it where the block ends.
 

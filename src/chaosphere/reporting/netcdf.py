@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -16,6 +15,7 @@ import numpy as np
 
 from chaosphere.common import checks, files
 from chaosphere.common.config import configuration
+from chaosphere.common.contexts import contextmanager
 from chaosphere.simulation.identity import differences, identify
 
 _MARK = b"\nSHA-256 of all before this line: "
@@ -172,7 +172,7 @@ def _parameters(study: Any) -> dict[str, Any]:
     return {path: inner[0] if len(inner) == 1 else inner for path, inner in values.items()}
 
 
-@contextlib.contextmanager
+@contextmanager
 def locked(store: str | os.PathLike[str] | None, identity: str) -> Iterator[tuple[Path | None, Any]]:
     """Hold the NetCDF file of an experiment for this process, and yield its path and what it holds so far.
 

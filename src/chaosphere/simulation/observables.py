@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 
 from chaosphere.common import messages
 from chaosphere.common.checks import Tokens
+from chaosphere.common.contexts import contextmanager
+from chaosphere.common.errors import add_note
 from chaosphere.interactions.protocol import Partition
 from chaosphere.measures.observables import Observable, sees_radii, value_of
 from chaosphere.measures.token_means import SharedObservable, SharedStateObservable
@@ -156,7 +157,7 @@ def naming(name: str, *, where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"in observe[{name!r}] at {where}")
+        add_note(error, f"in observe[{name!r}] at {where}")
         raise
 
 

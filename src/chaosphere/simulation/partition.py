@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from chaosphere.common import errors, files, messages
 from chaosphere.common.checks import Tokens
+from chaosphere.common.contexts import contextmanager
 from chaosphere.common.ordered_sums import Array, Nodes, join, root
 from chaosphere.kernels import blocks as kernel
 from chaosphere.simulation.checkpoints import Checkpoint
@@ -78,7 +78,7 @@ class Rows:
         """One past the last token that this process owns."""
         return self.bounds[self.rank + 1]
 
-    def _meet(self, error: Exception | None = None, *, step: int = -1) -> None:
+    def _meet(self, error: Exception | None = None) -> None:
         """Raise on all processes if some come with an error; all come here before they communicate."""
         if self.comm is None:
             return
@@ -86,19 +86,29 @@ class Rows:
         self.comm.Allreduce(np.array([error is not None], np.int64), n_failed)
         if n_failed[0] == 0:
             return
-        steps = self.comm.allgather(step)
-        of_all = self._of_all(error)
-        _, rank = min((steps[rank], rank) for rank, other in enumerate(of_all) if other is not None)
-        failed = of_all[rank]
-        assert failed is not None
-        raise _ErrorOfSome("some processes have failed", error=failed) from error
+        steps = self.comm.allgather(None if error is None else _step(error))
+        _, rank = min((step, rank) for rank, step in enumerate(steps) if step is not None)
+        raise _ErrorOfSome("some processes have failed", error=self._error_of(rank, error)) from error
 
-    def _of_all(self, error: Exception | None) -> list[Exception | None]:
-        """Return the errors of all processes, of this one the object itself."""
-        parts = self.comm.allgather(None if error is None else errors.packed(error))
-        of_all = [None if part is None else errors.unpacked(part) for part in parts]
-        of_all[self.rank] = error
-        return of_all
+    def _error_of(self, rank: int, error: Exception | None) -> Exception:
+        """Return the error of one process on all; on that one the object itself.
+
+        The errors of others, which may hold a state of the run each, are not sent. Where a process has no memory for
+        this one, all make it of its text, and none waits.
+        """
+        text, notes, data = ("", [], b"") if error is None or self.rank != rank else errors.packed(error)
+        text, notes, size = self.comm.bcast((text, notes, len(data)), root=rank)
+        has_room, n_without = True, np.zeros(1, np.int64)
+        try:
+            received = data if self.rank == rank else bytearray(size)
+        except MemoryError:
+            has_room = False
+        self.comm.Allreduce(np.array([not has_room], np.int64), n_without)
+        if n_without[0] > 0:
+            received = b""  # no pickle: its text stands for it
+        else:
+            self.comm.Bcast(received, root=rank)
+        return errors.unpacked((text, notes, received)) if error is None or self.rank != rank else error
 
     def own(self, x: Tokens) -> Tokens:
         """Return the rows that this process owns of a state of the run."""
@@ -192,32 +202,26 @@ class Rows:
         if self.comm is None or not self.keeps_own:
             return self.on_first(function)
         self._meet()
-        values, error = [], None
-        try:
-            values.append(function())
-        except Exception as caught:
-            error = caught
-        for other in self._of_all(error):
-            if other is not None:
-                raise other
-        return values[0]
+        return self._outcome(function)
 
     def on_first(self, function: Callable[[], T]) -> T:
         """Return what a call on the first process returns, or raise what it raises, on every process."""
         if self.comm is None:
             return function()
         self._meet()
-        value, error = None, None
-        if self.rank == 0:
-            try:
-                value = function()
-            except Exception as caught:
-                error = caught
-        of_first = self.comm.bcast(None if error is None else errors.packed(error))
-        if of_first is not None:
-            raise errors.unpacked(of_first) if error is None else error
+        value = self._outcome(function if self.rank == 0 else lambda: None)
         answer: T = self.comm.bcast(value)
         return answer
+
+    def _outcome(self, function: Callable[[], T]) -> T:
+        """Return what a call on this process returns, or raise on all what that of one raises."""
+        try:
+            value = function()
+        except Exception as error:
+            self._meet(error)
+            raise
+        self._meet()
+        return value
 
 
 @contextmanager
@@ -237,9 +241,6 @@ def errors_on_all(comm: Any) -> Iterator[None]:
             over._meet()
         except _ErrorOfSome:
             raise
-        except SimulationError as error:
-            over._meet(error, step=error.step)
-            raise
         except Exception as error:
             over._meet(error)
             raise
@@ -247,8 +248,14 @@ def errors_on_all(comm: Any) -> Iterator[None]:
         raise failed.error from failed.error.__cause__
 
 
+def _step(error: Exception) -> int:
+    """Return the step at which a run failed; −1 of other errors, which come first."""
+    step = getattr(error, "step", None) if isinstance(error, SimulationError) else None
+    return int(step) if isinstance(step, int | np.integer) else -1
+
+
 def _check_comm(comm: Any) -> None:
-    for name in ("Get_rank", "Get_size", "Allgatherv", "Allreduce", "allgather", "allreduce", "bcast"):
+    for name in ("Get_rank", "Get_size", "Allgatherv", "Allreduce", "Bcast", "allgather", "allreduce", "bcast"):
         if comm is not None and not hasattr(comm, name):
             raise TypeError(f"comm must be an mpi4py communicator such as MPI.COMM_WORLD, got {messages.shown(comm)}")
 
