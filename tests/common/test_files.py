@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.programs import started
+from support.programs import run, started
 
 from chaosphere.common import checks, files
 
@@ -57,6 +57,33 @@ def test_urls_are_refused(path):
 def test_what_is_no_path_is_refused(path, kind):
     with pytest.raises(kind, match="store must be a path"):
         files.local(path, "store")
+
+
+def test_a_relative_path_needs_a_current_folder(tmp_path):
+    """The folder is that of a process, which removes it: local() says so, and takes absolute paths as before."""
+    code = (
+        "import os, sys\nfrom chaosphere.common import files\nos.chdir(sys.argv[1])\nos.rmdir(sys.argv[1])\n"
+        "assert str(files.local('/x/y', 'store')) == '/x/y'\n"
+        "for path in ('run.nc', '../run.nc', '.'):\n"
+        "    try:\n"
+        "        print(files.local(path, 'store'))\n"
+        "    except ValueError as error:\n"
+        "        print(error)\n"
+    )
+    (tmp_path / "gone").mkdir()
+    said = run(code, str(tmp_path / "gone")).splitlines()
+    assert len(said) == 3
+    for path, line in zip(("run.nc", "../run.nc", "."), said, strict=True):
+        assert line.startswith(f"store must be a path, got '{path}', which is relative, and the current folder does ")
+
+
+def test_a_path_that_cannot_be_followed(monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.os.path, "realpath", refused)
+    with pytest.raises(ValueError, match="store must be a path, got 'x', which cannot be followed: Permission denied"):
+        files.local("x", "store")
 
 
 def test_replace_follows_links(tmp_path):

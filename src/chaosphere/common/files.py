@@ -41,7 +41,8 @@ def local(path: Any, name: str) -> Path:
     ------
     TypeError, ValueError
         If it is not a path, is empty, is a URL, which nothing here can write, or is a path that no file can have: it is
-        too long, a file stands where it has a folder, or its symbolic links form a circle.
+        too long, a file stands where it has a folder, or its symbolic links form a circle. Also if it is relative to
+        the current folder, and that has been removed.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise TypeError(f"{name} must be a path, got {messages.shown(path)}; pass a str or an os.PathLike of str")
@@ -58,15 +59,30 @@ def local(path: Any, name: str) -> Path:
         )
     try:
         target = Path(os.path.realpath(Path(text).expanduser()))
-        target.stat()
+        problem = _problem(target)
     except (RuntimeError, UnicodeEncodeError) as error:  # ~somebody; half of a surrogate pair
         raise ValueError(f"{name} must be a path, got {messages.shown(text)}: {error}") from None
+    except FileNotFoundError as error:  # of a relative path: there is nothing that it could be relative to
+        raise ValueError(
+            f"{name} must be a path, got {messages.shown(text)}, which is relative, and the current folder does not "
+            "exist; go to another folder, or pass an absolute path"
+        ) from error
     except OSError as error:
-        if error.errno in _IMPOSSIBLE:
-            raise ValueError(
-                f"{name} must be a path that a file can have, got {messages.shown(text)}: {_IMPOSSIBLE[error.errno]}"
-            ) from error
+        raise ValueError(
+            f"{name} must be a path, got {messages.shown(text)}, which cannot be followed: {error.strerror or error}"
+        ) from error
+    if problem:
+        raise ValueError(f"{name} must be a path that a file can have, got {messages.shown(text)}: {problem}")
     return target
+
+
+def _problem(target: Path) -> str:
+    """Return why no file can have a path; nothing where one is, or could be."""
+    try:
+        target.stat()
+    except OSError as error:
+        return _IMPOSSIBLE.get(error.errno or 0, "")
+    return ""
 
 
 def check_writable(path: Path, name: str, *, is_store: bool = False) -> None:
