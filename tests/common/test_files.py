@@ -137,6 +137,27 @@ def test_places_that_cannot_be_written_are_found(tmp_path):
             files.check_writable(path, "out")
 
 
+def test_what_is_beside_a_path_that_is_tried_stays(tmp_path):
+    """A file, a link to nothing and a folder, each of which had the name of the trial."""
+    user, link, folder = (tmp_path / f"{name}.writable" for name in ("file", "link", "folder"))
+    user.write_text("mine")
+    link.symlink_to(tmp_path / "nothing")
+    folder.mkdir()
+    for path in (user, link, folder):
+        for is_store in (False, True):
+            files.check_writable(path.with_suffix(""), "store", is_store=is_store)
+    assert set(tmp_path.iterdir()) == {link, user, folder}
+    assert user.read_text() == "mine"
+
+
+def test_names_made_from_one_that_can_be_written_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 246)
+    files.check_writable(path, "out")
+    path.with_name(path.name + ".previous").touch()
+    with pytest.raises(ValueError, match="File name too long"):
+        files.check_writable(tmp_path / ("n" * 247), "out")
+
+
 def test_a_lock_keeps_others_out_and_names_its_holder(lock):
     path, process = lock
     with pytest.raises(files.InUseError, match=rf"store .*s.zarr is in use by process {process.pid} on .* since 20"):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time as clock
 import warnings
 from collections.abc import Callable, Iterator
@@ -101,13 +102,15 @@ def check_writable(path: Path, name: str, *, is_store: bool = False) -> None:
     ValueError
         If a folder stands in the place of the file, or the file's name or folder cannot be written.
     """
-    trial = path.with_name(path.name + ".writable")  # as long as the longest name made from the path's
     try:
         if path.is_dir() and not is_store:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink(missing_ok=True)  # another process may try at the same time
+        # A name that no file has: those beside the path are the user's, or of another process that tries as well. Nine
+        # letters more than the path's, as have the longest names that are made from it.
+        descriptor, trial = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        os.close(descriptor)
+        os.unlink(trial)
     except OSError as error:
         raise ValueError(f"{name}: {path} cannot be written ({error.strerror or error}); name another place") from error
 
