@@ -263,6 +263,13 @@ def test_narrow_encodings(tmp_path, encoding, command):
     assert b"\\u03" in done.stdout  # a Greek letter
 
 
+def test_a_current_folder_that_is_gone_ends_with_one_line(tmp_path):
+    done = run_command(f"mkdir gone; cd gone; rmdir ../gone; {TABLE}", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"error: --out must be a path, got 'out', which is relative, and the current folder does not" in done.stderr
+
+
 def test_a_reader_that_leaves_is_no_error_of_ours(tmp_path):
     # The reader has left before the first line: the pipe is broken at the first write.
     done = run_command(f"{{ sleep 1; {TABLE} --out o; echo $? >&2; }} | true", folder=tmp_path)

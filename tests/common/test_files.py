@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.programs import started
+from support.programs import run, started
 
 from chaosphere.common import checks, files
 
@@ -59,6 +59,33 @@ def test_what_is_no_path_is_refused(path, kind):
         files.local(path, "store")
 
 
+def test_a_relative_path_needs_a_current_folder(tmp_path):
+    """The folder is that of a process, which removes it: local() says so, and takes absolute paths as before."""
+    code = (
+        "import os, sys\nfrom chaosphere.common import files\nos.chdir(sys.argv[1])\nos.rmdir(sys.argv[1])\n"
+        "assert str(files.local('/x/y', 'store')) == '/x/y'\n"
+        "for path in ('run.nc', '../run.nc', '.'):\n"
+        "    try:\n"
+        "        print(files.local(path, 'store'))\n"
+        "    except ValueError as error:\n"
+        "        print(error)\n"
+    )
+    (tmp_path / "gone").mkdir()
+    said = run(code, str(tmp_path / "gone")).splitlines()
+    assert len(said) == 3
+    for path, line in zip(("run.nc", "../run.nc", "."), said, strict=True):
+        assert line.startswith(f"store must be a path, got '{path}', which is relative, and the current folder does ")
+
+
+def test_a_path_that_cannot_be_followed(monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.os.path, "realpath", refused)
+    with pytest.raises(ValueError, match="store must be a path, got 'x', which cannot be followed: Permission denied"):
+        files.local("x", "store")
+
+
 def test_replace_follows_links(tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"old")
@@ -108,6 +135,27 @@ def test_places_that_cannot_be_written_are_found(tmp_path):
     for path in (tmp_path / "f" / "x.nc", tmp_path / ("n" * 300), tmp_path / "new"):
         with pytest.raises(ValueError, match="out: "):
             files.check_writable(path, "out")
+
+
+def test_what_is_beside_a_path_that_is_tried_stays(tmp_path):
+    """A file, a link to nothing and a folder, each of which had the name of the trial."""
+    user, link, folder = (tmp_path / f"{name}.writable" for name in ("file", "link", "folder"))
+    user.write_text("mine")
+    link.symlink_to(tmp_path / "nothing")
+    folder.mkdir()
+    for path in (user, link, folder):
+        for is_store in (False, True):
+            files.check_writable(path.with_suffix(""), "store", is_store=is_store)
+    assert set(tmp_path.iterdir()) == {link, user, folder}
+    assert user.read_text() == "mine"
+
+
+def test_names_made_from_one_that_can_be_written_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 246)
+    files.check_writable(path, "out")
+    path.with_name(path.name + ".previous").touch()
+    with pytest.raises(ValueError, match="File name too long"):
+        files.check_writable(tmp_path / ("n" * 247), "out")
 
 
 def test_a_lock_keeps_others_out_and_names_its_holder(lock):

@@ -128,15 +128,34 @@ def uniform_start(data):
     return [claim for claim in runs.claims(data) if claim.quantity.startswith("no noise, uniform start: ")]
 
 
+def assert_no_claim_beside_coarse_nodes(data):
+    """Of the uniform start: it has the same rows, and expects nothing in them."""
+    coarse = uniform_start(data.assign(nodes=0.5 * data["largest"][:, :, -1]))
+    assert [claim.quantity for claim in coarse] == [claim.quantity for claim in uniform_start(data)]
+    assert {claim.verdict for claim in coarse} == {"no claim"}
+
+
 def test_the_level_is_that_of_one_point_once_all_tokens_are_there():
     # The linear theory is 2e6 times the level; of 64 systems few are not at one point.
     options = {"tokens": [8, 16], "n_nodes": 64, "n_steps": 200, "n_systems": 12, "n_replicas": 4}
-    claims = {claim.quantity: claim for claim in runs.claims(runs.run(rng=0, horizon=20.0, **options))}
+    data = runs.run(rng=0, horizon=20.0, **options)
+    claims = {claim.quantity: claim for claim in runs.claims(data)}
     level = claims["no noise, uniform start: E sup W2² at T = 20, N = 16"]
     off = claims[f"{level.quantity}, off π²/3 by a share of at most"]
     assert level.expected is None
     assert 0.9 < level.measured / (math.pi**2 / 3) <= 1.0001
     assert off.verdict == "agrees"
+    assert_no_claim_beside_coarse_nodes(data)
+
+
+@pytest.mark.parametrize("beta", [1.0, 20.0])
+def test_the_nodes_of_the_uniform_start_stay(beta):
+    """Half of n nodes are at π²/n² from all of them, at all times; for n = 4N this is 3/(16N) of the tokens' start."""
+    data = runs.run(rng=0, beta=beta, tokens=[2, 3], n_nodes=12, horizon=14.0, n_steps=160, n_systems=1, n_replicas=2)
+    nodes = data["nodes"].sel(case="no noise, uniform start")
+    np.testing.assert_allclose(nodes, math.pi**2 / 144, rtol=1e-9)
+    assert nodes[0, 0] / (math.pi**2 / 9) == pytest.approx(3 / 16 / 3)
+    assert not [claim for claim in uniform_start(data) if "nodes" in claim.quantity]
 
 
 @pytest.mark.parametrize(
@@ -200,22 +219,23 @@ def test_claims_of_a_small_run():
     level = claims["no noise, uniform start: E sup W2² at T = 4, N = 32"]
     assert 0.1 < level.measured < math.pi**2 / 3
     assert level.expected is None
+    assert [claim.expected for claim in uniform_start(data)] == [0.2, None]  # of the rate, and of the level
+    assert_no_claim_beside_coarse_nodes(data)
     assert "noise, repulsion" in runs.table(data)
     few = data.isel(replica=slice(0, 2))  # two replicas may tell nothing
-    assert len(runs.claims(few)) == len(claims) == 16
+    assert len(runs.claims(few)) == len(claims) == 15
     assert "undecided" in runs.table(few)
 
 
 def test_nodes_that_are_too_few_are_refuted_and_nothing_is_claimed_beside_them():
     data = runs.run(rng=0, n_replicas=2, **SMALL | {"horizon": 14.0, "n_steps": 160, "tokens": [4, 8]})
-    # All but the uniform start, whose own theory needs no nodes: they stay where they are.
-    coarse = data.assign(nodes=0.5 * data["largest"][:, :, -1]).sel(case=[c for c in runs.CASES if "uniform" not in c])
+    coarse = data.assign(nodes=0.5 * data["largest"][:, :, -1])
     assert all(claim.expected is not None for claim in runs.claims(data) if "of half of the nodes" in claim.quantity)
     nodes = [claim for claim in runs.claims(coarse) if claim.expected is not None]
     assert [claim.verdict for claim in nodes] == ["differs"] * 4
     assert all("of half of the nodes" in claim.quantity and claim.expected == 0.1 for claim in nodes)
-    assert [claim.verdict for claim in runs.claims(coarse)].count("no claim") == 9
-    assert runs.table(coarse).count("undecided") == 4
+    assert [claim.verdict for claim in runs.claims(coarse)].count("no claim") == 10
+    assert runs.table(coarse).count("undecided") == 5
 
 
 @pytest.mark.parametrize(

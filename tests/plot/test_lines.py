@@ -116,7 +116,7 @@ VECTOR = cs.simulate(MODEL, X[0], rng=0, observe={"mean": lambda t, x: x.mean(0)
         ({"run": VECTOR}, ValueError, r"run\['mean'\] must have shape \(6,\), a real number .* \(6, 3\); leave it"),
         ({"run": RUN, "at_least": 1, "at_most": 0}, ValueError, r"at_least must be below at_most, got 1 and 0"),
         ({"run": RUN, "at_least": "0"}, TypeError, r"at_least must be a real number, got '0'"),
-        ({"run": RUN, "names": 3}, TypeError, r"names must be a name or a sequence of names, got 3"),
+        ({"run": RUN, "names": 3}, TypeError, r"names must be a sequence, got 3 \(int\)"),
         ({"run": RUN, "names": []}, ValueError, r"names must hold at least one name"),
         ({"run": {1: [1.0]}, "times": [0.0]}, TypeError, r"run must have names that are str, got \[1\]"),
         ({"run": {"a": [1.0]}, "times": [np.inf]}, ValueError, r"times must be finite, found inf"),

@@ -28,6 +28,7 @@ MAX_STD = 1e30  # of a layer's parameters: float32 tokens get finite numbers
 _CONVERSIONS = {"torch": "numpy(force=True)", "pandas": "to_numpy(dtype=np.float64)"}  # methods of their arrays
 _PACKAGES = {"ot": "POT"}  # where the name on an index is not that of the module
 _FLOATS = (np.float64, np.float32)
+RAW = (str, bytes, bytearray, memoryview)  # sequences to Python and NumPy, and no numbers that a user means
 COSINE_SLACK = 1e-6  # float32 unit vectors have inner products up to about 1 + 1e-7; farther out is a mistake
 SPHERE_TOLERANCE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
 
@@ -44,12 +45,16 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
     return integer
 
 
-def sequence(values: Any, name: str) -> list[Any]:
-    """Return values as a list; text, bytes, sets, mappings and arrays without an axis are no sequences."""
-    is_other = isinstance(values, (str, bytes, bytearray, memoryview, Set, Mapping))
+def check_sequence(values: Any, name: str) -> None:
+    """Raise TypeError for text, bytes, sets, mappings and arrays without an axis; of others nothing is read."""
     has_no_axis = isinstance(values, np.ndarray) and values.ndim == 0
-    if is_other or has_no_axis or not isinstance(values, Iterable):
+    if isinstance(values, (*RAW, Set, Mapping)) or has_no_axis or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a sequence, got {shown(values)} ({type(values).__name__})")
+
+
+def sequence(values: Any, name: str) -> list[Any]:
+    """Return values as a list; what is no sequence is refused, see `check_sequence`."""
+    check_sequence(values, name)
     return list(values)
 
 
@@ -159,7 +164,7 @@ def array(value: Any, name: str) -> Floats:
         values = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}{conversion(value, name)}") from error
-    if values.dtype.kind not in "fiu":
+    if values.dtype.kind not in "fiu" or isinstance(value, RAW):
         raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__} of {values.dtype}")
     return np.asarray(values, dtype=np.float64)
 

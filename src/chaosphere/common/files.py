@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time as clock
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,7 +43,8 @@ def local(path: Any, name: str) -> Path:
     ------
     TypeError, ValueError
         If it is not a path, is empty, is a URL, which nothing here can write, or is a path that no file can have: it is
-        too long, a file stands where it has a folder, or its symbolic links form a circle.
+        too long, a file stands where it has a folder, or its symbolic links form a circle. Also if it is relative to
+        the current folder, and that has been removed.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise TypeError(f"{name} must be a path, got {messages.shown(path)}; pass a str or an os.PathLike of str")
@@ -59,15 +61,30 @@ def local(path: Any, name: str) -> Path:
         )
     try:
         target = Path(os.path.realpath(Path(text).expanduser()))
-        target.stat()
+        problem = _problem(target)
     except (RuntimeError, UnicodeEncodeError) as error:  # ~somebody; half of a surrogate pair
         raise ValueError(f"{name} must be a path, got {messages.shown(text)}: {error}") from None
+    except FileNotFoundError as error:  # of a relative path: there is nothing that it could be relative to
+        raise ValueError(
+            f"{name} must be a path, got {messages.shown(text)}, which is relative, and the current folder does not "
+            "exist; go to another folder, or pass an absolute path"
+        ) from error
     except OSError as error:
-        if error.errno in _IMPOSSIBLE:
-            raise ValueError(
-                f"{name} must be a path that a file can have, got {messages.shown(text)}: {_IMPOSSIBLE[error.errno]}"
-            ) from error
+        raise ValueError(
+            f"{name} must be a path, got {messages.shown(text)}, which cannot be followed: {error.strerror or error}"
+        ) from error
+    if problem:
+        raise ValueError(f"{name} must be a path that a file can have, got {messages.shown(text)}: {problem}")
     return target
+
+
+def _problem(target: Path) -> str:
+    """Return why no file can have a path; nothing where one is, or could be."""
+    try:
+        target.stat()
+    except OSError as error:
+        return _IMPOSSIBLE.get(error.errno or 0, "")
+    return ""
 
 
 def check_writable(path: Path, name: str, *, is_store: bool = False) -> None:
@@ -86,13 +103,15 @@ def check_writable(path: Path, name: str, *, is_store: bool = False) -> None:
     ValueError
         If a folder stands in the place of the file, or the file's name or folder cannot be written.
     """
-    trial = path.with_name(path.name + ".writable")  # as long as the longest name made from the path's
     try:
         if path.is_dir() and not is_store:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink(missing_ok=True)  # another process may try at the same time
+        # A name that no file has: those beside the path are the user's, or of another process that tries as well. Nine
+        # letters more than the path's, as have the longest names that are made from it.
+        descriptor, trial = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        os.close(descriptor)
+        os.unlink(trial)
     except OSError as error:
         raise ValueError(f"{name}: {path} cannot be written ({error.strerror or error}); name another place") from error
 

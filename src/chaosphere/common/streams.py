@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chaosphere.common import checks
 from chaosphere.common.reprs import Brief, short
 from chaosphere.kernels import normals as kernel
 
@@ -112,7 +113,8 @@ def roots(rng: Seeds, *, n_replicas: int, is_shared: bool) -> list[np.random.See
         If one is no seed, a list has not one for each replica, or the replicas of a list were to share noise.
     """
     seeds: Any = rng.tolist() if isinstance(rng, np.ndarray) else rng
-    if not isinstance(seeds, Sequence):
+    is_list = isinstance(seeds, Sequence) and not isinstance(seeds, checks.RAW)
+    if not is_list:
         return [root(seeds)]
     if len(seeds) != n_replicas:
         raise ValueError(f"rng must hold one seed per replica, {n_replicas}, got {len(seeds)}")

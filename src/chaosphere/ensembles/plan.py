@@ -204,8 +204,9 @@ def make_plan(
 
     With `ranks` these share the tokens of each run, those of a law alone, and an observable must be a sum over tokens.
     """
+    checks.check_sequence(seeds, "seeds")
     try:
-        n_seeds = len(seeds)
+        n_seeds = len(seeds)  # not a list yet: a range may be too long
     except TypeError as error:
         raise TypeError(
             f"seeds must be a sequence of integers, such as range(5), got {messages.shown(seeds)}"

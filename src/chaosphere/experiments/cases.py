@@ -281,9 +281,9 @@ def rates(
     W2 is taken up to N = 512 for d >= 3. Under the uniform law and weak noise the energy is near its maximum, where its
     error falls faster than N^{−1/2}.
     """
-    cases = []
-    for dim in dims:
-        ladder = tuple(tokens) if tokens is not None else tuple(64 * 2**k for k in range(10 if dim <= 3 else 7))
+    cases, sizes = [], None if tokens is None else tuple(checks.sequence(tokens, "tokens"))
+    for dim in checks.sequence(dims, "dims"):
+        ladder = sizes if sizes is not None else tuple(64 * 2**k for k in range(10 if dim <= 3 else 7))
         cases.append(
             Case(
                 name=f"d = {dim}",
@@ -299,8 +299,9 @@ def rates(
 
 def own_tokens(model: Transformer, x0: Tokens, *, tokens: Sequence[int] | None = None) -> list[Case]:
     """Return the case of the user's tokens x0 (M, d); the default ladder is 64, 128, … up to M/2."""
-    ladder = tuple(tokens) if tokens is not None else tuple(64 * 2**k for k in range(30) if 128 * 2**k <= len(x0))
-    return [Case(name="x0", model=model, x0=x0, tokens=ladder)]
+    if tokens is None:
+        tokens = [64 * 2**k for k in range(30) if 128 * 2**k <= len(x0)]
+    return [Case(name="x0", model=model, x0=x0, tokens=tuple(checks.sequence(tokens, "tokens")))]
 
 
 def regimes(
@@ -376,5 +377,5 @@ def depths(
             n_nodes=256,
             n_transport=2048,
         )
-        for depth in sorted(depths)
+        for depth in sorted(checks.sequence(depths, "depths"))
     ]

@@ -340,10 +340,7 @@ class Mixture(Brief):
 
     def __post_init__(self) -> None:
         """Check."""
-        try:
-            components = tuple(self.components)
-        except TypeError as error:
-            raise TypeError(f"components must be a tuple of laws, got {messages.shown(self.components)}") from error
+        components = tuple(checks.sequence(self.components, "components"))
         for k, law in enumerate(components):
             check_law(law, f"components[{k}]")
         if len({law.dim for law in components}) != 1:

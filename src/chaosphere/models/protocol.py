@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosphere.common import messages
+from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
 from chaosphere.common.plans import check_part, check_plan
 from chaosphere.common.pullback import NoDerivativeError, Pullback
@@ -722,8 +722,9 @@ def save_steps(save_at: Any, model: Model, *, is_dense: bool = False) -> tuple[F
     TypeError, ValueError
         If they are not increasing numbers in [0, T].
     """
+    checks.plain(save_at, "save_at")
     values = np.array(save_at)
-    if values.dtype.kind not in "fiu":
+    if values.dtype.kind not in "fiu" or isinstance(save_at, checks.RAW):
         raise TypeError(f"save_at must be a list of times, got {messages.shown(save_at)}")
     times, n_steps, horizon = values.astype(np.float64), model.n_steps, model.horizon
     if times.ndim != 1 or times.size == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,7 +12,6 @@ import numpy as np
 from chaosphere import stats
 from chaosphere.common import checks
 from chaosphere.common.checks import Floats, Tokens
-from chaosphere.common.reprs import short
 from chaosphere.plot import style
 from chaosphere.stats.intervals import limits
 
@@ -152,9 +151,7 @@ def _names(names: Any) -> list[str] | None:
     """Return the names that are asked for, as a list; None stands for all."""
     if names is None:
         return None
-    if not isinstance(names, Iterable):
-        raise TypeError(f"names must be a name or a sequence of names, got {short(names)}")
-    listed = [names] if isinstance(names, str) else list(names)
+    listed = [names] if isinstance(names, str) else checks.sequence(names, "names")
     if not listed:
         raise ValueError("names must hold at least one name, got none")
     return listed

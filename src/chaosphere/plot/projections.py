@@ -102,7 +102,7 @@ def projection(x: Tokens, *, view: Any = VIEW, plane: Any = None) -> Projection:
 
 
 def _angles(view: Any) -> Floats:
-    if not isinstance(view, Sequence) or len(view) != 2:
+    if not isinstance(view, Sequence) or isinstance(view, checks.RAW) or len(view) != 2:
         raise TypeError(f"view must be (elevation, azimuth) in degrees, got {messages.shown(view)}")
     return np.radians([checks.number(angle, "view", low=-360, high=360) for angle in view])
 

@@ -185,9 +185,9 @@ def cases(
     n_steps = checks.integer(n_steps, "n_steps", low=2)
     if n_steps % 2:
         raise ValueError(f"n_steps must be even, got {n_steps}: half of them measure the error of the steps")
-    rows = []
-    for dim in dims:
-        ladder = tuple(tokens) if tokens is not None else tuple(64 * 2**k for k in range(_SIZES.get(dim, 5)))
+    rows, sizes = [], None if tokens is None else tuple(checks.sequence(tokens, "tokens"))
+    for dim in checks.sequence(dims, "dims"):
+        ladder = sizes if sizes is not None else tuple(64 * 2**k for k in range(_SIZES.get(dim, 5)))
         n_modes = _N_MODES.get(dim, 48) if n_nodes is None else n_nodes
         attention = cast(Interaction | None, model.attention if make is None else make(dim=dim))
         equation = LimitSDE(

@@ -213,6 +213,7 @@ def figure(
     if number not in FIGURES:
         raise ValueError(f"number must be one of 2 … 6, got {number}")
     n_replicas = checks.integer(n_replicas, "n_replicas", low=1)
+    dims = [checks.integer(dim, "dims", low=2) for dim in checks.distinct(dims, "dims")]
     largest = max(dims)
     n_layer_numbers = n_replicas * width * (2 * largest + 1)
     check_size(
