@@ -3,6 +3,7 @@
 import copy
 import copyreg
 import dataclasses
+import json
 import pickle
 
 import pytest
@@ -64,6 +65,15 @@ def test_other_errors_are_themselves():
     assert portable(error) is error
     read = unpacked(packed(error))
     assert type(read) is ValueError
+    assert read.__notes__ == ["in a run"]
+
+
+def test_notes_arrive_that_the_pickle_of_a_class_leaves_out():
+    error = json.JSONDecodeError("bad", "{", 1)
+    error.add_note("in a run")
+    read = unpacked(packed(error))
+    assert type(read) is json.JSONDecodeError
+    assert str(read) == str(error)
     assert read.__notes__ == ["in a run"]
 
 

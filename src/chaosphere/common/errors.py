@@ -59,7 +59,11 @@ def unpacked(parts: tuple[str, list[str], bytes | bytearray]) -> Exception:
     """Return the error of another process; a RuntimeError with its text where pickle loses it or its class."""
     text, notes, data = parts
     error = _loaded(data)
-    return _substitute(text, notes) if error is None else error
+    if error is None:
+        return _substitute(text, notes)
+    for note in notes[len(_notes(error)) :]:  # some classes have a pickle without their notes
+        add_note(error, note)
+    return error
 
 
 def _bytes(error: Exception, text: str) -> bytes | None:
