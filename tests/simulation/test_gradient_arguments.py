@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
+from chaosphere.common.pullback import Pullback
 from chaosphere.models.schemes import SCHEMES
 from chaosphere.simulation import gradient as module
 
@@ -71,11 +72,71 @@ def test_bad_arguments(arguments, error, match):
         cs.gradient(**(good | arguments))
 
 
+class Other(cs.models.schemes.Scheme):
+    """A step of functions that are not recorded."""
+
+    order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
+
+    def step(self, x, flow):
+        return cs.normalize(x + flow.velocity(x))
+
+
+@pytest.mark.parametrize("n_steps", [1, 8, 9])
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"scheme": "dormand-prince", "field": None}, "scheme: DormandPrince"),
+        ({"scheme": "other"}, "scheme: Other"),
+    ],
+)
+def test_a_scheme_without_derivative_is_an_error_before_the_run(monkeypatch, changes, what, n_steps):
+    """However few the steps are: one of an adaptive scheme may be a long run. Also of `fluctuations`."""
+    monkeypatch.setitem(SCHEMES, "other", Other())
+    monkeypatch.setattr(module, "run_steps", None)
+    model = equation(n_steps=n_steps, **changes)
+    with pytest.raises(ValueError, match=f"{what} has no derivative"):
+        cs.gradient(model, X, identity, rng=0)
+    with pytest.raises(ValueError, match=f"{what} has no derivative"):
+        cs.fluctuations(cs.MeanField(model=model, law=cs.laws.Uniform(dim=3), n_nodes=8), rng=0)
+
+
 def test_missing_derivative_of_a_long_run_is_an_early_error(monkeypatch):
     model = network(attention=cs.CustomInteraction(lambda x, weights: x), depth=20)
     monkeypatch.setattr(module, "run_steps", None)
     with pytest.raises(ValueError, match=r"Custom.* has no derivative"):
         cs.gradient(model, X, identity, rng=0)
+
+
+@pytest.mark.parametrize("n_steps", [1, 20])
+def test_a_transpose_alone_is_a_derivative(n_steps):
+    class Plan(cs.models.protocol.ModelPlan):
+        def advance(self, x, steps, context):
+            return x
+
+        def vjp(self, x, cotangent, *, step, context):
+            return Pullback(tokens=cotangent)
+
+    @dataclasses.dataclass(frozen=True)
+    class Still:
+        n_steps: int
+        horizon: float = 1.0
+
+        def plan(self, shape, weights=None):
+            return Plan()
+
+    mean = np.ones_like(X)
+    result = cs.gradient(Still(n_steps), X, lambda y: (0.0, mean), rng=0)
+    np.testing.assert_allclose(result.tokens, mean - (mean * X).sum(axis=1, keepdims=True) * X, atol=1e-15)
+
+
+@pytest.mark.parametrize("depth", [1, 20])
+def test_a_first_step_that_fails_is_the_error_of_the_run(depth):
+    """The drift −x of tokens at one point, over a time of 1, leads to the origin."""
+    none = np.zeros((2, 2))  # scores: the weights are equal without rounding
+    attention = cs.SoftmaxAttention(query=none, key=none, value=-np.eye(2))
+    model = network(attention=attention, mlp=None, depth=depth, horizon=float(depth))
+    with pytest.raises(cs.SimulationError, match=r"step 0 \(time 0\): token 0 of replica 0: .* zero or not finite"):
+        cs.gradient(model, np.array([[1.0, 0.0], [1.0, 0.0]]), identity, rng=0)
 
 
 def test_a_model_without_derivative():
@@ -98,14 +159,8 @@ def test_a_model_without_derivative():
 def test_a_scheme_of_other_functions_has_no_derivative(monkeypatch):
     """It still runs, and exponents take differences."""
 
-    class Euler(cs.models.schemes.Scheme):
-        order, strong_order, weak_order, evaluations = 1, 0.5, 1.0, 1
-
-        def step(self, x, flow):
-            return cs.normalize(x + flow.velocity(x))
-
-    monkeypatch.setitem(SCHEMES, "own", Euler())
-    with pytest.raises(ValueError, match=r"scheme: Euler has no derivative, as its step is not made of"):
+    monkeypatch.setitem(SCHEMES, "own", Other())
+    with pytest.raises(ValueError, match=r"scheme: Other has no derivative, as its step is not made of"):
         cs.gradient(equation(scheme="own"), X, identity, rng=0)
     own, euler = (cs.measures.lyapunov_exponent(equation(scheme=name), X, rng=0) for name in ("own", "projected-euler"))
     assert own == pytest.approx(euler, abs=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,18 @@ import numpy as np
 
 from chaosphere.common import checks, messages
 from chaosphere.common.checks import Floats, Tokens
+from chaosphere.common.pullback import NoDerivativeError
 from chaosphere.common.reprs import Brief, Row, short
 from chaosphere.common.shape import Shape
 from chaosphere.common.streams import Noise, Seeds, roots
+from chaosphere.geometry.sphere import DegenerateTokenError
+from chaosphere.interactions.balance import UnbalancedError
+from chaosphere.models.adaptive import InnerStepsError
 from chaosphere.models.operations import gradient_sum, projected
 from chaosphere.models.protocol import Model, ModelPlan, StepContext, check_model, model_plan_of
 from chaosphere.simulation.steps import check_state, run_steps
 
-_MANY_STEPS = 8  # from which on a step more is worth an early error
+_MANY_STEPS = 8  # from which on the gradient of one step more is worth an early error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -168,8 +173,7 @@ def gradient(
     noise = Noise(seeds, n_replicas=len(batch), is_shared=shared_noise, n_threads=threads)
     context = StepContext(noise=noise, n_threads=threads)
     start = plan.start(batch)
-    if model.n_steps > _MANY_STEPS:
-        plan.vjp(start, np.zeros_like(start), step=0, context=context)  # raises where there is no derivative
+    _check_derivative(plan, start, has_many_steps=model.n_steps > _MANY_STEPS, context=context)
     kept: dict[int, Tokens] = {}
     stride = stride_of(model.n_steps)
     run = run_steps(
@@ -213,6 +217,22 @@ def gradient(
         weights=sums.weights if x.ndim == 3 or sums.weights is None else sums.weights[0],
         parameters=sums.parameters if x.ndim == 3 else _of_first(sums.parameters),
     )
+
+
+def _check_derivative(plan: ModelPlan, start: Tokens, *, has_many_steps: bool, context: StepContext) -> None:
+    """Raise before the run if its first step has no derivative.
+
+    The record of a step tells of the scheme, whose step may be a long run, and costs a few percent of the gradient of
+    one step. The transpose costs as much as that gradient, so that other parts are checked before many steps alone.
+    """
+    # Of a step that fails, the run says which.
+    with np.errstate(over="ignore", invalid="ignore"), suppress(DegenerateTokenError, InnerStepsError, UnbalancedError):
+        try:
+            plan.record(start, 0, context=context)
+        except NoDerivativeError:  # a plan of one's own may have a transpose alone
+            has_many_steps = True
+        if has_many_steps:
+            plan.vjp(start, np.zeros_like(start), step=0, context=context)
 
 
 def stride_of(n_steps: int) -> int:
