@@ -1,4 +1,4 @@
-"""A process of the caller's own, which multiprocessing started, goes on after a stop that it catches."""
+"""A process of the caller's own, which multiprocessing started, continues after a stop that it catches."""
 
 import signal
 import sys
