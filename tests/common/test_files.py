@@ -175,6 +175,23 @@ def test_the_lock_of_a_killed_process_is_no_lock(lock):
     assert not left.exists()
 
 
+def test_a_file_with_the_name_of_a_lock_stays(tmp_path):
+    user = tmp_path / "x.lock"
+    for content in ("mine", '{"packages": []}'):
+        user.write_text(content)
+        with pytest.raises(ValueError, match=r"store .*x needs x.lock beside it as its lock, and that is a file of an"):
+            files.Lock(tmp_path / "x", "store").__enter__()
+        assert user.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 80, '{"pid', '{"pid": 3, "ho'])
+def test_a_lock_that_was_cut_short_is_no_lock(tmp_path, content):
+    (tmp_path / "x.lock").write_text(content)
+    with files.Lock(tmp_path / "x", "store"):
+        assert json.loads((tmp_path / "x.lock").read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lock_is_not_shared_within_a_process(tmp_path):
     with files.Lock(tmp_path / "x", "checkpoint"), pytest.raises(files.InUseError, match=str(os.getpid())):
         files.Lock(tmp_path / "x", "checkpoint").__enter__()

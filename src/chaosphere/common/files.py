@@ -27,6 +27,7 @@ _IMPOSSIBLE = {  # what the system says of a path at which there is nothing and 
     errno.ENOTDIR: "a part of it is a file, not a folder",
     errno.ELOOP: "its symbolic links form a circle",
 }
+_LOCK_START = b'{"pid": '  # of a lock file, which may be empty or end in zeros after a power failure
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -218,6 +219,8 @@ class Lock:
     ------
     InUseError
         On entering, if another process holds it and does not let go within two seconds.
+    ValueError
+        On entering, if a file that is no lock, not even one cut short as the power failed, has the name of the lock.
 
     Notes
     -----
@@ -235,6 +238,11 @@ class Lock:
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 if self._try(descriptor):
+                    if not _LOCK_START.startswith(os.pread(descriptor, len(_LOCK_START), 0).rstrip(b"\0")):
+                        raise ValueError(
+                            f"{self.name} {self.path} needs {self.file.name} beside it as its lock, and that is a file "
+                            "of another kind; move it, or give another name"
+                        )
                     self._descriptor = descriptor
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, json.dumps(_holder()).encode())
