@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from support.builds import build_settings
 from test_sanitizers import HERE, MAINS, TYPES, compile_c, compile_library, run
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
@@ -20,7 +21,8 @@ LONG += [(main, kind) for main in ("test_potential", "test_expansions") for kind
 def library(request, tmp_path_factory):
     """An instruction set, and the object files of the library for it."""
     folder = tmp_path_factory.mktemp("arm")
-    return request.param, compile_library(folder, ["-O1"], compiler=COMPILER, only=request.param, machine="aarch64")
+    several = {"settings": build_settings(), "only": request.param, "machine": "aarch64"}
+    return request.param, compile_library(folder, ["-O1"], compiler=COMPILER, **several)
 
 
 @pytest.mark.parametrize(

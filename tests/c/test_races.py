@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.builds import build_settings
 from test_sanitizers import HERE, ROOT, compile_c, compile_library, needs_clang, run
 
 KERNELS = ROOT / "src" / "chaosphere" / "kernels"
@@ -75,7 +76,7 @@ def parts(tmp_path_factory):
         source = path.with_suffix(".pyx")  # _cyutility has none: Cython writes it alone
         assert not source.exists() or path.stat().st_mtime >= source.stat().st_mtime, f"{path} is older than its source"
     folder = tmp_path_factory.mktemp("threads")
-    return sources, compile_library(folder, FLAGS, compiler="clang", only="baseline")
+    return sources, compile_library(folder, FLAGS, compiler="clang", settings=build_settings(), only="baseline")
 
 
 def test_the_schedule_has_no_races(parts, tmp_path):

@@ -78,12 +78,12 @@ def compile_c(sources, target, *flags, compiler):
     assert result.returncode == 0, f"{' '.join(map(str, sources))} does not compile:\n{result.stderr[:3000]}"
 
 
-def compile_library(folder, flags, *, compiler, only=None, machine=None):
+def compile_library(folder, flags, *, compiler, settings, only=None, machine=None):
     """Object files of the library, for every instruction set that runs here, or for one, that of a machine perhaps.
 
-    With one, the baseline is there, too, without the flags: some programs compare with it.
+    With one, the baseline is there, too, without the flags: some programs compare with it. The settings are those of
+    `build_settings`, for this library alone: it changes them.
     """
-    settings = build_settings()
     if only is None:
         settings["ISAS"] = [row for row in settings["ISAS"] if abi.isa_runs(row[0])]
     builds = settings["isa_builds"](machine or settings["MACHINE"])
@@ -130,6 +130,9 @@ class Programs:
     def __init__(self, folder, builds):
         self.folder = folder
         self.pool = ThreadPoolExecutor(2)
+        # Not by these threads: Python 3.11 cannot parse in two at once.
+        self.settings = {build: build_settings() for build in builds}
+        self.only = {build: only_one(build) for build in builds}
         # Libraries first: a program that waits for its own then never keeps another from being compiled.
         self.libraries = {build: self.pool.submit(self._library, build) for build in builds}
         keys = [(build, main, kind) for build in builds for main in MAINS for kind in TYPES]
@@ -139,12 +142,13 @@ class Programs:
     def _library(self, build):
         compiler, flags, *_ = BUILDS[build]
         (self.folder / build).mkdir()
-        return compile_library(self.folder / build, flags, compiler=compiler, only=only_one(build))
+        several = {"compiler": compiler, "settings": self.settings[build], "only": self.only[build]}
+        return compile_library(self.folder / build, flags, **several)
 
     def _run(self, build, name, kind):
         compiler, flags, *_ = BUILDS[build]
         objects, target = self.libraries[build].result(), self.folder / build / f"{name}-{kind}"
-        only = only_one(build)
+        only = self.only[build]
         warned = [*TYPES[kind], *([] if only is None else [f'-DONLY="{only}"']), "-Wall", "-Wextra", "-lm"]
         compile_c([HERE / f"{name}.c", *objects], target, *flags, *warned, compiler=compiler)
         # The library allocates nothing, and the leak checker does not run under every container.
