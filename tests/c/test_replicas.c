@@ -140,7 +140,7 @@ static void check_group(const chs_kernels *table, long n, long d, int is_weighte
 }
 
 static void all(const chs_kernels *table) {
-    const long sizes[] = {1, 2, 3, 4, 5, 8, 17, 40}, dims[] = {1, 2, 3, 4, 5, 9, 33};
+    const long sizes[] = {1, 2, 3, 4, 5, 8, 17, 40}, dims[] = {1, 2, 3, 4, 5, 8, 9, 33};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes - FEWER; i++)
         for (unsigned k = 0; k < sizeof dims / sizeof *dims - FEWER; k++)
             for (int kind = 0; kind < 4; kind++) {

@@ -16,7 +16,21 @@ from chaosphere.kernels.replicas import attend_replicas, pair_deficits
 LOG2_E = math.log2(math.e)
 # Groups of 4, 8 or 16: none, one that is full or not, and systems that are left over.
 N_REPLICAS = [1, 3, 4, 7, 9, 17, 33]
-SHAPES = [(1, 1), (1, 3), (2, 2), (3, 3), (4, 4), (5, 2), (7, 5), (16, 8), (17, 3), (33, 17), (64, 23), (128, 2)]
+SHAPES = [
+    (1, 1),
+    (1, 3),
+    (2, 2),
+    (3, 3),
+    (4, 4),
+    (5, 2),
+    (7, 5),
+    (16, 8),
+    (17, 3),
+    (33, 17),
+    (37, 8),
+    (64, 23),
+    (128, 2),
+]
 
 
 def attend(x, beta, weights=None, n_threads=1, **several):
