@@ -60,10 +60,11 @@ def stop_all(folder):
     sys.exit(3)
 
 
-def test_the_process_goes_on(tmp_path, capfd):
+def test_the_process_continues(tmp_path, capfd):
     process = get_context("spawn").Process(target=stop_all, args=(tmp_path,))
     process.start()
     process.join(60)
+    process.kill()  # if it hangs
     lines = capfd.readouterr().out.splitlines()
     assert lines == ["on after ensemble", "on after ensemble_on_own_executor", "on after estimate"]
     assert process.exitcode == 3
