@@ -32,6 +32,18 @@ def replacing():
         raise KeyError("other") from error
 
 
+def converting():
+    try:
+        yield 1
+    except Exception as error:
+        raise KeyError("converted") from error
+
+
+def empty():
+    return
+    yield 1
+
+
 def ending():
     try:
         yield 1
@@ -58,7 +70,7 @@ def outcome(context, error):
 
 
 @pytest.mark.parametrize("error", [None, ValueError, StopIteration, RuntimeError, KeyboardInterrupt, GeneratorExit])
-@pytest.mark.parametrize("function", [passing, suppressing, replacing, ending, twice])
+@pytest.mark.parametrize("function", [passing, suppressing, replacing, converting, ending, empty, twice])
 def test_the_outcome_is_that_of_contextlib(function, error):
     of_library, own = (outcome(kind(function)(), error and error("why")) for kind in KINDS)
     assert own == of_library

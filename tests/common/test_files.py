@@ -177,14 +177,35 @@ def test_the_lock_of_a_killed_process_is_no_lock(lock):
 
 def test_a_file_with_the_name_of_a_lock_stays(tmp_path):
     user = tmp_path / "x.lock"
-    for content in ("mine", '{"packages": []}'):
+    own = '{"pid": 7, "host": "a", "since": "2026-01-01T00:00:00+00:00"}'
+    for content in ("mine", '{"packages": []}', "\0" * 8 + "mine", '{"pid": 7, "my": 1}', f"{own}\n", own + " " * 2000):
         user.write_text(content)
         with pytest.raises(ValueError, match=r"store .*x needs x.lock beside it as its lock, and that is a file of an"):
             files.Lock(tmp_path / "x", "store").__enter__()
         assert user.read_text() == content
 
 
-@pytest.mark.parametrize("content", ["", "\0" * 80, '{"pid', '{"pid": 3, "ho'])
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_has_the_name_of_a_lock(tmp_path, kind):
+    make = {"folder": Path.mkdir, "link": lambda path: path.symlink_to(tmp_path / "other"), "pipe": os.mkfifo}
+    make[kind](tmp_path / "x.lock")
+    with pytest.raises(ValueError, match=r"x needs x.lock beside it as its lock, and that is a file of another kind"):
+        files.Lock(tmp_path / "x", "store").__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "\0" * 80,
+        '{"pid',
+        '{"pid": 3',
+        '{"pid": 3, "ho',
+        '{"pid": 3, "host": "a-b.c',
+        '{"pid": 3, "host": "a", "since": "20\0\0',
+    ],
+)
 def test_a_lock_that_was_cut_short_is_no_lock(tmp_path, content):
     (tmp_path / "x.lock").write_text(content)
     with files.Lock(tmp_path / "x", "store"):

@@ -68,6 +68,14 @@ def test_other_errors_are_themselves():
     assert read.__notes__ == ["in a run"]
 
 
+@pytest.mark.parametrize(
+    "error", [KeyError(object()), ValueError("bad", {str(k) for k in range(20)})], ids=["address", "set"]
+)
+def test_the_text_of_an_argument_may_differ(error):
+    """It holds an address, or a set in another order."""
+    assert portable(error) is error
+
+
 def test_notes_arrive_that_the_pickle_of_a_class_leaves_out():
     error = json.JSONDecodeError("bad", "{", 1)
     error.add_note("in a run")

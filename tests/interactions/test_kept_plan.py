@@ -91,6 +91,30 @@ def test_an_error_is_raised_by_every_call():
             attention(x)
 
 
+class Own(cs.SoftmaxAttention):
+    """Its plan depends on more than its fields."""
+
+    sign = 1.0
+
+    def plan(self, shape, weights=None):
+        return cs.SoftmaxAttention(beta=2.0, value_scale=self.sign).plan(shape, weights)
+
+
+def test_a_plan_of_a_subclass_is_not_kept(monkeypatch):
+    attention, x = Own(beta=2.0), batches()[0]
+    before = attention(x)
+    monkeypatch.setattr(Own, "sign", -1.0)
+    np.testing.assert_array_equal(attention(x), -before)
+
+
+@pytest.mark.parametrize("kind", [cs.SoftmaxAttention, cs.UnnormalizedAttention, cs.SinkhornAttention])
+def test_a_schedule_has_no_call_and_leaves_no_plan(kind):
+    attention = kind(beta=lambda time: 1.0 + time)
+    with pytest.raises(ValueError, match=r"beta|changes over time"):
+        attention(batches()[0])
+    assert not hasattr(attention, "_kept")
+
+
 def test_threads_share_an_interaction():
     attention, every = cs.SoftmaxAttention(query=Q, key=Q.T), batches()
     alone = [attention(x, n_threads=1) for x in every]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chaosphere as cs
-from chaosphere.common.pullback import Pullback
+from chaosphere.common.pullback import NoDerivativeError, Pullback
 from chaosphere.models.schemes import SCHEMES
 from chaosphere.simulation import gradient as module
 
@@ -107,11 +107,15 @@ def test_missing_derivative_of_a_long_run_is_an_early_error(monkeypatch):
         cs.gradient(model, X, identity, rng=0)
 
 
+@pytest.mark.parametrize("error", [NoDerivativeError, ValueError])
 @pytest.mark.parametrize("n_steps", [1, 20])
-def test_a_transpose_alone_is_a_derivative(n_steps):
+def test_a_transpose_alone_is_a_derivative(n_steps, error):
     class Plan(cs.models.protocol.ModelPlan):
         def advance(self, x, steps, context):
             return x
+
+        def record(self, x, step, *, context):
+            raise error("no record")
 
         def vjp(self, x, cotangent, *, step, context):
             return Pullback(tokens=cotangent)

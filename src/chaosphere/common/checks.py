@@ -6,7 +6,7 @@ import importlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -48,7 +48,7 @@ def integer(value: Any, name: str, *, low: int, high: int = MAX_INTEGER) -> int:
 def check_sequence(values: Any, name: str) -> None:
     """Raise TypeError for text, bytes, sets, mappings and arrays without an axis; of others nothing is read."""
     has_no_axis = isinstance(values, np.ndarray) and values.ndim == 0
-    if isinstance(values, (*RAW, Set, Mapping)) or has_no_axis or not isinstance(values, Iterable):
+    if isinstance(values, (*RAW, set, frozenset, Mapping)) or has_no_axis or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a sequence, got {shown(values)} ({type(values).__name__})")
 
 

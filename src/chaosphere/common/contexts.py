@@ -17,7 +17,10 @@ class _Context(AbstractContextManager[T], Generic[T]):
         self._generator = cast(Generator[T, Any, Any], generator)
 
     def __enter__(self) -> T:
-        return next(self._generator)
+        try:
+            return next(self._generator)
+        except StopIteration:
+            raise RuntimeError("a context must yield once") from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -31,7 +34,8 @@ class _Context(AbstractContextManager[T], Generic[T]):
             return error is not None and end is not error
         except BaseException as raised:
             # Python makes a RuntimeError of a StopIteration that leaves a generator.
-            is_same = raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error)
+            is_made = isinstance(error, StopIteration) and type(raised) is RuntimeError and raised.__cause__ is error
+            is_same = raised is error or is_made
             if error is None or not is_same:
                 raise
             error.with_traceback(traceback)  # without the lines of this module

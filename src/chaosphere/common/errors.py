@@ -71,11 +71,18 @@ def _bytes(error: Exception, text: str) -> bytes | None:
     try:
         data = pickle.dumps(error, protocol=5)  # with one copy of an array
         copy = pickle.loads(data)
-        is_kept = type(copy) is type(error) and described(copy) == text
+        is_kept = type(copy) is type(error) and (described(copy) == text or _is_alike(copy.args, error.args))
         copy.__traceback__ = None  # so do pools of processes
     except Exception:  # methods of a class may raise any
         return None
     return data if is_kept else None
+
+
+def _is_alike(copy: tuple[Any, ...], args: tuple[Any, ...]) -> bool:
+    """Whether arguments came back, though their text may hold an address or the order of a set."""
+    return [type(arg) for arg in copy] == [type(arg) for arg in args] and all(
+        a == b for a, b in zip(copy, args, strict=True) if isinstance(a, str | bytes | int | float)
+    )
 
 
 def _loaded(data: bytes | bytearray) -> Exception | None:

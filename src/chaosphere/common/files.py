@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time as clock
 import warnings
@@ -27,7 +28,8 @@ _IMPOSSIBLE = {  # what the system says of a path at which there is nothing and 
     errno.ENOTDIR: "a part of it is a file, not a folder",
     errno.ELOOP: "its symbolic links form a circle",
 }
-_LOCK_START = b'{"pid": '  # of a lock file, which may be empty or end in zeros after a power failure
+# What a lock file holds: these bytes, and in turn what the expressions between them match.
+_LOCK = (b'{"pid": ', rb"\d*", b', "host": "', rb'[^"]*', b'", "since": "', rb"[-+:T\d]*", b'"}')
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -235,14 +237,12 @@ class Lock:
     def __enter__(self) -> Self:
         end = clock.monotonic() + _WAIT
         while True:
+            self._check_kind()
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 if self._try(descriptor):
-                    if not _LOCK_START.startswith(os.pread(descriptor, len(_LOCK_START), 0).rstrip(b"\0")):
-                        raise ValueError(
-                            f"{self.name} {self.path} needs {self.file.name} beside it as its lock, and that is a file "
-                            "of another kind; move it, or give another name"
-                        )
+                    if not _is_lock(os.pread(descriptor, 1000, 0)) or os.fstat(descriptor).st_size > 1000:
+                        raise self._other_kind()
                     self._descriptor = descriptor
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, json.dumps(_holder()).encode())
@@ -257,6 +257,18 @@ class Lock:
                 raise
             os.close(descriptor)
             clock.sleep(0.05)
+
+    def _check_kind(self) -> None:
+        """Raise ValueError if a folder, a link or another thing that is no file has the name of the lock."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(self.file).st_mode):
+                raise self._other_kind()
+
+    def _other_kind(self) -> ValueError:
+        return ValueError(
+            f"{self.name} {self.path} needs {self.file.name} beside it as its lock, and that is a file of another "
+            "kind; move it, or give another name"
+        )
 
     def _try(self, descriptor: int) -> bool:
         try:
@@ -287,6 +299,22 @@ def _holder() -> dict[str, Any]:
     import socket  # takes long to import
 
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _is_lock(content: bytes) -> bool:
+    """Whether this is what a lock holds. After a power failure it may be cut short, or end in zeros."""
+    left = content.rstrip(b"\0")
+    for k, part in enumerate(_LOCK):
+        if k % 2:
+            found = re.match(part, left)
+            left = left[found.end() :] if found else left
+        elif part.startswith(left):  # cut short, or the end
+            return True
+        elif left.startswith(part):
+            left = left[len(part) :]
+        else:
+            return False
+    return False
 
 
 def _text(descriptor: int) -> str:

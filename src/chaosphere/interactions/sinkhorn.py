@@ -295,7 +295,8 @@ class SinkhornAttention(KeepsPlan, MayChange, Differentiable, checks.ByValue, Br
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
-        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=self)
+        keeper = None if self._scheduled() else self
+        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=keeper)
 
     def evaluate(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> SinkhornResult:
         """Return the attention with the scaling a, its residual, and the number of iterations.

@@ -288,7 +288,8 @@ class UnnormalizedAttention(KeepsPlan, MayChange, Differentiable, checks.ByValue
         >>> bool(abs(y - x.mean(axis=0)).max() < 1e-15)
         True
         """
-        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=self)
+        keeper = None if self._scheduled() else self
+        return call.drift(self, x, weights=weights, n_threads=n_threads, keeper=keeper)
 
     def energy(self, x: Tokens, weights: Any = None, *, n_threads: int | None = None) -> PerReplica:
         """Return the energy E_β/β = ½ Σ_ij p_i p_j (e^β − e^{β⟨x_i, x_j⟩})/β, zero exactly at consensus.

@@ -129,7 +129,7 @@ def attend_bounded(
     step=None, long n_steps=1, const real[::1] polynomial=None, bint is_series=False, bint is_partition=False,
     const real[:, :, :] values_of_x=None
 ):
-    """Attention with weights 2^(scale^2 x.y - shift), or 2^(x.A y - shift) with A = query_map and scale = 1.
+    """Attention with weights 2^(scale^2 x.y - shift), or 2^((A x).y - shift) with A = query_map and scale = 1.
 
     shift bounds the scores. Weights below 2^-960 (f32: 2^-102) may count as 0, so a row whose sum is not far above that
     is worth nothing. With is_symmetric (A is) one weight serves both orders of a pair. x is (R, N, d); weights (R, N),

@@ -250,8 +250,10 @@ def errors_on_all(comm: Any) -> Iterator[None]:
 
 def _step(error: Exception) -> int:
     """Return the step at which a run failed; −1 of other errors, which come first."""
-    step = getattr(error, "step", None) if isinstance(error, SimulationError) else None
-    return int(step) if isinstance(step, int | np.integer) else -1
+    try:
+        return int(error.step) if isinstance(error, SimulationError) else -1
+    except Exception:  # of a class of its own
+        return -1
 
 
 def _check_comm(comm: Any) -> None:
