@@ -306,8 +306,8 @@ def _is_lock(content: bytes) -> bool:
     left = content.rstrip(b"\0")
     for k, part in enumerate(_LOCK):
         if k % 2:
-            found = re.match(part, left)
-            left = left[found.end() :] if found else left
+            matched = re.match(part, left)
+            left = left[matched.end() :] if matched else left
         elif part.startswith(left):  # cut short, or the end
             return True
         elif left.startswith(part):
