@@ -2,8 +2,9 @@
 
 Simulated workers take items by the functions of kernels/schedule.pyx that the threads of a call use; only time is a
 model here. A pair of blocks costs the operations of the model in docs/developers/kernels.md: 3 d + 15 per vector of
-coefficients, 2 d + 14 on the diagonal, where only one side is summed; packing and finishing cost nothing. Prints the
-speed-up for 1, 2, 4, ... workers; cores of equal speed, no cost of memory or of handing out are supposed.
+coefficients, and half of it on the diagonal, or 2 d + 14 in many dimensions, where both orders of a pair are computed;
+packing and finishing cost nothing. Prints the speed-up for 1, 2, 4, ... workers; cores of equal speed, no cost of
+memory or of handing out are supposed.
 """
 
 import argparse
@@ -11,15 +12,18 @@ import heapq
 
 from chaosphere.kernels import blocks, schedule
 
+FIRST_PACKED = 14  # from so many coordinates on blocks are packed, in float64 with AVX-512
 
-def cost(item: schedule.Item, groups: list[range], dim: int) -> int:
+
+def cost(item: schedule.Item, groups: list[range], dim: int) -> float:
     """Return the time of an item, in operations per vector of coefficients of one pair of blocks."""
     if item.kind != "pair":
         return 0
     if item.i != item.j:
         return len(groups[item.i]) * len(groups[item.j]) * (3 * dim + 15)
     n = len(groups[item.i])
-    return n * (n - 1) // 2 * (3 * dim + 15) + n * (2 * dim + 14)
+    own = 2 * dim + 14 if dim >= FIRST_PACKED else (3 * dim + 15) / 2
+    return n * (n - 1) // 2 * (3 * dim + 15) + n * own
 
 
 def makespan(n_blocks: int, n_workers: int, *, dim: int = 3) -> float:
