@@ -79,6 +79,13 @@ static real *packed(const chs_kernels *table, long d, long ld, real *x) {
     return out;
 }
 
+/* The same of a copy. */
+static real *packed_copy(const chs_kernels *table, long d, long ld, const real *x) {
+    real *copy = REALS((d + 1) * ld);
+    memcpy(copy, x, (size_t)((d + 1) * ld) * sizeof(real));
+    return packed(table, d, ld, copy);
+}
+
 /* Sums of attend_pair as d + 1 rows. */
 static double *plain(const chs_kernels *table, int is_packed, long d, long ld, const double *sums) {
     double *out = DOUBLES((d + 1) * ld), *total = DOUBLES(ld);
@@ -156,20 +163,13 @@ static void own(const chs_kernels *table, long d, long n, long ld) {
     const real shift = 1.25;
     const long size = CALL(block_size_)(d, ld);
     real *k = random_block(d + 1, n, ld, 1), *v = values(d, n, ld), *w = REALS(CHS_PAIR_SCRATCH(d, ld));
-    real *copy[2], *original[] = {k, v};
-    for (int b = 0; b < 2; b++) {
-        copy[b] = REALS((d + 1) * ld);
-        memcpy(copy[b], original[b], (size_t)((d + 1) * ld) * sizeof(real));
-        copy[b] = packed(table, d, ld, copy[b]);
-    }
+    real *own_k = packed_copy(table, d, ld, k), *own_v = packed_copy(table, d, ld, v);
     double *sums = DOUBLES(size);
     memset(sums, 0, (size_t)size * sizeof(double));
-    CALL(attend_pair_)(d, d, n, n, ld, copy[0], copy[0], copy[1], copy[1], shift, w, sums, sums);
+    CALL(attend_pair_)(d, d, n, n, ld, own_k, own_k, own_v, own_v, shift, w, sums, sums);
     double *rows_i = plain(table, size > (d + 1) * ld, d, ld, sums);
     check_sums(d, d + 1, n, n, ld, k, k, v, shift, rows_i, "a block with itself", 0);
-    for (int b = 0; b < 2; b++)
-        free(copy[b]), free(original[b]);
-    free(w), free(sums), free(rows_i);
+    free(own_k), free(own_v), free(k), free(v), free(w), free(sums), free(rows_i);
 }
 
 /* A block with itself under the mask: its last row sees what it sees in attend_pair, the others as many as they are. */
@@ -178,11 +178,8 @@ static void causal(const chs_kernels *table, long d, long n, long ld) {
     const long size = CALL(block_size_)(d, ld);
     real *q = random_block(d + 1, n, ld, 1), *k = random_block(d + 1, n, ld, 1), *v = values(d, n, ld);
     real *copy[3], *original[] = {q, k, v}, *w = REALS(CHS_PAIR_SCRATCH(d, ld));
-    for (int b = 0; b < 3; b++) {
-        copy[b] = REALS((d + 1) * ld);
-        memcpy(copy[b], original[b], (size_t)((d + 1) * ld) * sizeof(real));
-        copy[b] = packed(table, d, ld, copy[b]);
-    }
+    for (int b = 0; b < 3; b++)
+        copy[b] = packed_copy(table, d, ld, original[b]);
     double *sums = DOUBLES(size);
     memset(sums, 0, (size_t)size * sizeof(double));
     CALL(causal_pair_)(d, n, ld, copy[0], copy[1], copy[2], shift, w, sums);

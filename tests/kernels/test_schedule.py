@@ -118,8 +118,9 @@ def test_the_end_of_a_schedule():
 
 def test_the_simulation_keeps_the_work():
     alone = bench.makespan(22, 1)
-    assert alone == 22 * 20 + 22 * 21 // 2 * 24  # 2 d + 14 and 3 d + 15 at d = 3
-    assert bench.makespan(513, 1) == 513 * 20 + 513 * 512 // 2 * 24  # groups of 4 blocks, the last of 1
+    assert alone == 22 * 12 + 22 * 21 // 2 * 24  # half of 3 d + 15, and 3 d + 15, at d = 3
+    assert bench.makespan(513, 1) == 513 * 12 + 513 * 512 // 2 * 24  # groups of 4 blocks, the last of 1
+    assert bench.makespan(22, 1, dim=16) == 22 * 46 + 22 * 21 // 2 * 63  # 2 d + 14 and 3 d + 15
     for n_workers in (2, 5, 40):
         assert alone / n_workers <= bench.makespan(22, n_workers) <= alone
 

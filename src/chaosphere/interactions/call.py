@@ -7,12 +7,12 @@ from typing import Any
 from chaosphere.common import checks
 from chaosphere.common.checks import Tokens
 from chaosphere.common.shape import Shape
-from chaosphere.interactions.kept_plan import Keeper, plan_of_call
+from chaosphere.interactions.kept_plan import KeepsPlan, plan_of_call
 from chaosphere.interactions.protocol import Interaction, drift_of, plan_of
 
 
 def drift(
-    interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int | None, keeper: Keeper | None = None
+    interaction: Interaction, x: Tokens, *, weights: Any, n_threads: int | None, keeper: KeepsPlan | None = None
 ) -> Tokens:
     """Return the drift of tokens (N, d) or (R, N, d), of their shape and dtype.
 

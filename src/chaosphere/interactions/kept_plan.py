@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from chaosphere.common.checks import Floats
 from chaosphere.common.shape import Shape
 
-_OURS = "chaosphere."  # a subclass may have a plan of its own, which may depend on more than the fields
 MAX_TOKENS = 8192  # with more of them a plan takes no time beside the sums, and could take memory
 
 Plan = TypeVar("Plan")
-
-
-class Keeper(Protocol):
-    """What inherits `KeepsPlan`."""
-
-    _kept: tuple[Shape, Any]
-
-    def plan(self, shape: Shape, weights: Floats | None = None) -> Any:
-        """Return the plan for tokens of one shape."""
 
 
 class KeepsPlan:
@@ -31,15 +21,15 @@ class KeepsPlan:
 
     __slots__ = ("_kept",)
     _kept: tuple[Shape, Any]
+    plan: Callable[..., Any]
 
 
-def plan_of_call(keeper: Keeper | None, shape: Shape, weights: Floats | None, *, make: Callable[[], Plan]) -> Plan:
+def plan_of_call(keeper: KeepsPlan | None, shape: Shape, weights: Floats | None, *, make: Callable[[], Plan]) -> Plan:
     """Return the plan of the last call if that was for the same shape, else what `make` returns, and keep it.
 
     Threads that share the interaction see one plan or the other: results are bitwise identical.
     """
-    is_kept = keeper is not None and weights is None and shape.n_tokens <= MAX_TOKENS
-    if keeper is None or not is_kept or not type(keeper).plan.__module__.startswith(_OURS):
+    if keeper is None or weights is not None or shape.n_tokens > MAX_TOKENS or _has_own_plan(keeper):
         return make()
     try:
         kept, plan = keeper._kept
@@ -50,3 +40,8 @@ def plan_of_call(keeper: Keeper | None, shape: Shape, weights: Floats | None, *,
         object.__setattr__(keeper, "_kept", (shape, plan))
     last: Plan = plan
     return last
+
+
+def _has_own_plan(keeper: KeepsPlan) -> bool:
+    """Whether the class is a user's, with a plan that may depend on more than the fields."""
+    return not type(keeper).plan.__module__.startswith("chaosphere.")
